@@ -1,0 +1,108 @@
+"""Wrong arguments raise at the door of a kernel instead of touching memory behind it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .spec import ACTIVATIONS, ANY, KERNELS, REAL, Argument
+
+_SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
+_REALS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def checked(function: Callable[..., None]) -> Callable[..., None]:
+    """Check every call against the table's entry of the function's name.
+
+    Raises:
+        TypeError: an argument is missing, is not an array, or has another dtype.
+        ValueError: an array has another shape, is not C-contiguous and aligned, or is an
+            output that cannot be written; an activation or a size is unknown.
+    """
+    spec = KERNELS[function.__name__]
+    signature = inspect.signature(function)
+    names = tuple(a.name for a in spec.arguments)
+    if tuple(signature.parameters) != names:
+        raise TypeError(f"{spec.name} must take {names}, not {tuple(signature.parameters)}")
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> None:
+        if kwargs or len(args) != len(names):
+            args = signature.bind(*args, **kwargs).args
+        sizes: dict[str, int] = {}
+        shared: dict[str, np.dtype[Any]] = {}
+        for argument, value in zip(spec.arguments, args):
+            if argument.shape is None:
+                _check_plain(argument, value)
+            else:
+                _check_array(argument, argument.shape, value, sizes, shared)
+        function(*args)
+
+    return call
+
+
+def _check_plain(argument: Argument, value: Any) -> None:
+    if argument.dtype == "activation" and value not in ACTIVATIONS:
+        raise ValueError(f"{argument.name} must be one of {ACTIVATIONS}, not {value!r}")
+    if argument.name == "threads" and value < 1:
+        raise ValueError(f"threads must be at least 1, not {value!r}")
+
+
+def _check_array(
+    argument: Argument,
+    shape: tuple[str, ...],
+    value: Any,
+    sizes: dict[str, int],
+    shared: dict[str, np.dtype[Any]],
+) -> None:
+    name = argument.name
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, not {type(value).__name__}")
+    dtype = value.dtype
+    if argument.dtype in (REAL, ANY):
+        expected = shared.setdefault(argument.dtype, dtype)
+        if argument.dtype == REAL and dtype not in _REALS:
+            raise TypeError(f"{name} must be float32 or float64, not {dtype}")
+        if dtype.hasobject:
+            raise TypeError(f"{name} must have a fixed-size dtype, not {dtype}")
+    else:
+        expected = np.dtype(argument.dtype)
+    if dtype != expected:
+        raise TypeError(f"{name} must have dtype {expected}, not {dtype}")
+    if value.ndim != len(shape) or not all(
+        _fits(size, word, sizes) for size, word in zip(value.shape, shape)
+    ):
+        known = ", ".join(f"{k}={v}" for k, v in sizes.items())
+        raise ValueError(f"{name} must have shape ({', '.join(shape)}) with {known}, not {value.shape}")
+    flags = value.flags
+    if not (flags.c_contiguous and flags.aligned):
+        raise ValueError(f"{name} must be C-contiguous and aligned")
+    if argument.output and not flags.writeable:
+        raise ValueError(f"{name} is an output and must be writeable")
+
+
+@functools.cache
+def _parse(word: str) -> tuple[int, str, int]:
+    match = _SIZE.fullmatch(word)
+    assert match is not None, word
+    factor, letter, more = match.groups()
+    if not letter:
+        return 0, "", int(factor)
+    return int(factor or 1), letter, int(more or 0)
+
+
+def _fits(size: int, word: str, sizes: dict[str, int]) -> bool:
+    """Whether `size` agrees with `word`; an unseen letter takes the value that makes it fit."""
+    factor, letter, more = _parse(word)
+    if not letter:
+        return size == more
+    if letter not in sizes:
+        if (size - more) % factor or size < more:
+            return False
+        sizes[letter] = (size - more) // factor
+    return size == factor * sizes[letter] + more

@@ -1,0 +1,103 @@
+"""Turning a Python function into a compiled kernel, cached on disk.
+
+Two things that `numba.njit(cache=True)` gets wrong for a library are put right here:
+
+- its cache notices edits only in the file of the cached function, so after an upgrade old
+  code of a changed callee keeps running: here the digest of all kernel sources is in the key;
+- it compiles anew for every mix of writeable and read-only arrays: here each kernel is
+  compiled once a dtype, with read-only inputs, which accept both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.core.caching import FunctionCache
+
+SignatureOf = Callable[[Any], Any]
+"""From the Numba type of the call's varying dtype to the kernel's signature."""
+
+
+@cache
+def source_digest() -> str:
+    """Digest of every source file of the CPU kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _SourceCache(FunctionCache):  # type: ignore[misc]
+    """Numba's disk cache, whose key also covers the sources of all callees."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), source_digest())
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """A function that only compiled kernels call.
+
+    Inlined before type inference: as functions of their own, each would be optimised again
+    in every caller, which made a kernel take 30 s to compile instead of 3.
+    """
+    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+class CompiledKernel:
+    """A function compiled on first use for each dtype that it meets, without the GIL.
+
+    Args:
+        function: Python source of the kernel.
+        signature_of: gives the Numba signature for a dtype's Numba type.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature_of: SignatureOf) -> None:
+        self._dispatcher = njit(error_model="numpy", nogil=True)(function)
+        self._signature_of = signature_of
+        self._ready: set[Any] = set()
+        self._lock = threading.Lock()
+        try:
+            self._dispatcher._cache = _SourceCache(function)
+        except RuntimeError:
+            pass  # no folder can be written: compiled again in every process
+
+    def for_dtype(self, dtype: Any) -> Callable[..., Any]:
+        """The compiled function that takes arrays of `dtype`."""
+        if dtype not in self._ready:
+            with self._lock:
+                self._dispatcher.disable_compile(False)
+                self._dispatcher.compile(self._signature_of(_NUMBA_TYPES[dtype]))
+                self._dispatcher.disable_compile()
+                self._ready.add(dtype)
+        return self._dispatcher  # type: ignore[no-any-return]
+
+
+_NUMBA_TYPES = {
+    np.dtype(name): types.boolean if name == "bool" else getattr(types, name)
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float32", "float64"),
+    )
+}
+
+
+def compiled(signature_of: SignatureOf) -> Callable[[Callable[..., Any]], CompiledKernel]:
+    """Decorator form of `CompiledKernel`."""
+    return lambda function: CompiledKernel(function, signature_of)
+
+
+def output(dtype: Any, ndim: int) -> Any:
+    """Numba type of a C-contiguous array that a kernel writes."""
+    return types.Array(dtype, ndim, "C")
+
+
+def array(dtype: Any, ndim: int) -> Any:
+    """Numba type of a C-contiguous array that a kernel only reads, itself read-only or not."""
+    return types.Array(dtype, ndim, "C", readonly=True)

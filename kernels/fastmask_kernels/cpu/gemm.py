@@ -1,0 +1,96 @@
+"""The micro-kernel: a few gathered rows times one packed panel of weights.
+
+    z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * panel[k, :]      i < rows
+
+It assumes, and packing makes true:
+  - a panel is k-major, PANEL_VECTORS registers wide, contiguous;
+  - 1 <= rows <= TILE_ROWS, so that all sums live in registers at once;
+  - rows of `a` are contiguous in k, wherever they start: `index` holds their element
+    offsets, and nothing is copied to bring them together.
+
+Every sum runs over k in ascending order in one register, whatever `rows` is: a row's
+result does not depend on its neighbours, on blocking or on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .simd import I64, Emitter, data_pointer
+
+TILE_ROWS = 6
+PANEL_VECTORS = 4
+
+
+def _emit_tile(emit: Emitter, rows: int, args: list[Any]) -> None:
+    a, index, depth, panel, init, init_stride, z = args
+    b, width = emit.builder, emit.lanes
+    starts = [emit.at(a, b.load(b.gep(index, [I64(i)]))) for i in range(rows)]
+    sums = [
+        [
+            emit.variable(emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width))))
+            for v in range(PANEL_VECTORS)
+        ]
+        for i in range(rows)
+    ]
+    with emit.loop(depth) as k:
+        weights = emit.at(panel, b.mul(k, I64(PANEL_VECTORS * width)))
+        columns = [emit.load(weights, v * width) for v in range(PANEL_VECTORS)]
+        for start, row in zip(starts, sums):
+            x = emit.load_splat(start, k)
+            for column, (read, write) in zip(columns, row):
+                write(emit.fma(x, column, read()))
+    for i, row in enumerate(sums):
+        for v, (read, _) in enumerate(row):
+            emit.store(read(), z, (i * PANEL_VECTORS + v) * width)
+
+
+def _tile_function(module: Any, dtype: Any) -> Any:
+    """The micro-kernel of `dtype`, emitted once into the module: a switch over `rows`."""
+    name = f"fastmask_gemm_tile_{dtype.name}"
+    if name in module.globals:
+        return module.globals[name]
+    element = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    pointer = element.as_pointer()
+    signature = ir.FunctionType(
+        ir.VoidType(), [I64, pointer, I64.as_pointer(), I64, pointer, pointer, I64, pointer]
+    )
+    function = ir.Function(module, signature, name)
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    rows, *args = function.args
+    done = function.append_basic_block("done")
+    switch = builder.switch(rows, done)
+    for count in range(1, TILE_ROWS + 1):
+        block = function.append_basic_block(f"rows_{count}")
+        switch.add_case(I64(count), block)
+        builder.position_at_end(block)
+        _emit_tile(Emitter(builder, dtype), count, args)
+        builder.branch(done)
+    builder.position_at_end(done)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def gemm_tile(
+    typingctx: Any,
+    rows: Any, a: Any, a_start: Any, index: Any, first: Any, depth: Any,
+    packed: Any, panel: Any, init: Any, init_start: Any, init_stride: Any, z: Any, z_start: Any,
+) -> Any:
+    i8 = types.int64
+    signature = types.void(i8, a, i8, index, i8, i8, packed, i8, init, i8, i8, z, i8)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        t = sig.args
+        p = lambda i: data_pointer(context, builder, t[i], args[i])
+        at = lambda i: builder.gep(p(i), [args[i + 1]])
+        function = _tile_function(builder.module, t[1].dtype)
+        builder.call(function, [args[0], at(1), at(3), args[5], at(6), at(8), args[10], at(11)])
+        return context.get_dummy_value()
+
+    return signature, codegen

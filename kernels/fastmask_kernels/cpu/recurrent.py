@@ -1,0 +1,323 @@
+"""The time loop: which rows a step has, which weights it meets, who computes what.
+
+A row is a sequence. Rows stand in the order of the plan, most valid steps first, so that
+the rows that still have a step k are always the first ones, and step k means the k-th valid
+step of every row: masked steps do not exist here, whatever the mask looks like.
+
+State. `h` has two planes (rows, padded units): step k reads plane k % 2 and writes the
+other. `c` is updated in place. Padded units have zero weights and stay zero.
+
+Weights. One panel holds one register's width of units, all four gates: first the bias, then
+the kernel's rows, then the recurrent kernel's (see `packing`). With few rows the
+products with the kernel are done for a block of steps at once, as one wide product that does
+not wait for h; the weights are then read once a block instead of once a step.
+
+Threads. While many rows are active each thread takes groups of rows and runs its own loop,
+with no barrier. From step `join` on, few rows are left and all threads share each step's
+panels. A thread claims what it computes, group or panel, and takes over what another has
+not begun: none waits for a thread that has not started or that the system has put aside.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._compile import inner
+from .atomics import atomic_add, atomic_load, atomic_replace, spin_hint, yield_thread
+from .gemm import PANEL_VECTORS, TILE_ROWS, gemm_tile
+from .lstm_cell import lstm_cell
+from .simd import copy_row, fill_row, lanes_of
+
+BLOCK_ROWS = 24  # rows of a product over a block of steps: four full tiles
+# Places of the shared counters, a cache line apart.
+NEXT_GROUP, GROUPS_DONE, PANELS_DONE, ABORTED, CLAIMS = 0, 8, 16, 24, 32
+SPINS = 64  # about a microsecond
+PATIENCE = 16  # rounds of spinning before the processor is given away
+
+
+class Batch(NamedTuple):
+    """What is computed: flat views of the caller's arrays, and the plan by rank."""
+
+    time: int  # T
+    features: int  # F
+    units: int  # H
+    sequences: bool  # whether `out` is wanted
+    out: Any  # real (B, T, H)
+    h_last: Any  # real (B, H)
+    c_last: Any  # real (B, H)
+    x: Any  # real (B, T, F)
+    steps: Any  # int64 (P): flat positions
+    row: Any  # int64 (B): row of a rank
+    first: Any  # int64 (B): where its steps begin
+    count: Any  # int64 (B): how many they are
+    reverse: bool
+    zero_masked: bool
+
+
+class Net(NamedTuple):
+    """Weights and state."""
+
+    packed: Any  # real (W)
+    h: Any  # real (2 * B * padded H)
+    c: Any  # real (B * padded H)
+    panels: int
+    plane: int  # elements of one plane of h
+    activation: int
+    recurrent_activation: int
+
+
+class Scratch(NamedTuple):
+    """One thread's own memory. Index arrays are int64, one entry an active row."""
+
+    z: Any  # real: gates before activation
+    rank: Any  # ranks of the rows of this group
+    state: Any  # where their state begins in a plane of h, and in c
+    source: Any  # where the rows of x begin that a product reads
+    begin: Any  # where a block's steps begin in `source`
+    target: Any  # positions that the step's outputs go to
+    gap: Any  # how many masked positions follow each
+    mine: Any  # (2): this thread's place among the panels, panels not yet announced
+
+
+class Team(NamedTuple):
+    """Who works on it together; alone if members == 1."""
+
+    control: Any  # int64: the shared counters
+    z: Any  # real: gates of a block of steps, of all panels
+    member: int
+    members: int
+
+
+@inner
+def _active(batch: Any, scratch: Any, rows: int, k: int) -> int:
+    """How many of the group's first `rows` rows have a step k."""
+    while rows > 0 and batch.count[scratch.rank[rows - 1]] <= k:
+        rows -= 1
+    return rows
+
+
+@inner
+def _position(batch: Any, rank: int, k: int) -> int:
+    """Flat position of a row's k-th step, in processing order."""
+    if batch.reverse:
+        return batch.steps[batch.first[rank] + batch.count[rank] - 1 - k]
+    return batch.steps[batch.first[rank] + k]
+
+
+@inner
+def _find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
+    """List the rows of x of the steps k to k + block; returns how many they are."""
+    total = 0
+    for j in range(block):
+        rows = _active(batch, scratch, rows, k + j)
+        scratch.begin[j] = total
+        for i in range(rows):
+            scratch.source[total] = _position(batch, scratch.rank[i], k + j) * batch.features
+            total += 1
+    scratch.begin[block] = total
+    return total
+
+
+@inner
+def _find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
+    """List where the outputs of step k go."""
+    time = batch.time
+    for i in range(rows):
+        rank = scratch.rank[i]
+        start = batch.row[rank] * time
+        at = _position(batch, rank, k) - start
+        after = time
+        if k + 1 < batch.count[rank]:
+            after = _position(batch, rank, k + 1) - start
+        if batch.reverse:
+            at = time - 1 - at
+            after = time - 1 - after if k + 1 < batch.count[rank] else time
+        scratch.target[i] = start + at
+        scratch.gap[i] = after - at - 1
+
+
+@inner
+def _multiply(rows, a, a_start, index, depth, net, panel, init, init_start, init_stride, z, z_start):
+    """z = init + a[index] @ panel, in tiles of nearly equal height."""
+    width = PANEL_VECTORS * lanes_of(z)
+    done = 0
+    for tiles_left in range(-(-rows // TILE_ROWS), 0, -1):
+        height = -(-(rows - done) // tiles_left)
+        gemm_tile(
+            height, a, a_start, index, done, depth, net.packed, panel,
+            init, init_start + done * init_stride, init_stride, z, z_start + done * width,
+        )
+        done += height
+
+
+@inner
+def _project(batch, net, scratch, panel, rows, z, z_start):
+    """z = bias + x W of one panel, for the rows listed in `source`."""
+    width = PANEL_VECTORS * lanes_of(z)
+    features, units = batch.features, batch.units
+    bias = panel * (1 + features + units) * width
+    zero = np.int64(0)  # a literal would compile _multiply once more
+    _multiply(
+        rows, batch.x, zero, scratch.source, features, net, bias + width,
+        net.packed, bias, zero, z, z_start,
+    )
+
+
+@inner
+def _recur(batch, net, scratch, panel, k, rows, z, z_start):
+    """One step of one panel of units: z += h U, then the cell, then the outputs."""
+    lanes = lanes_of(z)
+    width = PANEL_VECTORS * lanes
+    features, units = batch.features, batch.units
+    weights = (panel * (1 + features + units) + 1 + features) * width
+    old, new = k % 2 * net.plane, (k + 1) % 2 * net.plane
+    _multiply(
+        rows, net.h, old, scratch.state, units, net, weights, z, z_start, width, z, z_start
+    )
+    left = panel * lanes
+    lstm_cell(
+        rows, z, z_start, net.h, new + left, net.c, left, scratch.state,
+        net.activation, net.recurrent_activation,
+    )
+    columns = min(lanes, units - left)
+    if batch.sequences:
+        _write_outputs(batch, net, scratch, k, rows, new, left, columns)
+    for i in range(rows - 1, -1, -1):
+        rank = scratch.rank[i]
+        if batch.count[rank] > k + 1:
+            break  # ranks before it are as long
+        last = batch.row[rank] * units + left
+        copy_row(batch.h_last, last, net.h, new + scratch.state[i] + left, columns)
+        copy_row(batch.c_last, last, net.c, scratch.state[i] + left, columns)
+
+
+@inner
+def _write_outputs(batch, net, scratch, k, rows, plane, left, columns):
+    """Copy h of one panel to the outputs, and over the masked positions that follow."""
+    units = batch.units
+    for i in range(rows):
+        target = scratch.target[i]
+        h_start = plane + scratch.state[i] + left
+        copy_row(batch.out, target * units + left, net.h, h_start, columns)
+        if k == 0:
+            start = batch.row[scratch.rank[i]] * batch.time
+            for position in range(start, target):
+                fill_row(batch.out, position * units + left, columns)
+        for position in range(target + 1, target + 1 + scratch.gap[i]):
+            if batch.zero_masked:
+                fill_row(batch.out, position * units + left, columns)
+            else:
+                copy_row(batch.out, position * units + left, net.h, h_start, columns)
+
+
+@inner
+def _next_panel(team, mine, phase, panels):
+    """The next panel of this phase for this thread, or -1 when all are done.
+
+    `mine` holds the thread's place among its own panels, and how many panels it has
+    finished but not yet announced. Alone, it simply counts. In a team each thread takes its
+    own share first, whose weights its cache holds; waiting for the others it takes over what
+    they have not begun.
+    """
+    if team.members == 1:
+        mine[0] += 1
+        return mine[0] if mine[0] < panels else -1
+    control = team.control
+    if mine[0] < 0 and atomic_load(control, PANELS_DONE) >= phase * panels:
+        return -1  # the others went on without this thread
+    share_end = (team.member + 1) * panels // team.members
+    mine[0] = max(mine[0] + 1, team.member * panels // team.members)
+    while mine[0] < share_end:
+        if atomic_replace(control, CLAIMS + mine[0], phase - 1, phase):
+            mine[1] += 1
+            return mine[0]
+        mine[0] += 1
+    if mine[1] > 0:
+        atomic_add(control, PANELS_DONE, mine[1])
+        mine[1] = 0
+    rounds = 0
+    while atomic_load(control, PANELS_DONE) < phase * panels:
+        if atomic_load(control, ABORTED) != 0:
+            return -1
+        for _ in range(SPINS):
+            spin_hint()
+            if atomic_load(control, PANELS_DONE) >= phase * panels:
+                return -1
+        for panel in range(panels):
+            if atomic_load(control, CLAIMS + panel) == phase - 1 and atomic_replace(
+                control, CLAIMS + panel, phase - 1, phase
+            ):
+                mine[1] += 1
+                return panel
+        rounds += 1
+        if rounds > PATIENCE:
+            yield_thread()
+    return -1
+
+
+@inner
+def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
+    """Run steps k to `end` of the group in `scratch.rank`."""
+    width = PANEL_VECTORS * lanes_of(scratch.z)
+    mine = scratch.mine
+    mine[1] = 0
+    phase = 0
+    while k < end:
+        rows = _active(batch, scratch, rows, k)
+        if rows == 0:
+            break
+        block = 1
+        if rows <= BLOCK_ROWS // 2:
+            block = min(-(-BLOCK_ROWS // rows), end - k)
+        total = _find_sources(batch, scratch, rows, k, block)
+        if block > 1:
+            phase += 1
+            mine[0] = -1
+            panel = _next_panel(team, mine, phase, net.panels)
+            while panel >= 0:
+                _project(batch, net, scratch, panel, total, team.z, panel * total * width)
+                panel = _next_panel(team, mine, phase, net.panels)
+        for j in range(block):
+            rows = scratch.begin[j + 1] - scratch.begin[j]
+            if rows == 0:
+                break
+            _find_targets(batch, scratch, rows, k + j)
+            phase += 1
+            mine[0] = -1
+            panel = _next_panel(team, mine, phase, net.panels)
+            while panel >= 0:
+                if block == 1:
+                    z, z_start = scratch.z, np.int64(0)
+                    _project(batch, net, scratch, panel, rows, z, z_start)
+                else:
+                    z, z_start = team.z, (panel * total + scratch.begin[j]) * width
+                _recur(batch, net, scratch, panel, k + j, rows, z, z_start)
+                panel = _next_panel(team, mine, phase, net.panels)
+        k += block
+
+
+@inner
+def take_group(scratch: Any, rows: int, group: int, groups: int, stride: int) -> int:
+    """Deal ranks to a group, there and back again so that their lengths even out."""
+    taken = 0
+    for i in range(-(-rows // groups)):
+        rank = i * groups + (group if i % 2 == 0 else groups - 1 - group)
+        if rank < rows:
+            scratch.rank[taken] = rank
+            scratch.state[taken] = rank * stride
+            taken += 1
+    return taken
+
+
+@inner
+def wait_for_groups(control: Any, groups: int) -> None:
+    """Return when all groups are done."""
+    rounds = 0
+    while atomic_load(control, GROUPS_DONE) < groups and atomic_load(control, ABORTED) == 0:
+        for _ in range(SPINS):
+            spin_hint()
+        rounds += 1
+        if rounds > PATIENCE:
+            yield_thread()

@@ -1,0 +1,255 @@
+"""Vector arithmetic for kernels: LLVM vector instructions, written as ordinary Python.
+
+A kernel's inner loop is emitted by an `Emitter`, a small wrapper around llvmlite's
+builder whose values are whole SIMD registers. The register's width follows the host
+(AVX-512, AVX2, NEON, SSE) as Numba sees it, so one source runs everywhere and
+`NUMBA_CPU_FEATURES` selects another width for tests.
+
+exp is computed as in W. J. Cody and W. Waite, "Software Manual for the Elementary
+Functions" (1980): split the argument into a multiple of ln 2 and a small remainder, sum
+a polynomial on the remainder, scale by the power of two. Working with expm1 keeps tanh
+accurate near zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal, getcontext
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba import njit, types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _vector_bytes() -> int:
+    """Widest SIMD register, in bytes, of the processor that Numba compiles for."""
+    chosen = config.CPU_FEATURES
+    if chosen is None:
+        features = {name for name, on in get_host_cpu_features().items() if on}
+    else:
+        features = {f[1:] for f in chosen.split(",") if f.startswith("+")}
+    if "avx512f" in features:
+        return 64
+    return 32 if "avx2" in features else 16
+
+
+VECTOR_BYTES = _vector_bytes()
+_CHECKED = bool(config.BOUNDSCHECK)
+
+
+def lanes(dtype: Any) -> int:
+    """Number of elements of `dtype` in one SIMD register."""
+    return VECTOR_BYTES // int(np.dtype(dtype).itemsize)
+
+
+def data_pointer(context: Any, builder: Any, ty: Any, value: Any) -> Any:
+    """First element's pointer of an array or pointer argument."""
+    if isinstance(ty, types.CPointer):
+        return value
+    return context.make_array(ty)(context, builder, value).data
+
+
+class _Format:
+    """Constants of one floating-point format."""
+
+    def __init__(self, name: str, mantissa: int, bias: int, degree: int, limit: float) -> None:
+        self.name, self.mantissa, self.bias = name, mantissa, bias
+        self.degree = degree  # of the Taylor sum of expm1 on |r| <= ln(2) / 2
+        self.limit = limit  # of |y|; a product of two exponentials must not overflow
+        self.magic = 1.5 * 2.0**mantissa  # adding it leaves the rounded integer in the low bits
+        getcontext().prec = 50
+        ln2 = Decimal(2).ln()
+        scale = 2 ** (mantissa // 2)  # half the bits, so that n * ln2_hi is exact
+        self.ln2_hi = math.floor(ln2 * scale) / scale
+        self.ln2_lo = float(ln2 - Decimal(self.ln2_hi))
+
+
+_FORMATS = {
+    types.float32: _Format("f32", 23, 127, 7, 43.0),
+    types.float64: _Format("f64", 52, 1023, 13, 350.0),
+}
+
+
+class Emitter:
+    """Emits vector instructions of one floating-point type at the builder's position.
+
+    Args:
+        builder: llvmlite IRBuilder of the function being written.
+        dtype: `numba.types.float32` or `numba.types.float64`.
+    """
+
+    def __init__(self, builder: Any, dtype: Any) -> None:
+        self.builder, self.dtype = builder, dtype
+        self.format = _FORMATS[dtype]
+        self.itemsize = dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.itemsize
+        self.scalar = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.bits = ir.VectorType(ir.IntType(dtype.bitwidth), self.lanes)
+
+    def pointer(self, address: Any) -> Any:
+        """Element pointer from an integer address."""
+        return self.builder.inttoptr(address, self.scalar.as_pointer())
+
+    def at(self, base: Any, offset: Any) -> Any:
+        """Pointer `offset` elements (an int, or an i64 value) behind `base`."""
+        return self.builder.gep(base, [I64(offset) if isinstance(offset, int) else offset])
+
+    def load(self, base: Any, offset: Any = 0) -> Any:
+        """Vector at `base + offset`, aligned as an element."""
+        value = self.builder.load(
+            self.builder.bitcast(self.at(base, offset), self.vector.as_pointer())
+        )
+        value.align = self.itemsize
+        return value
+
+    def store(self, value: Any, base: Any, offset: Any = 0) -> None:
+        """Write a vector to `base + offset`."""
+        pointer = self.builder.bitcast(self.at(base, offset), self.vector.as_pointer())
+        self.builder.store(value, pointer).align = self.itemsize
+
+    def splat(self, scalar: Any) -> Any:
+        """Vector with `scalar` in every lane."""
+        empty = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(empty, scalar, I32(0))
+        return self.builder.shuffle_vector(
+            first, empty, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        )
+
+    def load_splat(self, base: Any, offset: Any = 0) -> Any:
+        """Vector with the element at `base + offset` in every lane."""
+        return self.splat(self.builder.load(self.at(base, offset)))
+
+    def const(self, value: float) -> Any:
+        """Vector of a constant."""
+        return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a * b + c, fused where the processor can."""
+        name = f"llvm.fmuladd.v{self.lanes}{self.format.name}"
+        signature = ir.FunctionType(self.vector, [self.vector] * 3)
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, [a, b, c])
+
+    def clamp(self, x: Any, low: float, high: float) -> Any:
+        """x limited to [low, high]; NaN stays NaN."""
+        for limit, beyond in ((self.const(high), "<"), (self.const(low), ">")):
+            # `limit beyond x` is false for NaN, which therefore passes.
+            x = self.builder.select(self.builder.fcmp_ordered(beyond, limit, x), limit, x)
+        return x
+
+    def expm1(self, y: Any) -> Any:
+        """exp(y) - 1, the argument limited to +-`format.limit`."""
+        b, f = self.builder, self.format
+        y = self.clamp(y, -f.limit, f.limit)
+        shifted = self.fma(y, self.const(1 / math.log(2)), self.const(f.magic))
+        n = b.fsub(shifted, self.const(f.magic))
+        r = self.fma(n, self.const(-f.ln2_hi), y)
+        r = self.fma(n, self.const(-f.ln2_lo), r)
+        tail = self.const(1 / math.factorial(f.degree))
+        for power in range(f.degree - 1, 1, -1):
+            tail = self.fma(tail, r, self.const(1 / math.factorial(power)))
+        remainder = self.fma(b.fmul(r, r), tail, r)  # exp(r) - 1
+        int_const = lambda v: ir.Constant(self.bits, [v] * self.lanes)  # noqa: E731
+        exponent = b.add(b.bitcast(shifted, self.bits), int_const(f.bias))
+        scale = b.bitcast(b.shl(exponent, int_const(f.mantissa)), self.vector)
+        return self.fma(scale, remainder, b.fsub(scale, self.const(1.0)))
+
+    def sigmoid_fraction(self, x: Any) -> Any:
+        """d with sigmoid(x) = 1 / d."""
+        return self.builder.fadd(self.expm1(self.builder.fneg(x)), self.const(2.0))
+
+    def tanh_fraction(self, x: Any) -> tuple[Any, Any]:
+        """(n, d) with tanh(x) = n / d."""
+        e = self.expm1(self.builder.fmul(x, self.const(-2.0)))
+        return self.builder.fneg(e), self.builder.fadd(e, self.const(2.0))
+
+    @contextmanager
+    def loop(self, count: Any) -> Iterator[Any]:
+        """`for index in range(count)`; yields the i64 index."""
+        with cgutils.for_range(self.builder, count, intp=I64) as state:
+            yield state.index
+
+    def variable(self, value: Any) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        """(read, write) of a value that changes inside loops; LLVM keeps it in a register."""
+        slot = cgutils.alloca_once_value(self.builder, value)
+        return lambda: self.builder.load(slot), lambda new: self.builder.store(new, slot)
+
+
+_i8 = types.int64
+
+
+@intrinsic
+def _bare(typingctx: Any, array: Any) -> Any:
+    """The array's first element's pointer."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return data_pointer(context, builder, sig.args[0], args[0])
+
+    return types.CPointer(array.dtype)(array), codegen
+
+
+@njit(inline="always")
+def flat(array: Any) -> Any:
+    """A one-dimensional view of a C-contiguous array for inner loops.
+
+    A bare pointer: an array costs seven values wherever it goes, and seconds of compile
+    time. Under NUMBA_BOUNDSCHECK=1 it is an array, so that every index is checked.
+    """
+    if _CHECKED:
+        return array.reshape(-1)
+    return _bare(array)
+
+
+@intrinsic
+def lanes_of(typingctx: Any, view: Any) -> Any:
+    """Elements of the view's dtype in one SIMD register; a constant."""
+    count = VECTOR_BYTES * 8 // view.dtype.bitwidth
+    return _i8(view), lambda context, builder, sig, args: I64(count)
+
+
+@intrinsic
+def copy_row(
+    typingctx: Any, target: Any, target_start: Any, source: Any, source_start: Any, count: Any
+) -> Any:
+    """target[target_start + i] = source[source_start + i], i < count <= lanes, flat."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        emit = Emitter(builder, target.dtype)
+        to = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
+        start = emit.at(data_pointer(context, builder, sig.args[2], args[2]), args[3])
+        whole = builder.icmp_signed("==", args[4], I64(emit.lanes))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                emit.store(emit.load(start), to)
+            with otherwise, emit.loop(args[4]) as i:
+                builder.store(builder.load(emit.at(start, i)), emit.at(to, i))
+        return context.get_dummy_value()
+
+    return types.void(target, _i8, source, _i8, _i8), codegen
+
+
+@intrinsic
+def fill_row(typingctx: Any, target: Any, target_start: Any, count: Any) -> Any:
+    """target[target_start + i] = 0, i < count <= lanes, flat."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        emit = Emitter(builder, target.dtype)
+        to = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
+        whole = builder.icmp_signed("==", args[2], I64(emit.lanes))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                emit.store(emit.const(0.0), to)
+            with otherwise, emit.loop(args[2]) as i:
+                builder.store(ir.Constant(emit.scalar, 0.0), emit.at(to, i))
+        return context.get_dummy_value()
+
+    return types.void(target, _i8, _i8), codegen
