@@ -11,11 +11,6 @@ Weights. One panel holds one register's width of units, all four gates: first th
 the kernel's rows, then the recurrent kernel's (see `packing`). With few rows the
 products with the kernel are done for a block of steps at once, as one wide product that does
 not wait for h; the weights are then read once a block instead of once a step.
-
-Threads. While many rows are active each thread takes groups of rows and runs its own loop,
-with no barrier. From step `join` on, few rows are left and all threads share each step's
-panels. A thread claims what it computes, group or panel, and takes over what another has
-not begun: none waits for a thread that has not started or that the system has put aside.
 """
 
 from __future__ import annotations
@@ -25,16 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._compile import inner
-from .atomics import atomic_add, atomic_load, atomic_replace, spin_hint, yield_thread
 from .gemm import PANEL_VECTORS, TILE_ROWS, gemm_tile
 from .lstm_cell import lstm_cell
 from .simd import copy_row, fill_row, lanes_of
+from .teamwork import next_panel
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: four full tiles
-# Places of the shared counters, a cache line apart.
-NEXT_GROUP, GROUPS_DONE, PANELS_DONE, ABORTED, CLAIMS = 0, 8, 16, 24, 32
-SPINS = 64  # about a microsecond
-PATIENCE = 16  # rounds of spinning before the processor is given away
 
 
 class Batch(NamedTuple):
@@ -79,15 +70,6 @@ class Scratch(NamedTuple):
     target: Any  # positions that the step's outputs go to
     gap: Any  # how many masked positions follow each
     mine: Any  # (2): this thread's place among the panels, panels not yet announced
-
-
-class Team(NamedTuple):
-    """Who works on it together; alone if members == 1."""
-
-    control: Any  # int64: the shared counters
-    z: Any  # real: gates of a block of steps, of all panels
-    member: int
-    members: int
 
 
 @inner
@@ -213,51 +195,6 @@ def _write_outputs(batch, net, scratch, k, rows, plane, left, columns):
 
 
 @inner
-def _next_panel(team, mine, phase, panels):
-    """The next panel of this phase for this thread, or -1 when all are done.
-
-    `mine` holds the thread's place among its own panels, and how many panels it has
-    finished but not yet announced. Alone, it simply counts. In a team each thread takes its
-    own share first, whose weights its cache holds; waiting for the others it takes over what
-    they have not begun.
-    """
-    if team.members == 1:
-        mine[0] += 1
-        return mine[0] if mine[0] < panels else -1
-    control = team.control
-    if mine[0] < 0 and atomic_load(control, PANELS_DONE) >= phase * panels:
-        return -1  # the others went on without this thread
-    share_end = (team.member + 1) * panels // team.members
-    mine[0] = max(mine[0] + 1, team.member * panels // team.members)
-    while mine[0] < share_end:
-        if atomic_replace(control, CLAIMS + mine[0], phase - 1, phase):
-            mine[1] += 1
-            return mine[0]
-        mine[0] += 1
-    if mine[1] > 0:
-        atomic_add(control, PANELS_DONE, mine[1])
-        mine[1] = 0
-    rounds = 0
-    while atomic_load(control, PANELS_DONE) < phase * panels:
-        if atomic_load(control, ABORTED) != 0:
-            return -1
-        for _ in range(SPINS):
-            spin_hint()
-            if atomic_load(control, PANELS_DONE) >= phase * panels:
-                return -1
-        for panel in range(panels):
-            if atomic_load(control, CLAIMS + panel) == phase - 1 and atomic_replace(
-                control, CLAIMS + panel, phase - 1, phase
-            ):
-                mine[1] += 1
-                return panel
-        rounds += 1
-        if rounds > PATIENCE:
-            yield_thread()
-    return -1
-
-
-@inner
 def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
     """Run steps k to `end` of the group in `scratch.rank`."""
     width = PANEL_VECTORS * lanes_of(scratch.z)
@@ -275,10 +212,10 @@ def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, en
         if block > 1:
             phase += 1
             mine[0] = -1
-            panel = _next_panel(team, mine, phase, net.panels)
+            panel = next_panel(team, mine, phase, net.panels)
             while panel >= 0:
                 _project(batch, net, scratch, panel, total, team.z, panel * total * width)
-                panel = _next_panel(team, mine, phase, net.panels)
+                panel = next_panel(team, mine, phase, net.panels)
         for j in range(block):
             rows = scratch.begin[j + 1] - scratch.begin[j]
             if rows == 0:
@@ -286,7 +223,7 @@ def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, en
             _find_targets(batch, scratch, rows, k + j)
             phase += 1
             mine[0] = -1
-            panel = _next_panel(team, mine, phase, net.panels)
+            panel = next_panel(team, mine, phase, net.panels)
             while panel >= 0:
                 if block == 1:
                     z, z_start = scratch.z, np.int64(0)
@@ -294,7 +231,7 @@ def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, en
                 else:
                     z, z_start = team.z, (panel * total + scratch.begin[j]) * width
                 _recur(batch, net, scratch, panel, k + j, rows, z, z_start)
-                panel = _next_panel(team, mine, phase, net.panels)
+                panel = next_panel(team, mine, phase, net.panels)
         k += block
 
 
@@ -309,15 +246,3 @@ def take_group(scratch: Any, rows: int, group: int, groups: int, stride: int) ->
             scratch.state[taken] = rank * stride
             taken += 1
     return taken
-
-
-@inner
-def wait_for_groups(control: Any, groups: int) -> None:
-    """Return when all groups are done."""
-    rounds = 0
-    while atomic_load(control, GROUPS_DONE) < groups and atomic_load(control, ABORTED) == 0:
-        for _ in range(SPINS):
-            spin_hint()
-        rounds += 1
-        if rounds > PATIENCE:
-            yield_thread()

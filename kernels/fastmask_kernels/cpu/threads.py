@@ -2,8 +2,8 @@
 
 Numba's own thread pools either abort when two Python threads enter them at once (workqueue)
 or do not survive a fork (GNU OpenMP). Here the calling thread works, and offers shares of
-the work to helpers. Kernels hand out their work by claims (see `recurrent`), so it makes no
-difference how many helpers come, or when: a busy or a missing helper costs time, never a
+the work to helpers. Kernels hand out their work by claims (see `teamwork`), so it makes no
+difference how many helpers come, or when: a busy or missing helper costs time, never a
 result, and a call does not wait for helpers that have nothing in hand.
 """
 
@@ -13,42 +13,49 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
+
+from .teamwork import ABORTED
 
 
-class _Offer:
-    """A share of work that a helper may take while the caller still needs help."""
+class _Job:
+    """One call of a kernel, while it still needs help."""
 
-    __slots__ = ("work",)
+    def __init__(self, kernel: Callable[..., None], arguments: tuple[Any, ...], control: Any):
+        self.kernel, self.arguments, self.control = kernel, arguments, control
+        self.open = True
+        self.error: BaseException | None = None
 
-    def __init__(self, work: Callable[[int], None] | None) -> None:
-        self.work = work
+    def work(self, member: int) -> None:
+        try:
+            self.kernel(*self.arguments, member)
+        except BaseException as error:
+            self.error = error
+            self.control[ABORTED] = 1  # let the others stop waiting
 
 
 class _Helpers:
     def __init__(self) -> None:
-        self._queue: SimpleQueue[tuple[_Offer, int]] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[_Job, int]] = SimpleQueue()
         self._started = 0
         self._lock = threading.Lock()
 
-    def offer(self, offer: _Offer, shares: int) -> None:
-        """Offer shares 1 to `shares`."""
-        if self._started < shares:
+    def offer(self, job: _Job, helpers: int) -> None:
+        if self._started < helpers:
             with self._lock:
-                while self._started < shares:
+                while self._started < helpers:
                     name = f"fastmask-{self._started}"
                     threading.Thread(target=self._help, name=name, daemon=True).start()
                     self._started += 1
-        for share in range(1, shares + 1):
-            self._queue.put((offer, share))
+        for member in range(1, helpers + 1):
+            self._queue.put((job, member))
 
     def _help(self) -> None:
         while True:
-            offer, share = self._queue.get()
-            work = offer.work
-            del offer
-            if work is not None:
-                work(share)
-            del work  # keep no array alive while waiting
+            job, member = self._queue.get()
+            if job.open:
+                job.work(member)
+            del job  # keep no array alive while waiting
 
 
 _helpers = _Helpers()
@@ -63,17 +70,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_helpers)
 
 
-def run_shared(work: Callable[[int], None], members: int) -> None:
-    """Call work(0) here and offer work(1) to work(members - 1) to helpers.
+def run_shared(
+    kernel: Callable[..., None], arguments: tuple[Any, ...], members: int, control: Any
+) -> None:
+    """Call kernel(*arguments, 0) here and offer members 1 to `members` - 1 to helpers.
 
     Args:
-        work: returns when all the work is done that its member can see; must not raise in
-            a helper.
-        members: how many threads may take part.
+        kernel: returns when all the work is done, whoever did it.
+        arguments: what it is called with, followed by the member's number.
+        members: how many threads may take part, this one included.
+        control: the kernel's counters; see `teamwork`.
+
+    Raises:
+        BaseException: what a member raised.
     """
-    offer = _Offer(work)
-    _helpers.offer(offer, members - 1)
-    try:
-        work(0)
-    finally:
-        offer.work = None
+    if members == 1:
+        kernel(*arguments, 0)
+        return
+    job = _Job(kernel, arguments, control)
+    _helpers.offer(job, members - 1)
+    job.work(0)
+    job.open = False
+    if job.error is not None:
+        raise job.error

@@ -1,0 +1,24 @@
+"""Every kernel for the CPU, compiled by Numba for the processor at hand.
+
+Import this module only where kernels run: it imports numba.
+"""
+
+from .gather import gather_rows
+from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
+from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
+from .memory import aligned_empty
+from .padding import pad_rows, unpad_rows
+
+__all__ = [
+    "aligned_empty",
+    "gather_rows",
+    "lstm_fwd",
+    "lstm_pack",
+    "lstm_packed_size",
+    "mask_any_not_equal",
+    "mask_from_lengths",
+    "mask_not_equal",
+    "pad_rows",
+    "plan_steps",
+    "unpad_rows",
+]

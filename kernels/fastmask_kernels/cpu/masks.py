@@ -1,0 +1,178 @@
+"""Masks and their plans in one pass over memory.
+
+`x != value` is asked of bit patterns, so that one kernel for each item size serves every
+dtype. A pattern (keep, bits) is the one a number equal to `value` must show:
+
+    x == value  <=>  (x & keep) == bits
+
+where keep is all ones, except for a zero among floats: there it hides the sign, for -0 is 0.
+A value that no number of the dtype equals (NaN, 0.5 or 300 among int8) has no pattern.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from .._checked import checked
+from ._compile import array, compiled, output
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+_INT64 = np.dtype(np.int64)
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+_BLOCK = 64  # features that are compared between two looks at the result
+
+
+@checked
+def mask_not_equal(valid: Bools, ids: NDArray[Any], value: float) -> None:
+    """See `spec`; a value between two floats counts as the nearer one."""
+    pattern = _pattern(ids.dtype, value, "ids")
+    if pattern is None:
+        valid.fill(True)
+    else:
+        word = pattern.dtype
+        _not_equal.for_dtype(word)(valid.reshape(-1), ids.view(word).reshape(-1), pattern)
+
+
+@checked
+def mask_any_not_equal(valid: Bools, x: NDArray[Any], value: float) -> None:
+    """See `spec`; a value between two floats counts as the nearer one."""
+    features = x.shape[2]
+    pattern = _pattern(x.dtype, value, "x")
+    if pattern is None or features == 0:
+        valid.fill(features > 0)
+        return
+    word = pattern.dtype
+    flat = x.view(word).reshape(-1)
+    if features == 1:
+        _not_equal.for_dtype(word)(valid.reshape(-1), flat, pattern)
+    else:
+        _any_not_equal.for_dtype(word)(valid.reshape(-1), flat, features, pattern)
+
+
+@checked
+def mask_from_lengths(valid: Bools, lengths: Ints, pre: bool) -> None:
+    """See `spec`; lengths outside 0 to T count as the nearer of the two."""
+    _from_lengths.for_dtype(_INT64)(valid, lengths, bool(pre))
+
+
+@checked
+def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
+    """See `spec`."""
+    if steps.size < valid.size:
+        raise ValueError(f"steps must have room for {valid.size} steps, not {steps.size}")
+    starts = np.zeros(valid.shape[1] + 1, np.int64)
+    _plan_steps.for_dtype(_INT64)(offsets, steps, order, valid, starts)
+
+
+def _pattern(dtype: np.dtype[Any], value: float, name: str) -> NDArray[Any] | None:
+    """(keep, bits) as unsigned integers of the dtype's size, or None where nothing is equal."""
+    if not isinstance(value, _NUMBERS):
+        raise TypeError(f"value must be a number, not {value!r}")
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {dtype}")
+    return _pattern_of(dtype, value)
+
+
+@lru_cache(maxsize=64)
+def _pattern_of(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
+    same = _representation(dtype, value)
+    if same is None:
+        return None
+    word = f"u{dtype.itemsize}"
+    keep = ~np.zeros((), word)
+    if dtype.kind == "f" and same == 0:
+        keep = ~np.array(-0.0, dtype).view(word)
+    return np.array([keep, same.view(word) & keep], word)
+
+
+def _representation(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
+    """The number of `dtype` that equals `value`, if there is one."""
+    if dtype.kind == "f":
+        try:
+            with np.errstate(over="ignore"):
+                same = np.array(float(value)).astype(dtype)
+        except OverflowError:  # an integer beyond float64
+            return None
+        if np.isnan(same) or np.isfinite(same) != math.isfinite(value):
+            return None
+        return same
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if low <= value <= high and int(value) == value:
+        return np.array(int(value), dtype)
+    return None
+
+
+@compiled(lambda u: types.void(output(types.boolean, 1), array(u, 1), array(u, 1)))
+def _not_equal(valid: Any, x: Any, pattern: Any) -> None:
+    keep, bits = pattern[0], pattern[1]
+    for i in range(valid.size):
+        valid[i] = (x[i] & keep) != bits
+
+
+@compiled(lambda u: types.void(output(types.boolean, 1), array(u, 1), types.uint64, array(u, 1)))
+def _any_not_equal(valid: Any, x: Any, features: Any, pattern: Any) -> None:
+    # Nearly every valid step shows it in its first feature. A masked one is read to its end:
+    # in blocks without a branch, which become SIMD code. Indices are unsigned, as a signed
+    # one must be tested for being negative, which keeps the loop scalar (7 times slower).
+    keep, bits = pattern[0], pattern[1]
+    start = np.uint64(0)
+    for i in range(valid.size):
+        end = start + features
+        differs = (x[start] & keep) != bits
+        begin = start + np.uint64(1)
+        while begin < end and not differs:
+            stop = min(begin + np.uint64(_BLOCK), end)
+            for f in range(begin, stop):
+                differs |= (x[f] & keep) != bits
+            begin = stop
+        valid[i] = differs
+        start = end
+
+
+@compiled(lambda _: types.void(output(types.boolean, 2), array(types.int64, 1), types.boolean))
+def _from_lengths(valid: Any, lengths: Any, pre: Any) -> None:
+    time = valid.shape[1]
+    for b in range(valid.shape[0]):
+        length = min(max(lengths[b], 0), time)
+        edge = time - length if pre else length
+        for t in range(time):
+            valid[b, t] = (t < edge) ^ pre
+
+
+@compiled(
+    lambda i: types.void(
+        output(i, 1), output(i, 1), output(i, 1), array(types.boolean, 2), output(i, 1)
+    )
+)
+def _plan_steps(offsets: Any, steps: Any, order: Any, valid: Any, starts: Any) -> None:
+    # Every step is written, and overwritten by the next one if it is masked: no branch to
+    # mispredict. `count` never passes the position, so the writes stay inside `steps`.
+    # `starts` arrives as zeros (T + 1).
+    rows, time = valid.shape
+    count = np.uint64(0)
+    offsets[0] = 0
+    for b in range(rows):
+        first = b * time
+        for t in range(time):
+            steps[count] = first + t
+            count += np.uint64(valid[b, t])
+        offsets[b + 1] = count
+        starts[offsets[b + 1] - offsets[b]] += 1
+    # A stable counting sort: starts[n] becomes the place of the next row of n steps.
+    place = 0
+    for n in range(time, -1, -1):
+        rows_of_n = starts[n]
+        starts[n] = place
+        place += rows_of_n
+    for b in range(rows):
+        n = offsets[b + 1] - offsets[b]
+        order[starts[n]] = b
+        starts[n] += 1

@@ -1,0 +1,64 @@
+"""Masks and their plans, written for reading.
+
+A mask says which steps exist. Its plan says the same as positions: row b owns
+steps[offsets[b]:offsets[b + 1]], each a flat position b * T + t, and `order` lists the rows,
+most valid steps first, rows of equal length in their own order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checked import checked
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@checked
+def mask_not_equal(valid: Bools, ids: NDArray[Any], value: float) -> None:
+    """See `spec`."""
+    valid[:] = _differs(ids, value, "ids")
+
+
+@checked
+def mask_any_not_equal(valid: Bools, x: NDArray[Any], value: float) -> None:
+    """See `spec`."""
+    valid[:] = _differs(x, value, "x").any(axis=-1)
+
+
+@checked
+def mask_from_lengths(valid: Bools, lengths: Ints, pre: bool) -> None:
+    """See `spec`; lengths outside 0 to T count as the nearer of the two."""
+    time = valid.shape[1]
+    for b, length in enumerate(lengths.clip(0, time)):
+        start = time - length if pre else 0
+        valid[b] = False
+        valid[b, start : start + length] = True
+
+
+@checked
+def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
+    """See `spec`."""
+    if len(steps) < valid.size:
+        raise ValueError(f"steps must have room for {valid.size} steps, not {len(steps)}")
+    lengths = valid.sum(axis=1)
+    offsets[0] = 0
+    offsets[1:] = np.cumsum(lengths)
+    steps[: offsets[-1]] = np.flatnonzero(valid)
+    order[:] = np.argsort(-lengths, kind="stable")
+
+
+def _differs(x: NDArray[Any], value: float, name: str) -> Bools:
+    """Where x != value; among floats, value is first rounded to theirs."""
+    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {x.dtype}")
+    if not isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+        raise TypeError(f"value must be a number, not {value!r}")
+    if x.dtype.kind == "f" and math.isfinite(value) and abs(value) > np.finfo(x.dtype).max:
+        return np.ones(x.shape, bool)
+    return np.asarray(x != (x.dtype.type(value) if x.dtype.kind == "f" else value))
