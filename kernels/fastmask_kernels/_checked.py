@@ -94,7 +94,7 @@ def _check_array(
     if dtype != expected:
         raise TypeError(f"{name} must have dtype {expected}, not {dtype}")
     if value.ndim != len(shape) or not all(
-        _fits(size, word, sizes) for size, word in zip(value.shape, shape)
+        _fits(size, word, sizes) for size, word in zip(value.shape, shape, strict=True)
     ):
         known = ", ".join(f"{k}={v}" for k, v in sizes.items())
         raise ValueError(

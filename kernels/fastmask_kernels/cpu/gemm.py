@@ -1,9 +1,9 @@
-"""The micro-kernel: a few gathered rows times one packed panel of weights.
+"""The micro-kernel: a few gathered rows times one packed strip of weights.
 
-    z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * panel[k, :]      i < rows
+    z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * strip[k, :]      i < rows
 
 It assumes, and packing makes true:
-  - a panel is k-major, PANEL_VECTORS registers wide, contiguous;
+  - a strip is k-major, TILE_VECTORS registers wide, contiguous;
   - 1 <= rows <= TILE_ROWS, so that all sums live in registers at once;
   - rows of `a` are contiguous in k, wherever they start: `index` holds their element
     offsets, and nothing is copied to bring them together.
@@ -20,26 +20,29 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .simd import I64, Emitter, data_pointer
+from .simd import I64, REGISTERS, Emitter, data_pointer
 
+# As many sums as the registers hold, beside a row's strip and one element of `a`:
+# 24 of 32 registers (AVX-512, NEON), 12 of 16 (AVX2, SSE).
 TILE_ROWS = 6
-PANEL_VECTORS = 4
+TILE_VECTORS = 4 if REGISTERS == 32 else 2
+PANEL_VECTORS = 4  # gates of a unit; a panel is as many strips as that takes
 
 
 def _emit_tile(emit: Emitter, rows: int, args: list[Any]) -> None:
-    a, index, depth, panel, init, init_stride, z = args
+    a, index, depth, strip, init, init_stride, z = args
     b, width = emit.builder, emit.lanes
     starts = [emit.at(a, b.load(b.gep(index, [I64(i)]))) for i in range(rows)]
     sums = [
         [
             emit.variable(emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width))))
-            for v in range(PANEL_VECTORS)
+            for v in range(TILE_VECTORS)
         ]
         for i in range(rows)
     ]
     with emit.loop(depth) as k:
-        weights = emit.at(panel, b.mul(k, I64(PANEL_VECTORS * width)))
-        columns = [emit.load(weights, v * width) for v in range(PANEL_VECTORS)]
+        weights = emit.at(strip, b.mul(k, I64(TILE_VECTORS * width)))
+        columns = [emit.load(weights, v * width) for v in range(TILE_VECTORS)]
         for start, row in zip(starts, sums):
             x = emit.load_splat(start, k)
             for column, (read, write) in zip(columns, row):
@@ -80,7 +83,7 @@ def _tile_function(module: Any, dtype: Any) -> Any:
 def gemm_tile(
     typingctx: Any,
     rows: Any, a: Any, a_start: Any, index: Any, first: Any, depth: Any,
-    packed: Any, panel: Any, init: Any, init_start: Any, init_stride: Any, z: Any, z_start: Any,
+    packed: Any, strip: Any, init: Any, init_start: Any, init_stride: Any, z: Any, z_start: Any,
 ) -> Any:
     i8 = types.int64
     signature = types.void(i8, a, i8, index, i8, i8, packed, i8, init, i8, i8, z, i8)

@@ -49,9 +49,9 @@ def _gate_sizes(rows: int, panels: int, lanes: int) -> tuple[int, int]:
 
 _PLAN_FAULTS = (
     "",
-    "offsets must begin with 0 and end within steps",
+    "offsets must begin with 0, not decrease, and end within steps",
     "order must name every row once",
-    "order must name the rows with most valid steps first, and offsets must not decrease",
+    "order must name the rows with most valid steps first",
     "steps must ascend within each row's positions",
 )
 
@@ -70,17 +70,19 @@ def _begin(
     rows, units = h_first.shape
     stride = -(-units // lanes_of(state)) * lanes_of(state)
     row_of, first_of, count_of, seen = ranks[0], ranks[1], ranks[2], ranks[3]
-    for row in range(rows):
-        seen[row] = 0
     if offsets[0] != 0 or offsets[rows] > len(steps):
         return 1
+    for row in range(rows):
+        seen[row] = 0
+        if offsets[row + 1] < offsets[row]:
+            return 1
     for rank in range(rows):
         row = order[rank]
         if row < 0 or row >= rows or seen[row] != 0:
             return 2
         seen[row] = 1
         first, count = offsets[row], offsets[row + 1] - offsets[row]
-        if count < 0 or (rank > 0 and count > count_of[rank - 1]):
+        if rank > 0 and count > count_of[rank - 1]:
             return 3
         row_of[rank], first_of[rank], count_of[rank] = row, first, count
         before = row * time - 1

@@ -68,7 +68,7 @@ def _usual_step(emit: Emitter, zi: Any, zf: Any, zg: Any, zo: Any, c: Any) -> tu
 
     def sigmoid_times_tanh(gate: Any, x: Any) -> Any:
         numerator, denominator = emit.tanh_fraction(x)
-        return b.fdiv(numerator, b.fmul(denominator, emit.sigmoid_fraction(gate)))
+        return b.fdiv(numerator, b.fmul(denominator, emit.sigmoid_fraction(gate, 0.49)))
 
     kept = b.fdiv(c, emit.sigmoid_fraction(zf))
     c_new = b.fadd(kept, sigmoid_times_tanh(zi, zg))

@@ -1,10 +1,10 @@
 """Weights in the order in which the micro-kernel reads them.
 
-    packed[panel][row][gate][lane]
+    packed[panel] = bias [gate][lane], kernel and recurrent kernel [strip][row][gate][lane]
 
-A panel is one SIMD register's width of units. Its rows are the bias, then the kernel's rows,
-then the recurrent kernel's, each with that panel's part of every gate side by side. Units
-that fill up the last panel have zero weights.
+A panel is one SIMD register's width of units, with all gates of each. Its weights stand in
+strips of as many gates as the micro-kernel takes at a time. Units that fill up the last panel
+have zero weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .gemm import TILE_VECTORS
 from .simd import lanes
 
 Array = NDArray[np.floating]
@@ -35,13 +36,17 @@ def pack(packed: Array, gates: int, kernel: Array, recurrent_kernel: Array, bias
     size = packed_size(gates, features, units, packed.dtype)
     if len(packed) != size:
         raise ValueError(f"packed must have {size} elements for these weights, not {len(packed)}")
-    panels = packed.reshape(-1, 1 + features + units, gates, width)
-    if units % width:
-        panels[-1, :, :, units % width :] = 0
-    row = 0
-    for weights in (bias[np.newaxis], kernel, recurrent_kernel):
-        by_gate = weights.reshape(len(weights), gates, units)
-        for number, panel in enumerate(panels):
-            part = by_gate[:, :, number * width : (number + 1) * width]
-            panel[row : row + len(weights), :, : part.shape[2]] = part
-        row += len(weights)
+    number = panels_of(units, packed.dtype)
+    panels = packed.reshape(number, -1) if number else packed.reshape(0, 0)
+    strip = min(gates, TILE_VECTORS)
+    start = 0
+    for weights, strip_gates in ((bias[np.newaxis], gates), (kernel, strip), (recurrent_kernel, strip)):
+        rows, strips = len(weights), gates // strip_gates
+        stop = start + rows * gates * width
+        part = panels[:, start:stop].reshape(number, strips, rows, strip_gates, width)
+        start = stop
+        by_gate = weights.reshape(rows, strips, strip_gates, units).transpose(1, 0, 2, 3)
+        for panel, left in zip(part, range(0, units, width)):
+            columns = by_gate[..., left : left + width]
+            panel[..., : columns.shape[-1]] = columns
+            panel[..., columns.shape[-1] :] = 0

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._compile import inner
-from .gemm import PANEL_VECTORS, TILE_ROWS, gemm_tile
+from .gemm import PANEL_VECTORS, TILE_ROWS, TILE_VECTORS, gemm_tile
 from .lstm_cell import lstm_cell
 from .simd import copy_row, fill_row, lanes_of
 from .teamwork import next_panel
@@ -121,17 +121,23 @@ def _find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
 
 
 @inner
-def _multiply(rows, a, a_start, index, depth, net, panel, init, init_start, init_stride, z, z_start):
-    """z = init + a[index] @ panel, in tiles of nearly equal height."""
+def _multiply(
+    rows: int, a: Any, a_start: int, index: Any, depth: int, net: Any, weights: int,
+    init: Any, init_start: int, init_stride: int, z: Any, z_start: int,
+) -> None:
+    """z = init + a[index] @ one panel's weights, in tiles of nearly equal height."""
+    tile_width = TILE_VECTORS * lanes_of(z)
     width = PANEL_VECTORS * lanes_of(z)
-    done = 0
-    for tiles_left in range(-(-rows // TILE_ROWS), 0, -1):
-        height = -(-(rows - done) // tiles_left)
-        gemm_tile(
-            height, a, a_start, index, done, depth, net.packed, panel,
-            init, init_start + done * init_stride, init_stride, z, z_start + done * width,
-        )
-        done += height
+    for left in range(0, width, tile_width):
+        done = 0
+        for tiles_left in range(-(-rows // TILE_ROWS), 0, -1):
+            height = -(-(rows - done) // tiles_left)
+            gemm_tile(
+                height, a, a_start, index, done, depth, net.packed, weights + left * depth,
+                init, init_start + done * init_stride + left, init_stride,
+                z, z_start + done * width + left,
+            )
+            done += height
 
 
 @inner

@@ -14,6 +14,7 @@ accurate near zero.
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, getcontext
@@ -42,6 +43,7 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
+REGISTERS = 32 if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else 16
 _CHECKED = bool(config.BOUNDSCHECK)
 
 
@@ -60,10 +62,10 @@ def data_pointer(context: Any, builder: Any, ty: Any, value: Any) -> Any:
 class _Format:
     """Constants of one floating-point format."""
 
-    def __init__(self, name: str, mantissa: int, bias: int, degree: int, limit: float) -> None:
+    def __init__(self, name: str, mantissa: int, bias: int, degree: int, limit: int) -> None:
         self.name, self.mantissa, self.bias = name, mantissa, bias
         self.degree = degree  # of the Taylor sum of expm1 on |r| <= ln(2) / 2
-        self.limit = limit  # of |y|; a product of two exponentials must not overflow
+        self.limit = limit  # largest n with exp(n) finite
         self.magic = 1.5 * 2.0**mantissa  # adding it leaves the rounded integer in the low bits
         getcontext().prec = 50
         ln2 = Decimal(2).ln()
@@ -73,8 +75,8 @@ class _Format:
 
 
 _FORMATS = {
-    types.float32: _Format("f32", 23, 127, 7, 43.0),
-    types.float64: _Format("f64", 52, 1023, 13, 350.0),
+    types.float32: _Format("f32", 23, 127, 7, 88),
+    types.float64: _Format("f64", 52, 1023, 13, 709),
 }
 
 
@@ -146,10 +148,10 @@ class Emitter:
             x = self.builder.select(self.builder.fcmp_ordered(beyond, limit, x), limit, x)
         return x
 
-    def expm1(self, y: Any) -> Any:
-        """exp(y) - 1, the argument limited to +-`format.limit`."""
+    def expm1(self, y: Any, share: float = 1.0) -> Any:
+        """exp(y) - 1, with |y| limited to `share` of what has a finite exponential."""
         b, f = self.builder, self.format
-        y = self.clamp(y, -f.limit, f.limit)
+        y = self.clamp(y, -share * f.limit, share * f.limit)
         shifted = self.fma(y, self.const(1 / math.log(2)), self.const(f.magic))
         n = b.fsub(shifted, self.const(f.magic))
         r = self.fma(n, self.const(-f.ln2_hi), y)
@@ -163,13 +165,13 @@ class Emitter:
         scale = b.bitcast(b.shl(exponent, int_const(f.mantissa)), self.vector)
         return self.fma(scale, remainder, b.fsub(scale, self.const(1.0)))
 
-    def sigmoid_fraction(self, x: Any) -> Any:
-        """d with sigmoid(x) = 1 / d."""
-        return self.builder.fadd(self.expm1(self.builder.fneg(x)), self.const(2.0))
+    def sigmoid_fraction(self, x: Any, share: float = 1.0) -> Any:
+        """d with sigmoid(x) = 1 / d; d stays below the largest number to the power `share`."""
+        return self.builder.fadd(self.expm1(self.builder.fneg(x), share), self.const(2.0))
 
     def tanh_fraction(self, x: Any) -> tuple[Any, Any]:
-        """(n, d) with tanh(x) = n / d."""
-        e = self.expm1(self.builder.fmul(x, self.const(-2.0)))
+        """(n, d) with tanh(x) = n / d; d stays below the root of the largest number."""
+        e = self.expm1(self.builder.fmul(x, self.const(-2.0)), 0.49)
         return self.builder.fneg(e), self.builder.fadd(e, self.const(2.0))
 
     @contextmanager

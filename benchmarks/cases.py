@@ -1,0 +1,198 @@
+"""The LSTM cases that are timed: shapes, fills and kinds of mask, all from fixed seeds.
+
+A case is a few numbers; its `Problem` holds the arrays. The ragged lengths are lognormal, as
+lengths of sentences and utterances are, with one row of full length in every batch; they are then
+scaled until their mean is the wanted fill. The three kinds of mask of one case share lengths, data
+and weights, so they hold the same number of valid steps at different places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["right", "left", "holes"]
+Floats = npt.NDArray[np.float32]
+
+SPREAD = 0.6  # sigma of the lognormal lengths
+
+
+@dataclass(frozen=True)
+class Case:
+    """One batch to compute: sizes, the share of valid steps, and where the padding lies."""
+
+    batch: int
+    time: int
+    features: int
+    units: int
+    fill: float = 1.0
+    kind: Kind = "right"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.batch, self.time, self.features, self.units
+
+    @property
+    def name(self) -> str:
+        sizes = "x".join(str(size) for size in self.shape)
+        return f"{sizes}-fill{self.fill:g}-{self.kind}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The arrays of a case. Weights are in Keras's layout and gate order (i, f, c, o)."""
+
+    case: Case
+    x: Floats  # (B, T, F)
+    valid: npt.NDArray[np.bool_]  # (B, T)
+    lengths: npt.NDArray[np.int64]  # (B,)
+    kernel: Floats  # (F, 4H)
+    recurrent_kernel: Floats  # (H, 4H)
+    bias: Floats  # (4H,)
+
+    @property
+    def steps(self) -> int:
+        """Number of valid steps."""
+        return int(self.lengths.sum())
+
+    @property
+    def fill(self) -> float:
+        """The share of valid steps that the lengths really have."""
+        return self.steps / self.valid.size
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the matrix products over the valid steps."""
+        _, _, features, units = self.case.shape
+        return 2 * self.steps * (features + units) * 4 * units
+
+    @cached_property
+    def expected(self) -> npt.NDArray[np.float64]:
+        """The right output, (B, T, H), in float64 and plain NumPy; zeros at masked steps."""
+        return reference_lstm(self)
+
+
+def make_problem(case: Case) -> Problem:
+    """The arrays of `case`, the same ones each time."""
+    rng = np.random.default_rng([*case.shape, round(case.fill * 1000)])
+    batch, time, features, units = case.shape
+    lengths = ragged_lengths(rng, batch, time, case.fill)
+    scale = (features + units) ** -0.5
+
+    def normal(*shape: int, scale: float = 1.0) -> Floats:
+        return rng.standard_normal(shape, dtype=np.float32) * np.float32(scale)
+
+    return Problem(
+        case=case,
+        x=normal(batch, time, features),
+        kernel=normal(features, 4 * units, scale=scale),
+        recurrent_kernel=normal(units, 4 * units, scale=scale),
+        bias=normal(4 * units, scale=0.1),
+        lengths=lengths,
+        valid=make_mask(rng, lengths, time, case.kind),
+    )
+
+
+def ragged_lengths(
+    rng: np.random.Generator, batch: int, time: int, fill: float
+) -> npt.NDArray[np.int64]:
+    """Lognormal lengths in 1..time whose mean is `fill * time`; the first row is full."""
+    if fill >= 1.0:
+        return np.full(batch, time)
+    drawn = rng.lognormal(np.log(time * fill * 0.85), SPREAD, batch)
+
+    def scaled(factor: float) -> npt.NDArray[np.int64]:
+        lengths = np.clip(np.rint(drawn * factor), 1, time).astype(np.int64)
+        lengths[0] = time
+        return lengths
+
+    low, high = 0.0, float(time)
+    for _ in range(60):  # bisection: the mean grows with the factor
+        middle = (low + high) / 2
+        low, high = (middle, high) if scaled(middle).mean() < fill * time else (low, middle)
+    return scaled(high)
+
+
+def make_mask(
+    rng: np.random.Generator, lengths: npt.NDArray[np.int64], time: int, kind: Kind
+) -> npt.NDArray[np.bool_]:
+    """A mask with `lengths[b]` valid steps in row b: first, last, or at random places."""
+    right = np.arange(time) < lengths[:, None]
+    if kind == "right":
+        return right
+    if kind == "left":
+        return np.ascontiguousarray(right[:, ::-1])
+    return rng.permuted(right, axis=1)
+
+
+def reference_lstm(problem: Problem) -> npt.NDArray[np.float64]:
+    """An LSTM over all steps that keeps the state where the mask is False."""
+
+    def sigmoid(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return 1.0 / (1.0 + np.exp(-z))
+
+    batch, time, _, units = problem.case.shape
+    recurrent_kernel = problem.recurrent_kernel.astype(np.float64)
+    projected = problem.x.astype(np.float64) @ problem.kernel.astype(np.float64) + problem.bias
+    h = np.zeros((batch, units))
+    c = np.zeros((batch, units))
+    output = np.zeros((batch, time, units))
+    for t in range(time):
+        i, f, g, o = np.split(projected[:, t] + h @ recurrent_kernel, 4, axis=1)
+        new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        new_h = sigmoid(o) * np.tanh(new_c)
+        valid = problem.valid[:, t, None]
+        c = np.where(valid, new_c, c)
+        h = np.where(valid, new_h, h)
+        output[:, t] = np.where(valid, new_h, 0.0)
+    return output
+
+
+SMALL = (32, 10, 16, 32)
+TINY_BATCH = (1, 100, 32, 32)
+BATCHES = (
+    SMALL,
+    (32, 200, 128, 64),
+    (32, 200, 128, 128),
+    (64, 100, 256, 256),
+    (64, 100, 512, 512),
+    (128, 500, 64, 64),
+    (16, 50, 40, 100),
+    (256, 60, 32, 32),
+)
+SINGLES = (
+    TINY_BATCH,
+    (1, 1000, 64, 64),
+    (1, 1000, 128, 128),
+    (1, 1000, 256, 256),
+    (1, 200, 512, 512),
+)
+FILLS = (1.0, 0.5, 0.25)
+
+PICTURE_SHAPES = ((32, 200, 128, 128), (64, 100, 256, 256), (64, 100, 512, 512), (128, 500, 64, 64))
+PICTURE_FILLS = (0.75, 0.1)  # besides FILLS; drawn, but no part of the means
+
+QUICK_BATCHES = (SMALL, (32, 200, 128, 128), (128, 500, 64, 64))
+QUICK_SINGLES = (TINY_BATCH,)
+
+
+def lstm_cases(quick: bool = False) -> list[Case]:
+    """Right-padded batches at every fill, then single sequences, which have no padding."""
+    batches, singles = (QUICK_BATCHES, QUICK_SINGLES) if quick else (BATCHES, SINGLES)
+    cases = []
+    for shape in batches:
+        drawn = PICTURE_FILLS if shape in PICTURE_SHAPES and not quick else ()
+        cases += [Case(*shape, fill) for fill in sorted((*FILLS, *drawn), reverse=True)]
+    return cases + [Case(*shape) for shape in singles]
+
+
+def kind_cases(quick: bool = False) -> list[tuple[Case, Case, Case]]:
+    """Half-full batches, each with its padding on the right, on the left and as holes."""
+    return [
+        (Case(*shape, 0.5, "right"), Case(*shape, 0.5, "left"), Case(*shape, 0.5, "holes"))
+        for shape in (QUICK_BATCHES if quick else BATCHES)
+    ]

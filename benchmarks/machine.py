@@ -1,0 +1,77 @@
+"""What a measurement was made on and with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PACKAGES = (
+    "fastmask-rnn",
+    "numba",
+    "llvmlite",
+    "numpy",
+    "onnxruntime",
+    "torch",
+    "keras",
+    "threadpoolctl",
+)
+
+
+def describe(threads: int, quick: bool) -> dict[str, Any]:
+    """The header of a section of the report."""
+    return {
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join(["python -m benchmarks.report", *map(shlex.quote, sys.argv[1:])]),
+        "quick": quick,
+        "threads": threads,
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "simd": simd_extensions(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {name: installed_version(name) for name in PACKAGES},
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """The version of `package`, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def simd_extensions() -> list[str]:
+    """The vector extensions that NumPy found, plainest first."""
+    found: Any = np.show_config(mode="dicts")["SIMD Extensions"]
+    return [*found.get("baseline", []), *found.get("found", [])]

@@ -1,0 +1,210 @@
+"""The contenders of the LSTM benchmark: fastmask, its peers, and the limit.
+
+Each adapter turns a `Problem` into a `Contender`: everything a user would do once (build the
+layer, convert the weights, lay out the input) is done in advance, and `call` is what a user does
+for every batch. `result` brings what `call` returned into the shape (B, T, H), so that it can be
+checked before it is timed. Libraries that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.cases import Case, Floats, Problem
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is timed, and how its return value becomes (B, T, H)."""
+
+    call: Callable[[], Any]
+    result: Callable[[Any], npt.NDArray[Any]]
+
+    def error(self, problem: Problem) -> float:
+        """Largest difference from the float64 reference over the valid steps."""
+        valid = problem.valid
+        difference = self.result(self.call())[valid] - problem.expected[valid]
+        return float(np.abs(difference).max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library, or one way to use it."""
+
+    name: str
+    modules: tuple[str, ...]
+    any_mask: bool  # False: right padding only
+    prepare: Callable[[Problem, int], Contender]
+
+    def missing(self) -> list[str]:
+        """The modules it needs that are not installed."""
+        return [name for name in self.modules if importlib.util.find_spec(name) is None]
+
+    def takes(self, case: Case) -> bool:
+        return self.any_mask or case.kind == "right"
+
+
+def fastmask_layer(problem: Problem, threads: int) -> Any:
+    """A built `fastmask.layers.LSTM` that holds the problem's weights."""
+    import fastmask as fm
+
+    fm.set_num_threads(threads)
+    layer = fm.layers.LSTM(problem.case.units, return_sequences=True)
+    layer.build(problem.x.shape)
+    layer.set_weights([problem.kernel, problem.recurrent_kernel, problem.bias])
+    return layer
+
+
+def masked_data(output: Any) -> npt.NDArray[Any]:
+    """The array of a layer's output, which carries a mask."""
+    return np.asarray(output.data)
+
+
+def prepare_fastmask(problem: Problem, threads: int) -> Contender:
+    """A new bool array with every call, so that planning is part of the time."""
+    layer = fastmask_layer(problem, threads)
+    return Contender(lambda: layer(problem.x, mask=problem.valid.copy()), masked_data)
+
+
+def prepare_fastmask_planned(problem: Problem, threads: int) -> Contender:
+    """A `Mask` that was planned before, as between the layers of one model."""
+    import fastmask as fm
+
+    layer = fastmask_layer(problem, threads)
+    mask = fm.Mask(problem.valid)
+    return Contender(lambda: layer(problem.x, mask=mask), masked_data)
+
+
+def prepare_onnxruntime(problem: Problem, threads: int) -> Contender:
+    """One ONNX LSTM node with `sequence_lens`; its input is (T, B, F), laid out in advance."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    batch, time, features, units = problem.case.shape
+    kernel, recurrent_kernel, bias = (
+        to_onnx_gates(weights)[None]
+        for weights in (problem.kernel.T, problem.recurrent_kernel.T, problem.bias)
+    )
+    node = helper.make_node("LSTM", ["X", "W", "R", "B", "lengths"], ["Y"], hidden_size=units)
+    graph = helper.make_graph(
+        [node],
+        "lstm",
+        [
+            helper.make_tensor_value_info("X", TensorProto.FLOAT, [time, batch, features]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, [batch]),
+        ],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [time, 1, batch, units])],
+        [
+            numpy_helper.from_array(kernel, "W"),
+            numpy_helper.from_array(recurrent_kernel, "R"),
+            numpy_helper.from_array(np.concatenate([bias, np.zeros_like(bias)], axis=1), "B"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {
+        "X": np.ascontiguousarray(problem.x.transpose(1, 0, 2)),
+        "lengths": problem.lengths.astype(np.int32),
+    }
+    return Contender(
+        lambda: session.run(["Y"], feed),
+        lambda outputs: outputs[0][:, 0].transpose(1, 0, 2),
+    )
+
+
+def to_onnx_gates(weights: Floats) -> Floats:
+    """Reorder the leading axis from i, f, c, o to i, o, f, c."""
+    i, f, c, o = np.split(weights, 4)
+    return np.concatenate([i, o, f, c])
+
+
+def torch_lstm(problem: Problem, threads: int) -> Any:
+    """A `torch.nn.LSTM` with the problem's weights; the gates are in the same order."""
+    import torch
+
+    torch.set_num_threads(threads)
+    _, _, features, units = problem.case.shape
+    lstm = torch.nn.LSTM(features, units, batch_first=True).eval()
+    weights = {
+        "weight_ih_l0": problem.kernel.T,
+        "weight_hh_l0": problem.recurrent_kernel.T,
+        "bias_ih_l0": problem.bias,
+        "bias_hh_l0": np.zeros_like(problem.bias),
+    }
+    lstm.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    return lstm
+
+
+def prepare_torch_padded(problem: Problem, threads: int) -> Contender:
+    """No mask: every step is computed; right padding leaves the valid outputs right."""
+    import torch
+
+    lstm = torch_lstm(problem, threads)
+    x = torch.from_numpy(problem.x)
+
+    @torch.inference_mode()
+    def call() -> Any:
+        return lstm(x)[0]
+
+    return Contender(call, lambda output: output.numpy())
+
+
+def prepare_torch_packed(problem: Problem, threads: int) -> Contender:
+    """Pack, run, unpack: the documented way to leave padding out."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    lstm = torch_lstm(problem, threads)
+    x = torch.from_numpy(problem.x)
+    lengths = torch.from_numpy(problem.lengths)
+
+    @torch.inference_mode()
+    def call() -> Any:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        output, _ = lstm(packed)
+        return pad_packed_sequence(output, batch_first=True, total_length=problem.case.time)[0]
+
+    return Contender(call, lambda output: output.numpy())
+
+
+FASTMASK = Peer("fastmask", ("fastmask",), True, prepare_fastmask)
+FASTMASK_PLANNED = Peer("fastmask, planned", ("fastmask",), True, prepare_fastmask_planned)
+RIVALS = (
+    Peer("ONNX Runtime", ("onnxruntime", "onnx"), False, prepare_onnxruntime),
+    Peer("PyTorch padded", ("torch",), False, prepare_torch_padded),
+    Peer("PyTorch packed", ("torch",), False, prepare_torch_packed),
+)
+PEERS = (FASTMASK, FASTMASK_PLANNED, *RIVALS)
+
+
+def contenders(
+    problem: Problem, threads: int, peers: tuple[Peer, ...] = PEERS
+) -> dict[str, Contender]:
+    """Those of `peers` that are installed and can do the problem's mask, ready to run."""
+    return {
+        peer.name: peer.prepare(problem, threads)
+        for peer in peers
+        if not peer.missing() and peer.takes(problem.case)
+    }
+
+
+def checked_error(name: str, contender: Contender, problem: Problem) -> float:
+    """The contender's error; one beyond `TOLERANCE` must not be timed."""
+    error = contender.error(problem)
+    if not error <= TOLERANCE:
+        raise AssertionError(f"{name} is off by {error:.2g} on {problem.case.name}")
+    return error

@@ -1,0 +1,77 @@
+"""Measure, and write docs/benchmarks.md, docs/benchmarks.json and docs/benchmarks.svg.
+
+    python -m benchmarks.report [--quick] [--only lstm,padding,startup] [--threads 2] [--out docs]
+
+Sections that are not measured in this run are kept as they stand in benchmarks.json, so one of
+them can be measured again alone; `--only none` draws everything again from the numbers there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measure
+from benchmarks.machine import describe
+from benchmarks.picture import draw
+from benchmarks.tables import render
+
+SECTIONS = ("lstm", "padding", "startup")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    options = parse(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    raw = options.out / "benchmarks.json"
+    report: dict[str, Any] = json.loads(raw.read_text()) if raw.exists() else {}
+    for name, section in measurements(options).items():
+        about = describe(options.threads, options.quick)
+        report[name] = {"about": about, **section()}
+        raw.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, options.out)
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="few cases and short times")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure, or none")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of every library")
+    parser.add_argument("--seconds", type=float, help="time for each case (8, or 0.5 if quick)")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder to write to")
+    options = parser.parse_args(arguments)
+    options.only = [] if options.only == "none" else options.only.split(",")
+    if unknown := set(options.only) - set(SECTIONS):
+        parser.error(f"--only takes {', '.join(SECTIONS)} or none, not {', '.join(unknown)}")
+    if options.seconds is None:
+        options.seconds = 0.5 if options.quick else 8.0
+    return options
+
+
+def measurements(options: argparse.Namespace) -> dict[str, Callable[[], measure.Section]]:
+    """The measurements that were asked for; each still to be called."""
+    threads, seconds, quick = options.threads, options.seconds, options.quick
+    every = {
+        "lstm": lambda: measure.measure_lstm(threads, seconds, quick),
+        "padding": lambda: measure.measure_padding(seconds),
+        "startup": lambda: measure.measure_startup(*((3, 1) if quick else (11, 3))),
+    }
+    return {name: every[name] for name in SECTIONS if name in options.only}
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
+    """Write the picture and the page."""
+    picture = folder / "benchmarks.svg"
+    drawn = "lstm" in report and draw(report["lstm"], picture)
+    page = folder / "benchmarks.md"
+    page.write_text(render(report, picture.name if drawn else None))
+    print(f"wrote {page}" + f" and {picture}" * drawn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Recurrent layers that compute only the steps that exist.
+
+A mask (batch, time) says which steps of a padded batch are valid; fastmask's layers make masks,
+carry them along, and compute on the valid steps alone, with exactly Keras's semantics.
+Importing this package imports neither Numba nor any framework.
+"""
+
+from . import activations, initializers, layers, ops
+from ._mask import Mask, Masked, get_mask
+from ._padding import pad, pad_sequences, unpad
+from ._threads import get_num_threads, set_num_threads
+from ._version import __version__
+from .loaders import load_model, save_model
+from .models import Sequential
+
+__all__ = [
+    "Mask",
+    "Masked",
+    "Sequential",
+    "__version__",
+    "activations",
+    "get_mask",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "load_model",
+    "ops",
+    "pad",
+    "pad_sequences",
+    "save_model",
+    "set_num_threads",
+    "unpad",
+]

@@ -1,0 +1,125 @@
+"""Casts that keep every value, or raise an error that names one they would not keep.
+
+To round to the nearest float is to keep. Not kept would be: floats as integers, integers out
+of range, finite floats that become infinite, complex numbers as real ones, cut strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Complex, Integral, Real
+from typing import Any
+
+import numpy as np
+
+from ._typing import Array
+
+_NUMBER_OF_KIND = {"b": Integral, "i": Integral, "u": Integral, "f": Real, "c": Complex}
+
+
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """`dtype` as NumPy understands it.
+
+    Raises:
+        TypeError: NumPy does not.
+    """
+    try:
+        return np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype must be a NumPy dtype or its name, not {dtype!r}") from None
+
+
+def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+    """The dtype that NumPy promotes `dtypes` to; float64 for none, as NumPy has it.
+
+    Raises:
+        TypeError: there is none but object, or integers would become floats.
+    """
+    known = set(dtypes) or {np.dtype(np.float64)}
+    kinds = {dtype.kind for dtype in known}
+    if kinds <= set(_NUMBER_OF_KIND) or (len(kinds) == 1 and "O" not in kinds):
+        result = np.result_type(*known)
+        if result.kind != "f" or "f" in kinds:
+            return result
+    names = ", ".join(sorted(map(str, known)))
+    raise TypeError(f"dtype must be given: sequences hold {names}, which no dtype holds in common")
+
+
+def fill_value(value: Any, dtype: np.dtype[Any]) -> Array:
+    """`value` as a 0-d array of `dtype`.
+
+    Raises:
+        ValueError: it is not one value, or not one that `dtype` can hold.
+    """
+    if dtype.hasobject:
+        filled = np.empty((), dtype)
+        filled[()] = value
+        return filled
+    try:
+        # 0.0, Keras's default, is welcome among integers; 0.5, NaN and infinity are not.
+        whole = dtype.kind in "biu" and isinstance(value, Real) and value == value // 1
+        given = np.array(int(value), object) if whole else np.asarray(value)
+        if given.ndim == 0:
+            check_cast(given, dtype, "value")
+            with np.errstate(over="raise"):
+                return given.astype(dtype)
+    except (ArithmeticError, TypeError, ValueError):
+        pass
+    raise ValueError(f"value must be one that dtype {dtype} can hold, not {value!r}")
+
+
+def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
+    """Check that `dtype` has a place for all values of `array`, infinity aside.
+
+    Raises:
+        ValueError: it has not; the message calls the array `name`.
+    """
+    source = array.dtype
+    if dtype.hasobject or np.can_cast(source, dtype) or array.size == 0:
+        return
+    if source.kind == "O":
+        _check_objects(array, dtype, name)
+    elif are_integers(source, dtype):
+        check_range(int(array.min()), int(array.max()), dtype, name)
+    elif not (source.kind in "biuf" and dtype.kind in "fc" or source.kind == dtype.kind == "c"):
+        raise ValueError(
+            f"{name} has dtype {source}, which dtype {dtype} cannot hold without loss: "
+            "pass another dtype, or convert the sequence first"
+        )
+
+
+def check_range(least: int, most: int, dtype: np.dtype[Any], name: str) -> None:
+    """Check that `dtype`, of integers or bool, reaches from `least` to `most`.
+
+    Raises:
+        ValueError: it does not.
+    """
+    low, high = integer_range(dtype)
+    if least < low or most > high:
+        bad = least if least < low else most
+        raise ValueError(f"{name} holds {bad}, but dtype {dtype} holds only {low} to {high}")
+
+
+def integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """The least and the largest number of a dtype of integers or bool."""
+    if dtype.kind == "b":
+        return 0, 1
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def are_integers(*dtypes: np.dtype[Any]) -> bool:
+    """Whether all `dtypes` hold integers; bool counts as 0 and 1."""
+    return all(dtype.kind in "biu" for dtype in dtypes)
+
+
+def _check_objects(array: Array, dtype: np.dtype[Any], name: str) -> None:
+    number = _NUMBER_OF_KIND.get(dtype.kind)
+    for value in array.ravel():
+        if number is None or not isinstance(value, number):
+            raise ValueError(
+                f"{name} holds {value!r} of type {type(value).__name__}, "
+                f"which dtype {dtype} cannot hold"
+            )
+        if number is Integral:
+            check_range(int(value), int(value), dtype, name)

@@ -1,0 +1,81 @@
+"""Checks of plain arguments: each returns the value, or raises saying what came instead."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+
+def whole_number(value: Any, name: str, least: int) -> int:
+    """`value` as an int of at least `least`.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it is too small.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be an integer, not {value!r} of type {type(value).__name__}"
+        ) from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
+    return number
+
+
+def flag(value: Any, name: str) -> bool:
+    """`value` as a bool; 0 and 1 are taken too.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number not in (0, 1):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(number)
+
+
+def real_number(value: Any, name: str) -> float:
+    """`value` as a float.
+
+    Raises:
+        TypeError: it is not a real number.
+    """
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except (TypeError, OverflowError):
+        raise TypeError(f"{name} must be a number, not {value!r}") from None
+
+
+def rate(value: Any, name: str) -> float:
+    """`value` as a float from 0 to 1.
+
+    Raises:
+        TypeError: it is not a real number.
+        ValueError: it is out of range.
+    """
+    number = real_number(value, name)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name} must be between 0 and 1, not {value!r}")
+    return number
+
+
+def choice(value: Any, name: str, choices: Sequence[str]) -> str:
+    """`value`, which must be one of `choices`.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        expected = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {expected}, not {value!r}")
+    return value

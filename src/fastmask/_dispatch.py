@@ -1,0 +1,123 @@
+"""From an array to the kernel column that computes on it, and to the form kernels take.
+
+Kernels want native-endian, C-contiguous, aligned arrays of the dtypes in their specification.
+Everything else that NumPy can hold is converted here, or refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ._typing import Array, Ints
+
+_COLUMNS = ("cpu", "reference")
+_VARIABLE = "FASTMASK_KERNELS"
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_column: Any = None
+
+
+def kernels() -> Any:
+    """The column of the kernel table for NumPy arrays, imported when first needed."""
+    return _column or use_column(os.environ.get(_VARIABLE, "cpu"))
+
+
+def use_column(name: str) -> Any:
+    """Compute with the column `name` from now on; tests compare columns with it."""
+    global _column
+    if name not in _COLUMNS:
+        raise ValueError(f"{_VARIABLE} must be one of {', '.join(_COLUMNS)}, not {name!r}")
+    _column = import_module(f"fastmask_kernels.{name}")
+    return _column
+
+
+def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """`value` as a kernel takes real numbers.
+
+    Args:
+        value: array or nested lists of any real dtype.
+        name: the argument's name, for the error message.
+        dtype: float32 or float64 to convert to; without it these two stay as they are and
+            integers, booleans and float16 become float32, as in Keras.
+
+    Returns:
+        `value` itself where it already fits, else a converted copy.
+
+    Raises:
+        TypeError: it does not hold real numbers.
+        ValueError: its rows differ in length.
+    """
+    array = value if type(value) is np.ndarray else as_array(value, name)
+    own = array.dtype
+    if dtype is None:
+        dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
+    if own is not dtype and own != dtype:
+        if own.kind not in "fiub":
+            raise TypeError(f"{name} must hold real numbers, not dtype {own}")
+        return np.require(array, dtype, ["C", "A"])
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(array, dtype, ["C", "A"])
+
+
+def number_array(value: Any, name: str) -> Array:
+    """`value` as kernels take numbers of any real dtype, which it keeps.
+
+    Raises:
+        TypeError: it does not hold real numbers.
+        ValueError: its rows differ in length.
+    """
+    array = as_array(value, name)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, not dtype {array.dtype}")
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+
+
+def integer_array(value: Any, name: str) -> Ints:
+    """`value` as int64; floats only where every one of them is a whole number.
+
+    Args:
+        value: array or nested lists of integers.
+        name: the argument's name, for the error message.
+
+    Returns:
+        int64, C-contiguous; `value` itself where it already fits.
+
+    Raises:
+        TypeError: it does not hold numbers.
+        ValueError: a number is not whole or not in the range of int64, or rows differ in length.
+    """
+    array = as_array(value, name)
+    kind = array.dtype.kind
+    if kind not in "iufb":
+        raise TypeError(f"{name} must hold integers, not dtype {array.dtype}")
+    if kind == "f":
+        whole = (np.abs(array) < 2.0**63) & (np.trunc(array) == array)
+        if not whole.all():
+            raise ValueError(f"{name} must hold integers, but it holds {array[~whole][0]}")
+    elif kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() >= 2**63:
+        raise ValueError(f"{name} holds {array.max()}, more than int64 can hold")
+    return np.require(array, np.int64, ["C", "A"])
+
+
+def as_array(value: Any, name: str) -> Array:
+    """`value` as a NumPy array of whatever dtype it has.
+
+    Raises:
+        TypeError: it is a masked array of numpy.ma, whose mask would be lost.
+        ValueError: its rows differ in length.
+    """
+    if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
+        raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        if not isinstance(value, (list, tuple)):
+            raise
+        raise ValueError(
+            f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
+        ) from error

@@ -1,0 +1,384 @@
+"""Masks, and data that carries one.
+
+A mask is a plan: from the boolean array follow, once, the positions of the valid steps, and
+every recurrent layer then works on these alone. So that the plan is never made twice, the
+read-only array of a mask leads back to the mask (`as_mask`), wherever it was handed around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from ._checks import choice, whole_number
+from ._dispatch import as_array, integer_array, kernels
+from ._typing import Array, Bools, Ints
+
+
+class Plan(NamedTuple):
+    """Which steps of a batch exist.
+
+    Row b has the valid steps `steps[offsets[b]:offsets[b + 1]]`, flat positions b * T + t in
+    ascending order; `order` lists the rows, most valid steps first.
+    """
+
+    offsets: Ints
+    steps: Ints
+    order: Ints
+
+
+_masks_by_array: WeakValueDictionary[int, Mask] = WeakValueDictionary()
+_plans_made = 0
+
+
+class Mask(NDArrayOperatorsMixin):
+    """Says which steps of a batch of sequences are valid; read-only.
+
+    It can be used wherever a bool array (B, T) can: NumPy functions, operators, indexing.
+
+    Args:
+        valid: (B, T) or (B, T, 1), bool, integer or float, array or nested lists; non-zero
+            means that the step is valid. It is copied.
+
+    Raises:
+        TypeError: `valid` does not hold numbers.
+        ValueError: `valid` has another shape, or holds NaN.
+
+    Example:
+        >>> import fastmask as fm
+        >>> mask = fm.Mask([[1, 1, 0], [1, 1, 1]])
+        >>> mask.lengths
+        array([2, 3])
+        >>> mask & [[True, False, True]]
+        array([[ True, False, False],
+               [ True, False,  True]])
+    """
+
+    __slots__ = ("__weakref__", "_plan", "_valid")
+    __hash__ = None  # type: ignore[assignment]
+    _valid: Bools
+    _plan: Plan | None
+
+    def __init__(self, valid: Any) -> None:
+        self._take(np.array(_two_dimensional(valid), dtype=np.bool_, order="C"))
+
+    @classmethod
+    def _of(cls, valid: Bools) -> Mask:
+        """A mask that owns `valid`, a fresh C-contiguous bool array (B, T)."""
+        mask = cls.__new__(cls)
+        mask._take(valid)
+        return mask
+
+    def _take(self, valid: Bools) -> None:
+        valid.flags.writeable = False
+        self._valid = valid
+        self._plan = None
+        _masks_by_array[id(valid)] = self
+
+    @classmethod
+    def from_lengths(cls, lengths: Any, maxlen: int | None = None, padding: str = "post") -> Mask:
+        """The mask of padded sequences.
+
+        Args:
+            lengths: (B,) integers, the number of valid steps in each row.
+            maxlen: the number of steps T; the longest length by default.
+            padding: "post" for valid steps first, "pre" for valid steps last.
+
+        Returns:
+            A mask of shape (B, maxlen).
+
+        Raises:
+            TypeError: `lengths` or `maxlen` are not integers.
+            ValueError: a length is negative or more than `maxlen`, or `lengths` is not flat.
+
+        Example:
+            >>> import fastmask as fm
+            >>> fm.Mask.from_lengths([1, 3]).valid
+            array([[ True, False, False],
+                   [ True,  True,  True]])
+        """
+        counts = integer_array(lengths, "lengths")
+        if counts.ndim != 1:
+            raise ValueError(f"lengths must have shape (batch,), not {counts.shape}")
+        choice(padding, "padding", ("post", "pre"))
+        longest = int(counts.max(initial=0))
+        time = longest if maxlen is None else whole_number(maxlen, "maxlen", 0)
+        if longest > time:
+            raise ValueError(f"lengths[{counts.argmax()}] is {longest}, more than maxlen={time}")
+        if counts.min(initial=0) < 0:
+            raise ValueError(f"lengths[{counts.argmin()}] is negative: {counts.min()}")
+        valid = np.empty((len(counts), time), np.bool_)
+        kernels().mask_from_lengths(valid, counts, padding == "pre")
+        return cls._of(valid)
+
+    @property
+    def valid(self) -> Bools:
+        """The mask as a read-only bool array (B, T)."""
+        return self._valid
+
+    @property
+    def lengths(self) -> Ints:
+        """The number of valid steps in each row, int64 (B,)."""
+        lengths: Ints = self._valid.sum(axis=1, dtype=np.int64)
+        return lengths
+
+    @property
+    def fill(self) -> float:
+        """The share of valid steps, 0 to 1; 1 for a mask without any step."""
+        steps = self._valid.size
+        return np.count_nonzero(self._valid) / steps if steps else 1.0
+
+    @property
+    def plan(self) -> Plan:
+        """The positions of the valid steps, found on first use and then kept."""
+        plan = self._plan
+        if plan is None:  # two threads may both make it: they make the same
+            plan = self._plan = _plan_of(self._valid)
+        return plan
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        batch, time = self._valid.shape
+        return batch, time
+
+    @property
+    def ndim(self) -> int:
+        """Always 2."""
+        return 2
+
+    @property
+    def size(self) -> int:
+        """B * T."""
+        return self._valid.size
+
+    @property
+    def dtype(self) -> np.dtype[np.bool_]:
+        """Always bool."""
+        return self._valid.dtype
+
+    def __len__(self) -> int:
+        return len(self._valid)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._valid[key]
+
+    def __iter__(self) -> Iterator[Bools]:
+        return iter(self._valid)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        valid = self._valid
+        if dtype is None or np.dtype(dtype) == valid.dtype:
+            return valid.copy() if copy else valid
+        if copy is False:
+            raise ValueError(f"a mask cannot be seen as {np.dtype(dtype)} without a copy")
+        return valid.astype(dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(value, Masked) for value in inputs):
+            return NotImplemented
+        arrays = [value._valid if isinstance(value, Mask) else value for value in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mask, (self._valid,)
+
+    def __repr__(self) -> str:
+        batch, time = self.shape
+        return f"Mask(shape=({batch}, {time}), fill={self.fill:.2f})"
+
+
+def as_mask(value: Any) -> Mask | None:
+    """The mask that `value` is, or is the array of, or describes; None stays None."""
+    if value is None or type(value) is Mask:
+        return value
+    mask = _masks_by_array.get(id(value))
+    if mask is not None and mask._valid is value:
+        return mask
+    return Mask(value)
+
+
+def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
+    """The plan of `mask`; no mask means that all steps are valid."""
+    return _full_plan(batch, time) if mask is None else mask.plan
+
+
+def plans_made() -> int:
+    """How many masks have been turned into a plan so far."""
+    return _plans_made
+
+
+def _plan_of(valid: Bools) -> Plan:
+    global _plans_made
+    _plans_made += 1
+    batch, time = valid.shape
+    offsets = np.empty(batch + 1, np.int64)
+    steps = np.empty(batch * time, np.int64)
+    order = np.empty(batch, np.int64)
+    kernels().plan_steps(offsets, steps, order, valid)
+    return _read_only(offsets, steps[: offsets[batch]], order)
+
+
+@lru_cache(maxsize=16)
+def _full_plan(batch: int, time: int) -> Plan:
+    return _read_only(
+        np.arange(batch + 1, dtype=np.int64) * time,
+        np.arange(batch * time, dtype=np.int64),
+        np.arange(batch, dtype=np.int64),
+    )
+
+
+def _read_only(*arrays: Ints) -> Plan:
+    for array in arrays:
+        array.flags.writeable = False
+    return Plan(*arrays)
+
+
+def _two_dimensional(valid: Any) -> Array:
+    array = as_array(valid, "mask")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim != 2:
+        raise ValueError(
+            f"mask must have shape (batch, time) or (batch, time, 1), not {array.shape}"
+        )
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError("mask holds NaN, which is neither valid nor masked")
+    return array
+
+
+class Masked:
+    """An array together with the mask that says which of its steps are valid.
+
+    Layers take and return it. NumPy functions, arithmetic and indexing on it raise a
+    TypeError, because their result would have lost the mask: use `.data` and `.mask`.
+
+    Args:
+        data: array (B, T, ...).
+        mask: `Mask`, or whatever `Mask` takes, of shape (B, T).
+
+    Raises:
+        TypeError: `data` is itself a `Masked`, or `mask` does not hold numbers.
+        ValueError: the mask does not fit the first two axes of `data`.
+
+    Example:
+        >>> import fastmask as fm
+        >>> x = fm.Masked([[7, 8, 0], [5, 6, 7]], [[1, 1, 0], [1, 1, 1]])
+        >>> x.mask.lengths
+        array([2, 3])
+        >>> x + 1
+        Traceback (most recent call last):
+        ...
+        TypeError: this operation would lose the mask of a Masked: work on .data, then wrap ...
+    """
+
+    __slots__ = ("_data", "_mask")
+    __hash__ = object.__hash__
+    _data: Array
+    _mask: Mask
+
+    def __init__(self, data: Any, mask: Any) -> None:
+        if not isinstance(data, np.ndarray):
+            data = as_array(data, "data")
+        self._mask = fitting_mask(mask, data.shape, "data")
+        self._data = data
+
+    @property
+    def data(self) -> Array:
+        """The array, masked steps included."""
+        return self._data
+
+    @property
+    def mask(self) -> Mask:
+        """The mask, (B, T)."""
+        return self._mask
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the data."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the data."""
+        return self._data.ndim
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        return f"Masked(shape={self.shape}, dtype={self.dtype}, fill={self._mask.fill:.2f})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Masked, (self._data, self._mask)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"Masked has no attribute {name!r}; the array is .data")
+
+
+def _refuse(_self: Masked, *_args: Any, **_kwargs: Any) -> NoReturn:
+    raise TypeError(
+        "this operation would lose the mask of a Masked: work on .data, "
+        "then wrap the result as fastmask.Masked(result, x.mask)"
+    )
+
+
+_BINARY = "add sub mul truediv floordiv mod divmod pow matmul lshift rshift and or xor".split()
+for _name in (
+    *(f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i")),
+    *(f"__{name}__" for name in "neg pos abs invert lt le eq ne gt ge".split()),
+    *(f"__{name}__" for name in "bool int float complex index iter contains".split()),
+    *(f"__{name}__" for name in "getitem setitem delitem".split()),
+    *(f"__{name}__" for name in "array array_ufunc array_function".split()),
+):
+    if _name != "__idivmod__":
+        setattr(Masked, _name, _refuse)
+
+
+def fitting_mask(mask: Any, shape: tuple[int, ...], name: str) -> Mask:
+    """`mask` as a `Mask`, which must fit the first two axes of `shape`.
+
+    Raises:
+        ValueError: it does not; the message names `name` and both shapes.
+    """
+    known = as_mask(mask)
+    if known is None:
+        raise TypeError(f"mask of {name} must be an array, not None")
+    if known._valid.shape != shape[:2]:
+        raise ValueError(
+            f"mask has shape {known.shape}, but {name} has shape {shape}: "
+            "the first two axes must be the same"
+        )
+    return known
+
+
+def get_mask(x: Any) -> Mask | None:
+    """The mask that `x` carries.
+
+    Args:
+        x: whatever a layer takes or returns.
+
+    Returns:
+        The `Mask` of a `Masked`, else None.
+
+    Source:
+        Keras: `keras.src.backend.get_keras_mask`, or `x._keras_mask`.
+
+    Example:
+        >>> import fastmask as fm
+        >>> fm.get_mask(fm.layers.Masking()([[[1.0], [0.0]]])).valid
+        array([[ True, False]])
+    """
+    return x._mask if isinstance(x, Masked) else None

@@ -1,0 +1,80 @@
+"""The command `fastmask`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import _demo, _system
+from ._version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: words after the command's name; those of the process by default.
+
+    Returns:
+        The exit status: 0 where all went well.
+
+    Example:
+        >>> from fastmask.cli import main
+        >>> main(["info"])  # doctest: +ELLIPSIS
+        fastmask ...
+        0
+    """
+    parser = argparse.ArgumentParser(
+        prog="fastmask", description="Recurrent layers that compute only the steps that exist."
+    )
+    parser.add_argument("--version", action="version", version=f"fastmask {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="demo | info | bench")
+    commands.add_parser(
+        "demo", help="classify real utterances with a model trained in Keras, and time it"
+    ).set_defaults(run=_run_demo)
+    commands.add_parser(
+        "info", help="show versions, SIMD width, threads, cache folder and CUDA devices"
+    ).set_defaults(run=_run_info)
+    bench = commands.add_parser(
+        "bench", help="measure fastmask beside other libraries (needs a source checkout)"
+    )
+    bench.set_defaults(run=_run_bench)
+    known, rest = parser.parse_known_args(arguments)
+    if rest and known.run is not _run_bench:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return int(known.run(rest))
+    except (OSError, ValueError) as error:
+        print(f"fastmask: {error}", file=sys.stderr)
+        return 1
+
+
+def _run_demo(_rest: list[str]) -> int:
+    result = _demo.run(lambda line: print(line, file=sys.stderr, flush=True))
+    for fault in result.faults:
+        print(f"fastmask: {fault}", file=sys.stderr)
+    print("\n".join(_demo.report(result)))
+    return 1 if result.faults else 0
+
+
+def _run_info(_rest: list[str]) -> int:
+    for name, value in _system.describe():
+        print(f"{name:<14}{value}")
+    return 0
+
+
+def _run_bench(rest: list[str]) -> int:
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / "benchmarks" / "report.py").is_file():
+        print(
+            "fastmask: the benchmarks are in the source checkout, not in the installed package:\n"
+            "get the source archive of fastmask-rnn, unpack it, and there run\n"
+            '    pip install -e ".[bench]" && fastmask bench',
+            file=sys.stderr,
+        )
+        return 1
+    command = [sys.executable, "-m", "benchmarks.report", *rest]
+    return subprocess.run(command, cwd=checkout, check=False).returncode

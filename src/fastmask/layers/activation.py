@@ -1,0 +1,60 @@
+"""An activation as a layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import activations
+from .._dispatch import real_array
+from .._typing import Array, Shape
+from ._layer import Layer
+
+
+class Activation(Layer):
+    """Applies an activation to every element; passes masks on.
+
+    Args:
+        activation: name or function of an array.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: array of any shape.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: the activation is neither a name nor a function.
+        ValueError: there is no activation of that name.
+
+    Source:
+        Keras: `keras.layers.Activation`.
+
+    Example:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> fm.layers.Activation("relu")(np.array([[-1.0, 2.0]]))
+        array([[0., 2.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _options = ("activation",)
+
+    def __init__(
+        self,
+        activation: str | activations.Activation | None,
+        *,
+        name: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.activation = activations.name_of(activation, "activation")
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        return activations.get(self.activation)(real_array(inputs, "inputs", self._dtype))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer`."""
+        return tuple(input_shape)

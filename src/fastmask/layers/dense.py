@@ -1,0 +1,101 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import activations, initializers
+from .._checks import flag, whole_number
+from .._dispatch import real_array
+from .._typing import Array, Shape
+from ._layer import Layer
+
+
+class Dense(Layer):
+    """activation(inputs @ kernel + bias) along the last axis; passes masks on.
+
+    Args:
+        units: size U of the output's last axis.
+        activation: name or function; None for none.
+        use_bias: whether there is a bias.
+        kernel_initializer: first values of the kernel, (F, U).
+        bias_initializer: first values of the bias, (U,).
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, ..., F).
+
+    Returns:
+        (B, ..., U).
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.Dense`.
+
+    Example:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> fm.layers.Dense(3, activation="softmax")(np.ones((2, 5, 4))).shape
+        (2, 5, 3)
+    """
+
+    supports_masking = True
+    _options = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.Activation | None = None,
+        use_bias: bool = True,
+        *,
+        kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
+        bias_initializer: initializers.AnyInitializer = "zeros",
+        name: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.units = whole_number(units, "units", 1)
+        self.activation = activations.name_of(activation, "activation")
+        self.use_bias = flag(use_bias, "use_bias")
+        self.kernel_initializer = initializers.get(kernel_initializer, "kernel_initializer")
+        self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights; see `Layer`."""
+        shape = tuple(input_shape)
+        if len(shape) < 2 or shape[-1] is None:
+            raise ValueError(f"input_shape must be (batch, ..., features), not {shape}")
+        self.kernel = self.add_weight(
+            (shape[-1], self.units), self.kernel_initializer, name="kernel"
+        )
+        self.bias: Array | None = None
+        if self.use_bias:
+            self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias")
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = real_array(inputs, "inputs", self._dtype)
+        features = len(self.kernel)
+        if x.ndim < 2 or x.shape[-1] != features:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, ..., {features}), "
+                f"not {x.shape}"
+            )
+        # One matrix product; for three axes and more np.matmul would make one for each row.
+        y = x.reshape(-1, features) @ self.kernel if x.size else self._nothing(x)
+        if self.bias is not None:
+            y += self.bias
+        return activations.get(self.activation)(y.reshape(*x.shape[:-1], self.units))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer`."""
+        return (*input_shape[:-1], self.units)
+
+    def _nothing(self, x: Array) -> Array:
+        return np.zeros((int(np.prod(x.shape[:-1])), self.units), self._dtype)

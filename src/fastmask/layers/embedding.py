@@ -1,0 +1,111 @@
+"""Look-up of vectors by integer ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import initializers
+from .._checks import flag, whole_number
+from .._dispatch import integer_array, kernels
+from .._mask import Mask
+from .._typing import Array, Ints, Shape
+from ._layer import Layer
+
+
+class Embedding(Layer):
+    """Turns integer ids into rows of a table.
+
+    Args:
+        input_dim: number of rows of the table; ids go from 0 to `input_dim` - 1.
+        output_dim: length D of a row.
+        embeddings_initializer: first values of the table.
+        mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. Without it a mask
+            that the ids carry goes on.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: ids, (B, T) or any other shape; integers of any dtype, or floats that are whole.
+
+    Returns:
+        The rows, the shape of the ids and D; `Masked` with `mask_zero`.
+
+    Raises:
+        TypeError: the ids are not numbers.
+        ValueError: an id is not a whole number or not in the table.
+
+    Source:
+        Keras: `keras.layers.Embedding`.
+
+    Example:
+        >>> import fastmask as fm
+        >>> y = fm.layers.Embedding(10, 4, mask_zero=True)([[7, 2, 0], [3, 0, 0]])
+        >>> y.shape, y.mask.lengths
+        ((2, 3, 4), array([2, 1]))
+    """
+
+    supports_masking = True
+    _casts_inputs = False
+    _options = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: initializers.AnyInitializer = "uniform",
+        *,
+        mask_zero: bool = False,
+        name: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.input_dim = whole_number(input_dim, "input_dim", 1)
+        self.output_dim = whole_number(output_dim, "output_dim", 1)
+        self.embeddings_initializer = initializers.get(
+            embeddings_initializer, "embeddings_initializer"
+        )
+        self.mask_zero = flag(mask_zero, "mask_zero")
+
+    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002
+        """Make the table; see `Layer`."""
+        self.embeddings = self.add_weight(
+            (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
+        )
+
+    def call(self, inputs: Any) -> Array:
+        """Look the ids up; see the class."""
+        ids = integer_array(inputs, "inputs")
+        self._check_range(ids)
+        rows = np.empty((ids.size, self.output_dim), self._dtype)
+        kernels().gather_rows(rows, self.embeddings, ids.reshape(-1))
+        return rows.reshape(*ids.shape, self.output_dim)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """`ids != 0` with `mask_zero`, else the mask that came."""
+        if not self.mask_zero:
+            return mask
+        ids = integer_array(inputs, "inputs")
+        if ids.ndim != 2:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, time) to make a mask, "
+                f"not {ids.shape}"
+            )
+        valid = np.empty(ids.shape, np.bool_)
+        kernels().mask_not_equal(valid, ids, 0)
+        return Mask._of(valid)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer`."""
+        return (*input_shape, self.output_dim)
+
+    def _check_range(self, ids: Ints) -> None:
+        if not ids.size:
+            return
+        for worst in (ids.min(), ids.max()):
+            if not 0 <= worst < self.input_dim:
+                raise ValueError(
+                    f"inputs of layer {self.name!r} must be ids from 0 to {self.input_dim - 1}, "
+                    f"but one is {worst}"
+                )

@@ -1,0 +1,91 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import flag
+from .._typing import Array
+from ._rnn import Recurrent, kernel_activation
+
+
+class LSTM(Recurrent):
+    """Long short-term memory over the valid steps of each sequence.
+
+    Args:
+        units: size H of the output and of both states.
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        recurrent_activation: the same choices, for the gates.
+        use_bias: whether there is a bias.
+        unit_forget_bias: whether the forget gate's bias starts as ones.
+        kernel_initializer: first values of the input weights.
+        recurrent_initializer: first values of the state's weights.
+        bias_initializer: first values of the bias.
+        return_sequences: return the outputs of all steps instead of the last one.
+        return_state: return (output, h, c) instead of the output.
+        go_backwards: start from the last step; outputs, and their mask, come in that order.
+        stateful: start from the states that the last call ended with.
+        unroll: taken for Keras's sake; changes nothing.
+        zero_output_for_mask: masked steps give zeros instead of the previous output.
+        dropout: share of inputs dropped in training; at inference nothing is dropped.
+        recurrent_dropout: the same for the state.
+        seed: of the dropout.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, T, F) array or `Masked`.
+        mask: (B, T), instead of the one that the inputs carry.
+        initial_state: [h, c], (B, H) each.
+
+    Returns:
+        (B, H), or (B, T, H) with `return_sequences`, which carries the mask on; with
+        `return_state` a tuple with h and c, (B, H) each.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.LSTM`. Weights: kernel (F, 4H), recurrent kernel (H, 4H), bias (4H,),
+        gate order i, f, c, o. Keras does not reverse the mask for `go_backwards`.
+
+    Example:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> lstm = fm.layers.LSTM(8, return_sequences=True)
+        >>> y = lstm(np.ones((2, 5, 3)), mask=[[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
+        >>> y.shape, y.mask.lengths
+        ((2, 5, 8), array([2, 5]))
+    """
+
+    _cell = "lstm"
+    _gates = 4
+    _states = 2
+    _options = (*Recurrent._options, "recurrent_activation", "unit_forget_bias")
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        *,
+        unit_forget_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, activation, use_bias, **kwargs)
+        self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
+        self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
+
+    def _settings(self) -> tuple[Any, ...]:
+        return self.activation, self.recurrent_activation
+
+    def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        if not self.unit_forget_bias:
+            return super()._first_bias(shape, dtype)
+        i = super()._first_bias((self.units,), dtype)
+        co = super()._first_bias((2 * self.units,), dtype)
+        return np.concatenate([i, np.ones(self.units, dtype), co])

@@ -1,0 +1,80 @@
+"""A mask from the data itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import real_number
+from .._dispatch import kernels, number_array
+from .._mask import Mask, Masked
+from .._typing import Bools, Shape
+from ._layer import Layer
+
+
+class Masking(Layer):
+    """Masks the steps at which all features equal a value, and sets them to zero.
+
+    Args:
+        mask_value: the value.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, T, F); a mask that they carry is ignored.
+
+    Returns:
+        `Masked` of the same shape.
+
+    Raises:
+        TypeError: the inputs do not hold real numbers.
+        ValueError: the inputs have another number of axes.
+
+    Source:
+        Keras: `keras.layers.Masking`.
+
+    Example:
+        >>> import fastmask as fm
+        >>> y = fm.layers.Masking(mask_value=-1)([[[5.0, 6.0], [-1.0, -1.0]]])
+        >>> y.mask.valid
+        array([[ True, False]])
+        >>> y.data
+        array([[[5., 6.],
+                [0., 0.]]], dtype=float32)
+    """
+
+    supports_masking = True
+    _options = ("mask_value",)
+
+    def __init__(
+        self, mask_value: float = 0.0, *, name: str | None = None, dtype: str = "float32"
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.mask_value = real_number(mask_value, "mask_value")
+
+    def call(self, inputs: Any) -> Masked:
+        """Find the mask and apply it; see the class."""
+        valid = self._valid(inputs)
+        if self.mask_value != 0.0:
+            inputs = np.where(valid[:, :, None], inputs, inputs.dtype.type(0))
+        return Masked(inputs, Mask._of(valid))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        """True where any feature differs from the value; `mask` is ignored."""
+        return Mask._of(self._valid(self._cast(np.asarray(inputs))))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer`."""
+        return tuple(input_shape)
+
+    def _valid(self, inputs: Any) -> Bools:
+        if inputs.ndim != 3:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, time, features), "
+                f"not {inputs.shape}"
+            )
+        x = number_array(inputs, "inputs")
+        valid = np.empty(x.shape[:2], np.bool_)
+        kernels().mask_any_not_equal(valid, x, self.mask_value)
+        return valid

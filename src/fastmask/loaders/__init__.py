@@ -1,0 +1,83 @@
+"""Model files; the ending of a file's name says which format it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..layers import Layer
+
+__all__ = ["load_model", "save_model"]
+
+_FORMATS = {".npz": "npz"}
+
+
+def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
+    """Write a model, or a single layer, to a file.
+
+    An existing file is replaced only when the new one is complete.
+
+    Args:
+        model: a model whose weights exist: it has been built, or called once.
+        path: name of the file, which must end in .npz.
+
+    Raises:
+        TypeError: `model` is not a model or layer.
+        ValueError: the ending is unknown, the model is not built, or a part of it, such as a
+            function given as activation, cannot be written.
+        OSError: the file cannot be written.
+
+    Source:
+        Keras: `keras.Model.save`.
+
+    Example:
+        >>> import tempfile
+        >>> import fastmask as fm
+        >>> model = fm.Sequential([fm.layers.Masking(), fm.layers.LSTM(4, name="reader")])
+        >>> model.build((None, None, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fm.save_model(model, f"{folder}/model.npz")
+        ...     fm.load_model(f"{folder}/model.npz").layers[-1]
+        <LSTM 'reader'>
+    """
+    if not isinstance(model, Layer):
+        raise TypeError(f"model must be a fastmask model or layer, not {type(model).__name__}")
+    _format(path).save(model, Path(path))
+
+
+def load_model(
+    path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]] | None = None
+) -> Any:
+    """Read a model that `save_model` wrote.
+
+    Files from strangers are safe to read: no code in them is run, only known layer classes are
+    made, and no more memory is taken than the file is long.
+
+    Args:
+        path: name of the file.
+        custom_objects: your own layer classes in the model, by class name.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: the ending is unknown, or the file is damaged or not a model.
+        OSError: the file cannot be read.
+
+    Source:
+        Keras: `keras.saving.load_model`.
+
+    Example:
+        See `save_model`.
+    """
+    return _format(path).load(Path(path), custom_objects)
+
+
+def _format(path: str | os.PathLike[str]) -> Any:
+    ending = Path(path).suffix
+    if ending not in _FORMATS:
+        raise ValueError(f"path must end in one of {', '.join(_FORMATS)}, not {os.fspath(path)!r}")
+    return import_module(f".{_FORMATS[ending]}", __name__)

@@ -1,0 +1,59 @@
+"""The one-way rule: layers -> ops -> dispatch -> kernels, and which of them may import what."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+JIT = {"numba", "llvmlite"}
+FRAMEWORKS = {"torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"}
+ADAPTERS = {"src/fastmask/torch.py", "src/fastmask/keras.py"}  # `import fastmask` leaves them out
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def modules(folder: str) -> list[str]:
+    """The Python files below a folder of the checkout."""
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(node: ast.AST, *, lazily: bool) -> Iterator[str]:
+    """The top-level packages that are imported below a node, inside functions only if `lazily`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+            yield child.module.partition(".")[0]
+        elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue  # never runs
+        elif lazily or not isinstance(child, FUNCTIONS):
+            yield from imported(child, lazily=lazily)
+
+
+def imports(path: str, *, lazily: bool = True) -> set[str]:
+    """The top-level packages that a module imports."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    return set(imported(ast.parse(source, path), lazily=lazily))
+
+
+@pytest.mark.parametrize("path", modules("kernels"))
+def test_kernels_know_nothing_of_layers_and_frameworks(path: str) -> None:
+    assert not imports(path) & ({"fastmask"} | FRAMEWORKS)
+
+
+@pytest.mark.parametrize("path", modules("kernels/fastmask_kernels/reference"))
+def test_reference_is_plain_numpy(path: str) -> None:
+    assert not imports(path) & JIT
+
+
+@pytest.mark.parametrize("path", modules("src"))
+def test_only_kernels_import_numba(path: str) -> None:
+    assert not imports(path) & JIT
+
+
+@pytest.mark.parametrize("path", [m for m in modules("src") if m not in ADAPTERS])
+def test_import_fastmask_needs_no_framework(path: str) -> None:
+    assert not imports(path, lazily=False) & FRAMEWORKS

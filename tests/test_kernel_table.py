@@ -1,0 +1,48 @@
+"""The columns export what the table lists, and hold under other compilation settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastmask_kernels import cpu, reference
+from fastmask_kernels.spec import KERNELS
+
+HELPERS = {
+    "reference": {"lstm_packed_size", "aligned_empty"},
+    "cpu": {"lstm_packed_size", "aligned_empty"},
+}
+
+
+@pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
+def test_column_is_complete(column: object) -> None:
+    exported = set(column.__all__)  # type: ignore[attr-defined]
+    assert exported >= set(KERNELS)
+
+
+def test_columns_export_the_same_names() -> None:
+    assert reference.__all__ == cpu.__all__
+
+
+def _run_kernel_tests(tmp_path: Path, selection: str, **environment: str) -> None:
+    """Run kernel tests in a process of their own, with a compilation cache of its own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += [str(Path(__file__).parent), "-k", selection]
+    run = subprocess.run(
+        command,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert " passed" in run.stdout
+
+
+def test_with_bounds_checking(tmp_path: Path) -> None:
+    """Every index of the compiled loops stays inside its array."""
+    _run_kernel_tests(tmp_path, "equals_reference or any_threads", NUMBA_BOUNDSCHECK="1")

@@ -1,0 +1,222 @@
+"""lstm_fwd of the CPU column against the reference, and under everything that may befall it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from fastmask_kernels import cpu, reference
+from fastmask_kernels.cpu import lstm as cpu_lstm
+from fastmask_kernels.cpu.sharing import Shares
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .cases import MASK_KINDS, LSTMCase, assert_close, lstm_cases, plan_of
+
+SHARES = (  # (members, groups, join)
+    Shares(1, 1, 99),
+    Shares(2, 2, 99),
+    Shares(2, 5, 99),
+    Shares(2, 0, 0),
+    Shares(3, 2, 2),
+    Shares(4, 3, 1),
+)
+
+
+@given(lstm_cases)
+@settings(max_examples=300, deadline=None)
+def test_cpu_equals_reference(case: LSTMCase) -> None:
+    expected = case.run(reference, dtype="float64")
+    for actual, wanted in zip(case.run(cpu), expected):
+        assert actual.dtype == case.dtype
+        assert_close(actual, wanted, case.dtype)
+
+
+@given(lstm_cases, st.sampled_from(SHARES[1:]))
+@settings(max_examples=150, deadline=None)
+def test_sharing_does_not_change_a_bit(case: LSTMCase, shares: Shares) -> None:
+    alone = case.run(cpu)
+    longest = int(case.valid.sum(axis=1).max(initial=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            cpu_lstm, "share", lambda *_: shares._replace(join=min(shares.join, longest))
+        )
+        shared = case.run(cpu, threads=shares.members)
+    for a, b in zip(alone, shared):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+@pytest.mark.parametrize("sizes", [(33, 40, 24, 64), (2, 300, 64, 96), (70, 20, 16, 130)])
+def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...]) -> None:
+    case = LSTMCase(*sizes, kind=kind)
+    alone = case.run(cpu, threads=1)
+    for threads in (2, 3, 7):
+        for a, b in zip(alone, case.run(cpu, threads=threads)):
+            np.testing.assert_array_equal(a, b)
+    for actual, wanted in zip(alone, case.run(reference, dtype="float64")):
+        assert_close(actual, wanted, case.dtype)
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    case = LSTMCase(30, 12, 9, 40, kind="holes")
+    together = case.run(cpu)
+    for row in (0, 7, 29):
+        alone = LSTMCase(30, 12, 9, 40, kind="holes")
+        keep = slice(row, row + 1)
+        alone.batch, alone.x, alone.valid = 1, case.x[keep], case.valid[keep]
+        alone.states = [s[keep] for s in case.states]
+        for a, b in zip(alone.run(cpu), together):
+            np.testing.assert_array_equal(a, b[keep])
+
+
+def test_a_gap_costs_nothing_but_its_place() -> None:
+    """Any mask gives what the compressed rows give, to the bit."""
+    holes = LSTMCase(12, 30, 5, 20, kind="holes", seed=3)
+    counts = holes.valid.sum(axis=1)
+    packed = LSTMCase(12, 30, 5, 20, kind="right")
+    packed.weights, packed.states = holes.weights, holes.states
+    packed.valid = np.arange(30) < counts[:, np.newaxis]
+    packed.x = np.full_like(holes.x, np.nan)
+    packed.x[packed.valid] = holes.x[holes.valid]
+    a, b = holes.run(cpu), packed.run(cpu)
+    np.testing.assert_array_equal(a[0][holes.valid], b[0][packed.valid])
+    np.testing.assert_array_equal(a[1:], b[1:])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str) -> None:
+    for seed, poison in enumerate((np.nan, np.inf, -np.inf)):
+        case = LSTMCase(9, 8, 4, 33, kind="right", seed=seed, dtype=dtype)
+        rows, times = np.nonzero(case.valid)
+        case.x[rows[::5], times[::5], seed] = poison
+        with np.errstate(invalid="ignore"):
+            expected = case.run(reference, dtype="float64")
+        for actual, wanted in zip(case.run(cpu), expected):
+            assert_close(actual, wanted, dtype)
+        assert np.isnan(expected[0]).any() == np.isnan(poison)
+
+
+def test_extreme_states_and_gates_stay_finite() -> None:
+    case = LSTMCase(6, 5, 3, 17)
+    case.x *= 1e4
+    case.states[1][:] = 1e30
+    expected = case.run(reference, dtype="float64")
+    for actual, wanted in zip(case.run(cpu), expected):
+        assert_close(actual, wanted, "float32")
+
+
+def test_eight_threads_at_once() -> None:
+    cases = [LSTMCase(40, 50, 32, 64, kind="holes", seed=seed) for seed in range(8)]
+    expected = [case.run(cpu) for case in cases]
+    start = threading.Barrier(8)
+
+    def run(case: LSTMCase) -> list[list[Any]]:
+        start.wait()
+        return [case.run(cpu, threads=2) for _ in range(5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for runs, wanted in zip(pool.map(run, cases), expected):
+            for outputs in runs:
+                for a, b in zip(outputs, wanted):
+                    np.testing.assert_array_equal(a, b)
+
+
+def _run_in_child(queue: Any, case: LSTMCase) -> None:
+    queue.put(case.run(cpu, threads=2))
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"
+)
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_call_after_fork() -> None:
+    case = LSTMCase(40, 50, 32, 64, kind="right")
+    expected = case.run(cpu, threads=2)  # starts helpers, which the child will not have
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_run_in_child, args=(queue, case))
+    child.start()
+    for a, b in zip(queue.get(), expected):
+        np.testing.assert_array_equal(a, b)
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_an_error_in_a_helper_is_raised() -> None:
+    from fastmask_kernels.cpu.teamwork import ABORTED, CLAIMS
+    from fastmask_kernels.cpu.threads import run_shared
+
+    control = np.zeros(CLAIMS, np.int64)
+
+    def kernel(member: int) -> None:
+        if member == 1:
+            raise RuntimeError("a helper failed")
+        while not control[ABORTED]:
+            pass
+
+    with pytest.raises(RuntimeError, match="a helper failed"):
+        run_shared(kernel, (), 2, control)
+
+
+def _arguments(case: LSTMCase) -> dict[str, Any]:
+    size = cpu.lstm_packed_size(case.features, case.units, np.dtype(case.dtype))
+    packed = np.empty(size, case.dtype)
+    cpu.lstm_pack(packed, *case.weights)
+    offsets, steps, order = plan_of(case.valid)
+    return {
+        "out": np.empty((case.batch, case.time, case.units), case.dtype),
+        "h_last": np.empty((case.batch, case.units), case.dtype),
+        "c_last": np.empty((case.batch, case.units), case.dtype),
+        **{"x": case.x, "offsets": offsets, "steps": steps, "order": order, "packed": packed},
+        **{"h_first": case.states[0], "c_first": case.states[1]},
+        **{"activation": "tanh", "recurrent_activation": "sigmoid"},
+        **{"reverse": False, "zero_masked": False, "threads": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("offsets", np.array([1, 3, 5, 8, 9]), "begin with 0"),
+        ("offsets", np.array([0, 3, 5, 8, 99]), "end within steps"),
+        ("offsets", np.array([0, 8, 5, 6, 9]), "not decrease"),
+        ("offsets", np.array([0, 10**15, 5, 6, 9]), "not decrease"),
+        ("offsets", np.array([0, 0, 5, 10, 20]), "most valid steps first"),
+        ("order", np.array([0, 1, 2, 2]), "every row once"),
+        ("order", np.array([0, 1, 2, 4]), "every row once"),
+        ("order", np.array([-1, 1, 2, 3]), "every row once"),
+        ("steps", np.zeros(20, np.int64), "ascend"),
+        ("steps", np.arange(20) + 5, "ascend"),
+        ("steps", np.arange(20) - 1, "ascend"),
+        ("packed", np.zeros(7, np.float32), "lstm_pack"),
+        ("out", np.zeros((4, 2, 3), np.float32), "time steps"),
+        ("h_first", np.zeros((4, 5), np.float32), "h_first"),
+        ("x", np.zeros((4, 5, 2), np.float32)[:, ::-1], "x must be C-contiguous"),
+        ("activation", "softmax", "activation must be one of"),
+        ("threads", 0, "threads must be at least 1"),
+    ],
+)
+def test_wrong_arguments_raise(name: str, value: Any, error: str) -> None:
+    arguments = _arguments(LSTMCase(4, 5, 2, 3)) | {name: value}
+    with pytest.raises(ValueError, match=error):
+        cpu.lstm_fwd(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("x", np.zeros((4, 5, 2), np.float64), "dtype"),
+        ("x", np.zeros((4, 5, 2), np.int32), "float32"),
+        ("x", [[1.0]], "x must be a NumPy array"),
+        ("steps", np.zeros(20, np.int32), "steps must have dtype int64"),
+    ],
+)
+def test_wrong_types_raise(name: str, value: Any, error: str) -> None:
+    arguments = _arguments(LSTMCase(4, 5, 2, 3)) | {name: value}
+    with pytest.raises(TypeError, match=error):
+        cpu.lstm_fwd(**arguments)

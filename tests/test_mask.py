@@ -1,0 +1,293 @@
+"""`Mask` and `Masked`: what they take, what they refuse, and that a plan is made once."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+from fastmask import _mask
+
+HOLES = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        HOLES,
+        HOLES.tolist(),
+        HOLES.astype(np.int8),
+        HOLES.astype(np.uint64) * 7,
+        HOLES.astype(np.float32),
+        HOLES.astype(np.float16) * -0.5,
+        HOLES[:, :, None],
+        HOLES[:, :, None].tolist(),
+        np.asfortranarray(HOLES),
+        HOLES.astype(">i4"),
+        np.repeat(HOLES, 2, axis=1)[:, ::2],
+        fm.Mask(HOLES),
+    ],
+    ids=lambda given: f"{type(given).__name__}-{np.asarray(given).dtype}-{np.ndim(given)}d",
+)
+def test_takes_any_kind_of_mask(given: object) -> None:
+    mask = fm.Mask(given)
+    np.testing.assert_array_equal(mask.valid, HOLES)
+    assert mask.valid.dtype == np.bool_
+    assert mask.valid.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ([1, 0, 1], ValueError, r"mask must have shape \(batch, time\).*not \(3,\)"),
+        (np.ones((2, 3, 4)), ValueError, r"not \(2, 3, 4\)"),
+        (np.ones((2, 3, 1, 1)), ValueError, r"not \(2, 3, 1, 1\)"),
+        (True, ValueError, r"not \(\)"),
+        ([[1, 0], [1]], ValueError, "mask must be an array, but its rows differ"),
+        ([["a"]], TypeError, "mask must be bool, integer or float, not dtype <U1"),
+        (np.ones((1, 1), complex), TypeError, "complex128"),
+        (np.array([[None]]), TypeError, "object"),
+        ([[1.0, np.nan]], ValueError, "NaN"),
+        (fm.Masked(np.ones((2, 2)), HOLES[:2, :2]), TypeError, r"\.data"),
+        (np.ma.masked_array([[1, 0]]), TypeError, "numpy.ma"),
+    ],
+)
+def test_refuses_what_is_no_mask(given: object, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        fm.Mask(given)
+
+
+def test_is_read_only_and_independent_of_its_source() -> None:
+    source = HOLES.copy()
+    mask = fm.Mask(source)
+    source[:] = False
+    np.testing.assert_array_equal(mask.valid, HOLES)
+    with pytest.raises(ValueError, match="read-only"):
+        mask.valid[0, 0] = False
+    with pytest.raises(AttributeError):
+        mask.valid = HOLES  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        mask.other = 1  # type: ignore[attr-defined]
+
+
+def test_is_usable_as_a_bool_array() -> None:
+    mask = fm.Mask(HOLES)
+    assert (mask.shape, mask.ndim, mask.size, len(mask)) == ((3, 4), 2, 12, 3)
+    assert mask.dtype == np.bool_
+    np.testing.assert_array_equal(np.asarray(mask), HOLES)
+    np.testing.assert_array_equal(np.asarray(mask, dtype=np.float32), HOLES.astype(np.float32))
+    np.testing.assert_array_equal(mask[1:, ::2], HOLES[1:, ::2])
+    np.testing.assert_array_equal(list(mask), HOLES)
+    np.testing.assert_array_equal(mask == HOLES, np.ones((3, 4), bool))
+    np.testing.assert_array_equal(~mask, ~HOLES)
+    np.testing.assert_array_equal(mask & ~HOLES, np.zeros((3, 4), bool))
+    np.testing.assert_array_equal(HOLES | mask, HOLES)
+    np.testing.assert_array_equal(np.logical_or(mask, mask), HOLES)
+    np.testing.assert_array_equal(np.where(mask, 1, 0), HOLES.astype(int))
+    np.testing.assert_array_equal(np.split(np.asarray(mask), 2, axis=1)[0], HOLES[:, :2])
+    np.testing.assert_array_equal(np.arange(12).reshape(3, 4)[mask], [0, 2, 3, 8, 9, 10, 11])
+    assert np.sum(mask) == 7
+
+
+def test_properties() -> None:
+    mask = fm.Mask(HOLES)
+    assert mask.lengths.tolist() == [3, 0, 4]
+    assert mask.lengths.dtype == np.int64
+    assert mask.fill == pytest.approx(7 / 12)
+    assert repr(mask) == "Mask(shape=(3, 4), fill=0.58)"
+    assert fm.Mask(np.zeros((0, 5))).fill == 1.0
+    assert fm.Mask(np.zeros((2, 0))).lengths.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 4), (3, 0), (0, 0), (1, 1)])
+def test_plan(shape: tuple[int, int]) -> None:
+    valid = np.random.default_rng(0).random(shape) < 0.5
+    offsets, steps, order = fm.Mask(valid).plan
+    counts = valid.sum(axis=1)
+    assert offsets.tolist() == [0, *np.cumsum(counts)]
+    np.testing.assert_array_equal(steps, np.flatnonzero(valid))
+    assert sorted(order.tolist()) == list(range(shape[0]))
+    assert (np.diff(counts[order]) <= 0).all()
+    assert {a.dtype for a in (offsets, steps, order)} == {np.dtype(np.int64)}
+    assert not any(a.flags.writeable for a in (offsets, steps, order))
+
+
+def test_plan_is_made_once() -> None:
+    mask = fm.Mask(HOLES)
+    before = _mask.plans_made()
+    assert mask.plan is mask.plan
+    assert _mask.plans_made() == before + 1
+
+
+def test_array_of_a_mask_leads_back_to_it() -> None:
+    mask = fm.Mask(HOLES)
+    assert _mask.as_mask(mask.valid) is mask
+    assert _mask.as_mask(mask) is mask
+    assert _mask.as_mask(HOLES) is not mask
+    view = mask.valid[:]
+    assert _mask.as_mask(view) is not mask
+    array = mask.valid
+    del mask
+    again = _mask.as_mask(array)
+    assert again is not None
+    np.testing.assert_array_equal(again.valid, HOLES)
+
+
+def test_plan_from_many_threads() -> None:
+    mask = fm.Mask(np.random.default_rng(1).random((50, 60)) < 0.5)
+    plans: list[_mask.Plan] = []
+    threads = [threading.Thread(target=lambda: plans.append(mask.plan)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(plans) == 8
+    for plan in plans:
+        for one, other in zip(plan, plans[0], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_full_plan_equals_the_plan_of_a_full_mask() -> None:
+    for batch, time in [(0, 3), (3, 0), (2, 5)]:
+        implicit = _mask.plan_for(None, batch, time)
+        explicit = fm.Mask(np.ones((batch, time))).plan
+        assert implicit.offsets.tolist() == explicit.offsets.tolist()
+        assert implicit.steps.tolist() == explicit.steps.tolist()
+
+
+class TestFromLengths:
+    def test_post_and_pre(self) -> None:
+        post = fm.Mask.from_lengths([2, 0, 3], maxlen=4)
+        assert post.valid.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]]
+        pre = fm.Mask.from_lengths(np.array([2, 0], np.int32), maxlen=3, padding="pre")
+        assert pre.valid.tolist() == [[0, 1, 1], [0, 0, 0]]
+
+    @pytest.mark.parametrize(
+        ("lengths", "shape"), [([], (0, 0)), ([0, 0], (2, 0)), ([1.0, 3.0], (2, 3))]
+    )
+    def test_shapes(self, lengths: list[float], shape: tuple[int, int]) -> None:
+        assert fm.Mask.from_lengths(lengths).shape == shape
+
+    @pytest.mark.parametrize(
+        ("lengths", "options", "error", "words"),
+        [
+            ([1, -2], {}, ValueError, r"lengths\[1\] is negative: -2"),
+            ([1, 5], {"maxlen": 4}, ValueError, r"lengths\[1\] is 5, more than maxlen=4"),
+            ([[1]], {}, ValueError, r"lengths must have shape \(batch,\), not \(1, 1\)"),
+            ([1.5], {}, ValueError, "lengths must hold integers, but it holds 1.5"),
+            (["a"], {}, TypeError, "lengths must hold integers"),
+            ([1], {"maxlen": -1}, ValueError, "maxlen must be at least 0, not -1"),
+            ([1], {"maxlen": 2.0}, TypeError, "maxlen must be an integer"),
+            ([1], {"padding": "left"}, ValueError, "padding must be one of 'post', 'pre'"),
+            (np.array([2**64 - 1], np.uint64), {}, ValueError, "more than int64"),
+        ],
+    )
+    def test_refuses(
+        self, lengths: object, options: dict[str, object], error: type[Exception], words: str
+    ) -> None:
+        with pytest.raises(error, match=words):
+            fm.Mask.from_lengths(lengths, **options)  # type: ignore[arg-type]
+
+
+class TestMasked:
+    def test_has_data_and_mask(self) -> None:
+        data = np.ones((3, 4, 2), np.float32)
+        x = fm.Masked(data, HOLES)
+        assert x.data is data
+        assert (x.shape, x.dtype, x.ndim, len(x)) == ((3, 4, 2), np.float32, 3, 3)
+        np.testing.assert_array_equal(x.mask.valid, HOLES)
+        assert repr(x) == "Masked(shape=(3, 4, 2), dtype=float32, fill=0.58)"
+        assert fm.get_mask(x) is x.mask
+        assert fm.get_mask(data) is None
+        mask = fm.Mask(HOLES)
+        assert fm.Masked(data, mask).mask is mask
+
+    @pytest.mark.parametrize("shape", [(3, 5, 2), (4, 3), (3,), (4, 4)])
+    def test_mask_must_fit(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match="first two axes") as caught:
+            fm.Masked(np.ones(shape), HOLES)
+        assert str(shape) in str(caught.value)
+        assert "(3, 4)" in str(caught.value)
+
+    def test_needs_a_mask_and_an_array(self) -> None:
+        with pytest.raises(TypeError, match="mask"):
+            fm.Masked(np.ones((3, 4)), None)
+        with pytest.raises(TypeError, match=r"\.data"):
+            fm.Masked(fm.Masked(np.ones((3, 4)), HOLES), HOLES)
+        with pytest.raises(ValueError, match="rows differ"):
+            fm.Masked([[1], [1, 2]], [[1, 1]])
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            lambda x: x + 1,
+            lambda x: 1 + x,
+            lambda x: np.ones(2) * x,
+            lambda x: x @ x,
+            lambda x: -x,
+            abs,
+            lambda x: x == x,
+            lambda x: x != 1,
+            lambda x: x < 2,
+            lambda x: np.ones(2) > x,
+            operator.not_,
+            float,
+            lambda x: x[0],
+            iter,
+            lambda x: [*x],
+            lambda x: 1.0 in x,
+            np.asarray,
+            np.array,
+            np.exp,
+            lambda x: np.add(np.ones((3, 4)), x),
+            lambda x: np.add.reduce(x),
+            np.mean,
+            lambda x: np.concatenate([x, x]),
+            lambda x: np.where(x, 1, 0),
+            lambda x: np.float32(2) * x,
+            lambda x: fm.Mask(HOLES) & x,
+        ],
+    )
+    def test_never_loses_its_mask_silently(self, operation: object) -> None:
+        x = fm.Masked(np.ones((3, 4)), HOLES)
+        with pytest.raises(TypeError, match=r"work on \.data"):
+            operation(x)  # type: ignore[operator]
+
+    def test_in_place_and_assignment(self) -> None:
+        x = fm.Masked(np.ones((3, 4)), HOLES)
+        with pytest.raises(TypeError, match=r"\.data"):
+            x += 1  # type: ignore[operator]
+        with pytest.raises(TypeError, match=r"\.data"):
+            x[0] = 1  # type: ignore[index]
+        array = np.ones((3, 4))
+        with pytest.raises(TypeError, match=r"\.data"):
+            array += x  # type: ignore[arg-type]
+
+    def test_methods_of_arrays_are_explained(self) -> None:
+        x = fm.Masked(np.ones((3, 4)), HOLES)
+        with pytest.raises(AttributeError, match=r"no attribute 'mean'; the array is \.data"):
+            x.mean()
+        with pytest.raises(AttributeError):
+            x.data = np.zeros((3, 4))  # type: ignore[misc]
+
+    def test_can_be_a_key(self) -> None:
+        x = fm.Masked(np.ones((3, 4)), HOLES)
+        assert {x: 1}[x] == 1
+
+
+def pickled(x: object) -> object:
+    return pickle.loads(pickle.dumps(x))  # noqa: S301
+
+
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, pickled])
+def test_copies(clone: object) -> None:
+    x = fm.Masked(np.arange(12.0).reshape(3, 4), HOLES)
+    y = clone(x)  # type: ignore[operator]
+    np.testing.assert_array_equal(y.data, x.data)
+    np.testing.assert_array_equal(y.mask.valid, HOLES)
+    np.testing.assert_array_equal(y.mask.plan.steps, x.mask.plan.steps)
