@@ -152,4 +152,3 @@ KERNELS: dict[str, Kernel] = {
         ),
     )
 }
-

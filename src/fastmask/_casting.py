@@ -7,6 +7,7 @@ of range, finite floats that become infinite, complex numbers as real ones, cut 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from numbers import Complex, Integral, Real
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from ._typing import Array
 
 _NUMBER_OF_KIND = {"b": Integral, "i": Integral, "u": Integral, "f": Real, "c": Complex}
+_ROUNDING = {source + to for source, to in (*product("biuf", "fc"), ("c", "c"))}
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any]:
@@ -24,9 +26,10 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
         TypeError: NumPy does not.
     """
     try:
-        return np.dtype(dtype)
+        known: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError):
         raise TypeError(f"dtype must be a NumPy dtype or its name, not {dtype!r}") from None
+    return known
 
 
 def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
@@ -57,7 +60,7 @@ def fill_value(value: Any, dtype: np.dtype[Any]) -> Array:
         return filled
     try:
         # 0.0, Keras's default, is welcome among integers; 0.5, NaN and infinity are not.
-        whole = dtype.kind in "biu" and isinstance(value, Real) and value == value // 1
+        whole = dtype.kind in "biu" and isinstance(value, Real) and float(value).is_integer()
         given = np.array(int(value), object) if whole else np.asarray(value)
         if given.ndim == 0:
             check_cast(given, dtype, "value")
@@ -81,7 +84,7 @@ def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
         _check_objects(array, dtype, name)
     elif are_integers(source, dtype):
         check_range(int(array.min()), int(array.max()), dtype, name)
-    elif not (source.kind in "biuf" and dtype.kind in "fc" or source.kind == dtype.kind == "c"):
+    elif source.kind + dtype.kind not in _ROUNDING:
         raise ValueError(
             f"{name} has dtype {source}, which dtype {dtype} cannot hold without loss: "
             "pass another dtype, or convert the sequence first"
@@ -115,6 +118,7 @@ def are_integers(*dtypes: np.dtype[Any]) -> bool:
 
 def _check_objects(array: Array, dtype: np.dtype[Any], name: str) -> None:
     number = _NUMBER_OF_KIND.get(dtype.kind)
+    value: Any
     for value in array.ravel():
         if number is None or not isinstance(value, number):
             raise ValueError(
@@ -122,4 +126,4 @@ def _check_objects(array: Array, dtype: np.dtype[Any], name: str) -> None:
                 f"which dtype {dtype} cannot hold"
             )
         if number is Integral:
-            check_range(int(value), int(value), dtype, name)
+            check_range(value, value, dtype, name)

@@ -12,6 +12,7 @@ fastest for 20 000 rows of about 100 steps, as a multiple of Keras's speed in th
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ._casting import are_integers, check_cast, check_range, common_dtype, fill_value, integer_range
+from ._casting import are_integers, check_cast, common_dtype, fill_value, integer_range
 from ._dispatch import as_array
 from ._typing import Array
 
@@ -40,7 +41,7 @@ _CODES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Ragged:
     """Sequences and where they go: row b, of lengths[b] steps, to one end of `time` steps."""
 
@@ -50,13 +51,11 @@ class Ragged:
     pre: bool
 
     def places(self) -> Iterator[tuple[int, Any, int, int]]:
-        """For each row that has steps: its number, itself, its first and its end step."""
-        start = 0
-        for b, (row, length) in enumerate(zip(self.rows, self.lengths, strict=True)):
-            if length:
-                first = start + self.time - length if self.pre else start
-                yield b, row, first, first + length
-            start += self.time
+        """For each row: its number, itself, the first and the end of its steps in (B * T)."""
+        count = len(self.rows)
+        steps = np.array(self.lengths, np.int64)
+        starts = np.arange(count) * self.time + (self.time - steps if self.pre else 0)
+        return zip(range(count), self.rows, starts.tolist(), (starts + steps).tolist(), strict=True)
 
 
 def ragged(sequences: Any, maxlen: int | None, pre_pad: bool, pre_truncate: bool) -> Ragged:
@@ -65,8 +64,24 @@ def ragged(sequences: Any, maxlen: int | None, pre_pad: bool, pre_truncate: bool
     Raises:
         ValueError: `sequences` or an entry of it is not a sequence.
     """
-    rows = _rows(sequences)
-    lengths = list(map(len, rows))
+    try:
+        if isinstance(sequences, (str, bytes, Mapping)):
+            raise TypeError
+        rows = list(sequences)
+    except TypeError:
+        raise ValueError(f"sequences must be a list of sequences, not {sequences!r:.80}") from None
+    if not set(map(type, rows)) <= _SLICEABLE:
+        rows = [
+            row if type(row) in _SLICEABLE else as_array(row, f"sequences[{b}]")
+            for b, row in enumerate(rows)
+        ]
+    try:
+        lengths = list(map(len, rows))
+    except TypeError:
+        b = next(b for b, row in enumerate(rows) if np.ndim(row) == 0)
+        raise ValueError(
+            f"sequences[{b}] must be a sequence of steps, not {rows[b][()]!r}"
+        ) from None
     longest = max(lengths, default=0)
     time = longest if maxlen is None else maxlen
     if longest > time:
@@ -97,47 +112,24 @@ def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
     filled = [row for row in rows if len(row)] or rows
     dtypes = set(map(attrgetter("dtype"), filled))
     dtype = _complete(common_dtype(dtypes) if dtype is None else dtype, dtypes, value)
-    fill = fill_value(value, dtype)
     out_shape = (len(rows), batch.time, *_step_shape(batch))
-    if dtypes == {dtype} and not dtype.hasobject:
+    fill = fill_value(value, dtype)
+    only = dtypes.pop() if len(dtypes) == 1 else None
+    if only == dtype and not dtype.hasobject:
         joined = _join(batch, out_shape, fill)
         if joined is not None:
             return joined
     out = np.full(out_shape, fill)
-    if out.size == 0:
-        return out
-    only = next(iter(dtypes)) if len(dtypes) == 1 else dtype
-    if are_integers(only, dtype) and not np.can_cast(only, dtype) and _narrow(batch, out, only):
-        return out
-    if not all(np.can_cast(source, dtype) for source in dtypes):
+    if not (only is not None and out.size and _narrow(out, batch, fill, only)):
         for b, row in enumerate(rows):
             check_cast(row, dtype, f"sequences[{b}]")
-    _assign(batch, out)
+        _assign(out, batch)
     return out
-
-
-def _rows(sequences: Any) -> list[Any]:
-    """The sequences, each a list, a tuple or an array of at least one axis."""
-    try:
-        if isinstance(sequences, (str, bytes, Mapping)):
-            raise TypeError
-        rows = list(sequences)
-    except TypeError:
-        raise ValueError(f"sequences must be a list of sequences, not {sequences!r}") from None
-    if set(map(type, rows)) <= _LISTS:
-        return rows
-    arrays = []
-    for b, row in enumerate(rows):
-        array = row if type(row) in _SLICEABLE else as_array(row, f"sequences[{b}]")
-        if type(array) is np.ndarray and array.ndim == 0:
-            raise ValueError(f"sequences[{b}] must be a sequence of steps, not {row!r}")
-        arrays.append(array)
-    return arrays
 
 
 def _row_array(row: Any, b: int, dtype: np.dtype[Any] | None) -> Array:
     try:
-        return np.asarray(row, object if dtype == object else None)
+        return np.asarray(row, object if dtype is not None and dtype.kind == "O" else None)
     except ValueError:
         raise ValueError(f"sequences[{b}] must have steps of one shape, not {row!r:.80}") from None
 
@@ -191,8 +183,8 @@ def _pack(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array | Non
 
 def _pack_into(out: Array, batch: Ragged, code: str) -> bool:
     """Write rows of numbers; False if one does not fit."""
-    buffer = memoryview(out.reshape(-1).view(np.uint8))
-    step = out[0, 0].nbytes
+    buffer = memoryview(out.reshape(-1).view(np.uint8).data)
+    step_bytes = out[0, 0].nbytes
     order, letter = code[:-1], code[-1]
     packers: dict[int, Any] = {}
     try:
@@ -201,7 +193,7 @@ def _pack_into(out: Array, batch: Ragged, code: str) -> bool:
             pack = packers.get(count)
             if pack is None:
                 pack = packers[count] = struct.Struct(f"{order}{count}{letter}").pack_into
-            pack(buffer, start * step, *row)
+            pack(buffer, start * step_bytes, *row)
     except (struct.error, ArithmeticError, TypeError, ValueError):
         return False
     return True
@@ -209,36 +201,54 @@ def _pack_into(out: Array, batch: Ragged, code: str) -> bool:
 
 def _join(batch: Ragged, shape: tuple[int, ...], fill: Array) -> Array | None:
     """The padded array of arrays of its own dtype; None if one has no plain buffer."""
-    row_bytes = int(np.prod(shape[1:])) * fill.itemsize
-    if not batch.rows or not row_bytes:
+    items = math.prod(shape[1:])
+    if not batch.rows or not items:
         return None
-    gap = memoryview(fill.tobytes() * (row_bytes // fill.itemsize))
-    step_bytes = row_bytes // batch.time
+    gap = memoryview(fill.tobytes() * items)
+    step_bytes = len(gap) // batch.time
     gaps = {length: gap[length * step_bytes :] for length in set(batch.lengths)}
     parts: list[Any] = [None] * (2 * len(batch.rows))
     parts[batch.pre :: 2] = batch.rows
     parts[1 - batch.pre :: 2] = map(gaps.__getitem__, batch.lengths)
     try:
-        return np.frombuffer(bytearray().join(parts), fill.dtype).reshape(shape)
+        joined = bytearray().join(parts)
     except (TypeError, ValueError, BufferError):
         return None
+    return np.frombuffer(joined, fill.dtype).reshape(shape)
 
 
-def _narrow(batch: Ragged, out: Array, source: np.dtype[Any]) -> bool:
-    """Write integer arrays of dtype `source`; False if it cannot hold the padding."""
-    fill = out.dtype.type(0)
-    return bool(fill)
+def _narrow(out: Array, batch: Ragged, fill: Array, source: np.dtype[Any]) -> bool:
+    """Write arrays of a wider integer dtype; False if it is none, or a value does not fit."""
+    if not are_integers(source, out.dtype) or np.can_cast(source, out.dtype):
+        return False
+    source = source.newbyteorder("=")
+    low, high = integer_range(source)
+    if not low <= int(fill) <= high:
+        return False
+    low, high = integer_range(out.dtype)
+    unsigned = f"u{source.itemsize}"
+    count = max(1, _BLOCK_BYTES // (out[0].size * source.itemsize))
+    for start in range(0, len(out), count):
+        stop = start + count
+        part = replace(batch, rows=batch.rows[start:stop], lengths=batch.lengths[start:stop])
+        block = np.full((len(part.rows), *out.shape[1:]), fill, source)
+        _assign(block, part)
+        # Seen as unsigned, negative numbers are large: one comparison for the usual case.
+        if block.view(unsigned).max() > high and (block.min() < low or block.max() > high):
+            return False
+        out[start:stop] = block
+    return True
 
 
-def _assign(batch: Ragged, out: Array) -> None:
+def _assign(out: Array, batch: Ragged) -> None:
     """Write arrays whose cast was checked for all but infinity."""
     flat = out.reshape(-1, *out.shape[2:])
-    b = 0
+    at = 0
     try:
         with np.errstate(over="raise"):
             for b, row, start, stop in batch.places():
-                flat[start:stop] = row
+                at = b
+                if start < stop:
+                    flat[start:stop] = row
     except (FloatingPointError, OverflowError):
-        raise ValueError(
-            f"sequences[{b}] holds numbers too large for dtype {out.dtype}"
-        ) from None
+        raise ValueError(f"sequences[{at}] holds numbers too large for dtype {out.dtype}") from None

@@ -72,5 +72,3 @@ def spin_hint(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), codegen
-
-

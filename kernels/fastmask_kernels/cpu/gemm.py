@@ -82,18 +82,32 @@ def _tile_function(module: Any, dtype: Any) -> Any:
 @intrinsic
 def gemm_tile(
     typingctx: Any,
-    rows: Any, a: Any, a_start: Any, index: Any, first: Any, depth: Any,
-    packed: Any, strip: Any, init: Any, init_start: Any, init_stride: Any, z: Any, z_start: Any,
+    rows: Any,
+    a: Any,
+    a_start: Any,
+    index: Any,
+    first: Any,
+    depth: Any,
+    packed: Any,
+    strip: Any,
+    init: Any,
+    init_start: Any,
+    init_stride: Any,
+    z: Any,
+    z_start: Any,
 ) -> Any:
+    """Call the micro-kernel; every array is followed by the place where it begins."""
     i8 = types.int64
     signature = types.void(i8, a, i8, index, i8, i8, packed, i8, init, i8, i8, z, i8)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        t = sig.args
-        p = lambda i: data_pointer(context, builder, t[i], args[i])
-        at = lambda i: builder.gep(p(i), [args[i + 1]])
-        function = _tile_function(builder.module, t[1].dtype)
-        builder.call(function, [args[0], at(1), at(3), args[5], at(6), at(8), args[10], at(11)])
+        pointers = {
+            i: builder.gep(data_pointer(context, builder, sig.args[i], args[i]), [args[i + 1]])
+            for i in (1, 3, 6, 8, 11)
+        }
+        values = {**dict(enumerate(args)), **pointers}
+        function = _tile_function(builder.module, a.dtype)
+        builder.call(function, [values[i] for i in (0, 1, 3, 5, 6, 8, 10, 11)])
         return context.get_dummy_value()
 
     return signature, codegen

@@ -63,8 +63,17 @@ _PLAN_FAULTS = (
     )
 )
 def _begin(
-    out: Any, h_last: Any, c_last: Any, ranks: Any, state: Any,
-    offsets: Any, steps: Any, order: Any, h_first: Any, c_first: Any, time: int,
+    out: Any,
+    h_last: Any,
+    c_last: Any,
+    ranks: Any,
+    state: Any,
+    offsets: Any,
+    steps: Any,
+    order: Any,
+    h_first: Any,
+    c_first: Any,
+    time: int,
 ) -> int:
     """Set out the plan by rank, the first state, and rows without steps; 0 for a sound plan."""
     rows, units = h_first.shape
@@ -115,10 +124,24 @@ def _begin(
     )
 )
 def _work(
-    out: Any, h_last: Any, c_last: Any, memory: Any, indices: Any, control: Any,
-    x: Any, steps: Any, ranks: Any, packed: Any,
-    activation: int, recurrent_activation: int, reverse: bool, zero_masked: bool,
-    members: int, groups: int, join: int, member: int,
+    out: Any,
+    h_last: Any,
+    c_last: Any,
+    memory: Any,
+    indices: Any,
+    control: Any,
+    x: Any,
+    steps: Any,
+    ranks: Any,
+    packed: Any,
+    activation: int,
+    recurrent_activation: int,
+    reverse: bool,
+    zero_masked: bool,
+    members: int,
+    groups: int,
+    join: int,
+    member: int,
 ) -> None:
     """One thread's part: groups of rows first, each alone; then, together, what is left."""
     rows, time, features = x.shape
@@ -132,33 +155,55 @@ def _work(
     own_block = memory[blocks + member * block_size :]
     shared_block = memory[blocks + members * block_size :]
     batch = Batch(
-        time, features, units, out.shape[1] > 0,
-        flat(out), flat(h_last), flat(c_last), flat(x),
-        flat(steps), flat(ranks[0]), flat(ranks[1]), flat(ranks[2]), reverse, zero_masked,
+        time,
+        features,
+        units,
+        out.shape[1] > 0,
+        flat(out),
+        flat(h_last),
+        flat(c_last),
+        flat(x),
+        flat(steps),
+        flat(ranks[0]),
+        flat(ranks[1]),
+        flat(ranks[2]),
+        reverse,
+        zero_masked,
     )
     net = Net(
-        flat(packed), flat(memory), flat(memory[2 * plane :]), panels, plane,
-        activation, recurrent_activation,
+        flat(packed),
+        flat(memory),
+        flat(memory[2 * plane :]),
+        panels,
+        plane,
+        activation,
+        recurrent_activation,
     )
     own = INDEX_ROWS * member
     scratch = Scratch(
-        flat(z), flat(indices[own]), flat(indices[own + 1]), flat(indices[own + 2]),
-        flat(indices[own + 3]), flat(indices[own + 4]), flat(indices[own + 5]),
+        flat(z),
+        flat(indices[own]),
+        flat(indices[own + 1]),
+        flat(indices[own + 2]),
+        flat(indices[own + 3]),
+        flat(indices[own + 4]),
+        flat(indices[own + 5]),
         flat(indices[own + 6]),
     )
     counters = flat(control)
+    zero: Any = np.int64(0)  # of the other branch's type
     together = False
     while not together:
         group = atomic_add(counters, NEXT_GROUP, 1)
         together = group >= groups
         if together:
             wait_for_groups(counters, groups)
-            group, groups = np.int64(0), np.int64(1)
+            group, groups = zero, zero + 1
             team = Team(counters, flat(shared_block), member, members)
             k, end = join, ranks[2, 0]
         else:
-            team = Team(counters, flat(own_block), np.int64(0), np.int64(1))
-            k, end = np.int64(0), join
+            team = Team(counters, flat(own_block), zero, zero + 1)
+            k, end = zero, join
         taken = take_group(scratch, rows, group, groups, stride)
         advance(batch, net, scratch, team, taken, k, end)
         if not together:
@@ -203,7 +248,9 @@ def lstm_fwd(
         raise ValueError(f"offsets, steps and order are no plan: {_PLAN_FAULTS[fault]}")
     if not (plane and offsets[rows]):
         return
-    shares = share(ranks[2], int(offsets[rows]), (features + units) * GATES * units, panels, threads)
+    shares = share(
+        ranks[2], int(offsets[rows]), (features + units) * GATES * units, panels, threads
+    )
     indices = np.empty((shares.members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     arguments = (

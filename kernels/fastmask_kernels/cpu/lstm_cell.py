@@ -32,9 +32,9 @@ def lstm_cell(
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, z.dtype)
-        pointer = lambda i: data_pointer(context, builder, sig.args[i], args[i])
-        z_rows, h_rows, c_rows = (emit.at(pointer(i), args[i + 1]) for i in (1, 3, 5))
-        offsets, act, recurrent_act = pointer(7), args[8], args[9]
+        data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 5, 7)]
+        z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 2]) for n in range(3))
+        offsets, act, recurrent_act = data[3], args[8], args[9]
         usual = builder.and_(
             builder.icmp_signed("==", act, I64(CODES["tanh"])),
             builder.icmp_signed("==", recurrent_act, I64(CODES["sigmoid"])),
@@ -50,12 +50,14 @@ def lstm_cell(
                     emit.store(c_new, c_rows, at)
                     emit.store(h_new, h_rows, at)
                 with otherwise:
-                    gate = lambda x: emit_activation(emit, recurrent_act, x)
-                    value = lambda x: emit_activation(emit, act, x)
-                    kept = builder.fmul(gate(zf), c_old)
-                    c_new = builder.fadd(kept, builder.fmul(gate(zi), value(zg)))
+                    i_gate, f_gate, o_gate = (
+                        emit_activation(emit, recurrent_act, z) for z in (zi, zf, zo)
+                    )
+                    value = emit_activation(emit, act, zg)
+                    c_new = builder.fadd(builder.fmul(f_gate, c_old), builder.fmul(i_gate, value))
+                    h_new = builder.fmul(o_gate, emit_activation(emit, act, c_new))
                     emit.store(c_new, c_rows, at)
-                    emit.store(builder.fmul(gate(zo), value(c_new)), h_rows, at)
+                    emit.store(h_new, h_rows, at)
         return context.get_dummy_value()
 
     signature = types.void(_i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8)

@@ -40,7 +40,11 @@ def pack(packed: Array, gates: int, kernel: Array, recurrent_kernel: Array, bias
     panels = packed.reshape(number, -1) if number else packed.reshape(0, 0)
     strip = min(gates, TILE_VECTORS)
     start = 0
-    for weights, strip_gates in ((bias[np.newaxis], gates), (kernel, strip), (recurrent_kernel, strip)):
+    for weights, strip_gates in (
+        (bias[np.newaxis], gates),
+        (kernel, strip),
+        (recurrent_kernel, strip),
+    ):
         rows, strips = len(weights), gates // strip_gates
         stop = start + rows * gates * width
         part = panels[:, start:stop].reshape(number, strips, rows, strip_gates, width)

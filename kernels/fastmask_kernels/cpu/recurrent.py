@@ -83,9 +83,8 @@ def _active(batch: Any, scratch: Any, rows: int, k: int) -> int:
 @inner
 def _position(batch: Any, rank: int, k: int) -> int:
     """Flat position of a row's k-th step, in processing order."""
-    if batch.reverse:
-        return batch.steps[batch.first[rank] + batch.count[rank] - 1 - k]
-    return batch.steps[batch.first[rank] + k]
+    place = batch.count[rank] - 1 - k if batch.reverse else k
+    return int(batch.steps[batch.first[rank] + place])
 
 
 @inner
@@ -122,8 +121,18 @@ def _find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
 
 @inner
 def _multiply(
-    rows: int, a: Any, a_start: int, index: Any, depth: int, net: Any, weights: int,
-    init: Any, init_start: int, init_stride: int, z: Any, z_start: int,
+    rows: int,
+    a: Any,
+    a_start: int,
+    index: Any,
+    depth: int,
+    net: Any,
+    weights: int,
+    init: Any,
+    init_start: int,
+    init_stride: int,
+    z: Any,
+    z_start: int,
 ) -> None:
     """z = init + a[index] @ one panel's weights, in tiles of nearly equal height."""
     tile_width = TILE_VECTORS * lanes_of(z)
@@ -133,41 +142,71 @@ def _multiply(
         for tiles_left in range(-(-rows // TILE_ROWS), 0, -1):
             height = -(-(rows - done) // tiles_left)
             gemm_tile(
-                height, a, a_start, index, done, depth, net.packed, weights + left * depth,
-                init, init_start + done * init_stride + left, init_stride,
-                z, z_start + done * width + left,
+                height,
+                a,
+                a_start,
+                index,
+                done,
+                depth,
+                net.packed,
+                weights + left * depth,
+                init,
+                init_start + done * init_stride + left,
+                init_stride,
+                z,
+                z_start + done * width + left,
             )
             done += height
 
 
 @inner
-def _project(batch, net, scratch, panel, rows, z, z_start):
+def _project(
+    batch: Any, net: Any, scratch: Any, panel: int, rows: int, z: Any, z_start: int
+) -> None:
     """z = bias + x W of one panel, for the rows listed in `source`."""
     width = PANEL_VECTORS * lanes_of(z)
     features, units = batch.features, batch.units
     bias = panel * (1 + features + units) * width
-    zero = np.int64(0)  # a literal would compile _multiply once more
+    zero: Any = np.int64(0)  # a literal would compile _multiply once more
     _multiply(
-        rows, batch.x, zero, scratch.source, features, net, bias + width,
-        net.packed, bias, zero, z, z_start,
+        rows,
+        batch.x,
+        zero,
+        scratch.source,
+        features,
+        net,
+        bias + width,
+        net.packed,
+        bias,
+        zero,
+        z,
+        z_start,
     )
 
 
 @inner
-def _recur(batch, net, scratch, panel, k, rows, z, z_start):
+def _recur(
+    batch: Any, net: Any, scratch: Any, panel: int, k: int, rows: int, z: Any, z_start: int
+) -> None:
     """One step of one panel of units: z += h U, then the cell, then the outputs."""
     lanes = lanes_of(z)
     width = PANEL_VECTORS * lanes
     features, units = batch.features, batch.units
     weights = (panel * (1 + features + units) + 1 + features) * width
     old, new = k % 2 * net.plane, (k + 1) % 2 * net.plane
-    _multiply(
-        rows, net.h, old, scratch.state, units, net, weights, z, z_start, width, z, z_start
-    )
+    _multiply(rows, net.h, old, scratch.state, units, net, weights, z, z_start, width, z, z_start)
     left = panel * lanes
     lstm_cell(
-        rows, z, z_start, net.h, new + left, net.c, left, scratch.state,
-        net.activation, net.recurrent_activation,
+        rows,
+        z,
+        z_start,
+        net.h,
+        new + left,
+        net.c,
+        left,
+        scratch.state,
+        net.activation,
+        net.recurrent_activation,
     )
     columns = min(lanes, units - left)
     if batch.sequences:
@@ -182,7 +221,9 @@ def _recur(batch, net, scratch, panel, k, rows, z, z_start):
 
 
 @inner
-def _write_outputs(batch, net, scratch, k, rows, plane, left, columns):
+def _write_outputs(
+    batch: Any, net: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
+) -> None:
     """Copy h of one panel to the outputs, and over the masked positions that follow."""
     units = batch.units
     for i in range(rows):
@@ -231,11 +272,10 @@ def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, en
             mine[0] = -1
             panel = next_panel(team, mine, phase, net.panels)
             while panel >= 0:
+                z, z_start = team.z, (panel * total + scratch.begin[j]) * width
                 if block == 1:
-                    z, z_start = scratch.z, np.int64(0)
+                    z, z_start = scratch.z, 0
                     _project(batch, net, scratch, panel, rows, z, z_start)
-                else:
-                    z, z_start = team.z, (panel * total + scratch.begin[j]) * width
                 _recur(batch, net, scratch, panel, k + j, rows, z, z_start)
                 panel = next_panel(team, mine, phase, net.panels)
         k += block

@@ -18,9 +18,7 @@ class Shares(NamedTuple):
     join: int  # step from which on all threads share each step
 
 
-def share(
-    counts: NDArray[np.int64], steps: int, weights: int, panels: int, threads: int
-) -> Shares:
+def share(counts: NDArray[np.int64], steps: int, weights: int, panels: int, threads: int) -> Shares:
     """Decide how to share a call.
 
     Args:
@@ -31,13 +29,18 @@ def share(
         threads: upper bound on the threads.
     """
     import os
+
     longest = int(counts[0])
-    if 'FM_JOIN' in os.environ and threads > 1:
-        j=int(os.environ['FM_JOIN']); g=int(os.environ.get('FM_GROUPS','2')); rows=len(counts)
-        if j==-1: j=longest
-        elif j==-2:
-            n=int(os.environ['FM_ROWS']); j=int(counts[n]) if n<rows else 0
-        return Shares(threads, g, min(j,longest))
+    if "FM_JOIN" in os.environ and threads > 1:
+        j = int(os.environ["FM_JOIN"])
+        g = int(os.environ.get("FM_GROUPS", "2"))
+        rows = len(counts)
+        if j == -1:
+            j = longest
+        elif j == -2:
+            n = int(os.environ["FM_ROWS"])
+            j = int(counts[n]) if n < rows else 0
+        return Shares(threads, g, min(j, longest))
     operations = 2 * weights * steps
     if threads == 1 or operations < MIN_SHARED_WORK:
         return Shares(1, 1, longest)

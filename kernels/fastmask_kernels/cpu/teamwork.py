@@ -35,7 +35,7 @@ class Team(NamedTuple):
 
 
 @inner
-def next_panel(team, mine, phase, panels):
+def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
     """The next panel of this phase for this thread, or -1 when all are done.
 
     `mine` holds the thread's place among its own panels, and how many panels it has
@@ -45,7 +45,7 @@ def next_panel(team, mine, phase, panels):
     """
     if team.members == 1:
         mine[0] += 1
-        return mine[0] if mine[0] < panels else -1
+        return int(mine[0]) if mine[0] < panels else -1
     control = team.control
     if mine[0] < 0 and atomic_load(control, PANELS_DONE) >= phase * panels:
         return -1  # the others went on without this thread
@@ -54,7 +54,7 @@ def next_panel(team, mine, phase, panels):
     while mine[0] < share_end:
         if atomic_replace(control, CLAIMS + mine[0], phase - 1, phase):
             mine[1] += 1
-            return mine[0]
+            return int(mine[0])
         mine[0] += 1
     if mine[1] > 0:
         atomic_add(control, PANELS_DONE, mine[1])

@@ -1,8 +1,8 @@
 """LSTM (Hochreiter and Schmidhuber, 1997; forget gate of Gers et al., 2000), one step at a time.
 
-    z = x W + h U + b,  in the gate order i, f, g, o of Keras
-    c' = sigmoid(f) c + sigmoid(i) tanh(g)
-    h' = sigmoid(o) tanh(c')
+z = x W + h U + b,  in the gate order i, f, g, o of Keras
+c' = sigmoid(f) c + sigmoid(i) tanh(g)
+h' = sigmoid(o) tanh(c')
 """
 
 from __future__ import annotations
