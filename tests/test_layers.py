@@ -147,7 +147,7 @@ class TestCustomLayers:
         class Attend(fm.layers.Layer):
             def call(
                 self, query: Any, value: Any, query_mask: Any = None, value_mask: Any = None
-            ) -> Any:  # noqa: E501
+            ) -> Any:
                 self.seen = query_mask, value_mask
                 return query
 
@@ -568,6 +568,7 @@ class TestInitializers:
 
 
 @pytest.mark.optional
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
 class TestAgainstKeras:
     """The small layers beside Keras, where it is installed."""
 
@@ -580,7 +581,7 @@ class TestAgainstKeras:
     def both(self, ours: fm.layers.Layer, theirs: Any, x: Any) -> tuple[Any, Any]:
         theirs.build(x.shape)
         ours.build(x.shape)
-        ours.set_weights([w.numpy() for w in theirs.get_weights()] or ours.get_weights())
+        ours.set_weights(theirs.get_weights())
         return ours(x), theirs(self.keras.ops.convert_to_tensor(x))
 
     def test_dense(self) -> None:

@@ -96,6 +96,7 @@ def integer_array(value: Any, name: str) -> Ints:
     if kind not in "iufb":
         raise TypeError(f"{name} must hold integers, not dtype {array.dtype}")
     if kind == "f":
+        array = array.astype(np.float64, copy=False)
         whole = (np.abs(array) < 2.0**63) & (np.trunc(array) == array)
         if not whole.all():
             raise ValueError(f"{name} must hold integers, but it holds {array[~whole][0]}")

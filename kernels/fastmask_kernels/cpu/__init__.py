@@ -3,10 +3,10 @@
 Import this module only where kernels run: it imports numba.
 """
 
+from ..memory import aligned_empty
 from .gather import gather_rows
 from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
-from .memory import aligned_empty
 from .padding import pad_rows, unpad_rows
 
 __all__ = [

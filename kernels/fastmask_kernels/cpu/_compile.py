@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,8 @@ class CompiledKernel:
         self._signature_of = signature_of
         self._ready: set[Any] = set()
         self._lock = threading.Lock()
-        try:
+        with suppress(RuntimeError):  # no folder can be written: each process compiles anew
             self._dispatcher._cache = _SourceCache(function)
-        except RuntimeError:
-            pass  # no folder can be written: compiled again in every process
 
     def for_dtype(self, dtype: Any) -> Callable[..., Any]:
         """The compiled function that takes arrays of `dtype`."""

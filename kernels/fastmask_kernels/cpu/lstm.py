@@ -9,11 +9,11 @@ from numba import types
 from numpy.typing import NDArray
 
 from .._checked import checked
+from ..memory import aligned_empty
 from ._compile import array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
 from .gemm import PANEL_VECTORS
-from .memory import aligned_empty
 from .packing import Array, pack, packed_size, panels_of
 from .recurrent import BLOCK_ROWS, Batch, Net, Scratch, advance, take_group
 from .sharing import share

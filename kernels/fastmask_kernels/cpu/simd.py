@@ -134,6 +134,9 @@ class Emitter:
         """Vector of a constant."""
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
 
+    def _integers(self, value: int) -> Any:
+        return ir.Constant(self.bits, [value] * self.lanes)
+
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """a * b + c, fused where the processor can."""
         name = f"llvm.fmuladd.v{self.lanes}{self.format.name}"
@@ -160,9 +163,8 @@ class Emitter:
         for power in range(f.degree - 1, 1, -1):
             tail = self.fma(tail, r, self.const(1 / math.factorial(power)))
         remainder = self.fma(b.fmul(r, r), tail, r)  # exp(r) - 1
-        int_const = lambda v: ir.Constant(self.bits, [v] * self.lanes)  # noqa: E731
-        exponent = b.add(b.bitcast(shifted, self.bits), int_const(f.bias))
-        scale = b.bitcast(b.shl(exponent, int_const(f.mantissa)), self.vector)
+        exponent = b.add(b.bitcast(shifted, self.bits), self._integers(f.bias))
+        scale = b.bitcast(b.shl(exponent, self._integers(f.mantissa)), self.vector)
         return self.fma(scale, remainder, b.fsub(scale, self.const(1.0)))
 
     def sigmoid_fraction(self, x: Any, share: float = 1.0) -> Any:

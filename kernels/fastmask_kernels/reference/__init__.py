@@ -1,11 +1,13 @@
 """Every kernel in plain NumPy: slow, obvious, and sharing no code with the other columns."""
 
+from ..memory import aligned_empty
 from .gather import gather_rows
 from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
 
 __all__ = [
+    "aligned_empty",
     "gather_rows",
     "lstm_fwd",
     "lstm_pack",

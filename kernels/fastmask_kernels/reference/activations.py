@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.floating]
 
-def activate(name: str, x: NDArray[np.floating]) -> NDArray[np.floating]:
+
+def activate(name: str, x: Array) -> Array:
     """Activation `name` of every element of x."""
+    values: Array
     if name == "tanh":
-        return np.tanh(x)
-    if name == "sigmoid":
-        return 0.5 * np.tanh(0.5 * x) + 0.5  # exp(-x) would overflow for large -x
-    if name == "relu":
-        return np.maximum(x, 0)
-    if name == "hard_sigmoid":
-        return np.clip(x + 3, 0, 6) / 6
-    if name == "linear":
-        return x
-    raise ValueError(f"unknown activation {name!r}")
+        values = np.tanh(x)
+    elif name == "sigmoid":
+        values = 0.5 * np.tanh(0.5 * x) + 0.5  # exp(-x) would overflow for large -x
+    elif name == "relu":
+        values = np.maximum(x, 0)
+    elif name == "hard_sigmoid":
+        values = np.clip(x + 3, 0, 6) / 6
+    elif name == "linear":
+        values = x
+    else:
+        raise ValueError(f"unknown activation {name!r}")
+    return values

@@ -23,7 +23,7 @@ def lstm_pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array
     packed[:] = np.concatenate([kernel.ravel(), recurrent_kernel.ravel(), bias])
 
 
-def lstm_packed_size(features: int, units: int, dtype: np.dtype[np.floating]) -> int:
+def lstm_packed_size(features: int, units: int, dtype: np.dtype[np.floating]) -> int:  # noqa: ARG001 - layouts of other columns depend on it
     """Length of `packed`."""
     return (features + units + 1) * 4 * units
 
@@ -36,7 +36,7 @@ def lstm_fwd(
     x: Array,
     offsets: Ints,
     steps: Ints,
-    order: Ints,
+    order: Ints,  # noqa: ARG001 - rows are independent
     packed: Array,
     h_first: Array,
     c_first: Array,
@@ -44,7 +44,7 @@ def lstm_fwd(
     recurrent_activation: str,
     reverse: bool,
     zero_masked: bool,
-    threads: int,
+    threads: int,  # noqa: ARG001
 ) -> None:
     """See `spec`."""
     _, time, features = x.shape

@@ -72,6 +72,7 @@ class Layer:
     _call_spec: ClassVar[_CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
+    _dtype = np.dtype(np.float32)
     _build_shape: Any = None
     _warned = False
 
