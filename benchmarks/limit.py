@@ -8,7 +8,7 @@ faster one counts.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
@@ -31,11 +31,6 @@ def peak_calls(threads: int) -> dict[str, Callable[[], object]]:
 def is_limit(name: str) -> bool:
     """Whether a contender's name is one of those given here."""
     return name.startswith("sgemm")
-
-
-def fastest(seconds: Iterable[tuple[str, float]]) -> float:
-    """The limit in seconds, out of (name, seconds) of all contenders."""
-    return min(value for name, value in seconds if is_limit(name))
 
 
 def sgemm_calls(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ LIMIT_STYLE: dict[str, Any] = {"color": "#444444", "linestyle": (0, (4, 2)), "li
 
 
 def draw(section: dict[str, Any], path: Path) -> bool:
-    """Write the picture to `path`; False if no shape was measured at several fills."""
+    """Write the picture to `path`; False without matplotlib, or a shape at several fills."""
     panels = [groups for shape in PICTURE_SHAPES if len(groups := at_all_fills(section, shape)) > 1]
-    if not panels:
+    if not panels or importlib.util.find_spec("matplotlib") is None:
         return False
     import matplotlib as mpl
 
@@ -55,7 +56,7 @@ def draw(section: dict[str, Any], path: Path) -> bool:
         figure.legend(
             handles, labels, loc="upper center", bbox_to_anchor=(0.5, top), ncols=5, frameon=False
         )
-        figure.tight_layout(rect=(0, 0, 1, top - 0.3 / figure.get_figheight()))
+        figure.tight_layout(rect=(0, 0, 1, top - 0.25 / figure.get_figheight()))
         figure.savefig(path, facecolor="white", metadata={"Date": None})
         plt.close(figure)
     return True

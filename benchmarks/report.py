@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     raw = options.out / "benchmarks.json"
     report: dict[str, Any] = json.loads(raw.read_text()) if raw.exists() else {}
+    about = describe(options.threads, options.quick)
     for name, section in measurements(options).items():
-        about = describe(options.threads, options.quick)
         report[name] = {"about": about, **section()}
         raw.write_text(json.dumps(report, indent=1) + "\n")
     write(report, options.out)

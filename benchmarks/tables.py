@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks import summary
-from benchmarks.limit import fastest
 from benchmarks.peers import FASTMASK, FASTMASK_PLANNED, PEERS, RIVALS, TOLERANCE
 
 NOISY = 1.25  # a ratio of the quartiles beyond which a number is marked
@@ -41,6 +40,13 @@ in every batch.
   steps that wait for each other.
 """
 
+GOALS = """
+## Goals
+
+What the project wants to reach, and what was measured; geometric means over the cases below, apart
+from the slowest case and the start-up times. Full, half and quarter are batches of that fill.
+"""
+
 KINDS = """\
 fastmask at half fill, the same lengths in each row: valid steps first (right padding), last (left
 padding), or at random places (holes). Milliseconds.
@@ -60,14 +66,14 @@ Numba's own start is its import and one call of a one-line function that was com
 
 def render(report: dict[str, Any], picture: str | None) -> str:
     """The page for `report`, with the picture of that name."""
-    parts = [HEAD, *goals_part(report)]
+    parts = [HEAD, *goals_part(report), *machine_part(report)]
     if "lstm" in report:
         parts += [HOW, *lstm_part(report["lstm"], picture), *kinds_part(report["lstm"])]
     if "padding" in report:
         parts += padding_part(report["padding"])
     if report.get("startup", {}).get("seconds"):
         parts += startup_part(report["startup"])
-    return "\n".join(parts).rstrip() + "\n"
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def goals_part(report: dict[str, Any]) -> list[str]:
@@ -91,17 +97,17 @@ def goals_part(report: dict[str, Any]) -> list[str]:
         ]
         for goal in goals
     ]
-    return ["\n## Goals\n", table(["goal", "wanted", "measured", "reached"], rows)]
+    return [GOALS, table(["goal", "wanted", "measured", "reached"], rows)]
 
 
 def lstm_part(section: dict[str, Any], picture: str | None) -> list[str]:
-    peak = peak_gflops(section)
+    peak = summary.peak_gflops(section)
     names = [FASTMASK.name, FASTMASK_PLANNED.name, *(rival.name for rival in RIVALS)]
     titles = ["batch x time, features -> units", "fill", *names, "limit"]
     titles += ["faster than best peer", "time / limit", "Gflop/s", "share of peak"]
     rows = [
         [
-            shape(group),
+            summary.shape(group),
             f"{group['fill']:g}",
             *(milliseconds(group, name) for name in names),
             number(summary.limit(group) * 1e3),
@@ -111,18 +117,19 @@ def lstm_part(section: dict[str, Any], picture: str | None) -> list[str]:
         ]
         for group in section["groups"]
     ]
-    parts = ["\n## LSTM\n", header(section)]
+    parts = ["## LSTM"]
     if picture:
-        parts.append(f"\n![Time of one LSTM call against the share of valid steps]({picture})\n")
+        parts.append(f"![Time of one LSTM call against the share of valid steps]({picture})")
     parts += [
-        f"\nMilliseconds. Peak: a large square matrix product ran at {peak:.0f} Gflop/s.\n",
+        f"Milliseconds. Peak: the fastest plain matrix product of this run, {peak:.0f} Gflop/s.",
         table(titles, rows),
-        "\n### By class\n\nGeometric means over the shapes.\n",
+        "### By class",
+        "Geometric means over the shapes.",
         class_table(section["groups"]),
     ]
     if section["absent"]:
         absent = ", ".join(f"{name} ({', '.join(m)})" for name, m in section["absent"].items())
-        parts.append(f"\nNot installed, so absent: {absent}.")
+        parts.append(f"Not installed, so absent: {absent}.")
     return parts
 
 
@@ -146,7 +153,7 @@ def class_table(groups: list[dict[str, Any]]) -> str:
 def kinds_part(section: dict[str, Any]) -> list[str]:
     rows = [
         [
-            shape(group),
+            summary.shape(group),
             *(milliseconds(group, kind) for kind in ("right", "left", "holes")),
             ratio(summary.kind_ratio(group, "left")),
             ratio(summary.kind_ratio(group, "holes")),
@@ -155,10 +162,10 @@ def kinds_part(section: dict[str, Any]) -> list[str]:
     ]
     able = [[peer.name, "yes", *["yes" if peer.any_mask else "no"] * 2] for peer in PEERS]
     return [
-        "\n### Where the padding is\n",
+        "### Where the padding is",
         KINDS,
         table(["shape", "right", "left", "holes", "left / right", "holes / right"], rows),
-        "\nWhich library gives right outputs for which mask, without the user moving data:\n",
+        "Which library gives right outputs for which mask, without the user moving data:",
         table(["", "right padding", "left padding", "holes"], able),
     ]
 
@@ -176,8 +183,7 @@ def padding_part(section: dict[str, Any]) -> list[str]:
     ]
     titles = ["rows", "padded at the", *names, "faster than Keras", "faster than PyTorch"]
     return [
-        "\n## Padding\n",
-        header(section),
+        "## Padding",
         PADDING,
         table(titles, rows),
     ]
@@ -190,33 +196,31 @@ def startup_part(section: dict[str, Any]) -> list[str]:
     ]
     imports = "imports" if section["imports_numba"] else "does not import"
     return [
-        "\n## Startup\n",
-        header(section),
+        "## Startup",
         STARTUP,
-        f"`import fastmask` {imports} Numba.\n",
+        f"`import fastmask` {imports} Numba.",
         table(["", "ms", "processes"], rows),
     ]
 
 
-def header(section: dict[str, Any]) -> str:
-    about = section["about"]
+def machine_part(report: dict[str, Any]) -> list[str]:
+    """What was measured on which machine, sections of one machine together."""
+    made: dict[str, list[str]] = {}
+    for name, section in report.items():
+        about = section["about"]
+        load = "" if about["load"] is None else f", load {about['load']} when it began"
+        quick = ", **a quick run: few cases, short times**" if about["quick"] else ""
+        run = f"- {name}: {about['date']}{load}{quick}, `{about['command']}`"
+        made.setdefault(machine(about), []).append(run)
+    return ["## Machine", *(f"{text}\n\n" + "\n".join(runs) for text, runs in made.items())]
+
+
+def machine(about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items() if v)
-    load = "" if about["load"] is None else f", load {about['load']} at the start"
-    quick = " **A quick run: few cases, short times.**" if about["quick"] else ""
     return (
-        f"{about['date']}: {about['cpu']}, {about['cores']} cores, {about['system']} "
-        f"({', '.join(about['simd'])}){load}; {about['threads']} threads. "
-        f"Python {about['python']}, {versions}. Command: `{about['command']}`.{quick}"
+        f"{about['cpu']}, {about['cores']} cores, {about['system']} ({', '.join(about['simd'])}); "
+        f"{about['threads']} threads. Python {about['python']}, {versions}."
     )
-
-
-def peak_gflops(section: dict[str, Any]) -> float:
-    seconds = fastest((name, timing["median"]) for name, timing in section["peak"].items())
-    return float(section["peak_flops"] / seconds / 1e9)
-
-
-def shape(group: dict[str, Any]) -> str:
-    return f"{group['batch']} x {group['time']}, {group['features']} -> {group['units']}"
 
 
 def milliseconds(group: dict[str, Any], name: str) -> str:
@@ -234,8 +238,7 @@ def rate(gflops: float | None, peak: float) -> tuple[str, str]:
 
 def number(value: float) -> str:
     """Three significant digits, never in powers of ten."""
-    whole = len(str(int(value))) if value >= 1 else 0
-    return f"{value:.{max(0, 3 - whole)}f}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 def ratio(value: float | None) -> str:

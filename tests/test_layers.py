@@ -164,8 +164,21 @@ class TestCustomLayers:
         np.testing.assert_array_equal(layer.seen[1], MASK)
         layer(X, fm.Masked(X, MASK), value_mask=~MASK)
         np.testing.assert_array_equal(layer.seen[1], ~MASK)
-        with pytest.raises(TypeError, match="3 arguments too many"):
+        with pytest.raises(TypeError, match="takes at most 4 arguments, not 7"):
             layer(X, X, X, X, X, X, X)
+
+    def test_arguments_by_position(self) -> None:
+        layer = fm.layers.LSTM(3)
+        state = [np.ones((3, 3))] * 2
+        expected = layer(X, mask=MASK, initial_state=state)
+        np.testing.assert_array_equal(layer(X, state, MASK), expected)
+        np.testing.assert_array_equal(layer(fm.Masked(X, ~MASK), state, MASK), expected)
+        recorder = Recorder()
+        recorder(X, MASK, True)
+        assert recorder.seen[2] is True
+        np.testing.assert_array_equal(recorder.seen[1], MASK)
+        with pytest.raises(TypeError, match="was given 'initial_state' twice"):
+            layer(X, state, initial_state=state)
 
     def test_compute_mask_of_another_shape(self) -> None:
         class Odd(Dropper):
@@ -259,6 +272,22 @@ class TestWeights:
         layer.set_weights([[2, 3], [1]])
         np.testing.assert_array_equal(layer(X), X * np.float32([2, 3]) + 1)
         assert layer.count_params() == 3
+
+    def test_cannot_be_replaced_unseen(self) -> None:
+        layer = self.Scale()
+        layer(X)
+        layer.scale[...] = 3
+        layer.scale += 1
+        np.testing.assert_array_equal(layer(X), 4 * X)
+        with pytest.raises(AttributeError, match=r"'scale' is a weight of layer .*set_weights"):
+            layer.scale = np.ones(2)
+        for built_in, name in (
+            (fm.layers.Dense(2), "kernel"),
+            (fm.layers.Embedding(3, 2), "embeddings"),
+        ):
+            built_in.build((None, 2))
+            with pytest.raises(AttributeError, match="is a weight"):
+                setattr(built_in, name, np.ones(2))
 
     def test_built_once(self) -> None:
         layer = self.Scale()

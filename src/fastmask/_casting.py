@@ -16,6 +16,7 @@ import numpy as np
 from ._typing import Array
 
 _NUMBER_OF_KIND = {"b": Integral, "i": Integral, "u": Integral, "f": Real, "c": Complex}
+_FLOAT64 = np.dtype(np.float64)
 _ROUNDING = {source + to for source, to in (*product("biuf", "fc"), ("c", "c"))}
 
 
@@ -38,7 +39,7 @@ def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
     Raises:
         TypeError: there is none but object, or integers would become floats.
     """
-    known = set(dtypes) or {np.dtype(np.float64)}
+    known = set(dtypes) or {_FLOAT64}
     kinds = {dtype.kind for dtype in known}
     if kinds <= set(_NUMBER_OF_KIND) or (len(kinds) == 1 and "O" not in kinds):
         result = np.result_type(*known)
@@ -78,20 +79,25 @@ def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
         ValueError: it has not; the message calls the array `name`.
     """
     source = array.dtype
-    if dtype.hasobject or np.can_cast(source, dtype) or array.size == 0:
+    if keeps_all(source, dtype) or array.size == 0:
         return
     if source.kind == "O":
         _check_objects(array, dtype, name)
     elif are_integers(source, dtype):
-        check_range(int(array.min()), int(array.max()), dtype, name)
-    elif source.kind + dtype.kind not in _ROUNDING:
+        check_range(array.min(), array.max(), dtype, name)
+    else:
         raise ValueError(
             f"{name} has dtype {source}, which dtype {dtype} cannot hold without loss: "
             "pass another dtype, or convert the sequence first"
         )
 
 
-def check_range(least: int, most: int, dtype: np.dtype[Any], name: str) -> None:
+def keeps_all(source: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether `dtype` has a place for whatever `source` holds, infinity aside."""
+    return np.can_cast(source, dtype) or source.kind + dtype.kind in _ROUNDING
+
+
+def check_range(least: Any, most: Any, dtype: np.dtype[Any], name: str) -> None:
     """Check that `dtype`, of integers or bool, reaches from `least` to `most`.
 
     Raises:

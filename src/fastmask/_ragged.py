@@ -4,29 +4,37 @@ This is not a compiled kernel because the time goes into leaving Python objects.
 fastest for 20 000 rows of about 100 steps, as a multiple of Keras's speed in the same run:
 
 - lists of numbers: `struct` packs each row into its place and refuses numbers that do not
-  fit: 2.3 (`np.fromiter`, `array.array`: 2.1; `np.array` a row: 1);
-- arrays of the wanted dtype: one `bytearray.join` over rows and gaps in turn: 3.5
-  (concatenation and a compiled scatter: 3; one assignment a row: 2.7);
-- arrays of wider integers: padded in blocks that stay in cache, checked and narrowed: 3.
+  fit: 2.2 (`np.fromiter`, `array.array`: 2.0; `np.array` a row: 1);
+- arrays of the wanted dtype: one `bytearray.join` over rows and gaps in turn: 3.3
+  (concatenation and a compiled scatter: 2.8; one assignment a row: 2.5);
+- arrays of wider integers: joined in blocks that stay in cache, checked and narrowed: 3
+  (one assignment a row, unchecked: 3).
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter, sub
 from typing import Any
 
 import numpy as np
 
-from ._casting import are_integers, check_cast, common_dtype, fill_value, integer_range
+from ._casting import (
+    are_integers,
+    check_cast,
+    common_dtype,
+    fill_value,
+    integer_range,
+    keeps_all,
+)
 from ._dispatch import as_array
 from ._typing import Array
 
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 19
 _LISTS = {list, tuple}
 _SLICEABLE = {list, tuple, np.ndarray}
 _NUMBERS = {int, float, bool, *(np.dtype(code).type for code in "bBhHiIlLqQefd")}
@@ -49,13 +57,20 @@ class Ragged:
     lengths: list[int]
     time: int
     pre: bool
+    types: set[type]
 
-    def places(self) -> Iterator[tuple[int, Any, int, int]]:
-        """For each row: its number, itself, the first and the end of its steps in (B * T)."""
-        count = len(self.rows)
-        steps = np.array(self.lengths, np.int64)
-        starts = np.arange(count) * self.time + (self.time - steps if self.pre else 0)
-        return zip(range(count), self.rows, starts.tolist(), (starts + steps).tolist(), strict=True)
+    def starts(self) -> Iterable[int]:
+        """The first step of each row among all B * T; T is not zero."""
+        time, count = self.time, len(self.rows)
+        if self.pre:
+            return map(sub, range(time, (count + 1) * time, time), self.lengths)
+        return range(0, count * time, time)
+
+    def filled(self) -> list[Any]:
+        """The rows that have steps."""
+        if min(set(self.lengths), default=0):
+            return self.rows
+        return [row for row in self.rows if len(row)]
 
 
 def ragged(sequences: Any, maxlen: int | None, pre_pad: bool, pre_truncate: bool) -> Ragged:
@@ -70,7 +85,8 @@ def ragged(sequences: Any, maxlen: int | None, pre_pad: bool, pre_truncate: bool
         rows = list(sequences)
     except TypeError:
         raise ValueError(f"sequences must be a list of sequences, not {sequences!r:.80}") from None
-    if not set(map(type, rows)) <= _SLICEABLE:
+    types = set(map(type, rows))
+    if not types <= _SLICEABLE:
         rows = [
             row if type(row) in _SLICEABLE else as_array(row, f"sequences[{b}]")
             for b, row in enumerate(rows)
@@ -82,7 +98,7 @@ def ragged(sequences: Any, maxlen: int | None, pre_pad: bool, pre_truncate: bool
         raise ValueError(
             f"sequences[{b}] must be a sequence of steps, not {rows[b][()]!r}"
         ) from None
-    longest = max(lengths, default=0)
+    longest = max(set(lengths), default=0)
     time = longest if maxlen is None else maxlen
     if longest > time:
         rows = [
@@ -90,7 +106,7 @@ def ragged(sequences: Any, maxlen: int | None, pre_pad: bool, pre_truncate: bool
             for row, n in zip(rows, lengths, strict=True)
         ]
         lengths = [min(n, time) for n in lengths]
-    return Ragged(rows, lengths, time, pre_pad)
+    return Ragged(rows, lengths, time, pre_pad, types)
 
 
 def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
@@ -100,31 +116,28 @@ def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
         TypeError: `dtype` is None and the sequences have none in common.
         ValueError: steps differ in shape; `dtype` cannot hold `value` or all of the sequences.
     """
-    if set(map(type, batch.rows)) <= _LISTS:
+    if batch.types <= _LISTS:
         packed = _pack(batch, dtype, value)
         if packed is not None:
             return packed
-    rows = [
-        row if type(row) is np.ndarray else _row_array(row, b, dtype)
-        for b, row in enumerate(batch.rows)
-    ]
-    batch = replace(batch, rows=rows)
-    filled = [row for row in rows if len(row)] or rows
-    dtypes = set(map(attrgetter("dtype"), filled))
+        rows = [_row_array(row, b, dtype) for b, row in enumerate(batch.rows)]
+        batch = replace(batch, rows=rows)
+    elif batch.types & _LISTS:
+        rows = [_row_array(row, b, dtype) for b, row in enumerate(batch.rows)]
+        batch = replace(batch, rows=rows)
+    rows = batch.rows
+    dtypes = set(map(attrgetter("dtype"), batch.filled() or rows))
     dtype = _complete(common_dtype(dtypes) if dtype is None else dtype, dtypes, value)
-    out_shape = (len(rows), batch.time, *_step_shape(batch))
+    shape = (len(rows), batch.time, *_step_shape(batch))
     fill = fill_value(value, dtype)
-    only = dtypes.pop() if len(dtypes) == 1 else None
-    if only == dtype and not dtype.hasobject:
-        joined = _join(batch, out_shape, fill)
-        if joined is not None:
-            return joined
-    out = np.full(out_shape, fill)
-    if not (only is not None and out.size and _narrow(out, batch, fill, only)):
-        for b, row in enumerate(rows):
-            check_cast(row, dtype, f"sequences[{b}]")
-        _assign(out, batch)
-    return out
+    out = None
+    if math.prod(shape) and len(dtypes) == 1 and not dtype.hasobject:
+        (source,) = dtypes
+        if source == dtype:
+            out = _join(batch, shape, fill)
+        elif are_integers(source, dtype) and not np.can_cast(source, dtype):
+            out = _narrow(batch, shape, fill, source)
+    return _assign(batch, shape, fill, dtypes) if out is None else out
 
 
 def _row_array(row: Any, b: int, dtype: np.dtype[Any] | None) -> Array:
@@ -159,22 +172,21 @@ def _step_shape(batch: Ragged) -> tuple[int, ...]:
 
 def _pack(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array | None:
     """The padded array of lists of numbers; None if they are not, or `dtype` has no code."""
-    first = [row[0] for row in batch.rows if row]
+    filled = batch.filled()
     step_shape: tuple[int, ...] = ()
-    if first and set(map(type, first)) <= _LISTS:
-        step_shape = (len(first[0]),)
-        if any(
-            not set(map(type, row)) <= _LISTS or set(map(len, row)) != set(step_shape)
-            for row in batch.rows
-            if row
+    if filled and type(filled[0][0]) in _LISTS:
+        step_shape = (len(filled[0][0]),)
+        if not all(
+            set(map(type, row)) <= _LISTS and set(map(len, row)) == set(step_shape)
+            for row in filled
         ):
             return None
         batch = replace(batch, rows=[list(chain.from_iterable(row)) for row in batch.rows])
-        first = [row[0] for row in batch.rows if row]
-    if not first or not set(map(type, first)) <= _NUMBERS:
+        filled = batch.filled()
+    if not filled or not set(map(type, map(itemgetter(0), filled))) <= _NUMBERS:
         return None
     if dtype is None:
-        dtype = np.dtype({int: np.int64, float: np.float64}.get(type(first[0]), object))
+        dtype = np.dtype({int: np.int64, float: np.float64}.get(type(filled[0][0]), object))
     if dtype not in _CODES:
         return None
     out = np.full((len(batch.rows), batch.time, *step_shape), fill_value(value, dtype))
@@ -183,72 +195,90 @@ def _pack(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array | Non
 
 def _pack_into(out: Array, batch: Ragged, code: str) -> bool:
     """Write rows of numbers; False if one does not fit."""
-    buffer = memoryview(out.reshape(-1).view(np.uint8).data)
-    step_bytes = out[0, 0].nbytes
     order, letter = code[:-1], code[-1]
-    packers: dict[int, Any] = {}
+    step = out[0, 0]
+    packers = {
+        length: struct.Struct(f"{order}{length * step.size}{letter}").pack_into
+        for length in set(batch.lengths)
+    }
+    buffer = memoryview(out.reshape(-1).view(np.uint8).data)
+    step_bytes = step.nbytes
+    pack_each = map(packers.__getitem__, batch.lengths)
     try:
-        for _, row, start, _ in batch.places():
-            count = len(row)
-            pack = packers.get(count)
-            if pack is None:
-                pack = packers[count] = struct.Struct(f"{order}{count}{letter}").pack_into
+        for pack, start, row in zip(pack_each, batch.starts(), batch.rows, strict=True):
             pack(buffer, start * step_bytes, *row)
     except (struct.error, ArithmeticError, TypeError, ValueError):
         return False
     return True
 
 
-def _join(batch: Ragged, shape: tuple[int, ...], fill: Array) -> Array | None:
-    """The padded array of arrays of its own dtype; None if one has no plain buffer."""
-    items = math.prod(shape[1:])
-    if not batch.rows or not items:
-        return None
-    gap = memoryview(fill.tobytes() * items)
+def _parts(batch: Ragged, shape: tuple[int, ...], fill: Array) -> list[Any]:
+    """Rows and the gaps beside them, in the order of memory."""
+    gap = memoryview(fill.tobytes() * math.prod(shape[1:]))
     step_bytes = len(gap) // batch.time
     gaps = {length: gap[length * step_bytes :] for length in set(batch.lengths)}
     parts: list[Any] = [None] * (2 * len(batch.rows))
     parts[batch.pre :: 2] = batch.rows
     parts[1 - batch.pre :: 2] = map(gaps.__getitem__, batch.lengths)
+    return parts
+
+
+def _join(batch: Ragged, shape: tuple[int, ...], fill: Array) -> Array | None:
+    """The padded array of arrays of its own dtype; None if one of them is no plain buffer."""
     try:
-        joined = bytearray().join(parts)
-    except (TypeError, ValueError, BufferError):
+        joined = bytearray().join(_parts(batch, shape, fill))
+    except TypeError:
         return None
     return np.frombuffer(joined, fill.dtype).reshape(shape)
 
 
-def _narrow(out: Array, batch: Ragged, fill: Array, source: np.dtype[Any]) -> bool:
-    """Write arrays of a wider integer dtype; False if it is none, or a value does not fit."""
-    if not are_integers(source, out.dtype) or np.can_cast(source, out.dtype):
-        return False
-    source = source.newbyteorder("=")
+def _narrow(
+    batch: Ragged, shape: tuple[int, ...], fill: Array, source: np.dtype[Any]
+) -> Array | None:
+    """The padded array of arrays of a wider integer dtype; None if a value does not fit."""
     low, high = integer_range(source)
     if not low <= int(fill) <= high:
-        return False
-    low, high = integer_range(out.dtype)
-    unsigned = f"u{source.itemsize}"
+        return None
+    low, high = integer_range(fill.dtype)
+    native = source.newbyteorder("=")
+    parts = _parts(batch, shape, fill.astype(source))
+    out = np.empty(shape, fill.dtype)
     count = max(1, _BLOCK_BYTES // (out[0].size * source.itemsize))
     for start in range(0, len(out), count):
         stop = start + count
-        part = replace(batch, rows=batch.rows[start:stop], lengths=batch.lengths[start:stop])
-        block = np.full((len(part.rows), *out.shape[1:]), fill, source)
-        _assign(block, part)
-        # Seen as unsigned, negative numbers are large: one comparison for the usual case.
-        if block.view(unsigned).max() > high and (block.min() < low or block.max() > high):
-            return False
-        out[start:stop] = block
-    return True
+        try:
+            joined = b"".join(parts[2 * start : 2 * stop])
+        except TypeError:
+            return None
+        block = np.frombuffer(joined, source).astype(native, copy=False)
+        # Seen as unsigned, negative numbers are large: one comparison in the usual case.
+        largest = block.view(f"u{source.itemsize}").max()
+        if largest > high and (block.min() < low or block.max() > high):
+            return None
+        out[start:stop] = block.reshape(-1, *shape[1:])
+    return out
 
 
-def _assign(out: Array, batch: Ragged) -> None:
-    """Write arrays whose cast was checked for all but infinity."""
-    flat = out.reshape(-1, *out.shape[2:])
-    at = 0
-    try:
-        with np.errstate(over="raise"):
-            for b, row, start, stop in batch.places():
-                at = b
-                if start < stop:
-                    flat[start:stop] = row
-    except (FloatingPointError, OverflowError):
-        raise ValueError(f"sequences[{at}] holds numbers too large for dtype {out.dtype}") from None
+def _assign(
+    batch: Ragged, shape: tuple[int, ...], fill: Array, dtypes: set[np.dtype[Any]]
+) -> Array:
+    """The padded array of any arrays."""
+    dtype = fill.dtype
+    if not all(keeps_all(source, dtype) for source in dtypes):
+        for b, row in enumerate(batch.rows):
+            check_cast(row, dtype, f"sequences[{b}]")
+    out = np.full(shape, fill)
+    if out.size:
+        flat = out.reshape(-1, *shape[2:])
+        start = 0
+        try:
+            with np.errstate(over="raise"):
+                for start, length, row in zip(
+                    batch.starts(), batch.lengths, batch.rows, strict=True
+                ):
+                    if length:
+                        flat[start : start + length] = row
+        except (FloatingPointError, OverflowError):
+            b = start // batch.time
+            raise ValueError(f"sequences[{b}] holds numbers too large for dtype {dtype}") from None
+    return out

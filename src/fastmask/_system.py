@@ -51,7 +51,7 @@ def _device_name(driver: ctypes.CDLL, number: int) -> str:
 
 def _cache_folder(cpu: ModuleType) -> str:
     find = getattr(cpu, "cache_folder", None)
-    return str(find and find() or "not known")
+    return str((find and find()) or "not known")
 
 
 def _version(package: str) -> str:

@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_demo(_rest: list[str]) -> int:
     result = _demo.run(lambda line: print(line, file=sys.stderr, flush=True))
+    print("\n".join(_demo.report(result)), flush=True)
     for fault in result.faults:
         print(f"fastmask: {fault}", file=sys.stderr)
-    print("\n".join(_demo.report(result)))
     return 1 if result.faults else 0
 
 

@@ -134,7 +134,7 @@ class Sequential(Model):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask of the outputs, found by computing them."""
         outputs = self(inputs, mask=mask)
-        return outputs.mask if isinstance(outputs, Masked) else None
+        return outputs.mask.valid if isinstance(outputs, Masked) else None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """See `Layer`."""

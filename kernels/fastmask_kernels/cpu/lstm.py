@@ -248,9 +248,8 @@ def lstm_fwd(
         raise ValueError(f"offsets, steps and order are no plan: {_PLAN_FAULTS[fault]}")
     if not (plane and offsets[rows]):
         return
-    shares = share(
-        ranks[2], int(offsets[rows]), (features + units) * GATES * units, panels, threads
-    )
+    steps_done = int(offsets[rows])
+    shares = share(ranks[2], steps_done, features, units, GATES, dtype.itemsize, threads)
     indices = np.empty((shares.members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     arguments = (

@@ -7,7 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SHARED_WORK = 10_000_000  # floating-point operations; below, waking a helper costs more
+MIN_SHARED_WORK = 15_000_000  # floating-point operations; below, waking a helper costs more
+MIN_JOINED_WEIGHTS = 1 << 16  # recurrent weights; below, a step is too short to meet after it
+CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
+ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
+ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away
+ROWS_OF_A_GROUP = 16  # smaller groups would fill the micro-kernel's tiles badly
 
 
 class Shares(NamedTuple):
@@ -18,30 +23,41 @@ class Shares(NamedTuple):
     join: int  # step from which on all threads share each step
 
 
-def share(counts: NDArray[np.int64], steps: int, weights: int, panels: int, threads: int) -> Shares:
+def share(
+    counts: NDArray[np.int64],
+    steps: int,
+    features: int,
+    units: int,
+    gates: int,
+    itemsize: int,
+    threads: int,
+) -> Shares:
     """Decide how to share a call.
+
+    A thread on its own reads all weights in every step, for its rows only. Once a step has so
+    few rows that reading the weights takes longer than computing with them, threads that each
+    read a part of the weights, for all rows, are faster, if the step is long enough to pay for
+    meeting after it.
 
     Args:
         counts: valid steps of each row, longest first, at least one row.
         steps: their sum.
-        weights: weights that a step multiplies with, of all gates.
-        panels: panels that they are packed in.
+        features: F.
+        units: H.
+        gates: products of a unit with its inputs.
+        itemsize: bytes of a weight.
         threads: upper bound on the threads.
     """
-    import os
-
     longest = int(counts[0])
-    if "FM_JOIN" in os.environ and threads > 1:
-        j = int(os.environ["FM_JOIN"])
-        g = int(os.environ.get("FM_GROUPS", "2"))
-        rows = len(counts)
-        if j == -1:
-            j = longest
-        elif j == -2:
-            n = int(os.environ["FM_ROWS"])
-            j = int(counts[n]) if n < rows else 0
-        return Shares(threads, g, min(j, longest))
-    operations = 2 * weights * steps
-    if threads == 1 or operations < MIN_SHARED_WORK:
+    weights = gates * units * (features + units)
+    if threads == 1 or 2 * weights * steps < MIN_SHARED_WORK:
         return Shares(1, 1, longest)
-    return Shares(threads, threads, longest)
+    join = longest
+    if gates * units * units >= MIN_JOINED_WEIGHTS:
+        near = weights * itemsize <= CACHE_BYTES
+        few = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
+        join = int(counts[few]) if few < len(counts) else 0
+    groups = 0
+    if join > 0:
+        groups = threads * (1 + (len(counts) >= 2 * threads * ROWS_OF_A_GROUP))
+    return Shares(threads, groups, join)

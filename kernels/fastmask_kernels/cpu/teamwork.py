@@ -35,26 +35,32 @@ class Team(NamedTuple):
 
 
 @inner
+def _there_and_back(begin: int, place: int, end: int, phase: int) -> int:
+    return begin + end - 1 - place if phase % 2 else place
+
+
+@inner
 def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
     """The next panel of this phase for this thread, or -1 when all are done.
 
-    `mine` holds the thread's place among its own panels, and how many panels it has
-    finished but not yet announced. Alone, it simply counts. In a team each thread takes its
-    own share first, whose weights its cache holds; waiting for the others it takes over what
-    they have not begun.
+    `mine` holds the thread's place in its own share of the panels, and how many panels it has
+    finished but not yet announced. Every other phase walks the share from its end, for the
+    weights used last are those that the cache still holds. Waiting for the others a thread
+    takes over what they have not begun.
     """
+    begin = team.member * panels // team.members
+    end = (team.member + 1) * panels // team.members
+    mine[0] = max(mine[0] + 1, begin)
     if team.members == 1:
-        mine[0] += 1
-        return int(mine[0]) if mine[0] < panels else -1
+        return -1 if mine[0] == end else _there_and_back(begin, mine[0], end, phase)
     control = team.control
-    if mine[0] < 0 and atomic_load(control, PANELS_DONE) >= phase * panels:
+    if mine[0] == begin and atomic_load(control, PANELS_DONE) >= phase * panels:
         return -1  # the others went on without this thread
-    share_end = (team.member + 1) * panels // team.members
-    mine[0] = max(mine[0] + 1, team.member * panels // team.members)
-    while mine[0] < share_end:
-        if atomic_replace(control, CLAIMS + mine[0], phase - 1, phase):
+    while mine[0] < end:
+        panel = _there_and_back(begin, mine[0], end, phase)
+        if atomic_replace(control, CLAIMS + panel, phase - 1, phase):
             mine[1] += 1
-            return int(mine[0])
+            return panel
         mine[0] += 1
     if mine[1] > 0:
         atomic_add(control, PANELS_DONE, mine[1])

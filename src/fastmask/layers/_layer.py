@@ -20,6 +20,7 @@ from .._typing import Array
 from ._weights import Weight, new_value
 
 _building = RLock()
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class _CallSpec(NamedTuple):
@@ -90,6 +91,18 @@ class Layer:
         self._dtype = np.dtype(self.dtype)
         self._weights: list[Weight] = []
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if isinstance(old, np.ndarray) and old is not value and self._is_weight(old):
+            raise AttributeError(
+                f"{name!r} is a weight of layer {self.name!r}: change it in place, "
+                "or all weights with set_weights"
+            )
+        super().__setattr__(name, value)
+
+    def _is_weight(self, array: Array) -> bool:
+        return any(weight.value is array for weight in self._weights)
+
     def build(self, input_shape: Any) -> None:
         """Make the weights; called once, with the shape of the first inputs.
 
@@ -152,6 +165,9 @@ class Layer:
             What `call` returns, as `Masked` where a mask goes on.
         """
         spec = self._call_spec or self._read_call_spec()
+        if args:
+            kwargs = self._by_name(spec, args, kwargs)
+            mask, training = kwargs.pop("mask", mask), kwargs.pop("training", training)
         if type(inputs) is Masked:
             carried: Any = inputs._mask
             inputs = inputs._data
@@ -161,8 +177,8 @@ class Layer:
         if mask is not None:
             carried = self._explicit(mask, inputs)
         valid = _arrays_of(carried)
-        if args or kwargs:
-            args, kwargs = self._separate_others(spec, args, kwargs)
+        if kwargs:
+            kwargs = _without_masks(spec, kwargs)
         if not self.built:
             self._build_for(inputs)
         if spec.mask:
@@ -171,7 +187,7 @@ class Layer:
             kwargs.setdefault(f"{spec.names[0]}_mask", valid)
         if spec.training:
             kwargs["training"] = bool(training)
-        outputs = self.call(inputs, *args, **kwargs)
+        outputs = self.call(inputs, **kwargs)
         if spec.makes_masks or (carried is not None and self.supports_masking):
             return self._carry(outputs, inputs, valid)
         if carried is not None:
@@ -180,7 +196,8 @@ class Layer:
 
     @classmethod
     def _read_call_spec(cls) -> _CallSpec:
-        names = tuple(inspect.signature(cls.call).parameters)[1:]
+        parameters = list(inspect.signature(cls.call).parameters.values())[1:]
+        names = tuple(p.name for p in parameters if p.kind not in _VARIABLE)
         if not names:
             raise TypeError(f"{cls.__name__}.call must take the inputs: call(self, inputs)")
         overridden = cls.compute_mask is not Layer.compute_mask
@@ -208,23 +225,19 @@ class Layer:
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
         ]
 
-    def _separate_others(
+    def _by_name(
         self, spec: _CallSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Take masks off the arguments after the first, for `call`'s own `{argument}_mask`."""
-        plain: dict[str, Any] = {}
-        arguments = [*zip(spec.names[1:], args, strict=False), *kwargs.items()]
-        for name, value in arguments:
-            if isinstance(value, Masked):
-                plain[name] = value.data
-                if f"{name}_mask" in spec.names:
-                    plain.setdefault(f"{name}_mask", value.mask.valid)
-            else:
-                plain[name] = value
-        more = len(args) - (len(spec.names) - 1)
-        if more > 0:
-            raise TypeError(f"layer {self.name!r} was given {more} arguments too many")
-        return (), plain
+    ) -> dict[str, Any]:
+        """The arguments after the first, all by name."""
+        names = spec.names[1 : 1 + len(args)]
+        if len(names) < len(args):
+            raise TypeError(
+                f"layer {self.name!r} takes at most {len(spec.names)} arguments, "
+                f"not {1 + len(args)}"
+            )
+        if twice := set(names) & set(kwargs):
+            raise TypeError(f"layer {self.name!r} was given {twice.pop()!r} twice")
+        return {**dict(zip(names, args, strict=True)), **kwargs}
 
     def _build_for(self, inputs: Any) -> None:
         self.build(_shapes(inputs))
@@ -424,13 +437,26 @@ def _separate(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, Masked):
         return inputs.data, inputs.mask
     if isinstance(inputs, (list, tuple)) and any(
-        isinstance(item, (Masked, np.ndarray)) or hasattr(item, "__array__") for item in inputs
+        hasattr(item, "__array__") and not isinstance(item, np.generic) for item in inputs
     ):
         pairs = [_separate(item) for item in inputs]
         masks = [mask for _, mask in pairs]
         arrays = [array for array, _ in pairs]
         return arrays, masks if any(mask is not None for mask in masks) else None
     return as_array(inputs, "inputs"), None
+
+
+def _without_masks(spec: _CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Take the masks off `Masked` arguments; `call` gets them as its own `{argument}_mask`."""
+    plain: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if isinstance(value, Masked):
+            plain[name] = value.data
+            if f"{name}_mask" in spec.names and arguments.get(f"{name}_mask") is None:
+                plain[f"{name}_mask"] = value.mask.valid
+        else:
+            plain.setdefault(name, value)
+    return plain
 
 
 def _arrays_of(masks: Any) -> Any:

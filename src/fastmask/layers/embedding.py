@@ -9,7 +9,6 @@ import numpy as np
 from .. import initializers
 from .._checks import flag, whole_number
 from .._dispatch import integer_array, kernels
-from .._mask import Mask
 from .._typing import Array, Ints, Shape
 from ._layer import Layer
 
@@ -94,7 +93,7 @@ class Embedding(Layer):
             )
         valid = np.empty(ids.shape, np.bool_)
         kernels().mask_not_equal(valid, ids, 0)
-        return Mask._of(valid)
+        return valid
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""

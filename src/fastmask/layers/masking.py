@@ -62,7 +62,7 @@ class Masking(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
         """True where any feature differs from the value; `mask` is ignored."""
-        return Mask._of(self._valid(self._cast(np.asarray(inputs))))
+        return self._valid(self._cast(np.asarray(inputs)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""

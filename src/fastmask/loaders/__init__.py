@@ -79,5 +79,5 @@ def load_model(
 def _format(path: str | os.PathLike[str]) -> Any:
     ending = Path(path).suffix
     if ending not in _FORMATS:
-        raise ValueError(f"path must end in one of {', '.join(_FORMATS)}, not {os.fspath(path)!r}")
+        raise ValueError(f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}")
     return import_module(f".{_FORMATS[ending]}", __name__)

@@ -42,36 +42,52 @@ _DAMAGE = (
 
 def save(model: Layer, path: Path) -> None:
     """See `fastmask.save_model`."""
-    if not all(layer.built for layer in model._all_layers()):
-        raise ValueError(f"model must be built before it is saved, but {model.name!r} is not")
-    description = {"format": _FORMAT, "version": _VERSION, "model": serialize(model)}
-    try:
-        text = json.dumps(description)
-    except TypeError as error:
-        raise ValueError(f"model {model.name!r} cannot be saved: {error}") from None
+    text = _description_of(model)
     weights = {f"w{i}": _little_endian(value) for i, value in enumerate(model.get_weights())}
     config = np.frombuffer(text.encode(), np.uint8)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         with open(temporary, "xb") as file:
             np.savez(file, config=config, **weights)  # type: ignore[arg-type]
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
+def _description_of(model: Layer) -> str:
+    """The JSON text from which `load` can make the model again."""
+    layers = list(model._all_layers())
+    for layer in reversed(layers):  # name the layer rather than the model around it
+        if not layer.built:
+            raise ValueError(f"model must be built before it is saved, but {layer.name!r} is not")
+    try:
+        described = serialize(model)
+        text = json.dumps({"format": _FORMAT, "version": _VERSION, "model": described})
+        with filling("shapes"):
+            again = deserialize(described, {type(layer).__name__: type(layer) for layer in layers})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"model {model.name!r} cannot be saved: {error}") from error
+    shapes, wanted = ([weight.shape for weight in one.weights] for one in (again, model))
+    if shapes != wanted:
+        raise ValueError(
+            f"model {model.name!r} cannot be saved: made again from its get_config() and built, "
+            f"it has weights of shapes {shapes}, not {wanted}"
+        )
+    return text
+
+
 def load(path: Path, custom_objects: Mapping[str, type[Layer]] | None) -> Any:
     """See `fastmask.load_model`."""
     classes = known_classes(custom_objects)
-    with open(path, "rb") as file:
-        content_bytes = os.fstat(file.fileno()).st_size
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _read(archive, content_bytes, classes)
-        except (ValueError, *_DAMAGE) as error:
-            reason = str(error) or type(error).__name__
-            raise ValueError(f"{path} is not a model that can be read: {reason}") from error
+    content = path.read_bytes()  # at once, so that errors of the disk are not taken for damage
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return _read(archive, len(content), classes)
+    except (ValueError, *_DAMAGE) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is not a model that can be read: {reason}") from error
 
 
 def _read(archive: zipfile.ZipFile, limit: int, classes: Mapping[str, type[Layer]]) -> Any:

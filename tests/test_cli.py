@@ -1,0 +1,206 @@
+"""The command `fastmask`: demo, info, bench."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+from fastmask import _demo, _naive, _system, cli
+from fastmask.layers import LSTM, Dense, Masking
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastmask", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+class TestDemo:
+    def test_as_a_user_sees_it(self) -> None:
+        done = run("demo")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.rstrip().splitlines()
+        assert "utterances" in done.stdout
+        assert "370" in done.stdout
+        assert "padded steps skipped" in done.stdout
+        assert "naive padded loop in NumPy" in done.stdout
+        assert lines[-1].startswith("fastmask names the speaker of 9")
+        assert lines[-1].endswith("times as fast as the padded loop in NumPy.")
+        assert max(map(len, lines)) <= 100
+
+    def test_result(self) -> None:
+        said: list[str] = []
+        result = _demo.run(said.append)
+        assert result.utterances == 370
+        assert (result.shortest, result.longest, result.speakers) == (7, 29, 9)
+        assert 0.4 < result.skipped < 0.5
+        assert result.accuracy >= 0.96
+        assert result.difference < 1e-5
+        assert not result.faults
+        assert all("compiling" in line for line in said)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"accuracy": 0.9}, "the accuracy is 90.0%, below 96%"),
+            ({"accuracy": float("nan")}, "the accuracy is nan"),
+            ({"difference": 2e-5}, "the outputs differ from Keras's by 2.0e-05, not less than"),
+            ({"difference": float("nan")}, "the outputs differ from Keras's by nan"),
+        ],
+    )
+    def test_faults_are_told(
+        self,
+        change: dict[str, float],
+        words: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        good = _demo.Result(370, 7, 29, 9, 0.45, 0.97, 40.0, 4.0, 1e-7)
+        assert not good.faults
+        monkeypatch.setattr(_demo, "run", lambda _say: good._replace(**change))  # type: ignore[arg-type]
+        assert cli.main(["demo"]) == 1
+        assert words in capsys.readouterr().err
+
+    def test_damaged_data_are_told(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "japanese_vowels_lstm.npz").write_bytes(b"nothing")
+        monkeypatch.setattr(_demo, "_DATA", tmp_path)
+        assert cli.main(["demo"]) == 1
+        assert "japanese_vowels_lstm.npz is not a model that can be read" in capsys.readouterr().err
+
+    def test_slow_first_call_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Soon(_demo.Timer):
+            def __init__(self, _seconds: float, *rest: Any) -> None:
+                super().__init__(0.0, *rest)
+
+        said: list[str] = []
+        monkeypatch.setattr(_demo, "Timer", Soon)
+        _demo.run(said.append)
+        assert said == ["compiling kernels once, about 5 s ..."]
+
+    def test_naive_loop_is_right(self) -> None:
+        random = np.random.default_rng(0)
+        mask = random.random((4, 6)) < 0.5
+        x = np.where(mask[:, :, None], random.normal(size=(4, 6, 3)), 0).astype(np.float32)
+        model = fm.Sequential(
+            [Masking(), LSTM(5, return_sequences=True), LSTM(4), Dense(3, "softmax")]
+        )
+        expected = model(x)
+        ours = _naive.classify(x, model.get_weights())
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+class TestInfo:
+    def test_shows_everything(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["info"]) == 0
+        shown = capsys.readouterr().out
+        for name in ("fastmask", "python", "numpy", "numba", "llvmlite", "SIMD width"):
+            assert name in shown
+        for name in ("threads", "cache folder", "CUDA"):
+            assert name in shown
+        assert fm.__version__ in shown
+        assert np.__version__ in shown
+
+    def test_without_a_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(_name: str) -> Any:
+            raise OSError("no such library")
+
+        monkeypatch.setattr(_system.ctypes, "CDLL", missing)
+        assert _system.cuda_devices() == []
+        assert dict(_system.describe())["CUDA"] == "not seen"
+
+    def test_with_a_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Driver:
+            def cuInit(self, _flags: int) -> int:
+                return 0
+
+            def cuDeviceGetCount(self, count: Any) -> int:
+                count._obj.value = 2
+                return 0
+
+            def cuDeviceGet(self, device: Any, number: int) -> int:
+                device._obj.value = number
+                return 0
+
+            def cuDeviceGetName(self, name: Any, _size: int, device: Any) -> int:
+                name.value = b"Fast Card"
+                return int(device.value)  # the second one fails
+
+        monkeypatch.setattr(_system.ctypes, "CDLL", lambda _name: Driver())
+        assert _system.cuda_devices() == ["Fast Card", "device 1"]
+
+    def test_driver_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Driver:
+            def cuInit(self, _flags: int) -> int:
+                return 100
+
+        monkeypatch.setattr(_system.ctypes, "CDLL", lambda _name: Driver())
+        assert _system.cuda_devices() == []
+
+    def test_unknown_package(self) -> None:
+        assert _system._version("no-such-package-anywhere") == "not installed"
+
+
+class TestBench:
+    def test_runs_the_report_of_the_checkout(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "benchmarks").mkdir()
+        (tmp_path / "benchmarks" / "report.py").write_text("")
+        monkeypatch.setattr(cli, "__file__", str(tmp_path / "src" / "fastmask" / "cli.py"))
+        seen: dict[str, Any] = {}
+
+        def fake(command: list[str], cwd: Path, check: bool) -> Any:
+            seen.update(command=command, cwd=cwd, check=check)
+            return subprocess.CompletedProcess(command, 3)
+
+        monkeypatch.setattr(subprocess, "run", fake)
+        assert cli.main(["bench", "--quick"]) == 3
+        assert seen["command"] == [sys.executable, "-m", "benchmarks.report", "--quick"]
+        assert seen["cwd"] == tmp_path
+
+    def test_outside_a_checkout(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(cli, "__file__", str(tmp_path / "a" / "fastmask" / "cli.py"))
+        assert cli.main(["bench"]) == 1
+        assert "the benchmarks are in the source checkout" in capsys.readouterr().err
+
+
+class TestArguments:
+    @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--what"], ["info", "x"]])
+    def test_wrong_ones(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+        assert "usage: fastmask" in capsys.readouterr().err
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["--version"])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == f"fastmask {fm.__version__}\n"
+
+    def test_help(self) -> None:
+        done = run("--help")
+        assert done.returncode == 0
+        assert "demo" in done.stdout
+
+    def test_bad_environment_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FASTMASK_NUM_THREADS", "many")
+        done = run("info")
+        assert done.returncode == 1
+        assert done.stderr == (
+            "fastmask: FASTMASK_NUM_THREADS must be a positive integer, not 'many'\n"
+        )
