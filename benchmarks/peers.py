@@ -182,7 +182,7 @@ def prepare_torch_packed(problem: Problem, threads: int) -> Contender:
 
 
 FASTMASK = Peer("fastmask", ("fastmask",), True, prepare_fastmask)
-FASTMASK_PLANNED = Peer("fastmask, planned", ("fastmask",), True, prepare_fastmask_planned)
+FASTMASK_PLANNED = Peer("fastmask planned", ("fastmask",), True, prepare_fastmask_planned)
 RIVALS = (
     Peer("ONNX Runtime", ("onnxruntime", "onnx"), False, prepare_onnxruntime),
     Peer("PyTorch padded", ("torch",), False, prepare_torch_padded),

@@ -51,7 +51,7 @@ def median(group: Group, name: str) -> float | None:
 
 def limit(group: Group) -> float:
     """Seconds of a plain matrix product of the same size, by the faster library."""
-    return min(t["median"] for name, t in group["seconds"].items() if is_limit(name))
+    return min(float(t["median"]) for name, t in group["seconds"].items() if is_limit(name))
 
 
 def best_rival(group: Group) -> float | None:

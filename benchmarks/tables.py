@@ -31,7 +31,7 @@ it is timed, every result is compared with a float64 reference over the valid st
 in every batch.
 
 - **fastmask**: the layer called with a new bool array every time, so planning is included.
-- **planned**: the same with a `Mask` made before, as between the layers of one model.
+- **fastmask planned**: the same with a `Mask` made before, as between the layers of one model.
 - **ONNX Runtime**: one LSTM node with `sequence_lens`, its input laid out (T, B, F) in advance.
 - **PyTorch padded**: `nn.LSTM` over all steps, without a mask.
 - **PyTorch packed**: `pack_padded_sequence`, `nn.LSTM`, `pad_packed_sequence`.

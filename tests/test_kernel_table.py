@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fastmask_kernels import cpu, reference
 from fastmask_kernels.spec import KERNELS
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fastmask_kernels import cpu, reference
 from fastmask_kernels.cpu import lstm as cpu_lstm
 from fastmask_kernels.cpu.sharing import Shares
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .cases import MASK_KINDS, LSTMCase, assert_close, lstm_cases, plan_of
 
@@ -42,9 +43,7 @@ def test_sharing_does_not_change_a_bit(case: LSTMCase, shares: Shares) -> None:
     alone = case.run(cpu)
     longest = int(case.valid.sum(axis=1).max(initial=0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            cpu_lstm, "share", lambda *_: shares._replace(join=min(shares.join, longest))
-        )
+        patch.setattr(cpu_lstm, "share", lambda *_: shares._replace(join=min(shares.join, longest)))
         shared = case.run(cpu, threads=shares.members)
     for a, b in zip(alone, shared):
         np.testing.assert_array_equal(a, b)
@@ -172,10 +171,18 @@ def _arguments(case: LSTMCase) -> dict[str, Any]:
         "out": np.empty((case.batch, case.time, case.units), case.dtype),
         "h_last": np.empty((case.batch, case.units), case.dtype),
         "c_last": np.empty((case.batch, case.units), case.dtype),
-        **{"x": case.x, "offsets": offsets, "steps": steps, "order": order, "packed": packed},
-        **{"h_first": case.states[0], "c_first": case.states[1]},
-        **{"activation": "tanh", "recurrent_activation": "sigmoid"},
-        **{"reverse": False, "zero_masked": False, "threads": 1},
+        "x": case.x,
+        "offsets": offsets,
+        "steps": steps,
+        "order": order,
+        "packed": packed,
+        "h_first": case.states[0],
+        "c_first": case.states[1],
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "reverse": False,
+        "zero_masked": False,
+        "threads": 1,
     }
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import njit, types
+from numba.extending import intrinsic
+
 from fastmask_kernels.cpu.activations import CODES, emit_activation
 from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
 from fastmask_kernels.reference.activations import activate
-from numba import njit, types
-from numba.extending import intrinsic
 
 from .test_kernel_table import run_kernel_tests
 

@@ -28,10 +28,15 @@ SignatureOf = Callable[[Any], Any]
 
 @cache
 def source_digest() -> str:
-    """Digest of every source file of the CPU kernels."""
+    """Digest of every source file of this distribution's kernels."""
+    return digest_of(Path(__file__).parent.parent)
+
+
+def digest_of(folder: Path) -> str:
+    """Digest of the names and contents of all Python files in a folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -60,7 +60,7 @@ def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
         panel = _there_and_back(begin, mine[0], end, phase)
         if atomic_replace(control, CLAIMS + panel, phase - 1, phase):
             mine[1] += 1
-            return panel
+            return int(panel)
         mine[0] += 1
     if mine[1] > 0:
         atomic_add(control, PANELS_DONE, mine[1])
@@ -78,7 +78,7 @@ def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
                 control, CLAIMS + panel, phase - 1, phase
             ):
                 mine[1] += 1
-                return panel
+                return int(panel)
         rounds += 1
         if rounds > PATIENCE:
             yield_thread()

@@ -1,0 +1,73 @@
+"""The compilation cache: one compilation a dtype, and none that outlives its sources."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import types
+
+import fastmask_kernels
+from fastmask_kernels.cpu import _compile
+from fastmask_kernels.cpu._compile import CompiledKernel, array, digest_of, output
+
+KERNELS = Path(fastmask_kernels.__file__).parent
+
+
+def _double(out: Any, x: Any) -> None:
+    for i in range(len(x)):
+        out[i] = 2 * x[i]
+
+
+def _kernel() -> CompiledKernel:
+    return CompiledKernel(_double, lambda t: types.void(output(t, 1), array(t, 1)))
+
+
+def test_the_digest_sees_every_file(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(KERNELS, tmp_path / "kernels"))
+    assert digest_of(copy) == digest_of(KERNELS)
+    for edited in sorted(copy.rglob("*.py")):
+        text = edited.read_text()
+        edited.write_text(text + "# edited\n")
+        assert digest_of(copy) != digest_of(KERNELS), edited
+        edited.write_text(text)
+
+
+def test_an_edit_of_any_source_leads_to_another_cache_entry(monkeypatch: Any) -> None:
+    def key() -> Any:
+        kernel = _kernel()
+        kernel.for_dtype(np.dtype("float32"))
+        dispatcher: Any = kernel._dispatcher
+        signature = dispatcher.signatures[0]
+        return dispatcher._cache._index_key(signature, dispatcher.targetctx.codegen())
+
+    before = key()
+    assert key() == before
+    monkeypatch.setattr(_compile, "source_digest", lambda: "edited")
+    assert key() != before
+
+
+def test_read_only_arrays_compile_nothing_more() -> None:
+    kernel = _kernel()
+    x = np.arange(5, dtype=np.float32)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for source in (x, frozen):
+        out = np.zeros(5, np.float32)
+        kernel.for_dtype(x.dtype)(out, source)
+        np.testing.assert_array_equal(out, 2 * x)
+    assert len(kernel._dispatcher.signatures) == 1
+    kernel.for_dtype(np.dtype("float64"))(np.zeros(5), np.zeros(5))
+    assert len(kernel._dispatcher.signatures) == 2
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_cache(monkeypatch: Any) -> None:
+    def refuse(_: Any) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(_compile, "_SourceCache", refuse)
+    out = np.zeros(3)
+    _kernel().for_dtype(out.dtype)(out, np.ones(3))
+    np.testing.assert_array_equal(out, [2, 2, 2])
