@@ -168,14 +168,14 @@ def pad(data: Utterances, scaling: Scaling | None = None) -> np.ndarray:
     longest = max(len(x) for x in data.sequences)
     shape = len(data.sequences), longest, N_COEFFICIENTS
     batch = np.zeros(shape, dtype=np.float32)
-    for row, x in zip(batch, data.sequences):
+    for row, x in zip(batch, data.sequences, strict=True):
         row[: len(x)] = (x - mean) / std
     return batch
 
 
 def subset(data: Utterances, keep: np.ndarray) -> Utterances:
     """Return the utterances where the boolean array ``keep`` is true."""
-    chosen = [x for x, wanted in zip(data.sequences, keep) if wanted]
+    chosen = [x for x, wanted in zip(data.sequences, keep, strict=True) if wanted]
     return Utterances(chosen, data.labels[keep])
 
 

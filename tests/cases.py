@@ -62,7 +62,10 @@ class LSTMCase:
         self.valid = make_mask(self.kind, self.batch, self.time, rng)
         gates = 4 * self.units
         scale = 1 / np.sqrt(max(self.features + self.units, 1))
-        normal = lambda *shape: rng.standard_normal(shape).astype(self.dtype)
+
+        def normal(*shape: int) -> NDArray[Any]:
+            return rng.standard_normal(shape).astype(self.dtype)
+
         self.x = normal(self.batch, self.time, self.features)
         self.x[~self.valid] = np.nan  # nobody may look at a masked step
         self.weights = [
@@ -74,7 +77,10 @@ class LSTMCase:
 
     def run(self, column: Any, threads: int = 1, dtype: str | None = None) -> list[NDArray[Any]]:
         """out, h_last, c_last by the kernels of a column, on outputs full of NaN."""
-        to = lambda array: np.ascontiguousarray(array, dtype or self.dtype)
+
+        def to(array: NDArray[Any]) -> NDArray[Any]:
+            return np.ascontiguousarray(array, dtype or self.dtype)
+
         size = column.lstm_packed_size(self.features, self.units, np.dtype(dtype or self.dtype))
         packed = np.full(size, np.nan, dtype or self.dtype)
         column.lstm_pack(packed, *map(to, self.weights))

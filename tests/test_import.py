@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import fastmask as fm
 
 HEAVY = ["numba", "llvmlite", "torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"]
 
 
-def run(code: str) -> str:
+def run(code: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -26,6 +33,7 @@ def test_imports_nothing_heavy() -> None:
 def test_building_a_model_needs_no_kernel() -> None:
     code = """
 import sys
+from pathlib import Path
 import fastmask as fm
 model = fm.Sequential([fm.layers.Embedding(9, 4, mask_zero=True), fm.layers.LSTM(3)])
 model.build((None, None))
@@ -37,7 +45,7 @@ print("numba" in sys.modules)
     assert run(code) == "False"
 
 
-def test_is_quick() -> None:
+def test_is_quick(tmp_path: Path) -> None:
     code = """
 import time
 import numpy
@@ -45,8 +53,9 @@ start = time.perf_counter()
 import fastmask
 print(time.perf_counter() - start)
 """
-    # Three tries, because the machine may be busy; usually it takes 10 ms.
-    assert min(float(run(code)) for _ in range(3)) < 0.06
+    # The first try compiles; the machine may be busy in the others. Usually it takes 10 ms.
+    environment = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    assert min(float(run(code, **environment)) for _ in range(4)) < 0.06
 
 
 def test_all_names_exist() -> None:

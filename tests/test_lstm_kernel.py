@@ -32,7 +32,7 @@ SHARES = (  # (members, groups, join)
 @settings(max_examples=300, deadline=None)
 def test_cpu_equals_reference(case: LSTMCase) -> None:
     expected = case.run(reference, dtype="float64")
-    for actual, wanted in zip(case.run(cpu), expected):
+    for actual, wanted in zip(case.run(cpu), expected, strict=True):
         assert actual.dtype == case.dtype
         assert_close(actual, wanted, case.dtype)
 
@@ -45,7 +45,7 @@ def test_sharing_does_not_change_a_bit(case: LSTMCase, shares: Shares) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu_lstm, "share", lambda *_: shares._replace(join=min(shares.join, longest)))
         shared = case.run(cpu, threads=shares.members)
-    for a, b in zip(alone, shared):
+    for a, b in zip(alone, shared, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -55,9 +55,9 @@ def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...]) -> Non
     case = LSTMCase(*sizes, kind=kind)
     alone = case.run(cpu, threads=1)
     for threads in (2, 3, 7):
-        for a, b in zip(alone, case.run(cpu, threads=threads)):
+        for a, b in zip(alone, case.run(cpu, threads=threads), strict=True):
             np.testing.assert_array_equal(a, b)
-    for actual, wanted in zip(alone, case.run(reference, dtype="float64")):
+    for actual, wanted in zip(alone, case.run(reference, dtype="float64"), strict=True):
         assert_close(actual, wanted, case.dtype)
 
 
@@ -69,7 +69,7 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
         keep = slice(row, row + 1)
         alone.batch, alone.x, alone.valid = 1, case.x[keep], case.valid[keep]
         alone.states = [s[keep] for s in case.states]
-        for a, b in zip(alone.run(cpu), together):
+        for a, b in zip(alone.run(cpu), together, strict=True):
             np.testing.assert_array_equal(a, b[keep])
 
 
@@ -95,7 +95,7 @@ def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str) -> None:
         case.x[rows[::5], times[::5], seed] = poison
         with np.errstate(invalid="ignore"):
             expected = case.run(reference, dtype="float64")
-        for actual, wanted in zip(case.run(cpu), expected):
+        for actual, wanted in zip(case.run(cpu), expected, strict=True):
             assert_close(actual, wanted, dtype)
         assert np.isnan(expected[0]).any() == np.isnan(poison)
 
@@ -105,7 +105,7 @@ def test_extreme_states_and_gates_stay_finite() -> None:
     case.x *= 1e4
     case.states[1][:] = 1e30
     expected = case.run(reference, dtype="float64")
-    for actual, wanted in zip(case.run(cpu), expected):
+    for actual, wanted in zip(case.run(cpu), expected, strict=True):
         assert_close(actual, wanted, "float32")
 
 
@@ -119,9 +119,9 @@ def test_eight_threads_at_once() -> None:
         return [case.run(cpu, threads=2) for _ in range(5)]
 
     with ThreadPoolExecutor(8) as pool:
-        for runs, wanted in zip(pool.map(run, cases), expected):
+        for runs, wanted in zip(pool.map(run, cases), expected, strict=True):
             for outputs in runs:
-                for a, b in zip(outputs, wanted):
+                for a, b in zip(outputs, wanted, strict=True):
                     np.testing.assert_array_equal(a, b)
 
 
@@ -140,7 +140,7 @@ def test_a_call_after_fork() -> None:
     queue = context.SimpleQueue()
     child = context.Process(target=_run_in_child, args=(queue, case))
     child.start()
-    for a, b in zip(queue.get(), expected):
+    for a, b in zip(queue.get(), expected, strict=True):
         np.testing.assert_array_equal(a, b)
     child.join()
     assert child.exitcode == 0

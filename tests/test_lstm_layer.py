@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -255,6 +258,47 @@ def test_empty(shape: tuple[int, int, int], sequences: bool) -> None:
     layer = built(return_sequences=sequences)
     y = layer(np.zeros(shape, np.float32))
     assert y.shape == ((*shape[:2], 5) if sequences else (shape[0], 5))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (40, 60, 32)])
+def test_number_of_threads_does_not_change_a_bit(shape: tuple[int, int, int]) -> None:
+    layer = fm.layers.LSTM(48, return_sequences=True)
+    x = RANDOM.normal(size=shape).astype(np.float32)
+    x = fm.Masked(x, RANDOM.random(shape[:2]) < 0.6)
+    before = fm.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3, 8, 1):
+            fm.set_num_threads(threads)
+            results.append(layer(x).data)
+    finally:
+        fm.set_num_threads(before)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_after_a_fork() -> None:
+    code = """
+import os, sys, warnings
+import numpy as np
+import fastmask as fm
+warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads: this is the test
+fm.set_num_threads(2)
+layer = fm.layers.LSTM(64, return_sequences=True)
+x = np.random.default_rng(0).normal(size=(32, 50, 16)).astype(np.float32)
+expected = layer(x)
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (layer(x) == expected).all() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (layer(x) == expected).all()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_eight_threads_at_once() -> None:

@@ -19,7 +19,7 @@ from .test_kernel_table import run_kernel_tests
 
 
 @intrinsic
-def _activate_vector(typingctx: Any, out: Any, x: Any, start: Any, code: Any) -> Any:
+def _activate_vector(_typing: Any, out: Any, x: Any, _start: Any, _code: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, x.dtype)
         to, source = (data_pointer(context, builder, sig.args[i], args[i]) for i in (0, 1))
