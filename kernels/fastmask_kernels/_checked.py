@@ -20,6 +20,8 @@ _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 def checked(function: Callable[..., None]) -> Callable[..., None]:
     """Check every call against the table's entry of the function's name.
 
+    The function itself stays as attribute `unchecked`, for callers that made the arrays.
+
     Raises:
         TypeError: an argument is missing, is not an array, or has another dtype.
         ValueError: an array has another shape, is not C-contiguous and aligned, or is an
@@ -57,6 +59,7 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
             known.add(form)
         function(*args)
 
+    call.unchecked = function  # type: ignore[attr-defined]
     return call
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,13 @@ from numpy.typing import NDArray
 CACHE_LINE = 64  # bytes
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Uninitialised array that begins on a cache line.
+def aligned_empty(size: int, dtype: Any) -> NDArray[Any]:
+    """Uninitialised one-dimensional array that begins on a cache line.
 
     Weights packed into such memory are read in half the time when few rows share them:
     a vector of 64 bytes that straddles two lines costs two loads.
     """
-    dtype = np.dtype(dtype)
-    size = prod(shape) * dtype.itemsize
-    memory = np.empty(size + CACHE_LINE, np.uint8)
-    start = -memory.__array_interface__["data"][0] % CACHE_LINE
-    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
-    return array
+    itemsize = np.dtype(dtype).itemsize
+    memory = np.empty(size + CACHE_LINE // itemsize, dtype)
+    start = -memory.__array_interface__["data"][0] % CACHE_LINE // itemsize
+    return memory[start : start + size]

@@ -22,8 +22,7 @@ def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array) -> Arra
     size = getattr(column, f"{cell}_packed_size")(
         kernel.shape[0], recurrent_kernel.shape[0], kernel.dtype
     )
-    allocate = getattr(column, "aligned_empty", np.empty)  # the column knows what it reads best
-    packed: Array = allocate((size,), kernel.dtype)
+    packed: Array = column.aligned_empty(size, kernel.dtype)
     getattr(column, f"{cell}_pack")(packed, kernel, recurrent_kernel, bias)
     return packed
 
@@ -60,7 +59,8 @@ def forward(
     plan = plan_for(mask, batch, time)
     outputs = np.empty((batch, time if return_sequences else 0, units), x.dtype)
     last = tuple([np.empty_like(state) for state in first])
-    getattr(kernels(), f"{cell}_fwd")(
+    # Unchecked: these arrays were made, or checked, on the way here.
+    getattr(kernels(), f"{cell}_fwd").unchecked(
         outputs,
         *last,
         x,

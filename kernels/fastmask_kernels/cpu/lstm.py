@@ -239,7 +239,7 @@ def lstm_fwd(
     plane = rows * panels * width
     z_size, block_size = _gate_sizes.py_func(rows, panels, width)
     size = 3 * plane + threads * z_size + (threads + 1) * block_size
-    memory = aligned_empty((size,), dtype)
+    memory = aligned_empty(size, dtype)
     ranks = np.empty((4, rows), np.int64)
     fault = _begin.for_dtype(dtype)(
         out, h_last, c_last, ranks, memory, offsets, steps, order, h_first, c_first, time
