@@ -143,6 +143,18 @@ class TestCustomLayers:
         with pytest.raises(ValueError, match="number 1, has shape"):
             layer([X, X], mask=[None, MASK[:2]])
 
+    def test_several_inputs_without_a_compute_mask(self) -> None:
+        class Add(fm.layers.Layer):
+            supports_masking = True
+
+            def call(self, inputs: Any) -> Any:
+                return inputs[0] + inputs[1]
+
+        for mask in ([MASK, MASK], [None, MASK], [MASK, None]):
+            np.testing.assert_array_equal(Add()([X, X], mask=mask).mask.valid, MASK)
+        with pytest.raises(ValueError, match="'add' have different masks: Add must define"):
+            Add(name="add")([X, X], mask=[MASK, ~MASK])
+
     def test_several_arguments(self) -> None:
         class Attend(fm.layers.Layer):
             def call(
@@ -162,8 +174,13 @@ class TestCustomLayers:
         layer(X, value=fm.Masked(X, MASK))
         assert layer.seen[0] is None
         np.testing.assert_array_equal(layer.seen[1], MASK)
-        layer(X, fm.Masked(X, MASK), value_mask=~MASK)
+        layer(X, fm.Masked(X, MASK), value_mask=(~MASK).tolist())
+        assert layer.seen[1].dtype == np.bool_
         np.testing.assert_array_equal(layer.seen[1], ~MASK)
+        y = layer(fm.Masked(X, MASK), X, query_mask=~MASK)
+        assert layer.seen[1] is None
+        np.testing.assert_array_equal(layer.seen[0], ~MASK)
+        np.testing.assert_array_equal(y.mask.valid, ~MASK)
         with pytest.raises(TypeError, match="takes at most 4 arguments, not 7"):
             layer(X, X, X, X, X, X, X)
 

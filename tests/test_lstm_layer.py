@@ -107,6 +107,12 @@ class TestMask:
             layer(fm.Masked(X, MASK), initial_state=state), layer(X, state, mask=MASK)
         )
 
+    def test_is_checked_by_call_too(self) -> None:
+        layer = built(name="odd")
+        np.testing.assert_array_equal(layer.call(X, mask=MASK), layer(X, mask=MASK))
+        with pytest.raises(ValueError, match=r"mask has shape \(4, 3\), but the input of 'odd'"):
+            layer.call(X, mask=MASK.T)
+
     def test_is_planned_once_for_a_stack(self) -> None:
         layers = [fm.layers.LSTM(4, return_sequences=True) for _ in range(3)]
         before = _mask.plans_made()
@@ -148,6 +154,13 @@ class TestStates:
             layer(X[:2])
         with pytest.raises(ValueError, match="batch size 3, not 2"):
             layer(X[:2], initial_state=[np.zeros((2, 5))] * 2)
+
+    def test_replaced_by_the_user(self) -> None:
+        layer = built(stateful=True)
+        layer(X)
+        layer.states = (np.zeros((3, 4)), np.zeros((3, 5)))
+        with pytest.raises(ValueError, match=r"initial_state\[0\] must have shape"):
+            layer(X)
 
     def test_initial_state_is_not_changed(self) -> None:
         state = [np.ones((3, 5), np.float32) for _ in range(2)]

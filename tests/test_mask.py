@@ -92,6 +92,8 @@ def test_is_usable_as_a_bool_array() -> None:
     np.testing.assert_array_equal(np.split(np.asarray(mask), 2, axis=1)[0], HOLES[:, :2])
     np.testing.assert_array_equal(np.arange(12).reshape(3, 4)[mask], [0, 2, 3, 8, 9, 10, 11])
     assert np.sum(mask) == 7
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(mask)
 
 
 def test_properties() -> None:

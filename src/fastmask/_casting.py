@@ -65,6 +65,8 @@ def fill_value(value: Any, dtype: np.dtype[Any]) -> Array:
         given = np.array(int(value), object) if whole else np.asarray(value)
         if given.ndim == 0:
             check_cast(given, dtype, "value")
+            if dtype.kind not in "fc":
+                return given.astype(dtype)
             with np.errstate(over="raise"):
                 return given.astype(dtype)
     except (ArithmeticError, TypeError, ValueError):

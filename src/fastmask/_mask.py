@@ -165,6 +165,9 @@ class Mask(NDArrayOperatorsMixin):
     def __len__(self) -> int:
         return len(self._valid)
 
+    def __bool__(self) -> bool:
+        return bool(self._valid)  # NumPy's own answer: an error, for more than one step
+
     def __getitem__(self, key: Any) -> Any:
         return self._valid[key]
 

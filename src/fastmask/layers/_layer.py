@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import RLock
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import initializers
-from .._checks import choice, whole_number
-from .._dispatch import as_array
+from .._checks import choice
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name
-from .._typing import Array
-from ._weights import Weight, new_value
+from ._calls import (
+    CallSpec,
+    arrays_of,
+    by_name,
+    flat,
+    is_shape,
+    merge_shapes,
+    read_call_spec,
+    separate,
+    shapes,
+    without_masks,
+)
+from ._weights import Weighted
 
 _building = RLock()
-_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-class _CallSpec(NamedTuple):
-    """What a class's `call` and `compute_mask` want."""
-
-    names: tuple[str, ...]
-    mask: bool
-    training: bool
-    makes_masks: bool
-
-
-class Layer:
+class Layer(Weighted):
     """Base class of layers; subclass it and write `call` in ordinary NumPy.
 
     A subclass may define
@@ -70,7 +69,7 @@ class Layer:
 
     supports_masking = False
     built = False
-    _call_spec: ClassVar[_CallSpec | None] = None
+    _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
     _dtype = np.dtype(np.float32)
@@ -89,19 +88,7 @@ class Layer:
         self.name = name or automatic_name(type(self).__name__)
         self.dtype = choice(getattr(dtype, "name", dtype), "dtype", ("float32", "float64"))
         self._dtype = np.dtype(self.dtype)
-        self._weights: list[Weight] = []
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        old = self.__dict__.get(name)
-        if isinstance(old, np.ndarray) and old is not value and self._is_weight(old):
-            raise AttributeError(
-                f"{name!r} is a weight of layer {self.name!r}: change it in place, "
-                "or all weights with set_weights"
-            )
-        super().__setattr__(name, value)
-
-    def _is_weight(self, array: Array) -> bool:
-        return any(weight.value is array for weight in self._weights)
+        self._weights = []
 
     def build(self, input_shape: Any) -> None:
         """Make the weights; called once, with the shape of the first inputs.
@@ -124,9 +111,21 @@ class Layer:
             mask: bool array (B, T) or None; a list of these for a layer called on a list.
 
         Returns:
-            A mask, None, or a list of these for a layer with several outputs.
+            A mask, None, or a list of these for a layer with several outputs. Here it is the
+            mask of the inputs.
+
+        Raises:
+            ValueError: several inputs have different masks.
         """
-        return mask
+        if not isinstance(mask, list):
+            return mask
+        known = [one for one in mask if one is not None]
+        if any(not np.array_equal(one, known[0]) for one in known[1:]):
+            raise ValueError(
+                f"the inputs of layer {self.name!r} have different masks: "
+                f"{type(self).__name__} must define compute_mask(inputs, mask)"
+            )
+        return known[0] if known else None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the outputs.
@@ -139,15 +138,15 @@ class Layer:
             calling the layer on zeros of two sizes.
         """
         once, again = (self._shape_of_call(input_shape, size) for size in (2, 3))
-        return _merge_shapes(once, again)
+        return merge_shapes(once, again)
 
     def _shape_of_call(self, input_shape: Any, size: int) -> Any:
         zeros = [
             np.zeros([size if n is None else n for n in shape], self._dtype)
-            for shape in ([input_shape] if _is_shape(input_shape) else input_shape)
+            for shape in ([input_shape] if is_shape(input_shape) else input_shape)
         ]
-        outputs = self(zeros[0] if _is_shape(input_shape) else zeros)
-        return _shapes(outputs)
+        outputs = self(zeros[0] if is_shape(input_shape) else zeros)
+        return shapes(outputs)
 
     def __call__(
         self, inputs: Any, *args: Any, mask: Any = None, training: bool | None = None, **kwargs: Any
@@ -166,25 +165,25 @@ class Layer:
         """
         spec = self._call_spec or self._read_call_spec()
         if args:
-            kwargs = self._by_name(spec, args, kwargs)
+            kwargs = by_name(spec, args, kwargs, f"layer {self.name!r}")
             mask, training = kwargs.pop("mask", mask), kwargs.pop("training", training)
+        if spec.mask in kwargs:
+            mask = kwargs.pop(spec.mask)
         if type(inputs) is Masked:
             carried: Any = inputs._mask
             inputs = inputs._data
         else:
-            inputs, carried = _separate(inputs)
+            inputs, carried = separate(inputs)
         inputs = self._cast(inputs)
         if mask is not None:
             carried = self._explicit(mask, inputs)
-        valid = _arrays_of(carried)
+        valid = arrays_of(carried)
         if kwargs:
-            kwargs = _without_masks(spec, kwargs)
+            kwargs = without_masks(spec, kwargs)
         if not self.built:
             self._build_for(inputs)
         if spec.mask:
-            kwargs["mask"] = valid
-        elif valid is not None and f"{spec.names[0]}_mask" in spec.names:
-            kwargs.setdefault(f"{spec.names[0]}_mask", valid)
+            kwargs[spec.mask] = valid
         if spec.training:
             kwargs["training"] = bool(training)
         outputs = self.call(inputs, **kwargs)
@@ -195,13 +194,9 @@ class Layer:
         return outputs
 
     @classmethod
-    def _read_call_spec(cls) -> _CallSpec:
-        parameters = list(inspect.signature(cls.call).parameters.values())[1:]
-        names = tuple(p.name for p in parameters if p.kind not in _VARIABLE)
-        if not names:
-            raise TypeError(f"{cls.__name__}.call must take the inputs: call(self, inputs)")
+    def _read_call_spec(cls) -> CallSpec:
         overridden = cls.compute_mask is not Layer.compute_mask
-        cls._call_spec = _CallSpec(names, "mask" in names[1:], "training" in names[1:], overridden)
+        cls._call_spec = read_call_spec(cls.call, f"{cls.__name__}.call", overridden)
         return cls._call_spec
 
     def _cast(self, inputs: Any) -> Any:
@@ -225,22 +220,8 @@ class Layer:
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
         ]
 
-    def _by_name(
-        self, spec: _CallSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The arguments after the first, all by name."""
-        names = spec.names[1 : 1 + len(args)]
-        if len(names) < len(args):
-            raise TypeError(
-                f"layer {self.name!r} takes at most {len(spec.names)} arguments, "
-                f"not {1 + len(args)}"
-            )
-        if twice := set(names) & set(kwargs):
-            raise TypeError(f"layer {self.name!r} was given {twice.pop()!r} twice")
-        return {**dict(zip(names, args, strict=True)), **kwargs}
-
     def _build_for(self, inputs: Any) -> None:
-        self.build(_shapes(inputs))
+        self.build(shapes(inputs))
 
     def _note_built(self, input_shape: Any) -> None:
         if not hasattr(self, "_weights"):
@@ -274,7 +255,7 @@ class Layer:
         return Masked(output, fitting_mask(mask, output.shape, name))
 
     def _warn_of_loss(self, outputs: Any) -> None:
-        if self._warned or any(isinstance(o, Masked) for o in _flat(outputs)):
+        if self._warned or any(isinstance(o, Masked) for o in flat(outputs)):
             return
         self._warned = True
         warnings.warn(
@@ -283,123 +264,6 @@ class Layer:
             "destroy the mask information.",
             stacklevel=3,
         )
-
-    def add_weight(
-        self,
-        shape: tuple[int, ...] = (),
-        initializer: initializers.AnyInitializer | None = None,
-        dtype: str | None = None,
-        trainable: bool = True,
-        name: str | None = None,
-    ) -> Array:
-        """Make a weight.
-
-        Args:
-            shape: its shape.
-            initializer: name, `Initializer` or function of shape and dtype; "glorot_uniform" by
-                default, "zeros" for weights that are not floats.
-            dtype: its dtype; the layer's by default.
-            trainable: whether training would change it; such weights come first in order.
-            name: its name, for messages.
-
-        Returns:
-            The array. `set_weights` changes it in place, so it may be kept as an attribute.
-
-        Raises:
-            TypeError: the shape is not made of integers.
-            ValueError: the initialiser is unknown.
-        """
-        sizes = tuple(whole_number(n, "each size of a weight", 0) for n in shape)
-        own = self._dtype if dtype is None else np.dtype(dtype)
-        if initializer is None:
-            initializer = "glorot_uniform" if own.kind == "f" else "zeros"
-        value = new_value(sizes, own, initializers.get(initializer))
-        self._weights.append(Weight(name or f"weight_{len(self._weights)}", value, trainable))
-        return value
-
-    @property
-    def weights(self) -> list[Array]:
-        """The weights in Keras's order, as read-only views.
-
-        Trainable before other ones, then those of the layers found in attributes.
-        """
-        views = [weight.value.view() for weight in self._all_weights()]
-        for view in views:
-            view.flags.writeable = False
-        return views
-
-    def get_weights(self) -> list[Array]:
-        """Copies of the weights, in Keras's order.
-
-        Example:
-            >>> import fastmask as fm
-            >>> layer = fm.layers.Dense(2)
-            >>> layer.build((None, 3))
-            >>> [w.shape for w in layer.get_weights()]
-            [(3, 2), (2,)]
-        """
-        return [weight.value.copy() for weight in self._all_weights()]
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """Set the weights, in the order of `get_weights`.
-
-        Args:
-            weights: arrays of the same number and shapes, of any real dtype.
-
-        Raises:
-            TypeError: an array does not hold real numbers.
-            ValueError: their number or a shape is another; then nothing is changed.
-        """
-        own = list(self._all_weights())
-        if len(weights) != len(own):
-            hint = "" if self.built else " (it has not been built yet)"
-            raise ValueError(
-                f"weights of {self.name!r} must be {len(own)} arrays{hint}, not {len(weights)}"
-            )
-        new = [as_array(value, f"weights[{i}]") for i, value in enumerate(weights)]
-        for i, (weight, value) in enumerate(zip(own, new, strict=True)):
-            what = f"weights[{i}] ({weight.name}) of {self.name!r}"
-            if value.dtype.kind not in "fiub":
-                raise TypeError(f"{what} must hold real numbers, not dtype {value.dtype}")
-            if value.shape != weight.value.shape:
-                raise ValueError(f"{what} must have shape {weight.value.shape}, not {value.shape}")
-        for weight, value in zip(own, new, strict=True):
-            weight.value[...] = value
-        for layer in self._all_layers():
-            layer._weights_changed()
-
-    def count_params(self) -> int:
-        """The number of numbers in the weights."""
-        return sum(weight.value.size for weight in self._all_weights())
-
-    def _weights_changed(self) -> None:
-        """Forget what was derived from the weights."""
-
-    def _all_weights(self) -> Iterator[Weight]:
-        for layer in self._all_layers():
-            own = layer._weights
-            yield from (weight for weight in own if weight.trainable)
-            yield from (weight for weight in own if not weight.trainable)
-
-    def _all_layers(self) -> Iterator[Layer]:
-        """This layer and all inside it, each once."""
-        seen: set[int] = set()
-        stack: list[Layer] = [self]
-        while stack:
-            layer = stack.pop()
-            if id(layer) not in seen:
-                seen.add(id(layer))
-                yield layer
-                stack.extend(reversed(list(layer._sublayers())))
-
-    def _sublayers(self) -> Iterator[Layer]:
-        """The layers in attributes, and in lists, tuples and dicts there."""
-        for value in vars(self).values():
-            if isinstance(value, dict):
-                value = list(value.values())
-            for item in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(item, Layer):
-                    yield item
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same layer again, without its weights."""
@@ -428,65 +292,3 @@ def _built_once(build: Callable[..., None]) -> Callable[..., None]:
                 self._note_built(input_shape)
 
     return once
-
-
-def _separate(inputs: Any) -> tuple[Any, Any]:
-    """Arrays and masks of inputs: an array, a `Masked`, or a list with one of these in it."""
-    if isinstance(inputs, np.ndarray):
-        return as_array(inputs, "inputs"), None
-    if isinstance(inputs, Masked):
-        return inputs.data, inputs.mask
-    if isinstance(inputs, (list, tuple)) and any(
-        hasattr(item, "__array__") and not isinstance(item, np.generic) for item in inputs
-    ):
-        pairs = [_separate(item) for item in inputs]
-        masks = [mask for _, mask in pairs]
-        arrays = [array for array, _ in pairs]
-        return arrays, masks if any(mask is not None for mask in masks) else None
-    return as_array(inputs, "inputs"), None
-
-
-def _without_masks(spec: _CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Take the masks off `Masked` arguments; `call` gets them as its own `{argument}_mask`."""
-    plain: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if isinstance(value, Masked):
-            plain[name] = value.data
-            if f"{name}_mask" in spec.names and arguments.get(f"{name}_mask") is None:
-                plain[f"{name}_mask"] = value.mask.valid
-        else:
-            plain.setdefault(name, value)
-    return plain
-
-
-def _arrays_of(masks: Any) -> Any:
-    if masks is None:
-        return None
-    if isinstance(masks, list):
-        return [None if mask is None else mask.valid for mask in masks]
-    return masks.valid
-
-
-def _flat(outputs: Any) -> Iterator[Any]:
-    if isinstance(outputs, (list, tuple)):
-        for output in outputs:
-            yield from _flat(output)
-    else:
-        yield outputs
-
-
-def _shapes(arrays: Any) -> Any:
-    if isinstance(arrays, (list, tuple)):
-        return [_shapes(array) for array in arrays]
-    return tuple(arrays.shape)
-
-
-def _is_shape(value: Any) -> bool:
-    return not any(isinstance(size, (list, tuple)) for size in value)
-
-
-def _merge_shapes(once: Any, again: Any) -> Any:
-    """Sizes that differ between two calls become None."""
-    if isinstance(once, list):
-        return [_merge_shapes(a, b) for a, b in zip(once, again, strict=True)]
-    return tuple(a if a == b else None for a, b in zip(once, again, strict=True))

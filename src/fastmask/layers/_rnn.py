@@ -9,7 +9,7 @@ import numpy as np
 from .. import initializers
 from .._checks import choice, flag, rate, whole_number
 from .._dispatch import kernels, real_array
-from .._mask import as_mask
+from .._mask import fitting_mask
 from .._recurrent import ACTIVATIONS, forward, initial_states, pack
 from .._typing import Array, Shape
 from ..activations import name_of
@@ -113,7 +113,7 @@ class Recurrent(Layer):
         output, states = forward(
             self._cell,
             x,
-            as_mask(mask),
+            None if mask is None else fitting_mask(mask, x.shape, f"the input of {self.name!r}"),
             packed,
             self._initial(initial_state, len(x)),
             self._settings(),
@@ -199,7 +199,7 @@ class Recurrent(Layer):
                     "is stateful and keeps the states of the last batch until reset_state()"
                 )
             if given is None:
-                return self.states
+                given = self.states
         return initial_states(given, self._states, batch, self.units, self._dtype)
 
 

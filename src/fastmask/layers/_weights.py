@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from .. import initializers
+from .._checks import whole_number
+from .._dispatch import as_array
 from .._typing import Array
 
 Filling = Literal["initial", "uninitialised", "shapes"]
@@ -54,3 +57,141 @@ def new_value(
     if value.shape != shape:
         raise ValueError(f"the initializer returned shape {value.shape}, not {shape}")
     return value
+
+
+class Weighted:
+    """The part of a layer that has weights of its own and, in attributes, other layers."""
+
+    name: str
+    built: bool
+    _dtype: np.dtype[Any]
+    _weights: list[Weight]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if isinstance(old, np.ndarray) and old is not value and self._is_weight(old):
+            raise AttributeError(
+                f"{name!r} is a weight of layer {self.name!r}: change it in place, "
+                "or all weights with set_weights"
+            )
+        super().__setattr__(name, value)
+
+    def _is_weight(self, array: Array) -> bool:
+        return any(weight.value is array for weight in self._weights)
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] = (),
+        initializer: initializers.AnyInitializer | None = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> Array:
+        """Make a weight.
+
+        Args:
+            shape: its shape.
+            initializer: name, `Initializer` or function of shape and dtype; "glorot_uniform" by
+                default, "zeros" for weights that are not floats.
+            dtype: its dtype; the layer's by default.
+            trainable: whether training would change it; such weights come first in order.
+            name: its name, for messages.
+
+        Returns:
+            The array. `set_weights` changes it in place, so it may be kept as an attribute.
+
+        Raises:
+            TypeError: the shape is not made of integers.
+            ValueError: the initialiser is unknown.
+        """
+        sizes = tuple(whole_number(n, "each size of a weight", 0) for n in shape)
+        own = self._dtype if dtype is None else np.dtype(dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if own.kind == "f" else "zeros"
+        value = new_value(sizes, own, initializers.get(initializer))
+        self._weights.append(Weight(name or f"weight_{len(self._weights)}", value, trainable))
+        return value
+
+    @property
+    def weights(self) -> list[Array]:
+        """The weights in Keras's order, as read-only views.
+
+        Trainable before other ones, then those of the layers found in attributes.
+        """
+        views = [weight.value.view() for weight in self._all_weights()]
+        for view in views:
+            view.flags.writeable = False
+        return views
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the weights, in Keras's order.
+
+        Example:
+            >>> import fastmask as fm
+            >>> layer = fm.layers.Dense(2)
+            >>> layer.build((None, 3))
+            >>> [w.shape for w in layer.get_weights()]
+            [(3, 2), (2,)]
+        """
+        return [weight.value.copy() for weight in self._all_weights()]
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Set the weights, in the order of `get_weights`.
+
+        Args:
+            weights: arrays of the same number and shapes, of any real dtype.
+
+        Raises:
+            TypeError: an array does not hold real numbers.
+            ValueError: their number or a shape is another; then nothing is changed.
+        """
+        own = list(self._all_weights())
+        if len(weights) != len(own):
+            hint = "" if self.built else " (it has not been built yet)"
+            raise ValueError(
+                f"weights of {self.name!r} must be {len(own)} arrays{hint}, not {len(weights)}"
+            )
+        new = [as_array(value, f"weights[{i}]") for i, value in enumerate(weights)]
+        for i, (weight, value) in enumerate(zip(own, new, strict=True)):
+            what = f"weights[{i}] ({weight.name}) of {self.name!r}"
+            if value.dtype.kind not in "fiub":
+                raise TypeError(f"{what} must hold real numbers, not dtype {value.dtype}")
+            if value.shape != weight.value.shape:
+                raise ValueError(f"{what} must have shape {weight.value.shape}, not {value.shape}")
+        for weight, value in zip(own, new, strict=True):
+            weight.value[...] = value
+        for layer in self._all_layers():
+            layer._weights_changed()
+
+    def count_params(self) -> int:
+        """The number of numbers in the weights."""
+        return sum(weight.value.size for weight in self._all_weights())
+
+    def _weights_changed(self) -> None:
+        """Forget what was derived from the weights."""
+
+    def _all_weights(self) -> Iterator[Weight]:
+        for layer in self._all_layers():
+            own = layer._weights
+            yield from (weight for weight in own if weight.trainable)
+            yield from (weight for weight in own if not weight.trainable)
+
+    def _all_layers(self) -> Iterator[Any]:
+        """This layer and all inside it, each once."""
+        seen: set[int] = set()
+        stack: list[Weighted] = [self]
+        while stack:
+            layer = stack.pop()
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                yield layer
+                stack.extend(reversed(list(layer._sublayers())))
+
+    def _sublayers(self) -> Iterator[Weighted]:
+        """The layers in attributes, and in lists, tuples and dicts there."""
+        for value in vars(self).values():
+            if isinstance(value, dict):
+                value = list(value.values())
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, Weighted):
+                    yield item
