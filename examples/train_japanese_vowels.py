@@ -9,15 +9,15 @@ The script
 1. reads ``JapaneseVowels_TRAIN.ts`` and ``JapaneseVowels_TEST.ts``, which come
    inside the sktime (or aeon) wheel;
 2. writes the test set to ``japanese_vowels.npz``;
-3. picks the number of epochs by cross-validation *inside the training set*,
-   then trains once on the whole of it;
+3. trains on the training set; ``--cross-validate`` shows first, *inside the
+   training set*, what the settings are worth (they were chosen that way);
 4. folds the standardisation of the inputs into the first LSTM, so that the
    model takes the raw coefficients;
 5. writes Keras's own answers for the test set to ``japanese_vowels_keras.npz``;
 6. writes the same model, saved by fastmask, to ``japanese_vowels_lstm.npz``.
 
 Needs Keras 3 with any backend (torch unless ``KERAS_BACKEND`` says otherwise)
-and about five minutes on one core::
+and about a minute on one core, five with ``--cross-validate``::
 
     pip download --no-deps sktime
     python examples/train_japanese_vowels.py --sktime-wheel sktime-*.whl
@@ -49,8 +49,9 @@ N_COEFFICIENTS = 12
 N_SPEAKERS = 9
 N_FOLDS = 5
 BATCH_SIZE = 27
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 3e-3  # at the start; it falls to zero along a cosine
 DROPOUT = 0.4
+LABEL_SMOOTHING = 0.1  # 270 utterances are few, and the network is soon too sure of them
 
 # Utterances per speaker, from the description of the set at UCI.
 TRAIN_COUNTS = [30] * N_SPEAKERS
@@ -221,15 +222,19 @@ def train(
     keras.utils.set_random_seed(seed)
     scaling = fit_scaling(data)
     model = build_model(DROPOUT)
+    steps = epochs * -(-len(data.labels) // BATCH_SIZE)
     model.compile(
-        optimizer=keras.optimizers.Adam(LEARNING_RATE),
-        loss="sparse_categorical_crossentropy",
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING),
         metrics=["accuracy"],
     )
-    check = held_out and (pad(held_out, scaling), held_out.labels)
+    speakers = np.eye(N_SPEAKERS, dtype=np.float32)
+    check = held_out and (pad(held_out, scaling), speakers[held_out.labels])
     history = model.fit(
         pad(data, scaling),
-        data.labels,
+        speakers[data.labels],
         batch_size=BATCH_SIZE,
         epochs=epochs,
         validation_data=check,
@@ -238,20 +243,16 @@ def train(
     return model, scaling, history.history
 
 
-def choose_epochs(data: Utterances, most: int, seed: int) -> int:
-    """Return the number of epochs with the lowest cross-validated loss."""
+def cross_validate(data: Utterances, epochs: int, seed: int) -> None:
+    """Print how well the network does on utterances that it was not trained on."""
     folds = fold_of_each(data)
-    losses, accuracies = [], []
+    accuracies = []
     for fold in range(N_FOLDS):
         fitted, held_out = subset(data, folds != fold), subset(data, folds == fold)
-        _, _, history = train(fitted, most, seed + fold, held_out)
-        losses.append(history["val_loss"])
-        accuracies.append(history["val_accuracy"])
-        print(f"fold {fold}: held-out accuracy {accuracies[-1][-1]:.3f}", flush=True)
-    best = int(np.mean(losses, axis=0).argmin())
-    accuracy = np.mean(accuracies, axis=0)[best]
-    print(f"chosen: {best + 1} epochs, mean held-out accuracy {accuracy:.4f}")
-    return best + 1
+        _, _, history = train(fitted, epochs, seed + fold, held_out)
+        accuracies.append(history["val_accuracy"][-1])
+        print(f"fold {fold}: held-out accuracy {accuracies[-1]:.3f}", flush=True)
+    print(f"mean held-out accuracy {np.mean(accuracies):.4f}")
 
 
 def fold_scaling(weights: list[np.ndarray], scaling: Scaling) -> list[np.ndarray]:
@@ -308,13 +309,12 @@ def parse_arguments() -> argparse.Namespace:
     source.add_argument(
         "--data-dir", type=Path, help="a folder with the two JapaneseVowels .ts files"
     )
+    parser.add_argument("--epochs", type=int, default=40, help="default: 40")
     parser.add_argument(
-        "--epochs", type=int, default=40, help="most epochs to try (default: 40)"
+        "--cross-validate", action="store_true", help="first, within the training set"
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument(
-        "--out", type=Path, default=DEFAULT_OUT, help="default: the package's data"
-    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: the package's data")
     parser.add_argument(
         "--weights-out", type=Path, help="also write Keras's weights here (w0, w1, ...)"
     )
@@ -331,8 +331,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     write_test_set(test_set, args.out / "japanese_vowels.npz")
 
-    epochs = choose_epochs(train_set, args.epochs, args.seed)
-    trained, scaling, _ = train(train_set, epochs, args.seed)
+    if args.cross_validate:
+        cross_validate(train_set, args.epochs, args.seed)
+    trained, scaling, _ = train(train_set, args.epochs, args.seed)
     model = build_model()
     model.set_weights(fold_scaling(trained.get_weights(), scaling))
 

@@ -90,7 +90,7 @@ def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
     else:
         raise ValueError(
             f"{name} has dtype {source}, which dtype {dtype} cannot hold without loss: "
-            "pass another dtype, or convert the sequence first"
+            f"pass dtype='{source}', or convert the sequence first"
         )
 
 
@@ -131,7 +131,7 @@ def _check_objects(array: Array, dtype: np.dtype[Any], name: str) -> None:
         if number is None or not isinstance(value, number):
             raise ValueError(
                 f"{name} holds {value!r} of type {type(value).__name__}, "
-                f"which dtype {dtype} cannot hold"
+                f"which dtype {dtype} cannot hold without loss"
             )
         if number is Integral:
             check_range(value, value, dtype, name)

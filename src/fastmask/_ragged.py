@@ -141,8 +141,12 @@ def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
 
 
 def _row_array(row: Any, b: int, dtype: np.dtype[Any] | None) -> Array:
+    kind = dtype.kind if dtype is not None else ""
     try:
-        return np.asarray(row, object if dtype is not None and dtype.kind == "O" else None)
+        array = np.asarray(row, object if kind == "O" else None)
+        if array.size and array.dtype.kind == "f" and kind in "biu":
+            return np.asarray(row, object)  # so that the error can name the number
+        return array
     except ValueError:
         raise ValueError(f"sequences[{b}] must have steps of one shape, not {row!r:.80}") from None
 
@@ -160,13 +164,13 @@ def _step_shape(filled: list[Array], rows: list[Array]) -> tuple[int, ...]:
     """The shape that the steps of all `filled` rows have."""
     if set(map(attrgetter("ndim"), filled)) <= {1}:
         return ()
-    shapes = {shape[1:] for shape in set(map(attrgetter("shape"), filled))}
+    shapes: set[tuple[int, ...]] = {shape[1:] for shape in set(map(attrgetter("shape"), filled))}
     if len(shapes) == 1:
         return shapes.pop()
     if not any(map(len, rows)):
         return ()
     first = next(b for b, row in enumerate(rows) if len(row))
-    shape = rows[first].shape[1:]
+    shape: tuple[int, ...] = rows[first].shape[1:]
     other = next(b for b, row in enumerate(rows) if len(row) and row.shape[1:] != shape)
     raise ValueError(
         f"sequences[{other}] has steps of shape {rows[other].shape[1:]}, "
@@ -233,9 +237,10 @@ def _parts(batch: Ragged, shape: tuple[int, ...], fill: Array) -> list[Any]:
 
 def _join(batch: Ragged, shape: tuple[int, ...], fill: Array) -> Array | None:
     """The padded array of arrays of its own dtype; None if one of them is no plain buffer."""
+    parts = _parts(batch, shape, fill)
     try:
-        joined = bytearray().join(_parts(batch, shape, fill))
-    except TypeError:
+        joined = bytearray().join(parts)
+    except TypeError:  # not contiguous, or a dtype like datetime64 that has no buffers
         return None
     return np.frombuffer(joined, fill.dtype).reshape(shape)
 
@@ -254,10 +259,11 @@ def _narrow(
     count = max(1, _BLOCK_BYTES // (out[0].size * source.itemsize))
     for start in range(0, len(out), count):
         stop = start + count
+        some = parts[2 * start : 2 * stop]
         try:
-            joined = b"".join(parts[2 * start : 2 * stop])
+            joined = b"".join(some)
         except TypeError:
-            return None
+            joined = b"".join(map(np.ascontiguousarray, some))
         block = np.frombuffer(joined, source).astype(native, copy=False)
         # Seen as unsigned, negative numbers are large: one comparison in the usual case.
         largest = block.view(f"u{source.itemsize}").max()

@@ -5,6 +5,9 @@ or do not survive a fork (GNU OpenMP). Here the calling thread works, and offers
 the work to helpers. Kernels hand out their work by claims (see `teamwork`), so it makes no
 difference how many helpers come, or when: a busy or missing helper costs time, never a
 result, and a call does not wait for helpers that have nothing in hand.
+
+A helper that has just worked listens for the next call for a moment before it sleeps: it then
+comes within 3 us instead of 20, which is what makes calls of 50 us worth sharing.
 """
 
 from __future__ import annotations
@@ -15,7 +18,23 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+from numba import types
+
+from ._compile import compiled, output
+from .atomics import atomic_load, spin_hint
 from .teamwork import ABORTED
+
+LISTENING = 4000  # pauses of the processor, about 0.1 ms
+
+
+@compiled(lambda t: types.void(output(t, 1), types.int64))
+def _listen(bell: Any, heard: int) -> None:
+    """Return when the bell has rung again, or after a moment."""
+    for _ in range(LISTENING):
+        spin_hint()
+        if atomic_load(bell, 0) != heard:
+            break
 
 
 class _Job:
@@ -37,6 +56,7 @@ class _Job:
 class _Helpers:
     def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[_Job, int]] = SimpleQueue()
+        self._bell = np.zeros(1, np.int64)  # counts offers
         self._started = 0
         self._lock = threading.Lock()
 
@@ -49,9 +69,14 @@ class _Helpers:
                     self._started += 1
         for member in range(1, helpers + 1):
             self._queue.put((job, member))
+        self._bell[0] += 1
 
     def _help(self) -> None:
+        listen = _listen.for_dtype(self._bell.dtype)
         while True:
+            heard = int(self._bell[0])
+            if self._queue.empty():
+                listen(self._bell, heard)
             job, member = self._queue.get()
             if job.open:
                 job.work(member)

@@ -8,6 +8,7 @@ most valid steps first, rows of equal length in their own order.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,13 @@ def _differs(x: NDArray[Any], value: float, name: str) -> Bools:
         raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {x.dtype}")
     if not isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
         raise TypeError(f"value must be a number, not {value!r}")
-    if x.dtype.kind == "f" and math.isfinite(value) and abs(value) > np.finfo(x.dtype).max:
+    if x.dtype.kind != "f":
+        whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        return np.asarray(x != (int(value) if whole else value))
+    if sys.float_info.max < abs(value) < math.inf:  # an integer beyond float64
         return np.ones(x.shape, bool)
-    return np.asarray(x != (x.dtype.type(value) if x.dtype.kind == "f" else value))
+    with np.errstate(over="ignore"):
+        nearest = np.float64(value).astype(x.dtype)
+    if np.isinf(nearest) and abs(value) < math.inf:
+        return np.ones(x.shape, bool)
+    return np.asarray(x != nearest)

@@ -177,6 +177,9 @@ class Recurrent(Layer):
     def _weights_changed(self) -> None:
         self._packed = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}  # a copy packs its own
+
     def _check_inputs(self, x: Array) -> None:
         if x.ndim != 3:
             raise ValueError(
