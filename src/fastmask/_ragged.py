@@ -121,14 +121,15 @@ def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
         packed = _pack(batch, dtype, value)
         if packed is not None:
             return packed
-    rows = list(batch.cut_rows())
-    if batch.types & _LISTS:
+    rows = batch.rows
+    if batch.types != {np.ndarray}:
         rows = [_row_array(row, b, dtype) for b, row in enumerate(rows)]
-    batch = batch._replace(rows=rows, cut_first=None)
     filled = [row for row in rows if len(row)] if 0 in batch.distinct else rows
     dtypes = set(map(attrgetter("dtype"), filled or rows))
     dtype = _complete(common_dtype(dtypes) if dtype is None else dtype, dtypes, value)
     shape = (len(rows), batch.time, *_step_shape(filled or rows, rows))
+    batch = batch._replace(rows=rows)
+    batch = batch._replace(rows=list(batch.cut_rows()), cut_first=None)
     fill = fill_value(value, dtype)
     out = None
     if math.prod(shape) and len(dtypes) == 1 and not dtype.hasobject:
@@ -141,10 +142,12 @@ def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
 
 
 def _row_array(row: Any, b: int, dtype: np.dtype[Any] | None) -> Array:
-    kind = dtype.kind if dtype is not None else ""
+    if type(row) is np.ndarray:
+        return row
+    as_objects = dtype is not None and dtype.kind == "O"
     try:
-        array = np.asarray(row, object if kind == "O" else None)
-        if array.size and array.dtype.kind == "f" and kind in "biu":
+        array = np.asarray(row, object if as_objects else None)
+        if dtype is not None and array.dtype.kind == "f" and array.size and are_integers(dtype):
             return np.asarray(row, object)  # so that the error can name the number
         return array
     except ValueError:

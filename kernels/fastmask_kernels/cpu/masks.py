@@ -26,7 +26,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _INT64 = np.dtype(np.int64)
-_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 _BLOCK = 64  # features that are compared between two looks at the result
 
 
@@ -74,8 +73,10 @@ def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
 
 def _pattern(dtype: np.dtype[Any], value: float, name: str) -> NDArray[Any] | None:
     """(keep, bits) as unsigned integers of the dtype's size, or None where nothing is equal."""
-    if not isinstance(value, _NUMBERS):
-        raise TypeError(f"value must be a number, not {value!r}")
+    if not isinstance(value, (int, float)):
+        if not isinstance(value, (np.bool_, np.integer, np.floating)):
+            raise TypeError(f"value must be a number, not {value!r}")
+        value = float(value) if isinstance(value, np.floating) else int(value)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {dtype}")
     return _pattern_of(dtype, value)
@@ -90,7 +91,9 @@ def _pattern_of(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
     keep = ~np.zeros((), word)
     if dtype.kind == "f" and same == 0:
         keep = ~np.array(-0.0, dtype).view(word)
-    return np.array([keep, same.view(word) & keep], word)
+    pattern = np.array([keep, same.view(word) & keep], word)
+    pattern.flags.writeable = False
+    return pattern
 
 
 def _representation(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:

@@ -58,10 +58,16 @@ def _differs(x: NDArray[Any], value: float, name: str) -> Bools:
     """Where x != value; among floats, value is first rounded to theirs."""
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {x.dtype}")
-    if not isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+    if isinstance(value, (bool, int, np.bool_, np.integer)):
+        value = int(value)
+    elif isinstance(value, (float, np.floating)):
+        value = float(value)
+    else:
         raise TypeError(f"value must be a number, not {value!r}")
     if x.dtype.kind != "f":
-        whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        if x.dtype.kind == "b":
+            x = x.astype(np.uint8)
+        whole = isinstance(value, float) and value.is_integer()
         return np.asarray(x != (int(value) if whole else value))
     if sys.float_info.max < abs(value) < math.inf:  # an integer beyond float64
         return np.ones(x.shape, bool)
