@@ -7,7 +7,6 @@ import platform
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
 
 from ._threads import get_num_threads
 from ._version import __version__
@@ -15,7 +14,7 @@ from ._version import __version__
 
 def describe() -> list[tuple[str, str]]:
     """Names and values, in the order in which a person wants to read them."""
-    cpu = import_module("fastmask_kernels.cpu")
+    lstm = import_module("fastmask_kernels.cpu.lstm")
     simd = import_module("fastmask_kernels.cpu.simd")
     return [
         ("fastmask", __version__),
@@ -23,7 +22,7 @@ def describe() -> list[tuple[str, str]]:
         *((name, _version(name)) for name in ("numpy", "numba", "llvmlite")),
         ("SIMD width", f"{8 * simd.VECTOR_BYTES} bits"),
         ("threads", str(get_num_threads())),
-        ("cache folder", _cache_folder(cpu)),
+        ("cache folder", lstm.cache_folder() or "none that can be written"),
         ("CUDA", ", ".join(cuda_devices()) or "not seen"),
     ]
 
@@ -47,11 +46,6 @@ def _device_name(driver: ctypes.CDLL, number: int) -> str:
     ):
         return f"device {number}"
     return name.value.decode(errors="replace")
-
-
-def _cache_folder(cpu: ModuleType) -> str:
-    find = getattr(cpu, "cache_folder", None)
-    return str((find and find()) or "not known")
 
 
 def _version(package: str) -> str:

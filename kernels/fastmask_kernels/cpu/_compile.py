@@ -72,6 +72,12 @@ class CompiledKernel:
         with suppress(RuntimeError):  # no folder can be written: each process compiles anew
             self._dispatcher._cache = _SourceCache(function)
 
+    @property
+    def cache_folder(self) -> str | None:
+        """Where the compiled code is kept; None where no folder can be written."""
+        path = self._dispatcher._cache.cache_path
+        return None if path is None else str(path)
+
     def for_dtype(self, dtype: Any) -> Callable[..., Any]:
         """The compiled function that takes arrays of `dtype`."""
         if dtype not in self._ready:

@@ -210,6 +210,11 @@ def _work(
             atomic_add(counters, GROUPS_DONE, 1)
 
 
+def cache_folder() -> str | None:
+    """Where compiled kernels are kept between processes; None where no folder can be written."""
+    return _work.cache_folder
+
+
 @checked
 def lstm_fwd(
     out: Array,

@@ -82,9 +82,11 @@ class Embedding(Layer):
         return rows.reshape(*ids.shape, self.output_dim)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """`ids != 0` with `mask_zero`, else the mask that came."""
+        """`ids != 0` with `mask_zero`, else None, as in Keras: then a mask that came is lost."""
         if not self.mask_zero:
-            return mask
+            if mask is not None:
+                self._warn_of_loss(None)
+            return None
         ids = integer_array(inputs, "inputs")
         if ids.ndim != 2:
             raise ValueError(
