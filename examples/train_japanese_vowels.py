@@ -51,7 +51,9 @@ N_FOLDS = 5
 BATCH_SIZE = 27
 LEARNING_RATE = 3e-3  # at the start; it falls to zero along a cosine
 DROPOUT = 0.4
-LABEL_SMOOTHING = 0.1  # 270 utterances are few, and the network is soon too sure of them
+LABEL_SMOOTHING = (
+    0.1  # 270 utterances are few, and the network is soon too sure of them
+)
 
 # Utterances per speaker, from the description of the set at UCI.
 TRAIN_COUNTS = [30] * N_SPEAKERS
@@ -314,7 +316,9 @@ def parse_arguments() -> argparse.Namespace:
         "--cross-validate", action="store_true", help="first, within the training set"
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: the package's data")
+    parser.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT, help="default: the package's data"
+    )
     parser.add_argument(
         "--weights-out", type=Path, help="also write Keras's weights here (w0, w1, ...)"
     )

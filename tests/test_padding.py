@@ -277,7 +277,12 @@ def test_read_only_rows_are_copied() -> None:
         ([[np.array([1.5])], [np.array([2.5])]], "float32", 0, [[[1.5]], [[2.5]]]),
         ([[1, 2], [3]], ">i4", 0, [[1, 2], [0, 3]]),
         ([np.array([1], "u8"), np.array([7, 2], "u8")], "int32", -1, [[-1, 1], [7, 2]]),
-        ([np.array([1], "M8[D]")], "M8[s]", np.datetime64("NaT"), [[np.datetime64(86400, "s")]]),
+        (
+            [np.array([1], "M8[D]")],
+            "M8[s]",
+            np.datetime64("NaT", "s"),
+            [[np.datetime64(86400, "s")]],
+        ),
     ],
 )
 def test_other_dtypes(sequences: Any, dtype: Any, value: Any, expected: Any) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from ._compile import inner
 from .gemm import PANEL_VECTORS, TILE_ROWS, TILE_VECTORS, gemm_tile
 from .lstm_cell import lstm_cell
-from .simd import copy_row, fill_row, lanes_of
+from .simd import copy_row, fill_row, lanes_of, prefetch_row
 from .teamwork import next_panel
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: four full tiles
@@ -90,13 +90,18 @@ def _position(batch: Any, rank: int, k: int) -> int:
 @inner
 def _find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
     """List the rows of x of the steps k to k + block; returns how many they are."""
+    ahead = -batch.features if batch.reverse else batch.features
     total = 0
     for j in range(block):
         rows = _active(batch, scratch, rows, k + j)
         scratch.begin[j] = total
         for i in range(rows):
-            scratch.source[total] = _position(batch, scratch.rank[i], k + j) * batch.features
+            source = _position(batch, scratch.rank[i], k + j) * batch.features
+            scratch.source[total] = source
             total += 1
+            if block == 1:
+                # Many rows are more streams than the hardware follows: name their next steps.
+                prefetch_row(batch.x, source + ahead, min(batch.features, 32))
     scratch.begin[block] = total
     return total
 
