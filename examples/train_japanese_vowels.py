@@ -10,7 +10,7 @@ The script
    inside the sktime (or aeon) wheel;
 2. writes the test set to ``japanese_vowels.npz``;
 3. trains on the training set; ``--cross-validate`` shows first, *inside the
-   training set*, what the settings are worth (they were chosen that way);
+   training set*, what the settings are worth;
 4. folds the standardisation of the inputs into the first LSTM, so that the
    model takes the raw coefficients;
 5. writes Keras's own answers for the test set to ``japanese_vowels_keras.npz``;
@@ -51,9 +51,7 @@ N_FOLDS = 5
 BATCH_SIZE = 27
 LEARNING_RATE = 3e-3  # at the start; it falls to zero along a cosine
 DROPOUT = 0.4
-LABEL_SMOOTHING = (
-    0.1  # 270 utterances are few, and the network is soon too sure of them
-)
+LABEL_SMOOTHING = 0.1  # 270 utterances are few, and the network is soon too sure of them
 
 # Utterances per speaker, from the description of the set at UCI.
 TRAIN_COUNTS = [30] * N_SPEAKERS
@@ -316,9 +314,7 @@ def parse_arguments() -> argparse.Namespace:
         "--cross-validate", action="store_true", help="first, within the training set"
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.add_argument(
-        "--out", type=Path, default=DEFAULT_OUT, help="default: the package's data"
-    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: the package's data")
     parser.add_argument(
         "--weights-out", type=Path, help="also write Keras's weights here (w0, w1, ...)"
     )

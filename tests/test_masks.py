@@ -143,6 +143,15 @@ def test_values_that_no_id_has(column: Any, value: float) -> None:
 
 
 @COLUMNS
+@pytest.mark.parametrize("value", [1e300, -1e300, 10**400, math.inf])
+def test_only_infinity_equals_infinity(column: Any, value: float) -> None:
+    ids = np.array([[np.inf, -np.inf, np.finfo(np.float32).max]], np.float32)
+    valid = garbage(ids.shape)
+    column.mask_not_equal(valid, ids, value)
+    assert valid.tolist() == [[value != math.inf, True, True]]
+
+
+@COLUMNS
 def test_value_is_rounded_to_the_floats_of_the_array(column: Any) -> None:
     ids = np.array([[0.1, 0.2]], np.float32)
     valid = garbage(ids.shape)

@@ -251,6 +251,18 @@ def test_empty_rows_have_no_say() -> None:
     assert fm.pad_sequences([[], np.array([5], np.int32)]).tolist() == [[0], [5]]
 
 
+def test_values_cut_away_need_not_fit() -> None:
+    assert fm.pad_sequences([[1.5, 2], [3]], maxlen=1).tolist() == [[2], [3]]
+    assert fm.pad_sequences([np.array([300, 2])], maxlen=1, dtype="int8").tolist() == [[2]]
+    assert fm.pad_sequences([[1.5]], maxlen=0).shape == (1, 0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of NumPy before it became an error
+def test_arrays_of_one_number_are_not_numbers() -> None:
+    with pytest.raises(ValueError, match=r"sequences\[1\] has steps of shape \(1,\)"):
+        fm.pad_sequences([[1.0], [np.array([2.5])]], dtype="float32")
+
+
 def test_read_only_rows_are_copied() -> None:
     row = np.arange(3, dtype=np.int32)
     row.flags.writeable = False

@@ -168,7 +168,7 @@ def _complete(dtype: np.dtype[Any], dtypes: set[np.dtype[Any]], value: Any) -> n
 
 def _step_shape(filled: list[Array], rows: list[Array]) -> tuple[int, ...]:
     """The shape that the steps of all `filled` rows have."""
-    if set(map(attrgetter("ndim"), filled)) <= {1}:
+    if not filled or (filled[0].ndim == 1 and set(map(attrgetter("ndim"), filled)) == {1}):
         return ()
     shapes: set[tuple[int, ...]] = {shape[1:] for shape in set(map(attrgetter("shape"), filled))}
     if len(shapes) == 1:
