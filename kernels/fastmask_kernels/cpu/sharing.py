@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 30 us; below, help comes too late
+MIN_SHARED_WORK = 10_000_000  # floating-point operations, about 100 us; below, help comes too late
 MIN_JOINED_WEIGHTS = 1 << 16  # recurrent weights; below, a step is too short to meet after it
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
