@@ -50,10 +50,20 @@ class _SourceCache(FunctionCache):  # type: ignore[misc]
 def inner(function: Callable[..., Any]) -> Any:
     """A function that only compiled kernels call.
 
-    Inlined before type inference: as functions of their own, each would be optimised again
-    in every caller, which made a kernel take 30 s to compile instead of 3.
+    The wrappers with which Python could call it are left out: they take as long to compile as
+    the function.
     """
-    return njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(error_model="numpy", **options)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A large function that one compiled kernel calls, at one place.
+
+    It is inlined before type inference. As a function of its own it would be optimised twice,
+    alone and within its caller; inlining smaller ones too would take the compiler longer still.
+    """
+    return njit(inline="always")(function)
 
 
 class CompiledKernel:

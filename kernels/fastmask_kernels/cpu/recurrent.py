@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._compile import inner
+from ._compile import inlined, inner
 from .gemm import PANEL_VECTORS, TILE_ROWS, TILE_VECTORS, gemm_tile
 from .lstm_cell import lstm_cell
 from .simd import copy_row, fill_row, lanes_of, prefetch_row
@@ -164,7 +164,7 @@ def _multiply(
             done += height
 
 
-@inner
+@inlined
 def _project(
     batch: Any, net: Any, scratch: Any, panel: int, rows: int, z: Any, z_start: int
 ) -> None:
@@ -189,7 +189,7 @@ def _project(
     )
 
 
-@inner
+@inlined
 def _recur(
     batch: Any, net: Any, scratch: Any, panel: int, k: int, rows: int, z: Any, z_start: int
 ) -> None:
@@ -246,7 +246,7 @@ def _write_outputs(
                 copy_row(batch.out, position * units + left, net.h, h_start, columns)
 
 
-@inner
+@inlined
 def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
     """Run steps k to `end` of the group in `scratch.rank`."""
     width = PANEL_VECTORS * lanes_of(scratch.z)
@@ -261,28 +261,28 @@ def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, en
         if rows <= BLOCK_ROWS // 2:
             block = min(-(-BLOCK_ROWS // rows), end - k)
         total = _find_sources(batch, scratch, rows, k, block)
-        if block > 1:
-            phase += 1
-            mine[0] = -1
-            panel = next_panel(team, mine, phase, net.panels)
-            while panel >= 0:
-                _project(batch, net, scratch, panel, total, team.z, panel * total * width)
-                panel = next_panel(team, mine, phase, net.panels)
-        for j in range(block):
-            rows = scratch.begin[j + 1] - scratch.begin[j]
+        # Phase j of a block is its step j; a block of several steps begins with phase -1,
+        # which does the products with x for all of them.
+        for j in range(-1 if block > 1 else 0, block):
+            begin = scratch.begin[max(j, 0)]
+            rows = total if j < 0 else scratch.begin[j + 1] - begin
             if rows == 0:
                 break
-            _find_targets(batch, scratch, rows, k + j)
+            if j >= 0:
+                _find_targets(batch, scratch, rows, k + j)
             phase += 1
             mine[0] = -1
-            panel = next_panel(team, mine, phase, net.panels)
-            while panel >= 0:
-                z, z_start = team.z, (panel * total + scratch.begin[j]) * width
+            while True:
+                panel = next_panel(team, mine, phase, net.panels)
+                if panel < 0:
+                    break
+                z, z_start = team.z, (panel * total + begin) * width
                 if block == 1:
                     z, z_start = scratch.z, 0
+                if block == 1 or j < 0:
                     _project(batch, net, scratch, panel, rows, z, z_start)
-                _recur(batch, net, scratch, panel, k + j, rows, z, z_start)
-                panel = next_panel(team, mine, phase, net.panels)
+                if j >= 0:
+                    _recur(batch, net, scratch, panel, k + j, rows, z, z_start)
         k += block
 
 
