@@ -1,12 +1,16 @@
-"""The micro-kernel: a few gathered rows times one packed strip of weights.
+"""The micro-kernel: a few gathered rows times one or two packed strips of weights.
 
     z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * strip[k, :]      i < rows
 
 It assumes, and packing makes true:
-  - a strip is k-major, TILE_VECTORS registers wide, contiguous;
+  - a strip is k-major, STRIP_VECTORS registers wide, contiguous; the panel's second strip
+    follows the first;
   - 1 <= rows <= TILE_ROWS, so that all sums live in registers at once;
   - rows of `a` are contiguous in k, wherever they start: `index` holds their element
     offsets, and nothing is copied to bring them together.
+
+Up to WIDE_ROWS rows meet both strips at once, which keeps enough sums in flight; more rows
+meet one strip at a time, so that each weight read from the cache serves up to twelve rows.
 
 Every sum runs over k in ascending order in one register, whatever `rows` is: a row's
 result does not depend on its neighbours, on blocking or on the number of threads.
@@ -22,27 +26,32 @@ from numba.extending import intrinsic
 
 from .simd import I64, REGISTERS, Emitter, data_pointer
 
-# As many sums as the registers hold, beside a row's strip and one element of `a`:
-# 24 of 32 registers (AVX-512, NEON), 12 of 16 (AVX2, SSE).
-TILE_ROWS = 6
-TILE_VECTORS = 4 if REGISTERS == 32 else 2
-PANEL_VECTORS = 4  # gates of a unit; a panel is as many strips as that takes
+PANEL_VECTORS = 4  # gates of a unit
+STRIP_VECTORS = 2
+# As many sums as the registers hold, beside a row of a strip and an element of `a`.
+_SUMS = 24 if REGISTERS == 32 else 12
+TILE_ROWS = _SUMS // STRIP_VECTORS
+WIDE_ROWS = TILE_ROWS // 3  # tiles of one strip are never lower: rows are dealt evenly
 
 
 def _emit_tile(emit: Emitter, rows: int, args: list[Any]) -> None:
-    a, index, depth, strip, init, init_stride, z = args
+    a, index, depth, first_strip, init, init_stride, z = args
     b, width = emit.builder, emit.lanes
+    vectors = PANEL_VECTORS if rows <= WIDE_ROWS else STRIP_VECTORS
+    strip_size = b.mul(depth, I64(STRIP_VECTORS * width))
+    strips = [first_strip, emit.at(first_strip, strip_size)][: vectors // STRIP_VECTORS]
     starts = [emit.at(a, b.load(b.gep(index, [I64(i)]))) for i in range(rows)]
     sums = [
         [
             emit.variable(emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width))))
-            for v in range(TILE_VECTORS)
+            for v in range(vectors)
         ]
         for i in range(rows)
     ]
     with emit.loop(depth) as k:
-        weights = emit.at(strip, b.mul(k, I64(TILE_VECTORS * width)))
-        columns = [emit.load(weights, v * width) for v in range(TILE_VECTORS)]
+        at = b.mul(k, I64(STRIP_VECTORS * width))
+        heads = [emit.at(strip, at) for strip in strips]
+        columns = [emit.load(head, v * width) for head in heads for v in range(STRIP_VECTORS)]
         for start, row in zip(starts, sums):
             x = emit.load_splat(start, k)
             for column, (read, write) in zip(columns, row):

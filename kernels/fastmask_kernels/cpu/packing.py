@@ -3,7 +3,7 @@
     packed[panel] = bias [gate][lane], kernel and recurrent kernel [strip][row][gate][lane]
 
 A panel is one SIMD register's width of units, with all gates of each. Its weights stand in
-strips of as many gates as the micro-kernel takes at a time. Units that fill up the last panel
+strips of two gates, of which the micro-kernel takes one or two at a time. Units that fill up the last panel
 have zero weights.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .gemm import TILE_VECTORS
+from .gemm import STRIP_VECTORS
 from .simd import lanes
 
 Array = NDArray[np.floating]
@@ -38,7 +38,7 @@ def pack(packed: Array, gates: int, kernel: Array, recurrent_kernel: Array, bias
         raise ValueError(f"packed must have {size} elements for these weights, not {len(packed)}")
     number = panels_of(units, packed.dtype)
     panels = packed.reshape(number, -1) if number else packed.reshape(0, 0)
-    strip = min(gates, TILE_VECTORS)
+    strip = min(gates, STRIP_VECTORS)
     start = 0
     for weights, strip_gates in (
         (bias[np.newaxis], gates),

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._compile import inlined, inner
-from .gemm import PANEL_VECTORS, TILE_ROWS, TILE_VECTORS, gemm_tile
+from .gemm import PANEL_VECTORS, STRIP_VECTORS, TILE_ROWS, WIDE_ROWS, gemm_tile
 from .lstm_cell import lstm_cell
 from .simd import copy_row, fill_row, lanes_of, prefetch_row
 from .teamwork import next_panel
@@ -140,9 +140,9 @@ def _multiply(
     z_start: int,
 ) -> None:
     """z = init + a[index] @ one panel's weights, in tiles of nearly equal height."""
-    tile_width = TILE_VECTORS * lanes_of(z)
     width = PANEL_VECTORS * lanes_of(z)
-    for left in range(0, width, tile_width):
+    strip = width if rows <= WIDE_ROWS else STRIP_VECTORS * lanes_of(z)
+    for left in range(0, width, strip):
         done = 0
         for tiles_left in range(-(-rows // TILE_ROWS), 0, -1):
             height = -(-(rows - done) // tiles_left)
