@@ -3,8 +3,8 @@
     packed[panel] = bias [gate][lane], kernel and recurrent kernel [strip][row][gate][lane]
 
 A panel is one SIMD register's width of units, with all gates of each. Its weights stand in
-strips of two gates, of which the micro-kernel takes one or two at a time. Units that fill up the last panel
-have zero weights.
+strips of two gates, of which the micro-kernel takes one or two at a time. Units that fill up
+the last panel have zero weights.
 """
 
 from __future__ import annotations
