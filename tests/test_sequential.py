@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask, models
+from fastmask import _mask, _progress
 from fastmask.layers import LSTM, Activation, Dense, Embedding, Masking
 
 RANDOM = np.random.default_rng(0)
@@ -118,6 +118,16 @@ class TestBuilding:
         assert model(X).shape == (3, 2)
         assert len(model.get_weights()) == 5
 
+    def test_with_an_input_first(self) -> None:
+        model = fm.Sequential([fm.Input((None,), "int32"), *text_model().layers])
+        assert model.built
+        assert len(model.layers) == 5
+        assert model(IDS).shape == (3, 2)
+        model.add(Dense(3))
+        assert model.layers[-1].get_weights()[0].shape == (2, 3)
+        with pytest.raises(TypeError, match="layer must be a fastmask Layer"):
+            model.add(fm.Input((3,)))
+
     def test_layers_is_a_copy(self) -> None:
         model = text_model()
         model.layers.clear()
@@ -184,14 +194,15 @@ class TestPredict:
         with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
             text_model().predict(IDS, batch_size=0)
         with pytest.raises(ValueError, match="x must be an array, but its rows differ"):
-            text_model().predict([[1], [1, 2]])
+            text_model().predict([[1, 2], [1, [2]]])
 
     def test_progress(self, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
         model = text_model()
         model.predict(IDS, batch_size=1)
         assert capsys.readouterr().err == ""
+        monkeypatch.setitem(sys.modules, "tqdm", None)
         clock = iter(range(100))
-        monkeypatch.setattr(models.time, "monotonic", lambda: 2.0 * next(clock))
+        monkeypatch.setattr(_progress.time, "monotonic", lambda: 2.0 * next(clock))
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         model.predict(IDS, batch_size=1)
         assert "batch 1 of 3" in (shown := capsys.readouterr().err)

@@ -5,17 +5,20 @@ carry them along, and compute on the valid steps alone, with exactly Keras's sem
 Importing this package imports neither Numba nor any framework.
 """
 
-from . import activations, initializers, layers, ops
+from . import activations, initializers, layers, losses, metrics, ops
 from ._mask import Mask, Masked, get_mask
 from ._padding import pad, pad_sequences, unpad
 from ._threads import get_num_threads, set_num_threads
+from ._trace import trace_masks
 from ._version import __version__
 from .loaders import load_model, save_model
-from .models import Sequential
+from .models import Input, Model, Sequential
 
 __all__ = [
+    "Input",
     "Mask",
     "Masked",
+    "Model",
     "Sequential",
     "__version__",
     "activations",
@@ -24,10 +27,13 @@ __all__ = [
     "initializers",
     "layers",
     "load_model",
+    "losses",
+    "metrics",
     "ops",
     "pad",
     "pad_sequences",
     "save_model",
     "set_num_threads",
+    "trace_masks",
     "unpad",
 ]

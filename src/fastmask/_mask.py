@@ -49,7 +49,7 @@ class Mask(NDArrayOperatorsMixin):
         TypeError: `valid` does not hold numbers.
         ValueError: `valid` has another shape, or holds NaN.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> mask = fm.Mask([[1, 1, 0], [1, 1, 1]])
         >>> mask.lengths
@@ -96,7 +96,7 @@ class Mask(NDArrayOperatorsMixin):
             TypeError: `lengths` or `maxlen` are not integers.
             ValueError: a length is negative or more than `maxlen`, or `lengths` is not flat.
 
-        Example:
+        Examples:
             >>> import fastmask as fm
             >>> fm.Mask.from_lengths([1, 3]).valid
             array([[ True, False, False],
@@ -223,7 +223,7 @@ def _plan_of(valid: Bools) -> Plan:
     offsets = np.empty(batch + 1, np.int64)
     steps = np.empty(batch * time, np.int64)
     order = np.empty(batch, np.int64)
-    kernels().plan_steps(offsets, steps, order, valid)
+    kernels().plan_steps.unchecked(offsets, steps, order, valid)  # all made here
     return _read_only(offsets, steps[: offsets[batch]], order)
 
 
@@ -271,7 +271,7 @@ class Masked:
         TypeError: `data` is itself a `Masked`, or `mask` does not hold numbers.
         ValueError: the mask does not fit the first two axes of `data`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> x = fm.Masked([[7, 8, 0], [5, 6, 7]], [[1, 1, 0], [1, 1, 1]])
         >>> x.mask.lengths
@@ -367,21 +367,22 @@ def fitting_mask(mask: Any, shape: tuple[int, ...], name: str) -> Mask:
     return known
 
 
-def get_mask(x: Any) -> Mask | None:
+def get_mask(x: Any) -> Any:
     """The mask that `x` carries.
 
     Args:
         x: whatever a layer takes or returns.
 
     Returns:
-        The `Mask` of a `Masked`, else None.
+        The `Mask` of a `Masked`; for a symbolic tensor that will carry a mask an object that
+        stands for it, to be given to layers as `mask=`; else None.
 
     Source:
         Keras: `keras.src.backend.get_keras_mask`, or `x._keras_mask`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> fm.get_mask(fm.layers.Masking()([[[1.0], [0.0]]])).valid
         array([[ True, False]])
     """
-    return x._mask if isinstance(x, Masked) else None
+    return x._mask if isinstance(x, Masked) else getattr(x, "_symbolic_mask", None)

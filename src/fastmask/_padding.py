@@ -51,7 +51,7 @@ def pad_sequences(
     Source:
         Keras 3: `keras.utils.pad_sequences`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> fm.pad_sequences([[711, 632, 71], [73, 8, 3215, 55, 927]])
         array([[   0,    0,  711,  632,   71],
@@ -92,7 +92,7 @@ def pad(
     Source:
         Keras 3: `keras.utils.pad_sequences`; PyTorch: `torch.nn.utils.rnn.pad_sequence`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> x = fm.pad([[0.5, 0.25], [1.0]])
         >>> x.data
@@ -124,7 +124,7 @@ def unpad(masked: Masked) -> list[Array]:
     Source:
         PyTorch: `torch.nn.utils.rnn.unpad_sequence`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> fm.unpad(fm.Masked([[7, 8, 0], [5, 0, 6]], [[1, 1, 0], [1, 0, 1]]))
         [array([7, 8]), array([5, 6])]

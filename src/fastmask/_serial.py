@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._checks import whole_number
-from .layers import LSTM, Activation, Dense, Embedding, Layer, Masking
+import numpy as np
 
+from . import layers as _layers
+from ._checks import whole_number
+from ._graph import InputSpec, Program, Slot, Step, assemble, slots_in
+from .layers import Layer
+
+# Lambda holds a function, and Layer computes nothing.
 _BUILT_IN: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (LSTM, Activation, Dense, Embedding, Masking)
+    name: getattr(_layers, name) for name in _layers.__all__ if name not in ("Lambda", "Layer")
 }
+_PARTS = ("value", "mask", "data")
 
 
 def known_classes(custom: Mapping[str, type[Layer]] | None = None) -> dict[str, type[Layer]]:
     """The classes that `deserialize` may make, by name."""
-    from .models import Sequential  # which itself imports this module
+    from .models import Functional, Sequential  # which itself imports this module
 
-    return {**_BUILT_IN, "Sequential": Sequential, **(custom or {})}
+    own: dict[str, type[Layer]] = {"Functional": Functional, "Sequential": Sequential}
+    return {**_BUILT_IN, **own, **(custom or {})}
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
     """Class, arguments and build shape of a layer, ready for JSON."""
+    config = {
+        key: serialize(value) if isinstance(value, Layer) else value
+        for key, value in layer.get_config().items()
+    }
     return {
         "class": type(layer).__name__,
-        "config": layer.get_config(),
+        "config": config,
         "build_shape": _without_batch(layer._build_shape),
     }
 
@@ -44,12 +55,131 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
     if not isinstance(config, dict):
         raise ValueError(f"config of a {name} must be a dictionary, not {config!r}")
     cls = classes[name]
+    config = {key: _with_layers(value, classes) for key, value in config.items()}
     if isinstance(config.get("layers"), list):
-        config = {**config, "layers": [deserialize(one, classes) for one in config["layers"]]}
+        config["layers"] = [deserialize(one, classes) for one in config["layers"]]
     layer = cls.from_config(config)
     if data["build_shape"] is not None:
+        if hasattr(layer, "_flow"):
+            raise ValueError(f"a {name} has no build_shape of its own, only its layers have")
         layer.build(_shape(data["build_shape"]))
     return layer
+
+
+def program_to_config(program: Program) -> dict[str, Any]:
+    """A model's graph, ready for JSON; layers by their number."""
+    number = {id(layer): i for i, layer in enumerate(program.layers)}
+    return {
+        "layers": [serialize(layer) for layer in program.layers],
+        "inputs": [
+            {"name": one.name, "shape": list(one.shape[1:]), "dtype": one.dtype.name}
+            for one in program.inputs
+        ],
+        "steps": [
+            {
+                "layer": number[id(step.layer)],
+                "inputs": _plain(step.inputs),
+                "options": {key: _plain(value) for key, value in step.options.items()},
+                "outputs": list(step.outputs),
+                "many": step.many,
+            }
+            for step in program.steps
+        ],
+        "outputs": _plain(program.outputs),
+    }
+
+
+def program_from_config(config: Any, name: str) -> Program:
+    """The graph that `program_to_config` described; its layers are layers already.
+
+    Raises:
+        TypeError: a part of it is of a wrong kind.
+        ValueError: a part of it is missing, too many, or does not exist when it is needed.
+    """
+    layers = _fields(config, "layers inputs steps outputs")[0]
+    if not isinstance(layers, list) or not all(isinstance(one, Layer) for one in layers):
+        raise ValueError("the layers of a model must be a list of layers")
+    inputs = [_input(one) for one in _list(config["inputs"], "inputs")]
+    count = len(inputs)
+    steps = []
+    for one in _list(config["steps"], "steps"):
+        number, given, options, outputs, many = _fields(one, "layer inputs options outputs many")
+        which = whole_number(number, "the number of a layer", 0)
+        if which >= len(layers):
+            raise ValueError(f"the number of a layer must be less than {len(layers)}, not {which}")
+        if not isinstance(options, dict):
+            raise ValueError(f"options of a step must be a dictionary, not {options!r}")
+        made = len(_list(outputs, "outputs of a step"))
+        numbers = tuple(range(count, count + made))
+        if not made or outputs != list(numbers):
+            raise ValueError(f"outputs of a step must be counted from {count}, not {outputs!r:.80}")
+        known = _known(given, count)
+        each = known if isinstance(known, list) else [known]
+        if not each or not all(isinstance(slot, Slot) for slot in each):
+            raise ValueError(f"inputs of a step must be values, not {given!r:.80}")
+        told = {key: _known(value, count) for key, value in options.items()}
+        steps.append(Step(layers[which], known, told, numbers, bool(many)))
+        count += made
+    results = _known(config["outputs"], count)
+    if not list(slots_in(results)):
+        raise ValueError("a model must have outputs")
+    if {id(step.layer) for step in steps} != set(map(id, layers)):
+        raise ValueError("each layer of a model must have its step")
+    return assemble(inputs, layers, steps, results, name)
+
+
+def _with_layers(value: Any, classes: Mapping[str, type[Layer]]) -> Any:
+    if isinstance(value, dict) and set(value) == {"class", "config", "build_shape"}:
+        return deserialize(value, classes)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Slot):
+        return {value.part: value.number}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _known(data: Any, count: int) -> Any:
+    """An argument with slots, which must be among the `count` values that exist."""
+    if isinstance(data, list):
+        return [_known(one, count) for one in data]
+    if not isinstance(data, dict):
+        return data
+    part: Any
+    part, number = next(iter(data.items()), ("", None))
+    if len(data) != 1 or part not in _PARTS:
+        raise ValueError(f"a value of a model must be one of {', '.join(_PARTS)}, not {data!r:.80}")
+    which = whole_number(number, "the number of a value", 0)
+    if which >= count:
+        raise ValueError(f"the number of a value must be less than {count}, not {which}")
+    return Slot(which, part)
+
+
+def _input(data: Any) -> InputSpec:
+    name, shape, dtype = _fields(data, "name shape dtype")
+    if not isinstance(name, str) or not isinstance(dtype, str):
+        raise ValueError(f"an input must have a name and a dtype, not {name!r:.80}, {dtype!r:.80}")
+    known = np.dtype(dtype)
+    if known.kind not in "fiub":
+        raise ValueError(f"dtype of input {name!r} must be that of numbers, not {dtype!r:.80}")
+    return InputSpec(name, (None, *_shape(shape)), known)
+
+
+def _fields(data: Any, names: str) -> list[Any]:
+    """The values of a dictionary that has exactly these keys."""
+    wanted = names.split()
+    if not isinstance(data, dict) or set(data) != set(wanted):
+        raise ValueError(f"a part of a model must have exactly {', '.join(wanted)}")
+    return [data[name] for name in wanted]
+
+
+def _list(data: Any, name: str) -> list[Any]:
+    if not isinstance(data, list):
+        raise ValueError(f"{name} of a model must be a list, not {data!r:.80}")
+    return data
 
 
 def _without_batch(shape: Any) -> Any:

@@ -21,7 +21,7 @@ def set_num_threads(n: int) -> None:
         TypeError: `n` is not an integer.
         ValueError: `n` is less than 1.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> before = fm.get_num_threads()
         >>> fm.set_num_threads(1)
@@ -45,7 +45,7 @@ def get_num_threads() -> int:
     Raises:
         ValueError: FASTMASK_NUM_THREADS is not a positive integer.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> fm.get_num_threads() >= 1
         True

@@ -178,7 +178,7 @@ def get(identifier: str | Activation | None) -> Activation:
     Source:
         Keras: `keras.activations.get`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from fastmask import activations
         >>> activations.get("relu")(np.array([-1.0, 2.0]))

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 where all went well.
 
-    Example:
+    Examples:
         >>> from fastmask.cli import main
         >>> main(["info"])  # doctest: +ELLIPSIS
         fastmask ...

@@ -180,7 +180,7 @@ def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., 
     Source:
         Keras: `keras.initializers.get`.
 
-    Example:
+    Examples:
         >>> from fastmask import initializers
         >>> initializers.get("ones")((2,), "float32")
         array([1., 1.], dtype=float32)

@@ -58,7 +58,7 @@ def lstm(
     Source:
         Keras: `keras.layers.LSTM`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import fastmask as fm
         >>> x, kernel, recurrent = np.ones((1, 3, 2)), np.ones((2, 4)), np.ones((1, 4))

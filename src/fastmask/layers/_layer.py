@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -20,15 +21,17 @@ from ._calls import (
     by_name,
     flat,
     is_shape,
-    merge_shapes,
     read_call_spec,
     separate,
     shapes,
     without_masks,
 )
+from ._infer import probe, record
+from ._symbolic import SymbolicTensor, is_symbolic
 from ._weights import Weighted
 
 _building = RLock()
+_in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
 
 class Layer(Weighted):
@@ -55,7 +58,7 @@ class Layer(Weighted):
     Source:
         Keras: `keras.layers.Layer`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import fastmask as fm
         >>> class Double(fm.layers.Layer):
@@ -137,16 +140,11 @@ class Layer(Weighted):
             A shape, or a list of shapes for a layer with several outputs. Here it is found by
             calling the layer on zeros of two sizes.
         """
-        once, again = (self._shape_of_call(input_shape, size) for size in (2, 3))
-        return merge_shapes(once, again)
-
-    def _shape_of_call(self, input_shape: Any, size: int) -> Any:
-        zeros = [
-            np.zeros([size if n is None else n for n in shape], self._dtype)
-            for shape in ([input_shape] if is_shape(input_shape) else input_shape)
-        ]
-        outputs = self(zeros[0] if is_shape(input_shape) else zeros)
-        return shapes(outputs)
+        if is_shape(input_shape):
+            inputs: Any = SymbolicTensor(input_shape, self._dtype, self.name)
+        else:
+            inputs = [SymbolicTensor(shape, self._dtype, self.name) for shape in input_shape]
+        return probe(self, inputs, {})[0]
 
     def __call__(
         self, inputs: Any, *args: Any, mask: Any = None, training: bool | None = None, **kwargs: Any
@@ -154,10 +152,12 @@ class Layer(Weighted):
         """Call the layer.
 
         Args:
-            inputs: array, `Masked`, or a list of these.
+            inputs: array, `Masked`, or a list of these; or symbolic tensors (see
+                `fastmask.Input`), and then the outputs are symbolic too.
             *args: further arguments of `call`.
             mask: mask of the inputs, instead of the one that they carry.
-            training: whether the layer shall behave as in training.
+            training: whether the layer shall behave as in training; by default as the layer
+                does in whose `call` it is called, and otherwise not.
             **kwargs: further arguments of `call`.
 
         Returns:
@@ -172,6 +172,8 @@ class Layer(Weighted):
         if type(inputs) is Masked:
             carried: Any = inputs._mask
             inputs = inputs._data
+        elif type(inputs) is not np.ndarray and is_symbolic(inputs):
+            return record(self, inputs, mask, training, kwargs)
         else:
             inputs, carried = separate(inputs)
         inputs = self._cast(inputs)
@@ -184,14 +186,27 @@ class Layer(Weighted):
             self._build_for(inputs)
         if spec.mask:
             kwargs[spec.mask] = valid
+        before = _in_training.get()
+        training = before if training is None else bool(training)
         if spec.training:
-            kwargs["training"] = bool(training)
-        outputs = self.call(inputs, **kwargs)
+            kwargs["training"] = training
+        if training is before:
+            outputs = self.call(inputs, **kwargs)
+        else:
+            outputs = self._call_in(training, inputs, kwargs)
         if spec.makes_masks or (carried is not None and self.supports_masking):
             return self._carry(outputs, inputs, valid)
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
+
+    def _call_in(self, training: bool, inputs: Any, kwargs: dict[str, Any]) -> Any:
+        """Call it so that the layers inside behave as in training, or not."""
+        token = _in_training.set(training)
+        try:
+            return self.call(inputs, **kwargs)
+        finally:
+            _in_training.reset(token)
 
     @classmethod
     def _read_call_spec(cls) -> CallSpec:

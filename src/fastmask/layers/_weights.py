@@ -126,7 +126,7 @@ class Weighted:
     def get_weights(self) -> list[Array]:
         """Copies of the weights, in Keras's order.
 
-        Example:
+        Examples:
             >>> import fastmask as fm
             >>> layer = fm.layers.Dense(2)
             >>> layer.build((None, 3))

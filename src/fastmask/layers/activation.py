@@ -31,7 +31,7 @@ class Activation(Layer):
     Source:
         Keras: `keras.layers.Activation`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import fastmask as fm
         >>> fm.layers.Activation("relu")(np.array([[-1.0, 2.0]]))

@@ -38,7 +38,7 @@ class Dense(Layer):
     Source:
         Keras: `keras.layers.Dense`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import fastmask as fm
         >>> fm.layers.Dense(3, activation="softmax")(np.ones((2, 5, 4))).shape

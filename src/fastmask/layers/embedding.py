@@ -38,7 +38,7 @@ class Embedding(Layer):
     Source:
         Keras: `keras.layers.Embedding`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> y = fm.layers.Embedding(10, 4, mask_zero=True)([[7, 2, 0], [3, 0, 0]])
         >>> y.shape, y.mask.lengths

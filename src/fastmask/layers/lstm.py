@@ -52,7 +52,7 @@ class LSTM(Recurrent):
         Keras: `keras.layers.LSTM`. Weights: kernel (F, 4H), recurrent kernel (H, 4H), bias (4H,),
         gate order i, f, c, o. Keras does not reverse the mask for `go_backwards`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import fastmask as fm
         >>> lstm = fm.layers.LSTM(8, return_sequences=True)

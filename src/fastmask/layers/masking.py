@@ -34,7 +34,7 @@ class Masking(Layer):
     Source:
         Keras: `keras.layers.Masking`.
 
-    Example:
+    Examples:
         >>> import fastmask as fm
         >>> y = fm.layers.Masking(mask_value=-1)([[[5.0, 6.0], [-1.0, -1.0]]])
         >>> y.mask.valid

@@ -33,7 +33,7 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     Source:
         Keras: `keras.Model.save`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> import fastmask as fm
         >>> model = fm.Sequential([fm.layers.Masking(), fm.layers.LSTM(4, name="reader")])
@@ -70,7 +70,7 @@ def load_model(
     Source:
         Keras: `keras.saving.load_model`.
 
-    Example:
+    Examples:
         See `save_model`.
     """
     return _format(path).load(Path(path), custom_objects)

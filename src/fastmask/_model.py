@@ -1,0 +1,202 @@
+"""What all models have, and what those have that know the calls inside them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ._checks import whole_number
+from ._mask import Masked
+from ._predict import predict
+from ._summary import Summary, summarise
+from .layers import Layer
+from .layers._symbolic import Apply
+
+
+class Model(Layer):
+    """Layers put together by calling them on symbolic tensors; or the base of your own models.
+
+    A model has any number of inputs and outputs; layers, which may be models, can be called
+    more than once. It is a layer itself. A subclass defines `call` instead, as layers do.
+
+    Args:
+        inputs: symbolic tensor that `fastmask.Input` made, or a list of them.
+        outputs: symbolic tensor that layers returned, or a list of them.
+        name: see `Layer`.
+
+    Raises:
+        TypeError: the inputs or outputs are not symbolic tensors.
+        ValueError: an output needs an input that is not among the inputs, an input is not
+            needed, or two layers have the same name.
+
+    Source:
+        Keras: `keras.Model`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> title, body = fm.Input((None,), "int32"), fm.Input((None,), "int32")
+        >>> embedding = fm.layers.Embedding(5000, 16, mask_zero=True)
+        >>> read = fm.layers.LSTM(8, return_sequences=True)(embedding(body))
+        >>> model = fm.Model([title, body], [fm.layers.LSTM(4)(embedding(title)), read])
+        >>> first, second = model([[[711, 632, 0]], [[73, 8, 3215, 55, 0]]])
+        >>> first.shape, second.mask.lengths
+        ((1, 4), array([4]))
+    """
+
+    _casts_inputs = False
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
+        """A model of a graph, unless it is a subclass."""
+        if cls is Model:
+            from ._functional import Functional  # which itself imports this module
+
+            cls = Functional
+        return super().__new__(cls)
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
+        if inputs is not None or outputs is not None:
+            raise TypeError(f"{type(self).__name__} must define call instead of taking inputs")
+        super().__init__(name=name)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that it is made of."""
+        return [layer for layer in self._sublayers() if isinstance(layer, Layer)]
+
+    def get_layer(self, name: str) -> Layer:
+        """The layer of that name.
+
+        Args:
+            name: the name.
+
+        Returns:
+            The layer.
+
+        Raises:
+            ValueError: there is none.
+
+        Examples:
+            >>> import fastmask as fm
+            >>> fm.Sequential([fm.layers.LSTM(4, name="reader")]).get_layer("reader")
+            <LSTM 'reader'>
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = ", ".join(repr(layer.name) for layer in self.layers)
+        raise ValueError(f"name must be that of a layer of {self.name!r} ({names}), not {name!r}")
+
+    def summary(self) -> Summary:
+        """Print the layers, with output shapes, parameters and what they do with a mask.
+
+        Returns:
+            The rows that are printed, a list with a readable form. What a layer does is one of
+            made, kept, changed, used, dropped, or -, where there is no mask.
+
+        Source:
+            Keras: `keras.Model.summary`.
+
+        Examples:
+            >>> import fastmask as fm
+            >>> ids = fm.Input((None,), "int32", name="ids")
+            >>> x = fm.layers.Embedding(100, 8, mask_zero=True, name="words")(ids)
+            >>> model = fm.Model(ids, fm.layers.LSTM(4, name="reader")(x), name="small")
+            >>> rows = model.summary()
+            small: 1,008 parameters
+            layer              output shape     parameters  mask
+            -----------------  ---------------  ----------  ----
+            words (Embedding)  (None, None, 8)         800  made
+            reader (LSTM)      (None, 4)               208  used
+        """
+        rows = summarise(self)
+        sys.stdout.write(f"{rows}\n")
+        return rows
+
+    def predict(self, x: Any, batch_size: int = 32, verbose: int = 1) -> Any:
+        """The outputs for many inputs, computed batch by batch.
+
+        Args:
+            x: array or `Masked`, (N, ...); or a plain list of N sequences of different lengths,
+                which are padded, and masked, a batch at a time. For a model with several inputs
+                a list with one of these for each input; so two inputs with N sequences each
+                are `[first_sequences, second_sequences]`. Sequences that all have one length
+                are an array like any other, without a mask.
+            batch_size: number of rows computed at once.
+            verbose: 0 for silence; otherwise work of more than a second shows its progress in
+                a terminal, with tqdm where that is installed.
+
+        Returns:
+            What the model returns for all of `x` at once, in the order of `x`. For sequences
+            of different lengths, outputs that are sequences too are padded to one length and
+            `Masked`, with zeros at masked steps.
+
+        Raises:
+            TypeError: `batch_size` is not an integer.
+            ValueError: `batch_size` is less than 1, or the inputs do not fit.
+
+        Source:
+            Keras: `keras.Model.predict`.
+
+        Examples:
+            >>> import numpy as np
+            >>> import fastmask as fm
+            >>> model = fm.Sequential([fm.layers.LSTM(4)])
+            >>> model.predict(np.ones((100, 6, 2)), verbose=0).shape
+            (100, 4)
+            >>> model.predict([np.ones((3, 2)), np.ones((7, 2))], verbose=0).shape
+            (2, 4)
+        """
+        size = whole_number(batch_size, "batch_size", 1)
+        count = self._input_count()
+        if count == 1:
+            return predict(self, [x], True, size, bool(verbose))
+        if not isinstance(x, (list, tuple)) or len(x) != count:
+            raise ValueError(f"x must be a list of {count} inputs for model {self.name!r}")
+        return predict(self, list(x), False, size, bool(verbose))
+
+    def _input_count(self) -> int:
+        return 1
+
+
+class Flow(Model):
+    """Base of models that know the calls inside them."""
+
+    supports_masking = True
+
+    def _flow(self, inputs: Any, apply: Apply) -> Any:
+        """Go through the layers, each by `apply(layer, inputs, options)`."""
+        raise NotImplementedError
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Call the layers; see the class."""
+        return self._flow(inputs if mask is None else with_mask(inputs, mask), _call)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The masks of the outputs, found by computing them."""
+        outputs = self(inputs, mask=mask)
+        if isinstance(outputs, (list, tuple)):
+            return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
+        return outputs.mask.valid if isinstance(outputs, Masked) else None
+
+    def _carry(self, outputs: Any, inputs: Any, valid: Any) -> Any:  # noqa: ARG002
+        return outputs  # the layers have seen to the masks
+
+    def _build_for(self, inputs: Any) -> None:
+        """Nothing: each layer is built when it is called."""
+
+    def _note_built(self, input_shape: Any) -> None:
+        """Nothing: each layer remembers its own shape."""
+
+
+def with_mask(inputs: Any, mask: Any) -> Any:
+    """Inputs of a layer and their masks, taken apart by its call, together again."""
+    if not isinstance(inputs, list):
+        return Masked(inputs, mask)
+    return [
+        array if one is None else Masked(array, one)
+        for array, one in zip(inputs, mask, strict=True)
+    ]
+
+
+def _call(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
+    return layer(inputs, **options)

@@ -1,0 +1,171 @@
+"""Many rows through a model, a batch at a time.
+
+Ragged sequences are sorted by length, so that a batch holds sequences of nearly one length and
+little padding. The longest come first: what does not fit into memory fails at once, and the
+outputs have their final size from the first batch on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ._dispatch import as_array
+from ._mask import Masked
+from ._padding import pad
+from ._progress import progress
+from ._typing import Array
+
+Rows = Any  # a slice or an index array
+
+
+def predict(
+    model: Callable[[Any], Any], inputs: list[Any], alone: bool, size: int, shown: bool
+) -> Any:
+    """What `model` returns for the inputs.
+
+    Args:
+        model: called on a batch.
+        inputs: for each input of the model an array, a `Masked` or a list of sequences.
+        alone: whether the model takes the only input and not a list of inputs.
+        size: number of rows in a batch.
+        shown: whether progress is shown.
+
+    Raises:
+        ValueError: the inputs have different numbers of rows.
+    """
+    sources = [_source(one, "x" if alone else f"x[{i}]") for i, one in enumerate(inputs)]
+    counts = [len(one) for one in sources]
+    if len(set(counts)) > 1:
+        raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
+    ragged = [one for one in sources if isinstance(one, _Sequences)]
+    batches = list(_batches(counts[0], size, ragged))
+    result: _Output | None = None
+    for rows in progress(batches, len(batches)) if shown else batches:
+        parts = [_take(one, rows) for one in sources]
+        outputs = model(parts[0] if alone else parts)
+        if len(batches) == 1 and not ragged:
+            return outputs
+        result = result or _Output(counts[0], outputs)
+        result.put(rows, outputs)
+    return result.value(zero=bool(ragged)) if result is not None else None
+
+
+class _Sequences:
+    """Sequences of different lengths; a batch of them is padded when it is needed."""
+
+    def __init__(self, rows: list[Any], lengths: list[int], name: str) -> None:
+        self.rows, self.name = rows, name
+        self.lengths = np.array(lengths, np.int64)
+        longest = pad([rows[int(self.lengths.argmax())]]).data
+        self.step_shape, self.dtype = longest.shape[2:], longest.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Array) -> Masked:
+        batch = [self.rows[row] for row in rows.tolist()]
+        if self.lengths[rows].any():
+            return pad(batch)
+        # Nothing in the batch says what a step looks like.
+        data = np.zeros((len(batch), 0, *self.step_shape), self.dtype)
+        return Masked(data, np.zeros((len(batch), 0), np.bool_))
+
+
+def _source(value: Any, name: str) -> Any:
+    """An array, a `Masked` or, for rows that differ in length, `_Sequences`."""
+    if isinstance(value, Masked):
+        return value
+    if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
+        return as_array(value, name)
+    rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    if rows is None:
+        value = as_array(value, name)
+        if value.ndim == 0:
+            raise ValueError(f"{name} must be an array or a list of sequences, not a number")
+        return value
+    if any(isinstance(row, Masked) for row in rows):
+        raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
+    try:
+        lengths = [len(row) for row in rows]
+    except TypeError:
+        return as_array(value, name)
+    if len(set(lengths)) < 2:
+        return as_array(rows, name)
+    return _Sequences(rows, lengths, name)
+
+
+def _batches(count: int, size: int, ragged: list[_Sequences]) -> Iterator[Rows]:
+    starts = range(0, count, size) or range(1)
+    if not ragged:
+        yield from (slice(start, start + size) for start in starts)
+        return
+    lengths = np.sum([one.lengths for one in ragged], axis=0)
+    order = np.argsort(-lengths, kind="stable")
+    yield from (order[start : start + size] for start in starts)
+
+
+def _take(source: Any, rows: Rows) -> Any:
+    if isinstance(source, _Sequences):
+        return source.take(rows)
+    if isinstance(source, Masked):
+        return Masked(source.data[rows], source.mask.valid[rows])
+    return source[rows]
+
+
+class _Output:
+    """One output of the model, or several, filled batch by batch."""
+
+    def __init__(self, count: int, like: Any) -> None:
+        self.count = count
+        self.kind = type(like) if isinstance(like, (list, tuple)) else None
+        self.parts = [_Output(count, one) for one in like] if self.kind else []
+        self.data: Array | None = None
+        self.valid: Array | None = None
+
+    def put(self, rows: Rows, value: Any) -> None:
+        if self.kind:
+            for part, one in zip(self.parts, value, strict=True):
+                part.put(rows, one)
+            return
+        array = value.data if isinstance(value, Masked) else np.asarray(value)
+        data = self.data
+        if data is None:
+            data = np.zeros((self.count, *array.shape[1:]), array.dtype)
+        self.data = data = _widened(data, array)
+        if array.ndim == 1:
+            data[rows] = array
+        else:
+            data[rows, : array.shape[1]] = array
+        if isinstance(value, Masked) and self.valid is None:
+            self.valid = np.zeros((self.count, array.shape[1]), np.bool_)
+        if self.valid is not None:
+            mask = value.mask.valid if isinstance(value, Masked) else np.True_
+            self.valid = _widened(self.valid, np.empty((0, *data.shape[1:2]), np.bool_))
+            self.valid[rows, : array.shape[1]] = mask
+
+    def value(self, zero: bool) -> Any:
+        """All rows; `zero` sets masked steps to zero, whatever their batch was padded to."""
+        if self.kind:
+            return self.kind(part.value(zero) for part in self.parts)
+        if self.valid is None or self.data is None:
+            return self.data
+        if zero:
+            self.data[~self.valid] = 0
+        return Masked(self.data, self.valid)
+
+
+def _widened(data: Array, batch: Array) -> Array:
+    """`data`, with more steps where the batch has more."""
+    if data.shape[2:] != batch.shape[2:] and batch.ndim > 2:
+        raise ValueError(
+            f"the outputs of two batches must fit together, but one row has shape "
+            f"{data.shape[1:]}, another one {batch.shape[1:]}"
+        )
+    if batch.ndim < 2 or batch.shape[1] <= data.shape[1]:
+        return data
+    wider = np.zeros((len(data), *batch.shape[1:]), data.dtype)
+    wider[:, : data.shape[1]] = data
+    return wider

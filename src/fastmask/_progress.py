@@ -1,0 +1,51 @@
+"""Progress of long work, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+_LONG = 1.0  # seconds, before anything is shown
+
+
+def progress(items: Iterable[_Item], count: int) -> Iterator[_Item]:
+    """The same items; once they have taken long, a bar or line on the terminal counts them."""
+    start, bar = time.monotonic(), None
+    try:
+        for done, item in enumerate(items):
+            if bar is None and sys.stderr.isatty() and time.monotonic() - start > _LONG:
+                bar = _bar(done, count)
+            yield item
+            if bar is not None:
+                bar.update(1)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _bar(done: int, count: int) -> Any:
+    try:
+        tqdm = import_module("tqdm")
+    except ImportError:
+        return _Line(done, count)
+    return tqdm.tqdm(total=count, initial=done, unit="batch")
+
+
+class _Line:
+    """What `tqdm` would be, as far as it is needed."""
+
+    def __init__(self, done: int, count: int) -> None:
+        self.done, self.count = done, count
+        self.update(0)
+
+    def update(self, more: int) -> None:
+        self.done += more
+        sys.stderr.write(f"\rbatch {self.done} of {self.count}")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        sys.stderr.write("\n")

@@ -1,0 +1,107 @@
+"""Models of layers called one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ._model import Flow
+from ._serial import serialize
+from .layers import Layer
+from .layers._infer import infer
+from .layers._symbolic import Apply, SymbolicTensor
+
+
+class Sequential(Flow):
+    """Layers called one after the other; the mask goes along.
+
+    Args:
+        layers: the layers, which `add` can continue; `fastmask.Input` may stand before them,
+            and then each is built as it is added.
+        name: see `Layer`.
+
+    Raises:
+        TypeError: something else than a layer is among them.
+        ValueError: two layers have the same name.
+
+    Source:
+        Keras: `keras.Sequential`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> model = fm.Sequential([
+        ...     fm.layers.Embedding(5000, 16, mask_zero=True),
+        ...     fm.layers.LSTM(32),
+        ... ])
+        >>> model([[711, 632, 71, 0], [73, 8, 3215, 55]]).shape
+        (2, 32)
+    """
+
+    def __init__(
+        self, layers: Iterable[Layer | SymbolicTensor] | None = None, *, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self._layers: list[Layer] = []
+        self._end: Any = None  # what comes out of the last layer, where an `Input` said it
+        for layer in layers or ():
+            self.add(layer)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in order."""
+        return list(self._layers)
+
+    @property
+    def built(self) -> bool:  # type: ignore[override]
+        """Whether all layers have their weights."""
+        return all(layer.built for layer in self._layers)
+
+    def add(self, layer: Layer | SymbolicTensor) -> None:
+        """Put a layer at the end.
+
+        Args:
+            layer: the layer; or, as the first of all, what `fastmask.Input` returns.
+
+        Raises:
+            TypeError: it is not a layer.
+            ValueError: a layer of its name is there already, or it contains this model.
+        """
+        if isinstance(layer, SymbolicTensor) and layer.call is None and not self._layers:
+            self._end = layer
+            return
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer must be a fastmask Layer, not {layer!r}")
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(f"layer must have a name of its own, but {layer.name!r} is taken")
+        if any(inner is self for inner in layer._all_layers()):
+            raise ValueError(
+                f"layer {layer.name!r} cannot be put into {self.name!r}, which would contain itself"
+            )
+        if self._end is not None:
+            self._end = infer(layer, self._end, {}).outputs
+        self._layers.append(layer)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights of all layers.
+
+        Args:
+            input_shape: shape of the inputs, with None for sizes that may vary.
+        """
+        for layer in self._layers:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """See `Layer`."""
+        for layer in self._layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def _flow(self, inputs: Any, apply: Apply) -> Any:
+        for layer in self._layers:
+            inputs = apply(layer, inputs, {})
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Layer`."""
+        return {"name": self.name, "layers": [serialize(layer) for layer in self._layers]}

@@ -1,0 +1,80 @@
+"""What layers share that keep the shape of their inputs, and how they read an axis."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from .._typing import Array, Shape
+from ._layer import Layer
+
+
+class SameShape(Layer):
+    """Base of the layers whose output has the inputs' shape and mask."""
+
+    supports_masking = True
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer`."""
+        return tuple(input_shape)
+
+
+def axes_of(value: Any, name: str) -> int | list[int]:
+    """`value` as an int, or as a list of ints.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    try:
+        if isinstance(value, (list, tuple)):
+            return [operator.index(axis) for axis in value]
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer or a list of these, not {value!r}") from None
+
+
+def one_axis(value: Any) -> int:
+    """`value`, called axis in messages, as an int.
+
+    Raises:
+        TypeError: it is none.
+    """
+    axis = axes_of(value, "axis")
+    if isinstance(axis, list):
+        raise TypeError(f"axis must be an integer, not {value!r}")
+    return axis
+
+
+def positive(axes: int | list[int], ndim: int, layer: str) -> tuple[int, ...]:
+    """The axes of an array with `ndim` axes, counted from the first one, in ascending order.
+
+    Raises:
+        ValueError: the array has no such axis, or one comes twice.
+    """
+    listed = axes if isinstance(axes, list) else [axes]
+    if any(not -ndim <= axis < ndim for axis in listed):
+        raise ValueError(f"axis of layer {layer!r} is {axes}, but its inputs have {ndim} axes")
+    found = sorted(axis % ndim for axis in listed)
+    if len(set(found)) < len(found):
+        raise ValueError(f"axis of layer {layer!r} must not name an axis twice: {axes}")
+    return tuple(found)
+
+
+def known_size(input_shape: Shape, axis: int, layer: str) -> int:
+    """The size of an axis for which there are weights.
+
+    Raises:
+        ValueError: it is not known.
+    """
+    size = input_shape[axis]
+    if size is None:
+        raise ValueError(
+            f"axis {axis} of the inputs of layer {layer!r} must have a known size, because there "
+            f"are weights for it, but input_shape is {tuple(input_shape)}"
+        )
+    return size
+
+
+def along(mask: Array, ndim: int) -> Array:
+    """A mask (B, T, ...) with axes of size 1 added at its end up to `ndim`."""
+    return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))

@@ -1,0 +1,211 @@
+"""What a layer makes of symbolic tensors: it is built, and nothing is computed.
+
+What is known of its outputs, their shape and whether a mask is there, is written down together
+with the call. Layers that say nothing of their output shape are tried out on zeros of two sizes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._mask import Mask, Masked, as_mask
+from .._typing import Shape
+from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
+from ._fate import fate, makes_masks
+from ._symbolic import Call, SymbolicMask, SymbolicTensor, fits
+
+_SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
+
+
+class Inferred(NamedTuple):
+    """What is known of a call before it happens."""
+
+    outputs: Any
+    fate: str
+
+
+def record(layer: Any, inputs: Any, mask: Any, training: Any, options: dict[str, Any]) -> Any:
+    """Call a layer on symbolic tensors.
+
+    Raises:
+        TypeError: arrays are among them.
+        ValueError: the inputs or the mask do not fit.
+    """
+    if isinstance(inputs, (list, tuple)):
+        inputs = list(inputs)
+    for one in flat(inputs):
+        if not isinstance(one, SymbolicTensor):
+            raise TypeError(
+                f"the inputs of layer {layer.name!r} must all be symbolic, or none of them: "
+                f"one is of type {type(one).__name__}"
+            )
+    options = dict(options)
+    if mask is not None:
+        options["mask"] = mask
+    if training is not None:
+        options["training"] = bool(training)
+    outputs = infer(layer, inputs, options).outputs
+    call = Call(layer, inputs, options, list(flat(outputs)), isinstance(outputs, list))
+    for index, output in enumerate(call.outputs):
+        output.call, output.index = call, index
+    return outputs
+
+
+def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
+    """Build a layer, and find the shapes and masks of its outputs without computing them."""
+    inputs = explicitly_masked(layer, inputs, options.get("mask"))
+    if hasattr(layer, "_flow"):
+        outputs = layer._flow(inputs, lambda *call: infer(*call).outputs)
+        return Inferred(_fresh(outputs, layer.name), "-")
+    if not layer.built:
+        layer.build(shapes(inputs))
+    spec = layer._call_spec or layer._read_call_spec()
+    options = {name: value for name, value in options.items() if name != "mask"}
+    arrays, carried = separate(_sample(inputs, _SIZES[0]))
+    arrays = layer._cast(arrays)
+    before = [*_masks(inputs), *(m for value in options.values() for m in _masks(value))]
+    if "compute_output_shape" in _methods_beyond_layer(layer):
+        known = layer.compute_output_shape(shapes(inputs))
+        found = known if not is_shape(known) else [known]
+        after = _masks_after(layer, spec, arrays, arrays_of(carried), len(found))
+        dtypes = [layer._dtype] * len(found)
+        many = not is_shape(known)
+    else:
+        known, values = probe(layer, inputs, options)
+        many = isinstance(values, (list, tuple))
+        found = known if many else [known]
+        after = [one.mask if isinstance(one, Masked) else None for one in flat(values)]
+        dtypes = [one.dtype for one in flat(values)]
+    outputs = [
+        SymbolicTensor(shape, dtype, layer.name, mask is not None)
+        for shape, dtype, mask in zip(found, dtypes, after, strict=True)
+    ]
+    makes = any(mask is not None for mask in before) and makes_masks(layer, arrays)
+    word = fate(layer, before, after, makes)
+    return Inferred(outputs if many else outputs[0], word)
+
+
+def probe(layer: Any, inputs: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+    """The shapes of the outputs, and outputs, found by calling the layer on zeros."""
+    once, again = (_on_zeros(layer, inputs, options, size) for size in _SIZES)
+    return merge_shapes(shapes(once), shapes(again)), once
+
+
+def _on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
+    given = {name: _sample(value, size) for name, value in options.items()}
+    states = [(one, one.states) for one in layer._all_layers() if hasattr(one, "states")]
+    for one, _ in states:
+        one.states = None
+    try:
+        return _called(layer, inputs, given, size)
+    finally:
+        for one, state in states:  # a stateful layer forgets that it was tried
+            one.states = state
+
+
+def _called(layer: Any, inputs: Any, given: dict[str, Any], size: int) -> Any:
+    with np.errstate(all="ignore"):
+        try:
+            return layer(_sample(inputs, size), **given)
+        except IndexError:  # indices must be integers, and nobody said that these are
+            return layer(_sample(inputs, size, np.dtype(np.int32)), **given)
+
+
+def _methods_beyond_layer(layer: Any) -> set[str]:
+    from ._layer import Layer  # which itself imports this module
+
+    own: set[str] = set()
+    for cls in type(layer).__mro__:
+        if cls is Layer:
+            break
+        own |= set(vars(cls))
+    return own
+
+
+def _masks_after(layer: Any, spec: Any, arrays: Any, valid: Any, count: int) -> list[Mask | None]:
+    """The masks of the outputs, as a call of the layer would find them."""
+    masks: Any = None
+    if spec.makes_masks or (valid is not None and layer.supports_masking):
+        masks = layer.compute_mask(arrays, valid)
+    elif valid is not None:
+        layer._warn_of_loss(None)
+    if not isinstance(masks, (list, tuple)):
+        masks = [masks] * count
+    if len(masks) != count:
+        raise ValueError(
+            f"compute_mask of layer {layer.name!r} must return one mask for each of "
+            f"{count} outputs, not {len(masks)}"
+        )
+    return [as_mask(mask) for mask in masks]
+
+
+def _sample(value: Any, size: int, dtype: Any = None) -> Any:
+    """The argument with zeros for symbolic tensors, and masks of rows of all lengths."""
+    if isinstance(value, SymbolicTensor):
+        shape = _sized(value.shape, size)
+        data = np.zeros(shape, dtype if dtype is not None else value.dtype)
+        return Masked(data, _pattern(shape)) if value.masked else data
+    if isinstance(value, SymbolicMask):
+        return _pattern(_sized(value.shape, size))
+    if isinstance(value, (list, tuple)):
+        return [_sample(one, size, dtype) for one in value]
+    return value
+
+
+def _sized(shape: Shape, size: int) -> tuple[int, ...]:
+    return tuple(size if n is None else n for n in shape)
+
+
+def _pattern(shape: tuple[int, ...]) -> Mask:
+    return Mask(np.arange(shape[1]) <= np.arange(shape[0])[:, None])
+
+
+def _masks(value: Any) -> list[Mask | None]:
+    found = (_sample(one, _SIZES[0]) for one in flat(value) if isinstance(one, SymbolicTensor))
+    return [one.mask if isinstance(one, Masked) else None for one in found]
+
+
+def explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
+    """The inputs, with the mask that was given for them instead of their own.
+
+    Raises:
+        ValueError: the mask does not fit.
+    """
+    if mask is None:
+        return inputs
+    if not isinstance(inputs, list):
+        return _one_masked(layer, inputs, mask)
+    if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
+        raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
+    return [
+        _as_masked(one, False) if own is None else _one_masked(layer, one, own)
+        for one, own in zip(inputs, mask, strict=True)
+    ]
+
+
+def _one_masked(layer: Any, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor:
+    if isinstance(mask, (SymbolicMask, SymbolicTensor)):
+        shape = mask.shape
+    else:
+        known = as_mask(mask)
+        shape = known.shape if known is not None else ()
+    wanted = tensor.shape[:2]
+    if not fits(shape[:2], wanted) or len(shape) < 2:
+        raise ValueError(
+            f"mask has shape {shape}, but the input of layer {layer.name!r} has shape "
+            f"{tensor.shape}: the first two axes must be the same"
+        )
+    return _as_masked(tensor, True)
+
+
+def _as_masked(tensor: SymbolicTensor, masked: bool) -> SymbolicTensor:
+    return SymbolicTensor(tensor.shape, tensor.dtype, tensor.name, masked)
+
+
+def _fresh(outputs: Any, name: str) -> Any:
+    """New tensors like these, which do not remember what they are outputs of."""
+    if isinstance(outputs, (list, tuple)):
+        return [_fresh(one, name) for one in outputs]
+    return SymbolicTensor(outputs.shape, outputs.dtype, name, outputs.masked)

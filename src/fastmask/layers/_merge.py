@@ -1,0 +1,99 @@
+"""What the layers share that make one array of several."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .._dispatch import number_array
+from .._typing import Array, Shape
+from ._calls import is_shape
+from ._layer import Layer
+
+
+class Merge(Layer):
+    """Base of the layers that are called on a list and merge it.
+
+    The output's mask says where any input is valid; if one of them has no mask, neither has
+    the output, and the layer warns.
+    """
+
+    supports_masking = True
+    _most = 0  # how many inputs, 0 for any number
+
+    def build(self, input_shape: Any) -> None:
+        """Check the shapes; see `Layer`."""
+        self._check_number(input_shape)
+        self._merged_shape(input_shape)
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        arrays = self._arrays(inputs)
+        try:
+            return self._merge(arrays)
+        except ValueError as error:
+            raise self._misfit([x.shape for x in arrays]) from error
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The union of the masks, where all inputs have one."""
+        if mask is None:
+            return None
+        if any(one is None for one in mask):
+            self._warn_of_loss(None)
+            return None
+        first = mask[0]
+        if all(one is first for one in mask):
+            return first
+        try:
+            return functools.reduce(np.logical_or, mask)
+        except ValueError as error:
+            raise self._misfit([np.shape(x) for x in inputs]) from error
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """See `Layer`."""
+        self._check_number(input_shape)
+        return self._merged_shape(input_shape)
+
+    def _merge(self, arrays: list[Array]) -> Array:
+        raise NotImplementedError
+
+    def _check_number(self, input_shape: Any) -> None:
+        wanted = f"exactly {self._most}" if self._most else "one or more"
+        if is_shape(input_shape) or not input_shape:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must be a list of {wanted} arrays, "
+                f"not one of shape {tuple(input_shape)}"
+            )
+        if self._most and len(input_shape) != self._most:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must be {wanted} arrays, not {len(input_shape)}"
+            )
+
+    def _arrays(self, inputs: Any) -> list[Array]:
+        """The inputs, as floats of one dtype if any is a float."""
+        if not isinstance(inputs, (list, tuple)):
+            self._check_number(np.shape(inputs))
+        self._check_number([np.shape(x) for x in inputs])
+        arrays = [number_array(x, f"inputs[{i}]") for i, x in enumerate(inputs)]
+        if any(x.dtype.kind in "fb" for x in arrays):
+            arrays = [x.astype(self._dtype, copy=False) for x in arrays]
+        return arrays
+
+    def _merged_shape(self, shapes: Any) -> Shape:
+        ndim = max(map(len, shapes))
+        full = [(*shape[:1], *(1,) * (ndim - len(shape)), *shape[1:]) for shape in shapes]
+        return tuple(self._merged_size(sizes, shapes) for sizes in zip(*full, strict=True))
+
+    def _merged_size(self, sizes: tuple[int | None, ...], shapes: Any) -> int | None:
+        known = {n for n in sizes if n not in (None, 1)}
+        if len(known) > 1:
+            raise self._misfit(shapes)
+        if known:
+            return known.pop()
+        return None if None in sizes else 1
+
+    def _misfit(self, shapes: Any) -> ValueError:
+        listed = ", ".join(str(tuple(shape)) for shape in shapes)
+        return ValueError(f"inputs of layer {self.name!r} do not fit together: {listed}")

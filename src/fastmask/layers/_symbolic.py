@@ -1,0 +1,158 @@
+"""Tensors that stand for arrays to come, and the calls that lead from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .._checks import whole_number
+from .._names import automatic_name
+from .._typing import Shape
+from ._calls import flat
+
+
+class SymbolicTensor:
+    """Stands for an array, or a `Masked`, in a model that is being put together.
+
+    Layers take it; `fastmask.get_mask` tells whether a mask comes along.
+    """
+
+    __slots__ = ("call", "dtype", "index", "masked", "name", "shape")
+
+    def __init__(self, shape: Shape, dtype: Any, name: str, masked: bool = False) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.name = name
+        self.masked = masked
+        self.call: Call | None = None  # which it is an output of
+        self.index = 0  # among the outputs
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, the batch among them."""
+        return len(self.shape)
+
+    @property
+    def _symbolic_mask(self) -> SymbolicMask | None:
+        return SymbolicMask(self) if self.masked else None
+
+    def __repr__(self) -> str:
+        mask = ", masked" if self.masked else ""
+        return f"<SymbolicTensor {self.name!r} {self.shape} {self.dtype}{mask}>"
+
+
+def _refuse(self: SymbolicTensor, *_args: Any, **_kwargs: Any) -> NoReturn:
+    raise TypeError(
+        f"{self!r} stands for an array that is not there yet: only layers can be called on it; "
+        "write a layer, or use fastmask.layers.Lambda, for other operations"
+    )
+
+
+_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor".split()
+for _name in (
+    *(f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i")),
+    *(f"__{name}__" for name in "neg pos abs invert lt le gt ge bool int float index".split()),
+    *(f"__{name}__" for name in "iter len contains getitem setitem".split()),
+    *(f"__{name}__" for name in "array array_ufunc array_function".split()),
+):
+    setattr(SymbolicTensor, _name, _refuse)
+
+
+class SymbolicMask:
+    """Stands for the mask of a symbolic tensor; to be given to a layer as `mask=`."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: SymbolicTensor) -> None:
+        self.tensor = tensor
+
+    @property
+    def shape(self) -> Shape:
+        """(batch, time), None for what is open."""
+        return self.tensor.shape[:2]
+
+    def __repr__(self) -> str:
+        return f"<SymbolicMask of {self.tensor.name!r} {self.shape}>"
+
+
+class Call(NamedTuple):
+    """A call of a layer on symbolic tensors."""
+
+    layer: Any
+    inputs: Any  # a tensor or a list of them
+    options: dict[str, Any]  # further arguments, `mask` and `training` among them
+    outputs: list[SymbolicTensor]
+    many: bool  # whether the layer returns several outputs, or a list of one
+
+    def parents(self) -> Iterator[SymbolicTensor]:
+        """The tensors that it needs."""
+        for value in (self.inputs, *self.options.values()):
+            yield from tensors(value)
+
+
+Apply = Callable[[Any, Any, dict[str, Any]], Any]
+
+
+def Input(shape: Any, dtype: str = "float32", name: str | None = None) -> SymbolicTensor:
+    """An input of a model that is put together by calling layers on it.
+
+    Args:
+        shape: shape of the input without the batch axis; None for sizes that may vary.
+        dtype: its dtype, "int32" for ids.
+        name: its name, for messages; made by default.
+
+    Returns:
+        A symbolic tensor.
+
+    Raises:
+        TypeError: `shape` is not made of integers and None, or `dtype` or `name` is none.
+        ValueError: a size is negative.
+
+    Source:
+        Keras: `keras.Input`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> ids = fm.Input((None,), dtype="int32")
+        >>> x = fm.layers.Embedding(5000, 16, mask_zero=True)(ids)
+        >>> x.shape, fm.get_mask(x) is not None
+        ((None, None, 16), True)
+        >>> model = fm.Model(ids, fm.layers.LSTM(32)(x))
+        >>> model([[711, 632, 71, 0], [73, 8, 3215, 55]]).shape
+        (2, 32)
+    """
+    if isinstance(shape, str) or not hasattr(shape, "__iter__"):
+        raise TypeError(f"shape must be a tuple of sizes without the batch, not {shape!r}")
+    sizes = [n if n is None else whole_number(n, "each size of shape", 0) for n in shape]
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {name!r}")
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be a dtype, not {dtype!r}") from None
+    return SymbolicTensor((None, *sizes), known, name or automatic_name("InputLayer"))
+
+
+def is_symbolic(inputs: Any) -> bool:
+    """Whether it is a symbolic tensor, or a list with one in it."""
+    if isinstance(inputs, (list, tuple)):
+        return any(type(one) is SymbolicTensor for one in inputs)
+    return type(inputs) is SymbolicTensor
+
+
+def tensors(value: Any) -> Iterator[SymbolicTensor]:
+    """The symbolic tensors in an argument."""
+    for one in flat(value):
+        if isinstance(one, SymbolicTensor):
+            yield one
+        elif isinstance(one, SymbolicMask):
+            yield one.tensor
+
+
+def fits(shape: Shape, wanted: Shape) -> bool:
+    """Whether two shapes agree where both are known."""
+    return len(shape) == len(wanted) and all(
+        a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
+    )

@@ -1,0 +1,117 @@
+"""Normalisation with the moments of batches, in which masked steps do not count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import initializers
+from .._checks import rate
+from .._typing import Array, Shape
+from ._elementwise import along, one_axis
+from ._normalizing import KERAS_EPSILON, Scaled
+
+
+class BatchNormalization(Scaled):
+    """Normalises features with moving moments; passes masks on.
+
+    With `training=True` it takes the moments of the valid steps of the batch, and moves the
+    moving ones towards them.
+
+    Args:
+        axis: the axis of the features.
+        momentum: share of the moving moments that stays in a training call.
+        epsilon: added to the variance.
+        center: whether beta is added.
+        scale: whether to multiply by gamma.
+        beta_initializer: first values of beta, (F,).
+        gamma_initializer: first values of gamma, (F,).
+        moving_mean_initializer: first values of the moving mean, (F,).
+        moving_variance_initializer: first values of the moving variance, (F,).
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, ..., F).
+        mask: (B, T), instead of the one that the inputs carry.
+        training: whether to use, and learn from, the moments of the batch.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.BatchNormalization`, without its `renorm`; Ioffe and Szegedy, 2015.
+        Weights: gamma, beta, moving mean, moving variance, (F,) each.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> layer = fm.layers.BatchNormalization(momentum=0.5)
+        >>> y = layer(fm.Masked([[[2.0], [4.0], [99.0]]], [[1, 1, 0]]), training=True)
+        >>> [round(float(w[0]), 3) for w in layer.get_weights()]
+        [1.0, 0.0, 1.5, 1.0]
+    """
+
+    _options = (
+        *("momentum", *Scaled._options),
+        *("moving_mean_initializer", "moving_variance_initializer"),
+    )
+    axis: int
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        *,
+        moving_mean_initializer: initializers.AnyInitializer = "zeros",
+        moving_variance_initializer: initializers.AnyInitializer = "ones",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(one_axis(axis), epsilon, center, scale, **kwargs)
+        self.momentum = rate(momentum, "momentum")
+        self.moving_mean_initializer = initializers.get(
+            moving_mean_initializer, "moving_mean_initializer"
+        )
+        self.moving_variance_initializer = initializers.get(
+            moving_variance_initializer, "moving_variance_initializer"
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights; see `Layer`."""
+        super().build(input_shape)
+        self.moving_mean = self.add_weight(
+            self._sizes, self.moving_mean_initializer, trainable=False, name="moving_mean"
+        )
+        self.moving_variance = self.add_weight(
+            self._sizes, self.moving_variance_initializer, trainable=False, name="moving_variance"
+        )
+
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Array:
+        """See the class."""
+        x = self._fitting(inputs)
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            new = self._moments(x, mask)
+            for moving, moment in zip((mean, variance), new, strict=True):
+                moving *= self.momentum
+                moving += (1.0 - self.momentum) * moment
+            mean, variance = new
+        return self._scaled(x, self._broadcast(mean, x), self._broadcast(variance, x))
+
+    def _moments(self, x: Array, mask: Any) -> tuple[Array, Array]:
+        others = tuple(a for a in range(x.ndim) if a not in self._axes)
+        if mask is None:
+            return x.mean(axis=others), x.var(axis=others)
+        valid = np.broadcast_to(along(mask, x.ndim), x.shape)
+        count = valid.sum(axis=others, dtype=x.dtype) + x.dtype.type(KERAS_EPSILON)
+        zero = x.dtype.type(0)
+        mean = np.where(valid, x, zero).sum(axis=others) / count
+        off = np.where(valid, x - self._broadcast(mean, x), zero)
+        return mean, (off * off).sum(axis=others) / count

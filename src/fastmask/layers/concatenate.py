@@ -1,0 +1,85 @@
+"""Arrays one after the other."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, Shape
+from ._elementwise import one_axis, positive
+from ._merge import Merge
+
+
+class Concatenate(Merge):
+    """Its inputs one after the other along an axis, and so their masks.
+
+    Along the features a step is valid where it is in any input; along time each step keeps its
+    own. An input without a mask counts as valid, unless none has one.
+
+    Args:
+        axis: the axis; 1 for the time axis.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: list of arrays, whose sizes differ along the axis only.
+
+    Returns:
+        An array; `Masked` where an input is.
+
+    Raises:
+        TypeError: the axis is not an integer, or the inputs do not hold real numbers.
+        ValueError: the inputs do not fit together.
+
+    Source:
+        Keras: `keras.layers.Concatenate`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> x = fm.Masked([[1.0, 2.0]], [[1, 0]])
+        >>> y = fm.layers.Concatenate(axis=1)([x, x.data])
+        >>> y.data, y.mask.valid
+        (array([[1., 2., 1., 2.]], dtype=float32), array([[ True, False,  True,  True]]))
+    """
+
+    _options = ("axis",)
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = one_axis(axis)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The masks one after the other, or, along the features, their union."""
+        if mask is None or all(one is None for one in mask):
+            return None
+        masks = [
+            np.ones(np.shape(x)[:2], np.bool_) if one is None else one
+            for x, one in zip(inputs, mask, strict=True)
+        ]
+        (axis,) = positive(self.axis, np.ndim(inputs[0]), self.name)
+        if axis < 2:
+            return np.concatenate(masks, axis)
+        if all(one is masks[0] for one in masks):
+            return masks[0]
+        return functools.reduce(np.logical_or, masks)
+
+    def _merge(self, arrays: list[Array]) -> Array:
+        return np.concatenate(arrays, self.axis)
+
+    def _merged_shape(self, shapes: Any) -> Shape:
+        ndim = len(shapes[0])
+        if any(len(shape) != ndim for shape in shapes):
+            raise self._misfit(shapes)
+        (axis,) = positive(self.axis, ndim, self.name)
+        merged: list[int | None] = []
+        for a, sizes in enumerate(zip(*shapes, strict=True)):
+            known = [n for n in sizes if n is not None]
+            if a == axis:
+                merged.append(sum(known) if len(known) == len(sizes) else None)
+            elif len(set(known)) > 1:
+                raise self._misfit(shapes)
+            else:
+                merged.append(known[0] if known else None)
+        return tuple(merged)

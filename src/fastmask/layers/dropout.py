@@ -1,0 +1,315 @@
+"""Layers that disturb their inputs in training and pass them on otherwise.
+
+A layer draws from a generator of its own, made from its seed; the numbers are NumPy's, so a
+seed gives others here than in Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._checks import rate as checked_rate
+from .._checks import whole_number
+from .._dispatch import real_array
+from .._typing import Array
+from ._elementwise import SameShape
+
+_ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
+
+
+class Noise(SameShape):
+    """Base of the layers that draw in training; a subclass says how it disturbs an array."""
+
+    def __init__(self, strength: float, word: str, seed: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._strength = checked_rate(strength, word)
+        self.seed = None if seed is None else whole_number(seed, "seed", 0)
+        self._generator = np.random.default_rng(self.seed)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """See the class."""
+        if not training or not self._strength:
+            return inputs
+        x = real_array(inputs, "inputs", self._dtype)
+        return self._disturb(x).astype(self._dtype, copy=False)
+
+    def _disturb(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def _kept(self, shape: tuple[int, ...]) -> Array:
+        return self._generator.random(shape, np.float32) >= self._strength
+
+
+class Dropout(Noise):
+    """In training, sets a share of the inputs to zero and scales up the rest; passes masks on.
+
+    Args:
+        rate: the share, 0 to 1.
+        noise_shape: shape of what is drawn, which is broadcast to the inputs; None in it stands
+            for the inputs' size, None for their shape. (None, 1, None) drops whole features.
+        seed: of the numbers drawn.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: array of any shape.
+        training: whether to drop anything.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs do not fit `noise_shape`.
+
+    Source:
+        Keras: `keras.layers.Dropout`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> y = fm.layers.Dropout(0.5, seed=1)(np.ones((100, 100)), training=True)
+        >>> sorted(set(y.ravel().tolist()))
+        [0.0, 2.0]
+    """
+
+    _options: ClassVar[tuple[str, ...]] = ("rate", "noise_shape", "seed")
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, "rate", seed, **kwargs)
+        self.noise_shape = _noise_shape(noise_shape)
+
+    @property
+    def rate(self) -> float:
+        """The share that is dropped."""
+        return self._strength
+
+    def _drawn_shape(self, x: Array) -> tuple[int, ...]:
+        return _shape_of_noise(self.noise_shape, x.shape, self.name)
+
+    def _disturb(self, x: Array) -> Array:
+        if self.rate == 1.0:
+            return np.zeros_like(x)
+        kept = self._kept(self._drawn_shape(x))
+        y: Array = np.where(kept, x / x.dtype.type(1 - self.rate), x.dtype.type(0))
+        return y
+
+
+class SpatialDropout1D(Dropout):
+    """In training, drops whole features of a sequence; passes masks on.
+
+    Args:
+        rate: the share, 0 to 1.
+        seed: of the numbers drawn.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, T, F).
+        training: whether to drop anything.
+
+    Returns:
+        (B, T, F).
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs have another number of axes.
+
+    Source:
+        Keras: `keras.layers.SpatialDropout1D`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> y = fm.layers.SpatialDropout1D(0.5, seed=1)(np.ones((2, 4, 3)), training=True)
+        >>> bool((y == y[:, :1]).all())
+        True
+    """
+
+    _options = ("rate", "seed")
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(rate, (None, 1, None), seed, **kwargs)
+
+
+class GaussianDropout(Noise):
+    """In training, multiplies by normal noise of mean 1; passes masks on.
+
+    Args:
+        rate: the noise has the variance rate / (1 - rate); 0 to less than 1.
+        seed: of the numbers drawn.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: array of any shape.
+        training: whether to disturb anything.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range.
+
+    Source:
+        Keras: `keras.layers.GaussianDropout`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.GaussianDropout(0.5)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+    """
+
+    _options = ("rate", "seed")
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(_below_one(rate), "rate", seed, **kwargs)
+
+    @property
+    def rate(self) -> float:
+        """What the variance follows from."""
+        return self._strength
+
+    def _disturb(self, x: Array) -> Array:
+        spread = np.sqrt(self.rate / (1.0 - self.rate))
+        y: Array = x * self._generator.normal(1.0, spread, x.shape).astype(x.dtype)
+        return y
+
+
+class GaussianNoise(Noise):
+    """In training, adds normal noise of mean 0; passes masks on.
+
+    Args:
+        stddev: standard deviation of the noise, 0 to 1.
+        seed: of the numbers drawn.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: array of any shape.
+        training: whether to disturb anything.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range.
+
+    Source:
+        Keras: `keras.layers.GaussianNoise`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.GaussianNoise(0.5)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+    """
+
+    _options = ("stddev", "seed")
+
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(stddev, "stddev", seed, **kwargs)
+
+    @property
+    def stddev(self) -> float:
+        """Standard deviation of the noise."""
+        return self._strength
+
+    def _disturb(self, x: Array) -> Array:
+        y: Array = x + self._generator.normal(0.0, self.stddev, x.shape).astype(x.dtype)
+        return y
+
+
+class AlphaDropout(Noise):
+    """Dropout that keeps mean and variance of selu's outputs; passes masks on.
+
+    Args:
+        rate: the share that is dropped in training; 0 to less than 1.
+        noise_shape: see `Dropout`.
+        seed: of the numbers drawn.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: array of any shape.
+        training: whether to drop anything.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs do not fit `noise_shape`.
+
+    Source:
+        Keras: `keras.layers.AlphaDropout`; Klambauer et al., 2017.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.AlphaDropout(0.5)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+    """
+
+    _options = ("rate", "noise_shape", "seed")
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(_below_one(rate), "rate", seed, **kwargs)
+        self.noise_shape = _noise_shape(noise_shape)
+
+    @property
+    def rate(self) -> float:
+        """The share that is dropped."""
+        return self._strength
+
+    def _disturb(self, x: Array) -> Array:
+        kept = self._kept(_shape_of_noise(self.noise_shape, x.shape, self.name))
+        dropped = -_ALPHA * _SCALE
+        a = ((1 - self.rate) * (1 + self.rate * dropped**2)) ** -0.5
+        y: Array = a * np.where(kept, x, x.dtype.type(dropped)) - a * dropped * self.rate
+        return y
+
+
+def _below_one(value: Any) -> float:
+    number = checked_rate(value, "rate")
+    if number == 1.0:
+        raise ValueError("rate must be less than 1: at 1 the noise has no finite variance")
+    return number
+
+
+def _noise_shape(value: Any) -> list[int | None] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"noise_shape must be a list of sizes, not {value!r}")
+    return [None if n is None else whole_number(n, "a size in noise_shape", 1) for n in value]
+
+
+def _shape_of_noise(
+    given: list[int | None] | None, shape: tuple[int, ...], layer: str
+) -> tuple[int, ...]:
+    if given is None:
+        return shape
+    if len(given) == len(shape):
+        filled = tuple(own if n is None else n for n, own in zip(given, shape, strict=True))
+        if all(n in (1, own) for n, own in zip(filled, shape, strict=True)):
+            return filled
+    raise ValueError(
+        f"inputs of layer {layer!r} have shape {shape}, to which its noise of shape "
+        f"{tuple(given)} cannot be broadcast"
+    )

@@ -1,0 +1,182 @@
+"""Layers that normalise each row, or each step of it, by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import whole_number
+from .._dispatch import real_array
+from .._typing import Array, Shape
+from ._elementwise import SameShape, axes_of, known_size, one_axis, positive
+from ._normalizing import Scaled, to_length_one
+
+
+class LayerNormalization(Scaled):
+    """Mean 0 and variance 1 over the features of every step; passes masks on.
+
+    Args:
+        axis: the axis, or a list of axes, of which mean and variance are taken.
+        epsilon: added to the variance.
+        center: whether beta is added.
+        scale: whether to multiply by gamma.
+        beta_initializer: first values of beta, of the axes' sizes.
+        gamma_initializer: first values of gamma, of the same shape.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, ..., F).
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.LayerNormalization`; Ba et al., 2016.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.LayerNormalization(epsilon=0)([[1.0, 3.0]])
+        array([[-1.,  1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        axis: int | list[int] = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(axis, epsilon, center, scale, **kwargs)
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = self._fitting(inputs)
+        mean = x.mean(axis=self._axes, keepdims=True)
+        return self._scaled(x, mean, x.var(axis=self._axes, keepdims=True))
+
+
+class GroupNormalization(Scaled):
+    """Mean 0 and variance 1 over groups of features and all steps of a row; passes masks on.
+
+    As in Keras, masked steps count in the moments like all others.
+
+    Args:
+        groups: number of groups, which divides the axis's size; -1 for a group of each feature.
+        axis: the axis of the features.
+        epsilon: added to the variance.
+        center: whether beta is added.
+        scale: whether to multiply by gamma.
+        beta_initializer: first values of beta, (F,).
+        gamma_initializer: first values of gamma, (F,).
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, ..., F).
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: the groups or the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.GroupNormalization`; Wu and He, 2018.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.GroupNormalization(2, epsilon=0)([[1.0, 3.0, 5.0, 9.0]])
+        array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    _options = ("groups", *Scaled._options)
+    axis: int
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(one_axis(axis), epsilon, center, scale, **kwargs)
+        self.groups = whole_number(groups, "groups", -1)
+        if not self.groups:
+            raise ValueError("groups must be at least 1, or -1, not 0")
+
+    def build(self, input_shape: Shape) -> None:
+        """Make gamma and beta; see `Layer`."""
+        (axis,) = positive(self.axis, len(input_shape), self.name)
+        size = known_size(input_shape, axis, self.name)
+        if axis == 0 or size % self.groups:
+            raise ValueError(
+                f"groups of layer {self.name!r} must divide the size of its axis {self.axis}, "
+                f"but {self.groups} does not divide {size} (input_shape {tuple(input_shape)})"
+            )
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = self._fitting(inputs)
+        (axis,) = self._axes
+        groups = self._sizes[0] if self.groups == -1 else self.groups
+        members = self._sizes[0] // groups
+        grouped = x.reshape(*x.shape[:axis], groups, members, *x.shape[axis + 1 :])
+        others = tuple(a for a in range(1, grouped.ndim) if a != axis)
+        shape = [len(x)] + [1] * (x.ndim - 1)
+        shape[axis] = self._sizes[0]
+        mean, variance = (
+            # (B, groups), then the same for each member of a group
+            np.repeat(moment(axis=others), members, axis=1).reshape(shape)
+            for moment in (grouped.mean, grouped.var)
+        )
+        return self._scaled(x, mean, variance)
+
+
+class UnitNormalization(SameShape):
+    """Scales every feature vector to length 1; passes masks on.
+
+    Args:
+        axis: the axis, or a list of axes, of the vectors.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, ..., F).
+
+    Returns:
+        An array of the same shape; vectors of zeros stay zero.
+
+    Raises:
+        TypeError: an axis is not an integer.
+        ValueError: the inputs have no such axis.
+
+    Source:
+        Keras: `keras.layers.UnitNormalization`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.UnitNormalization()([[3.0, 4.0]])
+        array([[0.6, 0.8]], dtype=float32)
+    """
+
+    _options = ("axis",)
+
+    def __init__(self, axis: int | list[int] = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = axes_of(axis, "axis")
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = real_array(inputs, "inputs", self._dtype)
+        return to_length_one(x, positive(self.axis, x.ndim, self.name), 1e-12)

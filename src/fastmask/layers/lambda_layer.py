@@ -1,0 +1,98 @@
+"""A function as a layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._calls import is_shape
+from ._layer import Layer
+
+
+class Lambda(Layer):
+    """Calls a function; drops masks unless it is told what becomes of them.
+
+    It cannot be saved: a model file holds no code. Write a layer of your own for that.
+
+    Args:
+        function: takes the inputs, and `mask=` and `training=` if it has arguments so named.
+        output_shape: shape of the outputs without the batch axis, or a function of the inputs'
+            shape; found by a call where it is None.
+        mask: the mask of the outputs, (B, T), or a function of inputs and mask that returns it.
+        arguments: further arguments of the function, by name.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: an array, or a list of arrays.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        TypeError: `function` is not one.
+
+    Source:
+        Keras: `keras.layers.Lambda`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> layer = fm.layers.Lambda(lambda x: 2 * x, mask=lambda inputs, mask: mask)
+        >>> y = layer(fm.Masked([[1.0, 2.0]], [[1, 0]]))
+        >>> y.data, y.mask.valid
+        (array([[2., 4.]], dtype=float32), array([[ True, False]]))
+    """
+
+    _options = ("function", "output_shape", "mask", "arguments")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not callable(function):
+            raise TypeError(f"function must be a function, not {function!r}")
+        self.function = function
+        self.output_shape = output_shape
+        self.mask = mask
+        self.arguments = dict(arguments or {})
+        self.supports_masking = mask is not None
+        self._takes = _names_of(function) & {"mask", "training"}
+
+    def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
+        """See the class."""
+        known = {"mask": mask, "training": training}
+        return self.function(
+            inputs, **self.arguments, **{name: known[name] for name in sorted(self._takes)}
+        )
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """What the argument `mask` says; without it None, and a mask that came is lost."""
+        if callable(self.mask):
+            return self.mask(inputs, mask)
+        if self.mask is None and mask is not None:
+            self._warn_of_loss(None)
+        return self.mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """See `Layer`."""
+        if self.output_shape is None:
+            return super().compute_output_shape(input_shape)
+        if callable(self.output_shape):
+            return self.output_shape(input_shape)
+        batch = (input_shape if is_shape(input_shape) else input_shape[0])[0]
+        return (batch, *np.atleast_1d(self.output_shape).tolist())
+
+
+def _names_of(function: Callable[..., Any]) -> set[str]:
+    try:
+        return set(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some functions in C have no signature
+        return set()

@@ -1,0 +1,137 @@
+"""Normalisation with moments known beforehand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import flag
+from .._dispatch import as_array, real_array
+from .._mask import Masked
+from .._typing import Array, Shape
+from ._elementwise import SameShape, axes_of, known_size, positive
+from ._normalizing import KERAS_EPSILON
+
+
+class Normalization(SameShape):
+    """Shifts and scales features to mean 0 and variance 1; passes masks on.
+
+    Args:
+        axis: the axis, or a list of axes, that have moments of their own; None for one mean
+            and one variance of all.
+        mean: the mean, a number or (F,); `adapt` finds it where it is None.
+        variance: the variance, likewise.
+        invert: do the opposite: from mean 0 and variance 1 to the given ones.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, ..., F).
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: only one of mean and variance is given, or something does not fit.
+
+    Source:
+        Keras: `keras.layers.Normalization`. Weights, where no mean is given: mean, variance
+        and count, which is always 0.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.Normalization(mean=[3.0, 0.0], variance=[4.0, 1.0])([[5.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+        >>> layer = fm.layers.Normalization()
+        >>> layer.adapt(fm.Masked([[[1.0], [3.0], [99.0]]], [[1, 1, 0]]))
+        >>> layer([[[3.0]]])
+        array([[[1.]]], dtype=float32)
+    """
+
+    _options = ("axis", "mean", "variance", "invert")
+
+    def __init__(
+        self,
+        axis: int | list[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.axis: int | list[int] = [] if axis is None else axes_of(axis, "axis")
+        if (mean is None) != (variance is None):
+            raise ValueError("mean and variance must both be given, or neither of them")
+        self.mean = None if mean is None else as_array(mean, "mean").tolist()
+        self.variance = None if variance is None else as_array(variance, "variance").tolist()
+        self.invert = flag(invert, "invert")
+        shapes = np.shape(self.mean or 0), np.shape(self.variance or 0)
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"mean and variance must have one shape, not {shapes}")
+
+    def build(self, input_shape: Shape) -> None:
+        """Make mean and variance; see `Layer`."""
+        self._axes = positive(self.axis, len(input_shape), self.name)
+        sizes = tuple(known_size(input_shape, axis, self.name) for axis in self._axes)
+        if self.mean is None:
+            self._mean = self.add_weight(sizes, "zeros", trainable=False, name="mean")
+            self._variance = self.add_weight(sizes, "ones", trainable=False, name="variance")
+            self.add_weight((), "zeros", "int32", trainable=False, name="count")
+            return
+        try:
+            self._mean, self._variance = (
+                np.broadcast_to(real_array(moment, "mean", self._dtype), sizes)
+                for moment in (self.mean, self.variance)
+            )
+        except ValueError:
+            raise ValueError(
+                f"mean of layer {self.name!r} has shape {np.shape(self.mean)}, but its axis "
+                f"{self.axis} has the size {sizes}"
+            ) from None
+
+    def adapt(self, data: Any) -> None:
+        """Take mean and variance of data, and keep them as weights.
+
+        Args:
+            data: (N, ...) array or `Masked`, of which only the valid steps are looked at; Keras
+                looks at all.
+
+        Raises:
+            ValueError: the layer was given a mean, or the data does not fit.
+        """
+        if self.mean is not None:
+            raise ValueError(f"layer {self.name!r} was given a mean, so it cannot adapt")
+        array = data.data if isinstance(data, Masked) else as_array(data, "data")
+        x = real_array(array, "data", np.dtype(np.float64))
+        self.build(x.shape)
+        shape, sizes = tuple(x.shape[axis] for axis in self._axes), self._mean.shape
+        if shape != sizes:
+            raise ValueError(f"data must have the size {sizes} on axis {self.axis}, not {shape}")
+        first = 0
+        if isinstance(data, Masked):
+            if self._axes and self._axes[0] < 2:
+                raise ValueError(f"data has a mask, so axis must not be {self.axis}: use 2 or more")
+            x = x[data.mask.valid]
+            first = 1  # batch and time are one axis now
+        if not x.size:
+            raise ValueError("data must hold at least one valid step")
+        kept = {axis - first for axis in self._axes}
+        others = tuple(axis for axis in range(x.ndim) if axis not in kept)
+        self._mean[...] = x.mean(axis=others)
+        self._variance[...] = x.var(axis=others)
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = real_array(inputs, "inputs", self._dtype)
+        sizes = [size if axis in self._axes else 1 for axis, size in enumerate(x.shape)]
+        if int(np.prod([x.shape[axis] for axis in self._axes if axis < x.ndim])) != self._mean.size:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have the size {self._mean.shape} on axis "
+                f"{self.axis}, not shape {x.shape}"
+            )
+        mean = self._mean.reshape(sizes)
+        spread = np.maximum(np.sqrt(self._variance), KERAS_EPSILON).reshape(sizes)
+        y: Array = mean + x * spread if self.invert else (x - mean) / spread
+        return y

@@ -1,0 +1,144 @@
+"""A sequence made into one vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import choice, flag
+from .._dispatch import real_array
+from .._typing import Array, Shape
+from ._layer import Layer
+
+
+class GlobalPooling(Layer):
+    """Base of the layers that reduce the time axis of inputs (B, T, F)."""
+
+    _options = ("data_format", "keepdims")
+
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = as_data_format(data_format)
+        self.keepdims = flag(keepdims, "keepdims")
+
+    @property
+    def _time(self) -> int:
+        return 1 if self.data_format == "channels_last" else 2
+
+    def _sequences(self, inputs: Any) -> Array:
+        x = real_array(inputs, "inputs", self._dtype)
+        if x.ndim != 3:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, time, features), "
+                f"not {x.shape}"
+            )
+        return x
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer`."""
+        sizes = list(input_shape)
+        sizes[self._time : self._time + 1] = [1] if self.keepdims else []
+        return tuple(sizes)
+
+
+class GlobalAveragePooling1D(GlobalPooling):
+    """The mean of the valid steps; uses the mask, and ends it.
+
+    Args:
+        data_format: "channels_last" for inputs (B, T, F), which None means too, or
+            "channels_first" for (B, F, T), which cannot have a mask.
+        keepdims: whether the time axis stays, with size 1.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, T, F).
+        mask: (B, T), instead of the one that the inputs carry.
+
+    Returns:
+        (B, F), or (B, 1, F) with `keepdims`; zeros for a row without a valid step.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is unknown, or the inputs have another number of axes.
+
+    Source:
+        Keras: `keras.layers.GlobalAveragePooling1D`, which gives NaN for a row without a valid
+        step.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> x = fm.Masked([[[2.0], [4.0], [99.0]]], [[1, 1, 0]])
+        >>> fm.layers.GlobalAveragePooling1D()(x)
+        array([[3.]], dtype=float32)
+    """
+
+    supports_masking = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Array:
+        """See the class."""
+        x = self._sequences(inputs)
+        if mask is None:
+            # The mean of no step would be NaN.
+            reduce = x.mean if x.shape[self._time] else x.sum
+            mean: Array = reduce(axis=self._time, keepdims=self.keepdims)
+            return mean
+        if self._time != 1:
+            raise ValueError(
+                f"layer {self.name!r} has data_format 'channels_first', with which there is no mask"
+            )
+        total = np.where(mask[:, :, None], x, x.dtype.type(0)).sum(axis=1, keepdims=self.keepdims)
+        count = np.maximum(mask.sum(axis=1, dtype=x.dtype), 1)
+        y: Array = total / count.reshape(-1, *(1,) * (total.ndim - 1))
+        return y
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002
+        """None: there are no steps any more."""
+        return
+
+
+class GlobalMaxPooling1D(GlobalPooling):
+    """The largest value of each feature over all steps, masked or not; drops masks.
+
+    Args:
+        data_format: "channels_last" for inputs (B, T, F), which None means too, or
+            "channels_first" for (B, F, T).
+        keepdims: whether the time axis stays, with size 1.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, T, F).
+
+    Returns:
+        (B, F), or (B, 1, F) with `keepdims`.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is unknown, the inputs have another number of axes, or no step.
+
+    Source:
+        Keras: `keras.layers.GlobalMaxPooling1D`, which knows no masks either.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.GlobalMaxPooling1D()([[[2.0, 5.0], [4.0, 1.0]]])
+        array([[4., 5.]], dtype=float32)
+    """
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = self._sequences(inputs)
+        if not x.shape[self._time]:
+            raise ValueError(f"inputs of layer {self.name!r} have no step, but shape {x.shape}")
+        y: Array = x.max(axis=self._time, keepdims=self.keepdims)
+        return y
+
+
+def as_data_format(value: str | None) -> str:
+    """The data format; None means "channels_last"."""
+    formats = ("channels_last", "channels_first")
+    return choice("channels_last" if value is None else value, "data_format", formats)

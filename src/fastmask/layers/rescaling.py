@@ -1,0 +1,87 @@
+"""Rescaling, and the layer that does nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._dispatch import as_array, real_array
+from .._typing import Array
+from ._elementwise import SameShape
+
+
+class Rescaling(SameShape):
+    """inputs * scale + offset; passes masks on.
+
+    Args:
+        scale: number, or array that is broadcast to the inputs.
+        offset: likewise.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: array of any shape.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        TypeError: the inputs, scale or offset do not hold real numbers.
+
+    Source:
+        Keras: `keras.layers.Rescaling`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.Rescaling(0.5, offset=[1, 0])([[4, 2]])
+        array([[3., 1.]], dtype=float32)
+    """
+
+    _options = ("scale", "offset")
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._scale = real_array(scale, "scale", self._dtype)
+        self._offset = real_array(offset, "offset", self._dtype)
+        self.scale = as_array(scale, "scale").tolist()
+        self.offset = as_array(offset, "offset").tolist()
+
+    def call(self, inputs: Any) -> Array:
+        """See the class."""
+        x = real_array(inputs, "inputs", self._dtype)
+        y: Array = x * self._scale + self._offset
+        return y
+
+
+class Identity(SameShape):
+    """Returns its inputs, masks and all.
+
+    Args:
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: an array, or a list of arrays.
+
+    Returns:
+        The same.
+
+    Source:
+        Keras: `keras.layers.Identity`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.layers.Identity()(fm.Masked([[1, 2]], [[1, 0]])).mask.valid
+        array([[ True, False]])
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """See the class."""
+        return inputs
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        """The masks as they are, each for its own input."""
+        return mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """See `Layer`."""
+        return input_shape

@@ -1,0 +1,168 @@
+"""`predict`: ragged sequences, several inputs, order, memory, progress."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+from fastmask import _progress
+from fastmask.layers import LSTM, Dense, Embedding, Layer, Masking
+
+RANDOM = np.random.default_rng(0)
+LENGTHS = [3, 9, 1, 0, 5, 5, 2, 8, 0, 4]
+ROWS = [RANDOM.normal(size=(n, 2)).astype(np.float32) for n in LENGTHS]
+IDS = [RANDOM.integers(1, 10, n).tolist() for n in LENGTHS]
+
+
+class Widths(Layer):
+    """Notes the shapes that it is called with."""
+
+    supports_masking = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+
+    def call(self, inputs: Any) -> Any:
+        self.seen.append(inputs.shape)
+        return inputs
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_ragged_as_one_by_one(size: int) -> None:
+    model = fm.Sequential([LSTM(4, return_sequences=True), LSTM(3)])
+    expected = np.concatenate([model(row[None]) for row in ROWS])
+    got = model.predict(ROWS, batch_size=size, verbose=0)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_ragged_sequences_out(size: int) -> None:
+    model = fm.Sequential([LSTM(4, return_sequences=True, return_state=True)])
+    y, h, c = model.predict(ROWS, batch_size=size, verbose=0)
+    np.testing.assert_array_equal(y.mask.lengths, LENGTHS)
+    assert y.shape == (10, 9, 4)
+    assert (h.shape, c.shape) == ((10, 4), (10, 4))
+    for row, got, state in zip(ROWS, y.data, h, strict=True):
+        one, last, _ = model(row[None])
+        np.testing.assert_allclose(got[: len(row)], one[0], atol=1e-6)
+        assert not got[len(row) :].any()
+        np.testing.assert_allclose(state, last[0], atol=1e-6)
+
+
+def test_ids_and_kinds_of_lists() -> None:
+    model = fm.Sequential([Embedding(10, 4, mask_zero=True), LSTM(3)])
+    expected = model(fm.pad(IDS))
+    for rows in (IDS, tuple(IDS), [np.array(row, int) for row in IDS]):
+        np.testing.assert_allclose(
+            model.predict(rows, batch_size=3, verbose=0), expected, atol=1e-6
+        )
+    ragged = np.empty(len(IDS), object)
+    ragged[:] = IDS
+    np.testing.assert_allclose(model.predict(ragged, verbose=0), expected, atol=1e-6)
+
+
+def test_batches_are_of_similar_length_longest_first() -> None:
+    widths = Widths()
+    fm.Sequential([widths]).predict(ROWS, batch_size=3, verbose=0)
+    assert [shape[1] for shape in widths.seen] == [9, 5, 2, 0]
+    assert [shape[0] for shape in widths.seen] == [3, 3, 3, 1]
+
+
+def test_several_inputs() -> None:
+    a, b = fm.Input((None, 2)), fm.Input((3,))
+    model = fm.Model([a, b], [LSTM(4)(a), Dense(2)(b), LSTM(3, return_sequences=True)(a)])
+    plain = RANDOM.normal(size=(10, 3)).astype(np.float32)
+    last, dense, whole = model.predict([ROWS, plain], batch_size=4, verbose=0)
+    x = fm.pad(ROWS)
+    expected = model([x, plain])
+    np.testing.assert_allclose(last, expected[0], atol=1e-6)
+    np.testing.assert_allclose(dense, expected[1], atol=1e-6)
+    np.testing.assert_array_equal(whole.mask.valid, x.mask.valid)
+    again = model.predict([x, plain], batch_size=4, verbose=0)
+    np.testing.assert_allclose(again[0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(again[2].data, expected[2].data, atol=1e-6)
+    with pytest.raises(ValueError, match=r"same number of rows, not \[10, 9\]"):
+        model.predict([ROWS, plain[1:]], verbose=0)
+    with pytest.raises(ValueError, match="x must be a list of 2 inputs for model"):
+        model.predict(plain, verbose=0)
+
+
+def test_two_ragged_inputs() -> None:
+    a, b = fm.Input((None, 2)), fm.Input((None,), "int32")
+    model = fm.Model([a, b], [LSTM(4)(a), LSTM(4)(Embedding(10, 3, mask_zero=True)(b))])
+    others = IDS[::-1]
+    one, two = model.predict([ROWS, others], batch_size=3, verbose=0)
+    expected = model([fm.pad(ROWS), fm.pad(others)])
+    np.testing.assert_allclose(one, expected[0], atol=1e-6)
+    np.testing.assert_allclose(two, expected[1], atol=1e-6)
+
+
+def test_sequences_of_one_length_are_an_array() -> None:
+    model = fm.Sequential([Dense(2)])
+    assert model.predict([[1.0, 2.0], [3.0, 4.0]], verbose=0).shape == (2, 2)
+    rows = [row[:3] for row in ROWS if len(row) >= 3]
+    assert isinstance(fm.Sequential([Dense(2)]).predict(rows, verbose=0), np.ndarray)
+
+
+def test_outputs_that_lost_their_mask() -> None:
+    class Forget(Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+            return None
+
+    y = fm.Sequential([Forget()]).predict(ROWS, batch_size=2, verbose=0)
+    np.testing.assert_array_equal(y, fm.pad(ROWS).data)
+
+
+def test_refuses() -> None:
+    model = fm.Sequential([Masking()])
+    with pytest.raises(ValueError, match="x must be an array or a list of sequences"):
+        model.predict(3, verbose=0)
+    with pytest.raises(TypeError, match="x must be one array, one Masked, or a list of plain"):
+        model.predict([fm.pad(ROWS)], verbose=0)
+
+
+def test_memory_is_that_of_a_batch() -> None:
+    model = fm.Sequential([Dense(100), LSTM(2)])
+    x = np.zeros((2000, 20, 4), np.float32)
+    model.predict(x[:64], batch_size=16, verbose=0)
+    tracemalloc.start()
+    try:
+        model.predict(x, batch_size=16, verbose=0)
+        assert tracemalloc.get_traced_memory()[1] < 2e6  # at once it would be 16e6 and more
+    finally:
+        tracemalloc.stop()
+
+
+def test_progress_with_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    class Bar:
+        def __init__(self, **options: Any) -> None:
+            seen.append(options)
+
+        def update(self, count: int) -> None:
+            seen.append(count)
+
+        def close(self) -> None:
+            seen.append("closed")
+
+    clock = iter(range(100))
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: 2.0 * next(clock))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=Bar))
+    model = fm.Sequential([Dense(2)])
+    model.predict(np.ones((3, 2)), batch_size=1)
+    assert seen == [{"total": 3, "initial": 0, "unit": "batch"}, 1, 1, 1, "closed"]
+    seen.clear()
+    model.predict(np.ones((3, 2)), batch_size=1, verbose=0)
+    assert seen == []
