@@ -68,7 +68,13 @@ def run_process(script: str, cache: Path) -> dict[str, Any]:
     path = os.pathsep.join([str(cache), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-c", PROLOGUE + script],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": path},
+        # An installed package has its bytecode; a checkout may write it, as Python does.
+        env={
+            **os.environ,
+            "NUMBA_CACHE_DIR": str(cache),
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "",
+        },
         capture_output=True,
         text=True,
         check=False,
