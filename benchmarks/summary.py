@@ -66,6 +66,12 @@ def speedup(group: Group) -> float | None:
     return None if mine is None or rival is None else rival / mine
 
 
+def mean_speedup(groups: list[Group], rival: str) -> float | None:
+    """How many times faster than one library fastmask is, on average over the groups."""
+    pairs = [(median(group, rival), median(group, FASTMASK.name)) for group in groups]
+    return geometric_mean(theirs / mine for theirs, mine in pairs if theirs and mine)
+
+
 def over_limit(group: Group) -> float | None:
     """fastmask's time in units of the limit."""
     mine = median(group, FASTMASK.name)

@@ -144,10 +144,13 @@ def class_table(groups: list[dict[str, Any]]) -> str:
                 str(len(members)),
                 ratio(summary.geometric_mean(speedups)),
                 ratio(min(speedups, default=None)),
+                *(ratio(summary.mean_speedup(members, rival.name)) for rival in RIVALS),
                 ratio(summary.geometric_mean(map(summary.over_limit, members))),
             ]
         )
-    return table(["class", "cases", "faster than best peer", "least", "time / limit"], rows)
+    than = [f"faster than {rival.name}" for rival in RIVALS]
+    titles = ["class", "cases", "faster than best peer", "least", *than, "time / limit"]
+    return table(titles, rows)
 
 
 def kinds_part(section: dict[str, Any]) -> list[str]:
