@@ -441,3 +441,24 @@ def test_inputs_of_another_size(name: str) -> None:
     layer = built(name)
     with pytest.raises(ValueError, match=f"inputs of layer '{layer.name}' must"):
         layer(np.ones((5, 6, 4)))
+
+
+def test_time_distributed_model_of_a_masked_input() -> None:
+    x = RANDOM.normal(size=(2, 3, 4)).astype(np.float32)
+    inner = fm.Sequential([fm.layers.Dense(2)])
+    y = fm.layers.TimeDistributed(inner)(fm.Masked(x, [[1, 0, 0], [1, 1, 0]]))
+    np.testing.assert_array_equal(y.mask.lengths, [1, 2])
+    np.testing.assert_allclose(y.data, inner(x.reshape(6, 4)).reshape(2, 3, 2), atol=1e-6)
+
+
+def test_moving_moments_of_an_empty_batch_stay() -> None:
+    layer = fm.layers.BatchNormalization()
+    layer(RANDOM.normal(size=(4, 3, 2)), training=True)
+    before = layer.get_weights()
+    layer(np.ones((0, 3, 2)), training=True)
+    for a, b in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_group_normalization_of_no_steps() -> None:
+    assert fm.layers.GroupNormalization(2)(np.ones((3, 0, 4))).shape == (3, 0, 4)

@@ -654,3 +654,18 @@ class TestAgainstKeras:
         )
         np.testing.assert_array_equal(ours.data, theirs.detach().numpy())
         np.testing.assert_array_equal(ours.mask.valid, theirs._keras_mask.numpy())
+
+
+def test_layers_deep_in_containers_are_found() -> None:
+    class Nested(fm.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lists = [[fm.layers.Dense(2)]]
+            self.dicts = {"k": [fm.layers.Dense(3)]}
+
+        def call(self, inputs: Any) -> Any:
+            return self.dicts["k"][0](self.lists[0][0](inputs))
+
+    layer = Nested()
+    layer(np.ones((1, 3)))
+    assert [w.shape for w in layer.get_weights()] == [(3, 2), (2,), (2, 3), (3,)]

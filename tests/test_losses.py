@@ -161,3 +161,12 @@ def test_equals_keras() -> None:
         }
         for kind, value in ours.items():
             assert value == pytest.approx(answers[f"{kind} {name}"], abs=1e-5), (kind, name)
+
+
+def test_weights_of_masked_steps_are_not_looked_at() -> None:
+    weights = [[1.0, np.nan]]
+    accuracy = fm.metrics.binary_accuracy(
+        [[1, 0]], [[0.9, np.nan]], mask=[[1, 0]], sample_weight=weights
+    )
+    assert accuracy == 1.0
+    assert np.isfinite(fm.losses.masked_mean([[2.0, np.nan]], [[1, 0]], sample_weight=weights))

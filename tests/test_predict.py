@@ -52,7 +52,10 @@ def test_ragged_sequences_out(size: int) -> None:
     for row, got, state in zip(ROWS, y.data, h, strict=True):
         one, last, _ = model(row[None])
         np.testing.assert_allclose(got[: len(row)], one[0], atol=1e-6)
-        assert not got[len(row) :].any()
+        np.testing.assert_array_equal(
+            got[len(row) :],
+            np.tile(got[len(row) - 1 : len(row)] if len(row) else 0 * got[:1], (9 - len(row), 1)),
+        )
         np.testing.assert_allclose(state, last[0], atol=1e-6)
 
 
@@ -68,11 +71,49 @@ def test_ids_and_kinds_of_lists() -> None:
     np.testing.assert_allclose(model.predict(ragged, verbose=0), expected, atol=1e-6)
 
 
-def test_batches_are_of_similar_length_longest_first() -> None:
+def test_batches_are_padded_to_the_longest_of_all() -> None:
     widths = Widths()
     fm.Sequential([widths]).predict(ROWS, batch_size=3, verbose=0)
-    assert [shape[1] for shape in widths.seen] == [9, 5, 2, 0]
-    assert [shape[0] for shape in widths.seen] == [3, 3, 3, 1]
+    assert [shape[:2] for shape in widths.seen] == [(3, 9), (3, 9), (3, 9), (1, 9)]
+
+
+class Halves(fm.layers.Layer):
+    """The guide's TemporalSplit: what it gives depends on the length that rows are padded to."""
+
+    def call(self, inputs: Any) -> Any:
+        return np.array_split(inputs, 2, axis=1)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        return None if mask is None else np.array_split(mask, 2, axis=1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_outputs_that_depend_on_positions(size: int) -> None:
+    inputs = fm.Input((None, 2))
+    backwards = LSTM(3, return_sequences=True, go_backwards=True)(inputs)
+    model = fm.Model(inputs, [backwards, *Halves()(inputs)])
+    for got, expected in zip(
+        model.predict(ROWS, batch_size=size, verbose=0), model(fm.pad(ROWS)), strict=True
+    ):
+        np.testing.assert_array_equal(got.mask.valid, expected.mask.valid)
+        np.testing.assert_allclose(got.data, expected.data, atol=1e-6)
+
+
+class MaskOfShortOnes(fm.layers.Layer):
+    """Has no mask to give where all steps are valid."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        return None if mask is None or mask.all() else mask
+
+
+def test_a_mask_that_only_some_batches_have() -> None:
+    rows = [np.ones((n, 3), np.float32) for n in (5, 5, 2, 1)]
+    got = fm.Sequential([MaskOfShortOnes()]).predict(rows, batch_size=2, verbose=0)
+    np.testing.assert_array_equal(got.mask.lengths, [5, 5, 2, 1])
+    assert got.data[:2].all()
 
 
 def test_several_inputs() -> None:

@@ -117,18 +117,17 @@ class Model(Layer):
 
         Args:
             x: array or `Masked`, (N, ...); or a plain list of N sequences of different lengths,
-                which are padded, and masked, a batch at a time. For a model with several inputs
-                a list with one of these for each input; so two inputs with N sequences each
-                are `[first_sequences, second_sequences]`. Sequences that all have one length
-                are an array like any other, without a mask.
+                which are padded to the longest, and masked, a batch at a time. For a model with
+                several inputs a list with one of these for each input; so two inputs with N
+                sequences each are `[first_sequences, second_sequences]`. Sequences that all
+                have one length are an array like any other, without a mask.
             batch_size: number of rows computed at once.
             verbose: 0 for silence; otherwise work of more than a second shows its progress in
                 a terminal, with tqdm where that is installed.
 
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. For sequences
-            of different lengths, outputs that are sequences too are padded to one length and
-            `Masked`, with zeros at masked steps.
+            of different lengths: what it returns for `fastmask.pad(x)`.
 
         Raises:
             TypeError: `batch_size` is not an integer.

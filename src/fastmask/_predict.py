@@ -1,8 +1,9 @@
 """Many rows through a model, a batch at a time.
 
-Ragged sequences are sorted by length, so that a batch holds sequences of nearly one length and
-little padding. The longest come first: what does not fit into memory fails at once, and the
-outputs have their final size from the first batch on.
+Ragged sequences are sorted by length, so that the rows of a batch end at nearly the same step.
+Every batch is padded to the longest sequence of all: the outputs are those of one big padded batch
+even where they depend on positions, and masked steps cost recurrent layers nothing. The longest
+come first: what does not fit into memory fails at once.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def predict(
             return outputs
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
-    return result.value(zero=bool(ragged)) if result is not None else None
+    return result.value() if result is not None else None
 
 
 class _Sequences:
@@ -60,7 +61,7 @@ class _Sequences:
         self.rows, self.name = rows, name
         self.lengths = np.array(lengths, np.int64)
         longest = pad([rows[int(self.lengths.argmax())]]).data
-        self.step_shape, self.dtype = longest.shape[2:], longest.dtype
+        self.shape, self.dtype = longest.shape[1:], longest.dtype
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,10 +69,10 @@ class _Sequences:
     def take(self, rows: Array) -> Masked:
         batch = [self.rows[row] for row in rows.tolist()]
         if self.lengths[rows].any():
-            return pad(batch)
+            return pad(batch, maxlen=self.shape[0])
         # Nothing in the batch says what a step looks like.
-        data = np.zeros((len(batch), 0, *self.step_shape), self.dtype)
-        return Masked(data, np.zeros((len(batch), 0), np.bool_))
+        data = np.zeros((len(batch), *self.shape), self.dtype)
+        return Masked(data, np.zeros((len(batch), self.shape[0]), np.bool_))
 
 
 def _source(value: Any, name: str) -> Any:
@@ -124,6 +125,7 @@ class _Output:
         self.parts = [_Output(count, one) for one in like] if self.kind else []
         self.data: Array | None = None
         self.valid: Array | None = None
+        self.filled = np.zeros(count, np.bool_)  # rows that have come
 
     def put(self, rows: Rows, value: Any) -> None:
         if self.kind:
@@ -140,20 +142,19 @@ class _Output:
         else:
             data[rows, : array.shape[1]] = array
         if isinstance(value, Masked) and self.valid is None:
-            self.valid = np.zeros((self.count, array.shape[1]), np.bool_)
+            self.valid = np.repeat(self.filled[:, np.newaxis], array.shape[1], axis=1)
         if self.valid is not None:
             mask = value.mask.valid if isinstance(value, Masked) else np.True_
             self.valid = _widened(self.valid, np.empty((0, *data.shape[1:2]), np.bool_))
             self.valid[rows, : array.shape[1]] = mask
+        self.filled[rows] = True
 
-    def value(self, zero: bool) -> Any:
-        """All rows; `zero` sets masked steps to zero, whatever their batch was padded to."""
+    def value(self) -> Any:
+        """All rows."""
         if self.kind:
-            return self.kind(part.value(zero) for part in self.parts)
+            return self.kind(part.value() for part in self.parts)
         if self.valid is None or self.data is None:
             return self.data
-        if zero:
-            self.data[~self.valid] = 0
         return Masked(self.data, self.valid)
 
 

@@ -48,7 +48,11 @@ def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -
         if weights is not None and given.ndim > weights.ndim:
             weights = _up_to(weights, given.ndim)
         weights = given if weights is None else _up_to(given, weights.ndim) * weights
-    return weights if weights is None else np.broadcast_to(_up_to(weights, len(shape)), shape)
+    if weights is None:
+        return None
+    if mask is not None:  # whatever the weight of a masked step is, it is not looked at
+        weights = np.where(_up_to(mask, weights.ndim), weights, 0.0)
+    return np.broadcast_to(_up_to(weights, len(shape)), shape)
 
 
 def _up_to(array: Array, ndim: int) -> Array:

@@ -188,10 +188,14 @@ class Weighted:
                 stack.extend(reversed(list(layer._sublayers())))
 
     def _sublayers(self) -> Iterator[Weighted]:
-        """The layers in attributes, and in lists, tuples and dicts there."""
-        for value in vars(self).values():
-            if isinstance(value, dict):
-                value = list(value.values())
-            for item in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(item, Weighted):
-                    yield item
+        """The layers in attributes, and in lists, tuples and dicts there, however deep."""
+        seen: set[int] = set()
+        stack = list(reversed(vars(self).values()))
+        while stack:
+            value = stack.pop()
+            if isinstance(value, Weighted):
+                yield value
+            elif isinstance(value, (list, tuple, dict)) and id(value) not in seen:
+                seen.add(id(value))
+                items = value.values() if isinstance(value, dict) else value
+                stack.extend(reversed(list(items)))

@@ -97,7 +97,7 @@ class BatchNormalization(Scaled):
         """See the class."""
         x = self._fitting(inputs)
         mean, variance = self.moving_mean, self.moving_variance
-        if training:
+        if training and x.size:  # no step, no moments
             new = self._moments(x, mask)
             for moving, moment in zip((mean, variance), new, strict=True):
                 moving *= self.momentum

@@ -128,6 +128,8 @@ class GroupNormalization(Scaled):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = self._fitting(inputs)
+        if not x.size:
+            return x.copy()  # no moments of nothing
         (axis,) = self._axes
         groups = self._sizes[0] if self.groups == -1 else self.groups
         members = self._sizes[0] // groups

@@ -22,6 +22,11 @@ _ROW_BY_ROW = (Dense, Activation, SameShape)
 _MASKS_OF_SEQUENCES = (Recurrent, GlobalPooling, Softmax)
 
 
+def _wants_sequences(layer: Layer) -> bool:
+    """Whether the masks that a layer takes are of sequences: of some layers, and of models."""
+    return isinstance(layer, _MASKS_OF_SEQUENCES) or hasattr(layer, "_flow")
+
+
 class TimeDistributed(Layer):
     """Applies a layer to every step; passes masks on.
 
@@ -83,7 +88,7 @@ class TimeDistributed(Layer):
         if not time:
             shape = self.compute_output_shape(x.shape)
             return np.zeros([n or 0 for n in shape], self._dtype)
-        takes_mask = spec.mask and mask is not None and not isinstance(layer, _MASKS_OF_SEQUENCES)
+        takes_mask = spec.mask and mask is not None and not _wants_sequences(layer)
         outputs = []
         for t in range(time):
             options: dict[str, Any] = {spec.mask: mask[:, t]} if takes_mask else {}
