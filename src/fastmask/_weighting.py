@@ -35,7 +35,7 @@ def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -
         TypeError: `sample_weight` does not hold real numbers.
         ValueError: it has another shape.
     """
-    weights = None if mask is None else mask.astype(np.float64)
+    weights: Array | None = None
     if sample_weight is not None:
         given = real_array(sample_weight, "sample_weight", _FLOAT64)
         if given.ndim == 2 and given.shape[1:] == (1,) and len(shape) > 1:
@@ -45,13 +45,13 @@ def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -
                 f"sample_weight must have the shape of the values, {shape}, or that without its "
                 f"last axes, not {given.shape}"
             )
-        if weights is not None and given.ndim > weights.ndim:
-            weights = _up_to(weights, given.ndim)
-        weights = given if weights is None else _up_to(given, weights.ndim) * weights
+        weights = given
+    if mask is not None:  # whatever the weight of a masked step is, it is not looked at
+        given = np.ones(len(mask)) if weights is None else weights
+        ndim = max(mask.ndim, given.ndim)
+        weights = np.where(_up_to(mask, ndim), _up_to(given, ndim), 0.0)
     if weights is None:
         return None
-    if mask is not None:  # whatever the weight of a masked step is, it is not looked at
-        weights = np.where(_up_to(mask, weights.ndim), weights, 0.0)
     return np.broadcast_to(_up_to(weights, len(shape)), shape)
 
 

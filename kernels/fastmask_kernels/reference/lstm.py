@@ -44,7 +44,7 @@ def lstm_fwd(
     recurrent_activation: str,
     reverse: bool,
     zero_masked: bool,
-    threads: int,  # noqa: ARG001
+    threads: int,  # noqa: ARG001 - a plain loop has one
 ) -> None:
     """See `spec`."""
     _, time, features = x.shape
