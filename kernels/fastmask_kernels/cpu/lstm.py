@@ -118,7 +118,8 @@ def _begin(
 
 @compiled(
     lambda t: types.void(
-        *(output(t, 3), output(t, 2), output(t, 2), output(t, 1), output(_i8, 2), output(_i8, 1)),
+        *(output(t, 3), output(t, 2), output(t, 2), output(t, 1), output(t, 1)),
+        *(output(_i8, 2), output(_i8, 1)),
         *(array(t, 3), array(_i8, 1), array(_i8, 2), array(t, 1)),
         *(_i8, _i8, _flag, _flag, _i8, _i8, _i8, _i8),
     )
@@ -127,7 +128,8 @@ def _work(
     out: Any,
     h_last: Any,
     c_last: Any,
-    memory: Any,
+    state: Any,
+    gates: Any,
     indices: Any,
     control: Any,
     x: Any,
@@ -146,14 +148,14 @@ def _work(
     """One thread's part: groups of rows first, each alone; then, together, what is left."""
     rows, time, features = x.shape
     units = h_last.shape[1]
-    panels = -(-units // lanes_of(memory))
-    stride = panels * lanes_of(memory)
+    panels = -(-units // lanes_of(state))
+    stride = panels * lanes_of(state)
     plane = rows * stride
-    z_size, block_size = _gate_sizes(rows, panels, lanes_of(memory))
-    blocks = 3 * plane + members * z_size
-    z = memory[3 * plane + member * z_size : blocks]
-    own_block = memory[blocks + member * block_size :]
-    shared_block = memory[blocks + members * block_size :]
+    z_size, block_size = _gate_sizes(rows, panels, lanes_of(state))
+    blocks = members * z_size
+    z = gates[member * z_size : blocks]
+    own_block = gates[blocks + member * block_size :]
+    shared_block = gates[blocks + members * block_size :]
     batch = Batch(
         time,
         features,
@@ -172,8 +174,8 @@ def _work(
     )
     net = Net(
         flat(packed),
-        flat(memory),
-        flat(memory[2 * plane :]),
+        flat(state),
+        flat(state[2 * plane :]),
         panels,
         plane,
         activation,
@@ -242,12 +244,10 @@ def lstm_fwd(
         raise ValueError(f"out must have {time} or 0 time steps, not {out.shape[1]}")
     panels, width = panels_of(units, dtype), lanes(dtype)
     plane = rows * panels * width
-    z_size, block_size = _gate_sizes.py_func(rows, panels, width)
-    size = 3 * plane + threads * z_size + (threads + 1) * block_size
-    memory = aligned_empty(size, dtype)
+    state = aligned_empty(3 * plane, dtype)
     ranks = np.empty((4, rows), np.int64)
     fault = _begin.for_dtype(dtype)(
-        out, h_last, c_last, ranks, memory, offsets, steps, order, h_first, c_first, time
+        out, h_last, c_last, ranks, state, offsets, steps, order, h_first, c_first, time
     )
     if fault:
         raise ValueError(f"offsets, steps and order are no plan: {_PLAN_FAULTS[fault]}")
@@ -255,10 +255,13 @@ def lstm_fwd(
         return
     steps_done = int(offsets[rows])
     shares = share(ranks[2], steps_done, features, units, GATES, dtype.itemsize, threads)
-    indices = np.empty((shares.members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
+    members = shares.members
+    z_size, block_size = _gate_sizes.py_func(rows, panels, width)
+    gates = aligned_empty(members * z_size + (members + 1) * block_size, dtype)
+    indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     arguments = (
-        *(out, h_last, c_last, memory, indices, control, x, steps, ranks, packed),
+        *(out, h_last, c_last, state, gates, indices, control, x, steps, ranks, packed),
         *(CODES[activation], CODES[recurrent_activation], reverse, zero_masked, *shares),
     )
-    run_shared(_work.for_dtype(dtype), arguments, shares.members, control)
+    run_shared(_work.for_dtype(dtype), arguments, members, control)
