@@ -146,22 +146,6 @@ def test_a_call_after_fork() -> None:
     assert child.exitcode == 0
 
 
-def test_an_error_in_a_helper_is_raised() -> None:
-    from fastmask_kernels.cpu.teamwork import ABORTED, CLAIMS
-    from fastmask_kernels.cpu.threads import run_shared
-
-    control = np.zeros(CLAIMS, np.int64)
-
-    def kernel(member: int) -> None:
-        if member == 1:
-            raise RuntimeError("a helper failed")
-        while not control[ABORTED]:
-            pass
-
-    with pytest.raises(RuntimeError, match="a helper failed"):
-        run_shared(kernel, (), 2, control)
-
-
 def _arguments(case: LSTMCase) -> dict[str, Any]:
     size = cpu.lstm_packed_size(case.features, case.units, np.dtype(case.dtype))
     packed = np.empty(size, case.dtype)

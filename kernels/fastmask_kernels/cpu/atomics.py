@@ -37,7 +37,7 @@ def atomic_add(typingctx: Any, array: Any, index: Any, amount: Any) -> Any:
     """Add to array[index]; returns the value before."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", _slot(context, builder, sig, args), args[2], "acq_rel")
+        return builder.atomic_rmw("add", _slot(context, builder, sig, args), args[2], "seq_cst")
 
     return _i8(array, _i8, _i8), codegen
 
@@ -48,7 +48,7 @@ def atomic_replace(typingctx: Any, array: Any, index: Any, old: Any, new: Any) -
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         slot = _slot(context, builder, sig, args)
-        result = builder.cmpxchg(slot, args[2], args[3], "acq_rel", "monotonic")
+        result = builder.cmpxchg(slot, args[2], args[3], "seq_cst", "monotonic")
         return builder.extract_value(result, 1)
 
     return types.boolean(array, _i8, _i8, _i8), codegen

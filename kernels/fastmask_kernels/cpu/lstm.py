@@ -14,6 +14,7 @@ from ._compile import array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
 from .gemm import PANEL_VECTORS
+from .handoff import post, withdraw
 from .packing import Array, pack, packed_size, panels_of
 from .recurrent import BLOCK_ROWS, Batch, Net, Scratch, advance, take_group
 from .sharing import share
@@ -117,11 +118,11 @@ def _begin(
 
 
 @compiled(
-    lambda t: types.void(
+    lambda t: _i8(
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 1), output(t, 1)),
         *(output(_i8, 2), output(_i8, 1)),
         *(array(t, 3), array(_i8, 1), array(_i8, 2), array(t, 1)),
-        *(_i8, _i8, _flag, _flag, _i8, _i8, _i8, _i8),
+        *(_i8, _i8, _flag, _flag, _i8, _i8, _i8, output(_i8, 1), _i8, _i8),
     )
 )
 def _work(
@@ -143,9 +144,12 @@ def _work(
     members: int,
     groups: int,
     join: int,
+    board: Any,
+    slot: int,
     member: int,
-) -> None:
+) -> int:
     """One thread's part: groups of rows first, each alone; then, together, what is left."""
+    post(board, slot, control, members, member)
     rows, time, features = x.shape
     units = h_last.shape[1]
     panels = -(-units // lanes_of(state))
@@ -210,6 +214,7 @@ def _work(
         advance(batch, net, scratch, team, taken, k, end)
         if not together:
             atomic_add(counters, GROUPS_DONE, 1)
+    return int(withdraw(board, slot, member))
 
 
 def cache_folder() -> str | None:
@@ -262,6 +267,6 @@ def lstm_fwd(
     control = np.zeros(CLAIMS + panels, np.int64)
     arguments = (
         *(out, h_last, c_last, state, gates, indices, control, x, steps, ranks, packed),
-        *(CODES[activation], CODES[recurrent_activation], reverse, zero_masked, *shares),
+        *(CODES[activation], CODES[recurrent_activation], reverse, zero_masked, *shares[:3]),
     )
-    run_shared(_work.for_dtype(dtype), arguments, members, control)
+    run_shared(_work.for_dtype(dtype), arguments, members, control, shares.patient)

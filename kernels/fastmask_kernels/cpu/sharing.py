@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SHARED_WORK = 10_000_000  # floating-point operations, about 100 us; below, help comes too late
+MIN_SHARED_WORK = 1_000_000  # floating-point operations, about 10 us; below, meeting costs more
+MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping helper comes too late
 MIN_JOINED_WEIGHTS = 1 << 16  # recurrent weights; below, a step is too short to meet after it
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
@@ -21,6 +22,7 @@ class Shares(NamedTuple):
     members: int  # threads
     groups: int  # groups of rows, each walked by one thread
     join: int  # step from which on all threads share each step
+    patient: bool = True  # whether the call is long enough for helpers that must be woken first
 
 
 def share(
@@ -50,8 +52,9 @@ def share(
     """
     longest = int(counts[0])
     weights = gates * units * (features + units)
-    if threads == 1 or 2 * weights * steps < MIN_SHARED_WORK:
-        return Shares(1, 1, longest)
+    work = 2 * weights * steps
+    if threads == 1 or work < MIN_SHARED_WORK:
+        return Shares(1, 1, longest, False)
     join = longest
     if gates * units * units >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
@@ -60,4 +63,4 @@ def share(
     groups = 0
     if join > 0:
         groups = threads * (1 + (len(counts) >= 2 * threads * ROWS_OF_A_GROUP))
-    return Shares(threads, groups, join)
+    return Shares(threads, groups, join, work >= MIN_WORK_TO_WAKE)

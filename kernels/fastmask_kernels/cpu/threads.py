@@ -1,13 +1,14 @@
 """Helper threads for kernels that share their work among threads.
 
 Numba's own thread pools either abort when two Python threads enter them at once (workqueue)
-or do not survive a fork (GNU OpenMP). Here the calling thread works, and offers shares of
-the work to helpers. Kernels hand out their work by claims (see `teamwork`), so it makes no
-difference how many helpers come, or when: a busy or missing helper costs time, never a
-result, and a call does not wait for helpers that have nothing in hand.
+or do not survive a fork (GNU OpenMP). Here the calling thread works, and posts the call where
+helpers can join it (see `handoff`). Kernels hand out their work by claims (see `teamwork`), so
+it makes no difference how many helpers come, or when: a busy or missing helper costs time,
+never a result, and a call does not wait for helpers that have nothing in hand.
 
-A helper that has just worked listens for the next call for a moment before it sleeps: it then
-comes within 3 us instead of 20, unless the caller holds the interpreter's lock just then.
+A helper that has just worked listens for a moment before it sleeps: it then comes within a
+microsecond. One that sleeps must be woken, which costs the caller about 5 us and comes some
+50 us later: calls that will be over by then wake it only if they follow each other closely.
 """
 
 from __future__ import annotations
@@ -16,71 +17,80 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-from numba import types
-
-from ._compile import compiled, output
-from .atomics import atomic_load, spin_hint
+from .handoff import (
+    A_HELPER_FAILED,
+    INSIDE,
+    LEFT,
+    LISTENERS,
+    OPEN,
+    SLOTS,
+    listen,
+    new_board,
+    slot_start,
+)
 from .teamwork import ABORTED
 
-LISTENING = 4000  # pauses of the processor, about 0.1 ms
-
-
-@compiled(lambda t: types.void(output(t, 1), types.int64))
-def _listen(bell: Any, heard: int) -> None:
-    """Return when the bell has rung again, or after a moment."""
-    for _ in range(LISTENING):
-        spin_hint()
-        if atomic_load(bell, 0) != heard:
-            break
-
-
-class _Job:
-    """One call of a kernel, while it still needs help."""
-
-    def __init__(self, kernel: Callable[..., None], arguments: tuple[Any, ...], control: Any):
-        self.kernel, self.arguments, self.control = kernel, arguments, control
-        self.open = True
-        self.error: BaseException | None = None
-
-    def work(self, member: int) -> None:
-        try:
-            self.kernel(*self.arguments, member)
-        except BaseException as error:
-            self.error = error
-            self.control[ABORTED] = 1  # let the others stop waiting
+ALONE = -1  # no slot: nobody can join
+CLOSE_CALLS = 1_000_000  # ns between calls that soon want the same helpers again
 
 
 class _Helpers:
     def __init__(self) -> None:
-        self._queue: SimpleQueue[tuple[_Job, int]] = SimpleQueue()
-        self._bell = np.zeros(1, np.int64)  # counts offers
+        self.board = new_board()
+        self._free = [slot_start(slot) for slot in range(SLOTS)]
+        self._late: list[tuple[int, tuple[Any, ...]]] = []
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._started = 0
+        self._last = 0
         self._lock = threading.Lock()
 
-    def offer(self, job: _Job, helpers: int) -> None:
+    def invite(self, helpers: int, patient: bool) -> int:
+        """A slot in which so many helpers will look for a call, or ALONE."""
+        if self._late:
+            self._collect()
+        missing = helpers - int(self.board[LISTENERS])
+        if missing > 0:
+            now = perf_counter_ns()
+            recent, self._last = now - self._last < CLOSE_CALLS, now
+            if patient or recent:
+                self._call(helpers, missing)
+            if not patient and missing == helpers:
+                return ALONE
+        try:
+            return self._free.pop()
+        except IndexError:
+            return ALONE
+
+    def _call(self, helpers: int, missing: int) -> None:
         if self._started < helpers:
             with self._lock:
                 while self._started < helpers:
                     name = f"fastmask-{self._started}"
                     threading.Thread(target=self._help, name=name, daemon=True).start()
                     self._started += 1
-        for member in range(1, helpers + 1):
-            self._queue.put((job, member))
-        self._bell[0] += 1
+        for _ in range(missing - self._wake.qsize()):
+            self._wake.put(None)
+
+    def release(self, start: int, arguments: tuple[Any, ...]) -> None:
+        """Give a slot back, later if a helper is still in it: it may yet read the arguments."""
+        if self.board[start + INSIDE] == 0:
+            self._free.append(start)
+        else:
+            self._late.append((start, arguments))
+
+    def _collect(self) -> None:
+        late, self._late = self._late, []
+        for start, arguments in late:
+            self.release(start, arguments)
 
     def _help(self) -> None:
-        listen = _listen.for_dtype(self._bell.dtype)
+        listening = listen.for_dtype(self.board.dtype)
         while True:
-            heard = int(self._bell[0])
-            if self._queue.empty():
-                listen(self._bell, heard)
-            job, member = self._queue.get()
-            if job.open:
-                job.work(member)
-            del job  # keep no array alive while waiting
+            self._wake.get()
+            listening(self.board)
 
 
 _helpers = _Helpers()
@@ -96,25 +106,41 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_shared(
-    kernel: Callable[..., None], arguments: tuple[Any, ...], members: int, control: Any
+    kernel: Callable[..., int],
+    arguments: tuple[Any, ...],
+    members: int,
+    control: Any,
+    patient: bool = True,
 ) -> None:
-    """Call kernel(*arguments, 0) here and offer members 1 to `members` - 1 to helpers.
+    """Call kernel(*arguments, board, start, 0) here, which helpers may join.
 
     Args:
-        kernel: returns when all the work is done, whoever did it.
-        arguments: what it is called with, followed by the member's number.
+        kernel: begins with `handoff.post`, returns what `handoff.withdraw` returns, when all
+            the work is done, whoever did it.
+        arguments: what it is called with, followed by the board, the slot, and the member's
+            number.
         members: how many threads may take part, this one included.
         control: the kernel's counters; see `teamwork`.
+        patient: whether the call is long enough for helpers that have to be woken first.
 
     Raises:
-        BaseException: what a member raised.
+        RuntimeError: a helper failed.
     """
-    if members == 1:
-        kernel(*arguments, 0)
+    helpers = _helpers
+    start = ALONE if members == 1 else helpers.invite(members - 1, patient)
+    if start == ALONE:
+        kernel(*arguments, helpers.board, start, 0)
         return
-    job = _Job(kernel, arguments, control)
-    _helpers.offer(job, members - 1)
-    job.work(0)
-    job.open = False
-    if job.error is not None:
-        raise job.error
+    try:
+        state = kernel(*arguments, helpers.board, start, 0)
+    except BaseException:
+        control[ABORTED] = 1  # let the others stop waiting
+        helpers.board[start + OPEN] = 0
+        helpers.release(start, arguments)
+        raise
+    if state == LEFT:
+        helpers._free.append(start)
+    else:
+        helpers.release(start, arguments)
+        if state == A_HELPER_FAILED:
+            raise RuntimeError("a helper thread failed; FASTMASK_NUM_THREADS=1 shows the error")

@@ -1,0 +1,119 @@
+"""Helpers that join a running kernel: who comes, what they may touch, and how they fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import types
+
+from fastmask_kernels.cpu import threads
+from fastmask_kernels.cpu._compile import compiled, output
+from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
+from fastmask_kernels.cpu.handoff import INSIDE, SLOTS, post, slot_start, withdraw
+from fastmask_kernels.cpu.teamwork import ABORTED, CLAIMS
+
+_i8 = types.int64
+SIGNATURE = (output(_i8, 1), output(_i8, 1), _i8, _i8, output(_i8, 1), _i8, _i8)
+PATIENCE = 10**6  # pauses, some 30 ms
+
+
+@compiled(lambda _: _i8(*SIGNATURE))
+def _meet(
+    seen: Any, control: Any, members: int, wanted: int, board: Any, start: int, member: int
+) -> int:
+    """Every member marks its number; the first waits until `wanted` have come, or one failed."""
+    post(board, start, control, members, member)
+    atomic_add(seen, member, 1)
+    atomic_add(control, 0, 1)
+    if member == 0:
+        for _ in range(PATIENCE):
+            if atomic_load(control, 0) >= wanted or atomic_load(control, ABORTED) != 0:
+                break
+            spin_hint()
+    return int(withdraw(board, start, member))
+
+
+@compiled(lambda _: _i8(*SIGNATURE))
+def _fail(
+    seen: Any, control: Any, members: int, failing: int, board: Any, start: int, member: int
+) -> int:
+    """The member `failing` raises; the others wait until they hear of it."""
+    post(board, start, control, members, member)
+    if member == failing:
+        if failing == 0:  # not before the other is here
+            while atomic_load(seen, 1) == 0:
+                spin_hint()
+        raise ValueError("this member fails")
+    atomic_add(seen, member, 1)
+    while atomic_load(control, ABORTED) == 0:
+        spin_hint()
+    return int(withdraw(board, start, member))
+
+
+@pytest.fixture(autouse=True)
+def _own_helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads, "_helpers", threads._Helpers())
+    yield
+    helpers = threads._helpers
+    helpers._collect()
+    for start in map(slot_start, range(SLOTS)):
+        while helpers.board[start + INSIDE]:
+            pass
+    helpers._collect()
+    assert len(helpers._free) == SLOTS  # no slot is lost, however a call ended
+
+
+def _run(kernel: Any, members: int, number: int) -> Any:
+    seen, control = np.zeros(8, np.int64), np.zeros(CLAIMS, np.int64)
+    function = kernel.for_dtype(control.dtype)
+    threads.run_shared(function, (seen, control, members, number), members, control)
+    return seen
+
+
+@pytest.mark.parametrize("members", [1, 2, 4])
+def test_members_come_once_each(members: int) -> None:
+    most = 0
+    for _ in range(50):  # one that is just going to sleep may miss a call
+        seen = _run(_meet, members, members)
+        assert seen[0] == seen.max() == 1
+        assert not seen[members:].any()
+        most = max(most, int(seen.sum()))
+    assert most == members
+
+
+def test_a_call_does_not_wait_for_helpers() -> None:
+    for _ in range(200):
+        seen = _run(_meet, 4, 1)
+        assert seen[0] == seen.max() == 1
+
+
+def test_more_calls_at_once_than_slots() -> None:
+    def many() -> None:
+        results.extend([_run(_meet, 2, 1)[:2].tolist() for _ in range(100)])
+
+    results: list[list[int]] = []
+    callers = [threading.Thread(target=many) for _ in range(2 * SLOTS)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(results) == 200 * SLOTS
+    assert all(first == 1 and second <= 1 for first, second in results)
+
+
+def test_an_error_in_a_helper_is_raised() -> None:
+    for _ in range(5):
+        with pytest.raises(RuntimeError, match="a helper thread failed; FASTMASK_NUM_THREADS=1"):
+            _run(_fail, 2, 1)
+    assert _run(_meet, 2, 2)[:2].tolist() == [1, 1]
+
+
+def test_an_error_in_the_caller_is_raised() -> None:
+    for _ in range(5):
+        with pytest.raises(ValueError, match="this member fails"):
+            _run(_fail, 2, 0)
+    assert _run(_meet, 2, 2)[:2].tolist() == [1, 1]
