@@ -151,11 +151,15 @@ def withdraw(board: Any, start: int, member: int) -> int:
     if start < 0 or member != 0:
         return LEFT
     atomic_add(board, start + OPEN, -1)
+    inside = 1
     for _ in range(LEAVING):
-        if atomic_add(board, start + INSIDE, 0) == 0:
-            return A_HELPER_FAILED if board[start + FAILED] != 0 else LEFT
+        inside = atomic_add(board, start + INSIDE, 0)
+        if inside == 0:
+            break
         spin_hint()
-    return STILL_INSIDE
+    if atomic_load(board, start + FAILED) != 0:
+        return A_HELPER_FAILED
+    return STILL_INSIDE if inside else LEFT
 
 
 @inner
@@ -178,15 +182,17 @@ def _help(board: Any, start: int) -> bool:
 @compiled(lambda t: types.void(output(t, 1)))
 def listen(board: Any) -> None:
     """Help with whatever is posted; return when for a moment nothing was."""
-    atomic_add(board, LISTENERS, 1)
-    heard, idle = -1, 0
-    while idle < LISTENING:
-        spin_hint()
-        idle += 1
-        rung = atomic_load(board, BELL)
-        if rung != heard:
-            heard = rung
-            for slot in range(SLOTS):
-                if _help(board, FIRST_SLOT + slot * SLOT_WORDS):
-                    idle = 0
-    atomic_add(board, LISTENERS, -1)
+    heard = -1
+    while atomic_load(board, BELL) != heard:  # or rung while this thread was about to go
+        atomic_add(board, LISTENERS, 1)
+        idle = 0
+        while idle < LISTENING:
+            spin_hint()
+            idle += 1
+            rung = atomic_load(board, BELL)
+            if rung != heard:
+                heard = rung
+                for slot in range(SLOTS):
+                    if _help(board, FIRST_SLOT + slot * SLOT_WORDS):
+                        idle = 0
+        atomic_add(board, LISTENERS, -1)

@@ -17,10 +17,10 @@ from .gemm import PANEL_VECTORS
 from .handoff import post, withdraw
 from .packing import Array, pack, packed_size, panels_of
 from .recurrent import BLOCK_ROWS, Batch, Net, Scratch, advance, take_group
-from .sharing import share
+from .sharing import alone, share
 from .simd import flat, lanes, lanes_of
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, wait_for_groups
-from .threads import run_shared
+from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
+from .threads import ALONE, reserve, run_shared
 
 Ints = NDArray[np.int64]
 
@@ -150,6 +150,7 @@ def _work(
 ) -> int:
     """One thread's part: groups of rows first, each alone; then, together, what is left."""
     post(board, slot, control, members, member)
+    arrive(control, member)
     rows, time, features = x.shape
     units = h_last.shape[1]
     panels = -(-units // lanes_of(state))
@@ -260,6 +261,9 @@ def lstm_fwd(
         return
     steps_done = int(offsets[rows])
     shares = share(ranks[2], steps_done, features, units, GATES, dtype.itemsize, threads)
+    start = reserve(shares.members, shares.patient)
+    if start == ALONE:
+        shares = alone(ranks[2])
     members = shares.members
     z_size, block_size = _gate_sizes.py_func(rows, panels, width)
     gates = aligned_empty(members * z_size + (members + 1) * block_size, dtype)
@@ -269,4 +273,4 @@ def lstm_fwd(
         *(out, h_last, c_last, state, gates, indices, control, x, steps, ranks, packed),
         *(CODES[activation], CODES[recurrent_activation], reverse, zero_masked, *shares[:3]),
     )
-    run_shared(_work.for_dtype(dtype), arguments, members, control, shares.patient)
+    run_shared(_work.for_dtype(dtype), arguments, start, control)

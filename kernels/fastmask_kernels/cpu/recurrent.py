@@ -23,7 +23,7 @@ from ._compile import inlined, inner
 from .gemm import PANEL_VECTORS, STRIP_VECTORS, TILE_ROWS, WIDE_ROWS, gemm_tile
 from .lstm_cell import lstm_cell
 from .simd import copy_row, fill_row, lanes_of, prefetch_row
-from .teamwork import next_panel
+from .teamwork import DONE, LEAVE, next_panel
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: four full tiles
 
@@ -274,7 +274,9 @@ def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, en
             mine[0] = -1
             while True:
                 panel = next_panel(team, mine, phase, net.panels)
-                if panel < 0:
+                if panel == LEAVE:
+                    return
+                if panel == DONE:
                     break
                 z, z_start = team.z, (panel * total + begin) * width
                 if block == 1:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SHARED_WORK = 1_000_000  # floating-point operations, about 10 us; below, meeting costs more
+MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, meeting costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping helper comes too late
 MIN_JOINED_WEIGHTS = 1 << 16  # recurrent weights; below, a step is too short to meet after it
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
@@ -23,6 +23,11 @@ class Shares(NamedTuple):
     groups: int  # groups of rows, each walked by one thread
     join: int  # step from which on all threads share each step
     patient: bool = True  # whether the call is long enough for helpers that must be woken first
+
+
+def alone(counts: NDArray[np.int64]) -> Shares:
+    """The calling thread takes all rows."""
+    return Shares(1, 1, int(counts[0]), False)
 
 
 def share(
@@ -50,17 +55,18 @@ def share(
         itemsize: bytes of a weight.
         threads: upper bound on the threads.
     """
-    longest = int(counts[0])
     weights = gates * units * (features + units)
     work = 2 * weights * steps
     if threads == 1 or work < MIN_SHARED_WORK:
-        return Shares(1, 1, longest, False)
-    join = longest
+        return alone(counts)
+    join = int(counts[0])
     if gates * units * units >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         few = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
         join = int(counts[few]) if few < len(counts) else 0
     groups = 0
+    if join > 0 and len(counts) == 1:
+        return alone(counts)
     if join > 0:
         groups = threads * (1 + (len(counts) >= 2 * threads * ROWS_OF_A_GROUP))
     return Shares(threads, groups, join, work >= MIN_WORK_TO_WAKE)

@@ -9,8 +9,13 @@ that has not started, or that the system has put aside before it claimed somethi
 waited spent its time slice waiting for one that was not running.)
 
 `control` is an int64 array of counters, a cache line apart: the next group, groups done,
-panels done, whether something failed, and from CLAIMS on the last phase that each panel was
-claimed for. A phase is one round over all panels.
+panels done; then together, for they seldom change: whether something failed, how many helpers
+are here, how often a thread gave its processor away for want of others; and from CLAIMS on the
+last phase that each panel was claimed for. A phase is one round over all panels.
+
+Threads that outnumber the processors free for them make each step as long as the system's
+time slice. So when threads had to give their processor away some times, helpers leave the
+common steps, and the caller goes on without waiting for them.
 """
 
 from __future__ import annotations
@@ -20,9 +25,12 @@ from typing import Any, NamedTuple
 from ._compile import inner
 from .atomics import atomic_add, atomic_load, atomic_replace, spin_hint, yield_thread
 
-NEXT_GROUP, GROUPS_DONE, PANELS_DONE, ABORTED, CLAIMS = 0, 8, 16, 24, 32
+NEXT_GROUP, GROUPS_DONE, PANELS_DONE, ABORTED, HELPERS, YIELDS, CLAIMS = 0, 8, 16, 24, 25, 26, 32
 SPINS = 64  # about a microsecond
 PATIENCE = 16  # rounds of spinning before the processor is given away
+MOST_YIELDS = 8  # after which helpers leave
+
+DONE, LEAVE = -1, -2  # instead of a panel
 
 
 class Team(NamedTuple):
@@ -41,7 +49,7 @@ def _there_and_back(begin: int, place: int, end: int, phase: int) -> int:
 
 @inner
 def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
-    """The next panel of this phase for this thread, or -1 when all are done.
+    """The next panel of this phase for this thread, DONE, or LEAVE where a helper is to go.
 
     `mine` holds the thread's place in its own share of the panels, and how many panels it has
     finished but not yet announced. Every other phase walks the share from its end, for the
@@ -52,10 +60,13 @@ def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
     end = (team.member + 1) * panels // team.members
     mine[0] = max(mine[0] + 1, begin)
     if team.members == 1:
-        return -1 if mine[0] == end else _there_and_back(begin, mine[0], end, phase)
+        return DONE if mine[0] == end else _there_and_back(begin, mine[0], end, phase)
     control = team.control
     if mine[0] == begin and atomic_load(control, PANELS_DONE) >= phase * panels:
-        return -1  # the others went on without this thread
+        return DONE  # the others went on without this thread
+    if mine[0] == begin and team.member > 0 and atomic_load(control, YIELDS) > MOST_YIELDS:
+        atomic_add(control, HELPERS, -1)
+        return LEAVE
     while mine[0] < end:
         panel = _there_and_back(begin, mine[0], end, phase)
         if atomic_replace(control, CLAIMS + panel, phase - 1, phase):
@@ -68,11 +79,12 @@ def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
     rounds = 0
     while atomic_load(control, PANELS_DONE) < phase * panels:
         if atomic_load(control, ABORTED) != 0:
-            return -1
-        for _ in range(SPINS):
-            spin_hint()
-            if atomic_load(control, PANELS_DONE) >= phase * panels:
-                return -1
+            return DONE
+        if atomic_load(control, HELPERS) > 0:
+            for _ in range(SPINS):
+                spin_hint()
+                if atomic_load(control, PANELS_DONE) >= phase * panels:
+                    return DONE
         for panel in range(panels):
             if atomic_load(control, CLAIMS + panel) == phase - 1 and atomic_replace(
                 control, CLAIMS + panel, phase - 1, phase
@@ -81,8 +93,16 @@ def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
                 return int(panel)
         rounds += 1
         if rounds > PATIENCE:
+            atomic_add(control, YIELDS, 1)
             yield_thread()
-    return -1
+    return DONE
+
+
+@inner
+def arrive(control: Any, member: int) -> None:
+    """Tell the others that this thread is here."""
+    if member > 0:
+        atomic_add(control, HELPERS, 1)
 
 
 @inner

@@ -105,12 +105,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_helpers)
 
 
+def reserve(members: int, patient: bool) -> int:
+    """A slot on the board where helpers will look for a call, or ALONE if none would come.
+
+    Args:
+        members: how many threads may take part, the calling one included.
+        patient: whether the call is long enough for helpers that have to be woken first.
+    """
+    return ALONE if members == 1 else _helpers.invite(members - 1, patient)
+
+
 def run_shared(
-    kernel: Callable[..., int],
-    arguments: tuple[Any, ...],
-    members: int,
-    control: Any,
-    patient: bool = True,
+    kernel: Callable[..., int], arguments: tuple[Any, ...], start: int, control: Any
 ) -> None:
     """Call kernel(*arguments, board, start, 0) here, which helpers may join.
 
@@ -119,15 +125,13 @@ def run_shared(
             the work is done, whoever did it.
         arguments: what it is called with, followed by the board, the slot, and the member's
             number.
-        members: how many threads may take part, this one included.
+        start: from `reserve`; it is given back.
         control: the kernel's counters; see `teamwork`.
-        patient: whether the call is long enough for helpers that have to be woken first.
 
     Raises:
         RuntimeError: a helper failed.
     """
     helpers = _helpers
-    start = ALONE if members == 1 else helpers.invite(members - 1, patient)
     if start == ALONE:
         kernel(*arguments, helpers.board, start, 0)
         return
