@@ -8,6 +8,7 @@ from .gather import gather_rows
 from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .softmax import masked_softmax
 
 __all__ = [
     "aligned_empty",
@@ -18,6 +19,7 @@ __all__ = [
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
+    "masked_softmax",
     "pad_rows",
     "plan_steps",
     "unpad_rows",
