@@ -21,6 +21,7 @@ from .cases import (
     CASES,
     MASK_KINDS,
     SAVING,
+    GRUCase,
     LSTMCase,
     RecurrentCase,
     assert_close,

@@ -10,6 +10,7 @@ from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
 from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
+from .softmax import masked_softmax
 
 __all__ = [
     "aligned_empty",
@@ -23,6 +24,7 @@ __all__ = [
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
+    "masked_softmax",
     "pad_rows",
     "plan_steps",
     "rnn_fwd",
