@@ -15,6 +15,9 @@ from ._typing import Array
 ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 """The activations that the kernels know."""
 
+_SAVED = {"lstm": (1, 1, 4), "gru": (1, 4), "rnn": (1,)}
+"""The widths, in units, of what the kernels of a cell can save for the backward pass."""
+
 
 def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array) -> Array:
     """The weights in the layout that the kernels of `cell` read."""
@@ -41,7 +44,7 @@ def forward(
     """Run the kernel of `cell` over the valid steps of x.
 
     Args:
-        cell: "lstm".
+        cell: "lstm", "gru" or "rnn".
         x: (B, T, F), in the form that kernels take.
         mask: (B, T), or None where all steps are valid.
         packed: see `pack`.
@@ -59,10 +62,12 @@ def forward(
     plan = plan_for(mask, batch, time)
     outputs = np.empty((batch, time if return_sequences else 0, units), x.dtype)
     last = tuple([np.empty_like(state) for state in first])
+    saved = [np.empty((0, width * units), x.dtype) for width in _SAVED[cell]]
     # Unchecked: these arrays were made, or checked, on the way here.
     getattr(kernels(), f"{cell}_fwd").unchecked(
         outputs,
         *last,
+        *saved,
         x,
         *plan,
         packed,

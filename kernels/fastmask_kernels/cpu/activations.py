@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -31,6 +32,13 @@ def _hard_sigmoid(emit: Emitter, x: Any) -> Any:
 
 
 _EMIT = {"relu": _relu, "sigmoid": _sigmoid, "hard_sigmoid": _hard_sigmoid, "tanh": _tanh}
+
+
+def emit_all_are(emit: Emitter, codes: dict[str, Any]) -> Any:
+    """Whether the codes (i64 values) are those of the activations that they stand under."""
+    b = emit.builder
+    checks = [b.icmp_signed("==", code, I64(CODES[name])) for name, code in codes.items()]
+    return reduce(b.and_, checks)
 
 
 def emit_activation(emit: Emitter, code: Any, x: Any) -> Any:
