@@ -6,12 +6,14 @@ Import this module only where kernels run: it imports numba.
 from ..memory import aligned_empty
 from .gather import gather_rows
 from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
+from .lstm_bwd import lstm_bwd
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
 
 __all__ = [
     "aligned_empty",
     "gather_rows",
+    "lstm_bwd",
     "lstm_fwd",
     "lstm_pack",
     "lstm_packed_size",
