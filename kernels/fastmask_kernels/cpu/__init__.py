@@ -5,14 +5,17 @@ Import this module only where kernels run: it imports numba.
 
 from ..memory import aligned_empty
 from .gather import gather_rows
+from .gru_bwd import gru_bwd
 from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
 from .lstm_bwd import lstm_bwd
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .rnn_bwd import rnn_bwd
 
 __all__ = [
     "aligned_empty",
     "gather_rows",
+    "gru_bwd",
     "lstm_bwd",
     "lstm_fwd",
     "lstm_pack",
@@ -22,5 +25,6 @@ __all__ = [
     "mask_not_equal",
     "pad_rows",
     "plan_steps",
+    "rnn_bwd",
     "unpad_rows",
 ]

@@ -373,7 +373,7 @@ class Cell(NamedTuple):
 def gate_gradients(
     gates: Array,
     dh_first: Array,
-    carry: Array,
+    carry: Array | None,
     cell: Cell,
     dout: Array,
     dh_last: Array,
@@ -391,9 +391,8 @@ def gate_gradients(
     Args:
         gates: (P, width): activated gates in, gradients of what they were applied to out.
         dh_first: (B, H), written.
-        carry: (B, H), the gradient carried from step to step besides that of the gates, of
-            each row: from the last state in, to the first state out. A GRU's begins with
-            `dh_last` and ends in `dh_first`, a SimpleRNN has none.
+        carry: (B, H), what is carried from step to step besides gradients of gates: dc of
+            an LSTM, of its last state in, of its first state out. None for other cells.
         cell: which cell, and its recurrent weights.
         dout: (B, T or 0, H), see `spec`.
         dh_last: (B, H).
@@ -418,9 +417,8 @@ def gate_gradients(
     )
     members = shares.members
     stride = -(-units // width) * width
-    carried = aligned_empty(rows * stride, dtype).reshape(rows, stride)
-    carried[:, :units] = carry[order]
-    carried[:, units:] = 0
+    carried = np.zeros((rows, stride), dtype)
+    carried[:, :units] = (dh_last if carry is None else carry)[order]
     z_size = rows * PANEL_VECTORS * width
     z = aligned_empty(members * z_size, dtype).reshape(members, z_size)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2)), np.int64)
@@ -432,4 +430,5 @@ def gate_gradients(
         *(reverse, zero_masked, *shares),
     )
     run_shared(_work.for_dtype(dtype), arguments, members, control)
-    carry[order] = carried[:, :units]
+    if carry is not None:
+        carry[order] = carried[:, :units]

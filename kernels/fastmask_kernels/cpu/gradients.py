@@ -22,7 +22,7 @@ from .simd import flat
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
-BLOCK_ROWS = 1024  # of products whose result is a passing one
+BLOCK_ROWS = 1024
 
 
 def valid_rows(x: Array, steps: Ints) -> Array:
@@ -75,6 +75,11 @@ def _states_before(before: Any, first: Any, states: Any, offsets: Any, reverse: 
                     before[step, unit] = states[step - back, unit]
 
 
+def row_blocks(rows: int) -> list[slice]:
+    """The rows of a matrix in blocks whose products with others take little memory."""
+    return [slice(start, start + BLOCK_ROWS) for start in range(0, rows, BLOCK_ROWS)]
+
+
 def column_sums(values: Array) -> Array:
     """Sum of each column of a matrix."""
     return np.ones(len(values), values.dtype) @ values
@@ -96,28 +101,8 @@ def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:
         np.matmul(dz, kernel.T, out=rows)
         return
     rows.fill(0)
-    for start in range(0, len(steps), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
+    for block in row_blocks(len(steps)):
         rows[steps[block]] = dz[block] @ kernel.T
-
-
-def sum_inputs(
-    sums: Array, x: Array, kernel: Array, before: Array, recurrent_kernel: Array, bias: Array
-) -> None:
-    """sums = x @ kernel + before @ recurrent_kernel + bias, for all valid steps.
-
-    Args:
-        sums: (P, columns), written.
-        x: (P, F).
-        kernel: (F, columns).
-        before: (P, H), the states before the steps.
-        recurrent_kernel: (H, columns).
-        bias: (columns,).
-    """
-    for start in range(0, len(sums), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        np.matmul(x[block], kernel, out=sums[block])
-        sums[block] += before[block] @ recurrent_kernel + bias
 
 
 def activate(values: Array, begin: int, end: int, activation: str) -> None:

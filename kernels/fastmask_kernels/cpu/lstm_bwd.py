@@ -12,8 +12,8 @@ from .gradients import (
     activate,
     column_sums,
     input_gradient,
+    row_blocks,
     states_before,
-    sum_inputs,
     valid_rows,
 )
 from .ranks import ranks_of
@@ -55,8 +55,10 @@ def lstm_bwd(
     x_rows = valid_rows(x, steps)
     before = states_before(h_first, h_steps, offsets, reverse)
     if not gates_saved:
-        sum_inputs(dz, x_rows, kernel, before, recurrent_kernel, bias)
         units = h_first.shape[1]
+        for block in row_blocks(len(dz)):
+            np.matmul(x_rows[block], kernel, out=dz[block])
+            dz[block] += before[block] @ recurrent_kernel + bias
         activate(dz, 0, 2 * units, recurrent_activation)
         activate(dz, 2 * units, 3 * units, activation)
         activate(dz, 3 * units, 4 * units, recurrent_activation)
