@@ -412,9 +412,7 @@ def gate_gradients(
     panels, width = panels_of(units, dtype), lanes(dtype)
     depth = sum(part.shape[1] for part in cell.parts)
     order, counts = ranks[0], ranks[2]
-    shares = share(
-        counts, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads
-    )
+    shares = share(counts, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads)
     members = shares.members
     stride = -(-units // width) * width
     carried = np.zeros((rows, stride), dtype)

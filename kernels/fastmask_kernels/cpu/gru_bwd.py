@@ -60,9 +60,7 @@ def gru_bwd(
         weights = (kernel, recurrent_kernel, bias)
         functions = (activation, recurrent_activation)
         for block in row_blocks(len(dz)):
-            _compute_gates(
-                dz[block], x_rows[block], before[block], weights, functions, reset_after
-            )
+            _compute_gates(dz[block], x_rows[block], before[block], weights, functions, reset_after)
     parts = [recurrent_kernel]
     if not reset_after:
         parts = [recurrent_kernel[:, : 2 * units], recurrent_kernel[:, 2 * units :]]

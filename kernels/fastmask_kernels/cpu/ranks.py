@@ -27,7 +27,9 @@ def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
     """Row, first entry in `steps` and number of steps of each rank.
 
     Args:
-        offsets: (B + 1,), steps: (P,), order: (B,): the plan, see `spec`.
+        offsets: (B + 1,), see `spec`.
+        steps: (P,).
+        order: (B,).
         time: T.
 
     Returns:
