@@ -10,7 +10,7 @@ Rows stand in the order of the plan, longest first, as in the forward loop, whic
 from its end: rows join as k falls, and what few long rows do together comes before the groups.
 Step -1 is the state that the rows begin with. Rows without steps join there.
 
-One product after another reads U^T in panels of PANEL_VECTORS registers of units, in strips as
+One product after another reads U^T in panels of PANEL registers of units, in strips as
 the micro-kernel wants them. A GRU without `reset_after` has two rounds a step, each with a part
 of U^T of its own; the other cells have one.
 """
@@ -27,7 +27,9 @@ from ..memory import aligned_empty
 from ._compile import array, compiled, inlined, inner, output
 from .activations import CODES
 from .atomics import atomic_add
+from .batch import entry_of, find_targets, take_group
 from .cell_gradients import (
+    PANEL,
     add_part,
     gru_gradient_reset_after,
     gru_gradient_reset_before,
@@ -36,8 +38,8 @@ from .cell_gradients import (
     rnn_gradient,
     sum_rows,
 )
-from .gemm import PANEL_VECTORS, STRIP_VECTORS
-from .recurrent import _find_targets, _multiply, take_group
+from .gemm import SUMS, Tiles
+from .product import product
 from .sharing import share
 from .simd import copy_row, flat, lanes, lanes_of
 from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, next_panel, wait_for_groups
@@ -45,6 +47,10 @@ from .threads import run_shared
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
+
+_TILES = Tiles(strip=2, row=PANEL, vectors=2, widths=(2, PANEL), few=SUMS // 6)
+_FEW, _STRIP = _TILES.few, _TILES.strip
+_multiply = product(_TILES)
 
 LSTM, GRU_RESET_AFTER, GRU_RESET_BEFORE, RNN = range(4)
 INDEX_ROWS = 9  # index arrays of a thread, see `Scratch`
@@ -107,9 +113,9 @@ def pack_transposed(parts: list[Array]) -> Array:
     Args:
         parts: (H, depth) each: columns of the recurrent kernel, one part a round.
     """
-    dtype, width = parts[0].dtype, STRIP_VECTORS * lanes(parts[0].dtype)
+    dtype, width = parts[0].dtype, _STRIP * lanes(parts[0].dtype)
     units = len(parts[0])
-    strips = panels_of(units, dtype) * (PANEL_VECTORS // STRIP_VECTORS)
+    strips = panels_of(units, dtype) * (PANEL // _STRIP)
     packed = aligned_empty(sum(strips * width * part.shape[1] for part in parts), dtype)
     start = 0
     for part in parts:
@@ -125,7 +131,7 @@ def pack_transposed(parts: list[Array]) -> Array:
 
 def panels_of(units: int, dtype: Any) -> int:
     """Number of panels."""
-    return -(-units // (PANEL_VECTORS * lanes(dtype)))
+    return -(-units // (PANEL * lanes(dtype)))
 
 
 @inner
@@ -135,8 +141,7 @@ def _find_steps(batch: Any, net: Any, scratch: Any, rows: int, k: int) -> None:
     back = -1 if batch.reverse else 1  # from a step's place to that of the following one
     for i in range(rows):
         rank = scratch.rank[i]
-        place = batch.count[rank] - 1 - k if batch.reverse else k
-        step = batch.first[rank] + place
+        step = entry_of(batch, rank, k)
         scratch.gates[i] = step * width
         scratch.later[i] = (step + back) * width + net.first_gate * units
         scratch.after[i] = step * units
@@ -162,7 +167,7 @@ def _receive(
         for v in range(vectors):
             unit = left + v * lanes
             columns = min(lanes, units - unit)
-            z = (i * PANEL_VECTORS + v) * lanes
+            z = (i * PANEL + v) * lanes
             sum_rows(scratch.z, z, batch.dout, source + unit, units, count, columns)
             if gru:  # whose carry begins with dh_last
                 add_part(scratch.z, z, net.carry, scratch.state[i] + unit, columns)
@@ -177,11 +182,10 @@ def _step(
 ) -> None:
     """One round of one step of one panel of units."""
     lanes = lanes_of(scratch.z)
-    width = PANEL_VECTORS * lanes
+    width = PANEL * lanes
     units = batch.units
     left = panel * width
-    vectors = min(PANEL_VECTORS, -(-(units - left) // lanes))
-    zero: Any = np.int64(0)  # a literal would compile _multiply once more
+    vectors = min(PANEL, -(-(units - left) // lanes))
     if turn == 0:
         _receive(batch, net, scratch, k, rows, joined, left, vectors)
         reached, index, depth = joined, scratch.later, net.depth
@@ -191,17 +195,21 @@ def _step(
             scratch.z[i] = 0
         reached, index, depth = rows, scratch.gates, units
         weights = net.panels * width * net.depth + panel * width * depth
+    zero: Any = np.int64(0)  # a literal would compile _multiply once more
     _multiply(
+        np.int64(PANEL if reached <= _FEW else -(-vectors // _STRIP) * _STRIP),
         reached,
         batch.gates,
         zero,
         index,
         depth,
-        net,
+        net.packed,
         weights,
+        _STRIP * lanes * depth,
         scratch.z,
         zero,
         width,
+        lanes,
         scratch.z,
         zero,
     )
@@ -247,7 +255,7 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
             continue
         _find_steps(batch, net, scratch, rows, k)
         if k >= 0 and batch.sequences:
-            _find_targets(batch, scratch, rows, k)
+            find_targets(batch, scratch, rows, k)
         for turn in range(2 if net.cell == GRU_RESET_BEFORE and k >= 0 else 1):
             phase += 1
             mine[0] = -1
@@ -313,7 +321,7 @@ def _work(
         reverse,
         zero_masked,
     )
-    panels = -(-units // (PANEL_VECTORS * lanes_of(gates)))
+    panels = -(-units // (PANEL * lanes_of(gates)))
     net = Net(
         cell,
         flat(packed),
@@ -417,7 +425,7 @@ def gate_gradients(
     stride = -(-units // width) * width
     carried = np.zeros((rows, stride), dtype)
     carried[:, :units] = (dh_last if carry is None else carry)[order]
-    z_size = rows * PANEL_VECTORS * width
+    z_size = rows * PANEL * width
     z = aligned_empty(members * z_size, dtype).reshape(members, z_size)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)

@@ -26,9 +26,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .activations import CODES, SLOPES, VALUES, Emit, emit_activation, emit_slope
-from .gemm import PANEL_VECTORS
 from .simd import I64, Emitter, data_pointer
 
+PANEL = 4  # registers' widths of units that are computed in one go
 _i8 = types.int64
 
 
@@ -202,7 +202,7 @@ def _emit_rows(
         pointers = [
             emit.at(emit.at(base, b.load(b.gep(index, [i]))), unit) for base, index in places
         ]
-        row = emit.at(z, b.mul(i, I64(PANEL_VECTORS * emit.lanes)))
+        row = emit.at(z, b.mul(i, I64(PANEL * emit.lanes)))
         step = _Step(emit, fields["units of Batch"], columns, row, *pointers)
         with b.if_else(usual) as (then, otherwise):
             with then:
