@@ -31,8 +31,8 @@ Array = NDArray[Any]
 
 # Which columns have the kernels of a cell, and which of them save states and gates. The CPU
 # column goes into every tuple as soon as it can.
-COLUMNS = {"lstm": (reference, cpu), "gru": (reference,), "rnn": (reference,)}
-SAVING_COLUMNS = {"lstm": (reference,), "gru": (reference,), "rnn": (reference,)}
+COLUMNS = dict.fromkeys(CASES, (reference, cpu))
+SAVING_COLUMNS = COLUMNS
 
 CELL_OF = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 GOLDEN = golden.cases(lambda c: c.layer in ("rnn", "stack") and c.canonical)

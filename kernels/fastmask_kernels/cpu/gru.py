@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .._checked import checked
 from ._compile import inlined
-from .activations import CODES
 from .gemm import Tiles
 from .gru_cell import SUMS, gru_reset, gru_update
 from .layer import compile_work, run_layer
@@ -77,9 +76,9 @@ def _step(
         old + left,
         new + left,
         index,
-        net.fused,
         net.activation,
         net.recurrent_activation,
+        net.save_gates,
     )
 
 
@@ -132,8 +131,8 @@ def _step_in_rounds(
             net.c,
             left,
             index,
-            net.fused,
             net.recurrent_activation,
+            net.save_gates,
         )
     else:
         _update_in_rounds(
@@ -144,15 +143,14 @@ def _step_in_rounds(
             old + left,
             new + left,
             index,
-            net.fused,
             net.activation,
             net.recurrent_activation,
+            net.save_gates,
         )
 
 
 _CELL = Cell(
     name="gru",
-    usual=(CODES["tanh"], CODES["sigmoid"]),
     layout=_LAYOUT,
     tiles=_TILES,
     multiply=_multiply,

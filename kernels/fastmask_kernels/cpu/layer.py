@@ -102,7 +102,6 @@ class Settings(NamedTuple):
 
     activation: int
     recurrent_activation: int
-    fused: int  # see `recurrent.Net`
     reverse: int
     zero_masked: int
     z_size: int  # elements of `z` for one thread's panel
@@ -151,11 +150,11 @@ def compile_work(cell: Cell) -> CompiledKernel:
         stride = vectors * lanes_of(state)
         plane = rows * stride
         z_size, block_size, members, groups, join = (
+            settings[4],
             settings[5],
             settings[6],
             settings[7],
             settings[8],
-            settings[9],
         )
         batch = Batch(
             time,
@@ -176,8 +175,8 @@ def compile_work(cell: Cell) -> CompiledKernel:
             flat(ranks[0]),
             flat(ranks[1]),
             flat(ranks[2]),
+            settings[2] != 0,
             settings[3] != 0,
-            settings[4] != 0,
         )
         net = Net(
             flat(packed),
@@ -188,7 +187,7 @@ def compile_work(cell: Cell) -> CompiledKernel:
             plane,
             settings[0],
             settings[1],
-            settings[2],
+            1 if gates.shape[0] > 0 else 0,
         )
         blocks = members * z_size
         own_block = z[blocks + member * block_size :]
@@ -288,10 +287,7 @@ def run_layer(
     indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
-    fused = codes == cell.usual and not len(saved[2])
-    settings = np.array(
-        (*codes, fused, reverse, zero_masked, z_size, block_size, *shares), np.int64
-    )
+    settings = np.array((*codes, reverse, zero_masked, z_size, block_size, *shares), np.int64)
     arguments = (
         *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
         settings,

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from .._checked import checked
 from ._compile import inlined
-from .activations import CODES
 from .gemm import SUMS, Tiles
 from .layer import compile_work, run_layer
 from .lstm_cell import GATES, lstm_cell
@@ -69,15 +68,14 @@ def _step(
         net.c,
         left,
         index,
-        net.fused,
         net.activation,
         net.recurrent_activation,
+        net.save_gates,
     )
 
 
 _CELL = Cell(
     name="lstm",
-    usual=(CODES["tanh"], CODES["sigmoid"]),
     layout=_LAYOUT,
     tiles=_TILES,
     multiply=_multiply,

@@ -63,20 +63,20 @@ def pack(
     number = vectors_of(units, packed.dtype)
     biases = number * layout.bias * width
     matrices = packed[biases:].reshape(number, -1) if number else packed.reshape(0, 0)
-    _fill(packed[:biases].reshape(number, 1, 1, layout.bias, width), bias)
+    _fill(packed[:biases].reshape(number, 1, 1, layout.bias, width), bias, units)
     start = 0
     for weights, gates in ((kernel, layout.inputs), (recurrent_kernel, layout.recurrent)):
         rows, strips = len(weights), gates // layout.strip
         stop = start + rows * gates * width
         part = matrices[:, start:stop].reshape(number, strips, rows, layout.strip, width)
-        _fill(part, weights)
+        _fill(part, weights, units)
         start = stop
 
 
-def _fill(part: Array, weights: Array) -> None:
+def _fill(part: Array, weights: Array, units: int) -> None:
     """part[vector, strip, row, gate, lane] = weights[row, (strip, gate, vector, lane)]."""
     _, strips, rows, gates, width = part.shape
-    by_gate = weights.reshape(rows, strips, gates, -1).transpose(1, 0, 2, 3)
+    by_gate = weights.reshape(rows, strips, gates, units).transpose(1, 0, 2, 3)
     for i, vector in enumerate(part):
         columns = by_gate[..., i * width : (i + 1) * width]
         vector[..., : columns.shape[-1]] = columns

@@ -47,14 +47,13 @@ class Net(NamedTuple):
     plane: int  # elements of one plane of h
     activation: int
     recurrent_activation: int
-    fused: int  # whether the activations are the usual ones and gates are not wanted
+    save_gates: int  # 1 where a cell leaves its activated gates in z
 
 
 class Cell(NamedTuple):
     """What the time loop asks of a cell."""
 
     name: str
-    usual: tuple[int, int]  # codes of the activations that `step` computes fastest
     layout: Layout
     tiles: Tiles
     multiply: Any  # from `product`, for the tiles

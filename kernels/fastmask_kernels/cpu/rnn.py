@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from .._checked import checked
 from ._compile import inlined
-from .activations import CODES
 from .gemm import Tiles
 from .layer import compile_work, run_layer
 from .packing import Array, Layout, pack, packed_size
@@ -70,14 +69,12 @@ def _step(
         net.h,
         new + vector * lanes,
         index,
-        net.fused,
         net.activation,
     )
 
 
 _CELL = Cell(
     name="rnn",
-    usual=(CODES["tanh"], CODES["tanh"]),
     layout=_LAYOUT,
     tiles=_TILES,
     multiply=_multiply,
