@@ -147,6 +147,33 @@ class Emitter:
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         return self.builder.call(function, arguments)
 
+    def load_part(self, base: Any, offset: Any, count: Any) -> Any:
+        """`load` of the first `count` <= lanes elements, the others zero; reads no further.
+
+        A whole vector takes a branch of its own: masked instructions are slow on some
+        processors, and missing on others.
+        """
+        b = self.builder
+        with b.if_else(b.icmp_signed("==", count, I64(self.lanes))) as (then, otherwise):
+            with then:
+                whole, end_of_then = self.load(base, offset), b.block
+            with otherwise:
+                part = self.load_masked(self.at(base, offset), self.first_lanes(count))
+                end_of_otherwise = b.block
+        value = b.phi(self.vector)
+        value.add_incoming(whole, end_of_then)
+        value.add_incoming(part, end_of_otherwise)
+        return value
+
+    def store_part(self, value: Any, base: Any, offset: Any, count: Any) -> None:
+        """`store` of the first `count` <= lanes elements; writes no further."""
+        b = self.builder
+        with b.if_else(b.icmp_signed("==", count, I64(self.lanes))) as (then, otherwise):
+            with then:
+                self.store(value, base, offset)
+            with otherwise:
+                self.store_masked(value, self.at(base, offset), self.first_lanes(count))
+
     def splat(self, scalar: Any) -> Any:
         """Vector with `scalar` in every lane."""
         empty = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
