@@ -11,6 +11,7 @@ from ._predict import predict
 from ._summary import Summary, summarise
 from .layers import Layer
 from .layers._symbolic import Apply
+from .layers._watch import watching
 
 
 class Model(Layer):
@@ -91,7 +92,8 @@ class Model(Layer):
 
         Returns:
             The rows that are printed, a list with a readable form. What a layer does is one of
-            made, kept, changed, used, dropped, or -, where there is no mask.
+            made, kept, changed, used, dropped, or -, where there is no mask. The layers that
+            a layer or model of your own calls follow it, as they are called on zeros.
 
         Source:
             Keras: `keras.Model.summary`.
@@ -172,7 +174,8 @@ class Flow(Model):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The masks of the outputs, found by computing them."""
-        outputs = self(inputs, mask=mask)
+        with watching(None):  # the same calls again
+            outputs = self(inputs, mask=mask)
         if isinstance(outputs, (list, tuple)):
             return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
         return outputs.mask.valid if isinstance(outputs, Masked) else None

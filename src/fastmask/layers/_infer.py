@@ -15,8 +15,9 @@ from .._typing import Shape
 from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
 from ._fate import fate, makes_masks
 from ._symbolic import Call, SymbolicMask, SymbolicTensor, fits
+from ._watch import watching
 
-_SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
+SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
 
 
 class Inferred(NamedTuple):
@@ -63,7 +64,7 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         layer.build(shapes(inputs))
     spec = layer._call_spec or layer._read_call_spec()
     options = {name: value for name, value in options.items() if name != "mask"}
-    arrays, carried = separate(_sample(inputs, _SIZES[0]))
+    arrays, carried = separate(_sample(inputs, SIZES[0]))
     arrays = layer._cast(arrays)
     before = [*_masks(inputs), *(m for value in options.values() for m in _masks(value))]
     if "compute_output_shape" in _methods_beyond_layer(layer):
@@ -89,11 +90,13 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
 
 def probe(layer: Any, inputs: Any, options: dict[str, Any]) -> tuple[Any, Any]:
     """The shapes of the outputs, and outputs, found by calling the layer on zeros."""
-    once, again = (_on_zeros(layer, inputs, options, size) for size in _SIZES)
+    with watching(None):  # nobody asked for these calls
+        once, again = (on_zeros(layer, inputs, options, size) for size in SIZES)
     return merge_shapes(shapes(once), shapes(again)), once
 
 
-def _on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
+def on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
+    """Call a layer on zeros, with `size` for the sizes that may vary."""
     given = {name: _sample(value, size) for name, value in options.items()}
     states = [(one, one.states) for one in layer._all_layers() if hasattr(one, "states")]
     for one, _ in states:
@@ -163,7 +166,7 @@ def _pattern(shape: tuple[int, ...]) -> Mask:
 
 
 def _masks(value: Any) -> list[Mask | None]:
-    found = (_sample(one, _SIZES[0]) for one in flat(value) if isinstance(one, SymbolicTensor))
+    found = (_sample(one, SIZES[0]) for one in flat(value) if isinstance(one, SymbolicTensor))
     return [one.mask if isinstance(one, Masked) else None for one in found]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -28,8 +30,10 @@ from ._calls import (
 )
 from ._infer import probe, record
 from ._symbolic import SymbolicTensor, is_symbolic
+from ._watch import watcher
 from ._weights import Weighted
 
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _building = RLock()
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
@@ -169,6 +173,17 @@ class Layer(Weighted):
             mask, training = kwargs.pop("mask", mask), kwargs.pop("training", training)
         if spec.mask in kwargs:
             mask = kwargs.pop(spec.mask)
+        watch = watcher.get()
+        if watch is None:
+            return self._run(spec, inputs, mask, training, kwargs)
+        return watch(
+            self, inputs, mask, kwargs, lambda: self._run(spec, inputs, mask, training, kwargs)
+        )
+
+    def _run(
+        self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
+    ) -> Any:
+        """Call it, its arguments being known by name."""
         if type(inputs) is Masked:
             carried: Any = inputs._mask
             inputs = inputs._data
@@ -277,7 +292,7 @@ class Layer(Weighted):
             f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask "
             "attached to it. However, this layer does not support masking and will therefore "
             "destroy the mask information.",
-            stacklevel=3,
+            stacklevel=_frames_of_fastmask(),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -296,6 +311,17 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _frames_of_fastmask() -> int:
+    """The `stacklevel` with which its caller warns at the first line outside the package.
+
+    Python 3.12 has `skip_file_prefixes` for this.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _built_once(build: Callable[..., None]) -> Callable[..., None]:
