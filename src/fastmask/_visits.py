@@ -71,9 +71,7 @@ def _visit(
     arrays = layer._cast(arrays)
     if mask is not None:
         carried = layer._explicit(mask, arrays)
-    before = (
-        list(carried) if isinstance(carried, list) else [carried] * (len(arrays) if many else 1)
-    )
+    masks = carried if isinstance(carried, list) else [carried] * len(list(flat(arrays)))
     also = [_mask(one) for value in options.values() for one in flat(value)]
     before = [*masks, *(one for one in also if one is not None)]
     after = [_mask(one) for one in flat(outputs)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import initializers
 from .._checks import choice
+from .._dispatch import as_array
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name
 from ._calls import (
@@ -281,8 +282,9 @@ class Layer(Weighted):
     def _with_mask(self, output: Any, mask: Any) -> Any:
         if mask is None or isinstance(output, Masked):
             return output
+        output = as_array(output, "outputs")
         name = f"the output of layer {self.name!r}"
-        return Masked(output, fitting_mask(mask, output.shape, name))
+        return Masked._of(output, fitting_mask(mask, output.shape, name))
 
     def _warn_of_loss(self, outputs: Any) -> None:
         if self._warned or any(isinstance(o, Masked) for o in flat(outputs)):

@@ -78,7 +78,7 @@ class Embedding(Layer):
         ids = integer_array(inputs, "inputs")
         self._check_range(ids)
         rows = np.empty((ids.size, self.output_dim), self._dtype)
-        kernels().gather_rows(rows, self.embeddings, ids.reshape(-1))
+        kernels().gather_rows.unchecked(rows, self.embeddings, ids.reshape(-1))
         return rows.reshape(*ids.shape, self.output_dim)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -94,7 +94,7 @@ class Embedding(Layer):
                 f"not {ids.shape}"
             )
         valid = np.empty(ids.shape, np.bool_)
-        kernels().mask_not_equal(valid, ids, 0)
+        kernels().mask_not_equal.unchecked(valid, ids, 0)  # as in `call`, all made or checked here
         return valid
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -102,7 +102,8 @@ class Embedding(Layer):
         return (*input_shape, self.output_dim)
 
     def _check_range(self, ids: Ints) -> None:
-        if not ids.size:
+        # Seen as unsigned, negative ids are large.
+        if not ids.size or ids.view(np.uint64).max() < self.input_dim:
             return
         for worst in (ids.min(), ids.max()):
             if not 0 <= worst < self.input_dim:
