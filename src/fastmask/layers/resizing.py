@@ -59,7 +59,12 @@ class ZeroPadding1D(Layer):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = with_axes(inputs, 3, self.name)
-        return np.pad(x, [self.padding if a == self._time else [0, 0] for a in range(3)])
+        shape, inner = list(x.shape), [slice(None)] * 3
+        shape[self._time] += sum(self.padding)
+        inner[self._time] = slice(self.padding[0], shape[self._time] - self.padding[1])
+        padded = np.zeros(shape, x.dtype)  # np.pad takes 18 us longer
+        padded[tuple(inner)] = x
+        return padded
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""
