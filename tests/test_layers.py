@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,28 @@ class TestCustomLayers:
             warnings.simplefilter("error")
             layer(fm.Masked(X, MASK))
             Dropper()(X)
+
+    def test_warnings_point_at_the_first_line_outside(self) -> None:
+        x = fm.Masked(X, MASK)
+        masked = fm.layers.Masking()(fm.Input((4, 2)))
+        calls: list[Callable[[], Any]] = [
+            lambda: Dropper()(x),
+            lambda: fm.Sequential([fm.Sequential([Dropper()])])(x),
+            lambda: fm.layers.Flatten()(x),
+            lambda: fm.layers.Embedding(9, 2)(fm.Masked(MASK.astype(int), MASK)),
+            lambda: fm.layers.Add()([x, X]),
+            lambda: fm.layers.Lambda(np.tanh)(x),
+            lambda: Dropper()(masked),
+            lambda: fm.layers.Dot(2)([masked, masked]),
+            lambda: fm.Sequential([Dropper()]).predict(x, verbose=0),
+            lambda: fm.trace_masks(fm.Sequential([Dropper()]), x),
+        ]
+        for call in calls:
+            with pytest.warns(UserWarning, match="destroy the mask") as caught:
+                call()
+            assert {(one.filename, one.lineno) for one in caught} == {
+                (__file__, call.__code__.co_firstlineno)
+            }
 
     def test_several_outputs(self) -> None:
         first, second = TemporalSplit()(fm.Masked(X, MASK))

@@ -14,7 +14,7 @@ from .._mask import Mask, Masked, as_mask
 from .._typing import Shape
 from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
 from ._fate import fate, makes_masks
-from ._symbolic import Call, SymbolicMask, SymbolicTensor, fits
+from ._symbolic import Call, SymbolicMask, SymbolicTensor, broadcasts, fits
 from ._watch import watching
 
 SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
@@ -192,10 +192,9 @@ def _one_masked(layer: Any, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor
     if isinstance(mask, (SymbolicMask, SymbolicTensor)):
         shape = mask.shape
     else:
-        known = as_mask(mask)
-        shape = known.shape if known is not None else ()
-    wanted = tensor.shape[:2]
-    if not fits(shape[:2], wanted) or len(shape) < 2:
+        shape = np.shape(mask) if layer._any_mask else Mask(mask).shape
+    of_steps = len(shape) > 1 and fits(shape[:2], tensor.shape[:2])
+    if not of_steps and not (layer._any_mask and broadcasts(shape, tensor.shape)):
         raise ValueError(
             f"mask has shape {shape}, but the input of layer {layer.name!r} has shape "
             f"{tensor.shape}: the first two axes must be the same"

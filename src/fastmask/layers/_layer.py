@@ -80,6 +80,7 @@ class Layer(Weighted):
     _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
+    _any_mask = False  # whether masks of other shapes than (B, T) are taken
     _dtype = np.dtype(np.float32)
     _build_shape: Any = None
     _warned = False
