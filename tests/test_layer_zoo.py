@@ -433,6 +433,11 @@ class TestLayersOfTheirOwn:
         (lambda L: L.Softmax()(X, mask=[["a"]]), TypeError, "mask must be bool, integer or float"),
         (lambda L: L.BatchNormalization(renorm=True), ValueError, "renorm must be False"),
         (lambda L: L.BatchNormalization(synchronized=True), ValueError, "synchronized must be F"),
+        (lambda L: L.BatchNormalization(renorm_clipping={}), ValueError, "renorm_clipping must be"),
+        (lambda L: L.Dense(2, kernel_regularizer="l2"), ValueError, "kernel_regularizer of Dense"),
+        (lambda L: L.Dense(2, trainable=False), ValueError, "trainable of Dense must be True"),
+        (lambda L: L.Embedding(3, 2, lora_rank=4), ValueError, "lora_rank of Embedding must be N"),
+        (lambda L: L.Dense(2, units_of=1), TypeError, "Dense.* unexpected keyword.*'units_of'"),
         (lambda L: L.BatchNormalization(synchronized=1.5), TypeError, "synchronized must be True"),
         (lambda L: L.Dropout(1.5), ValueError, "rate must be between"),
         (lambda L: L.Dropout(0.5, noise_shape="a"), TypeError, "noise_shape"),
@@ -498,3 +503,18 @@ def test_moving_moments_of_an_empty_batch_stay() -> None:
 
 def test_group_normalization_of_no_steps() -> None:
     assert fm.layers.GroupNormalization(2)(np.ones((3, 0, 4))).shape == (3, 0, 4)
+
+
+def test_arguments_of_training_at_their_defaults() -> None:
+    layer = fm.layers.Dense(
+        *(2, "relu"),
+        kernel_regularizer=None,
+        bias_constraint=None,
+        activity_regularizer=None,
+        trainable=True,
+        dtype=None,
+    )
+    assert layer.dtype == "float32"
+    assert "trainable" not in layer.get_config()
+    fm.layers.BatchNormalization(gamma_regularizer=None, renorm_momentum=0.9)
+    fm.layers.Embedding(3, 2, embeddings_constraint=None, lora_rank=None)

@@ -225,8 +225,24 @@ class TestCustomLayers:
             def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
                 return np.ones((1, 2))
 
-        with pytest.raises(ValueError, match=r"shape \(1, 2\).*output of layer 'odd' has shape"):
+        message = r"compute_mask of layer 'odd' must .* shape \(1, 2\), but the output has shape"
+        with pytest.raises(ValueError, match=message):
             Odd(name="odd")(X)
+        with pytest.raises(ValueError, match=message):
+            Odd(name="odd")(fm.Input((4, 2)))
+
+    @pytest.mark.parametrize(
+        "mask", [MASK[0], "mask", 5, np.ones((3, 4, 2)), np.full((3, 4), np.nan)]
+    )
+    def test_compute_mask_that_returns_no_mask(self, mask: Any) -> None:
+        class Odd(Dropper):
+            def compute_mask(self, inputs: Any, mask: Any = mask) -> Any:
+                return mask
+
+        with pytest.raises(
+            (TypeError, ValueError), match="compute_mask of layer 'odd' must return"
+        ):
+            Odd(name="odd")._with_mask(X, mask)
 
     def test_compute_mask_with_another_number(self) -> None:
         class Odd(TemporalSplit):

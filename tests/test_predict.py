@@ -17,6 +17,7 @@ from fastmask.layers import LSTM, Dense, Embedding, Layer, Masking
 RANDOM = np.random.default_rng(0)
 LENGTHS = [3, 9, 1, 0, 5, 5, 2, 8, 0, 4]
 ROWS = [RANDOM.normal(size=(n, 2)).astype(np.float32) for n in LENGTHS]
+X = np.ones((3, 2, 3))
 IDS = [RANDOM.integers(1, 10, n).tolist() for n in LENGTHS]
 
 
@@ -168,6 +169,20 @@ def test_refuses() -> None:
     model = fm.Sequential([Masking()])
     with pytest.raises(ValueError, match="x must be an array or a list of sequences"):
         model.predict(3, verbose=0)
+    with pytest.raises(ValueError, match="x must be an array or a list of sequences, not <gen"):
+        model.predict((row for row in ROWS), verbose=0)
+    for bad, words in (
+        (None, "NoneType"),
+        ({}, "dict"),
+        (np.ones(()), r"\(\)"),
+        (X[0], r"\(2, 3\)"),
+    ):
+        model = fm.Sequential([fm.layers.Lambda(lambda _, bad=bad: bad)])
+        with pytest.raises(
+            ValueError, match=f"return arrays with a row for each of 3 rows.*{words}"
+        ):
+            model.predict(X, verbose=0)
+    model = fm.Sequential([Masking()])
     with pytest.raises(TypeError, match="x must be one array, one Masked, or a list of plain"):
         model.predict([fm.pad(ROWS)], verbose=0)
 

@@ -288,3 +288,12 @@ class TestInside:
 def test_refuses() -> None:
     with pytest.raises(TypeError, match="model must be a fastmask model or layer, not int"):
         fm.trace_masks(3, X)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"layer 'none' must return an array, .* not NoneType"):
+        fm.trace_masks(layers.Lambda(lambda _: None, name="none"), X)
+
+    class NoSuper(layers.Layer):
+        def __init__(self) -> None:
+            self.units = 3
+
+    with pytest.raises(TypeError, match=r"NoSuper.__init__ must call super\(\).__init__\(\)"):
+        fm.trace_masks(NoSuper(), X)

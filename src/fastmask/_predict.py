@@ -52,11 +52,23 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int, shown: bool
     for rows in progress(batches, len(batches)) if shown else batches:
         parts = [_take(one, rows) for one in sources]
         outputs = model(parts[0] if alone else parts)
+        _check_outputs(outputs, len(parts[0]), model.name)
         if len(batches) == 1 and not ragged:
             return outputs
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
     return result.value() if result is not None else None
+
+
+def _check_outputs(outputs: Any, rows: int, name: str) -> None:
+    """See that rows came out for rows, so that the batches can be put together."""
+    for one in flat(outputs):
+        shape = getattr(one, "shape", None)
+        if not shape or shape[0] != rows:
+            what = type(one).__name__ if shape is None else f"one of shape {shape}"
+            raise ValueError(
+                f"model {name!r} must return arrays with a row for each of {rows} rows, not {what}"
+            )
 
 
 def _check_batches(layer: Any, count: int, size: int) -> None:
@@ -105,10 +117,10 @@ def _source(value: Any, name: str) -> Any:
         return as_array(value, name)
     rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if rows is None:
-        value = as_array(value, name)
-        if value.ndim == 0:
-            raise ValueError(f"{name} must be an array or a list of sequences, not a number")
-        return value
+        array = as_array(value, name)
+        if array.ndim == 0:
+            raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
+        return array
     if any(isinstance(row, Masked) for row in rows):
         raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
     try:

@@ -43,10 +43,10 @@ def visits(run: Callable[[], Any]) -> list[Visit]:
             return call()
         first = len(found)
         around.append(layer)
-        path = "/".join(one.name for one in around if one is not around[0] or not _is_flow(one))
         given = dict(options)
         try:
             outputs = call()
+            path = "/".join(one.name for one in around if one is not around[0] or not _is_flow(one))
         finally:
             around.pop()
         if not _is_flow(layer):
@@ -75,6 +75,11 @@ def _visit(
     also = [_mask(one) for value in options.values() for one in flat(value)]
     before = [*masks, *(one for one in also if one is not None)]
     after = [_mask(one) for one in flat(outputs)]
+    if any(not hasattr(one, "shape") for one in flat(outputs)):
+        raise TypeError(
+            f"layer {layer.name!r} must return an array, or a list of these, "
+            f"not {type(outputs).__name__}"
+        )
     makes = any(one is not None for one in before) and makes_masks(layer, arrays)
     return Visit(path, layer, before, fate(layer, before, after, makes), after, shapes(outputs))
 

@@ -35,6 +35,10 @@ from ._watch import watcher
 from ._weights import Weighted
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_OF_TRAINING: dict[str, Any] = {
+    "trainable": True,
+    **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config")),
+}
 _building = RLock()
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
@@ -54,11 +58,14 @@ class Layer(Weighted):
 
     Args:
         name: name of the layer; made from the class's name by default.
-        dtype: "float32" or "float64": dtype of the weights, which float inputs are cast to.
+        dtype: "float32", which None means too, or "float64": dtype of the weights, which float
+            inputs are cast to.
+        **of_training: Keras's arguments that have a meaning in training only, such as
+            `kernel_regularizer`, are taken if they have their default, None.
 
     Raises:
-        TypeError: `name` is not a string.
-        ValueError: `dtype` is another one.
+        TypeError: `name` is not a string, or an argument is unknown.
+        ValueError: `dtype` is another one, or a regularizer or constraint is given.
 
     Source:
         Keras: `keras.layers.Layer`.
@@ -91,11 +98,16 @@ class Layer(Weighted):
         if "build" in cls.__dict__:
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]
 
-    def __init__(self, *, name: str | None = None, dtype: str = "float32") -> None:
+    def __init__(
+        self, *, name: str | None = None, dtype: str | None = None, **of_training: Any
+    ) -> None:
+        for argument, value in of_training.items():
+            _check_of_training(argument, value, type(self).__name__)
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         self.name = name or automatic_name(type(self).__name__)
-        self.dtype = choice(getattr(dtype, "name", dtype), "dtype", ("float32", "float64"))
+        known = "float32" if dtype is None else getattr(dtype, "name", dtype)
+        self.dtype = choice(known, "dtype", ("float32", "float64"))
         self._dtype = np.dtype(self.dtype)
         self._weights = []
 
@@ -284,8 +296,11 @@ class Layer(Weighted):
         if mask is None or isinstance(output, Masked):
             return output
         output = as_array(output, "outputs")
-        name = f"the output of layer {self.name!r}"
-        return Masked._of(output, fitting_mask(mask, output.shape, name))
+        try:
+            return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
+        except (TypeError, ValueError) as error:
+            what = f"compute_mask of layer {self.name!r} must return a mask of its output"
+            raise type(error)(f"{what}: {error}") from None
 
     def _warn_of_loss(self, outputs: Any) -> None:
         if self._warned or any(isinstance(o, Masked) for o in flat(outputs)):
@@ -314,6 +329,17 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _check_of_training(argument: str, value: Any, layer: str) -> None:
+    """See that an argument of Keras's that is not used here has its default."""
+    if argument not in _OF_TRAINING and not argument.endswith(("_regularizer", "_constraint")):
+        raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}")
+    if value is not _OF_TRAINING.get(argument):
+        raise ValueError(
+            f"{argument} of {layer} must be {_OF_TRAINING.get(argument)}, not {value!r}: it is for "
+            "training, which fastmask leaves to others"
+        )
 
 
 def _frames_of_fastmask() -> int:

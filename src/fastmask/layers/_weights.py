@@ -142,10 +142,12 @@ class Weighted:
             weights: arrays of the same number and shapes, of any real dtype.
 
         Raises:
-            TypeError: an array does not hold real numbers.
+            TypeError: `weights` is not a list, or an array does not hold real numbers.
             ValueError: their number or a shape is another; then nothing is changed.
         """
         own = list(self._all_weights())
+        if not isinstance(weights, (list, tuple)):
+            raise TypeError(f"weights must be a list of arrays, not {type(weights).__name__}")
         if len(weights) != len(own):
             hint = "" if self.built else " (it has not been built yet)"
             raise ValueError(

@@ -56,10 +56,9 @@ class Dense(Layer):
         *,
         kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
         bias_initializer: initializers.AnyInitializer = "zeros",
-        name: str | None = None,
-        dtype: str = "float32",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(**kwargs)
         self.units = whole_number(units, "units", 1)
         self.activation = activations.name_of(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

@@ -56,10 +56,9 @@ class Embedding(Layer):
         embeddings_initializer: initializers.AnyInitializer = "uniform",
         *,
         mask_zero: bool = False,
-        name: str | None = None,
-        dtype: str = "float32",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(**kwargs)
         self.input_dim = whole_number(input_dim, "input_dim", 1)
         self.output_dim = whole_number(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(
