@@ -518,3 +518,27 @@ def test_arguments_of_training_at_their_defaults() -> None:
     assert "trainable" not in layer.get_config()
     fm.layers.BatchNormalization(gamma_regularizer=None, renorm_momentum=0.9)
     fm.layers.Embedding(3, 2, embeddings_constraint=None, lora_rank=None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, case in layer_zoo.CASES.items()
+        if len(case.shapes) == 1 and not name.startswith(("identity", "lambda"))
+    ],
+)
+def test_several_inputs_for_a_layer_of_one(name: str) -> None:
+    case = layer_zoo.CASES[name]
+    layer = case.make(fm.layers)
+    message = f"layer '{layer.name}' .of type {type(layer).__name__}. takes one input, not a list"
+    with pytest.raises(ValueError, match=f"{message} of 2"):
+        layer([np.ones(case.shapes[0], np.float32)] * 2)
+    with pytest.raises(ValueError, match=f"{message} of 1"):
+        layer([fm.Input(case.shapes[0][1:])])
+
+
+def test_explicit_masks_that_are_all_none() -> None:
+    x = fm.Masked(X, HOLED)
+    y = fm.layers.Add()([x, x], mask=[None, None])  # no mask, so none is lost, and no warning
+    assert type(y) is np.ndarray

@@ -329,6 +329,10 @@ class TestWeights:
         np.testing.assert_array_equal(layer(X), X * np.float32([2, 3]) + 1)
         assert layer.count_params() == 3
 
+    def test_shape_that_is_none(self) -> None:
+        with pytest.raises(TypeError, match="shape of a weight must be a tuple of sizes, not 3"):
+            Dropper().add_weight(3)  # type: ignore[arg-type]
+
     def test_cannot_be_replaced_unseen(self) -> None:
         layer = self.Scale()
         layer(X)

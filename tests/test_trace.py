@@ -285,6 +285,20 @@ class TestInside:
             np.testing.assert_array_equal(state, other)
 
 
+def test_states_stay() -> None:
+    model = fm.Sequential([layers.LSTM(2, stateful=True, name="keeper")])
+    fm.trace_masks(model, X)
+    (keeper,) = model.layers
+    assert isinstance(keeper, layers.LSTM)
+    assert keeper.states is None
+    model(X)
+    assert keeper.states is not None
+    before = [state.copy() for state in keeper.states]
+    fm.trace_masks(model, X)
+    for state, other in zip(before, keeper.states, strict=True):
+        np.testing.assert_array_equal(state, other)
+
+
 def test_refuses() -> None:
     with pytest.raises(TypeError, match="model must be a fastmask model or layer, not int"):
         fm.trace_masks(3, X)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from ._table import table
 from ._visits import Visit, visits
 from .layers import Layer
 from .layers._calls import is_shape
+from .layers._infer import states_kept
 
 
 class TraceRow(NamedTuple):
@@ -46,7 +47,7 @@ class MaskTrace(list[TraceRow]):
 
 
 def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
-    """See what happens to a mask at each layer.
+    """See what happens to a mask at each layer; the states of stateful layers stay as they are.
 
     Args:
         model: a model of any kind, or a single layer.
@@ -81,7 +82,8 @@ def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastmask model or layer, not {type(model).__name__}")
-    return MaskTrace(map(_row, visits(lambda: model(x, mask=mask))))
+    with states_kept(model):
+        return MaskTrace(map(_row, visits(lambda: model(x, mask=mask))))
 
 
 def _row(visit: Visit) -> TraceRow:

@@ -6,6 +6,8 @@ with the call. Layers that say nothing of their output shape are tried out on ze
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +38,7 @@ def record(layer: Any, inputs: Any, mask: Any, training: Any, options: dict[str,
     """
     if isinstance(inputs, (list, tuple)):
         inputs = list(inputs)
+    layer._check_number_of(inputs)
     for one in flat(inputs):
         if not isinstance(one, SymbolicTensor):
             raise TypeError(
@@ -98,13 +101,21 @@ def probe(layer: Any, inputs: Any, options: dict[str, Any]) -> tuple[Any, Any]:
 def on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
     """Call a layer on zeros, with `size` for the sizes that may vary."""
     given = {name: _sample(value, size) for name, value in options.items()}
-    states = [(one, one.states) for one in layer._all_layers() if hasattr(one, "states")]
-    for one, _ in states:
-        one.states = None
-    try:
+    with states_kept(layer) as stateful:
+        for one in stateful:
+            one.states = None
         return _called(layer, inputs, given, size)
+
+
+@contextmanager
+def states_kept(layer: Any) -> Iterator[list[Any]]:
+    """Let stateful layers, which it gives, forget what they are called on meanwhile."""
+    stateful = [one for one in layer._all_layers() if hasattr(one, "states")]
+    states = [one.states for one in stateful]
+    try:
+        yield stateful
     finally:
-        for one, state in states:  # a stateful layer forgets that it was tried
+        for one, state in zip(stateful, states, strict=True):
             one.states = state
 
 

@@ -87,6 +87,7 @@ class Layer(Weighted):
     _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
+    _takes_lists = True  # of several inputs
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
     _dtype = np.dtype(np.float32)
     _build_shape: Any = None
@@ -205,6 +206,7 @@ class Layer(Weighted):
             return record(self, inputs, mask, training, kwargs)
         else:
             inputs, carried = separate(inputs)
+            self._check_number_of(inputs)
         inputs = self._cast(inputs)
         if mask is not None:
             carried = self._explicit(mask, inputs)
@@ -228,6 +230,13 @@ class Layer(Weighted):
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
+
+    def _check_number_of(self, inputs: Any) -> None:
+        if isinstance(inputs, list) and not self._takes_lists:
+            raise ValueError(
+                f"layer {self.name!r} (of type {type(self).__name__}) takes one input, "
+                f"not a list of {len(inputs)}"
+            )
 
     def _call_in(self, training: bool, inputs: Any, kwargs: dict[str, Any]) -> Any:
         """Call it so that the layers inside behave as in training, or not."""
@@ -259,6 +268,8 @@ class Layer(Weighted):
             return fitting_mask(mask, inputs.shape, name)
         if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
             raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
+        if all(one is None for one in mask):
+            return None
         return [
             None if one is None else fitting_mask(one, array.shape, f"{name}, number {i},")
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))

@@ -104,6 +104,8 @@ class Weighted:
             TypeError: the shape is not made of integers.
             ValueError: the initialiser is unknown.
         """
+        if not isinstance(shape, (list, tuple)):
+            raise TypeError(f"shape of a weight must be a tuple of sizes, not {shape!r}")
         sizes = tuple(whole_number(n, "each size of a weight", 0) for n in shape)
         own = self._dtype if dtype is None else np.dtype(dtype)
         if initializer is None:

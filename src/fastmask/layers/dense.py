@@ -45,6 +45,7 @@ class Dense(Layer):
         (2, 5, 3)
     """
 
+    _takes_lists = False
     supports_masking = True
     _options = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
 

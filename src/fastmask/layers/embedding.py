@@ -45,6 +45,7 @@ class Embedding(Layer):
         ((2, 3, 4), array([2, 1]))
     """
 
+    _takes_lists = False
     supports_masking = True
     _casts_inputs = False
     _options = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")

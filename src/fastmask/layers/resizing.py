@@ -44,6 +44,7 @@ class ZeroPadding1D(Layer):
         (5, 6, 4)
     """
 
+    _takes_lists = False
     _options = ("padding", "data_format")
 
     def __init__(
@@ -103,6 +104,7 @@ class Cropping1D(Layer):
         (5, 2, 4)
     """
 
+    _takes_lists = False
     _options = ("cropping",)
 
     def __init__(self, cropping: int | Sequence[int] = (1, 1), **kwargs: Any) -> None:
@@ -157,6 +159,7 @@ class UpSampling1D(Layer):
         [[[1.0], [1.0], [2.0], [2.0]]]
     """
 
+    _takes_lists = False
     _options = ("size",)
 
     def __init__(self, size: int = 2, **kwargs: Any) -> None:

@@ -61,6 +61,7 @@ class TimeDistributed(Layer):
         (2, 5, 12)
     """
 
+    _takes_lists = False
     supports_masking = True
     _casts_inputs = False
     _options = ("layer",)
