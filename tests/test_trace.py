@@ -84,6 +84,22 @@ def test_dropped_says_what_to_add() -> None:
         assert "fm." in row.fix
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+def test_used_and_then_lost() -> None:
+    class Weigh(layers.Layer):
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return inputs if mask is None else inputs * mask[:, :, np.newaxis]
+
+    (row,) = fm.trace_masks(Weigh(), fm.Masked(X, MASK))
+    assert (row.did, row.fix) == (
+        "used, dropped",
+        "self.supports_masking = True  # in Weigh.__init__",
+    )
+    for layer in (layers.LSTM(2), layers.GlobalAveragePooling1D()):  # these are meant to
+        (row,) = fm.trace_masks(layer, fm.Masked(X, MASK))
+        assert (row.did, row.fix) == ("used", "")
+
+
 def test_explicit_mask() -> None:
     (row,) = fm.trace_masks(layers.Dense(2), X, mask=MASK)
     assert row.did == "kept"

@@ -18,7 +18,7 @@ class TraceRow(NamedTuple):
     layer: str  # its name, after those of the layers around it: "encoder/words"
     type: str
     mask_in: list[Mask | None]  # of each input
-    did: str  # made, kept, changed, used, dropped, or "-" where there was no mask and is none
+    did: str  # see `trace_masks`
     mask_out: list[Mask | None]  # of each output
     valid: float | None  # share of valid steps in the masks that came out, or else went in
     fix: str  # for a dropped mask the line of code to add, else ""
@@ -59,8 +59,8 @@ def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
         others comes first, and then those that it called; a `Sequential` or a
         `Model(inputs, outputs)` has no row, only its layers have. `row.did` is "made",
         "kept", "changed", "used" (and then gone, as by an LSTM that returns its last output),
-        "dropped", "used, kept", "used, changed" or, where there is no mask, "-". For a
-        dropped mask `row.fix` is the line of code that keeps it.
+        "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
+        "-". For a dropped mask `row.fix` is the line of code that keeps it.
 
     Raises:
         TypeError: `model` is not a layer.
@@ -93,7 +93,7 @@ def _row(visit: Visit) -> TraceRow:
     return TraceRow(
         *(visit.path, type(visit.layer).__name__, visit.before, visit.did, visit.after),
         valid=None if not shares else valid / steps if steps else 1.0,
-        fix=_fix(visit) if visit.did == "dropped" else "",
+        fix=_fix(visit) if "dropped" in visit.did else "",
         calls=visit.calls,
     )
 
