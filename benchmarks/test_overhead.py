@@ -57,6 +57,6 @@ def test_smoke_page_marks_what_is_slow() -> None:
         for name, seconds in (("fast", 9e-6), ("slow", 17e-6))
     }
     text = page(timings, about)
-    assert "| fast | 9.0 | 1.0 | 8.0 |" in text
-    assert "| slow | 17.0 | 1.0 | 16.0 **over** |" in text
-    assert "1 of 2 are within 15 us." in text
+    assert "| fast | 9.0 | 1.0 | 8.0 | 8.0 |" in text
+    assert "| slow | 17.0 | 1.0 | 16.0 **over** | 16.0 |" in text
+    assert "1 of 2 are within 15 us; of the fastest calls, 1." in text
