@@ -421,7 +421,9 @@ class TestRefuses:
             lambda: Wrong(name="w")(fm.Masked(X, IDS != 0)),
             lambda: Wrong(name="w")(Masking()(fm.Input((None, 4)))),
         ):
-            with pytest.raises(ValueError, match=r"mask has shape .* but the output of layer 'w'"):
+            with pytest.raises(
+                ValueError, match=r"compute_mask of layer 'w' must .* mask has shape"
+            ):
                 use()
 
     def test_another_number_of_outputs_than_it_said(self) -> None:

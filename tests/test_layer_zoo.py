@@ -175,6 +175,36 @@ class TestNanAtMaskedSteps:
             valid_rows = ROWOFF.any(1)
             np.testing.assert_allclose(y.sum(1)[valid_rows], 1, rtol=1e-6)
 
+    @pytest.mark.parametrize("shape", [(4, 5, 6, 6), (1, 1, 6, 6), (4, 1, 1, 6), (6, 1), (6,)])
+    @pytest.mark.parametrize("axis", [-1, [2, 3]])
+    def test_softmax_with_a_mask_of_numbers(self, shape: tuple[int, ...], axis: Any) -> None:
+        random = np.random.default_rng(3)
+        x = random.normal(size=(4, 5, 6, 6)).astype(np.float32)
+        mask = random.random(shape) < 0.6
+        layer = fm.layers.Softmax(axis)
+        full = np.broadcast_to(mask, x.shape)
+        y = layer(np.where(full, x, np.nan), mask=mask)
+        powers = np.where(full, np.exp(x), 0)
+        axes = tuple(np.atleast_1d(axis).tolist())
+        total = powers.sum(axis=axes, keepdims=True)
+        expected = np.divide(powers, total, out=np.zeros_like(powers), where=total > 0)
+        np.testing.assert_allclose(y.data, expected, atol=1e-6)
+        np.testing.assert_array_equal(y.mask.valid, full.any((2, 3)))
+        np.testing.assert_array_equal(layer(x, mask=mask.astype(np.float32)).data, y.data)
+
+    def test_softmax_with_a_mask_of_numbers_in_a_graph(self) -> None:
+        x, mask = fm.Input((2, 4, 4)), fm.Input((1, 4, 4), "bool")
+        model = fm.Model([x, mask], fm.layers.Softmax()(x, mask=mask))
+        data = np.random.default_rng(0).normal(size=(3, 2, 4, 4)).astype(np.float32)
+        causal = np.broadcast_to(np.tril(np.ones((4, 4), np.bool_)), (3, 1, 4, 4))
+        y = model([data, causal])
+        np.testing.assert_array_equal(y.data, fm.layers.Softmax()(data, mask=causal).data)
+        assert [row.did for row in fm.trace_masks(model, [data, causal])] == ["used, changed"]
+        with pytest.raises(ValueError, match="mask has shape"):
+            fm.layers.Softmax()(x, mask=fm.Input((3, 4, 4)))
+        constant = fm.Model(x, fm.layers.Softmax()(x, mask=causal[0]))
+        np.testing.assert_array_equal(constant(data).data, y.data)
+
     def test_softmax_without_a_mask_shows_nan(self) -> None:
         assert np.isnan(fm.layers.Softmax(axis=1)(NAN)).any()
 
@@ -398,6 +428,17 @@ class TestLayersOfTheirOwn:
         (lambda L: L.Softmax("time"), TypeError, "axis must be an integer"),
         (lambda L: L.Softmax(3)(X), ValueError, "axis of layer.* is 3.* 3 axes"),
         (lambda L: L.Softmax([1, 1])(X), ValueError, "twice"),
+        (lambda L: L.Softmax()(X, mask=np.ones((5, 6, 2))), ValueError, r"\(5, 6, 2\).*broadcast"),
+        (lambda L: L.Softmax()(X, mask=np.ones((1, 5, 6, 3))), ValueError, "broadcast to it"),
+        (lambda L: L.Softmax()(X, mask=[["a"]]), TypeError, "mask must be bool, integer or float"),
+        (lambda L: L.BatchNormalization(renorm=True), ValueError, "renorm must be False"),
+        (lambda L: L.BatchNormalization(synchronized=True), ValueError, "synchronized must be F"),
+        (lambda L: L.BatchNormalization(renorm_clipping={}), ValueError, "renorm_clipping must be"),
+        (lambda L: L.Dense(2, kernel_regularizer="l2"), ValueError, "kernel_regularizer of Dense"),
+        (lambda L: L.Dense(2, trainable=False), ValueError, "trainable of Dense must be True"),
+        (lambda L: L.Embedding(3, 2, lora_rank=4), ValueError, "lora_rank of Embedding must be N"),
+        (lambda L: L.Dense(2, units_of=1), TypeError, "Dense.* unexpected keyword.*'units_of'"),
+        (lambda L: L.BatchNormalization(synchronized=1.5), TypeError, "synchronized must be True"),
         (lambda L: L.Dropout(1.5), ValueError, "rate must be between"),
         (lambda L: L.Dropout(0.5, noise_shape="a"), TypeError, "noise_shape"),
         (lambda L: L.GaussianDropout(1.0), ValueError, "rate must be less than 1"),
@@ -462,3 +503,42 @@ def test_moving_moments_of_an_empty_batch_stay() -> None:
 
 def test_group_normalization_of_no_steps() -> None:
     assert fm.layers.GroupNormalization(2)(np.ones((3, 0, 4))).shape == (3, 0, 4)
+
+
+def test_arguments_of_training_at_their_defaults() -> None:
+    layer = fm.layers.Dense(
+        *(2, "relu"),
+        kernel_regularizer=None,
+        bias_constraint=None,
+        activity_regularizer=None,
+        trainable=True,
+        dtype=None,
+    )
+    assert layer.dtype == "float32"
+    assert "trainable" not in layer.get_config()
+    fm.layers.BatchNormalization(gamma_regularizer=None, renorm_momentum=0.9)
+    fm.layers.Embedding(3, 2, embeddings_constraint=None, lora_rank=None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, case in layer_zoo.CASES.items()
+        if len(case.shapes) == 1 and not name.startswith(("identity", "lambda"))
+    ],
+)
+def test_several_inputs_for_a_layer_of_one(name: str) -> None:
+    case = layer_zoo.CASES[name]
+    layer = case.make(fm.layers)
+    message = f"layer '{layer.name}' .of type {type(layer).__name__}. takes one input, not a list"
+    with pytest.raises(ValueError, match=f"{message} of 2"):
+        layer([np.ones(case.shapes[0], np.float32)] * 2)
+    with pytest.raises(ValueError, match=f"{message} of 1"):
+        layer([fm.Input(case.shapes[0][1:])])
+
+
+def test_explicit_masks_that_are_all_none() -> None:
+    x = fm.Masked(X, HOLED)
+    y = fm.layers.Add()([x, x], mask=[None, None])  # no mask, so none is lost, and no warning
+    assert type(y) is np.ndarray

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,28 @@ class TestCustomLayers:
             layer(fm.Masked(X, MASK))
             Dropper()(X)
 
+    def test_warnings_point_at_the_first_line_outside(self) -> None:
+        x = fm.Masked(X, MASK)
+        masked = fm.layers.Masking()(fm.Input((4, 2)))
+        calls: list[Callable[[], Any]] = [
+            lambda: Dropper()(x),
+            lambda: fm.Sequential([fm.Sequential([Dropper()])])(x),
+            lambda: fm.layers.Flatten()(x),
+            lambda: fm.layers.Embedding(9, 2)(fm.Masked(MASK.astype(int), MASK)),
+            lambda: fm.layers.Add()([x, X]),
+            lambda: fm.layers.Lambda(np.tanh)(x),
+            lambda: Dropper()(masked),
+            lambda: fm.layers.Dot(2)([masked, masked]),
+            lambda: fm.Sequential([Dropper()]).predict(x, verbose=0),
+            lambda: fm.trace_masks(fm.Sequential([Dropper()]), x),
+        ]
+        for call in calls:
+            with pytest.warns(UserWarning, match="destroy the mask") as caught:
+                call()
+            assert {(one.filename, one.lineno) for one in caught} == {
+                (__file__, call.__code__.co_firstlineno)
+            }
+
     def test_several_outputs(self) -> None:
         first, second = TemporalSplit()(fm.Masked(X, MASK))
         np.testing.assert_array_equal(first.data, X[:, :2])
@@ -202,8 +225,24 @@ class TestCustomLayers:
             def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
                 return np.ones((1, 2))
 
-        with pytest.raises(ValueError, match=r"shape \(1, 2\).*output of layer 'odd' has shape"):
+        message = r"compute_mask of layer 'odd' must .* shape \(1, 2\), but the output has shape"
+        with pytest.raises(ValueError, match=message):
             Odd(name="odd")(X)
+        with pytest.raises(ValueError, match=message):
+            Odd(name="odd")(fm.Input((4, 2)))
+
+    @pytest.mark.parametrize(
+        "mask", [MASK[0], "mask", 5, np.ones((3, 4, 2)), np.full((3, 4), np.nan)]
+    )
+    def test_compute_mask_that_returns_no_mask(self, mask: Any) -> None:
+        class Odd(Dropper):
+            def compute_mask(self, inputs: Any, mask: Any = mask) -> Any:
+                return mask
+
+        with pytest.raises(
+            (TypeError, ValueError), match="compute_mask of layer 'odd' must return"
+        ):
+            Odd(name="odd")._with_mask(X, mask)
 
     def test_compute_mask_with_another_number(self) -> None:
         class Odd(TemporalSplit):
@@ -289,6 +328,10 @@ class TestWeights:
         layer.set_weights([[2, 3], [1]])
         np.testing.assert_array_equal(layer(X), X * np.float32([2, 3]) + 1)
         assert layer.count_params() == 3
+
+    def test_shape_that_is_none(self) -> None:
+        with pytest.raises(TypeError, match="shape of a weight must be a tuple of sizes, not 3"):
+            Dropper().add_weight(3)  # type: ignore[arg-type]
 
     def test_cannot_be_replaced_unseen(self) -> None:
         layer = self.Scale()

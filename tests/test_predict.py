@@ -17,6 +17,7 @@ from fastmask.layers import LSTM, Dense, Embedding, Layer, Masking
 RANDOM = np.random.default_rng(0)
 LENGTHS = [3, 9, 1, 0, 5, 5, 2, 8, 0, 4]
 ROWS = [RANDOM.normal(size=(n, 2)).astype(np.float32) for n in LENGTHS]
+X = np.ones((3, 2, 3))
 IDS = [RANDOM.integers(1, 10, n).tolist() for n in LENGTHS]
 
 
@@ -168,8 +169,102 @@ def test_refuses() -> None:
     model = fm.Sequential([Masking()])
     with pytest.raises(ValueError, match="x must be an array or a list of sequences"):
         model.predict(3, verbose=0)
+    with pytest.raises(ValueError, match="x must be an array or a list of sequences, not <gen"):
+        model.predict((row for row in ROWS), verbose=0)
+    for bad, words in (
+        (None, "NoneType"),
+        ({}, "dict"),
+        (np.ones(()), r"\(\)"),
+        (X[0], r"\(2, 3\)"),
+    ):
+        model = fm.Sequential([fm.layers.Lambda(lambda _, bad=bad: bad)])
+        with pytest.raises(
+            ValueError, match=f"return arrays with a row for each of 3 rows.*{words}"
+        ):
+            model.predict(X, verbose=0)
+    model = fm.Sequential([Masking()])
     with pytest.raises(TypeError, match="x must be one array, one Masked, or a list of plain"):
         model.predict([fm.pad(ROWS)], verbose=0)
+
+
+class TestNothing:
+    """Empty lists, which say nothing of shape and dtype."""
+
+    def test_of_a_built_model(self) -> None:
+        words = fm.Sequential([Embedding(10, 3, mask_zero=True), LSTM(4)])
+        with pytest.raises(ValueError, match=f"model '{words.name}' has not been built"):
+            words.predict([])
+        words(np.array([[1, 2]]))
+        assert words.predict([], verbose=0).shape == (0, 4)
+        flat = fm.Sequential([fm.Input((3, 2)), fm.layers.Flatten(), Dense(2)])
+        assert flat.predict((), verbose=0).shape == (0, 2)
+
+    def test_of_a_graph(self) -> None:
+        ids, x = fm.Input((None,), "int32"), fm.Input((5,))
+        words = Embedding(5, 2, mask_zero=True)(ids)
+        model = fm.Model([ids, x], [words, Dense(3)(x)])
+        y, z = model.predict([[], []], verbose=0)
+        assert (type(y), y.shape, z.shape) == (fm.Masked, (0, 0, 2), (0, 3))
+        with pytest.raises(ValueError, match=r"same number of rows, not \[0, 2\]"):
+            model.predict([[], np.ones((2, 5))])
+        assert fm.Model(ids, words).predict([], verbose=0).shape == (0, 0, 2)
+
+    def test_of_a_subclass(self) -> None:
+        class Mine(fm.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.dense = Dense(2)
+
+            def call(self, inputs: Any) -> Any:
+                return self.dense(inputs)
+
+        model = Mine()
+        with pytest.raises(ValueError, match="has not been built"):
+            model.predict([])
+        model(np.ones((2, 3)))
+        assert model.predict([]).shape == (0, 2)
+
+
+class TestStateful:
+    """Nothing is computed where a batch would not fit the states."""
+
+    def model(self) -> tuple[fm.Sequential, Widths]:
+        widths = Widths()
+        return fm.Sequential([widths, LSTM(2, stateful=True, name="keeper")]), widths
+
+    def test_a_short_last_batch(self) -> None:
+        model, widths = self.model()
+        x = np.ones((10, 4, 3))
+        with pytest.raises(ValueError, match="must divide the number of rows, 10, because layer"):
+            model.predict(x, batch_size=4)
+        assert widths.seen == []
+        assert model.predict(x, batch_size=5).shape == (10, 2)
+        assert model.predict(x[:5], batch_size=32).shape == (5, 2)
+
+    def test_other_states_than_kept(self) -> None:
+        model, widths = self.model()
+        x = np.ones((6, 4, 3))
+        model.predict(x, batch_size=3)
+        seen = len(widths.seen)
+        with pytest.raises(ValueError, match="must have 3 rows, not 2, because layer 'keeper'"):
+            model.predict(x, batch_size=2)
+        assert len(widths.seen) == seen
+        for layer in model.layers:
+            if isinstance(layer, LSTM):
+                layer.reset_state()
+        model.predict(x, batch_size=2)
+
+    def test_ragged_rows_stay_in_their_places(self) -> None:
+        model, _ = self.model()
+        rows = [np.ones((n, 3), np.float32) * n for n in (1, 4, 3, 2)]
+        y = model.predict(rows, batch_size=2)
+        again, _ = self.model()
+        again(np.zeros((2, 4, 3)))
+        again.set_weights(model.get_weights())
+        again.layers[1].states = None  # type: ignore[attr-defined]
+        x = fm.pad(rows)
+        expected = [again(fm.Masked(x.data[s], x.mask[s])) for s in (slice(2), slice(2, 4))]
+        np.testing.assert_allclose(y, np.concatenate(expected), rtol=1e-6)
 
 
 def test_memory_is_that_of_a_batch() -> None:

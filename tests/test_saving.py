@@ -145,7 +145,13 @@ class TestSaving:
             fm.save_model({}, path)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="model must be built before it is saved, but 'new'"):
             fm.save_model(fm.Sequential([LSTM(3, name="new")]), path)
-        with pytest.raises(ValueError, match="cannot be saved: Object of type"):
+        model = fm.Sequential([fm.layers.Lambda(np.tanh, name="squash")])
+        model(np.ones((1, 2)))
+        with pytest.raises(ValueError, match=r"'squash' is a Lambda.*class Mine.*custom_objects"):
+            fm.save_model(model, path)
+        with pytest.raises(
+            ValueError, match=r"cannot be saved: activation of layer .*custom_objects"
+        ):
             fm.save_model(fm.Sequential([self.called(Activation(np.tan))]), path)
         assert not path.exists()
 

@@ -134,6 +134,10 @@ class TestBuilding:
         assert len(model.layers) == 5
 
     def test_refuses(self) -> None:
+        with pytest.raises(TypeError, match="layers must be a list of layers, not <Dense"):
+            fm.Sequential(fm.layers.Dense(2))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="weights must be a list of arrays, not NoneType"):
+            fm.Sequential([]).set_weights(None)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="layer must be a fastmask Layer, not 3"):
             fm.Sequential([3])  # type: ignore[list-item]
         with pytest.raises(ValueError, match="but 'a' is taken"):

@@ -84,6 +84,22 @@ def test_dropped_says_what_to_add() -> None:
         assert "fm." in row.fix
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+def test_used_and_then_lost() -> None:
+    class Weigh(layers.Layer):
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return inputs if mask is None else inputs * mask[:, :, np.newaxis]
+
+    (row,) = fm.trace_masks(Weigh(), fm.Masked(X, MASK))
+    assert (row.did, row.fix) == (
+        "used, dropped",
+        "self.supports_masking = True  # in Weigh.__init__",
+    )
+    for layer in (layers.LSTM(2), layers.GlobalAveragePooling1D()):  # these are meant to
+        (row,) = fm.trace_masks(layer, fm.Masked(X, MASK))
+        assert (row.did, row.fix) == ("used", "")
+
+
 def test_explicit_mask() -> None:
     (row,) = fm.trace_masks(layers.Dense(2), X, mask=MASK)
     assert row.did == "kept"
@@ -118,6 +134,196 @@ def test_several_inputs() -> None:
     assert (row.layer, row.did) == ("sum", "dropped")
 
 
+class Reader(fm.Model):
+    """Layers in an attribute, in a list and in a model."""
+
+    def __init__(self) -> None:
+        super().__init__(name="reader")
+        self.words = layers.Embedding(10, 3, mask_zero=True, name="words")
+        self.stack = [layers.LSTM(4, return_sequences=True, name=f"lstm{i}") for i in range(2)]
+        self.tail = fm.Sequential(
+            [layers.Dense(2, name="dense"), Dropper(name="gone")], name="tail"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        x = self.words(inputs)
+        for layer in self.stack:
+            x = layer(x)
+        return self.tail(x)
+
+
+READER = [
+    ("reader", (None, None, 2), 312, "-"),
+    ("reader/words", (None, None, 3), 30, "made"),
+    ("reader/lstm0", (None, None, 4), 128, "used, kept"),
+    ("reader/lstm1", (None, None, 4), 144, "used, kept"),
+    ("reader/tail/dense", (None, None, 2), 10, "kept"),
+    ("reader/tail/gone", (None, None, 2), 0, "dropped"),
+]
+
+
+class Steps(layers.Layer):
+    """Calls a layer at every step, and one on all of them."""
+
+    supports_masking = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(2, name="dense")
+        self.norm = layers.LayerNormalization(name="norm")
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        y = np.stack([self.dense(inputs[:, t]) for t in range(inputs.shape[1])], axis=1)
+        return self.norm(y, mask=mask).data if mask is not None else self.norm(y)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+class TestInside:
+    """Layers inside layers and models of the user's own."""
+
+    def test_trace_of_a_subclassed_model(self) -> None:
+        rows = fm.trace_masks(Reader(), IDS)
+        assert [(row.layer, row.did) for row in rows] == [(n, did) for n, _, _, did in READER]
+        assert rows[3].mask_in[0] is rows[1].mask_out[0]
+        assert "fm." in rows[-1].fix or "supports_masking" in rows[-1].fix
+
+    def test_trace_of_a_layer_in_models(self) -> None:
+        ids = fm.Input((None,), "int32")
+        words = layers.Embedding(10, 3, mask_zero=True, name="words")
+        model = fm.Model(ids, fm.Sequential([Steps(name="steps")], name="stack")(words(ids)))
+        rows = fm.trace_masks(model, IDS)
+        assert [(row.layer, row.did, row.calls) for row in rows] == [
+            ("words", "made", 1),
+            ("stack/steps", "used, kept", 1),
+            ("stack/steps/dense", "-", 4),
+            ("stack/steps/norm", "kept", 1),
+        ]
+        assert "stack/steps/dense (Dense) x 4" in str(rows)
+
+    def test_repeats_with_other_masks_are_rows_of_their_own(self) -> None:
+        class Halves(layers.Layer):
+            def __init__(self) -> None:
+                super().__init__()
+                self.norm = layers.UnitNormalization(name="norm")
+
+            def call(self, inputs: Any, mask: Any) -> Any:
+                for half in (slice(2), slice(2, 4), slice(2)):
+                    self.norm(inputs[:, half], mask=mask[:, half])
+                return inputs
+
+        rows = fm.trace_masks(Halves(), X, mask=MASK)
+        assert [(row.calls, row.valid) for row in rows[1:]] == [(2, 0.75), (1, 0.25)]
+
+    def test_nothing_is_noted_of_trial_calls(self) -> None:
+        class Builds(Steps):
+            def build(self, input_shape: Any) -> None:
+                self.dense.compute_output_shape(input_shape)
+
+            def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+                return fm.Sequential([layers.UnitNormalization()]).compute_mask(inputs, mask)
+
+        rows = fm.trace_masks(Builds(name="b"), X, mask=MASK)
+        assert [(row.layer, row.calls) for row in rows] == [("b", 1), ("b/dense", 4), ("b/norm", 1)]
+
+    def test_a_failed_call_ends_the_trace(self) -> None:
+        class Fails(Steps):
+            def call(self, inputs: Any) -> Any:
+                raise RuntimeError(f"no {len(inputs)}")
+
+        layer = Fails()
+        with pytest.raises(RuntimeError, match="no 2"):
+            fm.trace_masks(layer, X)
+        assert [row.layer for row in fm.trace_masks(layers.Dense(2, name="d"), X)] == ["d"]
+
+    @pytest.mark.parametrize("where", ["alone", "sequential", "functional"])
+    def test_summary(self, where: str) -> None:
+        reader = Reader()
+        model: Any = reader
+        if where == "sequential":
+            model = fm.Sequential([fm.Sequential([]), fm.Sequential([reader])])
+        if where == "functional":
+            ids = fm.Input((None,), "int32")
+            model = fm.Model(ids, reader(ids))
+        assert where == "functional" or {row.shape for row in model.summary()} == {None}
+        model(IDS)
+        prefix = f"{model.layers[1].name}/" if where == "sequential" else ""
+        time = None if where == "functional" else 4
+        rows = model.summary()[-len(READER) :]  # after that of an empty model
+        assert [(row.layer, row.shape, row.parameters, row.mask) for row in rows] == [
+            (prefix + name, (None, time, shape[2]), parameters, did)
+            for name, shape, parameters, did in READER
+        ]
+
+    def test_summary_of_a_layer_that_works_on_steps(self) -> None:
+        model = fm.Sequential([fm.Input((None, 3)), layers.Masking(), Steps(name="steps")])
+        assert [(row.layer, row.shape, row.mask) for row in model.summary()[1:]] == [
+            ("steps", (None, None, 2), "used, kept"),
+            ("steps/dense", (None, 2), "-"),
+            ("steps/norm", (None, None, 2), "kept"),
+        ]
+        assert model.summary()[0].mask == "made"
+
+    def test_summary_where_zeros_are_no_inputs(self) -> None:
+        class Picky(Steps):
+            def call(self, inputs: Any) -> Any:
+                if not inputs.any():
+                    raise ValueError("zeros")
+                return self.dense(inputs)
+
+        model = fm.Sequential([Picky(name="picky"), layers.Dense(1)])
+        model(X)
+        assert [(row.shape, row.mask) for row in model.summary()] == [(None, "?")] * 2
+        with_shape = type("Picky", (Picky,), {"compute_output_shape": lambda _, s: (*s[:2], 2)})
+        model = fm.Sequential([with_shape(name="picky"), layers.Dense(1)])
+        model(X)
+        rows = model.summary()
+        assert [(row.layer, row.shape) for row in rows[:3]] == [
+            ("picky", (None, 4, 2)),
+            ("picky/dense", None),
+            ("picky/norm", None),
+        ]
+
+    def test_summary_keeps_states(self) -> None:
+        class Keeps(fm.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.lstm = layers.LSTM(2, stateful=True)
+
+            def call(self, inputs: Any) -> Any:
+                return self.lstm(inputs)
+
+        model = Keeps()
+        model(X)
+        assert model.lstm.states is not None
+        before = [state.copy() for state in model.lstm.states]
+        model.summary()
+        for state, other in zip(before, model.lstm.states, strict=True):
+            np.testing.assert_array_equal(state, other)
+
+
+def test_states_stay() -> None:
+    model = fm.Sequential([layers.LSTM(2, stateful=True, name="keeper")])
+    fm.trace_masks(model, X)
+    (keeper,) = model.layers
+    assert isinstance(keeper, layers.LSTM)
+    assert keeper.states is None
+    model(X)
+    assert keeper.states is not None
+    before = [state.copy() for state in keeper.states]
+    fm.trace_masks(model, X)
+    for state, other in zip(before, keeper.states, strict=True):
+        np.testing.assert_array_equal(state, other)
+
+
 def test_refuses() -> None:
     with pytest.raises(TypeError, match="model must be a fastmask model or layer, not int"):
         fm.trace_masks(3, X)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"layer 'none' must return an array, .* not NoneType"):
+        fm.trace_masks(layers.Lambda(lambda _: None, name="none"), X)
+
+    class NoSuper(layers.Layer):
+        def __init__(self) -> None:
+            self.units = 3
+
+    with pytest.raises(TypeError, match=r"NoSuper.__init__ must call super\(\).__init__\(\)"):
+        fm.trace_masks(NoSuper(), X)

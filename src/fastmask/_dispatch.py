@@ -16,7 +16,7 @@ from ._typing import Array, Ints
 
 _COLUMNS = ("cpu", "reference")
 _VARIABLE = "FASTMASK_KERNELS"
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _column: Any = None
 
 
@@ -50,7 +50,7 @@ def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Arr
         TypeError: it does not hold real numbers.
         ValueError: its rows differ in length.
     """
-    array = value if type(value) is np.ndarray else as_array(value, name)
+    array = as_array(value, name)
     own = array.dtype
     if dtype is None:
         dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
@@ -58,10 +58,7 @@ def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Arr
         if own.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, not dtype {own}")
         return np.require(array, dtype, ["C", "A"])
-    flags = array.flags
-    if flags.c_contiguous and flags.aligned:
-        return array
-    return np.require(array, dtype, ["C", "A"])
+    return _as_kernels_take_it(array)
 
 
 def number_array(value: Any, name: str) -> Array:
@@ -74,7 +71,9 @@ def number_array(value: Any, name: str) -> Array:
     array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not dtype {array.dtype}")
-    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return _as_kernels_take_it(array)
 
 
 def integer_array(value: Any, name: str) -> Ints:
@@ -92,6 +91,8 @@ def integer_array(value: Any, name: str) -> Ints:
         ValueError: a number is not whole or not in the range of int64, or rows differ in length.
     """
     array = as_array(value, name)
+    if array.dtype == INT64:
+        return _as_kernels_take_it(array)
     kind = array.dtype.kind
     if kind not in "iufb":
         raise TypeError(f"{name} must hold integers, not dtype {array.dtype}")
@@ -105,6 +106,14 @@ def integer_array(value: Any, name: str) -> Ints:
     return np.require(array, np.int64, ["C", "A"])
 
 
+def _as_kernels_take_it(array: Array) -> Array:
+    """`array` C-contiguous and aligned."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(array, None, ["C", "A"])  # a microsecond, even where there is nothing to do
+
+
 def as_array(value: Any, name: str) -> Array:
     """`value` as a NumPy array of whatever dtype it has.
 
@@ -112,6 +121,8 @@ def as_array(value: Any, name: str) -> Array:
         TypeError: it is a masked array of numpy.ma, whose mask would be lost.
         ValueError: its rows differ in length.
     """
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
         raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
     try:

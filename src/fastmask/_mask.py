@@ -244,6 +244,8 @@ def _read_only(*arrays: Ints) -> Plan:
 
 def _two_dimensional(valid: Any) -> Array:
     array = as_array(valid, "mask")
+    if array.ndim == 2 and array.dtype == np.bool_:
+        return array
     if array.dtype.kind not in "biuf":
         raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
     if array.ndim == 3 and array.shape[2] == 1:
@@ -292,6 +294,13 @@ class Masked:
             data = as_array(data, "data")
         self._mask = fitting_mask(mask, data.shape, "data")
         self._data = data
+
+    @classmethod
+    def _of(cls, data: Array, mask: Mask) -> Masked:
+        """`data` with a mask that is known to fit."""
+        masked = cls.__new__(cls)
+        masked._data, masked._mask = data, mask
+        return masked
 
     @property
     def data(self) -> Array:

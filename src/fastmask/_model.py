@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 from ._checks import whole_number
 from ._mask import Masked
 from ._predict import predict
-from ._summary import Summary, summarise
+from ._summary import Summary, summarise, symbolic_inputs
 from .layers import Layer
+from .layers._calls import flat
 from .layers._symbolic import Apply
+from .layers._watch import watching
 
 
 class Model(Layer):
@@ -91,7 +95,8 @@ class Model(Layer):
 
         Returns:
             The rows that are printed, a list with a readable form. What a layer does is one of
-            made, kept, changed, used, dropped, or -, where there is no mask.
+            made, kept, changed, used, dropped, or -, where there is no mask. The layers that
+            a layer or model of your own calls follow it, as they are called on zeros.
 
         Source:
             Keras: `keras.Model.summary`.
@@ -127,11 +132,14 @@ class Model(Layer):
 
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. For sequences
-            of different lengths: what it returns for `fastmask.pad(x)`.
+            of different lengths: what it returns for `fastmask.pad(x)`. For an empty list, what
+            it returns for no rows.
 
         Raises:
             TypeError: `batch_size` is not an integer.
-            ValueError: `batch_size` is less than 1, or the inputs do not fit.
+            ValueError: `batch_size` is less than 1, or the inputs do not fit; `x` is an empty
+                list and the model has not been built; or a layer is stateful and the batches
+                would not all have one size, or another one than the states that it keeps.
 
         Source:
             Keras: `keras.Model.predict`.
@@ -147,11 +155,28 @@ class Model(Layer):
         """
         size = whole_number(batch_size, "batch_size", 1)
         count = self._input_count()
-        if count == 1:
-            return predict(self, [x], True, size, bool(verbose))
-        if not isinstance(x, (list, tuple)) or len(x) != count:
+        if count > 1 and (not isinstance(x, (list, tuple)) or len(x) != count):
             raise ValueError(f"x must be a list of {count} inputs for model {self.name!r}")
-        return predict(self, list(x), False, size, bool(verbose))
+        inputs = [x] if count == 1 else list(x)
+        if any(isinstance(one, (list, tuple)) and not one for one in inputs):
+            inputs = self._without_rows(inputs)
+        return predict(self, inputs, count == 1, size, bool(verbose))
+
+    def _without_rows(self, inputs: list[Any]) -> list[Any]:
+        """The inputs, with arrays of the right shape and no rows for empty lists."""
+        known = symbolic_inputs(self)
+        specs = list(flat(known))
+        if known is None or len(specs) != len(inputs):
+            raise ValueError(
+                f"x has no rows, and model {self.name!r} has not been built, so that the shape of "
+                "its outputs is not known: build it, or call it once, before"
+            )
+        return [
+            np.zeros((0, *(n or 0 for n in spec.shape[1:])), spec.dtype)
+            if isinstance(one, (list, tuple)) and not one
+            else one
+            for one, spec in zip(inputs, specs, strict=True)
+        ]
 
     def _input_count(self) -> int:
         return 1
@@ -172,7 +197,8 @@ class Flow(Model):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The masks of the outputs, found by computing them."""
-        outputs = self(inputs, mask=mask)
+        with watching(None):  # the same calls again
+            outputs = self(inputs, mask=mask)
         if isinstance(outputs, (list, tuple)):
             return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
         return outputs.mask.valid if isinstance(outputs, Masked) else None

@@ -8,7 +8,7 @@ come first: what does not fit into memory fails at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from ._mask import Masked
 from ._padding import pad
 from ._progress import progress
 from ._typing import Array
+from .layers import Layer
+from .layers._calls import flat
 
 Rows = Any  # a slice or an index array
 
 
-def predict(
-    model: Callable[[Any], Any], inputs: list[Any], alone: bool, size: int, shown: bool
-) -> Any:
+def predict(model: Layer, inputs: list[Any], alone: bool, size: int, shown: bool) -> Any:
     """What `model` returns for the inputs.
 
     Args:
@@ -35,23 +35,56 @@ def predict(
         shown: whether progress is shown.
 
     Raises:
-        ValueError: the inputs have different numbers of rows.
+        ValueError: the inputs have different numbers of rows; or their batches do not fit a
+            stateful layer.
     """
     sources = [_source(one, "x" if alone else f"x[{i}]") for i, one in enumerate(inputs)]
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:
         raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
     ragged = [one for one in sources if isinstance(one, _Sequences)]
-    batches = list(_batches(counts[0], size, ragged))
+    stateful = [one for one in model._all_layers() if getattr(one, "stateful", False)]
+    for layer in stateful:
+        _check_batches(layer, counts[0], size)
+    # States go from a row of one batch to that of the next, so such rows stay where they are.
+    batches = list(_batches(counts[0], size, [] if stateful else ragged))
     result: _Output | None = None
     for rows in progress(batches, len(batches)) if shown else batches:
         parts = [_take(one, rows) for one in sources]
         outputs = model(parts[0] if alone else parts)
+        _check_outputs(outputs, len(parts[0]), model.name)
         if len(batches) == 1 and not ragged:
             return outputs
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
     return result.value() if result is not None else None
+
+
+def _check_outputs(outputs: Any, rows: int, name: str) -> None:
+    """See that rows came out for rows, so that the batches can be put together."""
+    for one in flat(outputs):
+        shape = getattr(one, "shape", None)
+        if not shape or shape[0] != rows:
+            what = type(one).__name__ if shape is None else f"one of shape {shape}"
+            raise ValueError(
+                f"model {name!r} must return arrays with a row for each of {rows} rows, not {what}"
+            )
+
+
+def _check_batches(layer: Any, count: int, size: int) -> None:
+    """See beforehand whether a stateful layer can take all batches."""
+    if count > size and count % size:
+        raise ValueError(
+            f"batch_size must divide the number of rows, {count}, because layer {layer.name!r} is "
+            f"stateful and wants batches of one size, but it is {size}"
+        )
+    kept = getattr(layer, "states", None)
+    first = next((len(one) for one in flat(kept) if isinstance(one, np.ndarray)), None)
+    if first not in (None, min(count, size)):
+        raise ValueError(
+            f"batches of x must have {first} rows, not {min(count, size)}, because layer "
+            f"{layer.name!r} is stateful and keeps the states of as many until reset_state()"
+        )
 
 
 class _Sequences:
@@ -66,7 +99,8 @@ class _Sequences:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, rows: Array) -> Masked:
+    def take(self, rows: Rows) -> Masked:
+        rows = np.arange(len(self))[rows]
         batch = [self.rows[row] for row in rows.tolist()]
         if self.lengths[rows].any():
             return pad(batch, maxlen=self.shape[0])
@@ -83,10 +117,10 @@ def _source(value: Any, name: str) -> Any:
         return as_array(value, name)
     rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if rows is None:
-        value = as_array(value, name)
-        if value.ndim == 0:
-            raise ValueError(f"{name} must be an array or a list of sequences, not a number")
-        return value
+        array = as_array(value, name)
+        if array.ndim == 0:
+            raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
+        return array
     if any(isinstance(row, Masked) for row in rows):
         raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
     try:

@@ -43,6 +43,8 @@ class Sequential(Flow):
         super().__init__(name=name)
         self._layers: list[Layer] = []
         self._end: Any = None  # what comes out of the last layer, where an `Input` said it
+        if not isinstance(layers, (Iterable, type(None))):
+            raise TypeError(f"layers must be a list of layers, not {layers!r}")
         for layer in layers or ():
             self.add(layer)
 

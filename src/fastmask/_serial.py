@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ from .layers import Layer
 _BUILT_IN: dict[str, type[Layer]] = {
     name: getattr(_layers, name) for name in _layers.__all__ if name not in ("Lambda", "Layer")
 }
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
+_NO_CODE = (
+    "and a model file holds no code. Write a class with the function as its call, class "
+    "Mine(fastmask.layers.Layer): ..., put Mine() in its place, and read the file with "
+    "load_model(path, custom_objects={'Mine': Mine}); or keep the weights alone, "
+    "model.get_weights()"
+)
 _PARTS = ("value", "mask", "data")
 
 
@@ -28,11 +36,19 @@ def known_classes(custom: Mapping[str, type[Layer]] | None = None) -> dict[str, 
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
-    """Class, arguments and build shape of a layer, ready for JSON."""
-    config = {
-        key: serialize(value) if isinstance(value, Layer) else value
-        for key, value in layer.get_config().items()
-    }
+    """Class, arguments and build shape of a layer, ready for JSON.
+
+    Raises:
+        ValueError: it is a `Lambda`, or an argument of it is a function.
+    """
+    if isinstance(layer, _layers.Lambda):
+        raise ValueError(f"layer {layer.name!r} is a Lambda, {_NO_CODE}")
+    config = layer.get_config()
+    for key, value in config.items():
+        if isinstance(value, Layer):
+            config[key] = serialize(value)
+        elif isinstance(value, _FUNCTIONS):
+            raise ValueError(f"{key} of layer {layer.name!r} is a function, {_NO_CODE}")
     return {
         "class": type(layer).__name__,
         "config": config,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 from ._table import table
+from ._visits import visits
 from .layers import Layer
-from .layers._calls import flat, is_shape
-from .layers._infer import explicitly_masked, infer
+from .layers._calls import flat, is_shape, merge_shapes
+from .layers._infer import SIZES, explicitly_masked, infer, on_zeros
 from .layers._symbolic import SymbolicTensor
 
 
 class SummaryRow(NamedTuple):
     """One call of a layer."""
 
-    layer: str
+    layer: str  # its name, after those of the layers around it: "encoder/words"
     type: str
     shape: Any  # of the output, or a list of shapes; None before the model is built
-    parameters: int
+    parameters: int  # those of the layers inside it too
     mask: str  # what the layer does with a mask
 
 
@@ -47,29 +49,41 @@ class Summary(list[SummaryRow]):
 def summarise(model: Any) -> Summary:
     """The rows of a model."""
     rows: list[SummaryRow] = []
-    inputs = _symbolic_inputs(model)
+    inputs = symbolic_inputs(model)
     if inputs is None:
-        rows += (_row(layer, None, "?") for layer in model.layers)
-    else:
-        model._flow(inputs, _noting(rows, ""))
+        return _unknown(model)
+    try:
+        if hasattr(model, "_flow"):
+            model._flow(inputs, _noting(rows, ""))
+        else:
+            _noting(rows, "")(model, inputs, {})
+    except Exception:  # of a layer of the user's, for which zeros are no inputs
+        return _unknown(model)
+    return _titled(model, rows)
+
+
+def _unknown(model: Any) -> Summary:
+    return _titled(model, [_row(layer, None, "?") for layer in model.layers])
+
+
+def _titled(model: Any, rows: list[SummaryRow]) -> Summary:
     return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
 
 
-def _symbolic_inputs(model: Any) -> Any:
+def symbolic_inputs(model: Any) -> Any:
     """Symbolic inputs as the model was built for; None if it has not been built."""
-    if not hasattr(model, "_flow"):
-        return None
     if hasattr(model, "_program"):
-        return [SymbolicTensor(one.shape, one.dtype, one.name) for one in model._program.inputs]
-    if not model.built or not model.layers:
+        specs = [SymbolicTensor(one.shape, one.dtype, one.name) for one in model._program.inputs]
+        return specs[0] if len(specs) == 1 else specs
+    if not model.built:
         return None
-    first = model.layers[0]
-    if hasattr(first, "_flow"):
-        return _symbolic_inputs(first)
-    shape = first._build_shape
+    if hasattr(model, "_flow"):
+        known = map(symbolic_inputs, model.layers)
+        return next((one for one in known if one is not None), None)  # none for an empty model
+    shape = model._build_shape
     if is_shape(shape):
-        return SymbolicTensor((None, *shape[1:]), first.dtype, "input")
-    return [SymbolicTensor((None, *one[1:]), first.dtype, "input") for one in shape]
+        return SymbolicTensor((None, *shape[1:]), model.dtype, "input")
+    return [SymbolicTensor((None, *one[1:]), model.dtype, "input") for one in shape]
 
 
 def _noting(rows: list[SummaryRow], prefix: str) -> Any:
@@ -83,9 +97,32 @@ def _noting(rows: list[SummaryRow], prefix: str) -> Any:
             return outputs
         outputs, word = infer(layer, inputs, options)
         rows.append(_row(layer, _shape_of(outputs), word, prefix))
+        if any(True for _ in layer._sublayers()):
+            rows.extend(_inside(layer, inputs, options, prefix))
         return outputs
 
     return apply
+
+
+def _inside(layer: Layer, inputs: Any, options: dict[str, Any], prefix: str) -> list[SummaryRow]:
+    """The layers that `layer` calls, seen when it is called on zeros of two sizes."""
+    try:
+        once, again = (
+            visits(functools.partial(on_zeros, layer, inputs, options, size))[1:] for size in SIZES
+        )
+    except Exception:  # of a layer of the user's, for which zeros are no inputs
+        path = f"{prefix}{layer.name}/"
+        return [_row(one, None, "?", path) for one in layer._sublayers() if isinstance(one, Layer)]
+    same = [one.path for one in once] == [other.path for other in again]
+    return [
+        _row(
+            one.layer,
+            merge_shapes(one.shape, other.shape),
+            one.did,
+            f"{prefix}{one.path.removesuffix(one.layer.name)}",
+        )
+        for one, other in zip(once, again if same else once, strict=True)
+    ]
 
 
 def _row(layer: Layer, shape: Any, word: str, prefix: str = "") -> SummaryRow:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._functional import Functional
-from ._mask import Mask, Masked
-from ._model import with_mask
+from ._mask import Mask
 from ._table import table
+from ._visits import Visit, visits
 from .layers import Layer
-from .layers._calls import flat, separate
-from .layers._fate import fate, makes_masks
+from .layers._calls import is_shape
+from .layers._infer import states_kept
 
 
 class TraceRow(NamedTuple):
     """What one layer did with the mask of its inputs."""
 
-    layer: str
+    layer: str  # its name, after those of the layers around it: "encoder/words"
     type: str
     mask_in: list[Mask | None]  # of each input
-    did: str  # made, kept, changed, used, dropped, or "-" where there was no mask and is none
+    did: str  # see `trace_masks`
     mask_out: list[Mask | None]  # of each output
     valid: float | None  # share of valid steps in the masks that came out, or else went in
     fix: str  # for a dropped mask the line of code to add, else ""
+    calls: int = 1  # how many calls inside another layer were like this one
 
 
 class MaskTrace(list[TraceRow]):
@@ -32,7 +32,7 @@ class MaskTrace(list[TraceRow]):
         headings = ("layer", "mask in", "what it did", "mask out", "valid steps")
         lines = [
             (
-                f"{row.layer} ({row.type})",
+                f"{row.layer} ({row.type})" + f" x {row.calls}" * (row.calls > 1),
                 _shapes(row.mask_in),
                 row.did,
                 _shapes(row.mask_out),
@@ -47,18 +47,20 @@ class MaskTrace(list[TraceRow]):
 
 
 def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
-    """See what happens to a mask at each layer.
+    """See what happens to a mask at each layer; the states of stateful layers stay as they are.
 
     Args:
-        model: a model, with other models inside it or not; or a single layer.
+        model: a model of any kind, or a single layer.
         x: its input, or a list of them, as the model is called.
         mask: mask of the input, instead of one that it carries.
 
     Returns:
-        A list of rows, in the order of the calls, that prints as a table. `row.did` is "made",
+        A list of rows, in the order of the calls, that prints as a table. A layer that calls
+        others comes first, and then those that it called; a `Sequential` or a
+        `Model(inputs, outputs)` has no row, only its layers have. `row.did` is "made",
         "kept", "changed", "used" (and then gone, as by an LSTM that returns its last output),
-        "dropped", "used, kept", "used, changed" or, where there is no mask, "-". For a
-        dropped mask `row.fix` is the line of code that keeps it.
+        "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
+        "-". For a dropped mask `row.fix` is the line of code that keeps it.
 
     Raises:
         TypeError: `model` is not a layer.
@@ -80,62 +82,26 @@ def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastmask model or layer, not {type(model).__name__}")
-    rows = MaskTrace()
-    if isinstance(model, Functional):
-        x = model._each_array(x)
-    arrays, carried = separate(x)
-    if mask is not None:
-        carried = model._explicit(mask, arrays)
-    inputs = arrays if carried is None else with_mask(arrays, carried)
-    if hasattr(model, "_flow"):
-        model._flow(inputs, _noting(rows, ""))
-    else:
-        _noting(rows, "")(model, inputs, {})
-    return rows
+    with states_kept(model):
+        return MaskTrace(map(_row, visits(lambda: model(x, mask=mask))))
 
 
-def _noting(rows: list[TraceRow], prefix: str) -> Any:
-    def apply(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
-        given = _given(layer, inputs, options)
-        if hasattr(layer, "_flow"):
-            return layer._flow(given, _noting(rows, f"{prefix}{layer.name}/"))
-        outputs = layer(inputs, **options)
-        rows.append(_row(layer, given, options, outputs, f"{prefix}{layer.name}"))
-        return outputs
-
-    return apply
-
-
-def _given(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
-    """The inputs, with the mask that was given for them instead of their own."""
-    if options.get("mask") is None:
-        return inputs
-    arrays, _ = separate(inputs)
-    return with_mask(arrays, layer._explicit(options["mask"], arrays))
-
-
-def _row(layer: Layer, inputs: Any, options: dict[str, Any], outputs: Any, name: str) -> TraceRow:
-    others = [value for key, value in options.items() if key != "mask"]
-    before = [_mask(one) for one in flat(inputs)]
-    also = [_mask(one) for value in others for one in flat(value)]
-    before += [mask for mask in also if mask is not None]
-    after = [_mask(one) for one in flat(outputs)]
-    there = any(mask is not None for mask in before)
-    makes = there and makes_masks(layer, layer._cast(separate(inputs)[0]))
-    did = fate(layer, before, after, makes)
-    shares = _known(after) or _known(before)
+def _row(visit: Visit) -> TraceRow:
+    shares = _known(visit.after) or _known(visit.before)
     steps = sum(mask.size for mask in shares)
     valid = sum(int(mask.valid.sum()) for mask in shares)
     return TraceRow(
-        *(name, type(layer).__name__, before, did, after),
+        *(visit.path, type(visit.layer).__name__, visit.before, visit.did, visit.after),
         valid=None if not shares else valid / steps if steps else 1.0,
-        fix=_fix(layer, _known(before)[0], outputs) if did == "dropped" else "",
+        fix=_fix(visit) if "dropped" in visit.did else "",
+        calls=visit.calls,
     )
 
 
-def _fix(layer: Layer, mask: Mask, outputs: Any) -> str:
+def _fix(visit: Visit) -> str:
     """The line that keeps the mask; of which kind depends on whether its steps are still there."""
-    shape = next(one.shape for one in flat(outputs))
+    layer, mask = visit.layer, _known(visit.before)[0]
+    shape = visit.shape if is_shape(visit.shape) else visit.shape[0]
     kind = type(layer).__name__
     own = not type(layer).__module__.startswith("fastmask.")
     if kind == "Embedding":
@@ -152,10 +118,6 @@ def _fix(layer: Layer, mask: Mask, outputs: Any) -> str:
     if len(shape) > 2:
         return f"y = fm.Masked(y, mask)  # after {layer.name}, with a mask of shape {shape[:2]}"
     return f"x = fm.layers.GlobalAveragePooling1D()(x)  # in place of {layer.name}: uses the mask"
-
-
-def _mask(value: Any) -> Mask | None:
-    return value.mask if isinstance(value, Masked) else None
 
 
 def _known(masks: list[Mask | None]) -> list[Mask]:

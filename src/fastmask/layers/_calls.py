@@ -65,14 +65,17 @@ def separate(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, np.ndarray):
         return as_array(inputs, "inputs"), None
     if isinstance(inputs, Masked):
-        return inputs.data, inputs.mask
+        return inputs._data, inputs._mask
     if isinstance(inputs, (list, tuple)) and any(
         hasattr(item, "__array__") and not isinstance(item, np.generic) for item in inputs
     ):
-        pairs = [separate(item) for item in inputs]
-        masks = [mask for _, mask in pairs]
-        arrays = [array for array, _ in pairs]
-        return arrays, masks if any(mask is not None for mask in masks) else None
+        arrays, masks, masked = [], [], False
+        for item in inputs:
+            array, mask = separate(item)
+            arrays.append(array)
+            masks.append(mask)
+            masked = masked or mask is not None
+        return arrays, masks if masked else None
     return as_array(inputs, "inputs"), None
 
 

@@ -12,6 +12,7 @@ from ._layer import Layer
 class SameShape(Layer):
     """Base of the layers whose output has the inputs' shape and mask."""
 
+    _takes_lists = False
     supports_masking = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -19,8 +19,8 @@ def fate(layer: Any, before: list[Mask | None], after: list[Mask | None], makes:
         makes: whether it would have made a mask without any.
 
     Returns:
-        "made", "kept", "changed", "used", "dropped", "used, kept", "used, changed", or "-" where
-        there was no mask and is none.
+        "made", "kept", "changed", "used", "dropped", "used, kept", "used, changed", "used, dropped"
+        or "-", where there was no mask and is none.
     """
     given = [mask for mask in before if mask is not None]
     left = [mask for mask in after if mask is not None]
@@ -31,7 +31,8 @@ def fate(layer: Any, before: list[Mask | None], after: list[Mask | None], makes:
     if hasattr(layer, "_takes"):  # a Lambda, which uses what its function takes
         used = "mask" in layer._takes
     if not left:
-        return "used" if used else "dropped"
+        meant = spec.makes_masks or layer.supports_masking  # otherwise it has warned
+        return "dropped" if not used else "used" if meant else "used, dropped"
     kept = all(any(_same(one, other) for other in given) for one in left)
     word = "kept" if kept else "changed"
     return f"used, {word}" if used else word

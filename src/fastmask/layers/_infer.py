@@ -6,6 +6,8 @@ with the call. Layers that say nothing of their output shape are tried out on ze
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +16,10 @@ from .._mask import Mask, Masked, as_mask
 from .._typing import Shape
 from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
 from ._fate import fate, makes_masks
-from ._symbolic import Call, SymbolicMask, SymbolicTensor, fits
+from ._symbolic import Call, SymbolicMask, SymbolicTensor, broadcasts, fits
+from ._watch import watching
 
-_SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
+SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
 
 
 class Inferred(NamedTuple):
@@ -35,6 +38,7 @@ def record(layer: Any, inputs: Any, mask: Any, training: Any, options: dict[str,
     """
     if isinstance(inputs, (list, tuple)):
         inputs = list(inputs)
+    layer._check_number_of(inputs)
     for one in flat(inputs):
         if not isinstance(one, SymbolicTensor):
             raise TypeError(
@@ -63,7 +67,7 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         layer.build(shapes(inputs))
     spec = layer._call_spec or layer._read_call_spec()
     options = {name: value for name, value in options.items() if name != "mask"}
-    arrays, carried = separate(_sample(inputs, _SIZES[0]))
+    arrays, carried = separate(_sample(inputs, SIZES[0]))
     arrays = layer._cast(arrays)
     before = [*_masks(inputs), *(m for value in options.values() for m in _masks(value))]
     if "compute_output_shape" in _methods_beyond_layer(layer):
@@ -89,19 +93,29 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
 
 def probe(layer: Any, inputs: Any, options: dict[str, Any]) -> tuple[Any, Any]:
     """The shapes of the outputs, and outputs, found by calling the layer on zeros."""
-    once, again = (_on_zeros(layer, inputs, options, size) for size in _SIZES)
+    with watching(None):  # nobody asked for these calls
+        once, again = (on_zeros(layer, inputs, options, size) for size in SIZES)
     return merge_shapes(shapes(once), shapes(again)), once
 
 
-def _on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
+def on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
+    """Call a layer on zeros, with `size` for the sizes that may vary."""
     given = {name: _sample(value, size) for name, value in options.items()}
-    states = [(one, one.states) for one in layer._all_layers() if hasattr(one, "states")]
-    for one, _ in states:
-        one.states = None
-    try:
+    with states_kept(layer) as stateful:
+        for one in stateful:
+            one.states = None
         return _called(layer, inputs, given, size)
+
+
+@contextmanager
+def states_kept(layer: Any) -> Iterator[list[Any]]:
+    """Let stateful layers, which it gives, forget what they are called on meanwhile."""
+    stateful = [one for one in layer._all_layers() if hasattr(one, "states")]
+    states = [one.states for one in stateful]
+    try:
+        yield stateful
     finally:
-        for one, state in states:  # a stateful layer forgets that it was tried
+        for one, state in zip(stateful, states, strict=True):
             one.states = state
 
 
@@ -163,7 +177,7 @@ def _pattern(shape: tuple[int, ...]) -> Mask:
 
 
 def _masks(value: Any) -> list[Mask | None]:
-    found = (_sample(one, _SIZES[0]) for one in flat(value) if isinstance(one, SymbolicTensor))
+    found = (_sample(one, SIZES[0]) for one in flat(value) if isinstance(one, SymbolicTensor))
     return [one.mask if isinstance(one, Masked) else None for one in found]
 
 
@@ -189,10 +203,9 @@ def _one_masked(layer: Any, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor
     if isinstance(mask, (SymbolicMask, SymbolicTensor)):
         shape = mask.shape
     else:
-        known = as_mask(mask)
-        shape = known.shape if known is not None else ()
-    wanted = tensor.shape[:2]
-    if not fits(shape[:2], wanted) or len(shape) < 2:
+        shape = np.shape(mask) if layer._any_mask else Mask(mask).shape
+    of_steps = len(shape) > 1 and fits(shape[:2], tensor.shape[:2])
+    if not of_steps and not (layer._any_mask and broadcasts(shape, tensor.shape)):
         raise ValueError(
             f"mask has shape {shape}, but the input of layer {layer.name!r} has shape "
             f"{tensor.shape}: the first two axes must be the same"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -13,6 +15,7 @@ import numpy as np
 
 from .. import initializers
 from .._checks import choice
+from .._dispatch import as_array
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name
 from ._calls import (
@@ -28,8 +31,14 @@ from ._calls import (
 )
 from ._infer import probe, record
 from ._symbolic import SymbolicTensor, is_symbolic
+from ._watch import watcher
 from ._weights import Weighted
 
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_OF_TRAINING: dict[str, Any] = {
+    "trainable": True,
+    **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config")),
+}
 _building = RLock()
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
@@ -49,11 +58,14 @@ class Layer(Weighted):
 
     Args:
         name: name of the layer; made from the class's name by default.
-        dtype: "float32" or "float64": dtype of the weights, which float inputs are cast to.
+        dtype: "float32", which None means too, or "float64": dtype of the weights, which float
+            inputs are cast to.
+        **of_training: Keras's arguments that have a meaning in training only, such as
+            `kernel_regularizer`, are taken if they have their default, None.
 
     Raises:
-        TypeError: `name` is not a string.
-        ValueError: `dtype` is another one.
+        TypeError: `name` is not a string, or an argument is unknown.
+        ValueError: `dtype` is another one, or a regularizer or constraint is given.
 
     Source:
         Keras: `keras.layers.Layer`.
@@ -75,6 +87,8 @@ class Layer(Weighted):
     _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
+    _takes_lists = True  # of several inputs
+    _any_mask = False  # whether masks of other shapes than (B, T) are taken
     _dtype = np.dtype(np.float32)
     _build_shape: Any = None
     _warned = False
@@ -85,11 +99,16 @@ class Layer(Weighted):
         if "build" in cls.__dict__:
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]
 
-    def __init__(self, *, name: str | None = None, dtype: str = "float32") -> None:
+    def __init__(
+        self, *, name: str | None = None, dtype: str | None = None, **of_training: Any
+    ) -> None:
+        for argument, value in of_training.items():
+            _check_of_training(argument, value, type(self).__name__)
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         self.name = name or automatic_name(type(self).__name__)
-        self.dtype = choice(getattr(dtype, "name", dtype), "dtype", ("float32", "float64"))
+        known = "float32" if dtype is None else getattr(dtype, "name", dtype)
+        self.dtype = choice(known, "dtype", ("float32", "float64"))
         self._dtype = np.dtype(self.dtype)
         self._weights = []
 
@@ -169,6 +188,17 @@ class Layer(Weighted):
             mask, training = kwargs.pop("mask", mask), kwargs.pop("training", training)
         if spec.mask in kwargs:
             mask = kwargs.pop(spec.mask)
+        watch = watcher.get()
+        if watch is None:
+            return self._run(spec, inputs, mask, training, kwargs)
+        return watch(
+            self, inputs, mask, kwargs, lambda: self._run(spec, inputs, mask, training, kwargs)
+        )
+
+    def _run(
+        self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
+    ) -> Any:
+        """Call it, its arguments being known by name."""
         if type(inputs) is Masked:
             carried: Any = inputs._mask
             inputs = inputs._data
@@ -176,6 +206,7 @@ class Layer(Weighted):
             return record(self, inputs, mask, training, kwargs)
         else:
             inputs, carried = separate(inputs)
+            self._check_number_of(inputs)
         inputs = self._cast(inputs)
         if mask is not None:
             carried = self._explicit(mask, inputs)
@@ -199,6 +230,13 @@ class Layer(Weighted):
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
+
+    def _check_number_of(self, inputs: Any) -> None:
+        if isinstance(inputs, list) and not self._takes_lists:
+            raise ValueError(
+                f"layer {self.name!r} (of type {type(self).__name__}) takes one input, "
+                f"not a list of {len(inputs)}"
+            )
 
     def _call_in(self, training: bool, inputs: Any, kwargs: dict[str, Any]) -> Any:
         """Call it so that the layers inside behave as in training, or not."""
@@ -230,6 +268,8 @@ class Layer(Weighted):
             return fitting_mask(mask, inputs.shape, name)
         if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
             raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
+        if all(one is None for one in mask):
+            return None
         return [
             None if one is None else fitting_mask(one, array.shape, f"{name}, number {i},")
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
@@ -266,8 +306,12 @@ class Layer(Weighted):
     def _with_mask(self, output: Any, mask: Any) -> Any:
         if mask is None or isinstance(output, Masked):
             return output
-        name = f"the output of layer {self.name!r}"
-        return Masked(output, fitting_mask(mask, output.shape, name))
+        output = as_array(output, "outputs")
+        try:
+            return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
+        except (TypeError, ValueError) as error:
+            what = f"compute_mask of layer {self.name!r} must return a mask of its output"
+            raise type(error)(f"{what}: {error}") from None
 
     def _warn_of_loss(self, outputs: Any) -> None:
         if self._warned or any(isinstance(o, Masked) for o in flat(outputs)):
@@ -277,7 +321,7 @@ class Layer(Weighted):
             f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask "
             "attached to it. However, this layer does not support masking and will therefore "
             "destroy the mask information.",
-            stacklevel=3,
+            stacklevel=_frames_of_fastmask(),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -296,6 +340,28 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _check_of_training(argument: str, value: Any, layer: str) -> None:
+    """See that an argument of Keras's that is not used here has its default."""
+    if argument not in _OF_TRAINING and not argument.endswith(("_regularizer", "_constraint")):
+        raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}")
+    if value is not _OF_TRAINING.get(argument):
+        raise ValueError(
+            f"{argument} of {layer} must be {_OF_TRAINING.get(argument)}, not {value!r}: it is for "
+            "training, which fastmask leaves to others"
+        )
+
+
+def _frames_of_fastmask() -> int:
+    """The `stacklevel` with which its caller warns at the first line outside the package.
+
+    Python 3.12 has `skip_file_prefixes` for this.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _built_once(build: Callable[..., None]) -> Callable[..., None]:

@@ -43,11 +43,8 @@ class Merge(Layer):
         if any(one is None for one in mask):
             self._warn_of_loss(None)
             return None
-        first = mask[0]
-        if all(one is first for one in mask):
-            return first
         try:
-            return functools.reduce(np.logical_or, mask)
+            return union(mask)
         except ValueError as error:
             raise self._misfit([np.shape(x) for x in inputs]) from error
 
@@ -75,9 +72,11 @@ class Merge(Layer):
         """The inputs, as floats of one dtype if any is a float."""
         if not isinstance(inputs, (list, tuple)):
             self._check_number(np.shape(inputs))
-        self._check_number([np.shape(x) for x in inputs])
+        if not inputs or (self._most and len(inputs) != self._most):
+            self._check_number([np.shape(x) for x in inputs])
         arrays = [number_array(x, f"inputs[{i}]") for i, x in enumerate(inputs)]
-        if any(x.dtype.kind in "fb" for x in arrays):
+        kinds = {x.dtype for x in arrays}
+        if kinds != {self._dtype} and any(kind.kind in "fb" for kind in kinds):
             arrays = [x.astype(self._dtype, copy=False) for x in arrays]
         return arrays
 
@@ -97,3 +96,10 @@ class Merge(Layer):
     def _misfit(self, shapes: Any) -> ValueError:
         listed = ", ".join(str(tuple(shape)) for shape in shapes)
         return ValueError(f"inputs of layer {self.name!r} do not fit together: {listed}")
+
+
+def union(masks: list[Any]) -> Any:
+    """Where any of the masks is true; themselves where they are one."""
+    first = masks[0]
+    different = [one for one in masks if one is not first]
+    return functools.reduce(np.logical_or, different, first)

@@ -151,6 +151,14 @@ def tensors(value: Any) -> Iterator[SymbolicTensor]:
             yield one.tensor
 
 
+def broadcasts(shape: Shape, wanted: Shape) -> bool:
+    """Whether an array of one shape can be broadcast to another one, as far as is known."""
+    pairs = zip(reversed(shape), reversed(wanted), strict=False)
+    return len(shape) <= len(wanted) and all(
+        a == 1 or a is None or b is None or a == b for a, b in pairs
+    )
+
+
 def fits(shape: Shape, wanted: Shape) -> bool:
     """Whether two shapes agree where both are known."""
     return len(shape) == len(wanted) and all(

@@ -104,6 +104,8 @@ class Weighted:
             TypeError: the shape is not made of integers.
             ValueError: the initialiser is unknown.
         """
+        if not isinstance(shape, (list, tuple)):
+            raise TypeError(f"shape of a weight must be a tuple of sizes, not {shape!r}")
         sizes = tuple(whole_number(n, "each size of a weight", 0) for n in shape)
         own = self._dtype if dtype is None else np.dtype(dtype)
         if initializer is None:
@@ -142,10 +144,12 @@ class Weighted:
             weights: arrays of the same number and shapes, of any real dtype.
 
         Raises:
-            TypeError: an array does not hold real numbers.
+            TypeError: `weights` is not a list, or an array does not hold real numbers.
             ValueError: their number or a shape is another; then nothing is changed.
         """
         own = list(self._all_weights())
+        if not isinstance(weights, (list, tuple)):
+            raise TypeError(f"weights must be a list of arrays, not {type(weights).__name__}")
         if len(weights) != len(own):
             hint = "" if self.built else " (it has not been built yet)"
             raise ValueError(

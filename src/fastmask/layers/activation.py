@@ -38,6 +38,7 @@ class Activation(Layer):
         array([[0., 2.]], dtype=float32)
     """
 
+    _takes_lists = False
     supports_masking = True
     _options = ("activation",)
 

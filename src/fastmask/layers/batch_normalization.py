@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from .._checks import rate
+from .._checks import flag, rate
 from .._typing import Array, Shape
 from ._elementwise import along, one_axis
 from ._normalizing import KERAS_EPSILON, Scaled
@@ -29,6 +29,10 @@ class BatchNormalization(Scaled):
         gamma_initializer: first values of gamma, (F,).
         moving_mean_initializer: first values of the moving mean, (F,).
         moving_variance_initializer: first values of the moving variance, (F,).
+        renorm: must be False, as is Keras's default: renormalisation is not supported.
+        renorm_clipping: must be None; used with `renorm` alone.
+        renorm_momentum: used with `renorm` alone.
+        synchronized: must be False, as is Keras's default: there is one device.
         name: see `Layer`.
         dtype: see `Layer`.
 
@@ -45,7 +49,7 @@ class BatchNormalization(Scaled):
         ValueError: an argument is out of range, or the inputs do not fit.
 
     Source:
-        Keras: `keras.layers.BatchNormalization`, without its `renorm`; Ioffe and Szegedy, 2015.
+        Keras: `keras.layers.BatchNormalization`; Ioffe and Szegedy, 2015.
         Weights: gamma, beta, moving mean, moving variance, (F,) each.
 
     Examples:
@@ -72,8 +76,18 @@ class BatchNormalization(Scaled):
         *,
         moving_mean_initializer: initializers.AnyInitializer = "zeros",
         moving_variance_initializer: initializers.AnyInitializer = "ones",
+        renorm: bool = False,
+        renorm_clipping: None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
+        for name, value in (("renorm", renorm), ("synchronized", synchronized)):
+            if flag(value, name):
+                raise ValueError(f"{name} must be False, which alone is supported, not {value!r}")
+        if renorm_clipping is not None:
+            raise ValueError(f"renorm_clipping must be None, not {renorm_clipping!r}")
+        rate(renorm_momentum, "renorm_momentum")
         super().__init__(one_axis(axis), epsilon, center, scale, **kwargs)
         self.momentum = rate(momentum, "momentum")
         self.moving_mean_initializer = initializers.get(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from .._typing import Array, Shape
 from ._elementwise import one_axis, positive
-from ._merge import Merge
+from ._merge import Merge, union
 
 
 class Concatenate(Merge):
@@ -61,9 +60,7 @@ class Concatenate(Merge):
         (axis,) = positive(self.axis, np.ndim(inputs[0]), self.name)
         if axis < 2:
             return np.concatenate(masks, axis)
-        if all(one is masks[0] for one in masks):
-            return masks[0]
-        return functools.reduce(np.logical_or, masks)
+        return union(masks)
 
     def _merge(self, arrays: list[Array]) -> Array:
         return np.concatenate(arrays, self.axis)

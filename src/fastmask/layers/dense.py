@@ -45,6 +45,7 @@ class Dense(Layer):
         (2, 5, 3)
     """
 
+    _takes_lists = False
     supports_masking = True
     _options = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
 
@@ -56,10 +57,9 @@ class Dense(Layer):
         *,
         kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
         bias_initializer: initializers.AnyInitializer = "zeros",
-        name: str | None = None,
-        dtype: str = "float32",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(**kwargs)
         self.units = whole_number(units, "units", 1)
         self.activation = activations.name_of(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from .._checks import flag
 from .._typing import Array, Shape
@@ -64,9 +63,10 @@ class Dot(Merge):
         if self.normalize:
             x = to_length_one(x.astype(self._dtype, copy=False), (first,), KERAS_EPSILON)
             y = to_length_one(y.astype(self._dtype, copy=False), (second,), KERAS_EPSILON)
-        x, y = np.moveaxis(x, first, -1), np.moveaxis(y, second, 1)
+        x = x.transpose([*(a for a in range(x.ndim) if a != first), first])
+        y = y.transpose([0, second, *(a for a in range(1, y.ndim) if a != second)])
         size = x.shape[-1]
-        rows = int(np.prod(x.shape[1:-1])), int(np.prod(y.shape[2:]))
+        rows = math.prod(x.shape[1:-1]), math.prod(y.shape[2:])
         product = x.reshape(len(x), rows[0], size) @ y.reshape(len(y), size, rows[1])
         return product.reshape(len(x), *(x.shape[1:-1] + y.shape[2:] or (1,)))
 

@@ -45,6 +45,7 @@ class Embedding(Layer):
         ((2, 3, 4), array([2, 1]))
     """
 
+    _takes_lists = False
     supports_masking = True
     _casts_inputs = False
     _options = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
@@ -56,10 +57,9 @@ class Embedding(Layer):
         embeddings_initializer: initializers.AnyInitializer = "uniform",
         *,
         mask_zero: bool = False,
-        name: str | None = None,
-        dtype: str = "float32",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(**kwargs)
         self.input_dim = whole_number(input_dim, "input_dim", 1)
         self.output_dim = whole_number(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(
@@ -78,7 +78,7 @@ class Embedding(Layer):
         ids = integer_array(inputs, "inputs")
         self._check_range(ids)
         rows = np.empty((ids.size, self.output_dim), self._dtype)
-        kernels().gather_rows(rows, self.embeddings, ids.reshape(-1))
+        kernels().gather_rows.unchecked(rows, self.embeddings, ids.reshape(-1))
         return rows.reshape(*ids.shape, self.output_dim)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -94,7 +94,7 @@ class Embedding(Layer):
                 f"not {ids.shape}"
             )
         valid = np.empty(ids.shape, np.bool_)
-        kernels().mask_not_equal(valid, ids, 0)
+        kernels().mask_not_equal.unchecked(valid, ids, 0)  # as in `call`, all made or checked here
         return valid
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -102,7 +102,8 @@ class Embedding(Layer):
         return (*input_shape, self.output_dim)
 
     def _check_range(self, ids: Ints) -> None:
-        if not ids.size:
+        # Seen as unsigned, negative ids are large.
+        if not ids.size or ids.view(np.uint64).max() < self.input_dim:
             return
         for worst in (ids.min(), ids.max()):
             if not 0 <= worst < self.input_dim:

@@ -15,7 +15,8 @@ from ._layer import Layer
 class Lambda(Layer):
     """Calls a function; drops masks unless it is told what becomes of them.
 
-    It cannot be saved: a model file holds no code. Write a layer of your own for that.
+    It cannot be saved, because a model file holds no code: write a layer of your own for that,
+    whose class goes into `load_model` as one of the `custom_objects`.
 
     Args:
         function: takes the inputs, and `mask=` and `training=` if it has arguments so named.

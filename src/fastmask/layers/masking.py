@@ -44,6 +44,7 @@ class Masking(Layer):
                 [0., 0.]]], dtype=float32)
     """
 
+    _takes_lists = False
     supports_masking = True
     _options = ("mask_value",)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import Array
 from ._elementwise import along
-from ._merge import Merge
+from ._merge import Merge, union
 
 
 class Add(Merge):
@@ -123,10 +123,11 @@ class MergeValid(Merge):
     def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         arrays = self._arrays(inputs)
-        ndim = max(x.ndim for x in arrays)
         masks = mask or [None] * len(arrays)
         try:
-            valid = [None if one is None else along(one, ndim) for one in masks]
+            ndim = max([x.ndim for x in arrays])
+            seen = {id(one): None if one is None else along(one, ndim) for one in masks}
+            valid = [seen[id(one)] for one in masks]  # one mask of several inputs stays one
             return self._merge_valid(same_rank(arrays), valid)
         except ValueError as error:
             raise self._misfit([x.shape for x in arrays]) from error
@@ -166,15 +167,16 @@ class Multiply(MergeValid):
     """
 
     def _merge_valid(self, arrays: list[Array], valid: list[Array | None]) -> Array:
-        factors = [
-            x if one is None else np.where(one, x, x.dtype.type(1))
-            for x, one in zip(arrays, valid, strict=True)
-        ]
-        product = functools.reduce(np.multiply, factors)
         known = [one for one in valid if one is not None]
-        if len(known) < len(valid):
-            return product
-        return np.where(functools.reduce(np.logical_or, known), product, product.dtype.type(0))
+        if not known:
+            return functools.reduce(np.multiply, arrays)
+        shapes = {x.shape for x in arrays}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+        product = np.empty(shape, np.result_type(*arrays))
+        product[...] = union(known) if len(known) == len(valid) else 1
+        for x, one in zip(arrays, valid, strict=True):
+            np.multiply(product, x, out=product, where=True if one is None else one)
+        return product
 
 
 class Extreme(MergeValid):
@@ -187,9 +189,9 @@ class Extreme(MergeValid):
         for x, one in zip(arrays[1:], valid[1:], strict=True):
             if one is not None:
                 x = np.where(one, x, output)
-            if known is not None:
+            if known is not None and known is not one:
                 output = np.where(known, output, x)
-            known = None if known is None or one is None else known | one
+                known = None if one is None else known | one
             output = type(self)._pick(output, x)
         return output
 
@@ -256,5 +258,8 @@ class Minimum(Extreme):
 
 def same_rank(arrays: list[Array]) -> list[Array]:
     """The arrays with axes of size 1 added behind the batch axis, so that all have as many."""
-    ndim = max(x.ndim for x in arrays)
+    ranks = [x.ndim for x in arrays]
+    ndim = max(ranks)
+    if min(ranks) == ndim:
+        return arrays
     return [x.reshape(x.shape[:1] + (1,) * (ndim - x.ndim) + x.shape[1:]) for x in arrays]

@@ -15,6 +15,7 @@ from ._layer import Layer
 class GlobalPooling(Layer):
     """Base of the layers that reduce the time axis of inputs (B, T, F)."""
 
+    _takes_lists = False
     _options = ("data_format", "keepdims")
 
     def __init__(

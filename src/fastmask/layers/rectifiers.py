@@ -177,6 +177,7 @@ class PReLU(SameShape):
     def __init__(
         self,
         alpha_initializer: initializers.AnyInitializer = "zeros",
+        *,
         shared_axes: int | list[int] | None = None,
         **kwargs: Any,
     ) -> None:

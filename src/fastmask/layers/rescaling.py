@@ -74,6 +74,8 @@ class Identity(SameShape):
         array([[ True, False]])
     """
 
+    _takes_lists = True
+
     def call(self, inputs: Any) -> Any:
         """See the class."""
         return inputs

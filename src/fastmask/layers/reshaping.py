@@ -43,6 +43,7 @@ class Flatten(Layer):
         (2, 12)
     """
 
+    _takes_lists = False
     _options = ("data_format",)
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
@@ -89,6 +90,7 @@ class Reshape(Layer):
         (5, 2, 3)
     """
 
+    _takes_lists = False
     _options = ("target_shape",)
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
@@ -151,6 +153,7 @@ class Permute(Layer):
         (5, 4, 3)
     """
 
+    _takes_lists = False
     _options = ("dims",)
 
     def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
@@ -196,6 +199,7 @@ class RepeatVector(Layer):
                 [1., 2.]]], dtype=float32)
     """
 
+    _takes_lists = False
     _options = ("n",)
 
     def __init__(self, n: int, **kwargs: Any) -> None:

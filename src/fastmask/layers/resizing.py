@@ -44,6 +44,7 @@ class ZeroPadding1D(Layer):
         (5, 6, 4)
     """
 
+    _takes_lists = False
     _options = ("padding", "data_format")
 
     def __init__(
@@ -59,7 +60,12 @@ class ZeroPadding1D(Layer):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = with_axes(inputs, 3, self.name)
-        return np.pad(x, [self.padding if a == self._time else [0, 0] for a in range(3)])
+        shape, inner = list(x.shape), [slice(None)] * 3
+        shape[self._time] += sum(self.padding)
+        inner[self._time] = slice(self.padding[0], shape[self._time] - self.padding[1])
+        padded = np.zeros(shape, x.dtype)  # np.pad takes 18 us longer
+        padded[tuple(inner)] = x
+        return padded
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""
@@ -98,6 +104,7 @@ class Cropping1D(Layer):
         (5, 2, 4)
     """
 
+    _takes_lists = False
     _options = ("cropping",)
 
     def __init__(self, cropping: int | Sequence[int] = (1, 1), **kwargs: Any) -> None:
@@ -152,6 +159,7 @@ class UpSampling1D(Layer):
         [[[1.0], [1.0], [2.0], [2.0]]]
     """
 
+    _takes_lists = False
     _options = ("size",)
 
     def __init__(self, size: int = 2, **kwargs: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._dispatch import real_array
+from .._dispatch import as_array, real_array
 from .._typing import Array
 from ._elementwise import SameShape, along, axes_of, positive
+from ._symbolic import broadcasts
 
 
 class Softmax(SameShape):
@@ -21,14 +22,16 @@ class Softmax(SameShape):
 
     Called with
         inputs: (B, T) or (B, T, ...).
-        mask: (B, T), instead of the one that the inputs carry.
+        mask: (B, T), instead of the one that the inputs carry; or of any shape that broadcasts to
+            the inputs', and then says which numbers count.
 
     Returns:
-        An array of the same shape, zero at masked steps.
+        An array of the same shape, zero where masked. It carries the mask (B, T); of another
+        one, which steps have a number that counts.
 
     Raises:
         TypeError: an axis is not an integer.
-        ValueError: the inputs have no such axis.
+        ValueError: the inputs have no such axis, or the mask does not fit.
 
     Source:
         Keras: `keras.layers.Softmax`, which fails on a mask (B, T) for inputs (B, T, F).
@@ -41,6 +44,7 @@ class Softmax(SameShape):
     """
 
     _options = ("axis",)
+    _any_mask = True
 
     def __init__(self, axis: int | list[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -51,7 +55,9 @@ class Softmax(SameShape):
         x = real_array(inputs, "inputs", self._dtype)
         axes = positive(self.axis, x.ndim, self.name)
         if mask is not None:
-            x = np.where(along(mask, x.ndim), x, x.dtype.type(-np.inf))
+            if mask.shape == x.shape[:2]:
+                mask = along(mask, x.ndim)
+            x = np.where(mask, x, x.dtype.type(-np.inf))
         top = x.max(axis=axes, keepdims=True, initial=-np.inf)
         if mask is not None:
             top[np.isneginf(top)] = 0  # nothing is valid there
@@ -62,3 +68,37 @@ class Softmax(SameShape):
                 total[total == 0] = 1
             y: Array = powers / total
         return y
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask; of one that is not (B, T), which steps have a number that counts."""
+        shape = np.shape(inputs)
+        if mask is None or np.shape(mask) == shape[:2]:
+            return mask
+        return np.broadcast_to(mask, shape).any(axis=tuple(range(2, len(shape))))
+
+    def _explicit(self, mask: Any, inputs: Any) -> Any:
+        array = as_array(mask, "mask")
+        if array.ndim > 1 and array.shape in (inputs.shape[:2], (*inputs.shape[:2], 1)):
+            return super()._explicit(mask, inputs)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
+        if not broadcasts(array.shape, inputs.shape):
+            raise ValueError(
+                f"mask has shape {array.shape}, but the input of layer {self.name!r} has shape "
+                f"{inputs.shape}: it must be that shape, its first two axes, or broadcast to it"
+            )
+        return _Elements(array.astype(np.bool_))
+
+
+class _Elements(NamedTuple):
+    """Says which numbers count, as a `Mask` says which steps do."""
+
+    valid: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.valid.shape
+
+    @property
+    def size(self) -> int:
+        return self.valid.size

@@ -61,6 +61,7 @@ class TimeDistributed(Layer):
         (2, 5, 12)
     """
 
+    _takes_lists = False
     supports_masking = True
     _casts_inputs = False
     _options = ("layer",)
@@ -83,7 +84,7 @@ class TimeDistributed(Layer):
         spec = layer._call_spec or layer._read_call_spec()
         if isinstance(layer, _ROW_BY_ROW) and not (spec.mask or (spec.training and training)):
             rows = x.reshape(batch * time, *x.shape[2:])
-            y: Array = layer(rows)
+            y: Array = layer.call(layer._cast(rows))
             return y.reshape(batch, time, *y.shape[1:])
         if not time:
             shape = self.compute_output_shape(x.shape)
