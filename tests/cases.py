@@ -87,8 +87,9 @@ class LSTMCase:
         steps = self.time if self.sequences else 0
         out = np.full((self.batch, steps, self.units), np.nan, dtype or self.dtype)
         h_last, c_last = np.full((2, self.batch, self.units), np.nan, dtype or self.dtype)
+        saved = [np.empty((0, width * self.units), out.dtype) for width in (1, 1, 4)]
         column.lstm_fwd(
-            *(out, h_last, c_last, to(self.x), *plan_of(self.valid), packed),
+            *(out, h_last, c_last, *saved, to(self.x), *plan_of(self.valid), packed),
             *map(to, self.states),
             *(self.activation, self.recurrent_activation, self.reverse, self.zero_masked, threads),
         )

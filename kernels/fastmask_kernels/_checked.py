@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .spec import ACTIVATIONS, ANY, KERNELS, REAL, Argument
+from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, Argument
 
 _SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
 _MOST_FORMS = 1024  # remembered for each kernel
@@ -54,6 +54,8 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
             shared: dict[str, np.dtype[Any]] = {}
             for i, argument, shape in arrays:
                 _check_array(argument, shape, args[i], sizes, shared)
+            for _, argument, shape in arrays:
+                _check_optional(argument, shape, sizes)
             if len(known) >= _MOST_FORMS:
                 known.clear()
             known.add(form)
@@ -108,6 +110,17 @@ def _check_array(
         raise ValueError(f"{name} must be C-contiguous and aligned")
     if argument.output and not flags.writeable:
         raise ValueError(f"{name} is an output and must be writeable")
+
+
+def _check_optional(argument: Argument, shape: tuple[str, ...], sizes: dict[str, int]) -> None:
+    """Once all sizes are known: whether an optional one is nothing or all."""
+    for letter in shape:
+        if letter in OPTIONAL and sizes[letter] not in (0, sizes[OPTIONAL[letter]]):
+            whole = OPTIONAL[letter]
+            raise ValueError(
+                f"{argument.name} must have shape ({', '.join(shape)}) where {letter} is "
+                f"{whole}={sizes[whole]} or 0, not {letter}={sizes[letter]}"
+            )
 
 
 @functools.cache

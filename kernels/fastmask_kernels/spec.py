@@ -4,13 +4,33 @@
 under the same name and with the same arguments; tests and signatures are derived from here.
 
 Shapes are words, one letter a size that must be the same wherever it appears in a call:
-B sequences, T time steps, F input features, H units, S either T or 0 (no sequence output
-wanted), N and P and V whatever fits. Outputs come first; kernels allocate no result.
+B sequences, T time steps, F input features, H units, N and P and V whatever fits. Four more
+are optional, either the size in brackets or 0, where an array is not wanted: S (T) sequence
+output, X (T) gradient of the input, K (P) states and L (P) gates saved for the backward pass.
+Outputs come first; kernels allocate no result.
 
 A plan says which steps of a batch exist (see `plan_steps`):
     offsets (B+1)   row b owns entries offsets[b] to offsets[b + 1] of `steps`
     steps   (P)     flat positions b * T + t of the valid steps, ascending
     order   (B)     rows, most valid steps first
+
+Forward kernels of recurrent layers save for the backward ones, at row p what belongs to the
+step at steps[p], whatever `reverse` is; rows past offsets[B] are not touched:
+    h_steps (K H)   h after the step
+    c_steps (K H)   c after the step (LSTM)
+    gates   (L 4H)  activated gates: LSTM i, f, c, o; GRU n, z, r, q, where n is the candidate
+                    and q = h U_h + b_h with `reset_after`, else r * h (h before the step)
+Where gates were not saved (`gates_saved` is False) the backward kernel computes them again.
+
+Backward kernels write gradients, they do not add to them. `dout` has the layout of `out`: its
+rows at masked steps count for the output that is repeated there, or for nothing with
+`zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` comes with what
+was saved, if anything, and leaves with the gradient of what each gate's activation was applied
+to: LSTM di, df, dc, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
+else r * h; SimpleRNN the gradient of its one sum.
+
+GRU: the gates of the weights are in the order z, r, h; row 0 of the bias belongs to the input,
+row 1 to the state. Without `reset_after` the two rows are simply added.
 """
 
 from __future__ import annotations
@@ -20,7 +40,25 @@ from dataclasses import dataclass
 REAL = "real"  # float32 or float64, the same in all REAL arguments of a call
 ANY = "any"  # any fixed-size NumPy dtype, the same in all ANY arguments of a call
 
+OPTIONAL = {"S": "T", "X": "T", "K": "P", "L": "P"}  # sizes that may be 0 instead
+
 _PLAN = (("offsets", "int64", "B+1"), ("steps", "int64", "P"), ("order", "int64", "B"))
+_WALK = (("reverse", "flag"), ("zero_masked", "flag"), ("threads", "number"))
+_LSTM_WEIGHTS = (
+    ("kernel", REAL, "F 4H"),
+    ("recurrent_kernel", REAL, "H 4H"),
+    ("bias", REAL, "4H"),
+)
+_GRU_WEIGHTS = (
+    ("kernel", REAL, "F 3H"),
+    ("recurrent_kernel", REAL, "H 3H"),
+    ("bias", REAL, "2 3H"),
+)
+_RNN_WEIGHTS = (
+    ("kernel", REAL, "F H"),
+    ("recurrent_kernel", REAL, "H H"),
+    ("bias", REAL, "H"),
+)
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 
@@ -118,14 +156,28 @@ KERNELS: dict[str, Kernel] = {
             (("table", ANY, "V F"), ("ids", "int64", "N")),
         ),
         _kernel(
+            "masked_softmax",
+            "Softmax over the valid steps of each row, feature by feature; zeros at masked steps",
+            (("out", REAL, "B T F"),),
+            (("x", REAL, "B T F"), ("valid", "bool", "B T")),
+        ),
+        _kernel(
             "lstm_pack",
             "Weights in the layout that this column's lstm_fwd reads; gate order i, f, c, o",
             (("packed", REAL, "W"),),
-            (
-                ("kernel", REAL, "F 4H"),
-                ("recurrent_kernel", REAL, "H 4H"),
-                ("bias", REAL, "4H"),
-            ),
+            _LSTM_WEIGHTS,
+        ),
+        _kernel(
+            "gru_pack",
+            "Weights in the layout that this column's gru_fwd reads; gate order z, r, h",
+            (("packed", REAL, "W"),),
+            (*_GRU_WEIGHTS, ("reset_after", "flag")),
+        ),
+        _kernel(
+            "rnn_pack",
+            "Weights in the layout that this column's rnn_fwd reads",
+            (("packed", REAL, "W"),),
+            _RNN_WEIGHTS,
         ),
         _kernel(
             "lstm_fwd",
@@ -136,6 +188,9 @@ KERNELS: dict[str, Kernel] = {
                 ("out", REAL, "B S H"),
                 ("h_last", REAL, "B H"),
                 ("c_last", REAL, "B H"),
+                ("h_steps", REAL, "K H"),
+                ("c_steps", REAL, "K H"),
+                ("gates", REAL, "L 4H"),
             ),
             (
                 ("x", REAL, "B T F"),
@@ -145,9 +200,119 @@ KERNELS: dict[str, Kernel] = {
                 ("c_first", REAL, "B H"),
                 ("activation", "activation"),
                 ("recurrent_activation", "activation"),
-                ("reverse", "flag"),
-                ("zero_masked", "flag"),
-                ("threads", "number"),
+                *_WALK,
+            ),
+        ),
+        _kernel(
+            "gru_fwd",
+            "GRU over the valid steps; masked steps and `reverse` as in lstm_fwd. `reset_after` "
+            "must be what gru_pack got",
+            (
+                ("out", REAL, "B S H"),
+                ("h_last", REAL, "B H"),
+                ("h_steps", REAL, "K H"),
+                ("gates", REAL, "L 4H"),
+            ),
+            (
+                ("x", REAL, "B T F"),
+                *_PLAN,
+                ("packed", REAL, "W"),
+                ("h_first", REAL, "B H"),
+                ("activation", "activation"),
+                ("recurrent_activation", "activation"),
+                ("reset_after", "flag"),
+                *_WALK,
+            ),
+        ),
+        _kernel(
+            "rnn_fwd",
+            "SimpleRNN over the valid steps; masked steps and `reverse` as in lstm_fwd",
+            (("out", REAL, "B S H"), ("h_last", REAL, "B H"), ("h_steps", REAL, "K H")),
+            (
+                ("x", REAL, "B T F"),
+                *_PLAN,
+                ("packed", REAL, "W"),
+                ("h_first", REAL, "B H"),
+                ("activation", "activation"),
+                *_WALK,
+            ),
+        ),
+        _kernel(
+            "lstm_bwd",
+            "Gradients of lstm_fwd from those of its outputs and from what it saved",
+            (
+                ("dx", REAL, "B X F"),
+                ("dkernel", REAL, "F 4H"),
+                ("drecurrent_kernel", REAL, "H 4H"),
+                ("dbias", REAL, "4H"),
+                ("dh_first", REAL, "B H"),
+                ("dc_first", REAL, "B H"),
+                ("gates", REAL, "P 4H"),
+            ),
+            (
+                ("dout", REAL, "B S H"),
+                ("dh_last", REAL, "B H"),
+                ("dc_last", REAL, "B H"),
+                ("x", REAL, "B T F"),
+                *_PLAN,
+                *_LSTM_WEIGHTS,
+                ("h_first", REAL, "B H"),
+                ("c_first", REAL, "B H"),
+                ("h_steps", REAL, "P H"),
+                ("c_steps", REAL, "P H"),
+                ("activation", "activation"),
+                ("recurrent_activation", "activation"),
+                ("gates_saved", "flag"),
+                *_WALK,
+            ),
+        ),
+        _kernel(
+            "gru_bwd",
+            "Gradients of gru_fwd from those of its outputs and from what it saved",
+            (
+                ("dx", REAL, "B X F"),
+                ("dkernel", REAL, "F 3H"),
+                ("drecurrent_kernel", REAL, "H 3H"),
+                ("dbias", REAL, "2 3H"),
+                ("dh_first", REAL, "B H"),
+                ("gates", REAL, "P 4H"),
+            ),
+            (
+                ("dout", REAL, "B S H"),
+                ("dh_last", REAL, "B H"),
+                ("x", REAL, "B T F"),
+                *_PLAN,
+                *_GRU_WEIGHTS,
+                ("h_first", REAL, "B H"),
+                ("h_steps", REAL, "P H"),
+                ("activation", "activation"),
+                ("recurrent_activation", "activation"),
+                ("gates_saved", "flag"),
+                ("reset_after", "flag"),
+                *_WALK,
+            ),
+        ),
+        _kernel(
+            "rnn_bwd",
+            "Gradients of rnn_fwd from those of its outputs and from what it saved",
+            (
+                ("dx", REAL, "B X F"),
+                ("dkernel", REAL, "F H"),
+                ("drecurrent_kernel", REAL, "H H"),
+                ("dbias", REAL, "H"),
+                ("dh_first", REAL, "B H"),
+                ("gates", REAL, "P H"),
+            ),
+            (
+                ("dout", REAL, "B S H"),
+                ("dh_last", REAL, "B H"),
+                ("x", REAL, "B T F"),
+                *_PLAN,
+                *_RNN_WEIGHTS,
+                ("h_first", REAL, "B H"),
+                ("h_steps", REAL, "P H"),
+                ("activation", "activation"),
+                *_WALK,
             ),
         ),
     )

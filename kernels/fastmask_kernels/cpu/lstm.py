@@ -222,6 +222,9 @@ def lstm_fwd(
     out: Array,
     h_last: Array,
     c_last: Array,
+    h_steps: Array,
+    c_steps: Array,
+    gates: Array,
     x: Array,
     offsets: Ints,
     steps: Ints,
@@ -240,8 +243,8 @@ def lstm_fwd(
     units, dtype = h_first.shape[1], x.dtype
     if len(packed) != lstm_packed_size(features, units, dtype):
         raise ValueError(f"packed must come from lstm_pack for {features} features, {units} units")
-    if out.shape[1] not in (0, time):
-        raise ValueError(f"out must have {time} or 0 time steps, not {out.shape[1]}")
+    if len(h_steps) or len(gates):
+        raise ValueError("h_steps, c_steps and gates must be empty: nothing can be saved yet")
     panels, width = panels_of(units, dtype), lanes(dtype)
     plane = rows * panels * width
     state = aligned_empty(3 * plane, dtype)
@@ -257,11 +260,11 @@ def lstm_fwd(
     shares = share(ranks[2], steps_done, features, units, GATES, dtype.itemsize, threads)
     members = shares.members
     z_size, block_size = _gate_sizes.py_func(rows, panels, width)
-    gates = aligned_empty(members * z_size + (members + 1) * block_size, dtype)
+    z = aligned_empty(members * z_size + (members + 1) * block_size, dtype)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     arguments = (
-        *(out, h_last, c_last, state, gates, indices, control, x, steps, ranks, packed),
+        *(out, h_last, c_last, state, z, indices, control, x, steps, ranks, packed),
         *(CODES[activation], CODES[recurrent_activation], reverse, zero_masked, *shares),
     )
     run_shared(_work.for_dtype(dtype), arguments, members, control)

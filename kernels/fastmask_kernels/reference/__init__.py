@@ -2,20 +2,33 @@
 
 from ..memory import aligned_empty
 from .gather import gather_rows
-from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
+from .gru import gru_bwd, gru_fwd, gru_pack, gru_packed_size
+from .lstm import lstm_bwd, lstm_fwd, lstm_pack, lstm_packed_size
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .rnn import rnn_bwd, rnn_fwd, rnn_pack, rnn_packed_size
+from .softmax import masked_softmax
 
 __all__ = [
     "aligned_empty",
     "gather_rows",
+    "gru_bwd",
+    "gru_fwd",
+    "gru_pack",
+    "gru_packed_size",
+    "lstm_bwd",
     "lstm_fwd",
     "lstm_pack",
     "lstm_packed_size",
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
+    "masked_softmax",
     "pad_rows",
     "plan_steps",
+    "rnn_bwd",
+    "rnn_fwd",
+    "rnn_pack",
+    "rnn_packed_size",
     "unpad_rows",
 ]

@@ -24,3 +24,21 @@ def activate(name: str, x: Array) -> Array:
     else:
         raise ValueError(f"unknown activation {name!r}")
     return values
+
+
+def slope(name: str, y: Array) -> Array:
+    """Derivative of activation `name` where its value is y."""
+    values: Array
+    if name == "tanh":
+        values = 1 - y * y
+    elif name == "sigmoid":
+        values = y * (1 - y)
+    elif name == "relu":
+        values = (y > 0).astype(y.dtype)
+    elif name == "hard_sigmoid":
+        values = ((y > 0) & (y < 1)).astype(y.dtype) / 6
+    elif name == "linear":
+        values = np.ones_like(y)
+    else:
+        raise ValueError(f"unknown activation {name!r}")
+    return values

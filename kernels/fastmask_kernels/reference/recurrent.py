@@ -1,0 +1,132 @@
+"""The time loops that all cells share, one row and one step at a time.
+
+A cell gives its step forward,
+
+    step(x_t, states) -> new states, gates
+
+and its step backward,
+
+    step(p, x_t, states before, states after, d states after) -> d states before, dx_t, d weights
+
+where states are h and, of an LSTM, c, and p is the row of the saved arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+Ints = NDArray[np.int64]
+States = tuple[Array, ...]
+Forward = Callable[[Array, States], tuple[States, Array]]
+Backward = Callable[[int, Array, States, States, States], tuple[States, Array, tuple[Array, ...]]]
+
+
+class Walk(NamedTuple):
+    """Which steps exist, and in which direction to take them."""
+
+    time: int
+    offsets: Ints
+    steps: Ints
+    reverse: bool
+
+    def row(self, b: int) -> Iterator[tuple[int, int, int | None]]:
+        """Position in the output, in the input, and in `steps` (None if masked), as processed."""
+        saved_at = {
+            int(self.steps[p]) - b * self.time: p
+            for p in range(self.offsets[b], self.offsets[b + 1])
+        }
+        times = range(self.time)
+        for position, t in enumerate(reversed(times) if self.reverse else times):
+            yield position, t, saved_at.get(t)
+
+
+def run_forward(
+    step: Forward,
+    walk: Walk,
+    out: Array,
+    last: Sequence[Array],
+    states_saved: Sequence[Array],
+    gates: Array,
+    x: Array,
+    first: Sequence[Array],
+    zero_masked: bool,
+) -> None:
+    """All rows; what is of length 0 is not wanted."""
+    for b in range(len(x)):
+        states = tuple(state[b] for state in first)
+        output = np.zeros_like(states[0])
+        for position, t, p in walk.row(b):
+            if p is not None:
+                states, activated = step(x[b, t], states)
+                output = states[0]
+                for saved, state in zip(states_saved, states, strict=True):
+                    if len(saved):
+                        saved[p] = state
+                if len(gates):
+                    gates[p] = activated
+            elif zero_masked:
+                output = np.zeros_like(output)
+            if out.shape[1]:
+                out[b, position] = output
+        for array, state in zip(last, states, strict=True):
+            array[b] = state
+
+
+def run_backward(
+    step: Backward,
+    walk: Walk,
+    dx: Array,
+    dweights: Sequence[Array],
+    dfirst: Sequence[Array],
+    dout: Array,
+    dlast: Sequence[Array],
+    x: Array,
+    first: Sequence[Array],
+    states_saved: Sequence[Array],
+    zero_masked: bool,
+) -> None:
+    """All rows, each from its last step to its first; dx and dout of no steps are not there."""
+    dx[:] = 0
+    for dweight in dweights:
+        dweight[:] = 0
+    for b in range(len(x)):
+        visited = list(walk.row(b))
+        before = _states_before(visited, [s[b] for s in first], states_saved)
+        dstates = tuple(d[b] for d in dlast)
+        repeated = np.zeros_like(dstates[0])  # what gaps add to the output that they repeat
+        for position, t, p in reversed(visited):
+            dy = dout[b, position] if dout.shape[1] else np.zeros_like(repeated)
+            if p is None:
+                if not zero_masked:
+                    repeated = repeated + dy
+                continue
+            dstates = (dstates[0] + dy + repeated, *dstates[1:])
+            repeated = np.zeros_like(repeated)
+            after = tuple(s[p] for s in states_saved)
+            dstates, dx_t, contributions = step(p, x[b, t], before[p], after, dstates)
+            if dx.shape[1]:
+                dx[b, t] = dx_t
+            for dweight, contribution in zip(dweights, contributions, strict=True):
+                dweight += contribution
+        for array, d in zip(dfirst, dstates, strict=True):
+            array[b] = d
+
+
+def _states_before(
+    visited: list[tuple[int, int, int | None]],
+    first: list[Array],
+    states_saved: Sequence[Array],
+) -> dict[int, States]:
+    """By position in `steps`, the states that each valid step of a row began with."""
+    before = {}
+    states = tuple(first)
+    for _, _, p in visited:
+        if p is not None:
+            before[p] = states
+            states = tuple(s[p] for s in states_saved)
+    return before
