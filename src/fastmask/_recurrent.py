@@ -50,9 +50,7 @@ def pack(
         bias = both
     elif bias is None:
         bias = np.zeros(columns, dtype)
-    size = getattr(column, f"{cell.prefix}_packed_size")(
-        len(kernel), len(recurrent_kernel), dtype
-    )
+    size = getattr(column, f"{cell.prefix}_packed_size")(len(kernel), len(recurrent_kernel), dtype)
     packed: Array = column.aligned_empty(size, dtype)
     getattr(column, f"{cell.prefix}_pack")(packed, kernel, recurrent_kernel, bias, *flags)
     return packed
@@ -88,9 +86,7 @@ def forward(
     batch, time, _ = x.shape
     plan = plan_for(mask, batch, time)
     outputs = np.empty((batch, time if return_sequences else 0, first[0].shape[1]), x.dtype)
-    last = _run(
-        cell, outputs, x, plan, packed, first, settings, go_backwards, zero_output_for_mask
-    )
+    last = _run(cell, outputs, x, plan, packed, first, settings, go_backwards, zero_output_for_mask)
     if return_sequences:
         return outputs, last
     output = last[0].copy()
@@ -189,7 +185,6 @@ def initial_states(
     for i, (state, size) in enumerate(zip(states, sizes, strict=True)):
         if state.shape != (batch, size):
             raise ValueError(
-                f"{name}[{i}] must have shape (batch, units) = ({batch}, {size}), "
-                f"not {state.shape}"
+                f"{name}[{i}] must have shape (batch, units) = ({batch}, {size}), not {state.shape}"
             )
     return states

@@ -187,9 +187,7 @@ class KernelCell(Layer):
         packed = self._packed_weights()
         return _recurrent.step(self._kind, x, packed, states, self._settings())
 
-    def _formula(
-        self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept
-    ) -> list[Array]:
+    def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
         """What `_step` computes, with dropout."""
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ import numpy as np
 from .. import _recurrent
 from .._checks import flag
 from .._typing import Array
-from ._cell import KernelCell, Kept, activate, kernel_activation, product
+from ._cell import Kept, KernelCell, activate, kernel_activation, product
 from ._rnn import OfCell, Recurrent
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import _recurrent
 from .._typing import Array
-from ._cell import KernelCell, Kept, activate, product
+from ._cell import Kept, KernelCell, activate, product
 from ._rnn import Recurrent
 
 
