@@ -32,7 +32,7 @@ SIMPLE_RNN = Cell("rnn", gates=1, states=1, saved=(1,))
 
 
 def pack(
-    cell: Cell, kernel: Array, recurrent_kernel: Array, bias: Array | None, settings: Sequence[Any]
+    cell: Cell, kernel: Array, recurrent_kernel: Array, bias: Array | None, settings: tuple[Any, ...]
 ) -> Array:
     """The weights in the layout that the kernels of `cell` read.
 
@@ -62,7 +62,7 @@ def forward(
     mask: Mask | None,
     packed: Array,
     first: Sequence[Array],
-    settings: Sequence[Any],
+    settings: tuple[Any, ...],
     return_sequences: bool,
     go_backwards: bool,
     zero_output_for_mask: bool,
@@ -98,7 +98,7 @@ def forward(
 
 
 def step(
-    cell: Cell, x: Array, packed: Array, states: Sequence[Array], settings: Sequence[Any]
+    cell: Cell, x: Array, packed: Array, states: Sequence[Array], settings: tuple[Any, ...]
 ) -> list[Array]:
     """The states after one step.
 
@@ -124,7 +124,7 @@ def _run(
     plan: Plan,
     packed: Array,
     first: Sequence[Array],
-    settings: Sequence[Any],
+    settings: tuple[Any, ...],
     go_backwards: bool,
     zero_masked: bool,
 ) -> list[Array]:

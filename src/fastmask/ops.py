@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -204,7 +203,7 @@ def _run(
     x: Any,
     weights: tuple[Any, Any, Any],
     bias_rows: int,
-    settings: Sequence[Any],
+    settings: tuple[Any, ...],
     mask: Any,
     initial_state: Any,
     options: tuple[bool, bool, bool],
@@ -246,8 +245,7 @@ def _check_shapes(
             f"kernel must have shape (features, {columns}) = {(x.shape[2], width)}, "
             f"not {kernel.shape}"
         )
-    expected, words = ((width,), f"({columns},)")
-    if bias_rows == 2:
-        expected, words = ((2, width), f"(2, {columns})")
+    expected = (2, width) if bias_rows == 2 else (width,)
+    words = f"(2, {columns})" if bias_rows == 2 else f"({columns},)"
     if bias and bias[0].shape != expected:
         raise ValueError(f"bias must have shape {words} = {expected}, not {bias[0].shape}")

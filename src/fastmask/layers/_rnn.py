@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .._names import automatic_name
 from .._typing import Array
 from ._cell import KernelCell
 from .rnn import RNN
@@ -40,7 +41,9 @@ class Recurrent(RNN):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         own = {name: kwargs.pop(name) for name in _OF_THE_LAYER if name in kwargs}
-        super().__init__(self._cell_class(*args, **kwargs), **own)
+        name = own.pop("name", None) or automatic_name(type(self).__name__)
+        # The cell has the layer's name: messages tell of the layer that the user knows.
+        super().__init__(self._cell_class(*args, name=name, **kwargs), name=name, **own)
 
     units, activation, use_bias = OfCell(), OfCell(), OfCell()
     kernel_initializer, recurrent_initializer = OfCell(), OfCell()

@@ -70,8 +70,8 @@ class Bidirectional(Layer):
         name: str | None = None,
         dtype: str | None = None,
     ) -> None:
-        for word, one in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(one, RNN) and not (one is None and word == "backward_layer"):
+        for word, one in (("layer", layer), ("backward_layer", backward_layer or layer)):
+            if not isinstance(one, RNN):
                 raise TypeError(f"{word} must be an LSTM, GRU, SimpleRNN or RNN, not {one!r}")
         super().__init__(name=name, dtype=dtype or layer.dtype)
         self.merge_mode = None if merge_mode is None else choice(merge_mode, "merge_mode", _MODES)
