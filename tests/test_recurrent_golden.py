@@ -70,9 +70,7 @@ CASES = golden.cases(lambda c: c.canonical and not (c.layer == "rnn" and c.kinds
 def test_equals_keras(case: golden.Case) -> None:
     layer = made(case)
     ours = [
-        one
-        for _ in range(case.calls)
-        for one in outputs_of(layer, case.x, case.mask, case.states)
+        one for _ in range(case.calls) for one in outputs_of(layer, case.x, case.mask, case.states)
     ]
     for one, keras in zip(ours, case.outputs, strict=True):
         assert one.dtype == np.float32

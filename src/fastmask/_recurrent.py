@@ -32,7 +32,11 @@ SIMPLE_RNN = Cell("rnn", gates=1, states=1, saved=(1,))
 
 
 def pack(
-    cell: Cell, kernel: Array, recurrent_kernel: Array, bias: Array | None, settings: tuple[Any, ...]
+    cell: Cell,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    settings: tuple[Any, ...],
 ) -> Array:
     """The weights in the layout that the kernels of `cell` read.
 

@@ -9,6 +9,7 @@ import numpy as np
 from .._checks import choice
 from .._mask import fitting_mask
 from .._typing import Array, Shape
+from ._cell_protocol import as_list
 from ._layer import Layer
 from .rnn import RNN
 
@@ -119,9 +120,7 @@ class Bidirectional(Layer):
             known = fitting_mask(mask, inputs.shape, f"the input of {self.name!r}").valid
         halves = self._halves(initial_state)
         (y, *first), (back, *second) = (
-            layer.call(inputs, state, known, training)
-            if self.return_state
-            else (layer.call(inputs, state, known, training),)
+            as_list(layer.call(inputs, state, known, training))
             for layer, state in zip((self.forward_layer, self.backward_layer), halves, strict=True)
         )
         if self.return_sequences:
@@ -185,8 +184,9 @@ class Bidirectional(Layer):
 
     def _merge(self, y: Array, back: Array) -> Any:
         mode = self.merge_mode
+        y, back = (np.require(one, self._dtype, ["C"]) for one in (y, back))
         if mode is None:
-            return y, np.ascontiguousarray(back)
+            return y, back
         if mode == "concat":
             return np.concatenate([y, back], axis=-1)
         if mode == "mul":

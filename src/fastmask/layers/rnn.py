@@ -121,6 +121,8 @@ class RNN(Layer):
         if mask is not None:
             known = fitting_mask(mask, x.shape, f"the input of {self.name!r}")
         output, states = self._run(x, known, self._first(initial_state, len(x)), training)
+        output = output.astype(self._dtype, copy=False)
+        states = [[one.astype(self._dtype, copy=False) for one in own] for own in states]
         if self.stateful:
             self.states = self._outside([[one.copy() for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
