@@ -1,0 +1,147 @@
+"""Keras's own tests of its recurrent layers, with fastmask's layers in their place.
+
+The installed Keras brings its tests along. Here each test file is run with a namespace `layers`
+whose layers are ours; `run_layer_test`, which looks into Keras's trainers and variables, becomes
+the part of it that means something here. pytest collects the classes from this file when
+test_keras_suite.py names it, in a process of its own because Keras's modules are changed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import src as keras_src
+from keras.src import models, testing
+
+import fastmask as fm
+from fastmask._serial import serialize
+
+FILES = ("rnn", "stacked_rnn_cells", "simple_rnn", "lstm", "gru", "bidirectional")
+FUSED = "looks at a fused path of Keras's own that needs a GPU"
+GAPS = {
+    "test_keeps_use_cudnn": FUSED,
+    "test_fused_lstm_eligibility": FUSED,
+    "test_fused_lstm_matches_unfused": FUSED,
+    "test_fused_gru_eligibility": FUSED,
+    "test_fused_gru_matches_unfused": FUSED,
+    "test_torch_cudnn_bidirectional_gru_dispatch_fires": FUSED,
+    "test_torch_cudnn_dispatch_fires": FUSED,
+    "test_stateful_with_symbolic_batch_size": "calls the layer in a TensorFlow function",
+}
+NOT_OURS = ("implementation", "use_cudnn")  # how Keras computes; the results are the same
+REGULARIZERS = ("kernel_regularizer", "recurrent_regularizer", "bias_regularizer")
+
+
+class Layer(fm.layers.Layer):
+    """Keras finds out by itself how a layer was made; the cells in its tests count on that."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        layer = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs).arguments
+        layer.__dict__["_made_with"] = {k: v for k, v in bound.items() if k != "self"}
+        return layer
+
+    def get_config(self) -> dict[str, Any]:
+        given = dict(self.__dict__["_made_with"])
+        return {**super().get_config(), **given.pop("kwargs", {}), **given}
+
+
+def with_plain_outputs(cls: Any) -> Any:
+    """The layer class, returning arrays where ours returns `Masked`."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        cls.__init__(self, *args, **{k: v for k, v in kwargs.items() if k not in NOT_OURS})
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = cls.__call__(self, *args, **kwargs)
+        if isinstance(outputs, tuple):
+            return tuple(getattr(one, "data", one) for one in outputs)
+        return outputs.data if isinstance(outputs, fm.Masked) else outputs
+
+    return type(cls.__name__, (cls,), {"__init__": __init__, "__call__": __call__})
+
+
+class TestCase(testing.TestCase):
+    def run_layer_test(
+        self,
+        layer_cls: Any,
+        init_kwargs: dict[str, Any],
+        input_shape: tuple[int, ...],
+        expected_output_shape: tuple[int, ...],
+        expected_num_trainable_weights: int,
+        expected_num_non_trainable_weights: int,
+        supports_masking: bool,
+        call_kwargs: dict[str, Any] | None = None,
+        **_ours_has_none: Any,  # losses, seed generators, variables, mixed precision
+    ) -> None:
+        options = {k: v for k, v in init_kwargs.items() if k not in REGULARIZERS}
+        layer = layer_cls(**options)
+        x = np.random.default_rng(0).normal(size=input_shape).astype(np.float32)
+        output = layer(x, **(call_kwargs or {}))
+        assert output.shape == expected_output_shape
+        assert layer.compute_output_shape(input_shape) == expected_output_shape
+        count = expected_num_trainable_weights + expected_num_non_trainable_weights
+        assert len(layer.get_weights()) == count
+        assert layer.supports_masking == supports_masking
+        again = layer_cls.from_config(layer.get_config())
+        again.build(input_shape)
+        again.set_weights(layer.get_weights())
+        self.assertAllClose(again(x), layer(x))
+        symbolic = layer(fm.Input(input_shape[1:]))
+        assert symbolic.shape == (None, *expected_output_shape[1:])
+
+    def run_class_serialization_test(self, instance: Any, custom_objects: Any = None) -> Any:
+        del custom_objects
+        again = type(instance).from_config(instance.get_config())
+        assert serialize(again) == serialize(instance)
+        return again
+
+
+def shim() -> SimpleNamespace:
+    """What the tests find under the name `layers`."""
+    names = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")
+    found = {name: with_plain_outputs(getattr(fm.layers, name)) for name in names}
+    cells = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
+    found |= {name: getattr(fm.layers, name) for name in cells}
+    return SimpleNamespace(
+        **found,
+        Layer=Layer,
+        Input=lambda shape, batch_size: fm.Input(shape),  # noqa: ARG005
+    )
+
+
+def load(name: str) -> Any:
+    """The test classes in a test file of Keras."""
+    full = f"keras.src.layers.rnn.{name}_test"
+    spec = importlib.util.find_spec(full)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full] = module  # where the tests of stacked cells look for the cells
+    spec.loader.exec_module(module)
+    for key, value in vars(module).items():
+        if isinstance(value, type) and issubclass(value, TestCase):
+            for gap in GAPS.keys() & vars(value):
+                setattr(value, gap, pytest.mark.skip(GAPS[gap])(getattr(value, gap)))
+            globals()[f"{name.title().replace('_', '')}Test_{key}"] = value
+
+
+keras_src.layers = shim()
+keras_src.initializers = fm.initializers
+keras_src.ops = SimpleNamespace(
+    matmul=np.matmul, random=SimpleNamespace(uniform=lambda shape: np.random.random(shape))
+)
+keras_src.testing = SimpleNamespace(**{**vars(testing), "TestCase": TestCase})
+models.Functional = fm.Model
+for _name in FILES:
+    load(_name)
+del TestCase
