@@ -271,11 +271,11 @@ class RNN(Layer):
                 given = self.states
         return self._split(given, batch)
 
-    def _split(self, given: Any, batch: int) -> list[list[Array]]:
-        """The states of each cell to start from."""
+    def _split(self, given: Any, batch: int, name: str = "initial_state") -> list[list[Array]]:
+        """The states of each cell to start from: given, called `name` in messages, or its own."""
         if isinstance(self.cell, StackedRNNCells):
-            return self.cell._first(given, batch)
-        return [first_states(self.cell, given, batch)]
+            return self.cell._first(given, batch, name)
+        return [first_states(self.cell, given, batch, name)]
 
     def _in_place(self, state: Any, batch: int) -> list[list[Array]]:
         """The arrays of `state`, for each cell."""
@@ -283,7 +283,7 @@ class RNN(Layer):
         for i, one in enumerate(arrays):
             if not (isinstance(one, np.ndarray) and one.flags.writeable):
                 raise TypeError(f"state[{i}] must be an array that can be changed in place")
-        each = self._split(state, batch)
+        each = self._split(state, batch, "state")
         if any(one is not given for one, given in zip(flat(each), arrays, strict=True)):
             raise TypeError(
                 f"state must hold C-contiguous arrays of dtype {self.dtype}, "
