@@ -14,6 +14,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import src as keras_src
@@ -145,3 +146,42 @@ keras_src.testing = SimpleNamespace(**{**vars(testing), "TestCase": TestCase})
 models.Functional = fm.Model
 for _name in FILES:
     load(_name)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU_before", "SimpleRNN"])
+@pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.4, 0.4)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_dropout_like_keras(kind: str, rates: tuple[float, float], masked: bool) -> None:
+    """Keras gets what we drew, as if it had drawn it, and then computes the same."""
+    name = kind.removesuffix("_before")
+    options: dict[str, Any] = {"dropout": rates[0], "recurrent_dropout": rates[1], "seed": 1}
+    if name == "GRU":
+        options["reset_after"] = name == kind
+    random = np.random.default_rng(0)
+    x = random.normal(size=(5, 6, 3)).astype(np.float32)
+    mask = random.random((5, 6)) < 0.6 if masked else None
+    ours, theirs = (
+        getattr(space, name)(4, return_sequences=True, **options)
+        for space in (fm.layers, keras.layers)
+    )
+    for layer in (ours, theirs):
+        layer.build((5, 6, 3))
+    weights = [0.5 * random.normal(size=w.shape) for w in ours.get_weights()]
+    ours.set_weights(weights)
+    theirs.set_weights(weights)
+    cell = theirs.cell
+    drawn = getattr(fm.layers, name)(4, **options)
+    drawn.build((5, 6, 3))
+    for kept, attribute in zip(
+        drawn.cell._draw(5), ("_dropout_mask", "_recurrent_dropout_mask"), strict=True
+    ):
+        if kept is not None:
+            tensors = [keras.ops.convert_to_tensor(one) for one in kept]
+            many = hasattr(cell, "dropout_mask_count")
+            setattr(cell, attribute, tensors if many else tensors[0])
+    y = ours(x, mask=mask, training=True)
+    y = y.data if isinstance(y, fm.Masked) else y
+    expected = theirs(
+        x, mask=None if mask is None else keras.ops.convert_to_tensor(mask), training=True
+    )
+    np.testing.assert_allclose(y, keras.ops.convert_to_numpy(expected), rtol=0, atol=1e-6)

@@ -272,9 +272,7 @@ class TestStack:
         assert stack.state_size == [[3, 3], 2]
         assert stack.output_size == 2
         with pytest.raises(TypeError, match="must keep its call"):
-            type("Mine", (L.StackedRNNCells,), {"call": lambda self, x, states: x})(
-                [stack.cells[0]]
-            )
+            type("Mine", (L.StackedRNNCells,), {"call": lambda *_: None})([stack.cells[0]])
 
 
 class TestCells:
@@ -638,31 +636,47 @@ class TestStep:
     @pytest.mark.parametrize(
         ("call", "error", "words"),
         [
-            (lambda g, s: g.step(X, s), ValueError, r"x must have shape \(batch, features\)"),
-            (lambda g, s: g.step(X[:, 0, :2], s), ValueError, "must have 3 features, not 2"),
             (
-                lambda g, s: g.step(X[:, 0], s, mask=[1, 0]),
+                lambda layer, state: layer.step(X, state),
+                ValueError,
+                r"x must have shape \(batch, features\)",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0, :2], state),
+                ValueError,
+                "must have 3 features, not 2",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0], state, mask=[1, 0]),
                 ValueError,
                 r"mask must have shape \(batch,\) = \(5,\), not \(2,\)",
             ),
             (
-                lambda g, s: g.step(X[:2, 0], s),
+                lambda layer, state: layer.step(X[:2, 0], state),
                 ValueError,
                 r"^state\[0\] must have shape \(batch, units\) = \(2, 4\), not \(5, 4\)",
             ),
             (
-                lambda g, s: g.step(X[:, 0], [s[0].astype(np.float64)]),
+                lambda layer, state: layer.step(X[:, 0], [state[0].astype(np.float64)]),
                 TypeError,
                 "state must hold C-contiguous arrays of dtype float32",
             ),
-            (lambda g, s: g.step(X[:, 0], [s[0].tolist()]), TypeError, r"changed in place"),
-            (lambda g, s: g.step(X[:, 0], s * 2), ValueError, "^state must have 1 arrays, not 2"),
             (
-                lambda g, s: L.GRU(H, go_backwards=True).step(X[:, 0], s),
+                lambda layer, state: layer.step(X[:, 0], [state[0].tolist()]),
+                TypeError,
+                r"changed in place",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0], state * 2),
+                ValueError,
+                "^state must have 1 arrays, not 2",
+            ),
+            (
+                lambda _, state: L.GRU(H, go_backwards=True).step(X[:, 0], state),
                 TypeError,
                 "go_backwards=False",
             ),
-            (lambda g, s: L.RNN(Sum()).step(X[:, 0], s), TypeError, "needs cells LSTMCell"),
+            (lambda _, state: L.RNN(Sum()).step(X[:, 0], state), TypeError, "needs cells LSTMCell"),
         ],
     )
     def test_refuses(self, call: Any, error: type[Exception], words: str) -> None:
