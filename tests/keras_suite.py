@@ -13,6 +13,7 @@ import inspect
 import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -136,16 +137,19 @@ def load(name: str) -> Any:
             globals()[f"{name.title().replace('_', '')}Test_{key}"] = value
 
 
-keras_src.layers = shim()
-keras_src.initializers = fm.initializers
-keras_src.ops = SimpleNamespace(
-    matmul=np.matmul,
-    random=SimpleNamespace(uniform=lambda shape: np.random.default_rng(0).random(shape)),
-)
-keras_src.testing = SimpleNamespace(**{**vars(testing), "TestCase": TestCase})
-models.Functional = fm.Model
-for _name in FILES:
-    load(_name)
+OURS = {
+    "layers": shim(),
+    "initializers": fm.initializers,
+    "testing": SimpleNamespace(**{**vars(testing), "TestCase": TestCase}),
+    "ops": SimpleNamespace(
+        matmul=np.matmul,
+        random=SimpleNamespace(uniform=lambda shape: np.random.default_rng(0).random(shape)),
+    ),
+}
+models.Functional = fm.Model  # which a test imports when it runs
+with mock.patch.multiple(keras_src, **OURS):
+    for _name in FILES:
+        load(_name)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU_before", "SimpleRNN"])

@@ -296,9 +296,10 @@ class TestCells:
         layer = seeded(ONE_CELL[kind](activation="relu", use_bias=bias, **options))
         cell = layer.cell
         states = [RANDOM.normal(size=(B, H)).astype(np.float32) for _ in cell._sizes]
-        same(cell._formula(X[:, 0], states, None, None), cell._step(X[:, 0], states), 1e-6)
+        x = np.ascontiguousarray(X[:, 0])
+        same(cell._formula(x, states, None, None), cell._step(x, states), 1e-6)
         ones = [np.ones((B, H), np.float32)] * cell._kind.gates
-        same(cell._formula(X[:, 0], states, None, ones), cell._step(X[:, 0], states), 1e-6)
+        same(cell._formula(x, states, None, ones), cell._step(x, states), 1e-6)
 
     def test_wrong_inputs(self) -> None:
         cell = seeded(L.GRU(3)).cell
