@@ -24,15 +24,20 @@ Kept = Sequence[Array] | None
 class KernelCell(Layer):
     """Base of the cells that the kernels know; a subclass adds what is its own.
 
-    A cell has the weights. `call` makes one step; `sequence` is what layers use.
+    A cell has the weights. `call` makes one step; layers use `_sequence`.
     """
 
     _kind: ClassVar[_recurrent.Cell]
+    _known: ClassVar[bool]  # whether the kernels compute what `call` does
     _options: ClassVar[tuple[str, ...]] = (
         *("units", "activation", "use_bias"),
         *("kernel_initializer", "recurrent_initializer", "bias_initializer"),
         *("dropout", "recurrent_dropout", "seed"),
     )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._known = cls.call is KernelCell.call
 
     def __init__(
         self,
@@ -139,7 +144,7 @@ class KernelCell(Layer):
             after = self._step(x, before)
         return after[0], after
 
-    def sequence(
+    def _sequence(
         self,
         x: Array,
         mask: Mask | None,
@@ -255,6 +260,8 @@ class KernelCell(Layer):
         x = real_array(inputs, "inputs", self._dtype)
         if x.ndim != axes.count(",") + 1:
             raise ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {x.shape}")
+        if not self._weights:
+            raise ValueError(f"layer {name!r} must be built before its call method is used")
         features = len(self._weights[0].value)
         if x.shape[-1] != features:
             raise ValueError(

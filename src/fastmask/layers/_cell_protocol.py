@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
-from .._dispatch import as_array
+from .._dispatch import as_array, real_array
 from .._mask import Mask
 from .._recurrent import initial_states
 from .._typing import Array, Ints
@@ -34,7 +34,8 @@ def check_cell(cell: Any, name: str) -> Any:
 
 def is_known(cell: Any) -> bool:
     """Whether the kernels compute what the cell does."""
-    return isinstance(cell, KernelCell) and type(cell).call is KernelCell.call
+    known: bool = getattr(cell, "_known", False)
+    return known
 
 
 def sizes_of(cell: Any) -> list[int]:
@@ -52,8 +53,10 @@ def output_size_of(cell: Any) -> int:
 
 def first_states(cell: Any, given: Any, batch: int, name: str = "initial_state") -> list[Array]:
     """The states to start from: `given`, called `name` in messages, or the cell's own."""
+    if isinstance(cell, KernelCell):
+        return initial_states(given, cell._sizes, batch, cell._dtype, name)
     make = getattr(cell, "get_initial_state", None)
-    if given is not None or make is None or isinstance(cell, KernelCell):
+    if given is not None or make is None:
         return initial_states(given, sizes_of(cell), batch, cell._dtype, name)
     own = make(batch_size=batch)
     return [as_array(one, name).astype(cell._dtype, copy=False) for one in as_list(own)]
@@ -74,11 +77,13 @@ def over_time(
     go_backwards: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Array, list[Array]]:
-    """Run a cell over the valid steps of a sequence; see `KernelCell.sequence`."""
+    """Run a cell over the valid steps of a sequence; see `KernelCell._sequence`."""
     options = return_sequences, go_backwards, zero_output_for_mask
     if is_known(cell):
-        output, last = cell.sequence(x, mask, first, training, *options)
-        return output, last
+        known: KernelCell = cell
+        return known._sequence(
+            real_array(x, "inputs", cell._dtype), mask, first, training, *options
+        )
     size = output_size_of(cell)
 
     def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:

@@ -117,7 +117,7 @@ class Bidirectional(Layer):
         """Run both layers over the valid steps; see the class."""
         known = mask
         if mask is not None:  # one plan serves both
-            known = fitting_mask(mask, inputs.shape, f"the input of {self.name!r}").valid
+            known = fitting_mask(mask, np.shape(inputs), f"the input of {self.name!r}").valid
         halves = self._halves(initial_state)
         (y, *first), (back, *second) = (
             as_list(layer.call(inputs, state, known, training))

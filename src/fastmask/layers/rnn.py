@@ -97,6 +97,7 @@ class RNN(Layer):
         check_cell(cell, "cell")
         super().__init__(name=name, dtype=dtype or cell.dtype)
         self.cell = cell
+        self._cells: list[Any] = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
         self.return_sequences = flag(return_sequences, "return_sequences")
         self.return_state = flag(return_state, "return_state")
         self.go_backwards = flag(go_backwards, "go_backwards")
@@ -121,8 +122,9 @@ class RNN(Layer):
         if mask is not None:
             known = fitting_mask(mask, x.shape, f"the input of {self.name!r}")
         output, states = self._run(x, known, self._first(initial_state, len(x)), training)
-        output = output.astype(self._dtype, copy=False)
-        states = [[one.astype(self._dtype, copy=False) for one in own] for own in states]
+        if self._cells[-1]._dtype != self._dtype:
+            output = output.astype(self._dtype)
+            states = [[one.astype(self._dtype) for one in own] for own in states]
         if self.stateful:
             self.states = self._outside([[one.copy() for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
@@ -226,26 +228,18 @@ class RNN(Layer):
         config = super().get_config()
         return {**config, "cell": self.cell._anew()} if "cell" in config else config
 
-    @property
-    def _cells(self) -> list[Any]:
-        cell = self.cell
-        return cell.cells if isinstance(cell, StackedRNNCells) else [cell]
-
     def _run(
         self, x: Array, mask: Mask | None, states: list[list[Array]], training: bool
     ) -> tuple[Array, list[list[Array]]]:
         """The output, and the last states of each cell."""
+        cells, options = self._cells, (self.return_sequences, self.zero_output_for_mask)
         backwards = self.go_backwards
-        if backwards and len(states) > 1:  # the next cell reads what this one writes
+        if backwards and len(cells) > 1:  # the next cell reads what this one writes
             x, backwards = x[:, ::-1], False
             mask = None if mask is None else Mask(mask.valid[:, ::-1])
         after = []
-        top = self._cells[-1]
-        for cell, own in zip(self._cells, states, strict=True):
-            last = cell is top
-            sequences = self.return_sequences or not last
-            zero = self.zero_output_for_mask and last
-            x = real_array(x, "inputs", cell._dtype) if is_known(cell) else x
+        for number, (cell, own) in enumerate(zip(cells, states, strict=True), 1):
+            sequences, zero = options if number == len(cells) else (True, False)
             x, new = over_time(cell, x, mask, own, training, sequences, backwards, zero)
             after.append(new)
         return x, after
