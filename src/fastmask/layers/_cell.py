@@ -51,10 +51,9 @@ class KernelCell(Layer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
-        name: str | None = None,
-        dtype: str = "float32",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(**kwargs)
         self.units = whole_number(units, "units", 1)
         self.activation = kernel_activation(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

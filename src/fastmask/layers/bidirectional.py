@@ -68,13 +68,13 @@ class Bidirectional(Layer):
         merge_mode: str | None = "concat",
         *,
         backward_layer: RNN | None = None,
-        name: str | None = None,
         dtype: str | None = None,
+        **kwargs: Any,
     ) -> None:
         for word, one in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(one, RNN):
                 raise TypeError(f"{word} must be an LSTM, GRU, SimpleRNN or RNN, not {one!r}")
-        super().__init__(name=name, dtype=dtype or layer.dtype)
+        super().__init__(dtype=dtype or layer.dtype, **kwargs)
         self.merge_mode = None if merge_mode is None else choice(merge_mode, "merge_mode", _MODES)
         base = layer.name.removeprefix("forward_")
         self.forward_layer: RNN = layer._anew(name=f"forward_{base}")

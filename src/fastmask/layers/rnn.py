@@ -89,13 +89,13 @@ class RNN(Layer):
         unroll: bool = False,
         zero_output_for_mask: bool = False,
         *,
-        name: str | None = None,
         dtype: str | None = None,
+        **kwargs: Any,
     ) -> None:
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
         check_cell(cell, "cell")
-        super().__init__(name=name, dtype=dtype or cell.dtype)
+        super().__init__(dtype=dtype or cell.dtype, **kwargs)
         self.cell = cell
         self._cells: list[Any] = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
         self.return_sequences = flag(return_sequences, "return_sequences")
@@ -121,7 +121,7 @@ class RNN(Layer):
         known = None
         if mask is not None:
             known = fitting_mask(mask, x.shape, f"the input of {self.name!r}")
-        output, states = self._run(x, known, self._first(initial_state, len(x)), training)
+        output, states = self._through_cells(x, known, self._first(initial_state, len(x)), training)
         if self._cells[-1]._dtype != self._dtype:
             output = output.astype(self._dtype)
             states = [[one.astype(self._dtype) for one in own] for own in states]
@@ -228,7 +228,7 @@ class RNN(Layer):
         config = super().get_config()
         return {**config, "cell": self.cell._anew()} if "cell" in config else config
 
-    def _run(
+    def _through_cells(
         self, x: Array, mask: Mask | None, states: list[list[Array]], training: bool
     ) -> tuple[Array, list[list[Array]]]:
         """The output, and the last states of each cell."""
