@@ -60,6 +60,7 @@ class Bidirectional(Layer):
     """
 
     supports_masking = True
+    _takes_lists = False
     _options = ("merge_mode",)
 
     def __init__(

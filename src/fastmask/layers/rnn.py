@@ -74,6 +74,7 @@ class RNN(Layer):
     """
 
     supports_masking = True
+    _takes_lists = False
     _options: ClassVar[tuple[str, ...]] = (
         *("cell", "return_sequences", "return_state", "go_backwards"),
         *("stateful", "zero_output_for_mask"),
