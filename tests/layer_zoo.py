@@ -109,6 +109,35 @@ CASES: dict[str, Case] = {
     "lambda": Case(lambda L: L.Lambda(lambda x: 2 * x + 1)),
     "lambda_mask": Case(lambda L: L.Lambda(lambda x: -x, mask=lambda _inputs, mask: mask)),
 }
+# Positive weights would drive their states to the end of the scale, where all is 1.
+RECURRENT: dict[str, Case] = {
+    "lstm": Case(lambda L: L.LSTM(4)),
+    "lstm_sequences": Case(lambda L: L.LSTM(4, return_sequences=True)),
+    "gru": Case(lambda L: L.GRU(4)),
+    "gru_sequences": Case(lambda L: L.GRU(4, return_sequences=True, zero_output_for_mask=True)),
+    "gru_before": Case(lambda L: L.GRU(4, reset_after=False)),
+    "simple_rnn": Case(lambda L: L.SimpleRNN(4, activation="relu")),
+    "simple_rnn_sequences": Case(lambda L: L.SimpleRNN(4, use_bias=False, return_sequences=True)),
+    "rnn": Case(lambda L: L.RNN(L.GRUCell(4))),
+    "rnn_stack": Case(
+        lambda L: L.RNN([L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(2)], return_sequences=True)
+    ),
+    "rnn_stack_backwards": Case(
+        lambda L: L.RNN([L.SimpleRNNCell(4), L.LSTMCell(3)], False, False, True)
+    ),
+    "bidirectional": Case(lambda L: L.Bidirectional(L.GRU(4))),
+    "bidirectional_sequences": Case(
+        lambda L: L.Bidirectional(L.LSTM(4, return_sequences=True), merge_mode="mul")
+    ),
+    "bidirectional_two": Case(
+        lambda L: L.Bidirectional(
+            L.SimpleRNN(4, return_sequences=True),
+            merge_mode="ave",
+            backward_layer=L.SimpleRNN(4, "relu", go_backwards=True, return_sequences=True),
+        )
+    ),
+}
+CASES |= RECURRENT
 SINGLE = ("none", "full", "right", "left", "holed", "rowoff", "alloff")
 SEVERAL = (*SINGLE, "left+none", "none+left")
 ALL = [
@@ -128,8 +157,10 @@ def inputs(name: str) -> list[Array]:
 
 
 def weights(name: str, like: list[Array]) -> list[Array]:
-    """Seeded weights, all positive because variances must be."""
+    """Seeded weights, all positive, because variances must be, except in recurrent layers."""
     random = np.random.default_rng(zlib.crc32(name.encode()) + 1)
+    if name in RECURRENT:
+        return [0.5 * random.standard_normal(w.shape, w.dtype) for w in like]
     return [
         random.uniform(0.5, 1.5, w.shape).astype(w.dtype) if w.dtype.kind == "f" else w
         for w in like

@@ -314,9 +314,7 @@ class TestModel:
     def test_training_reaches_the_layers(self) -> None:
         x = fm.Input((None, 4))
         model = fm.Sequential([fm.Model(x, LSTM(4, dropout=0.5)(x))])
-        model(X)
-        with pytest.raises(ValueError, match="dropout"):
-            model(X, training=True)
+        assert (model(X) != model(X, training=True)).any()
 
     def test_weights_of_another_shape(self) -> None:
         model = two_by_two()

@@ -1,4 +1,7 @@
-"""`ops.lstm` on plain arrays: Keras's numbers, odd inputs, clear errors."""
+"""`ops.lstm`, `gru` and `rnn` on plain arrays: Keras's numbers, odd inputs, clear errors.
+
+They share all but their names; odd inputs are tried on the LSTM.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +34,22 @@ def assert_same(ones: list[Any], others: list[Any]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def plain_lstm(case: golden.Case) -> bool:
-    return (
-        *(case.layer, case.kinds, case.activation, case.recurrent_activation),
-        *(case.stateful, case.canonical),
-    ) == ("rnn", ("LSTM",), "tanh", "sigmoid", False, True)
+CASES = golden.cases(lambda c: c.layer == "rnn" and c.canonical and not (c.stateful or c.unroll))
 
 
-@pytest.mark.parametrize("case", golden.cases(plain_lstm), ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_equals_keras(case: golden.Case) -> None:
-    output, states = fm.ops.lstm(
+    options: dict[str, Any] = {}
+    if case.kind != "SimpleRNN":
+        options["recurrent_activation"] = case.recurrent_activation
+    if case.kind == "GRU":
+        options["reset_after"] = case.reset_after
+    function: Any = {"LSTM": fm.ops.lstm, "GRU": fm.ops.gru, "SimpleRNN": fm.ops.rnn}[case.kind]
+    output, states = function(
         case.x,
         *case.weights,
+        activation=case.activation,
+        **options,
         mask=case.mask,
         initial_state=case.states,
         return_sequences=case.return_sequences,
@@ -208,6 +215,8 @@ def test_inputs_are_not_changed() -> None:
             TypeError,
             r"initial_state\[1\] must hold real numbers",
         ),
+        ({"activation": "softmax"}, ValueError, "activation must be one of 'linear', 'relu'"),
+        ({"recurrent_activation": 3}, ValueError, "recurrent_activation must be one of"),
         ({"return_sequences": "no"}, TypeError, "return_sequences must be True or False"),
         ({"go_backwards": 2}, TypeError, "go_backwards must be True or False, not 2"),
         ({"zero_output_for_mask": None}, TypeError, "zero_output_for_mask must be True or False"),
@@ -217,3 +226,52 @@ def test_refuses(change: dict[str, Any], error: type[Exception], words: str) -> 
     arguments = {"x": X, "kernel": KERNEL, "recurrent_kernel": RECURRENT, "bias": BIAS, **change}
     with pytest.raises(error, match=words):
         fm.ops.lstm(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("function", "columns", "options", "words"),
+    [
+        (
+            fm.ops.gru,
+            3,
+            {"bias": np.ones(15)},
+            r"bias must have shape \(2, 3 \* units\) = \(2, 15\)",
+        ),
+        (
+            fm.ops.gru,
+            3,
+            {"bias": np.ones((2, 15)), "reset_after": False},
+            r"bias must have shape \(3 \* units,\) = \(15,\), not \(2, 15\)",
+        ),
+        (
+            fm.ops.gru,
+            4,
+            {},
+            r"recurrent_kernel must have shape \(units, 3 \* units\), not \(5, 20\)",
+        ),
+        (fm.ops.rnn, 3, {}, r"recurrent_kernel must have shape \(units, units\), not \(5, 15\)"),
+        (
+            fm.ops.rnn,
+            1,
+            {"bias": np.ones(4)},
+            r"bias must have shape \(units,\) = \(5,\), not \(4,\)",
+        ),
+        (fm.ops.rnn, 1, {"initial_state": STATE}, "initial_state must have 1 arrays, not 2"),
+    ],
+)
+def test_refuses_weights_of_another_cell(
+    function: Any, columns: int, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        function(X, KERNEL[:, : columns * H], RECURRENT[:, : columns * H], **options)
+
+
+def test_gru_without_bias_and_one_state() -> None:
+    weights = KERNEL[:, : 3 * H], RECURRENT[:, : 3 * H]
+    for after, bias in ((True, np.zeros((2, 3 * H))), (False, np.zeros(3 * H))):
+        one, (h,) = fm.ops.gru(X, *weights, initial_state=STATE[0], mask=MASK, reset_after=after)
+        other, _ = fm.ops.gru(
+            X, *weights, bias, initial_state=STATE[:1], mask=MASK, reset_after=after
+        )
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(h[1], STATE[0][1])

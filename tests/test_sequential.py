@@ -90,9 +90,7 @@ def test_dtype_is_the_layers() -> None:
 
 def test_training_reaches_the_layers() -> None:
     model = fm.Sequential([LSTM(4, dropout=0.5)])
-    model(X)
-    with pytest.raises(ValueError, match="dropout"):
-        model(X, training=True)
+    assert (model(X) != model(X, training=True)).any()
 
 
 class TestBuilding:

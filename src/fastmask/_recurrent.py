@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,23 +16,52 @@ from ._typing import Array
 ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 """The activations that the kernels know."""
 
-_SAVED = {"lstm": (1, 1, 4), "gru": (1, 4), "rnn": (1,)}
-"""The widths, in units, of what the kernels of a cell can save for the backward pass."""
+
+class Cell(NamedTuple):
+    """What tells the kernels of one cell from those of another."""
+
+    prefix: str  # of the kernels' names
+    gates: int  # blocks of H columns in the weights
+    states: int
+    saved: tuple[int, ...]  # widths, in H, of what the forward kernel saves for training
 
 
-def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array) -> Array:
-    """The weights in the layout that the kernels of `cell` read."""
+LSTM = Cell("lstm", gates=4, states=2, saved=(1, 1, 4))
+GRU = Cell("gru", gates=3, states=1, saved=(1, 4))
+SIMPLE_RNN = Cell("rnn", gates=1, states=1, saved=(1,))
+
+
+def pack(
+    cell: Cell,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    settings: tuple[Any, ...],
+) -> Array:
+    """The weights in the layout that the kernels of `cell` read.
+
+    `settings` are those of `forward`; the bias is None for zeros, and for a GRU without
+    `reset_after` has one row, that of the input.
+    """
     column = kernels()
-    size = getattr(column, f"{cell}_packed_size")(
-        kernel.shape[0], recurrent_kernel.shape[0], kernel.dtype
-    )
-    packed: Array = column.aligned_empty(size, kernel.dtype)
-    getattr(column, f"{cell}_pack")(packed, kernel, recurrent_kernel, bias)
+    columns, dtype = kernel.shape[1], kernel.dtype
+    flags: tuple[Any, ...] = ()
+    if cell is GRU:
+        flags = settings[-1:]
+        both = np.zeros((2, columns), dtype)
+        if bias is not None:
+            both[: bias.size // columns] = bias
+        bias = both
+    elif bias is None:
+        bias = np.zeros(columns, dtype)
+    size = getattr(column, f"{cell.prefix}_packed_size")(len(kernel), len(recurrent_kernel), dtype)
+    packed: Array = column.aligned_empty(size, dtype)
+    getattr(column, f"{cell.prefix}_pack")(packed, kernel, recurrent_kernel, bias, *flags)
     return packed
 
 
 def forward(
-    cell: str,
+    cell: Cell,
     x: Array,
     mask: Mask | None,
     packed: Array,
@@ -40,11 +70,11 @@ def forward(
     return_sequences: bool,
     go_backwards: bool,
     zero_output_for_mask: bool,
-) -> tuple[Array, tuple[Array, ...]]:
+) -> tuple[Array, list[Array]]:
     """Run the kernel of `cell` over the valid steps of x.
 
     Args:
-        cell: "lstm", "gru" or "rnn".
+        cell: which one.
         x: (B, T, F), in the form that kernels take.
         mask: (B, T), or None where all steps are valid.
         packed: see `pack`.
@@ -58,25 +88,9 @@ def forward(
         The output, (B, T, H) or (B, H), and the last states, (B, H) each.
     """
     batch, time, _ = x.shape
-    units = first[0].shape[1]
     plan = plan_for(mask, batch, time)
-    outputs = np.empty((batch, time if return_sequences else 0, units), x.dtype)
-    last = tuple([np.empty_like(state) for state in first])
-    saved = [np.empty((0, width * units), x.dtype) for width in _SAVED[cell]]
-    # Unchecked: these arrays were made, or checked, on the way here.
-    getattr(kernels(), f"{cell}_fwd").unchecked(
-        outputs,
-        *last,
-        *saved,
-        x,
-        *plan,
-        packed,
-        *first,
-        *settings,
-        go_backwards,
-        zero_output_for_mask,
-        get_num_threads(),
-    )
+    outputs = np.empty((batch, time if return_sequences else 0, first[0].shape[1]), x.dtype)
+    last = _run(cell, outputs, x, plan, packed, first, settings, go_backwards, zero_output_for_mask)
     if return_sequences:
         return outputs, last
     output = last[0].copy()
@@ -85,6 +99,61 @@ def forward(
     elif _has_empty_row(plan):
         output[np.diff(plan.offsets) == 0] = 0
     return output, last
+
+
+def step(
+    cell: Cell, x: Array, packed: Array, states: Sequence[Array], settings: tuple[Any, ...]
+) -> list[Array]:
+    """The states after one step.
+
+    Args:
+        cell: which one.
+        x: (B, F), in the form that kernels take.
+        packed: see `pack`.
+        states: (B, H) each, in the form that kernels take.
+        settings: see `forward`.
+
+    Returns:
+        As many new arrays, the output first.
+    """
+    nothing = np.empty((len(x), 0, states[0].shape[1]), x.dtype)
+    plan = plan_for(None, len(x), 1)
+    return _run(cell, nothing, x[:, np.newaxis], plan, packed, states, settings, False, False)
+
+
+def _run(
+    cell: Cell,
+    outputs: Array,
+    x: Array,
+    plan: Plan,
+    packed: Array,
+    first: Sequence[Array],
+    settings: tuple[Any, ...],
+    go_backwards: bool,
+    zero_masked: bool,
+) -> list[Array]:
+    """Call the kernel, which writes `outputs`; the last states."""
+    last = [np.empty_like(state) for state in first]
+    # Unchecked: these arrays were made, or checked, on the way here.
+    getattr(kernels(), f"{cell.prefix}_fwd").unchecked(
+        outputs,
+        *last,
+        *_nothing_saved(cell, outputs.shape[2], x.dtype),
+        x,
+        *plan,
+        packed,
+        *first,
+        *settings,
+        go_backwards,
+        zero_masked,
+        get_num_threads(),
+    )
+    return last
+
+
+@lru_cache(maxsize=64)
+def _nothing_saved(cell: Cell, units: int, dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    return tuple([np.empty((0, width * units), dtype) for width in cell.saved])
 
 
 def _has_empty_row(plan: Plan) -> bool:
@@ -96,27 +165,30 @@ def _has_empty_row(plan: Plan) -> bool:
 
 
 def initial_states(
-    given: Any, count: int, batch: int, units: int, dtype: np.dtype[Any]
+    given: Any,
+    sizes: Sequence[int],
+    batch: int,
+    dtype: np.dtype[Any],
+    name: str = "initial_state",
 ) -> list[Array]:
-    """`initial_state` as a list of `count` arrays (B, H); zeros where it is None.
+    """`given`, called `name` in messages, as a list of arrays (B, size); zeros where it is None.
 
     Raises:
         TypeError: it is not a list of arrays of real numbers.
         ValueError: it has another number of arrays, or one of another shape.
     """
     if given is None:
-        return [np.zeros((batch, units), dtype) for _ in range(count)]
-    if isinstance(given, np.ndarray) and count == 1 and given.ndim == 2:
+        return [np.zeros((batch, size), dtype) for size in sizes]
+    if isinstance(given, np.ndarray) and len(sizes) == 1 and given.ndim == 2:
         given = [given]
     if not isinstance(given, (list, tuple)):
-        raise TypeError(f"initial_state must be a list of arrays, not {type(given).__name__}")
-    if len(given) != count:
-        raise ValueError(f"initial_state must have {count} arrays, not {len(given)}")
-    states = [real_array(s, f"initial_state[{i}]", dtype) for i, s in enumerate(given)]
-    for i, state in enumerate(states):
-        if state.shape != (batch, units):
+        raise TypeError(f"{name} must be a list of arrays, not {type(given).__name__}")
+    if len(given) != len(sizes):
+        raise ValueError(f"{name} must have {len(sizes)} arrays, not {len(given)}")
+    states = [real_array(s, f"{name}[{i}]", dtype) for i, s in enumerate(given)]
+    for i, (state, size) in enumerate(zip(states, sizes, strict=True)):
+        if state.shape != (batch, size):
             raise ValueError(
-                f"initial_state[{i}] must have shape (batch, units) = ({batch}, {units}), "
-                f"not {state.shape}"
+                f"{name}[{i}] must have shape (batch, units) = ({batch}, {size}), not {state.shape}"
             )
     return states

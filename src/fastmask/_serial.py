@@ -24,6 +24,7 @@ _NO_CODE = (
     "load_model(path, custom_objects={'Mine': Mine}); or keep the weights alone, "
     "model.get_weights()"
 )
+_DESCRIPTION = {"class", "config", "build_shape"}
 _PARTS = ("value", "mask", "data")
 
 
@@ -45,10 +46,9 @@ def serialize(layer: Layer) -> dict[str, Any]:
         raise ValueError(f"layer {layer.name!r} is a Lambda, {_NO_CODE}")
     config = layer.get_config()
     for key, value in config.items():
-        if isinstance(value, Layer):
-            config[key] = serialize(value)
-        elif isinstance(value, _FUNCTIONS):
+        if isinstance(value, _FUNCTIONS):
             raise ValueError(f"{key} of layer {layer.name!r} is a function, {_NO_CODE}")
+        config[key] = _without_layers(value)
     return {
         "class": type(layer).__name__,
         "config": config,
@@ -63,7 +63,7 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
         TypeError: an argument is unknown or of a wrong kind.
         ValueError: the description is not one, or names an unknown class.
     """
-    if not isinstance(data, dict) or set(data) != {"class", "config", "build_shape"}:
+    if not _is_description(data):
         raise ValueError("a layer must be described by class, config and build_shape")
     name, config = data["class"], data["config"]
     if not isinstance(name, str) or name not in classes:
@@ -72,8 +72,6 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
         raise ValueError(f"config of a {name} must be a dictionary, not {config!r}")
     cls = classes[name]
     config = {key: _with_layers(value, classes) for key, value in config.items()}
-    if isinstance(config.get("layers"), list):
-        config["layers"] = [deserialize(one, classes) for one in config["layers"]]
     layer = cls.from_config(config)
     if data["build_shape"] is not None:
         if hasattr(layer, "_flow"):
@@ -144,9 +142,25 @@ def program_from_config(config: Any, name: str) -> Program:
     return assemble(inputs, layers, steps, results, name)
 
 
+def _is_description(data: Any) -> bool:
+    return isinstance(data, dict) and set(data) == _DESCRIPTION
+
+
+def _without_layers(value: Any) -> Any:
+    """An argument with descriptions for layers: for one, or for a list of them."""
+    if isinstance(value, Layer):
+        return serialize(value)
+    if isinstance(value, list) and any(isinstance(one, Layer) for one in value):
+        return [_without_layers(one) for one in value]
+    return value
+
+
 def _with_layers(value: Any, classes: Mapping[str, type[Layer]]) -> Any:
-    if isinstance(value, dict) and set(value) == {"class", "config", "build_shape"}:
+    """The argument that `_without_layers` described."""
+    if _is_description(value):
         return deserialize(value, classes)
+    if isinstance(value, list) and any(_is_description(one) for one in value):
+        return [deserialize(one, classes) for one in value]
     return value
 
 

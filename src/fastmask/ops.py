@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import flag
+from . import _recurrent
+from ._checks import choice, flag
 from ._dispatch import real_array
 from ._mask import fitting_mask
 from ._padding import pad_sequences
-from ._recurrent import forward, initial_states, pack
+from ._recurrent import ACTIVATIONS, Cell, forward, initial_states, pack
 from ._typing import Array
 
-__all__ = ["lstm", "pad_sequences"]
+__all__ = ["gru", "lstm", "pad_sequences", "rnn"]
 
 
 def lstm(
@@ -22,6 +23,8 @@ def lstm(
     recurrent_kernel: Any,
     bias: Any = None,
     *,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
     mask: Any = None,
     initial_state: Any = None,
     return_sequences: bool = True,
@@ -39,6 +42,8 @@ def lstm(
         kernel: (F, 4H), the input weights; gate order i, f, c, o.
         recurrent_kernel: (H, 4H).
         bias: (4H,), or None for zeros.
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
+        recurrent_activation: the same choices, for the gates.
         mask: (B, T) or (B, T, 1), `Mask`, array or nested lists, non-zero where a step is
             valid; None where all are.
         initial_state: h and c, (B, H) each; zeros by default.
@@ -53,7 +58,8 @@ def lstm(
 
     Raises:
         TypeError: an array does not hold real numbers.
-        ValueError: an array has a shape that does not fit the others.
+        ValueError: an array has a shape that does not fit the others, or an activation is
+            unknown.
 
     Source:
         Keras: `keras.layers.LSTM`.
@@ -66,41 +72,180 @@ def lstm(
         >>> output[0, :, 0].round(3)
         array([0.   , 0.608, 0.608])
     """
-    arrays = {"x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel}
-    if bias is not None:
-        arrays["bias"] = bias
-    found = {name: real_array(value, name) for name, value in arrays.items()}
-    dtype = np.result_type(*found.values())
-    x, kernel, recurrent_kernel, *rest = (real_array(a, n, dtype) for n, a in found.items())
-    _check_shapes(x, kernel, recurrent_kernel)
-    batch, units = len(x), len(recurrent_kernel)
-    bias = rest[0] if rest else np.zeros(4 * units, dtype)
-    if bias.shape != (4 * units,):
-        raise ValueError(f"bias must have shape (4 * units,) = ({4 * units},), not {bias.shape}")
-    known = None if mask is None else fitting_mask(mask, x.shape, "x")
-    output, (h, c) = forward(
-        "lstm",
-        x,
-        known,
-        pack("lstm", kernel, recurrent_kernel, bias),
-        initial_states(initial_state, 2, batch, units, dtype),
-        ("tanh", "sigmoid"),
-        flag(return_sequences, "return_sequences"),
-        flag(go_backwards, "go_backwards"),
-        flag(zero_output_for_mask, "zero_output_for_mask"),
-    )
+    settings = _activations(activation, recurrent_activation=recurrent_activation)
+    options = (return_sequences, go_backwards, zero_output_for_mask)
+    weights = (kernel, recurrent_kernel, bias)
+    output, (h, c) = _run(_recurrent.LSTM, x, weights, 1, settings, mask, initial_state, options)
     return output, (h, c)
 
 
-def _check_shapes(x: Array, kernel: Array, recurrent_kernel: Array) -> None:
+def gru(
+    x: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any = None,
+    *,
+    reset_after: bool = True,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    mask: Any = None,
+    initial_state: Any = None,
+    return_sequences: bool = True,
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+) -> tuple[Array, tuple[Array]]:
+    """GRU over the valid steps of a batch of sequences; masks and dtypes as in `lstm`.
+
+    Args:
+        x: (B, T, F) inputs, any real dtype.
+        kernel: (F, 3H), the input weights; gate order z, r, h.
+        recurrent_kernel: (H, 3H).
+        bias: (2, 3H), of the input and of the state, with `reset_after`, else (3H,); or None
+            for zeros.
+        reset_after: apply the reset gate after the product with the recurrent kernel.
+        activation: see `lstm`.
+        recurrent_activation: see `lstm`.
+        mask: see `lstm`.
+        initial_state: [h], or h, (B, H); zeros by default.
+        return_sequences: see `lstm`.
+        go_backwards: see `lstm`.
+        zero_output_for_mask: see `lstm`.
+
+    Returns:
+        (output, (h,)): see `lstm`.
+
+    Raises:
+        TypeError: an array does not hold real numbers.
+        ValueError: an array has a shape that does not fit the others, or an activation is
+            unknown.
+
+    Source:
+        Keras: `keras.layers.GRU`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> x, kernel, recurrent = np.ones((1, 3, 2)), np.ones((2, 3)), np.ones((1, 3))
+        >>> output, (h,) = fm.ops.gru(x, kernel, recurrent, mask=[[0, 1, 0]])
+        >>> output[0, :, 0].round(3)
+        array([0.   , 0.115, 0.115])
+    """
+    after = flag(reset_after, "reset_after")
+    settings = (*_activations(activation, recurrent_activation=recurrent_activation), after)
+    options = (return_sequences, go_backwards, zero_output_for_mask)
+    weights = (kernel, recurrent_kernel, bias)
+    rows = 2 if after else 1
+    output, (h,) = _run(_recurrent.GRU, x, weights, rows, settings, mask, initial_state, options)
+    return output, (h,)
+
+
+def rnn(
+    x: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any = None,
+    *,
+    activation: str = "tanh",
+    mask: Any = None,
+    initial_state: Any = None,
+    return_sequences: bool = True,
+    go_backwards: bool = False,
+    zero_output_for_mask: bool = False,
+) -> tuple[Array, tuple[Array]]:
+    """Simple RNN over the valid steps of a batch of sequences; masks and dtypes as in `lstm`.
+
+    Args:
+        x: (B, T, F) inputs, any real dtype.
+        kernel: (F, H), the input weights.
+        recurrent_kernel: (H, H).
+        bias: (H,), or None for zeros.
+        activation: see `lstm`.
+        mask: see `lstm`.
+        initial_state: [h], or h, (B, H); zeros by default.
+        return_sequences: see `lstm`.
+        go_backwards: see `lstm`.
+        zero_output_for_mask: see `lstm`.
+
+    Returns:
+        (output, (h,)): see `lstm`.
+
+    Raises:
+        TypeError: an array does not hold real numbers.
+        ValueError: an array has a shape that does not fit the others, or an activation is
+            unknown.
+
+    Source:
+        Keras: `keras.layers.SimpleRNN`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> x, kernel, recurrent = np.ones((1, 3, 2)), np.ones((2, 1)), np.ones((1, 1))
+        >>> output, (h,) = fm.ops.rnn(x, kernel, recurrent, activation="linear", mask=[[1, 0, 1]])
+        >>> output[0, :, 0]
+        array([2., 2., 4.])
+    """
+    settings = _activations(activation)
+    options = (return_sequences, go_backwards, zero_output_for_mask)
+    weights = (kernel, recurrent_kernel, bias)
+    cell = _recurrent.SIMPLE_RNN
+    output, (h,) = _run(cell, x, weights, 1, settings, mask, initial_state, options)
+    return output, (h,)
+
+
+def _activations(activation: str, **others: str) -> tuple[str, ...]:
+    named = {"activation": activation, **others}
+    return tuple(choice(value, name, ACTIVATIONS) for name, value in named.items())
+
+
+def _run(
+    cell: Cell,
+    x: Any,
+    weights: tuple[Any, Any, Any],
+    bias_rows: int,
+    settings: tuple[Any, ...],
+    mask: Any,
+    initial_state: Any,
+    options: tuple[bool, bool, bool],
+) -> tuple[Array, list[Array]]:
+    names = ("x", "kernel", "recurrent_kernel", "bias")
+    given = dict(zip(names, (x, *weights), strict=True))
+    if given["bias"] is None:
+        del given["bias"]
+    found = {name: real_array(value, name) for name, value in given.items()}
+    dtype = np.result_type(*found.values())
+    x, kernel, recurrent_kernel, *rest = (real_array(a, n, dtype) for n, a in found.items())
+    _check_shapes(cell, x, kernel, recurrent_kernel, rest, bias_rows)
+    known = None if mask is None else fitting_mask(mask, x.shape, "x")
+    words = ("return_sequences", "go_backwards", "zero_output_for_mask")
+    return forward(
+        cell,
+        x,
+        known,
+        pack(cell, kernel, recurrent_kernel, rest[0] if rest else None, settings),
+        initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), dtype),
+        settings,
+        *map(flag, options, words),
+    )
+
+
+def _check_shapes(
+    cell: Cell, x: Array, kernel: Array, recurrent: Array, bias: list[Array], bias_rows: int
+) -> None:
+    columns = "units" if cell.gates == 1 else f"{cell.gates} * units"
     if x.ndim != 3:
         raise ValueError(f"x must have shape (batch, time, features), not {x.shape}")
-    if recurrent_kernel.ndim != 2 or recurrent_kernel.shape[1] != 4 * len(recurrent_kernel):
+    if recurrent.ndim != 2 or recurrent.shape[1] != cell.gates * len(recurrent):
         raise ValueError(
-            f"recurrent_kernel must have shape (units, 4 * units), not {recurrent_kernel.shape}"
+            f"recurrent_kernel must have shape (units, {columns}), not {recurrent.shape}"
         )
-    expected = (x.shape[2], recurrent_kernel.shape[1])
-    if kernel.shape != expected:
+    width = recurrent.shape[1]
+    if kernel.shape != (x.shape[2], width):
         raise ValueError(
-            f"kernel must have shape (features, 4 * units) = {expected}, not {kernel.shape}"
+            f"kernel must have shape (features, {columns}) = {(x.shape[2], width)}, "
+            f"not {kernel.shape}"
         )
+    expected = (2, width) if bias_rows == 2 else (width,)
+    words = f"(2, {columns})" if bias_rows == 2 else f"({columns},)"
+    if bias and bias[0].shape != expected:
+        raise ValueError(f"bias must have shape {words} = {expected}, not {bias[0].shape}")

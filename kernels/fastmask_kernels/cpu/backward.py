@@ -38,7 +38,7 @@ from .cell_gradients import (
     rnn_gradient,
     sum_rows,
 )
-from .gemm import SUMS, Tiles
+from .gemm import Tiles
 from .handoff import post, withdraw
 from .product import product
 from .sharing import alone, share
@@ -59,7 +59,7 @@ from .threads import ALONE, reserve, run_shared
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
-_TILES = Tiles(strip=2, row=PANEL, vectors=2, widths=(2, PANEL), few=SUMS // 6)
+_TILES = Tiles(strip=2, row=PANEL, widths=(2,), few_widths=(PANEL,))
 _FEW, _STRIP = _TILES.few, _TILES.strip
 _multiply = product(_TILES)
 

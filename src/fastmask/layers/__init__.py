@@ -3,14 +3,16 @@
 from ._layer import Layer
 from .activation import Activation
 from .batch_normalization import BatchNormalization
+from .bidirectional import Bidirectional
 from .concatenate import Concatenate
 from .dense import Dense
 from .dot import Dot
 from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D
 from .embedding import Embedding
 from .feature_normalization import GroupNormalization, LayerNormalization, UnitNormalization
+from .gru import GRU, GRUCell
 from .lambda_layer import Lambda
-from .lstm import LSTM
+from .lstm import LSTM, LSTMCell
 from .masking import Masking
 from .merging import Add, Average, Maximum, Minimum, Multiply, Subtract
 from .normalization import Normalization
@@ -19,17 +21,23 @@ from .rectifiers import ELU, LeakyReLU, PReLU, ReLU
 from .rescaling import Identity, Rescaling
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
+from .rnn import RNN
+from .simple_rnn import SimpleRNN, SimpleRNNCell
 from .softmax import Softmax
+from .stacked_rnn_cells import StackedRNNCells
 from .time_distributed import TimeDistributed
 
 __all__ = [
     "ELU",
+    "GRU",
     "LSTM",
+    "RNN",
     "Activation",
     "Add",
     "AlphaDropout",
     "Average",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Cropping1D",
     "Dense",
@@ -37,12 +45,14 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalMaxPooling1D",
     "GroupNormalization",
     "Identity",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -58,8 +68,11 @@ __all__ = [
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "SpatialDropout1D",
+    "StackedRNNCells",
     "Subtract",
     "TimeDistributed",
     "UnitNormalization",

@@ -83,7 +83,7 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         after = [one.mask if isinstance(one, Masked) else None for one in flat(values)]
         dtypes = [one.dtype for one in flat(values)]
     outputs = [
-        SymbolicTensor(shape, dtype, layer.name, mask is not None)
+        _symbols(shape, dtype, layer.name, mask is not None)
         for shape, dtype, mask in zip(found, dtypes, after, strict=True)
     ]
     makes = any(mask is not None for mask in before) and makes_masks(layer, arrays)
@@ -110,7 +110,7 @@ def on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any
 @contextmanager
 def states_kept(layer: Any) -> Iterator[list[Any]]:
     """Let stateful layers, which it gives, forget what they are called on meanwhile."""
-    stateful = [one for one in layer._all_layers() if hasattr(one, "states")]
+    stateful = [one for one in layer._all_layers() if "states" in vars(one)]
     states = [one.states for one in stateful]
     try:
         yield stateful
@@ -215,6 +215,13 @@ def _one_masked(layer: Any, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor
 
 def _as_masked(tensor: SymbolicTensor, masked: bool) -> SymbolicTensor:
     return SymbolicTensor(tensor.shape, tensor.dtype, tensor.name, masked)
+
+
+def _symbols(shape: Any, dtype: Any, name: str, masked: bool) -> Any:
+    """A new tensor, or a list of them where there is a list of shapes."""
+    if is_shape(shape):
+        return SymbolicTensor(shape, dtype, name, masked)
+    return [_symbols(one, dtype, name, masked) for one in shape]
 
 
 def _fresh(outputs: Any, name: str) -> Any:

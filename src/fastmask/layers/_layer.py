@@ -338,6 +338,20 @@ class Layer(Weighted):
         """A layer made from what `get_config` returned."""
         return cls(**config)
 
+    def _anew(self, **changes: Any) -> Any:
+        """The same layer again, with other arguments where given, and without weights.
+
+        Raises:
+            TypeError: `get_config` does not return what `__init__` needs.
+        """
+        try:
+            return self.from_config({**self.get_config(), **changes})
+        except TypeError as error:
+            raise TypeError(
+                f"{type(self).__name__} must define get_config() so that the layer can be made "
+                f"again from it: {error}"
+            ) from error
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 

@@ -6,9 +6,92 @@ from typing import Any
 
 import numpy as np
 
+from .. import _recurrent
 from .._checks import flag
 from .._typing import Array
-from ._rnn import Recurrent, kernel_activation
+from ._cell import Kept, KernelCell, activate, kernel_activation, product
+from ._rnn import OfCell, Recurrent
+
+
+class LSTMCell(KernelCell):
+    """One step of an LSTM, for `RNN` and `StackedRNNCells`.
+
+    Args:
+        units: size H of the output and of both states.
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        recurrent_activation: the same choices, for the gates.
+        use_bias: whether there is a bias.
+        unit_forget_bias: whether the forget gate's bias starts as ones.
+        kernel_initializer: first values of the input weights.
+        recurrent_initializer: first values of the state's weights.
+        bias_initializer: first values of the bias.
+        dropout: share of inputs dropped in training; at inference nothing is dropped.
+        recurrent_dropout: the same for the state.
+        seed: of the dropout.
+        name: see `Layer`.
+        dtype: see `Layer`.
+
+    Called with
+        inputs: (B, F).
+        states: [h, c], (B, H) each.
+        training: whether dropout drops anything.
+
+    Returns:
+        (h, [h, c]), (B, H) each.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs or states do not fit.
+
+    Source:
+        Keras: `keras.layers.LSTMCell`. Weights as in `LSTM`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> cell = fm.layers.LSTMCell(4)
+        >>> output, (h, c) = cell(np.ones((2, 3)), states=cell.get_initial_state(2))
+        >>> output.shape, c.shape
+        ((2, 4), (2, 4))
+    """
+
+    _kind = _recurrent.LSTM
+    _options = (*KernelCell._options, "recurrent_activation", "unit_forget_bias")
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        *args: Any,
+        unit_forget_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, activation, use_bias, *args, **kwargs)
+        self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
+        self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
+
+    def _settings(self) -> tuple[Any, ...]:
+        return self.activation, self.recurrent_activation
+
+    def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        if not self.unit_forget_bias:
+            return super()._first_bias(shape, dtype)
+        i = super()._first_bias((self.units,), dtype)
+        co = super()._first_bias((2 * self.units,), dtype)
+        return np.concatenate([i, np.ones(self.units, dtype), co])
+
+    def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
+        kernel, recurrent_kernel, bias = self._values()
+        h, c = states
+        z = product(x, kernel, inputs) + product(h, recurrent_kernel, recurrent)
+        if bias is not None:
+            z = z + bias
+        i, f, g, o = np.split(z, 4, axis=1)
+        gate = self.recurrent_activation
+        c = activate(gate, f) * c + activate(gate, i) * activate(self.activation, g)
+        return [activate(gate, o) * activate(self.activation, c), c]
 
 
 class LSTM(Recurrent):
@@ -30,7 +113,7 @@ class LSTM(Recurrent):
         unroll: taken for Keras's sake; changes nothing.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
-        recurrent_dropout: the same for the state.
+        recurrent_dropout: the same for the state; training then takes a plain loop over time.
         seed: of the dropout.
         name: see `Layer`.
         dtype: see `Layer`.
@@ -39,6 +122,7 @@ class LSTM(Recurrent):
         inputs: (B, T, F) array or `Masked`.
         mask: (B, T), instead of the one that the inputs carry.
         initial_state: [h, c], (B, H) each.
+        training: whether dropout drops anything.
 
     Returns:
         (B, H), or (B, T, H) with `return_sequences`, which carries the mask on; with
@@ -61,31 +145,5 @@ class LSTM(Recurrent):
         ((2, 5, 8), array([2, 5]))
     """
 
-    _cell = "lstm"
-    _gates = 4
-    _states = 2
-    _options = (*Recurrent._options, "recurrent_activation", "unit_forget_bias")
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        *,
-        unit_forget_bias: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(units, activation, use_bias, **kwargs)
-        self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
-        self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
-
-    def _settings(self) -> tuple[Any, ...]:
-        return self.activation, self.recurrent_activation
-
-    def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        if not self.unit_forget_bias:
-            return super()._first_bias(shape, dtype)
-        i = super()._first_bias((self.units,), dtype)
-        co = super()._first_bias((2 * self.units,), dtype)
-        return np.concatenate([i, np.ones(self.units, dtype), co])
+    _cell_class = LSTMCell
+    recurrent_activation, unit_forget_bias = OfCell(), OfCell()

@@ -11,15 +11,16 @@ from .._mask import Masked
 from .._typing import Array, Shape
 from ._elementwise import SameShape
 from ._layer import Layer
-from ._rnn import Recurrent
 from .activation import Activation
+from .bidirectional import Bidirectional
 from .dense import Dense
 from .pooling import GlobalPooling
+from .rnn import RNN
 from .softmax import Softmax
 
 # What these do to a row does not depend on the others, so that all steps can be one batch.
 _ROW_BY_ROW = (Dense, Activation, SameShape)
-_MASKS_OF_SEQUENCES = (Recurrent, GlobalPooling, Softmax)
+_MASKS_OF_SEQUENCES = (RNN, Bidirectional, GlobalPooling, Softmax)
 
 
 def _wants_sequences(layer: Layer) -> bool:

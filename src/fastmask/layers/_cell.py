@@ -1,0 +1,298 @@
+"""The cells that the kernels know: their weights, one step, and a whole sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import _recurrent, activations, initializers
+from .._checks import choice, flag, rate, whole_number
+from .._dispatch import kernels, real_array
+from .._mask import Mask
+from .._recurrent import ACTIVATIONS, forward, initial_states, pack
+from .._typing import Array, Ints, Shape
+from ..activations import name_of
+from ._layer import Layer
+from ._loop import loop
+
+# What dropout multiplies with: an array for all gates, or one for each; None for nothing.
+Kept = Sequence[Array] | None
+
+
+class KernelCell(Layer):
+    """Base of the cells that the kernels know; a subclass adds what is its own.
+
+    A cell has the weights. `call` makes one step; layers use `_sequence`.
+    """
+
+    _kind: ClassVar[_recurrent.Cell]
+    _known: ClassVar[bool]  # whether the kernels compute what `call` does
+    _options: ClassVar[tuple[str, ...]] = (
+        *("units", "activation", "use_bias"),
+        *("kernel_initializer", "recurrent_initializer", "bias_initializer"),
+        *("dropout", "recurrent_dropout", "seed"),
+    )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._known = cls.call is KernelCell.call
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
+        recurrent_initializer: initializers.AnyInitializer = "orthogonal",
+        bias_initializer: initializers.AnyInitializer = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = whole_number(units, "units", 1)
+        self.activation = kernel_activation(activation, "activation")
+        self.use_bias = flag(use_bias, "use_bias")
+        self.kernel_initializer = initializers.get(kernel_initializer, "kernel_initializer")
+        self.recurrent_initializer = initializers.get(
+            recurrent_initializer, "recurrent_initializer"
+        )
+        self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
+        self.dropout = rate(dropout, "dropout")
+        self.recurrent_dropout = rate(recurrent_dropout, "recurrent_dropout")
+        self.seed = None if seed is None else whole_number(seed, "seed", 0)
+        self._generator = np.random.default_rng(self.seed)
+        self._packed: tuple[str, Array] | None = None
+
+    @property
+    def state_size(self) -> int | list[int]:
+        """Size of the state, or a list of sizes."""
+        return self.units if self._kind.states == 1 else [self.units] * self._kind.states
+
+    @property
+    def output_size(self) -> int:
+        """Size of the output."""
+        return self.units
+
+    def get_initial_state(self, batch_size: int) -> list[Array]:
+        """Zeros.
+
+        Args:
+            batch_size: number of rows B.
+
+        Returns:
+            For each state an array (B, H).
+        """
+        return initial_states(None, self._sizes, batch_size, self._dtype)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [self.units] * self._kind.states
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights for inputs (B, F); see `Layer`."""
+        shape = tuple(input_shape)
+        if len(shape) != 2 or shape[1] is None:
+            raise ValueError(
+                f"input_shape must be (batch, features), or (batch, time, features) of a layer, "
+                f"with known features, not {shape}"
+            )
+        columns = self._kind.gates * self.units
+        self.add_weight((shape[1], columns), initializer=self.kernel_initializer, name="kernel")
+        self.add_weight(
+            (self.units, columns), initializer=self.recurrent_initializer, name="recurrent_kernel"
+        )
+        if self.use_bias:
+            self.add_weight(self._bias_shape(), initializer=self._first_bias, name="bias")
+
+    @property
+    def kernel(self) -> Array:
+        """The input weights, read-only; `set_weights` changes them."""
+        return self._weight(0)
+
+    @property
+    def recurrent_kernel(self) -> Array:
+        """The weights of the state, read-only; `set_weights` changes them."""
+        return self._weight(1)
+
+    @property
+    def bias(self) -> Array | None:
+        """The bias, read-only; `set_weights` changes it. None without `use_bias`."""
+        return self._weight(2) if self.use_bias else None
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Array, list[Array]]:
+        """One step.
+
+        Args:
+            inputs: (B, F).
+            states: the states before the step, (B, H) each.
+            training: whether dropout drops anything; then every call draws anew.
+
+        Returns:
+            The output, (B, H), and the states after the step.
+        """
+        x = self._checked(inputs, "batch, features", self.name)
+        before = initial_states(states, self._sizes, len(x), self._dtype, "states")
+        if training and (self.dropout or self.recurrent_dropout):
+            after = self._formula(x, before, *self._draw(len(x)))
+        else:
+            after = self._step(x, before)
+        return after[0], after
+
+    def _sequence(
+        self,
+        x: Array,
+        mask: Mask | None,
+        first: list[Array],
+        training: bool,
+        return_sequences: bool,
+        go_backwards: bool,
+        zero_output_for_mask: bool,
+    ) -> tuple[Array, list[Array]]:
+        """Run over the valid steps of a sequence.
+
+        Args:
+            x: (B, T, F).
+            mask: (B, T), or None where all steps are valid.
+            first: the initial states, (B, H) each.
+            training: whether dropout drops anything; one draw serves all steps.
+            return_sequences: whether outputs of all steps are wanted, or the last one.
+            go_backwards: walk from the last step to the first, and write in that order.
+            zero_output_for_mask: whether masked steps give zeros, or the previous output.
+
+        Returns:
+            The output, (B, T, H) or (B, H), and the last states.
+        """
+        options = return_sequences, go_backwards, zero_output_for_mask
+        inputs, recurrent = self._draw(len(x)) if training else (None, None)
+        if recurrent is not None:
+
+            def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:
+                kept = [
+                    None if each is None else [one[rows] for one in each]
+                    for each in (inputs, recurrent)
+                ]
+                after = self._formula(now, states, *kept)
+                return after[0], after
+
+            return loop(step, x, mask, first, self.units, *options)
+        if inputs is not None:
+            x = x * inputs[0][:, np.newaxis]
+        return forward(
+            self._kind, x, mask, self._packed_weights(), first, self._settings(), *options
+        )
+
+    def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
+        """The states after one step, of arrays that fit; the first is the output."""
+        packed = self._packed_weights()
+        return _recurrent.step(self._kind, x, packed, states, self._settings())
+
+    def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
+        """What `_step` computes, with dropout."""
+        raise NotImplementedError
+
+    def _draw(self, batch: int) -> tuple[Kept, Kept]:
+        """What inputs and states are multiplied with in training.
+
+        As in Keras there is one array for all gates, and with `recurrent_dropout` in a cell
+        with gates one for each.
+        """
+        count = self._kind.gates if self.recurrent_dropout else 1
+
+        def draw(share: float, width: int) -> Kept:
+            if not share:
+                return None
+            kept = self._generator.random((count, batch, width), np.float32) >= share
+            scale = 1 / (1 - share) if share < 1 else 0.0
+            return list(kept * self._dtype.type(scale))
+
+        features = len(self._weights[0].value)
+        return draw(self.dropout, features), draw(self.recurrent_dropout, self.units)
+
+    def _settings(self) -> tuple[Any, ...]:
+        """What the kernel takes between the states and the options."""
+        return (self.activation,)
+
+    def _bias_shape(self) -> tuple[int, ...]:
+        return (self._kind.gates * self.units,)
+
+    def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.bias_initializer(shape, dtype)
+
+    def _weight(self, number: int) -> Array:
+        if not self.built:
+            raise AttributeError(f"layer {self.name!r} has no weights before it is built")
+        view = self._weights[number].value.view()
+        view.flags.writeable = False
+        return view
+
+    def _values(self) -> tuple[Array, Array, Array | None]:
+        kernel, recurrent, *bias = (weight.value for weight in self._weights)
+        return kernel, recurrent, bias[0] if bias else None
+
+    def _packed_weights(self) -> Array:
+        """The weights as the kernels read them, packed on first use and then kept."""
+        column = kernels()
+        known = self._packed
+        if known is None or known[0] != column.__name__:
+            known = (column.__name__, pack(self._kind, *self._values(), self._settings()))
+            self._packed = known
+        return known[1]
+
+    def _weights_changed(self) -> None:
+        self._packed = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": None}  # a copy packs its own
+
+    def _checked(self, inputs: Any, axes: str, name: str) -> Array:
+        """The inputs of layer `name` as a kernel takes them.
+
+        Raises:
+            TypeError: they do not hold real numbers.
+            ValueError: they have another number of axes or features.
+        """
+        x = real_array(inputs, "inputs", self._dtype)
+        if x.ndim != axes.count(",") + 1:
+            raise ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {x.shape}")
+        if not self._weights:
+            raise ValueError(f"layer {name!r} must be built before its call method is used")
+        features = len(self._weights[0].value)
+        if x.shape[-1] != features:
+            raise ValueError(
+                f"inputs of layer {name!r} must have {features} features, "
+                f"not {x.shape[-1]} (shape {x.shape})"
+            )
+        return x
+
+
+def kernel_activation(identifier: Any, name: str) -> str:
+    """The name of an activation that the kernels know.
+
+    Raises:
+        ValueError: they do not.
+        TypeError: it is not an activation at all.
+    """
+    return choice(name_of(identifier, name), name, ACTIVATIONS)
+
+
+def product(x: Array, weights: Array, kept: Kept) -> Array:
+    """x weights, with dropout of x: `kept` for all columns of the weights, or for equal parts."""
+    if kept is None:
+        result: Array = x @ weights
+    elif len(kept) == 1:
+        result = (x * kept[0]) @ weights
+    else:
+        parts = np.split(weights, len(kept), axis=1)
+        result = np.hstack([(x * k) @ part for k, part in zip(kept, parts, strict=True)])
+    return result
+
+
+def activate(name: str, x: Array) -> Array:
+    """The activation `name` of x."""
+    y: Array = activations.get(name)(x)
+    return y

@@ -1,0 +1,113 @@
+"""What any cell has, one that the kernels know or one of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .._checks import whole_number
+from .._dispatch import as_array, real_array
+from .._mask import Mask
+from .._recurrent import initial_states
+from .._typing import Array, Ints
+from ._cell import KernelCell
+from ._layer import Layer
+from ._loop import loop
+
+
+def check_cell(cell: Any, name: str) -> Any:
+    """`cell`, called `name` in messages.
+
+    Raises:
+        TypeError: it is not a layer, or has no call and state_size.
+    """
+    if not isinstance(cell, Layer):
+        raise TypeError(f"{name} must be a fastmask Layer, not {cell!r}")
+    if type(cell).call is Layer.call or not hasattr(cell, "state_size"):
+        raise TypeError(
+            f"{name} must have call(inputs, states) and state_size, which {cell!r} has not"
+        )
+    return cell
+
+
+def is_known(cell: Any) -> bool:
+    """Whether the kernels compute what the cell does."""
+    known: bool = getattr(cell, "_known", False)
+    return known
+
+
+def sizes_of(cell: Any) -> list[int]:
+    """The sizes of the states."""
+    size = cell.state_size
+    sizes = list(size) if isinstance(size, (list, tuple)) else [size]
+    return [whole_number(one, f"state_size of {cell.name!r}", 0) for one in sizes]
+
+
+def output_size_of(cell: Any) -> int:
+    """The size of the output."""
+    size: int | None = getattr(cell, "output_size", None)
+    return sizes_of(cell)[0] if size is None else size
+
+
+def first_states(cell: Any, given: Any, batch: int, name: str = "initial_state") -> list[Array]:
+    """The states to start from: `given`, called `name` in messages, or the cell's own."""
+    if isinstance(cell, KernelCell):
+        return initial_states(given, cell._sizes, batch, cell._dtype, name)
+    make = getattr(cell, "get_initial_state", None)
+    if given is not None or make is None:
+        return initial_states(given, sizes_of(cell), batch, cell._dtype, name)
+    own = make(batch_size=batch)
+    return [as_array(one, name).astype(cell._dtype, copy=False) for one in as_list(own)]
+
+
+def as_list(states: Any) -> list[Any]:
+    """One state or several, as a list."""
+    return list(states) if isinstance(states, (list, tuple)) else [states]
+
+
+def over_time(
+    cell: Any,
+    x: Array,
+    mask: Mask | None,
+    first: list[Array],
+    training: bool,
+    return_sequences: bool,
+    go_backwards: bool,
+    zero_output_for_mask: bool,
+) -> tuple[Array, list[Array]]:
+    """Run a cell over the valid steps of a sequence; see `KernelCell._sequence`."""
+    options = return_sequences, go_backwards, zero_output_for_mask
+    if is_known(cell):
+        known: KernelCell = cell
+        return known._sequence(
+            real_array(x, "inputs", cell._dtype), mask, first, training, *options
+        )
+    size = output_size_of(cell)
+
+    def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:
+        output, after = one_step(cell, now, states, training)
+        if output.shape != (len(rows), size):
+            raise ValueError(
+                f"the output of cell {cell.name!r} must have shape {(len(rows), size)}, "
+                f"not {output.shape}"
+            )
+        return output, after
+
+    return loop(step, cell._cast(x), mask, first, size, *options)
+
+
+def one_step(cell: Any, x: Array, states: list[Array], training: bool) -> tuple[Array, list[Array]]:
+    """The output of a cell and its states after one step."""
+    spec = cell._call_spec or cell._read_call_spec()
+    options = {"training": training} if spec.training else {}
+    output, after = cell.call(x, states, **options)
+    return np.asarray(output), as_list(after)
+
+
+def layer_by_layer(cells: list[Any], input_shape: Any) -> Iterator[tuple[Any, Any]]:
+    """Each cell of a stack, with the shape of its inputs."""
+    for cell in cells:
+        yield cell, input_shape
+        input_shape = (input_shape[0], output_size_of(cell))

@@ -1,0 +1,57 @@
+"""A plain loop over time, for cells that no kernel knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .._mask import Mask
+from .._typing import Array, Ints
+
+Step = Callable[[Array, list[Array], Ints], tuple[Array, Sequence[Array]]]
+
+
+def loop(
+    step: Step,
+    x: Array,
+    mask: Mask | None,
+    first: Sequence[Array],
+    size: int,
+    return_sequences: bool,
+    go_backwards: bool,
+    zero_output_for_mask: bool,
+) -> tuple[Array, list[Array]]:
+    """Run `step` over the valid steps of x; other steps are not computed.
+
+    Args:
+        step: from the inputs (n, ...) and states (n, ...) of some rows at one time, and the
+            numbers of the rows, to their outputs (n, size) and states.
+        x: (B, T, ...).
+        mask: (B, T), or None where all steps are valid.
+        first: the initial states, (B, ...) each.
+        size: of the output.
+        return_sequences: whether outputs of all steps are wanted, or the last one.
+        go_backwards: walk from the last step to the first, and write in that order.
+        zero_output_for_mask: whether masked steps give zeros, or the previous output.
+
+    Returns:
+        The output, (B, T, size) or (B, size), and the last states.
+    """
+    batch, time = x.shape[:2]
+    states = [state.copy() for state in first]
+    dtype = first[0].dtype
+    output = np.zeros((batch, size), dtype)
+    outputs = np.empty((batch, time if return_sequences else 0, size), dtype)
+    valid = np.ones((batch, time), np.bool_) if mask is None else mask.valid
+    for position, t in enumerate(reversed(range(time)) if go_backwards else range(time)):
+        rows = np.flatnonzero(valid[:, t])
+        if len(rows):
+            output[rows], after = step(x[rows, t], [state[rows] for state in states], rows)
+            for state, new in zip(states, after, strict=True):
+                state[rows] = new
+        if zero_output_for_mask:
+            output[~valid[:, t]] = 0
+        if return_sequences:
+            outputs[:, position] = output
+    return (outputs if return_sequences else output), states

@@ -1,0 +1,209 @@
+"""A recurrent layer in both directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import choice
+from .._mask import fitting_mask
+from .._typing import Array, Shape
+from ._cell_protocol import as_list
+from ._layer import Layer
+from .rnn import RNN
+
+_MODES = ("concat", "sum", "mul", "ave")
+
+
+class Bidirectional(Layer):
+    """Runs a recurrent layer forwards, another one backwards, and merges their outputs.
+
+    The outputs of both stand in the order of the inputs. With `return_sequences` the layers'
+    `zero_output_for_mask` is switched on: masked steps are zeros. Otherwise it is switched off.
+
+    Args:
+        layer: `LSTM`, `GRU`, `SimpleRNN` or `RNN`; the layer itself is not used, but two made
+            like it.
+        merge_mode: "concat", "sum", "mul", "ave", or None for both outputs unmerged.
+        backward_layer: the layer that goes backwards, instead of one like `layer`.
+        name: see `Layer`.
+        dtype: see `Layer`; that of `layer` by default.
+
+    Called with
+        inputs: (B, T, F) array or `Masked`.
+        mask: (B, T), instead of the one that the inputs carry.
+        initial_state: the states of the forward layer, then those of the backward layer.
+        training: passed on to the layers.
+
+    Returns:
+        (B, 2H), or (B, H) for the other modes; (B, T, ...) with `return_sequences` of the
+        layers, which carries the mask on; a tuple of two of these where `merge_mode` is None.
+        With `return_state` of the layers a tuple that goes on with the states of the forward
+        layer, then those of the backward layer.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: the two layers do not fit together, or the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.Bidirectional`. Weights: those of the forward layer, then those of
+        the backward layer.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> layer = fm.layers.Bidirectional(fm.layers.GRU(8, return_sequences=True))
+        >>> y = layer(np.ones((2, 5, 3)), mask=[[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
+        >>> y.shape, y.mask.lengths
+        ((2, 5, 16), array([2, 5]))
+    """
+
+    supports_masking = True
+    _takes_lists = False
+    _options = ("merge_mode",)
+
+    def __init__(
+        self,
+        layer: RNN,
+        merge_mode: str | None = "concat",
+        *,
+        backward_layer: RNN | None = None,
+        dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for word, one in (("layer", layer), ("backward_layer", backward_layer or layer)):
+            if not isinstance(one, RNN):
+                raise TypeError(f"{word} must be an LSTM, GRU, SimpleRNN or RNN, not {one!r}")
+        super().__init__(dtype=dtype or layer.dtype, **kwargs)
+        self.merge_mode = None if merge_mode is None else choice(merge_mode, "merge_mode", _MODES)
+        base = layer.name.removeprefix("forward_")
+        self.forward_layer: RNN = layer._anew(name=f"forward_{base}")
+        self.backward_layer: RNN = backward_layer or layer._anew(
+            name=f"backward_{base}", go_backwards=not layer.go_backwards
+        )
+        _check_pair(self.forward_layer, self.backward_layer)
+        for one in (self.forward_layer, self.backward_layer):
+            one.zero_output_for_mask = one.return_sequences
+
+    @property
+    def return_sequences(self) -> bool:
+        """Whether the layers return the outputs of all steps."""
+        return self.forward_layer.return_sequences
+
+    @property
+    def return_state(self) -> bool:
+        """Whether the layers return their states."""
+        return self.forward_layer.return_state
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the layers keep their states from batch to batch."""
+        return self.forward_layer.stateful
+
+    @property
+    def states(self) -> tuple[Any, ...] | None:
+        """The states that stateful layers keep, forward before backward; None before a call."""
+        forward, backward = self.forward_layer.states, self.backward_layer.states
+        return None if forward is None or backward is None else (*forward, *backward)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights of both layers; see `Layer`."""
+        self.forward_layer.build(input_shape)
+        self.backward_layer.build(input_shape)
+
+    def call(
+        self, inputs: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Run both layers over the valid steps; see the class."""
+        known = mask
+        if mask is not None:  # one plan serves both
+            known = fitting_mask(mask, np.shape(inputs), f"the input of {self.name!r}").valid
+        halves = self._halves(initial_state)
+        (y, *first), (back, *second) = (
+            as_list(layer.call(inputs, state, known, training))
+            for layer, state in zip((self.forward_layer, self.backward_layer), halves, strict=True)
+        )
+        if self.return_sequences:
+            later = self.forward_layer.go_backwards
+            y, back = (y[:, ::-1], back) if later else (y, back[:, ::-1])
+        merged = self._merge(y, back)
+        if not self.return_state:
+            return merged
+        return (*(merged if self.merge_mode is None else (merged,)), *first, *second)
+
+    def reset_state(self) -> None:
+        """Forget the states that stateful layers keep from batch to batch."""
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    reset_states = reset_state  # Keras has both
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        """The mask, where the output is a sequence."""
+        kept = mask if self.return_sequences else None
+        if self.merge_mode is not None and not self.return_state:
+            return kept
+        outputs = [kept] * (2 if self.merge_mode is None else 1)
+        return outputs + [None] * (2 * self._states_of_each if self.return_state else 0)
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        """See `Layer`."""
+        known = self.forward_layer.compute_output_shape(input_shape)
+        shape, *states = known if self.return_state else [known]
+        if self.merge_mode == "concat":
+            shape = (*shape[:-1], 2 * shape[-1])
+        if self.merge_mode is not None and not self.return_state:
+            return shape
+        return [shape] * (2 if self.merge_mode is None else 1) + states + states
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Layer`."""
+        layers = {
+            "layer": self.forward_layer._anew(),
+            "backward_layer": self.backward_layer._anew(),
+        }
+        return {**super().get_config(), **layers}
+
+    @property
+    def _states_of_each(self) -> int:
+        return len(self.forward_layer.get_initial_state(0))
+
+    def _halves(self, given: Any) -> tuple[Any, Any]:
+        """The initial states of the two layers."""
+        if given is None:
+            return None, None
+        count = self._states_of_each
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"initial_state must be a list of arrays, not {type(given).__name__}")
+        if len(given) != 2 * count:
+            raise ValueError(
+                f"initial_state must have {2 * count} arrays, {count} for the forward layer and "
+                f"{count} for the backward layer, not {len(given)}"
+            )
+        return given[:count], given[count:]
+
+    def _merge(self, y: Array, back: Array) -> Any:
+        mode = self.merge_mode
+        y, back = (np.require(one, self._dtype, ["C"]) for one in (y, back))
+        if mode is None:
+            return y, back
+        if mode == "concat":
+            return np.concatenate([y, back], axis=-1)
+        if mode == "mul":
+            return y * back
+        return y + back if mode == "sum" else (y + back) / 2
+
+
+def _check_pair(forward: RNN, backward: RNN) -> None:
+    if forward.go_backwards == backward.go_backwards:
+        raise ValueError(
+            "layer and backward_layer must differ in go_backwards, "
+            f"but it is {forward.go_backwards} for both"
+        )
+    for option in ("stateful", "return_sequences", "return_state"):
+        one, other = getattr(forward, option), getattr(backward, option)
+        if one != other:
+            raise ValueError(
+                f"layer and backward_layer must have the same {option}, not {one} and {other}"
+            )

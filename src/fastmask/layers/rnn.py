@@ -1,0 +1,302 @@
+"""A cell, or cells on top of each other, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._checks import flag
+from .._dispatch import as_array, real_array
+from .._mask import Mask, fitting_mask
+from .._typing import Array, Bools, Shape
+from ._calls import flat
+from ._cell import KernelCell
+from ._cell_protocol import check_cell, first_states, is_known, output_size_of, over_time, sizes_of
+from ._layer import Layer
+from .stacked_rnn_cells import StackedRNNCells
+
+
+class RNN(Layer):
+    """A cell over the valid steps of each sequence.
+
+    `LSTMCell`, `GRUCell` and `SimpleRNNCell` run as fast as the layers named after them, each
+    cell of a stack over all steps before the next one begins. A cell of your own is a `Layer`
+    with `call(inputs, states)`, which returns the output and the list of new states, and
+    `state_size`, a number or a list of numbers; it may have `training` in its call,
+    `output_size`, by default the first of `state_size`, and `get_initial_state(batch_size)`, by
+    default zeros. It is called once for each step, on the rows in which the step is valid.
+
+    Args:
+        cell: a cell, or a list of cells that are put on top of each other.
+        return_sequences: return the outputs of all steps instead of the last one.
+        return_state: return (output, *states) instead of the output.
+        go_backwards: start from the last step; outputs, and their mask, come in that order.
+        stateful: start from the states that the last call ended with.
+        unroll: taken for Keras's sake; changes nothing.
+        zero_output_for_mask: masked steps give zeros instead of the previous output.
+        name: see `Layer`.
+        dtype: see `Layer`; that of the cell by default.
+
+    Called with
+        inputs: (B, T, ...) array or `Masked`.
+        mask: (B, T), instead of the one that the inputs carry.
+        initial_state: list of arrays, (B, H) each; for a stack a list of what each cell has, as
+            in the result of `return_state`.
+        training: passed on to the cells.
+
+    Returns:
+        (B, H), or (B, T, H) with `return_sequences`, which carries the mask on; with
+        `return_state` a tuple with the states: those of the cell, or of a stack for each cell
+        the list of its states.
+
+    Raises:
+        TypeError: an argument is of a wrong kind.
+        ValueError: an argument is out of range, or the inputs do not fit.
+
+    Source:
+        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> rnn = fm.layers.RNN([fm.layers.LSTMCell(8), fm.layers.GRUCell(4)], return_state=True)
+        >>> y, (h, c), (last,) = rnn(np.ones((2, 5, 3)), mask=[[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
+        >>> y.shape, h.shape, last.shape
+        ((2, 4), (2, 8), (2, 4))
+        >>> class Counter(fm.layers.Layer):
+        ...     state_size = 1
+        ...     def call(self, inputs, states):
+        ...         return states[0] + 1, [states[0] + 1]
+        >>> fm.layers.RNN(Counter())(np.ones((2, 3, 5)), mask=[[1, 0, 1], [0, 0, 0]]).ravel()
+        array([2., 0.], dtype=float32)
+    """
+
+    supports_masking = True
+    _takes_lists = False
+    _options: ClassVar[tuple[str, ...]] = (
+        *("cell", "return_sequences", "return_state", "go_backwards"),
+        *("stateful", "zero_output_for_mask"),
+    )
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        *,
+        dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        check_cell(cell, "cell")
+        super().__init__(dtype=dtype or cell.dtype, **kwargs)
+        self.cell = cell
+        self._cells: list[Any] = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
+        self.return_sequences = flag(return_sequences, "return_sequences")
+        self.return_state = flag(return_state, "return_state")
+        self.go_backwards = flag(go_backwards, "go_backwards")
+        self.stateful = flag(stateful, "stateful")
+        flag(unroll, "unroll")  # taken because Keras has it; there is nothing to unroll
+        self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
+        self.states: Any = None
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights of the cell; see `Layer`."""
+        shape = tuple(input_shape)
+        if len(shape) < 3:
+            raise ValueError(f"input_shape must be (batch, time, features), not {shape}")
+        self.cell.build((shape[0], *shape[2:]))
+
+    def call(
+        self, inputs: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        """Run over the valid steps; see the class."""
+        x = self._checked(inputs)
+        known = None
+        if mask is not None:
+            known = fitting_mask(mask, x.shape, f"the input of {self.name!r}")
+        output, states = self._through_cells(x, known, self._first(initial_state, len(x)), training)
+        if self._cells[-1]._dtype != self._dtype:
+            output = output.astype(self._dtype)
+            states = [[one.astype(self._dtype) for one in own] for own in states]
+        if self.stateful:
+            self.states = self._outside([[one.copy() for one in own] for own in states])
+        return (output, *self._outside(states)) if self.return_state else output
+
+    def step(self, x: Any, state: Sequence[Any], mask: Any = None) -> Array:
+        """Go one step further in many streams at once, for those that have an event.
+
+        Nothing is computed for the others, and their states are not touched.
+
+        Args:
+            x: (B, F), the inputs of the step; what stands in rows without an event is not
+                looked at.
+            state: list of arrays (B, H) of the layer's dtype, such as `get_initial_state`
+                makes; they are changed in place.
+            mask: (B,), whether a stream has an event; None where all have.
+
+        Returns:
+            The outputs (B, H), of streams without an event their last ones. It is one of the
+            arrays in `state`, which the next step changes.
+
+        Raises:
+            TypeError: an array is of a wrong kind, or the layer has a cell of your own.
+            ValueError: an array has another shape, or the layer goes backwards.
+
+        Examples:
+            >>> import numpy as np
+            >>> import fastmask as fm
+            >>> gru = fm.layers.GRU(4)
+            >>> state = gru.get_initial_state(1000)
+            >>> event = np.arange(1000) % 10 == 0
+            >>> y = gru.step(np.ones((1000, 3)), state, mask=event)
+            >>> int((y != 0).any(axis=1).sum()), y is state[0]
+            (100, True)
+        """
+        if self.go_backwards or not all(map(is_known, self._cells)):
+            raise TypeError(
+                f"step of layer {self.name!r} needs cells LSTMCell, GRUCell or SimpleRNNCell, "
+                "and go_backwards=False"
+            )
+        array = as_array(x, "x")
+        if array.ndim != 2:
+            raise ValueError(f"x must have shape (batch, features), not {array.shape}")
+        if not self.built:
+            self.build((None, None, array.shape[1]))
+        each = self._in_place(state, len(array))
+        if mask is None:
+            rows: Any = slice(None)
+            now, before = array, each
+        else:
+            rows = np.flatnonzero(_events(mask, len(array)))
+            now = array.take(rows, axis=0)  # half the time of array[rows]
+            before = [[one.take(rows, axis=0) for one in own] for own in each]
+        now = self._cells[0]._checked(now, "batch, features", self.name)
+        for cell, own, states in zip(self._cells, each, before, strict=True):
+            after = cell._step(real_array(now, "x", cell._dtype), states)
+            for one, new in zip(own, after, strict=True):
+                one[rows] = new
+            now = after[0]
+        return each[-1][0]
+
+    def get_initial_state(self, batch_size: int) -> list[Any]:
+        """The states to start from.
+
+        Args:
+            batch_size: number of rows B.
+
+        Returns:
+            What the call takes as `initial_state`, and `step` as `state`; zeros, unless the
+            cell says otherwise.
+        """
+        return list(self._outside(self._split(None, batch_size)))
+
+    def reset_state(self) -> None:
+        """Forget the states that a stateful layer keeps from batch to batch."""
+        self.states = None
+
+    reset_states = reset_state  # Keras has both
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        """The mask, reversed for `go_backwards`, where the output is a sequence."""
+        if not self.return_sequences:
+            mask = None
+        elif mask is not None and self.go_backwards:
+            mask = np.asarray(mask)[:, ::-1]
+        if not self.return_state:
+            return mask
+        return [mask] + [None] * len(self._outside([sizes_of(cell) for cell in self._cells]))
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        """See `Layer`."""
+        batch, time = input_shape[:2]
+        size = output_size_of(self._cells[-1])
+        output = (batch, time, size) if self.return_sequences else (batch, size)
+        if not self.return_state:
+            return output
+        shapes = [[(batch, n) for n in sizes_of(cell)] for cell in self._cells]
+        return [output, *self._outside(shapes)]
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Layer`."""
+        config = super().get_config()
+        return {**config, "cell": self.cell._anew()} if "cell" in config else config
+
+    def _through_cells(
+        self, x: Array, mask: Mask | None, states: list[list[Array]], training: bool
+    ) -> tuple[Array, list[list[Array]]]:
+        """The output, and the last states of each cell."""
+        cells, options = self._cells, (self.return_sequences, self.zero_output_for_mask)
+        backwards = self.go_backwards
+        if backwards and len(cells) > 1:  # the next cell reads what this one writes
+            x, backwards = x[:, ::-1], False
+            mask = None if mask is None else Mask(mask.valid[:, ::-1])
+        after = []
+        for number, (cell, own) in enumerate(zip(cells, states, strict=True), 1):
+            sequences, zero = options if number == len(cells) else (True, False)
+            x, new = over_time(cell, x, mask, own, training, sequences, backwards, zero)
+            after.append(new)
+        return x, after
+
+    def _checked(self, inputs: Any) -> Array:
+        cell = self._cells[0]
+        if isinstance(cell, KernelCell):
+            return cell._checked(inputs, "batch, time, features", self.name)
+        x = as_array(inputs, "inputs")
+        if x.ndim < 3:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, time, ...), not {x.shape}"
+            )
+        return x
+
+    def _first(self, given: Any, batch: int) -> list[list[Array]]:
+        if self.stateful and self.states is not None:
+            kept = len(next(flat(self.states)))
+            if kept != batch:
+                raise ValueError(
+                    f"inputs of layer {self.name!r} must have batch size {kept}, not {batch}: it "
+                    "is stateful and keeps the states of the last batch until reset_state()"
+                )
+            if given is None:
+                given = self.states
+        return self._split(given, batch)
+
+    def _split(self, given: Any, batch: int, name: str = "initial_state") -> list[list[Array]]:
+        """The states of each cell to start from: given, called `name` in messages, or its own."""
+        if isinstance(self.cell, StackedRNNCells):
+            return self.cell._first(given, batch, name)
+        return [first_states(self.cell, given, batch, name)]
+
+    def _in_place(self, state: Any, batch: int) -> list[list[Array]]:
+        """The arrays of `state`, for each cell."""
+        arrays = list(flat(state))
+        for i, one in enumerate(arrays):
+            if not (isinstance(one, np.ndarray) and one.flags.writeable):
+                raise TypeError(f"state[{i}] must be an array that can be changed in place")
+        each = self._split(state, batch, "state")
+        if any(one is not given for one, given in zip(flat(each), arrays, strict=True)):
+            raise TypeError(
+                f"state must hold C-contiguous arrays of dtype {self.dtype}, "
+                "because they are changed in place"
+            )
+        return each
+
+    def _outside(self, states: list[list[Any]]) -> tuple[Any, ...]:
+        """The states of each cell as they are seen from outside."""
+        if isinstance(self.cell, StackedRNNCells):
+            return tuple(self.cell._like_keras(states))
+        return tuple(states[0])
+
+
+def _events(mask: Any, batch: int) -> Bools:
+    events = as_array(mask, "mask")
+    if events.shape != (batch,):
+        raise ValueError(f"mask must have shape (batch,) = ({batch},), not {events.shape}")
+    return events.astype(np.bool_, copy=False)

@@ -1,0 +1,98 @@
+"""GRU, SimpleRNN, Bidirectional and stacked cells: every golden case that Keras computed right.
+
+The LSTM's own cases are in test_lstm_layer.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+
+from . import golden
+
+
+def layer_of(case: golden.Case) -> Any:
+    """The layer of a case that is neither a stack nor bidirectional, or the inner one."""
+    options: dict[str, Any] = {}
+    if case.kind != "SimpleRNN":
+        options["recurrent_activation"] = case.recurrent_activation
+    if case.kind == "GRU":
+        options["reset_after"] = case.reset_after
+    return getattr(fm.layers, case.kind)(
+        case.units[0],
+        case.activation,
+        use_bias=case.use_bias,
+        return_sequences=case.return_sequences,
+        return_state=case.return_state,
+        go_backwards=case.go_backwards,
+        unroll=case.unroll,
+        stateful=case.stateful,
+        zero_output_for_mask=case.zero_output_for_mask,
+        **options,
+    )
+
+
+def made(case: golden.Case) -> Any:
+    if case.layer == "stack":
+        cells = [
+            getattr(fm.layers, f"{kind}Cell")(units)
+            for kind, units in zip(case.kinds, case.units, strict=True)
+        ]
+        layer: Any = fm.layers.RNN(
+            cells,
+            return_sequences=case.return_sequences,
+            zero_output_for_mask=case.zero_output_for_mask,
+        )
+    elif case.layer == "bidirectional":
+        layer = fm.layers.Bidirectional(layer_of(case), merge_mode=case.merge_mode)
+    else:
+        layer = layer_of(case)
+    layer.build((None, None, golden.F))
+    layer.set_weights(case.weights)
+    return layer
+
+
+def outputs_of(layer: Any, x: Any, mask: Any, states: Any) -> list[Any]:
+    options = {} if states is None else {"initial_state": states}
+    outputs = layer(x, mask=mask, **options)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [one.data if isinstance(one, fm.Masked) else one for one in outputs]
+
+
+CASES = golden.cases(lambda c: c.canonical and not (c.layer == "rnn" and c.kinds == ("LSTM",)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_equals_keras(case: golden.Case) -> None:
+    layer = made(case)
+    ours = [
+        one for _ in range(case.calls) for one in outputs_of(layer, case.x, case.mask, case.states)
+    ]
+    for one, keras in zip(ours, case.outputs, strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, keras, rtol=0, atol=1e-5)
+
+
+def test_every_family_is_there() -> None:
+    families = {(case.layer, case.kinds) for case in CASES}
+    assert len(families) == 2 + 3 + 4
+    assert len(CASES) > 1000
+
+
+@pytest.mark.parametrize(
+    "case",
+    [c for c in CASES if c.mask_name == "rowoff" and not c.stateful and not c.unroll],
+    ids=str,
+)
+def test_nan_at_masked_steps_reaches_nothing(case: golden.Case) -> None:
+    mask = case.mask
+    assert mask is not None
+    layer = made(case)
+    x = np.where(mask[:, :, None], case.x, np.float32(np.nan))
+    clean = outputs_of(layer, case.x, mask, case.states)
+    for one, other in zip(outputs_of(layer, x, mask, case.states), clean, strict=True):
+        np.testing.assert_array_equal(one, other)
