@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -591,6 +592,13 @@ class TestInModels:
 
 
 class TestStep:
+    def test_example(self, capsys: pytest.CaptureFixture[str]) -> None:
+        file = Path(__file__).parents[1] / "examples" / "streaming.py"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", [str(file), "--streams", "50", "--moments", "3"])
+            runpy.run_path(str(file), run_name="__main__")
+        assert "events/s" in capsys.readouterr().out
+
     @pytest.mark.parametrize("kind", [*ONE_CELL, "stack"])
     @pytest.mark.parametrize("masks", ["none", *MASKS])
     def test_equals_the_sequence(self, kind: str, masks: str) -> None:
@@ -674,7 +682,7 @@ class TestStep:
             ),
             (
                 lambda _, state: L.GRU(H, go_backwards=True).step(X[:, 0], state),
-                TypeError,
+                ValueError,
                 "go_backwards=False",
             ),
             (lambda _, state: L.RNN(Sum()).step(X[:, 0], state), TypeError, "needs cells LSTMCell"),

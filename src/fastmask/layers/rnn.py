@@ -138,8 +138,8 @@ class RNN(Layer):
         Args:
             x: (B, F), the inputs of the step; what stands in rows without an event is not
                 looked at.
-            state: list of arrays (B, H) of the layer's dtype, such as `get_initial_state`
-                makes; they are changed in place.
+            state: list of arrays (B, H) of the layer's dtype, and for a stack of cells a list
+                of these, as `get_initial_state` makes it; the arrays are changed in place.
             mask: (B,), whether a stream has an event; None where all have.
 
         Returns:
@@ -160,10 +160,11 @@ class RNN(Layer):
             >>> int((y != 0).any(axis=1).sum()), y is state[0]
             (100, True)
         """
-        if self.go_backwards or not all(map(is_known, self._cells)):
+        if self.go_backwards:
+            raise ValueError(f"step of layer {self.name!r} needs go_backwards=False")
+        if not all(map(is_known, self._cells)):
             raise TypeError(
-                f"step of layer {self.name!r} needs cells LSTMCell, GRUCell or SimpleRNNCell, "
-                "and go_backwards=False"
+                f"step of layer {self.name!r} needs cells LSTMCell, GRUCell or SimpleRNNCell"
             )
         array = as_array(x, "x")
         if array.ndim != 2:
