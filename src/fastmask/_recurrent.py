@@ -19,9 +19,7 @@ _SAVED = {"lstm": (1, 1, 4), "gru": (1, 4), "rnn": (1,)}
 """The widths, in units, of what the kernels of a cell can save for the backward pass."""
 
 
-def pack(
-    cell: str, kernel: Array, recurrent_kernel: Array, bias: Array, *settings: Any
-) -> Array:
+def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array, *settings: Any) -> Array:
     """The weights in the layout that the kernels of `cell` read; `settings` as these take them."""
     column = kernels()
     size = getattr(column, f"{cell}_packed_size")(

@@ -40,14 +40,14 @@ class Layer(Function):
         ctx.cell, ctx.plan, ctx.zero_masked = cell, plan, zero_masked
         ctx.bias = each > 2
         ctx.spent = False
-        # Copies of the weights: an optimizer may step before backward, as with torch's operator.
+        # Of the weights their copies for kernels: torch needs not watch whether they change.
         copies = [array for direction in transposed for array in direction]
         ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *copies)
         ctx.set_materialize_grads(False)
         return out, *last
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
         """See `_layer.backward`."""
         cell = ctx.cell

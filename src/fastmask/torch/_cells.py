@@ -66,14 +66,14 @@ class Weights(NamedTuple):
 
 
 def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
-    """torch's weight_ih, weight_hh and, where there are any, bias_ih and bias_hh."""
+    """Copies of torch's weight_ih, weight_hh and, where there are any, bias_ih and bias_hh."""
     weight_ih, weight_hh, *biases = [weight.detach() for weight in weights]
     if not biases:
         biases = [weight_ih.new_zeros(len(weight_ih))] * 2
     bias_ih, bias_hh = biases
     return Weights(
-        _reordered(cell, weight_ih).t().contiguous(),
-        _reordered(cell, weight_hh).t().contiguous(),
+        _reordered(cell, weight_ih).t().clone(memory_format=torch.contiguous_format),
+        _reordered(cell, weight_hh).t().clone(memory_format=torch.contiguous_format),
         _reordered(cell, torch.stack(biases), 1) if cell.order else bias_ih + bias_hh,
     )
 
@@ -85,7 +85,7 @@ def to_torch(cell: Cell, gradients: Weights, bias: bool) -> list[Tensor]:
         _reordered(cell, gradients.recurrent_kernel.t()).contiguous(),
     ]
     if bias and cell.order:
-        found += _reordered(cell, gradients.bias, 1).unbind()
+        found += [row.clone() for row in _reordered(cell, gradients.bias, 1)]
     elif bias:
         found += [gradients.bias, gradients.bias.clone()]  # the gradient of a sum
     return found

@@ -19,7 +19,7 @@ from ._masks import batch_first_mask, valid_tensor
 
 
 def by_torch(
-    module: Any, original: type[Any], reason: str, input: Any, hx: Any, mask: Any
+    module: Any, original: Any, reason: str, input: Any, hx: Any, mask: Any
 ) -> tuple[Any, Any]:
     """What `module` returns, computed by the class of torch.nn that it stands for."""
     if not torch.compiler.is_compiling():

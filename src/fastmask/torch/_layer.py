@@ -142,8 +142,10 @@ def backward(
     batch, time, features = x.shape
     units = states[0].shape[2]
     valid = int(plan.offsets[-1])
-    found = Gradients(None, [x.new_empty(state.shape) for state in states], [])
-    dlast = [
+    dx_sum: Any = None
+    dstates = [x.new_empty(state.shape) for state in states]
+    dtorch: list[Tensor] = []
+    known = [
         torch.zeros_like(state) if d is None else d for d, state in zip(dlast, states, strict=True)
     ]
     saved = kept.gates.shape[1] > 0
@@ -152,9 +154,9 @@ def backward(
         dweights = Weights(*map(torch.empty_like, weights[d]))
         gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
         getattr(kernels(), f"{cell.name}_bwd").unchecked(
-            *map(as_array, (dx, *dweights, *[s[d] for s in found.states], gates)),
+            *map(as_array, (dx, *dweights, *[s[d] for s in dstates], gates)),
             _gradient_of_half(dout, d, x, units),
-            *[as_array(s[d]) for s in dlast],
+            *[as_array(s[d]) for s in known],
             as_array(x),
             *plan,
             *map(as_array, weights[d]),
@@ -168,25 +170,29 @@ def backward(
             get_num_threads(),
         )
         if want_dx:
-            found = found._replace(x=dx if found.x is None else found.x.add_(dx))
-        found.weights.extend(to_torch(cell, dweights, bias))
-    return found
+            dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
+        dtorch += to_torch(cell, dweights, bias)
+    return Gradients(dx_sum, dstates, dtorch)
 
 
 def _half(out: Tensor, direction: int) -> Array:
     """One direction's columns of `out`, of two."""
     array: Array = out.detach().numpy()
     units = array.shape[2] // 2
-    return array[:, :, direction * units : (direction + 1) * units]
+    half: Array = array[:, :, direction * units : (direction + 1) * units]
+    return half
 
 
 def _gradient_of_half(dout: Tensor | None, direction: int, x: Tensor, units: int) -> Array:
     """One direction's part of `dout`, in the order of processing; no steps where it is None."""
     if dout is None:
-        return as_array(x.new_empty(x.shape[0], 0, units))
+        dout = x.new_empty(len(x), 0, units)
+    array: Array
     if dout.shape[2] == units:
-        return as_array(dout)
-    return np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
+        array = as_array(dout)
+    else:
+        array = np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
+    return array
 
 
 def as_array(tensor: Tensor) -> Any:

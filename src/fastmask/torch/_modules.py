@@ -26,7 +26,7 @@ class Recurrent(torch.nn.RNNBase):
     # Of the class, for modules that `convert` made, which never saw our __init__.
     recompute = False
     zero_output_for_mask = True
-    _original: type[Any]  # the class of torch.nn
+    _original: Any  # the class of torch.nn
 
     def forward(self, input: Any, hx: Any = None, *, mask: Any = None) -> tuple[Any, Any]:
         """Run the layers.
@@ -58,7 +58,8 @@ class Recurrent(torch.nn.RNNBase):
         if reason:
             return by_torch(self, self._original, reason, input, hx, mask)
         if sequences:
-            return self._forward_packed(input, hx)
+            result: tuple[Any, Any] = self._forward_packed(input, hx)
+            return result
         return self._forward_padded(input, hx, mask)
 
     def _forward_padded(self, input: Tensor, hx: Any, mask: Any) -> tuple[Tensor, Any]:
@@ -66,19 +67,18 @@ class Recurrent(torch.nn.RNNBase):
         if dims not in (2, 3):
             raise ValueError(f"input must have 2 or 3 axes, not {dims}")
         single = dims == 2
+        time_first = not (single or self.batch_first)
         known = batch_first_mask(mask, input, self.batch_first)
-        if single:
-            x = input.unsqueeze(0)
-        else:
-            x = input if self.batch_first else input.transpose(0, 1)
+        x = input.unsqueeze(0) if single else input
+        x = x.transpose(0, 1) if time_first else x
         self.check_input(x, None)
         states = self._states(hx, x, len(x), single)
         out, last = self._run(x, states, known)
         if single:
             return out.squeeze(0), self._as_hx([state.squeeze(1) for state in last])
-        return out if self.batch_first else out.transpose(0, 1), self._as_hx(last)
+        return out.transpose(0, 1) if time_first else out, self._as_hx(last)
 
-    @torch.compiler.disable  # type: ignore[misc] # sizes of the batch are values of a tensor
+    @torch.compiler.disable  # the sizes of the batch are values of a tensor
     def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         self.check_input(input.data, input.batch_sizes)
         rows = rows_of(input.batch_sizes)

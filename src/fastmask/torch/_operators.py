@@ -32,7 +32,7 @@ def plan(valid: Tensor) -> list[Tensor]:
     return [torch.tensor(offsets), torch.from_numpy(steps), torch.tensor(order)]
 
 
-@plan.register_fake  # type: ignore[misc]
+@plan.register_fake
 def _(valid: Tensor) -> list[Tensor]:
     batch, time = valid.shape
     return [
@@ -70,7 +70,7 @@ def layer(
     return [out, *last, *kept.steps, kept.gates]
 
 
-@layer.register_fake  # type: ignore[misc]
+@layer.register_fake
 def _(
     mode: str,
     x: Tensor,
@@ -136,7 +136,7 @@ def layer_backward(
     return [x.new_empty(0) if found.x is None else found.x, *found.states, *found.weights]
 
 
-@layer_backward.register_fake  # type: ignore[misc]
+@layer_backward.register_fake
 def _(
     mode: str,  # noqa: ARG001 - gradients have the shapes of what they belong to
     x: Tensor,

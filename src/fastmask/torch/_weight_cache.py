@@ -36,7 +36,8 @@ def packed_once(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> list[Array]:
         _, packed = as_kernels_take(cell, weights)
         entry = _Entry([weight.clone() for weight in flat], kernels(), packed)
         _entries[weights[0][0]] = entry
-    return entry.packed
+    packed_now: list[Array] = entry.packed
+    return packed_now
 
 
 def _equal(known: list[Tensor], weights: list[Tensor]) -> bool:
