@@ -19,14 +19,14 @@ _SAVED = {"lstm": (1, 1, 4), "gru": (1, 4), "rnn": (1,)}
 """The widths, in units, of what the kernels of a cell can save for the backward pass."""
 
 
-def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array, *settings: Any) -> Array:
-    """The weights in the layout that the kernels of `cell` read; `settings` as these take them."""
+def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array) -> Array:
+    """The weights in the layout that the kernels of `cell` read."""
     column = kernels()
     size = getattr(column, f"{cell}_packed_size")(
         kernel.shape[0], recurrent_kernel.shape[0], kernel.dtype
     )
     packed: Array = column.aligned_empty(size, kernel.dtype)
-    getattr(column, f"{cell}_pack")(packed, kernel, recurrent_kernel, bias, *settings)
+    getattr(column, f"{cell}_pack")(packed, kernel, recurrent_kernel, bias)
     return packed
 
 

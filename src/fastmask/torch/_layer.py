@@ -19,7 +19,6 @@ from torch import Tensor
 
 from .._dispatch import kernels
 from .._mask import Plan
-from .._recurrent import pack
 from .._threads import get_num_threads
 from .._typing import Array
 from ._cells import Cell, Weights, to_kernels, to_torch
@@ -53,7 +52,15 @@ class Gradients(NamedTuple):
 
 def packed_weights(cell: Cell, weights: Weights) -> Array:
     """The weights in the layout that the forward kernels read."""
-    return pack(cell.name, *map(as_array, weights), *cell.flags)
+    column = kernels()
+    arrays = [as_array(weight) for weight in weights]
+    kernel, recurrent_kernel, _ = arrays
+    size = getattr(column, f"{cell.name}_packed_size")(
+        len(kernel), len(recurrent_kernel), kernel.dtype
+    )
+    packed: Array = column.aligned_empty(size, kernel.dtype)
+    getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
+    return packed
 
 
 def forward(
