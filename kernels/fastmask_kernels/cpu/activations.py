@@ -1,7 +1,11 @@
-"""Activations of vectors, chosen when a kernel runs."""
+"""Activations of vectors and their derivatives, chosen when a kernel runs.
+
+Every derivative is taken from the activation's value: that is all a forward pass keeps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -30,25 +34,69 @@ def _hard_sigmoid(emit: Emitter, x: Any) -> Any:
     return emit.builder.fdiv(emit.clamp(shifted, 0.0, 6.0), emit.const(6.0))
 
 
-_EMIT = {"relu": _relu, "sigmoid": _sigmoid, "hard_sigmoid": _hard_sigmoid, "tanh": _tanh}
+def _slope_of_tanh(emit: Emitter, y: Any) -> Any:
+    return emit.fma(emit.builder.fneg(y), y, emit.const(1.0))
+
+
+def _slope_of_sigmoid(emit: Emitter, y: Any) -> Any:
+    return emit.fma(emit.builder.fneg(y), y, y)
+
+
+def _slope_of_relu(emit: Emitter, y: Any) -> Any:
+    rising = emit.builder.fcmp_ordered(">", y, emit.const(0.0))
+    return emit.builder.select(rising, emit.const(1.0), emit.const(0.0))
+
+
+def _slope_of_hard_sigmoid(emit: Emitter, y: Any) -> Any:
+    above = emit.builder.fcmp_ordered(">", y, emit.const(0.0))
+    below = emit.builder.fcmp_ordered("<", y, emit.const(1.0))
+    rising = emit.builder.and_(above, below)
+    return emit.builder.select(rising, emit.const(1 / 6), emit.const(0.0))
+
+
+Emit = Callable[[Emitter, Any], Any]
+
+VALUES: dict[str, Emit] = {
+    "linear": lambda emit, x: x,
+    "relu": _relu,
+    "sigmoid": _sigmoid,
+    "hard_sigmoid": _hard_sigmoid,
+    "tanh": _tanh,
+}
+SLOPES: dict[str, Emit] = {
+    "linear": lambda emit, y: emit.const(1.0),
+    "relu": _slope_of_relu,
+    "sigmoid": _slope_of_sigmoid,
+    "hard_sigmoid": _slope_of_hard_sigmoid,
+    "tanh": _slope_of_tanh,
+}
 
 
 def emit_activation(emit: Emitter, code: Any, x: Any) -> Any:
     """Activation number `code` (an i64 value) of a vector: a call of one shared switch."""
+    return _call_switch(emit, "activation", VALUES, code, x)
+
+
+def emit_slope(emit: Emitter, code: Any, y: Any) -> Any:
+    """Derivative of activation number `code` where its value is y, a vector."""
+    return _call_switch(emit, "slope", SLOPES, code, y)
+
+
+def _call_switch(emit: Emitter, what: str, cases: dict[str, Emit], code: Any, x: Any) -> Any:
     module = emit.builder.module
-    name = f"fastmask_activation_{emit.format.name}"
+    name = f"fastmask_{what}_{emit.format.name}"
     function = module.globals.get(name)
     if function is None:
         signature = ir.FunctionType(emit.vector, [I64, emit.vector])
         function = ir.Function(module, signature, name)
         function.linkage = "internal"
-        inner = Emitter(ir.IRBuilder(function.append_basic_block("linear")), emit.dtype)
-        switch = inner.builder.switch(function.args[0], linear := function.append_basic_block())
-        for activation, emit_one in _EMIT.items():
+        inner = Emitter(ir.IRBuilder(function.append_basic_block("entry")), emit.dtype)
+        switch = inner.builder.switch(function.args[0], other := function.append_basic_block())
+        for activation, emit_one in cases.items():
             block = function.append_basic_block(activation)
             switch.add_case(I64(CODES[activation]), block)
             inner.builder.position_at_end(block)
             inner.builder.ret(emit_one(inner, function.args[1]))
-        inner.builder.position_at_end(linear)
-        inner.builder.ret(function.args[1])
+        inner.builder.position_at_end(other)
+        inner.builder.unreachable()
     return emit.builder.call(function, [code, x])

@@ -1,16 +1,12 @@
-"""The micro-kernel: a few gathered rows times one or two packed strips of weights.
+"""The micro-kernel: a few gathered rows times a few registers' width of packed weights.
 
-    z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * strip[k, :]      i < rows
+    z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * weights[k, :]      i < rows
 
 It assumes, and packing makes true:
-  - a strip is k-major, STRIP_VECTORS registers wide, contiguous; the panel's second strip
-    follows the first;
-  - 1 <= rows <= TILE_ROWS, so that all sums live in registers at once;
+  - weights stand in strips: a strip is k-major, `Tiles.strip` registers wide, contiguous;
+  - the number of sums, rows times vectors, is at most SUMS, so that all live in registers;
   - rows of `a` are contiguous in k, wherever they start: `index` holds their element
     offsets, and nothing is copied to bring them together.
-
-Up to WIDE_ROWS rows meet both strips at once, which keeps enough sums in flight; more rows
-meet one strip at a time, so that each weight read from the cache serves up to twelve rows.
 
 Every sum runs over k in ascending order in one register, whatever `rows` is: a row's
 result does not depend on its neighbours, on blocking or on the number of threads.
@@ -18,7 +14,7 @@ result does not depend on its neighbours, on blocking or on the number of thread
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -26,97 +22,142 @@ from numba.extending import intrinsic
 
 from .simd import I64, REGISTERS, Emitter, data_pointer
 
-PANEL_VECTORS = 4  # gates of a unit
-STRIP_VECTORS = 2
-# As many sums as the registers hold, beside a row of a strip and an element of `a`.
-_SUMS = 24 if REGISTERS == 32 else 12
-TILE_ROWS = _SUMS // STRIP_VECTORS
-WIDE_ROWS = TILE_ROWS // 3  # tiles of one strip are never lower: rows are dealt evenly
+# As many sums as the registers hold, beside a row of weights and an element of `a`.
+SUMS = 24 if REGISTERS == 32 else 12
 
 
-def _emit_tile(emit: Emitter, rows: int, args: list[Any]) -> None:
-    a, index, depth, first_strip, init, init_stride, z = args
+class Tiles(NamedTuple):
+    """Which tiles a product is cut into; all but the rows are counted in registers.
+
+    Many rows meet few vectors at a time, so that each weight read from the cache serves many
+    of them. Where a panel is wider than that, few rows meet the whole of it, which keeps
+    enough sums in flight.
+    """
+
+    strip: int  # width of a strip of weights
+    row: int  # from one row of z to the next
+    vectors: int  # width of a tile of more than `few` rows, at most
+    widths: tuple[int, ...]  # all widths that tiles have
+    few: int = 0  # rows that meet a whole panel
+
+    @property
+    def rows(self) -> int:
+        """Most rows of a tile."""
+        return SUMS // self.vectors
+
+    @property
+    def forms(self) -> list[tuple[int, int]]:
+        """Rows and vectors of every tile there is."""
+        return [
+            (rows, width)
+            for width in self.widths
+            for rows in range(1, self.rows + 1)
+            if (rows <= self.few) == (width > self.vectors)
+        ]
+
+
+def _emit_tile(emit: Emitter, tiles: Tiles, rows: int, vectors: int, args: list[Any]) -> None:
+    a, index, depth, weights, strip_step, init, init_stride, init_step, z = args
     b, width = emit.builder, emit.lanes
-    vectors = PANEL_VECTORS if rows <= WIDE_ROWS else STRIP_VECTORS
-    strip_size = b.mul(depth, I64(STRIP_VECTORS * width))
-    strips = [first_strip, emit.at(first_strip, strip_size)][: vectors // STRIP_VECTORS]
+    strips = [
+        emit.at(weights, b.mul(strip_step, I64(s))) for s in range(-(-vectors // tiles.strip))
+    ]
     starts = [emit.at(a, b.load(b.gep(index, [I64(i)]))) for i in range(rows)]
     sums = [
         [
-            emit.variable(emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width))))
+            emit.variable(
+                emit.load(init, b.add(b.mul(init_stride, I64(i)), b.mul(init_step, I64(v))))
+            )
             for v in range(vectors)
         ]
         for i in range(rows)
     ]
     with emit.loop(depth) as k:
-        at = b.mul(k, I64(STRIP_VECTORS * width))
+        at = b.mul(k, I64(tiles.strip * width))
         heads = [emit.at(strip, at) for strip in strips]
-        columns = [emit.load(head, v * width) for head in heads for v in range(STRIP_VECTORS)]
+        columns = [
+            emit.load(heads[v // tiles.strip], v % tiles.strip * width) for v in range(vectors)
+        ]
         for start, row in zip(starts, sums):
             x = emit.load_splat(start, k)
             for column, (read, write) in zip(columns, row):
                 write(emit.fma(x, column, read()))
     for i, row in enumerate(sums):
         for v, (read, _) in enumerate(row):
-            emit.store(read(), z, (i * PANEL_VECTORS + v) * width)
+            emit.store(read(), z, (i * tiles.row + v) * width)
 
 
-def _tile_function(module: Any, dtype: Any) -> Any:
-    """The micro-kernel of `dtype`, emitted once into the module: a switch over `rows`."""
-    name = f"fastmask_gemm_tile_{dtype.name}"
+def _tile_function(module: Any, tiles: Tiles, dtype: Any) -> Any:
+    """The micro-kernel of `dtype`, emitted once into the module: a switch over its forms."""
+    name = f"fastmask_tile_{'_'.join(map(str, (tiles.strip, tiles.row, *tiles.widths)))}_{dtype}"
     if name in module.globals:
         return module.globals[name]
     element = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
     pointer = element.as_pointer()
     signature = ir.FunctionType(
-        ir.VoidType(), [I64, pointer, I64.as_pointer(), I64, pointer, pointer, I64, pointer]
+        ir.VoidType(),
+        [I64, I64, pointer, I64.as_pointer(), I64, pointer, I64, pointer, I64, I64, pointer],
     )
     function = ir.Function(module, signature, name)
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, *args = function.args
+    rows, vectors, *args = function.args
     done = function.append_basic_block("done")
-    switch = builder.switch(rows, done)
-    for count in range(1, TILE_ROWS + 1):
-        block = function.append_basic_block(f"rows_{count}")
-        switch.add_case(I64(count), block)
+    switch = builder.switch(builder.add(builder.mul(vectors, I64(SUMS + 1)), rows), done)
+    for height, width in tiles.forms:
+        block = function.append_basic_block(f"tile_{height}_{width}")
+        switch.add_case(I64(width * (SUMS + 1) + height), block)
         builder.position_at_end(block)
-        _emit_tile(Emitter(builder, dtype), count, args)
+        _emit_tile(Emitter(builder, dtype), tiles, height, width, args)
         builder.branch(done)
     builder.position_at_end(done)
     builder.ret_void()
     return function
 
 
-@intrinsic
-def gemm_tile(
-    typingctx: Any,
-    rows: Any,
-    a: Any,
-    a_start: Any,
-    index: Any,
-    first: Any,
-    depth: Any,
-    packed: Any,
-    strip: Any,
-    init: Any,
-    init_start: Any,
-    init_stride: Any,
-    z: Any,
-    z_start: Any,
-) -> Any:
-    """Call the micro-kernel; every array is followed by the place where it begins."""
-    i8 = types.int64
-    signature = types.void(i8, a, i8, index, i8, i8, packed, i8, init, i8, i8, z, i8)
+def tile_kernel(tiles: Tiles) -> Any:
+    """The micro-kernel for these tiles, for kernels to call."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointers = {
-            i: builder.gep(data_pointer(context, builder, sig.args[i], args[i]), [args[i + 1]])
-            for i in (1, 3, 6, 8, 11)
-        }
-        values = {**dict(enumerate(args)), **pointers}
-        function = _tile_function(builder.module, a.dtype)
-        builder.call(function, [values[i] for i in (0, 1, 3, 5, 6, 8, 10, 11)])
-        return context.get_dummy_value()
+    @intrinsic
+    def gemm_tile(
+        typingctx: Any,
+        rows: Any,
+        vectors: Any,
+        a: Any,
+        a_start: Any,
+        index: Any,
+        first: Any,
+        depth: Any,
+        packed: Any,
+        weights: Any,
+        strip_step: Any,
+        init: Any,
+        init_start: Any,
+        init_stride: Any,
+        init_step: Any,
+        z: Any,
+        z_start: Any,
+    ) -> Any:
+        """One tile; every array is followed by the place where it begins.
 
-    return signature, codegen
+        `strip_step` elements lie between strips; in `init`, `init_stride` between rows and
+        `init_step` between vectors.
+        """
+        i8 = types.int64
+        signature = types.void(
+            *(i8, i8, a, i8, index, i8, i8, packed, i8, i8, init, i8, i8, i8, z, i8)
+        )
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pointers = {
+                i: builder.gep(data_pointer(context, builder, sig.args[i], args[i]), [args[i + 1]])
+                for i in (2, 4, 7, 10, 14)
+            }
+            values = {**dict(enumerate(args)), **pointers}
+            function = _tile_function(builder.module, tiles, a.dtype)
+            builder.call(function, [values[i] for i in (0, 1, 2, 4, 6, 7, 9, 10, 12, 13, 14)])
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return gemm_tile

@@ -7,10 +7,10 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from .activations import CODES, emit_activation
-from .gemm import PANEL_VECTORS
+from .activations import emit_activation
 from .simd import I64, Emitter, data_pointer
 
+GATES = 4
 _i8 = types.int64
 
 
@@ -25,23 +25,25 @@ def lstm_cell(
     c: Any,
     c_start: Any,
     index: Any,
+    fused: Any,
     activation: Any,
     recurrent_activation: Any,
 ) -> Any:
-    """c, h of one panel of units for `rows` rows of z; row i is at index[i] of c and of h."""
+    """c, h of one vector of units for `rows` rows of z; row i is at index[i] of c and of h.
+
+    `fused` is 1 where the activations are tanh and sigmoid and nobody wants the gates; else
+    the activated gates are left in z.
+    """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 5, 7)]
         z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 2]) for n in range(3))
-        offsets, act, recurrent_act = data[3], args[8], args[9]
-        usual = builder.and_(
-            builder.icmp_signed("==", act, I64(CODES["tanh"])),
-            builder.icmp_signed("==", recurrent_act, I64(CODES["sigmoid"])),
-        )
+        offsets, act, recurrent_act = data[3], args[9], args[10]
+        usual = builder.icmp_signed("!=", args[8], I64(0))
         with emit.loop(args[0]) as i:
-            gates = emit.at(z_rows, builder.mul(i, I64(PANEL_VECTORS * emit.lanes)))
-            zi, zf, zg, zo = (emit.load(gates, v * emit.lanes) for v in range(4))
+            gates = emit.at(z_rows, builder.mul(i, I64(GATES * emit.lanes)))
+            zi, zf, zg, zo = (emit.load(gates, v * emit.lanes) for v in range(GATES))
             at = builder.load(builder.gep(offsets, [i]))
             c_old = emit.load(c_rows, at)
             with builder.if_else(usual) as (then, otherwise):
@@ -50,17 +52,20 @@ def lstm_cell(
                     emit.store(c_new, c_rows, at)
                     emit.store(h_new, h_rows, at)
                 with otherwise:
-                    i_gate, f_gate, o_gate = (
-                        emit_activation(emit, recurrent_act, z) for z in (zi, zf, zo)
-                    )
-                    value = emit_activation(emit, act, zg)
+                    codes = (recurrent_act, recurrent_act, act, recurrent_act)
+                    activated = [
+                        emit_activation(emit, code, z) for code, z in zip(codes, (zi, zf, zg, zo))
+                    ]
+                    for v, gate in enumerate(activated):
+                        emit.store(gate, gates, v * emit.lanes)
+                    i_gate, f_gate, value, o_gate = activated
                     c_new = builder.fadd(builder.fmul(f_gate, c_old), builder.fmul(i_gate, value))
                     h_new = builder.fmul(o_gate, emit_activation(emit, act, c_new))
                     emit.store(c_new, c_rows, at)
                     emit.store(h_new, h_rows, at)
         return context.get_dummy_value()
 
-    signature = types.void(_i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8)
+    signature = types.void(_i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8, _i8)
     return signature, codegen
 
 

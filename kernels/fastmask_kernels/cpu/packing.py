@@ -1,56 +1,78 @@
 """Weights in the order in which the micro-kernel reads them.
 
-    packed[panel] = bias [gate][lane], kernel and recurrent kernel [strip][row][gate][lane]
+    packed[vector] = bias [gate][lane], then each matrix [strip][row][gate][lane]
 
-A panel is one SIMD register's width of units, with all gates of each. Its weights stand in
-strips of two gates, of which the micro-kernel takes one or two at a time. Units that fill up
-the last panel have zero weights.
+A vector is one SIMD register's width of units, with all gates of each. Its weights stand in
+strips of as many gates as a micro-kernel reads side by side. Units that fill up the last
+vector have zero weights.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .gemm import STRIP_VECTORS
 from .simd import lanes
 
 Array = NDArray[np.floating]
 
 
-def panels_of(units: int, dtype: Any) -> int:
-    """Number of panels."""
+class Layout(NamedTuple):
+    """How many gates a unit has in each part of its weights, and in a strip."""
+
+    bias: int
+    inputs: int
+    recurrent: int
+    strip: int
+
+    def vector_size(self, features: int, units: int) -> int:
+        """Elements a unit takes."""
+        return self.bias + self.inputs * features + self.recurrent * units
+
+
+def vectors_of(units: int, dtype: Any) -> int:
+    """Number of registers that hold one number a unit."""
     return -(-units // lanes(dtype))
 
 
-def packed_size(gates: int, features: int, units: int, dtype: Any) -> int:
+def packed_size(layout: Layout, features: int, units: int, dtype: Any) -> int:
     """Length of the packed weights of a layer."""
-    return panels_of(units, dtype) * (1 + features + units) * gates * lanes(dtype)
+    width = vectors_of(units, dtype) * lanes(dtype)
+    return width * layout.vector_size(features, units)
 
 
-def pack(packed: Array, gates: int, kernel: Array, recurrent_kernel: Array, bias: Array) -> None:
-    """Write the packed weights of a layer."""
+def pack(
+    packed: Array, layout: Layout, kernel: Array, recurrent_kernel: Array, bias: Array
+) -> None:
+    """Write the packed weights of a layer.
+
+    Args:
+        packed: (packed_size,)
+        layout: the layer's.
+        kernel: (F, inputs * H)
+        recurrent_kernel: (H, recurrent * H)
+        bias: (bias * H,)
+    """
     features, units, width = len(kernel), len(recurrent_kernel), lanes(packed.dtype)
-    size = packed_size(gates, features, units, packed.dtype)
+    size = packed_size(layout, features, units, packed.dtype)
     if len(packed) != size:
         raise ValueError(f"packed must have {size} elements for these weights, not {len(packed)}")
-    number = panels_of(units, packed.dtype)
-    panels = packed.reshape(number, -1) if number else packed.reshape(0, 0)
-    strip = min(gates, STRIP_VECTORS)
+    number = vectors_of(units, packed.dtype)
+    vectors = packed.reshape(number, -1) if number else packed.reshape(0, 0)
     start = 0
-    for weights, strip_gates in (
-        (bias[np.newaxis], gates),
-        (kernel, strip),
-        (recurrent_kernel, strip),
+    for weights, gates, strip in (
+        (bias[np.newaxis], layout.bias, layout.bias),
+        (kernel, layout.inputs, layout.strip),
+        (recurrent_kernel, layout.recurrent, layout.strip),
     ):
-        rows, strips = len(weights), gates // strip_gates
+        rows, strips = len(weights), gates // strip
         stop = start + rows * gates * width
-        part = panels[:, start:stop].reshape(number, strips, rows, strip_gates, width)
+        part = vectors[:, start:stop].reshape(number, strips, rows, strip, width)
         start = stop
-        by_gate = weights.reshape(rows, strips, strip_gates, units).transpose(1, 0, 2, 3)
-        for panel, left in zip(part, range(0, units, width)):
+        by_gate = weights.reshape(rows, strips, strip, units).transpose(1, 0, 2, 3)
+        for vector, left in zip(part, range(0, units, width)):
             columns = by_gate[..., left : left + width]
-            panel[..., : columns.shape[-1]] = columns
-            panel[..., columns.shape[-1] :] = 0
+            vector[..., : columns.shape[-1]] = columns
+            vector[..., columns.shape[-1] :] = 0

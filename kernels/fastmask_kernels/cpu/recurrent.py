@@ -1,16 +1,16 @@
-"""The time loop: which rows a step has, which weights it meets, who computes what.
-
-A row is a sequence. Rows stand in the order of the plan, most valid steps first, so that
-the rows that still have a step k are always the first ones, and step k means the k-th valid
-step of every row: masked steps do not exist here, whatever the mask looks like.
+"""The time loop of every cell: which products a step needs, who computes them, what follows.
 
 State. `h` has two planes (rows, padded units): step k reads plane k % 2 and writes the
-other. `c` is updated in place. Padded units have zero weights and stay zero.
+other. `c` is one plane of the cell's own. Units that fill up a register have zero weights;
+nobody reads their state.
 
-Weights. One panel holds one register's width of units, all four gates: first the bias, then
-the kernel's rows, then the recurrent kernel's (see `packing`). With few rows the
-products with the kernel are done for a block of steps at once, as one wide product that does
-not wait for h; the weights are then read once a block instead of once a step.
+Weights stand by vectors, one register's width of units each (see `packing`); a panel is one
+vector, or a few, that a thread computes in one go. With few rows the products with the kernel
+are done for a block of steps at once, as one wide product that does not wait for h; the
+weights are then read once a block instead of once a step.
+
+Rounds. A cell whose step needs all units of an intermediate result (the GRU without
+`reset_after`) has two rounds over the panels a step, and keeps its sums between them.
 """
 
 from __future__ import annotations
@@ -19,32 +19,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._compile import inlined, inner
-from .gemm import PANEL_VECTORS, STRIP_VECTORS, TILE_ROWS, WIDE_ROWS, gemm_tile
-from .lstm_cell import lstm_cell
-from .simd import copy_row, fill_row, lanes_of, prefetch_row
+from ._compile import inlined
+from .batch import (
+    active_rows,
+    find_sources,
+    find_targets,
+    save_step,
+    write_last,
+    write_outputs,
+)
+from .gemm import Tiles
+from .packing import Layout
+from .simd import copy_row, lanes_of
 from .teamwork import next_panel
 
-BLOCK_ROWS = 24  # rows of a product over a block of steps: four full tiles
-
-
-class Batch(NamedTuple):
-    """What is computed: flat views of the caller's arrays, and the plan by rank."""
-
-    time: int  # T
-    features: int  # F
-    units: int  # H
-    sequences: bool  # whether `out` is wanted
-    out: Any  # real (B, T, H)
-    h_last: Any  # real (B, H)
-    c_last: Any  # real (B, H)
-    x: Any  # real (B, T, F)
-    steps: Any  # int64 (P): flat positions
-    row: Any  # int64 (B): row of a rank
-    first: Any  # int64 (B): where its steps begin
-    count: Any  # int64 (B): how many they are
-    reverse: bool
-    zero_masked: bool
+BLOCK_ROWS = 24  # rows of a product over a block of steps: full tiles
 
 
 class Net(NamedTuple):
@@ -52,248 +41,163 @@ class Net(NamedTuple):
 
     packed: Any  # real (W)
     h: Any  # real (2 * B * padded H)
-    c: Any  # real (B * padded H)
+    c: Any  # real (B * padded H): what a cell keeps besides h
     panels: int
+    vectors: int  # registers of one number a unit
     plane: int  # elements of one plane of h
     activation: int
     recurrent_activation: int
+    fused: int  # whether the activations are the usual ones and gates are not wanted
 
 
-class Scratch(NamedTuple):
-    """One thread's own memory. Index arrays are int64, one entry an active row."""
+class Cell(NamedTuple):
+    """What the time loop asks of a cell."""
 
-    z: Any  # real: gates before activation
-    rank: Any  # ranks of the rows of this group
-    state: Any  # where their state begins in a plane of h, and in c
-    source: Any  # where the rows of x begin that a product reads
-    begin: Any  # where a block's steps begin in `source`
-    target: Any  # positions that the step's outputs go to
-    gap: Any  # how many masked positions follow each
-    mine: Any  # (2): this thread's place among the panels, panels not yet announced
-
-
-@inner
-def _active(batch: Any, scratch: Any, rows: int, k: int) -> int:
-    """How many of the group's first `rows` rows have a step k."""
-    while rows > 0 and batch.count[scratch.rank[rows - 1]] <= k:
-        rows -= 1
-    return rows
+    name: str
+    usual: tuple[int, int]  # codes of the activations that `step` computes fastest
+    layout: Layout
+    tiles: Tiles
+    multiply: Any  # from `product`, for the tiles
+    panel: int  # most vectors of a panel
+    rounds: int
+    step: Any  # inlined: one round of one panel of one step, see `lstm`
 
 
-@inner
-def _position(batch: Any, rank: int, k: int) -> int:
-    """Flat position of a row's k-th step, in processing order."""
-    place = batch.count[rank] - 1 - k if batch.reverse else k
-    return int(batch.steps[batch.first[rank] + place])
+def panels_of(vectors: int, panel: int) -> int:
+    """Number of panels."""
+    return -(-vectors // panel)
 
 
-@inner
-def _find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
-    """List the rows of x of the steps k to k + block; returns how many they are."""
-    ahead = -batch.features if batch.reverse else batch.features
-    total = 0
-    for j in range(block):
-        rows = _active(batch, scratch, rows, k + j)
-        scratch.begin[j] = total
-        for i in range(rows):
-            source = _position(batch, scratch.rank[i], k + j) * batch.features
-            scratch.source[total] = source
-            total += 1
-            if block == 1:
-                # Many rows are more streams than the hardware follows: name their next steps.
-                prefetch_row(batch.x, source + ahead, min(batch.features, 32))
-    scratch.begin[block] = total
-    return total
+def time_loop(cell: Cell) -> Any:
+    """`advance` for a cell, for compiled kernels to call."""
+    multiply, cell_step, rounds, panel_vectors = cell.multiply, cell.step, cell.rounds, cell.panel
+    bias, inputs, recurrent, strip = cell.layout
+    row_vectors = cell.tiles.row
 
+    @inlined
+    def project(
+        batch: Any,
+        net: Any,
+        scratch: Any,
+        weights: int,
+        size: int,
+        count: int,
+        rows: int,
+        z: Any,
+        z_start: int,
+    ) -> None:
+        """z = bias + x W of one panel, for the rows listed in `source`."""
+        lanes = lanes_of(z)
+        zero: Any = np.int64(0)  # a literal would compile multiply once more
+        multiply(
+            np.int64(inputs) * count,
+            rows,
+            batch.x,
+            zero,
+            scratch.source,
+            batch.features,
+            net.packed,
+            weights + bias * lanes,
+            size if panel_vectors > 1 else strip * lanes * batch.features,
+            net.packed,
+            weights,
+            zero,
+            size if panel_vectors > 1 else lanes,
+            z,
+            z_start,
+        )
+        for gate in range(inputs, bias):  # it has no product with x
+            for i in range(rows):
+                start = z_start + (i * row_vectors + gate) * lanes
+                copy_row(z, start, net.packed, weights + gate * lanes, lanes)
 
-@inner
-def _find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
-    """List where the outputs of step k go."""
-    time = batch.time
-    for i in range(rows):
-        rank = scratch.rank[i]
-        start = batch.row[rank] * time
-        at = _position(batch, rank, k) - start
-        after = time
-        if k + 1 < batch.count[rank]:
-            after = _position(batch, rank, k + 1) - start
-        if batch.reverse:
-            at = time - 1 - at
-            after = time - 1 - after if k + 1 < batch.count[rank] else time
-        scratch.target[i] = start + at
-        scratch.gap[i] = after - at - 1
+    @inlined
+    def finish(
+        batch: Any,
+        net: Any,
+        scratch: Any,
+        vector: int,
+        count: int,
+        k: int,
+        rows: int,
+        new: int,
+        z: Any,
+        z_start: int,
+    ) -> None:
+        """What becomes of one panel's new state."""
+        lanes = lanes_of(z)
+        for v in range(count):
+            left = (vector + v) * lanes
+            columns = min(lanes, batch.units - left)
+            if batch.sequences:
+                write_outputs(batch, net, scratch, k, rows, new, left, columns)
+            if batch.save_states:
+                save_step(batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes)
+            write_last(batch, net, scratch, k, rows, new, left, columns)
 
-
-@inner
-def _multiply(
-    rows: int,
-    a: Any,
-    a_start: int,
-    index: Any,
-    depth: int,
-    net: Any,
-    weights: int,
-    init: Any,
-    init_start: int,
-    init_stride: int,
-    z: Any,
-    z_start: int,
-) -> None:
-    """z = init + a[index] @ one panel's weights, in tiles of nearly equal height."""
-    width = PANEL_VECTORS * lanes_of(z)
-    strip = width if rows <= WIDE_ROWS else STRIP_VECTORS * lanes_of(z)
-    for left in range(0, width, strip):
-        done = 0
-        for tiles_left in range(-(-rows // TILE_ROWS), 0, -1):
-            height = -(-(rows - done) // tiles_left)
-            gemm_tile(
-                height,
-                a,
-                a_start,
-                index,
-                done,
-                depth,
-                net.packed,
-                weights + left * depth,
-                init,
-                init_start + done * init_stride + left,
-                init_stride,
-                z,
-                z_start + done * width + left,
-            )
-            done += height
-
-
-@inlined
-def _project(
-    batch: Any, net: Any, scratch: Any, panel: int, rows: int, z: Any, z_start: int
-) -> None:
-    """z = bias + x W of one panel, for the rows listed in `source`."""
-    width = PANEL_VECTORS * lanes_of(z)
-    features, units = batch.features, batch.units
-    bias = panel * (1 + features + units) * width
-    zero: Any = np.int64(0)  # a literal would compile _multiply once more
-    _multiply(
-        rows,
-        batch.x,
-        zero,
-        scratch.source,
-        features,
-        net,
-        bias + width,
-        net.packed,
-        bias,
-        zero,
-        z,
-        z_start,
-    )
-
-
-@inlined
-def _recur(
-    batch: Any, net: Any, scratch: Any, panel: int, k: int, rows: int, z: Any, z_start: int
-) -> None:
-    """One step of one panel of units: z += h U, then the cell, then the outputs."""
-    lanes = lanes_of(z)
-    width = PANEL_VECTORS * lanes
-    features, units = batch.features, batch.units
-    weights = (panel * (1 + features + units) + 1 + features) * width
-    old, new = k % 2 * net.plane, (k + 1) % 2 * net.plane
-    _multiply(rows, net.h, old, scratch.state, units, net, weights, z, z_start, width, z, z_start)
-    left = panel * lanes
-    lstm_cell(
-        rows,
-        z,
-        z_start,
-        net.h,
-        new + left,
-        net.c,
-        left,
-        scratch.state,
-        net.activation,
-        net.recurrent_activation,
-    )
-    columns = min(lanes, units - left)
-    if batch.sequences:
-        _write_outputs(batch, net, scratch, k, rows, new, left, columns)
-    for i in range(rows - 1, -1, -1):
-        rank = scratch.rank[i]
-        if batch.count[rank] > k + 1:
-            break  # ranks before it are as long
-        last = batch.row[rank] * units + left
-        copy_row(batch.h_last, last, net.h, new + scratch.state[i] + left, columns)
-        copy_row(batch.c_last, last, net.c, scratch.state[i] + left, columns)
-
-
-@inner
-def _write_outputs(
-    batch: Any, net: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
-) -> None:
-    """Copy h of one panel to the outputs, and over the masked positions that follow."""
-    units = batch.units
-    for i in range(rows):
-        target = scratch.target[i]
-        h_start = plane + scratch.state[i] + left
-        copy_row(batch.out, target * units + left, net.h, h_start, columns)
-        if k == 0:
-            start = batch.row[scratch.rank[i]] * batch.time
-            for position in range(start, target):
-                fill_row(batch.out, position * units + left, columns)
-        for position in range(target + 1, target + 1 + scratch.gap[i]):
-            if batch.zero_masked:
-                fill_row(batch.out, position * units + left, columns)
-            else:
-                copy_row(batch.out, position * units + left, net.h, h_start, columns)
-
-
-@inlined
-def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
-    """Run steps k to `end` of the group in `scratch.rank`."""
-    width = PANEL_VECTORS * lanes_of(scratch.z)
-    mine = scratch.mine
-    mine[1] = 0
-    phase = 0
-    while k < end:
-        rows = _active(batch, scratch, rows, k)
-        if rows == 0:
-            break
-        block = 1
-        if rows <= BLOCK_ROWS // 2:
-            block = min(-(-BLOCK_ROWS // rows), end - k)
-        total = _find_sources(batch, scratch, rows, k, block)
-        # Phase j of a block is its step j; a block of several steps begins with phase -1,
-        # which does the products with x for all of them.
-        for j in range(-1 if block > 1 else 0, block):
-            begin = scratch.begin[max(j, 0)]
-            rows = total if j < 0 else scratch.begin[j + 1] - begin
+    @inlined
+    def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
+        """Run steps k to `end` of the group in `scratch.rank`."""
+        lanes = lanes_of(scratch.z)
+        width = row_vectors * lanes
+        size = (bias + inputs * batch.features + recurrent * batch.units) * lanes
+        mine = scratch.mine
+        mine[1] = 0
+        phase = 0
+        while k < end:
+            rows = active_rows(batch, scratch, rows, k)
             if rows == 0:
                 break
-            if j >= 0:
-                _find_targets(batch, scratch, rows, k + j)
-            phase += 1
-            mine[0] = -1
-            while True:
-                panel = next_panel(team, mine, phase, net.panels)
-                if panel < 0:
+            block = 1
+            if rows <= BLOCK_ROWS // 2:
+                block = min(-(-BLOCK_ROWS // rows), end - k)
+            total = find_sources(batch, scratch, rows, k, block)
+            # Phases of a block are its steps' rounds; a block of several steps begins with a
+            # phase -1, which does the products with x for all of them.
+            for j in range(-1 if block > 1 else 0, block * rounds):
+                step, part = j // rounds, j % rounds
+                begin = scratch.begin[max(step, 0)]
+                rows = total if j < 0 else scratch.begin[step + 1] - begin
+                if rows == 0:
                     break
-                z, z_start = team.z, (panel * total + begin) * width
-                if block == 1:
-                    z, z_start = scratch.z, 0
-                if block == 1 or j < 0:
-                    _project(batch, net, scratch, panel, rows, z, z_start)
-                if j >= 0:
-                    _recur(batch, net, scratch, panel, k + j, rows, z, z_start)
-        k += block
+                if j >= 0 and part == 0:
+                    find_targets(batch, scratch, rows, k + step)
+                phase += 1
+                mine[0] = -1
+                while True:
+                    panel = next_panel(team, mine, phase, net.panels)
+                    if panel < 0:
+                        break
+                    vector, count = panel, 1
+                    if panel_vectors > 1:
+                        vector = panel * net.vectors // net.panels
+                        count = (panel + 1) * net.vectors // net.panels - vector
+                    z, z_start = team.z, (panel * total + begin) * width
+                    if block == 1 and rounds == 1:
+                        z, z_start = scratch.z, 0
+                    if j < 0 or (block == 1 and part == 0):
+                        project(batch, net, scratch, vector * size, size, count, rows, z, z_start)
+                    if j >= 0:
+                        new = (k + step + 1) % 2 * net.plane
+                        cell_step(
+                            net,
+                            scratch.state,
+                            batch.units,
+                            part,
+                            vector,
+                            count,
+                            vector * size + (bias + inputs * batch.features) * lanes,
+                            size,
+                            net.plane - new,
+                            new,
+                            rows,
+                            z,
+                            z_start,
+                        )
+                        if part == rounds - 1:
+                            finish(
+                                batch, net, scratch, vector, count, k + step, rows, new, z, z_start
+                            )
+            k += block
 
-
-@inner
-def take_group(scratch: Any, rows: int, group: int, groups: int, stride: int) -> int:
-    """Deal ranks to a group, there and back again so that their lengths even out."""
-    taken = 0
-    for i in range(-(-rows // groups)):
-        rank = i * groups + (group if i % 2 == 0 else groups - 1 - group)
-        if rank < rows:
-            scratch.rank[taken] = rank
-            scratch.state[taken] = rank * stride
-            taken += 1
-    return taken
+    return advance

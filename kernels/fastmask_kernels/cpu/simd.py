@@ -120,6 +120,53 @@ class Emitter:
         pointer = self.builder.bitcast(self.at(base, offset), self.vector.as_pointer())
         self.builder.store(value, pointer).align = self.itemsize
 
+    def _first_lanes(self, count: Any) -> Any:
+        """Mask of the lanes before `count` (an i64 value)."""
+        numbers = ir.VectorType(I32, self.lanes)
+        limit = self.builder.insert_element(
+            ir.Constant(numbers, ir.Undefined), self.builder.trunc(count, I32), I32(0)
+        )
+        limits = self.builder.shuffle_vector(limit, limit, ir.Constant(numbers, [0] * self.lanes))
+        order = ir.Constant(numbers, list(range(self.lanes)))
+        return self.builder.icmp_signed("<", order, limits)
+
+    def _masked(self, operation: str, result: Any, args: list[Any]) -> Any:
+        kind = f"v{self.lanes}{self.format.name}"
+        signature = ir.FunctionType(result, [a.type for a in args])
+        name = f"llvm.masked.{operation}.{kind}.p0{kind}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, args)
+
+    def load_part(self, base: Any, offset: Any, count: Any) -> Any:
+        """`load` of the first `count` <= lanes elements, the others zero; reads no further.
+
+        A whole vector takes a branch of its own: masked instructions are slow on some
+        processors, and missing on others.
+        """
+        b = self.builder
+        with b.if_else(b.icmp_signed("==", count, I64(self.lanes))) as (then, otherwise):
+            with then:
+                whole, end_of_then = self.load(base, offset), b.block
+            with otherwise:
+                pointer = b.bitcast(self.at(base, offset), self.vector.as_pointer())
+                args = [pointer, I32(self.itemsize), self._first_lanes(count), self.const(0.0)]
+                part, end_of_otherwise = self._masked("load", self.vector, args), b.block
+        value = b.phi(self.vector)
+        value.add_incoming(whole, end_of_then)
+        value.add_incoming(part, end_of_otherwise)
+        return value
+
+    def store_part(self, value: Any, base: Any, offset: Any, count: Any) -> None:
+        """`store` of the first `count` <= lanes elements; writes no further."""
+        b = self.builder
+        with b.if_else(b.icmp_signed("==", count, I64(self.lanes))) as (then, otherwise):
+            with then:
+                self.store(value, base, offset)
+            with otherwise:
+                pointer = b.bitcast(self.at(base, offset), self.vector.as_pointer())
+                args = [value, pointer, I32(self.itemsize), self._first_lanes(count)]
+                self._masked("store", ir.VoidType(), args)
+
     def splat(self, scalar: Any) -> Any:
         """Vector with `scalar` in every lane."""
         empty = ir.Constant(self.vector, ir.Undefined)

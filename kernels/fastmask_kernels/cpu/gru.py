@@ -1,0 +1,308 @@
+"""GRU over the valid steps of a batch; `recurrent` says how.
+
+Sums of a unit stand in z as n, z, r, q (see `spec`). The kernel has columns for the first
+three, the recurrent kernel for the last three with `reset_after`; without it its last column
+belongs to n, and meets r * h once that is known for all units: a second round.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checked import checked
+from ._compile import compiled, inlined
+from .activations import CODES
+from .gemm import Tiles
+from .gru_cell import SUMS, gru_reset, gru_update
+from .layer import part_of, part_signature, run_layer
+from .packing import Array, Layout, pack, packed_size
+from .product import product
+from .recurrent import Cell
+from .simd import lanes_of
+
+Ints = NDArray[np.int64]
+
+_LAYOUT = Layout(bias=SUMS, inputs=3, recurrent=3, strip=3)
+_TILES = Tiles(strip=3, row=SUMS, vectors=3, widths=(3,))
+_TILES_OF_ROUNDS = _TILES._replace(widths=(1, 2, 3))
+_multiply = product(_TILES)
+_multiply_in_rounds = product(_TILES_OF_ROUNDS)
+_update = gru_update(reset_after=True)
+_update_in_rounds = gru_update(reset_after=False)
+
+
+@inlined
+def _step(
+    net: Any,
+    index: Any,
+    units: int,
+    part: int,
+    vector: int,
+    count: int,
+    weights: int,
+    size: int,
+    old: int,
+    new: int,
+    rows: int,
+    z: Any,
+    z_start: int,
+) -> None:
+    """z, r, q += h U of one vector of units, then the cell."""
+    lanes = lanes_of(z)
+    row, left, zero = SUMS * lanes, vector * lanes, np.int64(0)
+    _multiply(
+        np.int64(3),
+        rows,
+        net.h,
+        old,
+        index,
+        units,
+        net.packed,
+        weights,
+        zero,
+        z,
+        z_start + lanes,
+        row,
+        lanes,
+        z,
+        z_start + lanes,
+    )
+    _update(
+        rows,
+        z,
+        z_start,
+        net.h,
+        old + left,
+        new + left,
+        index,
+        net.fused,
+        net.activation,
+        net.recurrent_activation,
+    )
+
+
+@inlined
+def _step_in_rounds(
+    net: Any,
+    index: Any,
+    units: int,
+    part: int,
+    vector: int,
+    count: int,
+    weights: int,
+    size: int,
+    old: int,
+    new: int,
+    rows: int,
+    z: Any,
+    z_start: int,
+) -> None:
+    """First z, r += h U and r * h, then n += (r * h) U and the rest of the cell."""
+    lanes = lanes_of(z)
+    row, left, zero = SUMS * lanes, vector * lanes, np.int64(0)
+    a, a_start, sums, vectors, column = net.h, old, z_start + lanes, zero + 2, weights
+    if part == 1:
+        a, a_start, sums, vectors, column = net.c, zero, z_start, zero + 1, weights + 2 * lanes
+    _multiply_in_rounds(
+        vectors,
+        rows,
+        a,
+        a_start,
+        index,
+        units,
+        net.packed,
+        column,
+        zero,
+        z,
+        sums,
+        row,
+        lanes,
+        z,
+        sums,
+    )
+    if part == 0:
+        gru_reset(
+            rows,
+            z,
+            z_start,
+            net.h,
+            old + left,
+            net.c,
+            left,
+            index,
+            net.fused,
+            net.recurrent_activation,
+        )
+    else:
+        _update_in_rounds(
+            rows,
+            z,
+            z_start,
+            net.h,
+            old + left,
+            new + left,
+            index,
+            net.fused,
+            net.activation,
+            net.recurrent_activation,
+        )
+
+
+_CELL = Cell(
+    name="gru",
+    usual=(CODES["tanh"], CODES["sigmoid"]),
+    layout=_LAYOUT,
+    tiles=_TILES,
+    multiply=_multiply,
+    panel=1,
+    rounds=1,
+    step=_step,
+)
+_CELL_IN_ROUNDS = _CELL._replace(
+    tiles=_TILES_OF_ROUNDS, multiply=_multiply_in_rounds, rounds=2, step=_step_in_rounds
+)
+_part = part_of(_CELL)
+_part_in_rounds = part_of(_CELL_IN_ROUNDS)
+
+
+@compiled(part_signature)
+def _work(
+    out: Any,
+    h_last: Any,
+    c_last: Any,
+    h_steps: Any,
+    c_steps: Any,
+    gates: Any,
+    state: Any,
+    z: Any,
+    indices: Any,
+    control: Any,
+    x: Any,
+    steps: Any,
+    ranks: Any,
+    packed: Any,
+    settings: Any,
+    member: Any,
+) -> None:
+    """One thread's part, with `reset_after`."""
+    _part(
+        out,
+        h_last,
+        c_last,
+        h_steps,
+        c_steps,
+        gates,
+        state,
+        z,
+        indices,
+        control,
+        x,
+        steps,
+        ranks,
+        packed,
+        settings,
+        member,
+    )
+
+
+@compiled(part_signature)
+def _work_in_rounds(
+    out: Any,
+    h_last: Any,
+    c_last: Any,
+    h_steps: Any,
+    c_steps: Any,
+    gates: Any,
+    state: Any,
+    z: Any,
+    indices: Any,
+    control: Any,
+    x: Any,
+    steps: Any,
+    ranks: Any,
+    packed: Any,
+    settings: Any,
+    member: Any,
+) -> None:
+    """One thread's part, without `reset_after`."""
+    _part_in_rounds(
+        out,
+        h_last,
+        c_last,
+        h_steps,
+        c_steps,
+        gates,
+        state,
+        z,
+        indices,
+        control,
+        x,
+        steps,
+        ranks,
+        packed,
+        settings,
+        member,
+    )
+
+
+def gru_packed_size(features: int, units: int, dtype: Any) -> int:
+    """Length of `packed`."""
+    return packed_size(_LAYOUT, features, units, dtype)
+
+
+@checked
+def gru_pack(
+    packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array, reset_after: bool
+) -> None:
+    """See `spec`."""
+    z_r_n = bias.reshape(2, 3, -1)
+    z_r, n = z_r_n[0, :2] + z_r_n[1, :2], z_r_n[:, 2]
+    n, q = (n[0], n[1]) if reset_after else (n[0] + n[1], np.zeros_like(n[0]))
+    first = 2 * len(recurrent_kernel)
+    pack(
+        packed,
+        _LAYOUT,
+        np.hstack([kernel[:, first:], kernel[:, :first]]),
+        recurrent_kernel,
+        np.concatenate([n, *z_r, q]),
+    )
+
+
+@checked
+def gru_fwd(
+    out: Array,
+    h_last: Array,
+    h_steps: Array,
+    gates: Array,
+    x: Array,
+    offsets: Ints,
+    steps: Ints,
+    order: Ints,
+    packed: Array,
+    h_first: Array,
+    activation: str,
+    recurrent_activation: str,
+    reset_after: bool,
+    reverse: bool,
+    zero_masked: bool,
+    threads: int,
+) -> None:
+    """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
+    run_layer(
+        _CELL if reset_after else _CELL_IN_ROUNDS,
+        _work if reset_after else _work_in_rounds,
+        out,
+        (h_last, h_last[:, :0]),
+        (h_steps, h_steps[:, :0], gates),
+        x,
+        (offsets, steps, order),
+        packed,
+        (h_first, h_first[:, :0]),
+        (activation, recurrent_activation),
+        reverse,
+        zero_masked,
+        threads,
+    )

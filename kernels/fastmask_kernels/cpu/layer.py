@@ -1,0 +1,300 @@
+"""One call of a recurrent layer's forward kernel: its plan, its memory, its threads."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from ..memory import aligned_empty
+from ._compile import CompiledKernel, array, compiled, inlined, output
+from .activations import CODES
+from .atomics import atomic_add
+from .batch import Batch, Scratch, take_group
+from .packing import Array, packed_size, vectors_of
+from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
+from .sharing import share
+from .simd import flat, lanes, lanes_of
+from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, wait_for_groups
+from .threads import run_shared
+
+Ints = NDArray[np.int64]
+
+INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
+_i8 = types.int64
+_PLAN_FAULTS = (
+    "",
+    "offsets must begin with 0, not decrease, and end within steps",
+    "order must name every row once",
+    "order must name the rows with most valid steps first",
+    "steps must ascend within each row's positions",
+)
+
+
+@compiled(
+    lambda t: _i8(
+        *(output(t, 3), output(t, 2), output(t, 2), output(_i8, 2), output(t, 1)),
+        *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 2), array(t, 2), _i8),
+    )
+)
+def _begin(
+    out: Any,
+    h_last: Any,
+    c_last: Any,
+    ranks: Any,
+    state: Any,
+    offsets: Any,
+    steps: Any,
+    order: Any,
+    h_first: Any,
+    c_first: Any,
+    time: int,
+) -> int:
+    """Set out the plan by rank, the first state, and rows without steps; 0 for a sound plan.
+
+    Cells without c give c_last and c_first no columns.
+    """
+    rows, units = h_first.shape
+    stride = -(-units // lanes_of(state)) * lanes_of(state)
+    row_of, first_of, count_of, seen = ranks[0], ranks[1], ranks[2], ranks[3]
+    if offsets[0] != 0 or offsets[rows] > len(steps):
+        return 1
+    for row in range(rows):
+        seen[row] = 0
+        if offsets[row + 1] < offsets[row]:
+            return 1
+    for rank in range(rows):
+        row = order[rank]
+        if row < 0 or row >= rows or seen[row] != 0:
+            return 2
+        seen[row] = 1
+        first, count = offsets[row], offsets[row + 1] - offsets[row]
+        if rank > 0 and count > count_of[rank - 1]:
+            return 3
+        row_of[rank], first_of[rank], count_of[rank] = row, first, count
+        before = row * time - 1
+        for step in range(first, first + count):
+            if steps[step] <= before:
+                return 4
+            before = steps[step]
+        if before >= (row + 1) * time:
+            return 4
+        h, c = rank * stride, (2 * rows + rank) * stride
+        for unit in range(stride):
+            state[h + unit] = h_first[row, unit] if unit < units else 0
+        for unit in range(stride if c_first.shape[1] > 0 else 0):
+            state[c + unit] = c_first[row, unit] if unit < units else 0
+        if count == 0:
+            for unit in range(units):
+                h_last[row, unit] = h_first[row, unit]
+            for unit in range(c_first.shape[1]):
+                c_last[row, unit] = c_first[row, unit]
+            for position in range(out.shape[1]):
+                for unit in range(units):
+                    out[row, position, unit] = 0
+    return 0
+
+
+class Settings(NamedTuple):
+    """Plain numbers of a call, as `part` takes them in one int64 array."""
+
+    activation: int
+    recurrent_activation: int
+    fused: int  # see `recurrent.Net`
+    reverse: int
+    zero_masked: int
+    z_size: int  # elements of `z` for one thread's panel
+    block_size: int  # elements of `z` for all panels of a block of steps
+    members: int
+    groups: int
+    join: int
+
+
+def part_signature(t: Any) -> Any:
+    """Numba signature of `part`, and of the kernel that a cell makes of it."""
+    return types.void(
+        *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
+        *(output(t, 1), output(t, 1), output(_i8, 2), output(_i8, 1)),
+        *(array(t, 3), array(_i8, 1), array(_i8, 2), array(t, 1), array(_i8, 1), _i8),
+    )
+
+
+def part_of(cell: Cell) -> Any:
+    """`part` for a cell: one thread's share of a call, for its compiled kernel to call."""
+    advance = time_loop(cell)
+    panel_vectors = cell.panel
+
+    @inlined
+    def part(
+        out: Any,
+        h_last: Any,
+        c_last: Any,
+        h_steps: Any,
+        c_steps: Any,
+        gates: Any,
+        state: Any,
+        z: Any,
+        indices: Any,
+        control: Any,
+        x: Any,
+        steps: Any,
+        ranks: Any,
+        packed: Any,
+        settings: Any,
+        member: int,
+    ) -> None:
+        """Groups of rows first, each alone; then, together, what is left."""
+        rows, time, features = x.shape
+        units = h_last.shape[1]
+        vectors = -(-units // lanes_of(state))
+        stride = vectors * lanes_of(state)
+        plane = rows * stride
+        z_size, block_size, members, groups, join = (
+            settings[5],
+            settings[6],
+            settings[7],
+            settings[8],
+            settings[9],
+        )
+        batch = Batch(
+            time,
+            features,
+            units,
+            out.shape[1] > 0,
+            c_last.shape[1] > 0,
+            h_steps.shape[0] > 0,
+            gates.shape[0] > 0,
+            flat(out),
+            flat(h_last),
+            flat(c_last),
+            flat(h_steps),
+            flat(c_steps),
+            flat(gates),
+            flat(x),
+            flat(steps),
+            flat(ranks[0]),
+            flat(ranks[1]),
+            flat(ranks[2]),
+            settings[3] != 0,
+            settings[4] != 0,
+        )
+        net = Net(
+            flat(packed),
+            flat(state),
+            flat(state[2 * plane :]),
+            -(-vectors // panel_vectors),
+            vectors,
+            plane,
+            settings[0],
+            settings[1],
+            settings[2],
+        )
+        blocks = members * z_size
+        own_block = z[blocks + member * block_size :]
+        shared_block = z[blocks + members * block_size :]
+        own = INDEX_ROWS * member
+        scratch = Scratch(
+            flat(z[member * z_size : blocks]),
+            flat(indices[own]),
+            flat(indices[own + 1]),
+            flat(indices[own + 2]),
+            flat(indices[own + 3]),
+            flat(indices[own + 4]),
+            flat(indices[own + 5]),
+            flat(indices[own + 6]),
+        )
+        counters = flat(control)
+        zero: Any = np.int64(0)  # of the other branch's type
+        together = False
+        while not together:
+            group = atomic_add(counters, NEXT_GROUP, 1)
+            together = group >= groups
+            if together:
+                wait_for_groups(counters, groups)
+                group, groups = zero, zero + 1
+                team = Team(counters, flat(shared_block), member, members)
+                k, end = join, ranks[2, 0]
+            else:
+                team = Team(counters, flat(own_block), zero, zero + 1)
+                k, end = zero, join
+            taken = take_group(scratch, rows, group, groups, stride)
+            advance(batch, net, scratch, team, taken, k, end)
+            if not together:
+                atomic_add(counters, GROUPS_DONE, 1)
+
+    return part
+
+
+def run_layer(
+    cell: Cell,
+    work: CompiledKernel,
+    out: Array,
+    last: tuple[Array, Array],
+    saved: tuple[Array, Array, Array],
+    x: Array,
+    plan: tuple[Ints, Ints, Ints],
+    packed: Array,
+    first: tuple[Array, Array],
+    activations: tuple[str, str],
+    reverse: bool,
+    zero_masked: bool,
+    threads: int,
+) -> None:
+    """Run a cell over a batch.
+
+    Args:
+        cell: the cell.
+        work: its `part` as a compiled kernel.
+        out: (B, T or 0, H), to be written.
+        last: h and c, (B, H) each, to be written; c is (B, 0) for a cell without one.
+        saved: h_steps, c_steps, gates, to be written; without rows where not wanted.
+        x: (B, T, F).
+        plan: offsets, steps, order.
+        packed: weights in the cell's layout.
+        first: h and c before the first step, as `last`.
+        activations: of the state and of the gates.
+        reverse: walk from the last step to the first.
+        zero_masked: whether masked steps give zeros.
+        threads: at most so many.
+
+    Raises:
+        ValueError: the plan or the packed weights do not fit.
+    """
+    rows, time, features = x.shape
+    (offsets, steps, order), units, dtype = plan, first[0].shape[1], x.dtype
+    if len(packed) != packed_size(cell.layout, features, units, dtype):
+        raise ValueError(
+            f"packed must come from {cell.name}_pack for {features} features, {units} units"
+        )
+    if len(saved[2]) and not len(saved[0]):
+        raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
+    vectors, width = vectors_of(units, dtype), lanes(dtype)
+    plane = rows * vectors * width
+    state = aligned_empty(3 * plane, dtype)
+    ranks = np.empty((4, rows), np.int64)
+    fault = _begin.for_dtype(dtype)(out, *last, ranks, state, *plan, *first, time)
+    if fault:
+        raise ValueError(f"offsets, steps and order are no plan: {_PLAN_FAULTS[fault]}")
+    if not (plane and offsets[rows]):
+        return
+    gates = cell.layout.recurrent
+    shares = share(ranks[2], int(offsets[rows]), features, units, gates, dtype.itemsize, threads)
+    members, panels = shares.members, panels_of(vectors, cell.panel)
+    row = cell.tiles.row * width
+    kept_rows = 2 * BLOCK_ROWS if cell.rounds == 1 else max(2 * BLOCK_ROWS, rows)
+    z_size, block_size = rows * row, panels * kept_rows * row
+    z = aligned_empty(members * z_size + (members + 1) * block_size, dtype)
+    indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
+    control = np.zeros(CLAIMS + panels, np.int64)
+    codes = CODES[activations[0]], CODES[activations[1]]
+    fused = codes == cell.usual and not len(saved[2])
+    settings = np.array(
+        (*codes, fused, reverse, zero_masked, z_size, block_size, *shares), np.int64
+    )
+    arguments = (
+        *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
+        settings,
+    )
+    run_shared(work.for_dtype(dtype), arguments, members, control)

@@ -1,0 +1,74 @@
+"""Gradients of the LSTM; `backward` and `gradients` say how."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._checked import checked
+from .backward import LSTM, Cell, gate_gradients
+from .gradients import (
+    Array,
+    Ints,
+    activate,
+    column_sums,
+    input_gradient,
+    row_blocks,
+    states_before,
+    valid_rows,
+)
+from .ranks import ranks_of
+
+
+@checked
+def lstm_bwd(
+    dx: Array,
+    dkernel: Array,
+    drecurrent_kernel: Array,
+    dbias: Array,
+    dh_first: Array,
+    dc_first: Array,
+    gates: Array,
+    dout: Array,
+    dh_last: Array,
+    dc_last: Array,
+    x: Array,
+    offsets: Ints,
+    steps: Ints,
+    order: Ints,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array,
+    h_first: Array,
+    c_first: Array,
+    h_steps: Array,
+    c_steps: Array,
+    activation: str,
+    recurrent_activation: str,
+    gates_saved: bool,
+    reverse: bool,
+    zero_masked: bool,
+    threads: int,
+) -> None:
+    """See `spec`."""
+    ranks = ranks_of(offsets, steps, order, x.shape[1])
+    steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
+    x_rows = valid_rows(x, steps)
+    before = states_before(h_first, h_steps, offsets, reverse)
+    if not gates_saved:
+        units = h_first.shape[1]
+        for block in row_blocks(len(dz)):
+            np.matmul(x_rows[block], kernel, out=dz[block])
+            dz[block] += before[block] @ recurrent_kernel + bias
+        activate(dz, 0, 2 * units, recurrent_activation)
+        activate(dz, 2 * units, 3 * units, activation)
+        activate(dz, 3 * units, 4 * units, recurrent_activation)
+    cell = Cell(LSTM, 0, [recurrent_kernel], activation, recurrent_activation)
+    dc_first[:] = dc_last
+    gate_gradients(
+        *(dz, dh_first, dc_first, cell, dout, dh_last, c_steps, c_first, steps, ranks),
+        *(x.shape[1], reverse, zero_masked, threads),
+    )
+    np.matmul(x_rows.T, dz, out=dkernel)
+    np.matmul(before.T, dz, out=drecurrent_kernel)
+    dbias[:] = column_sums(dz)
+    input_gradient(dx, dz, kernel, steps)

@@ -1,0 +1,78 @@
+"""Products of gathered rows with a panel of packed weights, cut into tiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._compile import inner
+from .gemm import Tiles, tile_kernel
+from .simd import lanes_of
+
+
+def product(tiles: Tiles) -> Any:
+    """`multiply` for one kind of tiles, for compiled kernels to call."""
+    tile = tile_kernel(tiles)
+    most_rows, few = tiles.rows, tiles.few
+    strip_vectors, row_vectors, narrow, wide = (
+        *(tiles.strip, tiles.row, tiles.vectors),
+        max(tiles.widths),
+    )
+
+    @inner
+    def multiply(
+        vectors: int,
+        rows: int,
+        a: Any,
+        a_start: int,
+        index: Any,
+        depth: int,
+        packed: Any,
+        weights: int,
+        strip_step: int,
+        init: Any,
+        init_start: int,
+        init_stride: int,
+        init_step: int,
+        z: Any,
+        z_start: int,
+    ) -> None:
+        """z[:, :vectors] = init + a[index] @ weights, in tiles of nearly equal height.
+
+        Give integers of one type, np.int64: a literal would compile it once more.
+
+        Args:
+            vectors: width of the product in registers.
+            rows: how many rows, the length of `index`.
+            a: flat; row i begins at a_start + index[i], and is `depth` long.
+            packed: flat; the first strip of weights begins at `weights`, and each of the
+                others `strip_step` behind the one before.
+            init: flat; row i, vector v begins at init_start + i * init_stride + v * init_step.
+            z: flat; row i, vector v begins at z_start + (i * tiles.row + v) * lanes.
+        """
+        lanes = lanes_of(z)
+        width = wide if rows <= few else narrow
+        for left in range(0, vectors, width):
+            done = 0
+            for tiles_left in range(-(-rows // most_rows), 0, -1):
+                height = -(-(rows - done) // tiles_left)
+                tile(
+                    height,
+                    min(width, vectors - left),
+                    a,
+                    a_start,
+                    index,
+                    done,
+                    depth,
+                    packed,
+                    weights + left // strip_vectors * strip_step,
+                    strip_step,
+                    init,
+                    init_start + done * init_stride + left * init_step,
+                    init_stride,
+                    init_step,
+                    z,
+                    z_start + (done * row_vectors + left) * lanes,
+                )
+                done += height
+
+    return multiply

@@ -1,0 +1,75 @@
+"""The plan by rank: rows in the order of their length, which time loops walk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from ._compile import array, compiled, output
+
+Ints = NDArray[np.int64]
+
+_FAULTS = (
+    "",
+    "offsets must begin with 0, not decrease, and end within steps",
+    "order must name every row once",
+    "order must name the rows with most valid steps first",
+    "steps must ascend within each row's positions",
+)
+_i8 = types.int64
+_INT64 = np.dtype(np.int64)
+
+
+def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
+    """Row, first entry in `steps` and number of steps of each rank.
+
+    Args:
+        offsets: (B + 1,), see `spec`.
+        steps: (P,).
+        order: (B,).
+        time: T.
+
+    Returns:
+        (4, B); the last line is scratch.
+
+    Raises:
+        ValueError: the three are no plan.
+    """
+    ranks = np.empty((4, len(order)), np.int64)
+    fault = _rank.for_dtype(_INT64)(ranks, offsets, steps, order, time)
+    if fault:
+        raise ValueError(f"offsets, steps and order are no plan: {_FAULTS[fault]}")
+    return ranks
+
+
+@compiled(lambda i: _i8(output(i, 2), array(i, 1), array(i, 1), array(i, 1), _i8))
+def _rank(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> int:
+    """Fill `ranks`; 0 for a sound plan."""
+    rows = len(order)
+    row_of, first_of, count_of, seen = ranks[0], ranks[1], ranks[2], ranks[3]
+    if offsets[0] != 0 or offsets[rows] > len(steps):
+        return 1
+    for row in range(rows):
+        seen[row] = 0
+        if offsets[row + 1] < offsets[row]:
+            return 1
+    for rank in range(rows):
+        row = order[rank]
+        if row < 0 or row >= rows or seen[row] != 0:
+            return 2
+        seen[row] = 1
+        first, count = offsets[row], offsets[row + 1] - offsets[row]
+        if rank > 0 and count > count_of[rank - 1]:
+            return 3
+        row_of[rank], first_of[rank], count_of[rank] = row, first, count
+        before = row * time - 1
+        for step in range(first, first + count):
+            if steps[step] <= before:
+                return 4
+            before = steps[step]
+        if before >= (row + 1) * time:
+            return 4
+    return 0

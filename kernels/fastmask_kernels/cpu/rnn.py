@@ -1,0 +1,174 @@
+"""SimpleRNN over the valid steps of a batch; `recurrent` says how.
+
+A unit has one sum, so that a panel is several vectors of units side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checked import checked
+from ._compile import compiled, inlined
+from .activations import CODES
+from .gemm import Tiles
+from .layer import part_of, part_signature, run_layer
+from .packing import Array, Layout, pack, packed_size
+from .product import product
+from .recurrent import Cell
+from .rnn_cell import PANEL, rnn_cell
+from .simd import lanes_of
+
+Ints = NDArray[np.int64]
+
+_LAYOUT = Layout(bias=1, inputs=1, recurrent=1, strip=1)
+_TILES = Tiles(strip=1, row=PANEL, vectors=PANEL, widths=tuple(range(1, PANEL + 1)))
+_multiply = product(_TILES)
+
+
+@inlined
+def _step(
+    net: Any,
+    index: Any,
+    units: int,
+    part: int,
+    vector: int,
+    count: int,
+    weights: int,
+    size: int,
+    old: int,
+    new: int,
+    rows: int,
+    z: Any,
+    z_start: int,
+) -> None:
+    """z += h U of a few vectors of units, then the cell."""
+    lanes = lanes_of(z)
+    _multiply(
+        count,
+        rows,
+        net.h,
+        old,
+        index,
+        units,
+        net.packed,
+        weights,
+        size,
+        z,
+        z_start,
+        PANEL * lanes,
+        lanes,
+        z,
+        z_start,
+    )
+    rnn_cell(
+        count,
+        rows,
+        z,
+        z_start,
+        net.h,
+        new + vector * lanes,
+        index,
+        net.fused,
+        net.activation,
+    )
+
+
+_CELL = Cell(
+    name="rnn",
+    usual=(CODES["tanh"], CODES["tanh"]),
+    layout=_LAYOUT,
+    tiles=_TILES,
+    multiply=_multiply,
+    panel=PANEL,
+    rounds=1,
+    step=_step,
+)
+_part = part_of(_CELL)
+
+
+@compiled(part_signature)
+def _work(
+    out: Any,
+    h_last: Any,
+    c_last: Any,
+    h_steps: Any,
+    c_steps: Any,
+    gates: Any,
+    state: Any,
+    z: Any,
+    indices: Any,
+    control: Any,
+    x: Any,
+    steps: Any,
+    ranks: Any,
+    packed: Any,
+    settings: Any,
+    member: Any,
+) -> None:
+    """One thread's part."""
+    _part(
+        out,
+        h_last,
+        c_last,
+        h_steps,
+        c_steps,
+        gates,
+        state,
+        z,
+        indices,
+        control,
+        x,
+        steps,
+        ranks,
+        packed,
+        settings,
+        member,
+    )
+
+
+def rnn_packed_size(features: int, units: int, dtype: Any) -> int:
+    """Length of `packed`."""
+    return packed_size(_LAYOUT, features, units, dtype)
+
+
+@checked
+def rnn_pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array) -> None:
+    """See `spec`."""
+    pack(packed, _LAYOUT, kernel, recurrent_kernel, bias)
+
+
+@checked
+def rnn_fwd(
+    out: Array,
+    h_last: Array,
+    h_steps: Array,
+    x: Array,
+    offsets: Ints,
+    steps: Ints,
+    order: Ints,
+    packed: Array,
+    h_first: Array,
+    activation: str,
+    reverse: bool,
+    zero_masked: bool,
+    threads: int,
+) -> None:
+    """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
+    run_layer(
+        _CELL,
+        _work,
+        out,
+        (h_last, h_last[:, :0]),
+        (h_steps, h_steps[:, :0], h_steps[:0]),
+        x,
+        (offsets, steps, order),
+        packed,
+        (h_first, h_first[:, :0]),
+        (activation, activation),
+        reverse,
+        zero_masked,
+        threads,
+    )

@@ -1,0 +1,49 @@
+"""Gradients of the SimpleRNN; `backward` and `gradients` say how."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._checked import checked
+from .backward import RNN, Cell, gate_gradients
+from .gradients import Array, Ints, column_sums, input_gradient, states_before, valid_rows
+from .ranks import ranks_of
+
+
+@checked
+def rnn_bwd(
+    dx: Array,
+    dkernel: Array,
+    drecurrent_kernel: Array,
+    dbias: Array,
+    dh_first: Array,
+    gates: Array,
+    dout: Array,
+    dh_last: Array,
+    x: Array,
+    offsets: Ints,
+    steps: Ints,
+    order: Ints,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array,
+    h_first: Array,
+    h_steps: Array,
+    activation: str,
+    reverse: bool,
+    zero_masked: bool,
+    threads: int,
+) -> None:
+    """See `spec`."""
+    ranks = ranks_of(offsets, steps, order, x.shape[1])
+    steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
+    cell = Cell(RNN, 0, [recurrent_kernel], activation, activation)
+    gate_gradients(
+        *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first, steps, ranks),
+        *(x.shape[1], reverse, zero_masked, threads),
+    )
+    np.matmul(valid_rows(x, steps).T, dz, out=dkernel)
+    before = states_before(h_first, h_steps, offsets, reverse)
+    np.matmul(before.T, dz, out=drecurrent_kernel)
+    dbias[:] = column_sums(dz)
+    input_gradient(dx, dz, kernel, steps)

@@ -1,0 +1,52 @@
+"""The SimpleRNN's step after its matrix products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+from .activations import emit_activation
+from .simd import I64, Emitter, data_pointer
+
+PANEL = 3  # most registers of units side by side
+_i8 = types.int64
+
+
+@intrinsic
+def rnn_cell(
+    typingctx: Any,
+    vectors: Any,
+    rows: Any,
+    z: Any,
+    z_start: Any,
+    h: Any,
+    h_start: Any,
+    index: Any,
+    fused: Any,
+    activation: Any,
+) -> Any:
+    """h of `vectors` vectors of units for `rows` rows of z; row i is at index[i] of h.
+
+    `fused` is 1 where the activation is tanh.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        emit = Emitter(builder, z.dtype)
+        data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (2, 4, 6)]
+        z_rows, h_rows = (emit.at(data[n], args[2 * n + 3]) for n in range(2))
+        usual = builder.icmp_signed("!=", args[7], I64(0))
+        with emit.loop(args[1]) as i, emit.loop(args[0]) as v:
+            left = builder.mul(v, I64(emit.lanes))
+            start = builder.add(builder.mul(i, I64(PANEL * emit.lanes)), left)
+            x = emit.load(z_rows, start)
+            at = builder.add(builder.load(builder.gep(data[2], [i])), left)
+            with builder.if_else(usual) as (then, otherwise):
+                with then:
+                    emit.store(builder.fdiv(*emit.tanh_fraction(x)), h_rows, at)
+                with otherwise:
+                    emit.store(emit_activation(emit, args[8], x), h_rows, at)
+        return context.get_dummy_value()
+
+    return types.void(_i8, _i8, z, _i8, h, _i8, index, _i8, _i8), codegen
