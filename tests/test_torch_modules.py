@@ -249,7 +249,10 @@ def test_gradcheck(name: str, recompute: bool, zeros: bool) -> None:
 
 
 @each_module
-def test_backward_twice(name: str) -> None:
+@pytest.mark.parametrize("few", [True, False])
+def test_backward_twice(name: str, few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not few:
+        monkeypatch.setattr("fastmask.torch._autograd.FEW", 0)
     _, ours = twins(name, 3, 5, bidirectional=True)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
     out, last = ours(x, mask=random_mask("holes", 4, 6).T)
@@ -258,7 +261,7 @@ def test_backward_twice(name: str) -> None:
     first = torch.autograd.grad(loss, leaves, retain_graph=True)
     second = torch.autograd.grad(loss, leaves, retain_graph=True)
     third = torch.autograd.grad(3 * loss, leaves)
-    assert_all_close(second, first)
+    assert_all_close(second, first, 0 if few else 1e-12)
     assert_all_close(third, [3 * gradient for gradient in first])
 
 
@@ -294,9 +297,8 @@ def test_frozen_weights_and_strange_layouts(name: str) -> None:
     for module in (ours, theirs):
         out, _ = module(x)
         leaves = [x, *(p for p in module.parameters() if p.requires_grad)]
-        found.append(
-            [out, *torch.autograd.grad(out.sum(), leaves)]
-        )  # dout has no memory of its own
+        # The gradient of a sum is one number that is seen everywhere.
+        found.append([out, *torch.autograd.grad(out.sum(), leaves)])
     assert_all_close(*found)
 
 
@@ -307,7 +309,7 @@ def test_outputs_may_be_changed_in_place(name: str) -> None:
     found = []
     for module in (ours, theirs):
         out, _ = module(x)
-        out.relu_().mul_(2)
+        out.mul_(2).relu_()
         found.append(gradients(out.sum(), x, *module.parameters()))
     assert_all_close(*found)
 
@@ -318,10 +320,9 @@ def test_training_computes_what_inference_does(name: str) -> None:
     x = torch.randn(6, 4, 3, dtype=FLOAT64)
     mask = random_mask("holes", 4, 6).T
     expected = ours(x, mask=mask)[0]
-    with torch.no_grad():
-        assert torch.equal(ours(x, mask=mask)[0], expected)
-    with torch.inference_mode():
-        assert torch.equal(ours(x, mask=mask)[0], expected)
+    for mode in (torch.no_grad(), torch.inference_mode()):
+        with mode:
+            assert_all_close([ours(x, mask=mask)[0]], [expected], 1e-13)
 
 
 @each_module
