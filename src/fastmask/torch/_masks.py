@@ -46,7 +46,7 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
         axes = {1: "(time,)", 2: "(time, batch)" if turned else "(batch, time)"}[len(expected)]
         raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}")
     if isinstance(mask, Mask):
-        return mask
+        return _tensor_of(mask) if compiling else mask
     if len(expected) == 1:
         mask = mask[None]
     mask = mask.T if turned else mask
@@ -62,6 +62,9 @@ def _batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:
 
 def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
     """A mask as a bool tensor (B, T) on a device."""
-    if isinstance(mask, Mask):
-        mask = torch.from_numpy(np.array(mask.valid))
-    return mask.to(device) != 0
+    return (_tensor_of(mask) if isinstance(mask, Mask) else mask).to(device) != 0
+
+
+@torch.compiler.disable  # which cannot look into a Mask
+def _tensor_of(mask: Mask) -> Any:
+    return torch.from_numpy(np.array(mask.valid))
