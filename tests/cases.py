@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -39,9 +41,12 @@ def plan_of(valid: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
     return offsets, np.flatnonzero(valid), np.argsort(-counts, kind="stable")
 
 
+SAVING = ("nothing", "states", "gates")
+
+
 @dataclass
-class LSTMCase:
-    """Everything that lstm_fwd takes."""
+class RecurrentCase:
+    """Everything that the kernels of a cell take, in either direction."""
 
     batch: int
     time: int
@@ -55,12 +60,19 @@ class LSTMCase:
     recurrent_activation: str = "sigmoid"
     reverse: bool = False
     zero_masked: bool = False
+    spare: int = 0  # entries of `steps` behind the last valid step
     x: NDArray[Any] = field(init=False)
+
+    cell: ClassVar[str]
+    gates: ClassVar[int]  # in the weights
+    bias_rows: ClassVar[tuple[int, ...]] = ()
+    states_saved: ClassVar[int] = 1
+    gates_saved: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         self.valid = make_mask(self.kind, self.batch, self.time, rng)
-        gates = 4 * self.units
+        gates = self.gates * self.units
         scale = 1 / np.sqrt(max(self.features + self.units, 1))
 
         def normal(*shape: int) -> NDArray[Any]:
@@ -71,48 +83,194 @@ class LSTMCase:
         self.weights = [
             (normal(self.features, gates) * scale).astype(self.dtype),
             (normal(self.units, gates) * scale).astype(self.dtype),
-            normal(gates),
+            normal(*self.bias_rows, gates),
         ]
-        self.states = [normal(self.batch, self.units), normal(self.batch, self.units)]
-
-    def run(self, column: Any, threads: int = 1, dtype: str | None = None) -> list[NDArray[Any]]:
-        """out, h_last, c_last by the kernels of a column, on outputs full of NaN."""
-
-        def to(array: NDArray[Any]) -> NDArray[Any]:
-            return np.ascontiguousarray(array, dtype or self.dtype)
-
-        size = column.lstm_packed_size(self.features, self.units, np.dtype(dtype or self.dtype))
-        packed = np.full(size, np.nan, dtype or self.dtype)
-        column.lstm_pack(packed, *map(to, self.weights))
+        self.states = [normal(self.batch, self.units) for _ in range(self.states_saved)]
         steps = self.time if self.sequences else 0
-        out = np.full((self.batch, steps, self.units), np.nan, dtype or self.dtype)
-        h_last, c_last = np.full((2, self.batch, self.units), np.nan, dtype or self.dtype)
-        saved = [np.empty((0, width * self.units), out.dtype) for width in (1, 1, 4)]
-        column.lstm_fwd(
-            *(out, h_last, c_last, *saved, to(self.x), *plan_of(self.valid), packed),
-            *map(to, self.states),
-            *(self.activation, self.recurrent_activation, self.reverse, self.zero_masked, threads),
+        self.dout = normal(self.batch, steps, self.units)
+        self.dout[~self.counted[:, :steps]] = np.nan  # nor at what their outputs are good for
+        self.dlast = [normal(self.batch, self.units) for _ in range(self.states_saved)]
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """(B, T) in the order of processing: where the output depends on anything."""
+        valid = self.valid[:, ::-1] if self.reverse else self.valid
+        return valid if self.zero_masked else np.logical_or.accumulate(valid, axis=1)
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """What the forward kernel takes between the states and the direction."""
+        return self.activation, self.recurrent_activation
+
+    @property
+    def pack_options(self) -> tuple[Any, ...]:
+        """What the packing kernel takes besides the weights."""
+        return ()
+
+    @property
+    def plan(self) -> tuple[NDArray[np.int64], ...]:
+        """offsets, steps, order; spare entries of `steps` lead nowhere."""
+        offsets, steps, order = plan_of(self.valid)
+        return offsets, np.append(steps, np.full(self.spare, -(2**40))), order
+
+    @property
+    def inputs(self) -> list[NDArray[Any]]:
+        """All that there is a gradient of: x, the weights, the first states."""
+        return [self.x, *self.weights, *self.states]
+
+    def with_inputs(self, inputs: list[NDArray[Any]]) -> RecurrentCase:
+        """The same case with other numbers."""
+        other = copy.copy(self)
+        other.x, *rest = inputs
+        other.weights, other.states = rest[:3], rest[3:]
+        return other
+
+    def run(
+        self, column: Any, threads: int = 1, dtype: str | None = None, save: str = "nothing"
+    ) -> list[NDArray[Any]]:
+        """out and last states by the kernels of a column, on outputs full of NaN.
+
+        With `save` "states" or "gates" also what is saved for the backward pass; gates that
+        are not wanted are empty.
+        """
+        to = self._converter(dtype)
+        size = getattr(column, f"{self.cell}_packed_size")(
+            self.features, self.units, np.dtype(dtype or self.dtype)
         )
-        return [out, h_last, c_last]
+        packed = self._nan(dtype, size)
+        getattr(column, f"{self.cell}_pack")(packed, *map(to, self.weights), *self.pack_options)
+        steps = self.time if self.sequences else 0
+        out = self._nan(dtype, self.batch, steps, self.units)
+        last = [self._nan(dtype, self.batch, self.units) for _ in self.states]
+        offsets, valid_steps, order = self.plan
+        kept = 0 if save == "nothing" else len(valid_steps)
+        saved = [self._nan(dtype, kept, self.units) for _ in self.states]
+        if self.gates_saved:
+            kept = len(valid_steps) if save == "gates" else 0
+            saved.append(self._nan(dtype, kept, self.gates_saved * self.units))
+        getattr(column, f"{self.cell}_fwd")(
+            *(out, *last, *saved, to(self.x), offsets, valid_steps, order, packed),
+            *map(to, self.states),
+            *(*self.options, self.reverse, self.zero_masked, threads),
+        )
+        return [out, *last, *(saved if save != "nothing" else [])]
+
+    def run_backward(
+        self,
+        column: Any,
+        threads: int = 1,
+        dtype: str | None = None,
+        save: str = "gates",
+        want_dx: bool = True,
+    ) -> list[NDArray[Any]]:
+        """Gradients of x (empty if not wanted), weights, first states, and `gates`.
+
+        The gradient is that of sum(dout * out) + sum(dlast * last). The forward kernel of the
+        same column says what was saved; all outputs are full of NaN before.
+        """
+        to = self._converter(dtype)
+        saved = self.run(column, threads, dtype, save)[1 + self.states_saved :]
+        states, gates = saved[: self.states_saved], saved[self.states_saved :]
+        if save != "gates" or not gates:
+            width = max(self.gates_saved, 1) * self.units
+            gates = [self._nan(dtype, len(self.plan[1]), width)]
+        dx = self._nan(dtype, self.batch, self.time if want_dx else 0, self.features)
+        results = [dx, *(np.full_like(to(a), np.nan) for a in (*self.weights, *self.states))]
+        gates_saved = (save == "gates",) if self.gates_saved else ()
+        getattr(column, f"{self.cell}_bwd")(
+            *(*results, *gates, to(self.dout), *map(to, self.dlast), to(self.x)),
+            *(*self.plan, *map(to, self.weights), *map(to, self.states), *states),
+            *(*self.options[:2], *gates_saved, *self.options[2:]),
+            *(self.reverse, self.zero_masked, threads),
+        )
+        return [*results, *gates]
+
+    def _nan(self, dtype: str | None, *shape: int) -> NDArray[Any]:
+        return np.full(shape, np.nan, dtype or self.dtype)
+
+    def _converter(self, dtype: str | None) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        return lambda array: np.ascontiguousarray(array, dtype or self.dtype)
 
 
-BOUNDED = ("sigmoid", "hard_sigmoid", "tanh")
+class LSTMCase(RecurrentCase):
+    """Everything that the LSTM's kernels take."""
 
-lstm_cases = st.builds(
-    LSTMCase,
-    batch=st.integers(0, 40),
-    time=st.integers(0, 9),
-    features=st.integers(0, 20),
-    units=st.integers(1, 70),
-    kind=st.sampled_from(MASK_KINDS),
-    seed=st.integers(0, 2**32 - 1),
-    dtype=st.sampled_from(("float32", "float64")),
-    sequences=st.booleans(),
-    activation=st.sampled_from(("tanh", "tanh", "tanh", "hard_sigmoid", "relu", "linear")),
-    recurrent_activation=st.sampled_from(("sigmoid", "sigmoid", "hard_sigmoid")),
-    reverse=st.booleans(),
-    zero_masked=st.booleans(),
-)
+    cell = "lstm"
+    gates = 4
+    states_saved = 2
+
+
+@dataclass
+class GRUCase(RecurrentCase):
+    """Everything that the GRU's kernels take."""
+
+    reset_after: bool = True
+
+    cell = "gru"
+    gates = 3
+    bias_rows = (2,)
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """With the form of the GRU."""
+        return self.activation, self.recurrent_activation, self.reset_after
+
+    @property
+    def pack_options(self) -> tuple[Any, ...]:
+        """The form of the GRU."""
+        return (self.reset_after,)
+
+
+class RNNCase(RecurrentCase):
+    """Everything that the SimpleRNN's kernels take."""
+
+    cell = "rnn"
+    gates = 1
+    gates_saved = 0
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The one activation."""
+        return (self.activation,)
+
+
+CASES: dict[str, type[RecurrentCase]] = {"lstm": LSTMCase, "gru": GRUCase, "rnn": RNNCase}
+
+
+def cases_of(cell: str, **strategies: Any) -> st.SearchStrategy[Any]:
+    """Random cases of a cell; `strategies` replace those given here."""
+    chosen = {
+        "batch": st.integers(0, 40),
+        "time": st.integers(0, 9),
+        "features": st.integers(0, 20),
+        "units": st.integers(1, 70),
+        "kind": st.sampled_from(MASK_KINDS),
+        "seed": st.integers(0, 2**32 - 1),
+        "dtype": st.sampled_from(("float32", "float64")),
+        "sequences": st.booleans(),
+        "activation": st.sampled_from(("tanh", "tanh", "tanh", "hard_sigmoid", "relu", "linear")),
+        "recurrent_activation": st.sampled_from(("sigmoid", "sigmoid", "hard_sigmoid")),
+        "reverse": st.booleans(),
+        "zero_masked": st.booleans(),
+        "spare": st.sampled_from((0, 0, 3)),
+    }
+    if cell == "gru":
+        chosen["reset_after"] = st.booleans()
+    return st.builds(CASES[cell], **chosen | strategies)
+
+
+lstm_cases = cases_of("lstm")
+
+
+def activation_of(name: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """An activation, written a second time."""
+    return {
+        "linear": lambda x: x,
+        "relu": lambda x: x * (x > 0),
+        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+        "hard_sigmoid": lambda x: np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
+        "tanh": np.tanh,
+    }[name]
 
 
 def assert_close(actual: NDArray[Any], expected: NDArray[Any], dtype: str) -> None:

@@ -41,10 +41,18 @@ def digest_of(folder: Path) -> str:
 
 
 class _SourceCache(FunctionCache):  # type: ignore[misc]
-    """Numba's disk cache, whose key also covers the sources of all callees."""
+    """Numba's disk cache, whose key covers the sources of all callees.
+
+    Numba's own key has the values that a function closes over, which differ from process to
+    process where they are functions; here the kernel's name says what they are.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        super().__init__(function)
+        self._kernel = name
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), source_digest())
+        return sig, codegen.magic_tuple(), self._kernel, source_digest()
 
 
 def inner(function: Callable[..., Any]) -> Any:
@@ -72,15 +80,18 @@ class CompiledKernel:
     Args:
         function: Python source of the kernel.
         signature_of: gives the Numba signature for a dtype's Numba type.
+        name: tells kernels apart that are made of the same source.
     """
 
-    def __init__(self, function: Callable[..., Any], signature_of: SignatureOf) -> None:
+    def __init__(
+        self, function: Callable[..., Any], signature_of: SignatureOf, name: str = ""
+    ) -> None:
         self._dispatcher = njit(error_model="numpy", nogil=True)(function)
         self._signature_of = signature_of
         self._ready: set[Any] = set()
         self._lock = threading.Lock()
         with suppress(RuntimeError):  # no folder can be written: each process compiles anew
-            self._dispatcher._cache = _SourceCache(function)
+            self._dispatcher._cache = _SourceCache(function, name)
 
     @property
     def cache_folder(self) -> str | None:
@@ -108,9 +119,11 @@ _NUMBA_TYPES = {
 }
 
 
-def compiled(signature_of: SignatureOf) -> Callable[[Callable[..., Any]], CompiledKernel]:
+def compiled(
+    signature_of: SignatureOf, name: str = ""
+) -> Callable[[Callable[..., Any]], CompiledKernel]:
     """Decorator form of `CompiledKernel`."""
-    return lambda function: CompiledKernel(function, signature_of)
+    return lambda function: CompiledKernel(function, signature_of, name)
 
 
 def output(dtype: Any, ndim: int) -> Any:

@@ -6,6 +6,7 @@ Every derivative is taken from the activation's value: that is all a forward pas
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -70,6 +71,13 @@ SLOPES: dict[str, Emit] = {
     "hard_sigmoid": _slope_of_hard_sigmoid,
     "tanh": _slope_of_tanh,
 }
+
+
+def emit_all_are(emit: Emitter, codes: dict[str, Any]) -> Any:
+    """Whether the codes (i64 values) are those of the activations that they stand under."""
+    b = emit.builder
+    checks = [b.icmp_signed("==", code, I64(CODES[name])) for name, code in codes.items()]
+    return reduce(b.and_, checks)
 
 
 def emit_activation(emit: Emitter, code: Any, x: Any) -> Any:

@@ -209,7 +209,6 @@ def _step(
         scratch.z,
         zero,
         width,
-        lanes,
         scratch.z,
         zero,
     )

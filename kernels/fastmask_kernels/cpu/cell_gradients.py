@@ -25,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .activations import CODES, SLOPES, VALUES, Emit, emit_activation, emit_slope
+from .activations import SLOPES, VALUES, Emit, emit_activation, emit_all_are, emit_slope
 from .simd import I64, Emitter, data_pointer
 
 PANEL = 4  # registers' widths of units that are computed in one go
@@ -185,10 +185,7 @@ def _emit_rows(
 ) -> None:
     b = emit.builder
     codes = fields["activation of Net"], fields["recurrent_activation of Net"]
-    usual = b.and_(
-        b.icmp_signed("==", codes[0], I64(CODES["tanh"])),
-        b.icmp_signed("==", codes[1], I64(CODES["sigmoid"])),
-    )
+    usual = emit_all_are(emit, {"tanh": codes[0], "sigmoid": codes[1]})
     states, first_states = fields["states of Batch"], fields["first_states of Batch"]
     before = b.select(b.icmp_signed(">", k, I64(0)), states, first_states)
     z = emit.at(fields["z of Scratch"], b.mul(vector, I64(emit.lanes)))

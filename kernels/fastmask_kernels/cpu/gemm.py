@@ -57,7 +57,7 @@ class Tiles(NamedTuple):
 
 
 def _emit_tile(emit: Emitter, tiles: Tiles, rows: int, vectors: int, args: list[Any]) -> None:
-    a, index, depth, weights, strip_step, init, init_stride, init_step, z = args
+    a, index, depth, weights, strip_step, init, init_stride, z = args
     b, width = emit.builder, emit.lanes
     strips = [
         emit.at(weights, b.mul(strip_step, I64(s))) for s in range(-(-vectors // tiles.strip))
@@ -65,9 +65,7 @@ def _emit_tile(emit: Emitter, tiles: Tiles, rows: int, vectors: int, args: list[
     starts = [emit.at(a, b.load(b.gep(index, [I64(i)]))) for i in range(rows)]
     sums = [
         [
-            emit.variable(
-                emit.load(init, b.add(b.mul(init_stride, I64(i)), b.mul(init_step, I64(v))))
-            )
+            emit.variable(emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width))))
             for v in range(vectors)
         ]
         for i in range(rows)
@@ -96,7 +94,7 @@ def _tile_function(module: Any, tiles: Tiles, dtype: Any) -> Any:
     pointer = element.as_pointer()
     signature = ir.FunctionType(
         ir.VoidType(),
-        [I64, I64, pointer, I64.as_pointer(), I64, pointer, I64, pointer, I64, I64, pointer],
+        [I64, I64, pointer, I64.as_pointer(), I64, pointer, I64, pointer, I64, pointer],
     )
     function = ir.Function(module, signature, name)
     function.linkage = "internal"
@@ -134,28 +132,24 @@ def tile_kernel(tiles: Tiles) -> Any:
         init: Any,
         init_start: Any,
         init_stride: Any,
-        init_step: Any,
         z: Any,
         z_start: Any,
     ) -> Any:
         """One tile; every array is followed by the place where it begins.
 
-        `strip_step` elements lie between strips; in `init`, `init_stride` between rows and
-        `init_step` between vectors.
+        `strip_step` elements lie between strips, and `init_stride` between rows of `init`.
         """
         i8 = types.int64
-        signature = types.void(
-            *(i8, i8, a, i8, index, i8, i8, packed, i8, i8, init, i8, i8, i8, z, i8)
-        )
+        signature = types.void(*(i8, i8, a, i8, index, i8, i8, packed, i8, i8, init, i8, i8, z, i8))
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointers = {
                 i: builder.gep(data_pointer(context, builder, sig.args[i], args[i]), [args[i + 1]])
-                for i in (2, 4, 7, 10, 14)
+                for i in (2, 4, 7, 10, 13)
             }
             values = {**dict(enumerate(args)), **pointers}
             function = _tile_function(builder.module, tiles, a.dtype)
-            builder.call(function, [values[i] for i in (0, 1, 2, 4, 6, 7, 9, 10, 12, 13, 14)])
+            builder.call(function, [values[i] for i in (0, 1, 2, 4, 6, 7, 9, 10, 12, 13)])
             return context.get_dummy_value()
 
         return signature, codegen

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checked import checked
-from ._compile import compiled, inlined
-from .activations import CODES
+from ._compile import inlined
 from .gemm import Tiles
 from .gru_cell import SUMS, gru_reset, gru_update
-from .layer import part_of, part_signature, run_layer
+from .layer import compile_work, run_layer
 from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
@@ -43,7 +42,7 @@ def _step(
     vector: int,
     count: int,
     weights: int,
-    size: int,
+    strip_step: int,
     old: int,
     new: int,
     rows: int,
@@ -52,7 +51,7 @@ def _step(
 ) -> None:
     """z, r, q += h U of one vector of units, then the cell."""
     lanes = lanes_of(z)
-    row, left, zero = SUMS * lanes, vector * lanes, np.int64(0)
+    row, left = SUMS * lanes, vector * lanes
     _multiply(
         np.int64(3),
         rows,
@@ -62,11 +61,10 @@ def _step(
         units,
         net.packed,
         weights,
-        zero,
+        strip_step,
         z,
         z_start + lanes,
         row,
-        lanes,
         z,
         z_start + lanes,
     )
@@ -78,9 +76,9 @@ def _step(
         old + left,
         new + left,
         index,
-        net.fused,
         net.activation,
         net.recurrent_activation,
+        net.save_gates,
     )
 
 
@@ -93,7 +91,7 @@ def _step_in_rounds(
     vector: int,
     count: int,
     weights: int,
-    size: int,
+    strip_step: int,
     old: int,
     new: int,
     rows: int,
@@ -102,7 +100,8 @@ def _step_in_rounds(
 ) -> None:
     """First z, r += h U and r * h, then n += (r * h) U and the rest of the cell."""
     lanes = lanes_of(z)
-    row, left, zero = SUMS * lanes, vector * lanes, np.int64(0)
+    row, left = SUMS * lanes, vector * lanes
+    zero: Any = np.int64(0)  # literals would compile multiply once more
     a, a_start, sums, vectors, column = net.h, old, z_start + lanes, zero + 2, weights
     if part == 1:
         a, a_start, sums, vectors, column = net.c, zero, z_start, zero + 1, weights + 2 * lanes
@@ -115,11 +114,10 @@ def _step_in_rounds(
         units,
         net.packed,
         column,
-        zero,
+        strip_step,
         z,
         sums,
         row,
-        lanes,
         z,
         sums,
     )
@@ -133,8 +131,8 @@ def _step_in_rounds(
             net.c,
             left,
             index,
-            net.fused,
             net.recurrent_activation,
+            net.save_gates,
         )
     else:
         _update_in_rounds(
@@ -145,15 +143,14 @@ def _step_in_rounds(
             old + left,
             new + left,
             index,
-            net.fused,
             net.activation,
             net.recurrent_activation,
+            net.save_gates,
         )
 
 
 _CELL = Cell(
     name="gru",
-    usual=(CODES["tanh"], CODES["sigmoid"]),
     layout=_LAYOUT,
     tiles=_TILES,
     multiply=_multiply,
@@ -162,90 +159,13 @@ _CELL = Cell(
     step=_step,
 )
 _CELL_IN_ROUNDS = _CELL._replace(
-    tiles=_TILES_OF_ROUNDS, multiply=_multiply_in_rounds, rounds=2, step=_step_in_rounds
+    tiles=_TILES_OF_ROUNDS,
+    multiply=_multiply_in_rounds,
+    rounds=2,
+    step=_step_in_rounds,
 )
-_part = part_of(_CELL)
-_part_in_rounds = part_of(_CELL_IN_ROUNDS)
-
-
-@compiled(part_signature)
-def _work(
-    out: Any,
-    h_last: Any,
-    c_last: Any,
-    h_steps: Any,
-    c_steps: Any,
-    gates: Any,
-    state: Any,
-    z: Any,
-    indices: Any,
-    control: Any,
-    x: Any,
-    steps: Any,
-    ranks: Any,
-    packed: Any,
-    settings: Any,
-    member: Any,
-) -> None:
-    """One thread's part, with `reset_after`."""
-    _part(
-        out,
-        h_last,
-        c_last,
-        h_steps,
-        c_steps,
-        gates,
-        state,
-        z,
-        indices,
-        control,
-        x,
-        steps,
-        ranks,
-        packed,
-        settings,
-        member,
-    )
-
-
-@compiled(part_signature)
-def _work_in_rounds(
-    out: Any,
-    h_last: Any,
-    c_last: Any,
-    h_steps: Any,
-    c_steps: Any,
-    gates: Any,
-    state: Any,
-    z: Any,
-    indices: Any,
-    control: Any,
-    x: Any,
-    steps: Any,
-    ranks: Any,
-    packed: Any,
-    settings: Any,
-    member: Any,
-) -> None:
-    """One thread's part, without `reset_after`."""
-    _part_in_rounds(
-        out,
-        h_last,
-        c_last,
-        h_steps,
-        c_steps,
-        gates,
-        state,
-        z,
-        indices,
-        control,
-        x,
-        steps,
-        ranks,
-        packed,
-        settings,
-        member,
-    )
+_work = compile_work(_CELL)
+_work_in_rounds = compile_work(_CELL_IN_ROUNDS)
 
 
 def gru_packed_size(features: int, units: int, dtype: Any) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from .activations import emit_activation
+from .activations import emit_activation, emit_all_are
 from .simd import I64, Emitter, data_pointer
 
 SUMS = 4
@@ -25,19 +25,25 @@ def gru_reset(
     c: Any,
     c_start: Any,
     index: Any,
-    fused: Any,
     recurrent_activation: Any,
+    save: Any,
 ) -> Any:
     """c = r * h of one vector of units, for the GRU without `reset_after`.
 
-    Row i is at index[i] of c and of h. Where `fused` is 0 r and r * h are left in z.
+    Row i is at index[i] of c and of h. Where `save` is not 0 r and r * h are left in z.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 5, 7)]
         z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 2]) for n in range(3))
-        usual = builder.icmp_signed("!=", args[8], I64(0))
+        usual = emit_all_are(emit, {"sigmoid": args[8]})
+        saving = builder.icmp_signed("!=", args[9], I64(0))
+
+        def keep(sums: Any, r: Any, kept: Any) -> None:
+            emit.store(r, sums, 2 * emit.lanes)
+            emit.store(kept, sums, 3 * emit.lanes)
+
         with emit.loop(args[0]) as i:
             sums = emit.at(z_rows, builder.mul(i, I64(SUMS * emit.lanes)))
             zr = emit.load(sums, 2 * emit.lanes)
@@ -45,13 +51,16 @@ def gru_reset(
             h_old = emit.load(h_rows, at)
             with builder.if_else(usual) as (then, otherwise):
                 with then:
-                    emit.store(builder.fdiv(h_old, emit.sigmoid_fraction(zr)), c_rows, at)
-                with otherwise:
-                    r = emit_activation(emit, args[9], zr)
-                    kept = builder.fmul(r, h_old)
-                    emit.store(r, sums, 2 * emit.lanes)
-                    emit.store(kept, sums, 3 * emit.lanes)
+                    denominator = emit.sigmoid_fraction(zr)
+                    kept = builder.fdiv(h_old, denominator)
                     emit.store(kept, c_rows, at)
+                    with builder.if_then(saving):
+                        keep(sums, builder.fdiv(emit.const(1.0), denominator), kept)
+                with otherwise:
+                    r = emit_activation(emit, args[8], zr)
+                    kept = builder.fmul(r, h_old)
+                    emit.store(kept, c_rows, at)
+                    keep(sums, r, kept)
         return context.get_dummy_value()
 
     return types.void(_i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8), codegen
@@ -70,14 +79,13 @@ def gru_update(reset_after: bool) -> Any:
         old: Any,
         new: Any,
         index: Any,
-        fused: Any,
         activation: Any,
         recurrent_activation: Any,
+        save: Any,
     ) -> Any:
         """h of one vector of units for `rows` rows of z; row i is index[i] behind old and new.
 
-        `fused` is 1 where the activations are tanh and sigmoid and nobody wants the gates;
-        else n, z, r, q are left in z.
+        Where `save` is not 0 n, z, r, q are left in z.
         """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -86,7 +94,9 @@ def gru_update(reset_after: bool) -> Any:
             z_rows, old_rows, new_rows = (
                 emit.at(array, args[start]) for array, start in zip((*data[:2], data[1]), (2, 4, 5))
             )
-            usual = builder.icmp_signed("!=", args[7], I64(0))
+            act, recurrent_act = args[7], args[8]
+            usual = emit_all_are(emit, {"tanh": act, "sigmoid": recurrent_act})
+            saving = builder.icmp_signed("!=", args[9], I64(0))
             with emit.loop(args[0]) as i:
                 sums = emit.at(z_rows, builder.mul(i, I64(SUMS * emit.lanes)))
                 at = builder.load(builder.gep(data[2], [i]))
@@ -94,9 +104,9 @@ def gru_update(reset_after: bool) -> Any:
                 step = _Step(emit, sums, h_old, reset_after)
                 with builder.if_else(usual) as (then, otherwise):
                     with then:
-                        emit.store(step.usual(), new_rows, at)
+                        emit.store(step.usual(saving), new_rows, at)
                     with otherwise:
-                        emit.store(step.general(args[8], args[9]), new_rows, at)
+                        emit.store(step.general(act, recurrent_act), new_rows, at)
             return context.get_dummy_value()
 
         return types.void(_i8, z, _i8, h, _i8, _i8, index, _i8, _i8, _i8), codegen
@@ -111,13 +121,19 @@ class _Step:
         self.emit, self.sums, self.h, self.reset_after = emit, sums, h, reset_after
         self.zn, self.zz, self.zr, self.q = (emit.load(sums, v * emit.lanes) for v in range(SUMS))
 
-    def usual(self) -> Any:
+    def usual(self, saving: Any) -> Any:
         """tanh and sigmoid as fractions; h' = n + (h - n) z saves a division."""
         emit, b, x = self.emit, self.emit.builder, self.zn
+        denominators = [emit.sigmoid_fraction(self.zz)]
         if self.reset_after:
-            x = b.fadd(x, b.fdiv(self.q, emit.sigmoid_fraction(self.zr)))
+            denominators.append(emit.sigmoid_fraction(self.zr))
+            x = b.fadd(x, b.fdiv(self.q, denominators[1]))
         n = b.fdiv(*emit.tanh_fraction(x))
-        return b.fadd(n, b.fdiv(b.fsub(self.h, n), emit.sigmoid_fraction(self.zz)))
+        with b.if_then(saving):
+            emit.store(n, self.sums)
+            for v, denominator in enumerate(denominators):
+                emit.store(b.fdiv(emit.const(1.0), denominator), self.sums, (v + 1) * emit.lanes)
+        return b.fadd(n, b.fdiv(b.fsub(self.h, n), denominators[0]))
 
     def general(self, activation: Any, recurrent_activation: Any) -> Any:
         """Any activations; their results take the place of their arguments."""

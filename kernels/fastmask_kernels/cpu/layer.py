@@ -9,7 +9,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from ..memory import aligned_empty
-from ._compile import CompiledKernel, array, compiled, inlined, output
+from ._compile import CompiledKernel, array, compiled, output
 from .activations import CODES
 from .atomics import atomic_add
 from .batch import Batch, Scratch, take_group
@@ -98,11 +98,10 @@ def _begin(
 
 
 class Settings(NamedTuple):
-    """Plain numbers of a call, as `part` takes them in one int64 array."""
+    """Plain numbers of a call, as `work` takes them in one int64 array."""
 
     activation: int
     recurrent_activation: int
-    fused: int  # see `recurrent.Net`
     reverse: int
     zero_masked: int
     z_size: int  # elements of `z` for one thread's panel
@@ -112,8 +111,7 @@ class Settings(NamedTuple):
     join: int
 
 
-def part_signature(t: Any) -> Any:
-    """Numba signature of `part`, and of the kernel that a cell makes of it."""
+def _work_signature(t: Any) -> Any:
     return types.void(
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
         *(output(t, 1), output(t, 1), output(_i8, 2), output(_i8, 1)),
@@ -121,13 +119,13 @@ def part_signature(t: Any) -> Any:
     )
 
 
-def part_of(cell: Cell) -> Any:
-    """`part` for a cell: one thread's share of a call, for its compiled kernel to call."""
+def compile_work(cell: Cell) -> CompiledKernel:
+    """The kernel of a cell: one thread's part of a call."""
     advance = time_loop(cell)
     panel_vectors = cell.panel
 
-    @inlined
-    def part(
+    @compiled(_work_signature, f"{cell.name}, {cell.rounds} rounds")
+    def work(
         out: Any,
         h_last: Any,
         c_last: Any,
@@ -152,11 +150,11 @@ def part_of(cell: Cell) -> Any:
         stride = vectors * lanes_of(state)
         plane = rows * stride
         z_size, block_size, members, groups, join = (
+            settings[4],
             settings[5],
             settings[6],
             settings[7],
             settings[8],
-            settings[9],
         )
         batch = Batch(
             time,
@@ -177,8 +175,8 @@ def part_of(cell: Cell) -> Any:
             flat(ranks[0]),
             flat(ranks[1]),
             flat(ranks[2]),
+            settings[2] != 0,
             settings[3] != 0,
-            settings[4] != 0,
         )
         net = Net(
             flat(packed),
@@ -189,7 +187,7 @@ def part_of(cell: Cell) -> Any:
             plane,
             settings[0],
             settings[1],
-            settings[2],
+            1 if gates.shape[0] > 0 else 0,
         )
         blocks = members * z_size
         own_block = z[blocks + member * block_size :]
@@ -224,7 +222,7 @@ def part_of(cell: Cell) -> Any:
             if not together:
                 atomic_add(counters, GROUPS_DONE, 1)
 
-    return part
+    return work
 
 
 def run_layer(
@@ -246,7 +244,7 @@ def run_layer(
 
     Args:
         cell: the cell.
-        work: its `part` as a compiled kernel.
+        work: from `compile_work`, for this cell.
         out: (B, T or 0, H), to be written.
         last: h and c, (B, H) each, to be written; c is (B, 0) for a cell without one.
         saved: h_steps, c_steps, gates, to be written; without rows where not wanted.
@@ -263,7 +261,7 @@ def run_layer(
         ValueError: the plan or the packed weights do not fit.
     """
     rows, time, features = x.shape
-    (offsets, steps, order), units, dtype = plan, first[0].shape[1], x.dtype
+    (offsets, steps, _), units, dtype = plan, first[0].shape[1], x.dtype
     if len(packed) != packed_size(cell.layout, features, units, dtype):
         raise ValueError(
             f"packed must come from {cell.name}_pack for {features} features, {units} units"
@@ -289,10 +287,7 @@ def run_layer(
     indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
-    fused = codes == cell.usual and not len(saved[2])
-    settings = np.array(
-        (*codes, fused, reverse, zero_masked, z_size, block_size, *shares), np.int64
-    )
+    settings = np.array((*codes, reverse, zero_masked, z_size, block_size, *shares), np.int64)
     arguments = (
         *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
         settings,

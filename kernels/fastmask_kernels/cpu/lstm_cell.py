@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from .activations import emit_activation
+from .activations import emit_activation, emit_all_are
 from .simd import I64, Emitter, data_pointer
 
 GATES = 4
@@ -25,22 +25,22 @@ def lstm_cell(
     c: Any,
     c_start: Any,
     index: Any,
-    fused: Any,
     activation: Any,
     recurrent_activation: Any,
+    save: Any,
 ) -> Any:
     """c, h of one vector of units for `rows` rows of z; row i is at index[i] of c and of h.
 
-    `fused` is 1 where the activations are tanh and sigmoid and nobody wants the gates; else
-    the activated gates are left in z.
+    Where `save` is not 0 the activated gates are left in z.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 5, 7)]
         z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 2]) for n in range(3))
-        offsets, act, recurrent_act = data[3], args[9], args[10]
-        usual = builder.icmp_signed("!=", args[8], I64(0))
+        offsets, act, recurrent_act = data[3], args[8], args[9]
+        usual = emit_all_are(emit, {"tanh": act, "sigmoid": recurrent_act})
+        saving = builder.icmp_signed("!=", args[10], I64(0))
         with emit.loop(args[0]) as i:
             gates = emit.at(z_rows, builder.mul(i, I64(GATES * emit.lanes)))
             zi, zf, zg, zo = (emit.load(gates, v * emit.lanes) for v in range(GATES))
@@ -48,9 +48,12 @@ def lstm_cell(
             c_old = emit.load(c_rows, at)
             with builder.if_else(usual) as (then, otherwise):
                 with then:
-                    c_new, h_new = _usual_step(emit, zi, zf, zg, zo, c_old)
+                    c_new, h_new, fractions = _usual_step(emit, zi, zf, zg, zo, c_old)
                     emit.store(c_new, c_rows, at)
                     emit.store(h_new, h_rows, at)
+                    with builder.if_then(saving):
+                        for v, fraction in enumerate(fractions):
+                            emit.store(builder.fdiv(*fraction), gates, v * emit.lanes)
                 with otherwise:
                     codes = (recurrent_act, recurrent_act, act, recurrent_act)
                     activated = [
@@ -69,14 +72,17 @@ def lstm_cell(
     return signature, codegen
 
 
-def _usual_step(emit: Emitter, zi: Any, zf: Any, zg: Any, zo: Any, c: Any) -> tuple[Any, Any]:
-    """tanh and sigmoid as fractions: three divisions instead of five."""
-    b = emit.builder
+def _usual_step(
+    emit: Emitter, zi: Any, zf: Any, zg: Any, zo: Any, c: Any
+) -> tuple[Any, Any, list[tuple[Any, Any]]]:
+    """tanh and sigmoid as fractions: three divisions instead of five.
 
-    def sigmoid_times_tanh(gate: Any, x: Any) -> Any:
-        numerator, denominator = emit.tanh_fraction(x)
-        return b.fdiv(numerator, b.fmul(denominator, emit.sigmoid_fraction(gate, 0.49)))
-
-    kept = b.fdiv(c, emit.sigmoid_fraction(zf))
-    c_new = b.fadd(kept, sigmoid_times_tanh(zi, zg))
-    return c_new, sigmoid_times_tanh(zo, c_new)
+    Returns c, h, and (numerator, denominator) of each gate.
+    """
+    b, one = emit.builder, emit.const(1.0)
+    di, df, do = (emit.sigmoid_fraction(z, share) for z, share in ((zi, 0.49), (zf, 1), (zo, 0.49)))
+    g, dg = emit.tanh_fraction(zg)
+    c_new = b.fadd(b.fdiv(c, df), b.fdiv(g, b.fmul(dg, di)))
+    numerator, denominator = emit.tanh_fraction(c_new)
+    h_new = b.fdiv(numerator, b.fmul(denominator, do))
+    return c_new, h_new, [(one, di), (one, df), (g, dg), (one, do)]

@@ -1,6 +1,7 @@
 """Weights in the order in which the micro-kernel reads them.
 
-    packed[vector] = bias [gate][lane], then each matrix [strip][row][gate][lane]
+    packed = bias [vector][gate][lane], then [vector] kernel and recurrent kernel, both
+             [strip][row][gate][lane]
 
 A vector is one SIMD register's width of units, with all gates of each. Its weights stand in
 strips of as many gates as a micro-kernel reads side by side. Units that fill up the last
@@ -27,8 +28,8 @@ class Layout(NamedTuple):
     recurrent: int
     strip: int
 
-    def vector_size(self, features: int, units: int) -> int:
-        """Elements a unit takes."""
+    def unit_size(self, features: int, units: int) -> int:
+        """Elements that a unit takes."""
         return self.bias + self.inputs * features + self.recurrent * units
 
 
@@ -40,7 +41,7 @@ def vectors_of(units: int, dtype: Any) -> int:
 def packed_size(layout: Layout, features: int, units: int, dtype: Any) -> int:
     """Length of the packed weights of a layer."""
     width = vectors_of(units, dtype) * lanes(dtype)
-    return width * layout.vector_size(features, units)
+    return width * layout.unit_size(features, units)
 
 
 def pack(
@@ -60,19 +61,23 @@ def pack(
     if len(packed) != size:
         raise ValueError(f"packed must have {size} elements for these weights, not {len(packed)}")
     number = vectors_of(units, packed.dtype)
-    vectors = packed.reshape(number, -1) if number else packed.reshape(0, 0)
+    biases = number * layout.bias * width
+    matrices = packed[biases:].reshape(number, -1) if number else packed.reshape(0, 0)
+    _fill(packed[:biases].reshape(number, 1, 1, layout.bias, width), bias, units)
     start = 0
-    for weights, gates, strip in (
-        (bias[np.newaxis], layout.bias, layout.bias),
-        (kernel, layout.inputs, layout.strip),
-        (recurrent_kernel, layout.recurrent, layout.strip),
-    ):
-        rows, strips = len(weights), gates // strip
+    for weights, gates in ((kernel, layout.inputs), (recurrent_kernel, layout.recurrent)):
+        rows, strips = len(weights), gates // layout.strip
         stop = start + rows * gates * width
-        part = vectors[:, start:stop].reshape(number, strips, rows, strip, width)
+        part = matrices[:, start:stop].reshape(number, strips, rows, layout.strip, width)
+        _fill(part, weights, units)
         start = stop
-        by_gate = weights.reshape(rows, strips, strip, units).transpose(1, 0, 2, 3)
-        for vector, left in zip(part, range(0, units, width)):
-            columns = by_gate[..., left : left + width]
-            vector[..., : columns.shape[-1]] = columns
-            vector[..., columns.shape[-1] :] = 0
+
+
+def _fill(part: Array, weights: Array, units: int) -> None:
+    """part[vector, strip, row, gate, lane] = weights[row, (strip, gate, vector, lane)]."""
+    _, strips, rows, gates, width = part.shape
+    by_gate = weights.reshape(rows, strips, gates, units).transpose(1, 0, 2, 3)
+    for i, vector in enumerate(part):
+        columns = by_gate[..., i * width : (i + 1) * width]
+        vector[..., : columns.shape[-1]] = columns
+        vector[..., columns.shape[-1] :] = 0

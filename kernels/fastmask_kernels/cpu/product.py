@@ -32,7 +32,6 @@ def product(tiles: Tiles) -> Any:
         init: Any,
         init_start: int,
         init_stride: int,
-        init_step: int,
         z: Any,
         z_start: int,
     ) -> None:
@@ -40,14 +39,9 @@ def product(tiles: Tiles) -> Any:
 
         Give integers of one type, np.int64: a literal would compile it once more.
 
-        Args:
-            vectors: width of the product in registers.
-            rows: how many rows, the length of `index`.
-            a: flat; row i begins at a_start + index[i], and is `depth` long.
-            packed: flat; the first strip of weights begins at `weights`, and each of the
-                others `strip_step` behind the one before.
-            init: flat; row i, vector v begins at init_start + i * init_stride + v * init_step.
-            z: flat; row i, vector v begins at z_start + (i * tiles.row + v) * lanes.
+        All arrays are flat. Row i of `a` begins at a_start + index[i] and is `depth` long, that
+        of `init` at init_start + i * init_stride, that of z at z_start + i * tiles.row registers.
+        The first strip begins at packed[weights], the others `strip_step` apart.
         """
         lanes = lanes_of(z)
         width = wide if rows <= few else narrow
@@ -67,9 +61,8 @@ def product(tiles: Tiles) -> Any:
                     weights + left // strip_vectors * strip_step,
                     strip_step,
                     init,
-                    init_start + done * init_stride + left * init_step,
+                    init_start + done * init_stride + left * lanes,
                     init_stride,
-                    init_step,
                     z,
                     z_start + (done * row_vectors + left) * lanes,
                 )

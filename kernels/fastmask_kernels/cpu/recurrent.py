@@ -47,14 +47,13 @@ class Net(NamedTuple):
     plane: int  # elements of one plane of h
     activation: int
     recurrent_activation: int
-    fused: int  # whether the activations are the usual ones and gates are not wanted
+    save_gates: int  # 1 where a cell leaves its activated gates in z
 
 
 class Cell(NamedTuple):
     """What the time loop asks of a cell."""
 
     name: str
-    usual: tuple[int, int]  # codes of the activations that `step` computes fastest
     layout: Layout
     tiles: Tiles
     multiply: Any  # from `product`, for the tiles
@@ -79,9 +78,10 @@ def time_loop(cell: Cell) -> Any:
         batch: Any,
         net: Any,
         scratch: Any,
-        weights: int,
-        size: int,
+        vector: int,
         count: int,
+        weights: int,
+        strip_step: int,
         rows: int,
         z: Any,
         z_start: int,
@@ -89,27 +89,27 @@ def time_loop(cell: Cell) -> Any:
         """z = bias + x W of one panel, for the rows listed in `source`."""
         lanes = lanes_of(z)
         zero: Any = np.int64(0)  # a literal would compile multiply once more
+        own_bias = vector * bias * lanes
         multiply(
-            np.int64(inputs) * count,
+            inputs * count,
             rows,
             batch.x,
             zero,
             scratch.source,
             batch.features,
             net.packed,
-            weights + bias * lanes,
-            size if panel_vectors > 1 else strip * lanes * batch.features,
-            net.packed,
             weights,
+            strip_step,
+            net.packed,
+            own_bias,
             zero,
-            size if panel_vectors > 1 else lanes,
             z,
             z_start,
         )
         for gate in range(inputs, bias):  # it has no product with x
             for i in range(rows):
                 start = z_start + (i * row_vectors + gate) * lanes
-                copy_row(z, start, net.packed, weights + gate * lanes, lanes)
+                copy_row(z, start, net.packed, own_bias + gate * lanes, lanes)
 
     @inlined
     def finish(
@@ -140,7 +140,12 @@ def time_loop(cell: Cell) -> Any:
         """Run steps k to `end` of the group in `scratch.rank`."""
         lanes = lanes_of(scratch.z)
         width = row_vectors * lanes
-        size = (bias + inputs * batch.features + recurrent * batch.units) * lanes
+        # Where a vector's two matrices stand, and how far apart their strips are.
+        matrices = net.vectors * bias * lanes
+        input_size = inputs * batch.features * lanes
+        size = input_size + recurrent * batch.units * lanes
+        input_step = size if panel_vectors > 1 else strip * batch.features * lanes
+        recurrent_step = size if panel_vectors > 1 else strip * batch.units * lanes
         mine = scratch.mine
         mine[1] = 0
         phase = 0
@@ -172,11 +177,23 @@ def time_loop(cell: Cell) -> Any:
                     if panel_vectors > 1:
                         vector = panel * net.vectors // net.panels
                         count = (panel + 1) * net.vectors // net.panels - vector
+                    weights = matrices + vector * size
                     z, z_start = team.z, (panel * total + begin) * width
                     if block == 1 and rounds == 1:
                         z, z_start = scratch.z, 0
                     if j < 0 or (block == 1 and part == 0):
-                        project(batch, net, scratch, vector * size, size, count, rows, z, z_start)
+                        project(
+                            batch,
+                            net,
+                            scratch,
+                            vector,
+                            count,
+                            weights,
+                            input_step,
+                            rows,
+                            z,
+                            z_start,
+                        )
                     if j >= 0:
                         new = (k + step + 1) % 2 * net.plane
                         cell_step(
@@ -186,8 +203,8 @@ def time_loop(cell: Cell) -> Any:
                             part,
                             vector,
                             count,
-                            vector * size + (bias + inputs * batch.features) * lanes,
-                            size,
+                            weights + input_size,
+                            recurrent_step,
                             net.plane - new,
                             new,
                             rows,

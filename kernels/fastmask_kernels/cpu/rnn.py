@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checked import checked
-from ._compile import compiled, inlined
-from .activations import CODES
+from ._compile import inlined
 from .gemm import Tiles
-from .layer import part_of, part_signature, run_layer
+from .layer import compile_work, run_layer
 from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
@@ -37,7 +36,7 @@ def _step(
     vector: int,
     count: int,
     weights: int,
-    size: int,
+    strip_step: int,
     old: int,
     new: int,
     rows: int,
@@ -55,11 +54,10 @@ def _step(
         units,
         net.packed,
         weights,
-        size,
+        strip_step,
         z,
         z_start,
         PANEL * lanes,
-        lanes,
         z,
         z_start,
     )
@@ -71,14 +69,12 @@ def _step(
         net.h,
         new + vector * lanes,
         index,
-        net.fused,
         net.activation,
     )
 
 
 _CELL = Cell(
     name="rnn",
-    usual=(CODES["tanh"], CODES["tanh"]),
     layout=_LAYOUT,
     tiles=_TILES,
     multiply=_multiply,
@@ -86,47 +82,7 @@ _CELL = Cell(
     rounds=1,
     step=_step,
 )
-_part = part_of(_CELL)
-
-
-@compiled(part_signature)
-def _work(
-    out: Any,
-    h_last: Any,
-    c_last: Any,
-    h_steps: Any,
-    c_steps: Any,
-    gates: Any,
-    state: Any,
-    z: Any,
-    indices: Any,
-    control: Any,
-    x: Any,
-    steps: Any,
-    ranks: Any,
-    packed: Any,
-    settings: Any,
-    member: Any,
-) -> None:
-    """One thread's part."""
-    _part(
-        out,
-        h_last,
-        c_last,
-        h_steps,
-        c_steps,
-        gates,
-        state,
-        z,
-        indices,
-        control,
-        x,
-        steps,
-        ranks,
-        packed,
-        settings,
-        member,
-    )
+_work = compile_work(_CELL)
 
 
 def rnn_packed_size(features: int, units: int, dtype: Any) -> int:

@@ -37,7 +37,7 @@ def rnn_bwd(
     """See `spec`."""
     ranks = ranks_of(offsets, steps, order, x.shape[1])
     steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
-    cell = Cell(RNN, 0, [recurrent_kernel], activation, activation)
+    cell = Cell(RNN, 0, [recurrent_kernel], activation, "sigmoid")  # which it does not have
     gate_gradients(
         *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first, steps, ranks),
         *(x.shape[1], reverse, zero_masked, threads),

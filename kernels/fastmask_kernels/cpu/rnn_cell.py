@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from .activations import emit_activation
+from .activations import emit_activation, emit_all_are
 from .simd import I64, Emitter, data_pointer
 
 PANEL = 3  # most registers of units side by side
@@ -24,19 +24,15 @@ def rnn_cell(
     h: Any,
     h_start: Any,
     index: Any,
-    fused: Any,
     activation: Any,
 ) -> Any:
-    """h of `vectors` vectors of units for `rows` rows of z; row i is at index[i] of h.
-
-    `fused` is 1 where the activation is tanh.
-    """
+    """h of `vectors` vectors of units for `rows` rows of z; row i is at index[i] of h."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (2, 4, 6)]
         z_rows, h_rows = (emit.at(data[n], args[2 * n + 3]) for n in range(2))
-        usual = builder.icmp_signed("!=", args[7], I64(0))
+        usual = emit_all_are(emit, {"tanh": args[7]})
         with emit.loop(args[1]) as i, emit.loop(args[0]) as v:
             left = builder.mul(v, I64(emit.lanes))
             start = builder.add(builder.mul(i, I64(PANEL * emit.lanes)), left)
@@ -46,7 +42,7 @@ def rnn_cell(
                 with then:
                     emit.store(builder.fdiv(*emit.tanh_fraction(x)), h_rows, at)
                 with otherwise:
-                    emit.store(emit_activation(emit, args[8], x), h_rows, at)
+                    emit.store(emit_activation(emit, args[7], x), h_rows, at)
         return context.get_dummy_value()
 
-    return types.void(_i8, _i8, z, _i8, h, _i8, index, _i8, _i8), codegen
+    return types.void(_i8, _i8, z, _i8, h, _i8, index, _i8), codegen

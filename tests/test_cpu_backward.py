@@ -1,0 +1,119 @@
+"""lstm_bwd, gru_bwd and rnn_bwd of the CPU column under everything that may befall them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fastmask_kernels import cpu, reference
+from fastmask_kernels.cpu import backward
+from fastmask_kernels.cpu.sharing import Shares
+from fastmask_kernels.spec import KERNELS
+
+from .cases import CASES, MASK_KINDS, RecurrentCase, cases_of
+from .test_backward_kernels import assert_gradients_close
+
+Array = NDArray[Any]
+
+SHARES = (  # (members, groups, join)
+    Shares(2, 2, 99),
+    Shares(2, 5, 99),
+    Shares(2, 0, 0),
+    Shares(3, 2, 2),
+    Shares(4, 3, 1),
+)
+FORMS = [("lstm", {}), ("rnn", {}), ("gru", {}), ("gru", {"reset_after": False})]
+forms = pytest.mark.parametrize(("cell", "form"), FORMS, ids="lstm rnn gru gru-before".split())
+
+
+def shared_backward(case: RecurrentCase, shares: Shares) -> list[Array]:
+    """Gradients by threads that share the loop as they are told."""
+    join = min(shares.join, int(case.valid.sum(axis=1).max(initial=0)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backward, "share", lambda *_: shares._replace(join=join))
+        return case.run_backward(cpu, threads=shares.members)
+
+
+def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_sharing_does_not_change_a_bit(cell: str) -> None:
+    @given(cases_of(cell), st.sampled_from(SHARES))
+    @settings(max_examples=100, deadline=None)
+    def check(case: RecurrentCase, shares: Shares) -> None:
+        assert_same_bits(shared_backward(case, shares), case.run_backward(cpu))
+
+    check()
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+@forms
+def test_larger_batches_on_all_threads(cell: str, form: dict[str, bool], kind: str) -> None:
+    for sizes in ((33, 20, 24, 64), (2, 90, 64, 150), (70, 8, 16, 130)):
+        case = CASES[cell](*sizes, kind=kind, **form)
+        alone = case.run_backward(cpu)
+        for threads in (2, 3, 7):
+            assert_same_bits(case.run_backward(cpu, threads=threads), alone)
+        for actual, wanted in zip(
+            alone, case.run_backward(reference, dtype="float64"), strict=True
+        ):
+            assert_gradients_close(actual, wanted)
+
+
+@forms
+def test_a_long_sequence(cell: str, form: dict[str, bool]) -> None:
+    case = CASES[cell](2, 20_000, 3, 20, kind="holes", dtype="float64", **form)
+    alone = case.run_backward(cpu)
+    assert_same_bits(shared_backward(case, Shares(2, 0, 0)), alone)
+    for actual, wanted in zip(alone, case.run_backward(reference), strict=True):
+        assert_gradients_close(actual, wanted)
+
+
+@forms
+def test_a_row_does_not_depend_on_its_neighbours(cell: str, form: dict[str, bool]) -> None:
+    case = CASES[cell](30, 12, 9, 40, kind="holes", **form)
+    together = case.run_backward(cpu)[4:-1]
+    for row in (0, 7, 29):
+        alone, keep = copy.copy(case), slice(row, row + 1)
+        alone.batch, alone.x, alone.valid = 1, case.x[keep], case.valid[keep]
+        alone.dout, alone.dlast = case.dout[keep], [d[keep] for d in case.dlast]
+        alone.states = [s[keep] for s in case.states]
+        assert_same_bits(alone.run_backward(cpu)[4:-1], [d[keep] for d in together])
+
+
+@pytest.mark.parametrize("cell", CASES)
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("offsets", np.array([1, 3, 5, 8, 9]), "begin with 0"),
+        ("offsets", np.array([0, 3, 5, 8, 99]), "end within steps"),
+        ("order", np.array([0, 1, 2, 2]), "every row once"),
+        ("steps", np.zeros(20, np.int64), "ascend"),
+        ("steps", np.arange(20) - 1, "ascend"),
+    ],
+)
+def test_no_plan(cell: str, name: str, value: Array, error: str) -> None:
+    sizes = {"B": 4, "T": 5, "F": 2, "H": 3, "X": 5, "S": 5, "P": 20}
+    case = CASES[cell](4, 5, 2, 3)
+    arguments: dict[str, Any] = dict(zip(("offsets", "steps", "order"), case.plan, strict=True))
+    for argument in KERNELS[f"{cell}_bwd"].arguments:
+        if argument.shape is None:
+            plain = {"activation": "tanh", "number": 1, "flag": False}
+            arguments[argument.name] = plain[argument.dtype]
+        elif argument.name not in arguments:
+            shape = [
+                int(word[:-1] or 1) * sizes[word[-1]] if word[-1].isalpha() else int(word)
+                for word in argument.shape
+            ]
+            arguments[argument.name] = np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match=error):
+        getattr(cpu, f"{cell}_bwd")(**arguments | {name: value})
