@@ -54,14 +54,13 @@ def loss(case: RecurrentCase, outputs: list[Array]) -> float:
 
 
 def calm(case: RecurrentCase) -> RecurrentCase:
-    """The case itself, or a smaller one where gates have no bounds.
+    """The case itself, or one of smaller numbers where activations have no bounds.
 
-    They multiply from step to step: the loss is a polynomial of degree 2**T, too wild at usual
-    sizes for differences to mean anything.
+    Gates and states multiply from step to step: the loss is then like a polynomial of degree
+    2**T, at usual sizes too wild for differences to mean anything.
     """
-    if case.recurrent_activation not in ("linear", "relu"):
-        return case
-    return case.with_inputs([0.3 * a for a in case.inputs])
+    unbounded = {"linear", "relu"} & {case.activation, case.recurrent_activation}
+    return case.with_inputs([0.3 * a for a in case.inputs]) if unbounded else case
 
 
 def slope(case: RecurrentCase, column: Any, number: int, direction: Array) -> float:

@@ -18,6 +18,7 @@ from fastmask_kernels.spec import KERNELS
 
 from .cases import CASES, MASK_KINDS, RecurrentCase, cases_of
 from .test_backward_kernels import assert_gradients_close
+from .test_kernel_table import argument_for
 
 Array = NDArray[Any]
 
@@ -103,17 +104,9 @@ def test_a_row_does_not_depend_on_its_neighbours(cell: str, form: dict[str, bool
 )
 def test_no_plan(cell: str, name: str, value: Array, error: str) -> None:
     sizes = {"B": 4, "T": 5, "F": 2, "H": 3, "X": 5, "S": 5, "P": 20}
-    case = CASES[cell](4, 5, 2, 3)
-    arguments: dict[str, Any] = dict(zip(("offsets", "steps", "order"), case.plan, strict=True))
-    for argument in KERNELS[f"{cell}_bwd"].arguments:
-        if argument.shape is None:
-            plain = {"activation": "tanh", "number": 1, "flag": False}
-            arguments[argument.name] = plain[argument.dtype]
-        elif argument.name not in arguments:
-            shape = [
-                int(word[:-1] or 1) * sizes[word[-1]] if word[-1].isalpha() else int(word)
-                for word in argument.shape
-            ]
-            arguments[argument.name] = np.zeros(shape, np.float32)
+    spec = KERNELS[f"{cell}_bwd"]
+    arguments = {a.name: argument_for(a, sizes) for a in spec.arguments}
+    plan = CASES[cell](4, 5, 2, 3).plan
+    arguments |= dict(zip(("offsets", "steps", "order"), plan, strict=True)) | {name: value}
     with pytest.raises(ValueError, match=error):
-        getattr(cpu, f"{cell}_bwd")(**arguments | {name: value})
+        getattr(cpu, spec.name)(**arguments)

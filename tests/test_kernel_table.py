@@ -6,26 +6,54 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.spec import KERNELS
+from fastmask_kernels._checked import _parse
+from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
 
-# What the CPU column has yet to get; a kernel that arrives leaves this set.
-MISSING = {"masked_softmax"}
-KERNEL_TESTS = ("lstm_kernel", "cpu_backward", "simd", "masks", "padding", "gather")
+KERNEL_TESTS = ("lstm_kernel", "cpu_backward", "simd", "masks", "padding", "gather", "softmax")
 
 
 @pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
 def test_column_is_complete(column: object) -> None:
     exported = set(column.__all__)  # type: ignore[attr-defined]
-    assert exported >= set(KERNELS) - MISSING
+    assert exported >= set(KERNELS)
 
 
 def test_columns_export_the_same_names() -> None:
-    assert set(reference.__all__) - set(cpu.__all__) == MISSING
-    assert set(cpu.__all__) <= set(reference.__all__)
+    assert reference.__all__ == cpu.__all__
+
+
+def argument_for(argument: Argument, sizes: dict[str, int]) -> Any:
+    """Something of the right type and shape."""
+    if argument.shape is None:
+        return {"activation": "tanh", "flag": False, "number": 1}[argument.dtype]
+    words = [_parse(word) for word in argument.shape]
+    shape = [factor * sizes.get(letter, 0) + more for factor, letter, more in words]
+    return np.zeros(shape, "f8" if argument.dtype in (REAL, ANY) else argument.dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "letter"),
+    [
+        (kernel.name, letter)
+        for kernel in KERNELS.values()
+        for letter in OPTIONAL
+        if any(letter in (a.shape or ()) for a in kernel.arguments)
+    ],
+)
+def test_optional_sizes_are_nothing_or_all(name: str, letter: str) -> None:
+    sizes = {"B": 2, "T": 5, "F": 2, "H": 2, "P": 7, "W": 3, **dict.fromkeys(OPTIONAL, 0)}
+    whole = OPTIONAL[letter]
+    arguments = [argument_for(a, sizes | {letter: 3}) for a in KERNELS[name].arguments]
+    with pytest.raises(
+        ValueError, match=f"{letter} is {whole}={sizes[whole]} or 0, not {letter}=3"
+    ):
+        getattr(reference, name)(*arguments)
 
 
 def run_kernel_tests(tmp_path: Path, selection: str, **environment: str) -> None:

@@ -13,6 +13,7 @@ from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_s
 from .padding import pad_rows, unpad_rows
 from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
 from .rnn_bwd import rnn_bwd
+from .softmax import masked_softmax
 
 __all__ = [
     "aligned_empty",
@@ -28,6 +29,7 @@ __all__ = [
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
+    "masked_softmax",
     "pad_rows",
     "plan_steps",
     "rnn_bwd",

@@ -120,22 +120,32 @@ class Emitter:
         pointer = self.builder.bitcast(self.at(base, offset), self.vector.as_pointer())
         self.builder.store(value, pointer).align = self.itemsize
 
-    def _first_lanes(self, count: Any) -> Any:
-        """Mask of the lanes before `count` (an i64 value)."""
-        numbers = ir.VectorType(I32, self.lanes)
-        limit = self.builder.insert_element(
-            ir.Constant(numbers, ir.Undefined), self.builder.trunc(count, I32), I32(0)
-        )
-        limits = self.builder.shuffle_vector(limit, limit, ir.Constant(numbers, [0] * self.lanes))
-        order = ir.Constant(numbers, list(range(self.lanes)))
-        return self.builder.icmp_signed("<", order, limits)
+    def first_lanes(self, count: Any) -> Any:
+        """Mask of the first `count` lanes, an i64 value."""
+        number = self.builder.trunc(count, I32)
+        places = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", places, self.splat(number))
 
-    def _masked(self, operation: str, result: Any, args: list[Any]) -> Any:
-        kind = f"v{self.lanes}{self.format.name}"
-        signature = ir.FunctionType(result, [a.type for a in args])
-        name = f"llvm.masked.{operation}.{kind}.p0{kind}"
+    def load_masked(self, base: Any, mask: Any) -> Any:
+        """Vector at `base`; lanes outside the mask are 0, and their memory is not read."""
+        pointer = self.builder.bitcast(base, self.vector.as_pointer())
+        arguments = [pointer, I32(self.itemsize), mask, self.const(0.0)]
+        return self._call(self._masked("load"), self.vector, arguments)
+
+    def store_masked(self, value: Any, base: Any, mask: Any) -> None:
+        """Write the lanes of the mask to `base`."""
+        pointer = self.builder.bitcast(base, self.vector.as_pointer())
+        arguments = [value, pointer, I32(self.itemsize), mask]
+        self._call(self._masked("store"), ir.VoidType(), arguments)
+
+    def _masked(self, what: str) -> str:
+        vector = f"v{self.lanes}{self.format.name}"
+        return f"llvm.masked.{what}.{vector}.p0{vector}"
+
+    def _call(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        signature = ir.FunctionType(result, [a.type for a in arguments])
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        return self.builder.call(function, args)
+        return self.builder.call(function, arguments)
 
     def load_part(self, base: Any, offset: Any, count: Any) -> Any:
         """`load` of the first `count` <= lanes elements, the others zero; reads no further.
@@ -148,9 +158,8 @@ class Emitter:
             with then:
                 whole, end_of_then = self.load(base, offset), b.block
             with otherwise:
-                pointer = b.bitcast(self.at(base, offset), self.vector.as_pointer())
-                args = [pointer, I32(self.itemsize), self._first_lanes(count), self.const(0.0)]
-                part, end_of_otherwise = self._masked("load", self.vector, args), b.block
+                part = self.load_masked(self.at(base, offset), self.first_lanes(count))
+                end_of_otherwise = b.block
         value = b.phi(self.vector)
         value.add_incoming(whole, end_of_then)
         value.add_incoming(part, end_of_otherwise)
@@ -163,13 +172,11 @@ class Emitter:
             with then:
                 self.store(value, base, offset)
             with otherwise:
-                pointer = b.bitcast(self.at(base, offset), self.vector.as_pointer())
-                args = [value, pointer, I32(self.itemsize), self._first_lanes(count)]
-                self._masked("store", ir.VoidType(), args)
+                self.store_masked(value, self.at(base, offset), self.first_lanes(count))
 
     def splat(self, scalar: Any) -> Any:
         """Vector with `scalar` in every lane."""
-        empty = ir.Constant(self.vector, ir.Undefined)
+        empty = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = self.builder.insert_element(empty, scalar, I32(0))
         return self.builder.shuffle_vector(
             first, empty, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
@@ -189,9 +196,7 @@ class Emitter:
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """a * b + c, fused where the processor can."""
         name = f"llvm.fmuladd.v{self.lanes}{self.format.name}"
-        signature = ir.FunctionType(self.vector, [self.vector] * 3)
-        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-        return self.builder.call(function, [a, b, c])
+        return self._call(name, self.vector, [a, b, c])
 
     def clamp(self, x: Any, low: float, high: float) -> Any:
         """x limited to [low, high]; NaN stays NaN."""
@@ -283,8 +288,9 @@ def copy_row(
         with builder.if_else(whole) as (then, otherwise):
             with then:
                 emit.store(emit.load(start), to)
-            with otherwise, emit.loop(args[4]) as i:
-                builder.store(builder.load(emit.at(start, i)), emit.at(to, i))
+            with otherwise:
+                mask = emit.first_lanes(args[4])
+                emit.store_masked(emit.load_masked(start, mask), to, mask)
         return context.get_dummy_value()
 
     return types.void(target, _i8, source, _i8, _i8), codegen
@@ -301,8 +307,8 @@ def fill_row(typingctx: Any, target: Any, target_start: Any, count: Any) -> Any:
         with builder.if_else(whole) as (then, otherwise):
             with then:
                 emit.store(emit.const(0.0), to)
-            with otherwise, emit.loop(args[2]) as i:
-                builder.store(ir.Constant(emit.scalar, 0.0), emit.at(to, i))
+            with otherwise:
+                emit.store_masked(emit.const(0.0), to, emit.first_lanes(args[2]))
         return context.get_dummy_value()
 
     return types.void(target, _i8, _i8), codegen
