@@ -203,6 +203,30 @@ class TestCompile:
             assert_all_close(*found)
 
     @pytest.mark.filterwarnings("ignore")
+    def test_sizes_that_vary(self) -> None:
+        _, ours = twins("GRU", 3, 5, bidirectional=True, batch_first=True)
+        compiled = torch.compile(ours, fullgraph=True, backend="aot_eager", dynamic=True)
+        for batch, time in ((4, 6), (3, 9), (5, 7)):
+            x = torch.randn(batch, time, 3, dtype=FLOAT64, requires_grad=True)
+            mask = random_mask("holes", batch, time)
+            found = []
+            for module in (compiled, ours):
+                out, _ = module(x, mask=mask)
+                found.append([out, *torch.autograd.grad(out.sum(), [x, *ours.parameters()])])
+            assert_all_close(*found)
+
+    @each_module
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("keep", [0, 1, 2])
+    def test_operators_keep_their_promises(self, name: str, keep: int) -> None:
+        _, ours = twins(name, 3, 5, bidirectional=True)
+        states = [state.detach() for state in as_tuple(random_states(ours, 4))]
+        plan = torch.ops.fastmask.plan(random_mask("holes", 4, 6))
+        weights = list(ours.parameters()) if keep == 2 else [p.detach() for p in ours.parameters()]
+        arguments = (ours.mode, torch.randn(4, 6, 3, dtype=FLOAT64), states, weights, plan)
+        torch.library.opcheck(torch.ops.fastmask.layer, (*arguments, True, keep))
+
+    @pytest.mark.filterwarnings("ignore")
     def test_recompute(self) -> None:
         _, ours = twins("LSTM", 3, 5, recompute=True)
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
@@ -282,6 +306,24 @@ def test_eight_threads(name: str) -> None:
                 assert_all_close(together, one, 0)
 
 
+def test_parametrized_weights() -> None:
+    from torch.nn.utils.parametrizations import weight_norm
+
+    theirs, ours = twins("LSTM", 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    for module in (theirs, ours):
+        weight_norm(module, "weight_hh_l0")
+        with torch.no_grad():
+            module.parametrizations.weight_hh_l0.original0.mul_(2)
+    found = [
+        torch.autograd.grad(module(x)[0].sum(), list(module.parameters()))
+        for module in (ours, theirs)
+    ]
+    assert_all_close(*found)
+    with torch.no_grad():
+        assert_all_close([ours(x)[0]], [theirs(x)[0]])
+
+
 @each_module
 def test_checkpoints(name: str) -> None:
     from torch.utils.checkpoint import checkpoint
@@ -347,6 +389,16 @@ def test_distributed_data_parallel(tmp_path: Path) -> None:
     finally:
         for process in processes:
             process.kill()
+
+
+def test_code_of_the_documentation() -> None:
+    page = Path(__file__).parents[1] / "docs" / "torch.md"
+    blocks = page.read_text("utf-8").split("```python\n")[1:]
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.split("```")[0], names)
+    assert len(blocks) == 3
+    assert isinstance(names["model"][1], ft.GRU)
 
 
 @pytest.mark.parametrize("module", ["_modules", "_convert"])

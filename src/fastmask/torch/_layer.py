@@ -102,7 +102,7 @@ def forward(
         half = out if directions == 1 else x.new_empty(batch, time, units)
         kept = [s[d, :valid] for s in (*steps, *([gates] if cell.keeps_gates else []))]
         getattr(kernels(), f"{cell.name}_fwd").unchecked(
-            *map(as_array, (half, *[s[d] for s in last], *kept)),
+            *[made.numpy() for made in (half, *[s[d] for s in last], *kept)],
             as_array(x),
             *plan,
             packed[d],
@@ -161,7 +161,7 @@ def backward(
         dweights = Weights(*map(torch.empty_like, weights[d]))
         gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
         getattr(kernels(), f"{cell.name}_bwd").unchecked(
-            *map(as_array, (dx, *dweights, *[s[d] for s in dstates], gates)),
+            *[made.numpy() for made in (dx, *dweights, *[s[d] for s in dstates], gates)],
             _gradient_of_half(dout, d, x, units),
             *[as_array(s[d]) for s in known],
             as_array(x),

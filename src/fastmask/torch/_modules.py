@@ -162,7 +162,7 @@ class LSTM(Recurrent):
         device: of the weights.
         dtype: of the weights.
         recompute: keep only the states for backward, and compute the gates again there: two
-            fifths of the memory for a little more time.
+            numbers for each unit and valid step instead of six, for a little more time.
         zero_output_for_mask: whether the output at masked steps is zero; else it is the
             previous output, zero before the first valid step.
 

@@ -55,6 +55,8 @@ def run_stack(
         ends.append(last)
         if dropout and number + 1 < len(layers):
             x = torch.nn.functional.dropout(x, dropout)
+    if len(ends) == 1:
+        return x, ends[0]
     return x, [torch.cat(last) for last in zip(*ends, strict=True)]
 
 
