@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import njit, types
 
 import fastmask_kernels
 from fastmask_kernels.cpu import _compile
@@ -49,6 +49,25 @@ def test_an_edit_of_any_source_leads_to_another_cache_entry(monkeypatch: Any) ->
     assert key() != before
 
 
+def test_kernels_of_one_source_are_told_apart_by_name() -> None:
+    def key(factor: Any, name: str) -> Any:
+        def scaled(out: Any, x: Any) -> None:
+            for i in range(len(x)):
+                out[i] = factor(x[i])
+
+        kernel = CompiledKernel(scaled, lambda t: types.void(output(t, 1), array(t, 1)), name)
+        kernel.for_dtype(np.dtype("float32"))
+        dispatcher: Any = kernel._dispatcher
+        return dispatcher._cache._index_key(
+            dispatcher.signatures[0], dispatcher.targetctx.codegen()
+        )
+
+    double, triple = (njit(f) for f in (lambda x: 2 * x, lambda x: 3 * x))
+    assert key(double, "double") != key(triple, "triple")
+    # What a kernel closes over has another address, and another pickle, in each process.
+    assert key(double, "double") == key(njit(lambda x: 2 * x), "double")
+
+
 def test_read_only_arrays_compile_nothing_more() -> None:
     kernel = _kernel()
     x = np.arange(5, dtype=np.float32)
@@ -64,7 +83,7 @@ def test_read_only_arrays_compile_nothing_more() -> None:
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_cache(monkeypatch: Any) -> None:
-    def refuse(_: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise RuntimeError("cannot cache function: no locator available")
 
     monkeypatch.setattr(_compile, "_SourceCache", refuse)

@@ -15,7 +15,9 @@ from fastmask_kernels import cpu, reference
 from fastmask_kernels._checked import _parse
 from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
 
-KERNEL_TESTS = ("lstm_kernel", "cpu_backward", "simd", "masks", "padding", "gather", "softmax")
+KERNEL_TESTS = (
+    *("cpu_forward", "backward_kernels", "simd", "masks", "padding", "gather", "softmax"),
+)
 
 
 @pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])

@@ -1,7 +1,8 @@
-"""lstm_fwd of the CPU column against the reference, and under everything that may befall it."""
+"""Forward kernels of the CPU column against the reference, and under all that may befall them."""
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu import lstm as cpu_lstm
+from fastmask_kernels.cpu import layer
 from fastmask_kernels.cpu.sharing import Shares
 
-from .cases import MASK_KINDS, LSTMCase, assert_close, lstm_cases, plan_of
+from .cases import (
+    CASES,
+    MASK_KINDS,
+    SAVING,
+    GRUCase,
+    LSTMCase,
+    RecurrentCase,
+    assert_close,
+    cases_of,
+    plan_of,
+)
 
 SHARES = (  # (members, groups, join)
     Shares(1, 1, 99),
@@ -28,44 +39,61 @@ SHARES = (  # (members, groups, join)
 )
 
 
-@given(lstm_cases)
-@settings(max_examples=300, deadline=None)
-def test_cpu_equals_reference(case: LSTMCase) -> None:
-    expected = case.run(reference, dtype="float64")
-    for actual, wanted in zip(case.run(cpu), expected, strict=True):
-        assert actual.dtype == case.dtype
-        assert_close(actual, wanted, case.dtype)
+MAKERS = {**CASES, "gru_in_rounds": functools.partial(GRUCase, reset_after=False)}
+EACH_CELL = pytest.mark.parametrize("cell", MAKERS)
+EACH_KERNEL = pytest.mark.parametrize("cell", CASES)
 
 
-@given(lstm_cases, st.sampled_from(SHARES[1:]))
-@settings(max_examples=150, deadline=None)
-def test_sharing_does_not_change_a_bit(case: LSTMCase, shares: Shares) -> None:
-    alone = case.run(cpu)
-    longest = int(case.valid.sum(axis=1).max(initial=0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu_lstm, "share", lambda *_: shares._replace(join=min(shares.join, longest)))
-        shared = case.run(cpu, threads=shares.members)
-    for a, b in zip(alone, shared, strict=True):
-        np.testing.assert_array_equal(a, b)
+@EACH_KERNEL
+def test_cpu_equals_reference(cell: str) -> None:
+    @given(cases_of(cell), st.sampled_from(SAVING))
+    @settings(max_examples=150, deadline=None)
+    def check(case: RecurrentCase, save: str) -> None:
+        expected = case.run(reference, dtype="float64", save=save)
+        for actual, wanted in zip(case.run(cpu, save=save), expected, strict=True):
+            assert actual.dtype == case.dtype
+            assert_close(actual, wanted, case.dtype)
+
+    check()
 
 
+@EACH_KERNEL
+def test_sharing_does_not_change_a_bit(cell: str) -> None:
+    @given(cases_of(cell), st.sampled_from(SAVING), st.sampled_from(SHARES[1:]))
+    @settings(max_examples=100, deadline=None)
+    def check(case: RecurrentCase, save: str, shares: Shares) -> None:
+        alone = case.run(cpu, save=save)
+        longest = int(case.valid.sum(axis=1).max(initial=0))
+        shares = shares._replace(join=min(shares.join, longest))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layer, "share", lambda *_: shares)
+            shared = case.run(cpu, threads=shares.members, save=save)
+        for a, b in zip(alone, shared, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    check()
+
+
+@EACH_CELL
 @pytest.mark.parametrize("kind", MASK_KINDS)
 @pytest.mark.parametrize("sizes", [(33, 40, 24, 64), (2, 300, 64, 96), (70, 20, 16, 130)])
-def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...]) -> None:
-    case = LSTMCase(*sizes, kind=kind)
-    alone = case.run(cpu, threads=1)
+def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...], cell: str) -> None:
+    case = MAKERS[cell](*sizes, kind=kind)
+    alone = case.run(cpu, threads=1, save="gates")
     for threads in (2, 3, 7):
-        for a, b in zip(alone, case.run(cpu, threads=threads), strict=True):
+        for a, b in zip(alone, case.run(cpu, threads=threads, save="gates"), strict=True):
             np.testing.assert_array_equal(a, b)
-    for actual, wanted in zip(alone, case.run(reference, dtype="float64"), strict=True):
+    expected = case.run(reference, dtype="float64", save="gates")
+    for actual, wanted in zip(alone, expected, strict=True):
         assert_close(actual, wanted, case.dtype)
 
 
-def test_a_row_does_not_depend_on_its_neighbours() -> None:
-    case = LSTMCase(30, 12, 9, 40, kind="holes")
+@EACH_CELL
+def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
+    case = MAKERS[cell](30, 12, 9, 40, kind="holes")
     together = case.run(cpu)
     for row in (0, 7, 29):
-        alone = LSTMCase(30, 12, 9, 40, kind="holes")
+        alone = MAKERS[cell](30, 12, 9, 40, kind="holes")
         keep = slice(row, row + 1)
         alone.batch, alone.x, alone.valid = 1, case.x[keep], case.valid[keep]
         alone.states = [s[keep] for s in case.states]
@@ -73,11 +101,12 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
             np.testing.assert_array_equal(a, b[keep])
 
 
-def test_a_gap_costs_nothing_but_its_place() -> None:
+@EACH_CELL
+def test_a_gap_costs_nothing_but_its_place(cell: str) -> None:
     """Any mask gives what the compressed rows give, to the bit."""
-    holes = LSTMCase(12, 30, 5, 20, kind="holes", seed=3)
+    holes = MAKERS[cell](12, 30, 5, 20, kind="holes", seed=3)
     counts = holes.valid.sum(axis=1)
-    packed = LSTMCase(12, 30, 5, 20, kind="right")
+    packed = MAKERS[cell](12, 30, 5, 20, kind="right")
     packed.weights, packed.states = holes.weights, holes.states
     packed.valid = np.arange(30) < counts[:, np.newaxis]
     packed.x = np.full_like(holes.x, np.nan)
@@ -87,10 +116,11 @@ def test_a_gap_costs_nothing_but_its_place() -> None:
     np.testing.assert_array_equal(a[1:], b[1:])
 
 
+@EACH_CELL
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str) -> None:
+def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str, cell: str) -> None:
     for seed, poison in enumerate((np.nan, np.inf, -np.inf)):
-        case = LSTMCase(9, 8, 4, 33, kind="right", seed=seed, dtype=dtype)
+        case = MAKERS[cell](9, 8, 4, 33, kind="right", seed=seed, dtype=dtype)
         rows, times = np.nonzero(case.valid)
         case.x[rows[::5], times[::5], seed] = poison
         with np.errstate(invalid="ignore"):
@@ -100,10 +130,11 @@ def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str) -> None:
         assert np.isnan(expected[0]).any() == np.isnan(poison)
 
 
-def test_extreme_states_and_gates_stay_finite() -> None:
-    case = LSTMCase(6, 5, 3, 17)
+@EACH_CELL
+def test_extreme_states_and_gates_stay_finite(cell: str) -> None:
+    case = MAKERS[cell](6, 5, 3, 17)
     case.x *= 1e4
-    case.states[1][:] = 1e30
+    case.states[-1][:] = 1e30
     expected = case.run(reference, dtype="float64")
     for actual, wanted in zip(case.run(cpu), expected, strict=True):
         assert_close(actual, wanted, "float32")
