@@ -25,7 +25,6 @@ import fastmask as fm
 from fastmask.torch import convert
 
 LENGTHS = (10, 20, 50, 100, 200, 500, 1000)
-SECONDS = 1.0  # for each figure, at least; and at least three calls
 
 
 def ways(args: argparse.Namespace, time_steps: int) -> dict[str, Callable[[Any], Any]]:
@@ -49,10 +48,10 @@ def ways(args: argparse.Namespace, time_steps: int) -> dict[str, Callable[[Any],
     }
 
 
-def timed(run: Callable[[Any], Any], x: Any) -> tuple[float, float]:
-    """The shortest times of forward and of backward, in milliseconds."""
+def timed(run: Callable[[Any], Any], x: Any, seconds: float) -> tuple[float, float]:
+    """The shortest times of forward and of backward, in milliseconds, of three calls or more."""
     best = [float("inf"), float("inf")]
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     calls = 0
     while calls < 4 or time.perf_counter() < end:
         start = time.perf_counter()
@@ -72,6 +71,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--units", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of measuring, at least")
     parser.add_argument("--threads", type=int, help="of torch and of fastmask")
     args = parser.parse_args()
     if args.threads:
@@ -87,7 +87,7 @@ def main() -> None:
         x = torch.randn(length, args.batch, args.features)
         runs = ways(args, length)
         torch.testing.assert_close(runs["masked"](x), runs["packed"](x), rtol=1e-4, atol=1e-4)
-        found = {name: timed(run, x) for name, run in runs.items()}
+        found = {name: timed(run, x, args.seconds) for name, run in runs.items()}
         cells = []
         for part in (0, 1):
             padded, packed, masked = (found[name][part] for name in ("padded", "packed", "masked"))

@@ -392,6 +392,22 @@ def test_distributed_data_parallel(tmp_path: Path) -> None:
             process.kill()
 
 
+def test_importing_does_not_import_the_compiler() -> None:
+    code = "import sys, fastmask.torch; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import runpy
+
+    path = Path(__file__).parents[1] / "examples" / "packed_against_padded.py"
+    arguments = ["--lengths", "5", "--batch", "3", "--units", "8", "--seconds", "0"]
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    runpy.run_path(str(path), run_name="__main__")
+    assert "    5 " in capsys.readouterr().out
+
+
 def test_code_of_the_documentation() -> None:
     page = Path(__file__).parents[1] / "docs" / "torch.md"
     blocks = page.read_text("utf-8").split("```python\n")[1:]

@@ -46,7 +46,7 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
         axes = {1: "(time,)", 2: "(time, batch)" if turned else "(batch, time)"}[len(expected)]
         raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}")
     if isinstance(mask, Mask):
-        return _tensor_of(mask) if compiling else mask
+        return outside_graph(_tensor_of)(mask) if compiling else mask
     if len(expected) == 1:
         mask = mask[None]
     mask = mask.T if turned else mask
@@ -65,6 +65,13 @@ def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
     return (_tensor_of(mask) if isinstance(mask, Mask) else mask).to(device) != 0
 
 
-@torch.compiler.disable  # which cannot look into a Mask
 def _tensor_of(mask: Mask) -> Any:
     return torch.from_numpy(np.array(mask.valid))
+
+
+def outside_graph(function: Any) -> Any:
+    """`function`, which torch.compile cannot look into, for a call outside the compiled graph.
+
+    As a decorator, torch.compiler.disable would import the compiler with this module: 2 s.
+    """
+    return torch.compiler.disable(function) if torch.compiler.is_compiling() else function

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from ._cells import CELLS
 from ._fallback import by_torch
 from ._layer import Keep
-from ._masks import batch_first_mask
+from ._masks import batch_first_mask, outside_graph
 from ._packed import packed, padded, rows_of
 from ._stack import run_stack
 
@@ -58,7 +58,7 @@ class Recurrent(torch.nn.RNNBase):
         if reason:
             return by_torch(self, self._original, reason, input, hx, mask)
         if sequences:
-            result: tuple[Any, Any] = self._forward_packed(input, hx)
+            result: tuple[Any, Any] = outside_graph(self._forward_packed)(input, hx)
             return result
         return self._forward_padded(input, hx, mask)
 
@@ -78,7 +78,6 @@ class Recurrent(torch.nn.RNNBase):
             return out.squeeze(0), self._as_hx([state.squeeze(1) for state in last])
         return out.transpose(0, 1) if time_first else out, self._as_hx(last)
 
-    @torch.compiler.disable  # the sizes of the batch are values of a tensor
     def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         self.check_input(input.data, input.batch_sizes)
         rows = rows_of(input.batch_sizes)
