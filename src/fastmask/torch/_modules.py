@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from .._checks import flag
 from ._cells import CELLS
 from ._fallback import by_torch
 from ._layer import Keep
 from ._masks import batch_first_mask, outside_graph
 from ._packed import packed, padded, rows_of
 from ._stack import run_stack
+
+_NO_PROJECTION = 0
 
 
 class Recurrent(torch.nn.RNNBase):
@@ -27,6 +30,13 @@ class Recurrent(torch.nn.RNNBase):
     recompute = False
     zero_output_for_mask = True
     _original: Any  # the class of torch.nn
+
+    def __init__(
+        self, mode: str, *arguments: Any, recompute: bool, zero_output_for_mask: bool
+    ) -> None:
+        super().__init__(mode, *arguments)
+        self.recompute = flag(recompute, "recompute")
+        self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
 
     def forward(self, input: Any, hx: Any = None, *, mask: Any = None) -> tuple[Any, Any]:
         """Run the layers.
@@ -128,8 +138,9 @@ class Recurrent(torch.nn.RNNBase):
         weight = getattr(self, self._all_weights[0][0])
         if self.proj_size:
             return "kernels know no projections (proj_size)"
-        if data.device.type != "cpu" or weight.device.type != "cpu":
-            return f"kernels compute on the CPU, not on {data.device}"
+        for device in (data.device, weight.device):
+            if device.type != "cpu":
+                return f"kernels compute on the CPU, not on {device}"
         if weight.dtype not in (torch.float32, torch.float64):
             return f"kernels compute in float32 and float64, not in {weight.dtype}"
         return ""
@@ -214,9 +225,9 @@ class LSTM(Recurrent):
             proj_size,
             device,
             dtype,
+            recompute=recompute,
+            zero_output_for_mask=zero_output_for_mask,
         )
-        self.recompute = recompute
-        self.zero_output_for_mask = zero_output_for_mask
 
 
 class GRU(Recurrent):
@@ -278,11 +289,12 @@ class GRU(Recurrent):
             batch_first,
             dropout,
             bidirectional,
-            device=device,
-            dtype=dtype,
+            _NO_PROJECTION,
+            device,
+            dtype,
+            recompute=recompute,
+            zero_output_for_mask=zero_output_for_mask,
         )
-        self.recompute = recompute
-        self.zero_output_for_mask = zero_output_for_mask
 
 
 class RNN(Recurrent):
@@ -348,9 +360,10 @@ class RNN(Recurrent):
             batch_first,
             dropout,
             bidirectional,
-            device=device,
-            dtype=dtype,
+            _NO_PROJECTION,
+            device,
+            dtype,
+            recompute=recompute,
+            zero_output_for_mask=zero_output_for_mask,
         )
         self.nonlinearity = nonlinearity
-        self.recompute = recompute
-        self.zero_output_for_mask = zero_output_for_mask
