@@ -1,4 +1,4 @@
-"""Gradients of the GRU; `backward` and `gradients` say how.
+"""Gradients of the GRU; `backward` says how.
 
 Gates are saved in the order n, z, r, q, so that what meets the input (n, z, r) and what meets
 the state (z, r, q with `reset_after`) are contiguous. Weights are in the order z, r, h.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._checked import checked
-from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE, Cell, gate_gradients
+from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE
+from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
     Ints,

@@ -1,11 +1,12 @@
-"""Gradients of the LSTM; `backward` and `gradients` say how."""
+"""Gradients of the LSTM; `backward` says how."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .._checked import checked
-from .backward import LSTM, Cell, gate_gradients
+from .backward import LSTM
+from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
     Ints,

@@ -1,11 +1,12 @@
-"""Gradients of the SimpleRNN; `backward` and `gradients` say how."""
+"""Gradients of the SimpleRNN; `backward` says how."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .._checked import checked
-from .backward import RNN, Cell, gate_gradients
+from .backward import RNN
+from .gate_gradients import Cell, gate_gradients
 from .gradients import Array, Ints, column_sums, input_gradient, states_before, valid_rows
 from .ranks import ranks_of
 
