@@ -71,7 +71,7 @@ def run_kernel_tests(tmp_path: Path, selection: str, **environment: str) -> None
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         cwd=Path(__file__).parent.parent,
     )
     assert run.returncode == 0, run.stdout + run.stderr
@@ -80,4 +80,4 @@ def run_kernel_tests(tmp_path: Path, selection: str, **environment: str) -> None
 
 def test_with_bounds_checking(tmp_path: Path) -> None:
     """Every index of the compiled loops stays inside its array."""
-    run_kernel_tests(tmp_path, "equals_reference or any_threads", NUMBA_BOUNDSCHECK="1")
+    run_kernel_tests(tmp_path, "equals_reference or not_change_a_bit", NUMBA_BOUNDSCHECK="1")
