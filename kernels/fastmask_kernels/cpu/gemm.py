@@ -27,33 +27,34 @@ SUMS = 24 if REGISTERS == 32 else 12
 
 
 class Tiles(NamedTuple):
-    """Which tiles a product is cut into; all but the rows are counted in registers.
+    """Which tiles a product is cut into; widths are counted in registers.
 
     Many rows meet few vectors at a time, so that each weight read from the cache serves many
-    of them. Where a panel is wider than that, few rows meet the whole of it, which keeps
+    of them. Where panels are wider than that, few rows meet the whole of one, which keeps
     enough sums in flight.
     """
 
     strip: int  # width of a strip of weights
     row: int  # from one row of z to the next
-    vectors: int  # width of a tile of more than `few` rows, at most
-    widths: tuple[int, ...]  # all widths that tiles have
-    few: int = 0  # rows that meet a whole panel
+    widths: tuple[int, ...]  # of tiles of many rows, the usual one last
+    few_widths: tuple[int, ...] = ()  # of tiles of few rows, likewise
 
     @property
     def rows(self) -> int:
         """Most rows of a tile."""
-        return SUMS // self.vectors
+        return SUMS // self.widths[-1]
+
+    @property
+    def few(self) -> int:
+        """How many rows are few."""
+        return SUMS // self.few_widths[-1] * 2 // 3 if self.few_widths else 0
 
     @property
     def forms(self) -> list[tuple[int, int]]:
-        """Rows and vectors of every tile there is."""
-        return [
-            (rows, width)
-            for width in self.widths
-            for rows in range(1, self.rows + 1)
-            if (rows <= self.few) == (width > self.vectors)
-        ]
+        """Rows and width of every tile there is."""
+        few = [(rows, width) for rows in range(1, self.few + 1) for width in self.few_widths]
+        many = range(self.few + 1, self.rows + 1)
+        return few + [(rows, width) for rows in many for width in self.widths]
 
 
 def _emit_tile(emit: Emitter, tiles: Tiles, rows: int, vectors: int, args: list[Any]) -> None:
@@ -87,7 +88,8 @@ def _emit_tile(emit: Emitter, tiles: Tiles, rows: int, vectors: int, args: list[
 
 def _tile_function(module: Any, tiles: Tiles, dtype: Any) -> Any:
     """The micro-kernel of `dtype`, emitted once into the module: a switch over its forms."""
-    name = f"fastmask_tile_{'_'.join(map(str, (tiles.strip, tiles.row, *tiles.widths)))}_{dtype}"
+    shape = (tiles.strip, tiles.row, *tiles.widths, *tiles.few_widths)
+    name = f"fastmask_tile_{'_'.join(map(str, shape))}_{dtype}"
     if name in module.globals:
         return module.globals[name]
     element = ir.FloatType() if dtype == types.float32 else ir.DoubleType()

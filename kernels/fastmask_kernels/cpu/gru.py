@@ -25,7 +25,7 @@ from .simd import lanes_of
 Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=SUMS, inputs=3, recurrent=3, strip=3)
-_TILES = Tiles(strip=3, row=SUMS, vectors=3, widths=(3,))
+_TILES = Tiles(strip=3, row=SUMS, widths=(3,))
 _TILES_OF_ROUNDS = _TILES._replace(widths=(1, 2, 3))
 _multiply = product(_TILES)
 _multiply_in_rounds = product(_TILES_OF_ROUNDS)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._checked import checked
 from ._compile import inlined
-from .gemm import SUMS, Tiles
+from .gemm import Tiles
 from .layer import compile_work, run_layer
 from .lstm_cell import GATES, lstm_cell
 from .packing import Array, Layout, pack, packed_size
@@ -20,7 +20,7 @@ from .simd import lanes_of
 Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=GATES, inputs=GATES, recurrent=GATES, strip=2)
-_TILES = Tiles(strip=2, row=GATES, vectors=2, widths=(2, GATES), few=SUMS // 6)
+_TILES = Tiles(strip=2, row=GATES, widths=(2,), few_widths=(GATES,))
 _multiply = product(_TILES)
 
 

@@ -12,11 +12,8 @@ from .simd import lanes_of
 def product(tiles: Tiles) -> Any:
     """`multiply` for one kind of tiles, for compiled kernels to call."""
     tile = tile_kernel(tiles)
-    most_rows, few = tiles.rows, tiles.few
-    strip_vectors, row_vectors, narrow, wide = (
-        *(tiles.strip, tiles.row, tiles.vectors),
-        max(tiles.widths),
-    )
+    most_rows, few, strip_vectors, row_vectors = tiles.rows, tiles.few, tiles.strip, tiles.row
+    narrow, wide = tiles.widths[-1], (tiles.few_widths or tiles.widths)[-1]
 
     @inner
     def multiply(

@@ -23,7 +23,7 @@ from .simd import lanes_of
 Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=1, inputs=1, recurrent=1, strip=1)
-_TILES = Tiles(strip=1, row=PANEL, vectors=PANEL, widths=tuple(range(1, PANEL + 1)))
+_TILES = Tiles(strip=1, row=PANEL, widths=tuple(range(1, PANEL + 1)))
 _multiply = product(_TILES)
 
 
