@@ -36,14 +36,13 @@ from .cell_gradients import (
     rnn_gradient,
     sum_rows,
 )
-from .gemm import SUMS, Tiles
+from .gemm import Tiles
 from .product import product
 from .simd import copy_row, lanes_of
 from .teamwork import next_panel
 
-_TILES = Tiles(strip=2, row=PANEL, vectors=2, widths=(2, PANEL), few=SUMS // 6)
-_FEW, STRIP = _TILES.few, _TILES.strip
-_multiply = product(_TILES)
+STRIP = 2  # registers
+_multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
 
 LSTM, GRU_RESET_AFTER, GRU_RESET_BEFORE, RNN = range(4)
 
@@ -158,11 +157,9 @@ def _step(
             scratch.z[i] = 0
         reached, index, depth = rows, scratch.gates, units
         weights = net.panels * width * net.depth + panel * width * depth
-    # There are tiles of strips and, for few rows, of panels. Units that fill them up are zeros.
-    columns = PANEL if reached <= _FEW else -(-vectors // STRIP) * STRIP
     zero: Any = np.int64(0)  # a literal would compile _multiply once more
     _multiply(
-        np.int64(columns),
+        np.int64(-(-vectors // STRIP) * STRIP),
         reached,
         batch.gates,
         zero,

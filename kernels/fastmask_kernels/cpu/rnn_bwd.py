@@ -44,7 +44,6 @@ def rnn_bwd(
         *(x.shape[1], reverse, zero_masked, threads),
     )
     np.matmul(valid_rows(x, steps).T, dz, out=dkernel)
-    before = states_before(h_first, h_steps, offsets, reverse)
-    np.matmul(before.T, dz, out=drecurrent_kernel)
+    np.matmul(states_before(h_first, h_steps, offsets, reverse).T, dz, out=drecurrent_kernel)
     dbias[:] = column_sums(dz)
     input_gradient(dx, dz, kernel, steps)
