@@ -54,7 +54,8 @@ class Cell(NamedTuple):
     """What the time loop asks of a cell.
 
     `step` is inlined, and does one round of one step of one panel:
-        step(net, index, units, part, vector, count, weights, strip_step, old, new, rows, z, z_start)
+        step(net, index, units, part, vector, count, weights, strip_step, old, new, rows,
+             z, z_start)
     `rows` rows have their state at index[i] of the planes `old` and `new` of h, and of c; their
     sums, in z, begin with bias + x W. The panel is `count` vectors of units, `vector` the first;
     its recurrent weights begin at `weights`, their strips are `strip_step` apart.
