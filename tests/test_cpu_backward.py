@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu import backward
+from fastmask_kernels.cpu import gate_gradients
 from fastmask_kernels.cpu.sharing import Shares
 from fastmask_kernels.spec import KERNELS
 
@@ -28,7 +28,7 @@ def shared_backward(case: RecurrentCase, shares: Shares) -> list[Array]:
     """Gradients by threads that share the loop as they are told."""
     join = min(shares.join, int(case.valid.sum(axis=1).max(initial=0)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backward, "share", lambda *_: shares._replace(join=join))
+        patch.setattr(gate_gradients, "share", lambda *_: shares._replace(join=join))
         return case.run_backward(cpu, threads=shares.members)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
@@ -50,6 +50,13 @@ class _SourceCache(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
         self._kernel = name
+        # A file of their own too: two processes that write one at a time lose an entry, or
+        # worse, take one kernel for another.
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base + (f".{name}" if name else ""),
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return sig, codegen.magic_tuple(), self._kernel, source_digest()

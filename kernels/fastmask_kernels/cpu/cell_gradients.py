@@ -19,7 +19,7 @@ h_before, and its gradient r * (dn U_n^T) needs dn of all units: that is a secon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import types
 from numba.core import cgutils
@@ -32,11 +32,12 @@ PANEL = 4  # registers' widths of units that are computed in one go
 _i8 = types.int64
 
 
-class _Functions:
-    """The activation, its slope and the recurrent one's slope, as emitters."""
+class _Functions(NamedTuple):
+    """What cells apply to vectors."""
 
-    def __init__(self, activate: Emit, slope: Emit, recurrent_slope: Emit) -> None:
-        self.activate, self.slope, self.recurrent_slope = activate, slope, recurrent_slope
+    activate: Emit
+    slope: Emit  # of the activation, from its value
+    recurrent_slope: Emit
 
 
 _USUAL = _Functions(VALUES["tanh"], SLOPES["tanh"], SLOPES["sigmoid"])

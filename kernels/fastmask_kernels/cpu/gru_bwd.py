@@ -1,4 +1,4 @@
-"""Gradients of the GRU; `backward` and `gradients` say how.
+"""Gradients of the GRU; `backward` says how.
 
 Gates are saved in the order n, z, r, q, so that what meets the input (n, z, r) and what meets
 the state (z, r, q with `reset_after`) are contiguous. Weights are in the order z, r, h.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._checked import checked
-from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE, Cell, gate_gradients
+from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE
+from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
     Ints,
@@ -54,13 +55,15 @@ def gru_bwd(
     units = h_first.shape[1]
     ranks = ranks_of(offsets, steps, order, x.shape[1])
     steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
-    x_rows = valid_rows(x, steps)
-    before = states_before(h_first, h_steps, offsets, reverse)
     if not gates_saved:
-        weights = (kernel, recurrent_kernel, bias)
-        functions = (activation, recurrent_activation)
-        for block in row_blocks(len(dz)):
-            _compute_gates(dz[block], x_rows[block], before[block], weights, functions, reset_after)
+        _compute_gates(
+            dz,
+            valid_rows(x, steps),
+            states_before(h_first, h_steps, offsets, reverse),
+            (kernel, recurrent_kernel, bias),
+            (activation, recurrent_activation),
+            reset_after,
+        )
     parts = [recurrent_kernel]
     if not reset_after:
         parts = [recurrent_kernel[:, : 2 * units], recurrent_kernel[:, 2 * units :]]
@@ -71,15 +74,23 @@ def gru_bwd(
         *(x.shape[1], reverse, zero_masked, threads),
     )
     dn, dz_r, q = np.split(dz, [units, 3 * units], axis=1)
-    np.matmul(x_rows.T, dz_r, out=dkernel[:, : 2 * units])
-    np.matmul(x_rows.T, dn, out=dkernel[:, 2 * units :])
-    np.matmul(before.T, dz_r, out=drecurrent_kernel[:, : 2 * units])
-    np.matmul(*((before.T, q) if reset_after else (q.T, dn)), out=drecurrent_kernel[:, 2 * units :])
+    x_rows = valid_rows(x, steps)
+    _products(dkernel, (x_rows, dz_r), (x_rows, dn))
+    del x_rows  # as large as x
+    before = states_before(h_first, h_steps, offsets, reverse)
+    _products(drecurrent_kernel, (before, dz_r), (before, q) if reset_after else (q, dn))
     of_n, of_z_r, of_q = np.split(column_sums(dz), [units, 3 * units])
     dbias[:, : 2 * units] = of_z_r
     dbias[0, 2 * units :] = of_n
     dbias[1, 2 * units :] = of_q if reset_after else of_n
     input_gradient(dx, dz[:, : 3 * units], np.roll(kernel, units, axis=1), steps)
+
+
+def _products(out: Array, of_z_r: tuple[Array, Array], of_n: tuple[Array, Array]) -> None:
+    """Gradients of the weights of z and r, and of those of n: inputs^T gradients."""
+    edge = of_z_r[1].shape[1]
+    for (inputs, gradients), columns in ((of_z_r, out[:, :edge]), (of_n, out[:, edge:])):
+        np.matmul(inputs.T, gradients, out=columns)
 
 
 def _compute_gates(
@@ -90,20 +101,23 @@ def _compute_gates(
     functions: tuple[str, str],
     reset_after: bool,
 ) -> None:
-    """The gates of a block of steps, from the states before them."""
+    """The gates of all steps at once, from the states before them."""
     (w_n, u_n, b_n), (w_z_r, u_z_r, b_z_r) = _by_gate(weights)
     activation, recurrent_activation = functions
     units = before.shape[1]
-    n, _, r, q = np.split(gates, 4, axis=1)
-    gates[:, units : 3 * units] = x @ w_z_r + before @ u_z_r + b_z_r.sum(axis=0)
-    activate(gates, units, 3 * units, recurrent_activation)
-    if reset_after:
-        q[:] = before @ u_n + b_n[1]
-        n[:] = x @ w_n + b_n[0] + r * q
-    else:
-        q[:] = r * before
-        n[:] = x @ w_n + q @ u_n + b_n.sum(axis=0)
-    activate(gates, 0, units, activation)
+    for block in row_blocks(len(gates)):
+        x_rows, h = x[block], before[block]
+        n, z_r, q = np.split(gates[block], [units, 3 * units], axis=1)
+        z_r[:] = x_rows @ w_z_r + h @ u_z_r + b_z_r.sum(axis=0)
+        activate(gates[block], units, 3 * units, recurrent_activation)
+        r = z_r[:, units:]
+        if reset_after:
+            q[:] = h @ u_n + b_n[1]
+            n[:] = x_rows @ w_n + b_n[0] + r * q
+        else:
+            q[:] = r * h
+            n[:] = x_rows @ w_n + q @ u_n + b_n.sum(axis=0)
+        activate(gates[block], 0, units, activation)
 
 
 def _by_gate(weights: tuple[Array, Array, Array]) -> list[list[Array]]:

@@ -110,7 +110,7 @@ def compile_work(cell: Cell) -> CompiledKernel:
     advance = time_loop(cell)
     panel_vectors = cell.panel
 
-    @compiled(_work_signature, f"{cell.name}, {cell.rounds} rounds")
+    @compiled(_work_signature, f"{cell.name}{cell.rounds}")
     def work(
         out: Any,
         h_last: Any,
@@ -139,13 +139,10 @@ def compile_work(cell: Cell) -> CompiledKernel:
         vectors = -(-units // lanes_of(state))
         stride = vectors * lanes_of(state)
         plane = rows * stride
-        z_size, block_size, members, groups, join = (
-            settings[4],
-            settings[5],
-            settings[6],
-            settings[7],
-            settings[8],
-        )
+        activation, recurrent_activation = settings[0], settings[1]
+        reverse, zero_masked = settings[2] != 0, settings[3] != 0
+        z_size, block_size = settings[4], settings[5]
+        members, groups, join = settings[6], settings[7], settings[8]
         batch = Batch(
             time,
             features,
@@ -165,8 +162,8 @@ def compile_work(cell: Cell) -> CompiledKernel:
             flat(ranks[0]),
             flat(ranks[1]),
             flat(ranks[2]),
-            settings[2] != 0,
-            settings[3] != 0,
+            reverse,
+            zero_masked,
         )
         net = Net(
             flat(packed),
@@ -175,8 +172,8 @@ def compile_work(cell: Cell) -> CompiledKernel:
             -(-vectors // panel_vectors),
             vectors,
             plane,
-            settings[0],
-            settings[1],
+            activation,
+            recurrent_activation,
             1 if gates.shape[0] > 0 else 0,
         )
         blocks = members * z_size
@@ -280,9 +277,9 @@ def run_layer(
     indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
-    settings = np.array((*codes, reverse, zero_masked, z_size, block_size, *shares[:3]), np.int64)
+    settings = Settings(*codes, reverse, zero_masked, z_size, block_size, *shares[:3])
     arguments = (
         *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
-        settings,
+        np.array(settings, np.int64),
     )
     run_shared(work.for_dtype(dtype), arguments, start, control)

@@ -1,11 +1,12 @@
-"""Gradients of the LSTM; `backward` and `gradients` say how."""
+"""Gradients of the LSTM; `backward` says how."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .._checked import checked
-from .backward import LSTM, Cell, gate_gradients
+from .backward import LSTM
+from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
     Ints,
@@ -52,23 +53,40 @@ def lstm_bwd(
     """See `spec`."""
     ranks = ranks_of(offsets, steps, order, x.shape[1])
     steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
-    x_rows = valid_rows(x, steps)
-    before = states_before(h_first, h_steps, offsets, reverse)
     if not gates_saved:
-        units = h_first.shape[1]
-        for block in row_blocks(len(dz)):
-            np.matmul(x_rows[block], kernel, out=dz[block])
-            dz[block] += before[block] @ recurrent_kernel + bias
-        activate(dz, 0, 2 * units, recurrent_activation)
-        activate(dz, 2 * units, 3 * units, activation)
-        activate(dz, 3 * units, 4 * units, recurrent_activation)
+        _compute_gates(
+            dz,
+            valid_rows(x, steps),
+            states_before(h_first, h_steps, offsets, reverse),
+            (kernel, recurrent_kernel, bias),
+            (activation, recurrent_activation),
+        )
     cell = Cell(LSTM, 0, [recurrent_kernel], activation, recurrent_activation)
     dc_first[:] = dc_last
     gate_gradients(
         *(dz, dh_first, dc_first, cell, dout, dh_last, c_steps, c_first, steps, ranks),
         *(x.shape[1], reverse, zero_masked, threads),
     )
-    np.matmul(x_rows.T, dz, out=dkernel)
-    np.matmul(before.T, dz, out=drecurrent_kernel)
+    np.matmul(valid_rows(x, steps).T, dz, out=dkernel)
+    np.matmul(states_before(h_first, h_steps, offsets, reverse).T, dz, out=drecurrent_kernel)
     dbias[:] = column_sums(dz)
     input_gradient(dx, dz, kernel, steps)
+
+
+def _compute_gates(
+    gates: Array,
+    x: Array,
+    before: Array,
+    weights: tuple[Array, Array, Array],
+    functions: tuple[str, str],
+) -> None:
+    """The gates of all steps at once, from the states before them."""
+    kernel, recurrent_kernel, bias = weights
+    activation, recurrent_activation = functions
+    units = before.shape[1]
+    for block in row_blocks(len(gates)):
+        np.matmul(x[block], kernel, out=gates[block])
+        gates[block] += before[block] @ recurrent_kernel + bias
+    activate(gates, 0, 2 * units, recurrent_activation)
+    activate(gates, 2 * units, 3 * units, activation)
+    activate(gates, 3 * units, 4 * units, recurrent_activation)

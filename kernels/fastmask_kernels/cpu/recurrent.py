@@ -51,15 +51,23 @@ class Net(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What the time loop asks of a cell."""
+    """What the time loop asks of a cell.
+
+    `step` is inlined, and does one round of one step of one panel:
+        step(net, index, units, part, vector, count, weights, strip_step, old, new, rows,
+             z, z_start)
+    `rows` rows have their state at index[i] of the planes `old` and `new` of h, and of c; their
+    sums, in z, begin with bias + x W. The panel is `count` vectors of units, `vector` the first;
+    its recurrent weights begin at `weights`, their strips are `strip_step` apart.
+    """
 
     name: str
     layout: Layout
     tiles: Tiles
     multiply: Any  # from `product`, for the tiles
     panel: int  # most vectors of a panel
-    rounds: int
-    step: Any  # inlined: one round of one panel of one step, see `lstm`
+    rounds: int  # see above; `part` counts them
+    step: Any
 
 
 def panels_of(vectors: int, panel: int) -> int:

@@ -1,11 +1,12 @@
-"""Gradients of the SimpleRNN; `backward` and `gradients` say how."""
+"""Gradients of the SimpleRNN; `backward` says how."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .._checked import checked
-from .backward import RNN, Cell, gate_gradients
+from .backward import RNN
+from .gate_gradients import Cell, gate_gradients
 from .gradients import Array, Ints, column_sums, input_gradient, states_before, valid_rows
 from .ranks import ranks_of
 
@@ -43,7 +44,6 @@ def rnn_bwd(
         *(x.shape[1], reverse, zero_masked, threads),
     )
     np.matmul(valid_rows(x, steps).T, dz, out=dkernel)
-    before = states_before(h_first, h_steps, offsets, reverse)
-    np.matmul(before.T, dz, out=drecurrent_kernel)
+    np.matmul(states_before(h_first, h_steps, offsets, reverse).T, dz, out=drecurrent_kernel)
     dbias[:] = column_sums(dz)
     input_gradient(dx, dz, kernel, steps)
