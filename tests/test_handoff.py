@@ -27,7 +27,8 @@ def _meet(
     seen: Any, control: Any, members: int, wanted: int, board: Any, start: int, member: int
 ) -> int:
     """Every member marks its number; the first waits until `wanted` have come, or one failed."""
-    post(board, start, control, members, member)
+    if post(board, start, control, members, member):
+        return int(withdraw(board, start, member))
     atomic_add(seen, member, 1)
     atomic_add(control, 0, 1)
     if member == 0:
@@ -43,7 +44,8 @@ def _fail(
     seen: Any, control: Any, members: int, failing: int, board: Any, start: int, member: int
 ) -> int:
     """The member `failing` raises; the others wait until they hear of it."""
-    post(board, start, control, members, member)
+    if post(board, start, control, members, member):
+        return int(withdraw(board, start, member))
     if member == failing:
         if failing == 0:  # not before the other is here
             for _ in range(PATIENCE):
@@ -128,3 +130,28 @@ def test_an_error_in_the_caller_is_raised() -> None:
     for _ in range(5):
         with pytest.raises(ValueError, match="this member fails"):
             _run(_fail, 2, 0)
+
+
+def test_members_from_an_openmp_library() -> None:
+    pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
+    from fastmask.torch._lent import _openmp
+
+    library = _openmp()
+    if library is None:
+        pytest.skip("this torch has no OpenMP library that can be told")
+    with threads.openmp_team(library):
+        for _ in range(20):
+            assert _run(_meet, 2, 1)[:2].sum() >= 1
+        with pytest.raises(RuntimeError, match="a helper thread failed"):
+            _run(_fail, 2, 0)
+    assert threads._helpers._started == 0  # ours were not needed
+    assert _run(_meet, 1, 1)[0] == 1
+
+
+def test_a_forked_process_takes_no_openmp_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
+    from fastmask.torch._lent import _openmp
+
+    monkeypatch.setattr(threads, "_forked", True)
+    with threads.openmp_team(_openmp()):
+        assert not threads._context.openmp

@@ -104,7 +104,8 @@ def _work(
     member: int,
 ) -> int:
     """One thread's part: what is done together first; then groups of rows, each alone."""
-    post(board, slot, control, members, member)
+    if post(board, slot, control, members, member):
+        return int(withdraw(board, slot, member))
     arrive(control, member)
     rows, units = dh_first.shape
     stride = carry.shape[1]

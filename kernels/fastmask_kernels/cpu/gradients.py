@@ -2,7 +2,7 @@
 
     dkernel = X^T dZ    drecurrent_kernel = H_before^T dZ    dbias = sum of dZ    dX = dZ W^T
 
-with one row for each valid step. NumPy's BLAS does them.
+with one row for each valid step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ._compile import array, compiled, output
 from .activations import CODES
+from .blas import multiply
 from .cell_gradients import activate_row
 from .gather import copy_rows, word_of
 from .simd import flat
@@ -82,7 +83,8 @@ def row_blocks(rows: int) -> list[slice]:
 
 def column_sums(values: Array) -> Array:
     """Sum of each column of a matrix."""
-    return np.ones(len(values), values.dtype) @ values
+    sums: Array = multiply(np.ones((1, len(values)), values.dtype), values)[0]
+    return sums
 
 
 def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:
@@ -98,11 +100,11 @@ def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:
     if len(rows) == 0:
         return
     if len(steps) == len(rows):
-        np.matmul(dz, kernel.T, out=rows)
+        multiply(dz, kernel.T, rows)
         return
     rows.fill(0)
     for block in row_blocks(len(steps)):
-        rows[steps[block]] = dz[block] @ kernel.T
+        rows[steps[block]] = multiply(dz[block], kernel.T)
 
 
 def activate(values: Array, begin: int, end: int, activation: str) -> None:

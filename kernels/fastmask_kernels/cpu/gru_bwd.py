@@ -10,6 +10,7 @@ import numpy as np
 
 from .._checked import checked
 from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE
+from .blas import multiply
 from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
@@ -90,7 +91,7 @@ def _products(out: Array, of_z_r: tuple[Array, Array], of_n: tuple[Array, Array]
     """Gradients of the weights of z and r, and of those of n: inputs^T gradients."""
     edge = of_z_r[1].shape[1]
     for (inputs, gradients), columns in ((of_z_r, out[:, :edge]), (of_n, out[:, edge:])):
-        np.matmul(inputs.T, gradients, out=columns)
+        multiply(inputs.T, gradients, columns)
 
 
 def _compute_gates(
@@ -108,15 +109,15 @@ def _compute_gates(
     for block in row_blocks(len(gates)):
         x_rows, h = x[block], before[block]
         n, z_r, q = np.split(gates[block], [units, 3 * units], axis=1)
-        z_r[:] = x_rows @ w_z_r + h @ u_z_r + b_z_r.sum(axis=0)
+        z_r[:] = multiply(x_rows, w_z_r) + multiply(h, u_z_r) + b_z_r.sum(axis=0)
         activate(gates[block], units, 3 * units, recurrent_activation)
         r = z_r[:, units:]
         if reset_after:
-            q[:] = h @ u_n + b_n[1]
-            n[:] = x_rows @ w_n + b_n[0] + r * q
+            q[:] = multiply(h, u_n) + b_n[1]
+            n[:] = multiply(x_rows, w_n) + b_n[0] + r * q
         else:
             q[:] = r * h
-            n[:] = x_rows @ w_n + q @ u_n + b_n.sum(axis=0)
+            n[:] = multiply(x_rows, w_n) + multiply(q, u_n) + b_n.sum(axis=0)
         activate(gates[block], 0, units, activation)
 
 

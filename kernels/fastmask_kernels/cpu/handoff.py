@@ -9,6 +9,11 @@ The board is an int64 array: how many helpers listen, a bell that counts calls p
 slots, each for one running call. A slot is open while the call wants help; a helper enters it
 (INSIDE), looks again whether it is open, and takes a member's number. The caller closes the
 slot, and only when nobody is inside may the call's arrays be freed or the slot be used again.
+
+In a program whose framework has OpenMP threads, these wait for their next work in a loop that
+keeps a processor busy, and helpers of ours would have to share it with them. There a call can
+have them for its members instead: it hands the slot to GOMP_parallel, the entry point that GNU's,
+LLVM's and Intel's OpenMP libraries have in common.
 """
 
 from __future__ import annotations
@@ -23,21 +28,14 @@ from numpy.typing import NDArray
 
 from ._compile import compiled, inlined, inner, output
 from .atomics import atomic_add, atomic_load, spin_hint
-from .simd import I64, data_pointer
+from .simd import I32, I64, data_pointer
 from .teamwork import ABORTED
 
 SLOTS = 4  # calls that can have helpers at the same time; others work alone
-LISTENERS, BELL, FIRST_SLOT = 0, 8, 16  # a cache line apart
-OPEN, INSIDE, NEXT_MEMBER, MEMBERS, FUNCTION, CONTROL, FAILED, ARGUMENTS = (
-    0,
-    8,
-    16,
-    24,
-    25,
-    26,
-    27,
-    32,
-)
+LISTENERS, BELL, OPENMP, FIRST_SLOT = 0, 8, 16, 24  # a cache line apart
+# OPENMP: addresses of GOMP_parallel and of omp_get_thread_num. Of a slot:
+OPEN, INSIDE, NEXT_MEMBER, MEMBERS = 0, 8, 16, 24
+FUNCTION, CONTROL, FAILED, TEAM, ARGUMENTS = 25, 26, 27, 28, 32  # TEAM: OpenMP threads come
 SLOT_WORDS = 512
 LISTENING = 8000  # pauses of the processor, about 0.2 ms
 LEAVING = 400  # pauses that a caller waits for a helper to leave
@@ -70,7 +68,7 @@ def _record(typingctx: Any, board: Any, slot: Any, control: Any) -> Any:
             raise TypeError("a kernel's arguments do not fit into a slot")
         place = builder.bitcast(builder.gep(start, [I64(ARGUMENTS)]), record.as_pointer())
         for i, value in enumerate(values):
-            builder.store(value, builder.gep(place, [ir.IntType(32)(0), ir.IntType(32)(i)]))
+            builder.store(value, builder.gep(place, [I32(0), I32(i)]))
         function = _trampoline(context, builder.module, builder.function, record)
         counters = data_pointer(context, builder, sig.args[2], args[2])
         for word, pointer in ((FUNCTION, function), (CONTROL, counters)):
@@ -89,9 +87,9 @@ def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
     slot, member = function.args
     place = builder.bitcast(builder.gep(slot, [I64(ARGUMENTS)]), record.as_pointer())
     values = [
-        builder.load(builder.gep(place, [ir.IntType(32)(0), ir.IntType(32)(i)]))
-        for i in range(len(record.elements) - 1)
+        builder.load(builder.gep(place, [I32(0), I32(i)])) for i in range(len(record.elements) - 2)
     ]
+    values.append(I64(-1))  # instead of the slot: this member has nothing to post
     result, exception = (builder.alloca(a.type.pointee) for a in kernel.args[:2])
     status = builder.call(kernel, [result, exception, *values, member])
     with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
@@ -120,9 +118,46 @@ def _call(typingctx: Any, board: Any, slot: Any, member: Any) -> Any:
     return types.void(board, _i8, _i8), codegen
 
 
+@intrinsic
+def _call_team(typingctx: Any, board: Any, start: Any, members: Any) -> Any:
+    """Let an OpenMP team do all members' parts of the call in a slot."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        words = data_pointer(context, builder, sig.args[0], args[0])
+        slot = builder.gep(words, [args[1]])
+        entry_type = ir.FunctionType(ir.VoidType(), [I64.as_pointer()])
+        signature = ir.FunctionType(
+            ir.VoidType(), [entry_type.as_pointer(), I64.as_pointer(), I32, I32]
+        )
+        address = builder.load(builder.gep(words, [I64(OPENMP)]))
+        number = builder.load(builder.gep(words, [I64(OPENMP + 1)]))
+        builder.store(number, builder.gep(slot, [I64(NEXT_MEMBER)]))
+        entry = _team_entry(builder.module, builder.function.name + ".team", entry_type)
+        parallel = builder.inttoptr(address, signature.as_pointer())
+        builder.call(parallel, [entry, slot, builder.trunc(args[2], I32), I32(0)])
+        return context.get_dummy_value()
+
+    return types.void(board, _i8, _i8), codegen
+
+
+def _team_entry(module: Any, name: str, signature: Any) -> Any:
+    """What each thread of an OpenMP team calls: the part of the member with its number."""
+    function = ir.Function(module, signature, name)
+    function.linkage = "internal"
+    builder = ir.IRBuilder(function.append_basic_block())
+    (slot,) = function.args
+    number = ir.FunctionType(I32, [])
+    address = builder.load(builder.gep(slot, [I64(NEXT_MEMBER)]))
+    member = builder.sext(builder.call(builder.inttoptr(address, number.as_pointer()), []), I64)
+    part = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])
+    address = builder.load(builder.gep(slot, [I64(FUNCTION)]))
+    builder.call(builder.inttoptr(address, part.as_pointer()), [slot, member])
+    builder.ret_void()
+    return function
+
+
 @inner
 def _open(board: Any, start: int, members: int) -> None:
-    board[start + FAILED] = 0
     board[start + MEMBERS] = members
     board[start + NEXT_MEMBER] = 1
     atomic_add(board, start + OPEN, 1)
@@ -130,8 +165,8 @@ def _open(board: Any, start: int, members: int) -> None:
 
 
 @inlined
-def post(board: Any, start: int, control: Any, members: int, member: int) -> None:
-    """First line of a kernel that helpers may join; `member` must be its last argument.
+def post(board: Any, start: int, control: Any, members: int, member: int) -> bool:
+    """First line of a kernel that helpers may join, whose last arguments are start and member.
 
     Args:
         board: int64.
@@ -139,10 +174,20 @@ def post(board: Any, start: int, control: Any, members: int, member: int) -> Non
         control: int64, the counters of the call, see `teamwork`.
         members: how many may take part.
         member: this one; 0 is the calling thread.
+
+    Returns:
+        Whether all members' parts are done: a team did them.
     """
+    done = False
     if start >= 0 and member == 0:
         _record(board, start, control)
-        _open(board, start, members)
+        board[start + FAILED] = 0
+        if board[start + TEAM] != 0:
+            _call_team(board, start, members)
+            done = True
+        else:
+            _open(board, start, members)
+    return done
 
 
 @inner
@@ -150,6 +195,8 @@ def withdraw(board: Any, start: int, member: int) -> int:
     """Last line of such a kernel: what it returns."""
     if start < 0 or member != 0:
         return LEFT
+    if board[start + TEAM] != 0:
+        return A_HELPER_FAILED if board[start + FAILED] != 0 else LEFT
     atomic_add(board, start + OPEN, -1)
     inside = 1
     for _ in range(LEAVING):

@@ -132,7 +132,8 @@ def compile_work(cell: Cell) -> CompiledKernel:
         member: int,
     ) -> int:
         """Groups of rows first, each alone; then, together, what is left."""
-        post(board, slot, control, settings[6], member)
+        if post(board, slot, control, settings[6], member):
+            return int(withdraw(board, slot, member))
         arrive(control, member)
         rows, time, features = x.shape
         units = h_last.shape[1]

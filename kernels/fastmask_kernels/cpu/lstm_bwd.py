@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._checked import checked
 from .backward import LSTM
+from .blas import multiply
 from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
@@ -67,8 +66,8 @@ def lstm_bwd(
         *(dz, dh_first, dc_first, cell, dout, dh_last, c_steps, c_first, steps, ranks),
         *(x.shape[1], reverse, zero_masked, threads),
     )
-    np.matmul(valid_rows(x, steps).T, dz, out=dkernel)
-    np.matmul(states_before(h_first, h_steps, offsets, reverse).T, dz, out=drecurrent_kernel)
+    multiply(valid_rows(x, steps).T, dz, dkernel)
+    multiply(states_before(h_first, h_steps, offsets, reverse).T, dz, drecurrent_kernel)
     dbias[:] = column_sums(dz)
     input_gradient(dx, dz, kernel, steps)
 
@@ -85,8 +84,8 @@ def _compute_gates(
     activation, recurrent_activation = functions
     units = before.shape[1]
     for block in row_blocks(len(gates)):
-        np.matmul(x[block], kernel, out=gates[block])
-        gates[block] += before[block] @ recurrent_kernel + bias
+        multiply(x[block], kernel, gates[block])
+        gates[block] += multiply(before[block], recurrent_kernel) + bias
     activate(gates, 0, 2 * units, recurrent_activation)
     activate(gates, 2 * units, 3 * units, activation)
     activate(gates, 3 * units, 4 * units, recurrent_activation)

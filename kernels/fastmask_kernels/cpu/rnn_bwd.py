@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._checked import checked
 from .backward import RNN
+from .blas import multiply
 from .gate_gradients import Cell, gate_gradients
 from .gradients import Array, Ints, column_sums, input_gradient, states_before, valid_rows
 from .ranks import ranks_of
@@ -43,7 +42,7 @@ def rnn_bwd(
         *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first, steps, ranks),
         *(x.shape[1], reverse, zero_masked, threads),
     )
-    np.matmul(valid_rows(x, steps).T, dz, out=dkernel)
-    np.matmul(states_before(h_first, h_steps, offsets, reverse).T, dz, out=drecurrent_kernel)
+    multiply(valid_rows(x, steps).T, dz, dkernel)
+    multiply(states_before(h_first, h_steps, offsets, reverse).T, dz, drecurrent_kernel)
     dbias[:] = column_sums(dz)
     input_gradient(dx, dz, kernel, steps)

@@ -13,9 +13,11 @@ microsecond. One that sleeps must be woken, which costs the caller about 5 us an
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from time import perf_counter_ns
 from typing import Any
@@ -26,7 +28,9 @@ from .handoff import (
     LEFT,
     LISTENERS,
     OPEN,
+    OPENMP,
     SLOTS,
+    TEAM,
     listen,
     new_board,
     slot_start,
@@ -51,6 +55,8 @@ class _Helpers:
         """A slot in which so many helpers will look for a call, or ALONE."""
         if self._late:
             self._collect()
+        if _context.openmp:
+            return self._slot(team=1)
         missing = helpers - int(self.board[LISTENERS])
         if missing > 0:
             now = perf_counter_ns()
@@ -59,10 +65,15 @@ class _Helpers:
                 self._call(helpers, missing)
             if not patient and missing == helpers:
                 return ALONE
+        return self._slot(team=0)
+
+    def _slot(self, team: int) -> int:
         try:
-            return self._free.pop()
+            start = self._free.pop()
         except IndexError:
             return ALONE
+        self.board[start + TEAM] = team
+        return start
 
     def _call(self, helpers: int, missing: int) -> None:
         if self._started < helpers:
@@ -93,12 +104,50 @@ class _Helpers:
             listening(self.board)
 
 
+class _Context(threading.local):
+    openmp = False
+
+
 _helpers = _Helpers()
+_context = _Context()
+_forked = False
+
+
+@contextmanager
+def openmp_team(library: ctypes.CDLL | None) -> Iterator[None]:
+    """Calls within take their members from the OpenMP threads of `library`.
+
+    Args:
+        library: an OpenMP library that is loaded, or None for threads of our own.
+    """
+    before = _context.openmp
+    _context.openmp = library is not None and _knows(_helpers.board, library)
+    try:
+        yield
+    finally:
+        _context.openmp = before
+
+
+def _knows(board: Any, library: ctypes.CDLL) -> bool:
+    """Put the library's functions on the board, if it has them."""
+    if _forked:  # an OpenMP team of the parent does not live here, but believes it does
+        return False
+    if board[OPENMP] == 0:
+        names = ("GOMP_parallel", "omp_get_thread_num")
+        if not all(hasattr(library, name) for name in names):
+            return False
+        parallel, number = (
+            ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names
+        )
+        board[OPENMP + 1] = number
+        board[OPENMP] = parallel
+    return True
 
 
 def _forget_helpers() -> None:
-    global _helpers
+    global _helpers, _forked
     _helpers = _Helpers()  # a forked process has none of its parent's threads
+    _forked = True
 
 
 if hasattr(os, "register_at_fork"):

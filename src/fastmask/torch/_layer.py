@@ -19,9 +19,9 @@ from torch import Tensor
 
 from .._dispatch import kernels
 from .._mask import Plan
-from .._threads import get_num_threads
 from .._typing import Array
 from ._cells import Cell, Weights, to_kernels, to_torch
+from ._lent import run
 
 
 class Keep(IntEnum):
@@ -101,7 +101,8 @@ def forward(
     for d in range(directions):
         half = out if directions == 1 else x.new_empty(batch, time, units)
         kept = [s[d, :valid] for s in (*steps, *([gates] if cell.keeps_gates else []))]
-        getattr(kernels(), f"{cell.name}_fwd").unchecked(
+        run(
+            f"{cell.name}_fwd",
             *[made.numpy() for made in (half, *[s[d] for s in last], *kept)],
             as_array(x),
             *plan,
@@ -111,7 +112,6 @@ def forward(
             *cell.flags,
             d == 1,
             zero_masked,
-            get_num_threads(),
         )
         if directions > 1:
             _half(out, d)[:] = half.numpy()[:, :: -1 if d else 1]
@@ -160,7 +160,8 @@ def backward(
         dx = x.new_empty(batch, time if want_dx else 0, features)
         dweights = Weights(*map(torch.empty_like, weights[d]))
         gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
-        getattr(kernels(), f"{cell.name}_bwd").unchecked(
+        run(
+            f"{cell.name}_bwd",
             *[made.numpy() for made in (dx, *dweights, *[s[d] for s in dstates], gates)],
             _gradient_of_half(dout, d, x, units),
             *[as_array(s[d]) for s in known],
@@ -174,7 +175,6 @@ def backward(
             *cell.flags,
             d == 1,
             zero_masked,
-            get_num_threads(),
         )
         if want_dx:
             dx_sum = dx if dx_sum is None else dx_sum.add_(dx)

@@ -1,0 +1,63 @@
+"""What torch lends to the kernels: its threads and its matrix products.
+
+Kernels with threads of their own, and NumPy's BLAS with others, would compete for processors
+with torch's OpenMP threads, which wait for their next work in a loop.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._dispatch import kernels
+from .._threads import get_num_threads
+from .._typing import Array
+
+
+def run(kernel: str, *arguments: Any) -> None:
+    """Call a kernel with all its arguments but the last one, the number of threads."""
+    column = kernels()
+    with _lending(column.__name__):
+        threads = min(get_num_threads(), torch.get_num_threads())
+        getattr(column, kernel).unchecked(*arguments, threads)
+
+
+@contextmanager
+def _lending(column: str) -> Iterator[None]:
+    if not column.endswith(".cpu"):
+        yield
+        return
+    threads, blas = _borrowers(column)
+    with threads.openmp_team(_openmp()), blas.products_by(_product):
+        yield
+
+
+@cache
+def _borrowers(column: str) -> tuple[Any, Any]:
+    return import_module(f"{column}.threads"), import_module(f"{column}.blas")
+
+
+def _product(a: Array, b: Array, out: Array) -> None:
+    torch.mm(torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out))
+
+
+@cache
+def _openmp() -> ctypes.CDLL | None:
+    """The OpenMP library that torch computes with, where it can be told."""
+    if "OpenMP" not in torch.__config__.parallel_info().rsplit("ATen parallel backend:", 1)[-1]:
+        return None
+    try:
+        with Path("/proc/self/maps").open() as maps:
+            loaded = {line.split()[-1] for line in maps if "/" in line}
+    except OSError:  # not Linux
+        return None
+    names = ("libgomp", "libiomp5", "libomp")
+    found = [path for path in loaded if Path(path).name.startswith(names)]
+    return ctypes.CDLL(found[0]) if len(found) == 1 else None
