@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from ..memory import aligned_empty
+from ..memory import spare
 from ._compile import CompiledKernel, array, compiled, output
 from .activations import CODES
 from .atomics import atomic_add
@@ -18,7 +18,7 @@ from .packing import Array, packed_size, vectors_of
 from .ranks import raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import alone, share
-from .simd import flat, lanes, lanes_of
+from .simd import aligned_start, flat, lanes, lanes_of
 from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
 from .threads import ALONE, reserve, run_shared
 
@@ -53,6 +53,7 @@ def _begin(
     """
     rows, units = h_first.shape
     stride = -(-units // lanes_of(state)) * lanes_of(state)
+    state = state[aligned_start(state) :]
     fault = rank_rows(ranks, offsets, steps, order, time)
     if fault != 0:
         return int(fault)
@@ -75,7 +76,7 @@ def _begin(
 
 
 class Settings(NamedTuple):
-    """Plain numbers of a call, as `work` takes them in one int64 array."""
+    """Plain numbers of a call."""
 
     activation: int
     recurrent_activation: int
@@ -92,16 +93,9 @@ def _work_signature(t: Any) -> Any:
     return _i8(
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
         *(output(t, 1), output(t, 1), output(_i8, 2), output(_i8, 1)),
-        *(
-            array(t, 3),
-            array(_i8, 1),
-            array(_i8, 2),
-            array(t, 1),
-            array(_i8, 1),
-            output(_i8, 1),
-            _i8,
-            _i8,
-        ),
+        *(array(t, 3), array(_i8, 1), array(_i8, 2), array(t, 1)),
+        types.UniTuple(_i8, len(Settings._fields)),
+        *(output(_i8, 1), _i8, _i8),
     )
 
 
@@ -137,6 +131,7 @@ def compile_work(cell: Cell) -> CompiledKernel:
         arrive(control, member)
         rows, time, features = x.shape
         units = h_last.shape[1]
+        state, z = state[aligned_start(state) :], z[aligned_start(z) :]
         vectors = -(-units // lanes_of(state))
         stride = vectors * lanes_of(state)
         plane = rows * stride
@@ -259,7 +254,8 @@ def run_layer(
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
     vectors, width = vectors_of(units, dtype), lanes(dtype)
     plane = rows * vectors * width
-    state = aligned_empty(3 * plane, dtype)
+    more = spare(dtype)
+    state = np.empty(3 * plane + more, dtype)
     ranks = np.empty((4, rows), np.int64)
     fault = _begin.for_dtype(dtype)(out, *last, ranks, state, *plan, *first, time)
     raise_fault(fault)
@@ -274,13 +270,14 @@ def run_layer(
     row = cell.tiles.row * width
     kept_rows = 2 * BLOCK_ROWS if cell.rounds == 1 else max(2 * BLOCK_ROWS, rows)
     z_size, block_size = rows * row, panels * kept_rows * row
-    z = aligned_empty(members * z_size + (members + 1) * block_size, dtype)
+    z = np.empty(members * z_size + (members + 1) * block_size + more, dtype)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
-    settings = Settings(*codes, reverse, zero_masked, z_size, block_size, *shares[:3])
+    flags = int(reverse), int(zero_masked)
+    settings = Settings(*codes, *flags, z_size, block_size, *shares[:3])
     arguments = (
         *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
-        np.array(settings, np.int64),
+        tuple(settings),
     )
     run_shared(work.for_dtype(dtype), arguments, start, control)

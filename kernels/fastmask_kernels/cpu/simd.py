@@ -268,6 +268,18 @@ def flat(array: Any) -> Any:
 
 
 @intrinsic
+def aligned_start(typingctx: Any, array: Any) -> Any:
+    """Index of the array's first element that begins a cache line."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = data_pointer(context, builder, sig.args[0], args[0])
+        behind = builder.and_(builder.neg(builder.ptrtoint(pointer, I64)), I64(CACHE_LINE - 1))
+        return builder.udiv(behind, I64(array.dtype.bitwidth // 8))
+
+    return _i8(array), codegen
+
+
+@intrinsic
 def lanes_of(typingctx: Any, view: Any) -> Any:
     """Elements of the view's dtype in one SIMD register; a constant."""
     count = VECTOR_BYTES * 8 // view.dtype.bitwidth
