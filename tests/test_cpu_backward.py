@@ -47,6 +47,15 @@ def test_sharing_does_not_change_a_bit(cell: str) -> None:
     check()
 
 
+@EACH_CELL
+def test_more_threads_than_processors(cell: str) -> None:
+    """Helpers leave the common steps then; what comes after these waits for them."""
+    case = MAKERS[cell](12, 150, 4, 260, kind="right")
+    alone = case.run_backward(cpu)
+    for _ in range(5):
+        assert_same_bits(shared_backward(case, Shares(12, 4, 3)), alone)
+
+
 @pytest.mark.parametrize("kind", MASK_KINDS)
 @EACH_CELL
 def test_larger_batches_on_all_threads(cell: str, kind: str) -> None:

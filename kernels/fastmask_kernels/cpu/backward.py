@@ -202,8 +202,11 @@ def _begun(batch: Any, scratch: Any, rows: int, taken: int, k: int) -> int:
 
 
 @inlined
-def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, end: int) -> None:
-    """Run the steps before k, down to `end`, of the group in `scratch.rank`."""
+def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, end: int) -> bool:
+    """Run the steps before k, down to `end`, of the group in `scratch.rank`.
+
+    Returns False where this thread left the others before that.
+    """
     mine = scratch.mine
     mine[1] = 0
     phase = 0
@@ -223,7 +226,8 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
             while True:
                 panel = next_panel(team, mine, phase, net.panels)
                 if panel == LEAVE:
-                    return
+                    return False
                 if panel == DONE:
                     break
                 _step(batch, net, scratch, panel, k, turn, rows, joined)
+    return True

@@ -167,7 +167,8 @@ def _work(
                 break
             k, end = join, zero - 1
         taken = take_group(scratch, rows, group, shares, stride)
-        retreat(batch, net, scratch, team, taken, k, end)
+        if not retreat(batch, net, scratch, team, taken, k, end):
+            return int(withdraw(board, slot, member))  # groups begin when the common steps are done
         if not together:
             atomic_add(counters, GROUPS_DONE, 1)
         together = False

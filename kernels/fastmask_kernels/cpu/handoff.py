@@ -43,6 +43,7 @@ LEAVING = 400  # pauses that a caller waits for a helper to leave
 LEFT, STILL_INSIDE, A_HELPER_FAILED = 0, 1, 2  # what `withdraw` returns
 
 _i8 = types.int64
+_OWNER = ir.IntType(8).as_pointer()  # as arrays have among their values, and nothing else has
 
 
 def new_board() -> NDArray[np.int64]:
@@ -68,6 +69,10 @@ def _record(typingctx: Any, board: Any, slot: Any, control: Any) -> Any:
             raise TypeError("a kernel's arguments do not fit into a slot")
         place = builder.bitcast(builder.gep(start, [I64(ARGUMENTS)]), record.as_pointer())
         for i, value in enumerate(values):
+            if value.type == _OWNER:
+                # Of an array's memory, which another member must not count references to: the
+                # counter lives only as long as this call. The caller keeps the memory itself.
+                value = ir.Constant(_OWNER, None)
             builder.store(value, builder.gep(place, [I32(0), I32(i)]))
         function = _trampoline(context, builder.module, builder.function, record)
         counters = data_pointer(context, builder, sig.args[2], args[2])
