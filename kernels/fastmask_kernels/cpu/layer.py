@@ -15,6 +15,7 @@ from .atomics import atomic_add
 from .batch import Batch, Scratch, take_group
 from .handoff import post, withdraw
 from .packing import Array, packed_size, vectors_of
+from .ranks import raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import alone, share
 from .simd import flat, lanes, lanes_of
@@ -25,13 +26,6 @@ Ints = NDArray[np.int64]
 
 INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
-_PLAN_FAULTS = (
-    "",
-    "offsets must begin with 0, not decrease, and end within steps",
-    "order must name every row once",
-    "order must name the rows with most valid steps first",
-    "steps must ascend within each row's positions",
-)
 
 
 @compiled(
@@ -59,29 +53,11 @@ def _begin(
     """
     rows, units = h_first.shape
     stride = -(-units // lanes_of(state)) * lanes_of(state)
-    row_of, first_of, count_of, seen = ranks[0], ranks[1], ranks[2], ranks[3]
-    if offsets[0] != 0 or offsets[rows] > len(steps):
-        return 1
-    for row in range(rows):
-        seen[row] = 0
-        if offsets[row + 1] < offsets[row]:
-            return 1
+    fault = rank_rows(ranks, offsets, steps, order, time)
+    if fault != 0:
+        return int(fault)
     for rank in range(rows):
-        row = order[rank]
-        if row < 0 or row >= rows or seen[row] != 0:
-            return 2
-        seen[row] = 1
-        first, count = offsets[row], offsets[row + 1] - offsets[row]
-        if rank > 0 and count > count_of[rank - 1]:
-            return 3
-        row_of[rank], first_of[rank], count_of[rank] = row, first, count
-        before = row * time - 1
-        for step in range(first, first + count):
-            if steps[step] <= before:
-                return 4
-            before = steps[step]
-        if before >= (row + 1) * time:
-            return 4
+        row, count = ranks[0, rank], ranks[2, rank]
         h, c = rank * stride, (2 * rows + rank) * stride
         for unit in range(stride):
             state[h + unit] = h_first[row, unit] if unit < units else 0
@@ -288,8 +264,7 @@ def run_layer(
     state = aligned_empty(3 * plane, dtype)
     ranks = np.empty((4, rows), np.int64)
     fault = _begin.for_dtype(dtype)(out, *last, ranks, state, *plan, *first, time)
-    if fault:
-        raise ValueError(f"offsets, steps and order are no plan: {_PLAN_FAULTS[fault]}")
+    raise_fault(fault)
     if not (plane and offsets[rows]):
         return
     gates = cell.layout.recurrent

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from ._compile import array, compiled, output
+from ._compile import array, compiled, inner, output
 
 Ints = NDArray[np.int64]
 
@@ -23,31 +23,12 @@ _i8 = types.int64
 _INT64 = np.dtype(np.int64)
 
 
-def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
-    """Row, first entry in `steps` and number of steps of each rank.
+@inner
+def rank_rows(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> int:
+    """Write row, first entry in `steps` and number of steps of each rank.
 
-    Args:
-        offsets: (B + 1,), see `spec`.
-        steps: (P,).
-        order: (B,).
-        time: T.
-
-    Returns:
-        (4, B); the last line is scratch.
-
-    Raises:
-        ValueError: the three are no plan.
+    Returns 0 for a sound plan, else the number of its fault; ranks[3] is scratch.
     """
-    ranks = np.empty((4, len(order)), np.int64)
-    fault = _rank.for_dtype(_INT64)(ranks, offsets, steps, order, time)
-    if fault:
-        raise ValueError(f"offsets, steps and order are no plan: {_FAULTS[fault]}")
-    return ranks
-
-
-@compiled(lambda i: _i8(output(i, 2), array(i, 1), array(i, 1), array(i, 1), _i8))
-def _rank(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> int:
-    """Fill `ranks`; 0 for a sound plan."""
     rows = len(order)
     row_of, first_of, count_of, seen = ranks[0], ranks[1], ranks[2], ranks[3]
     if offsets[0] != 0 or offsets[rows] > len(steps):
@@ -73,3 +54,34 @@ def _rank(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> int:
         if before >= (row + 1) * time:
             return 4
     return 0
+
+
+def raise_fault(fault: int) -> None:
+    """Raise for what `rank_rows` returned, unless that is 0."""
+    if fault:
+        raise ValueError(f"offsets, steps and order are no plan: {_FAULTS[fault]}")
+
+
+_rank_rows = compiled(lambda i: _i8(output(i, 2), array(i, 1), array(i, 1), array(i, 1), _i8))(
+    rank_rows.py_func
+)
+
+
+def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
+    """Row, first entry in `steps` and number of steps of each rank.
+
+    Args:
+        offsets: (B + 1,), see `spec`.
+        steps: (P,).
+        order: (B,).
+        time: T.
+
+    Returns:
+        (4, B); the last line is scratch.
+
+    Raises:
+        ValueError: the three are no plan.
+    """
+    ranks = np.empty((4, len(order)), np.int64)
+    raise_fault(_rank_rows.for_dtype(_INT64)(ranks, offsets, steps, order, time))
+    return ranks

@@ -1,0 +1,21 @@
+"""Drop-in LSTM, GRU and RNN for PyTorch that compute only the steps that exist.
+
+The modules take the constructor arguments of torch.nn's, have the same state_dict and give the
+same results, on padded batches with a mask of any shape and on packed sequences alike.
+
+This module imports torch; `import fastmask` does not.
+"""
+
+try:
+    import torch as _torch  # noqa: F401 - only to say what is missing
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ModuleNotFoundError(
+        'fastmask.torch needs PyTorch: pip install "fastmask-rnn[torch]"', name="torch"
+    ) from error
+
+from ._convert import convert
+from ._modules import GRU, LSTM, RNN
+
+__all__ = ["GRU", "LSTM", "RNN", "convert"]

@@ -1,0 +1,83 @@
+"""A layer as torch's autograd sees it, in a program that is not compiled by torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from .._mask import Plan
+from ._cells import Cell, Weights
+from ._layer import Keep, Kept, as_kernels_take, backward, forward
+
+FEW = 1 << 14
+"""So many numbers are copied in 10 us or less, and then stay for a second backward.
+
+Gates that are computed again differ from those that were saved by rounding. Who compares one
+backward with another to the bit, as `torch.autograd.gradcheck` does, has small arrays.
+"""
+
+
+class Layer(Function):
+    """Layer.apply(cell, plan, zero_masked, keep, directions, x, *states, *weights).
+
+    Returns the output and the last states. Gradients of gradients are not to be had.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cell: Cell,
+        plan: Plan,
+        zero_masked: bool,
+        keep: Keep,
+        directions: int,
+        x: Tensor,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """See `_layer.forward`."""
+        states, weights = tensors[: cell.states], tensors[cell.states :]
+        each = len(weights) // directions
+        transposed, packed = as_kernels_take(
+            cell, [weights[d * each : (d + 1) * each] for d in range(directions)]
+        )
+        out, last, kept = forward(cell, x, states, packed, plan, zero_masked, keep)
+        ctx.cell, ctx.plan, ctx.zero_masked = cell, plan, zero_masked
+        ctx.bias = each > 2
+        ctx.spent = False
+        # Of the weights their copies for kernels: torch needs not watch whether they change.
+        copies = [array for direction in transposed for array in direction]
+        ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *copies)
+        ctx.set_materialize_grads(False)
+        return out, *last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
+        """See `_layer.backward`."""
+        cell = ctx.cell
+        n = cell.states
+        x, *saved = ctx.saved_tensors
+        states, steps, gates, copies = saved[:n], saved[n : 2 * n], saved[2 * n], saved[2 * n + 1 :]
+        if ctx.spent:  # backward was here before and left its work where the gates were
+            gates = gates[:, :0]
+        elif gates.numel() <= FEW:
+            gates = gates.clone()
+        else:
+            ctx.spent = True
+        found = backward(
+            cell,
+            dout,
+            dlast,
+            x,
+            states,
+            [Weights(*copies[i : i + 3]) for i in range(0, len(copies), 3)],
+            ctx.plan,
+            ctx.zero_masked,
+            Kept(steps, gates),
+            ctx.bias,
+            ctx.needs_input_grad[5],
+        )
+        return None, None, None, None, None, found.x, *found.states, *found.weights

@@ -1,0 +1,86 @@
+"""What the kernels cannot do, by torch's own operators: masks become packed sequences.
+
+The valid steps of each row are brought together at its start and packed; so torch sees no mask
+at all, whatever its shape. A row without steps gets one of zeros, whose results are dropped.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from .._mask import Mask
+from ._masks import batch_first_mask, valid_tensor
+
+
+def by_torch(
+    module: Any, original: Any, reason: str, input: Any, hx: Any, mask: Any
+) -> tuple[Any, Any]:
+    """What `module` returns, computed by the class of torch.nn that it stands for."""
+    if not torch.compiler.is_compiling():
+        _warn(type(module).__name__, reason)
+    twin = original.__new__(original)
+    object.__setattr__(twin, "__dict__", module.__dict__)  # the same parameters and options
+    if mask is None:
+        result: tuple[Any, Any] = twin(input, hx)
+        return result
+    return _masked(twin, input, hx, batch_first_mask(mask, input, module.batch_first))
+
+
+@functools.cache
+def _warn(name: str, reason: str) -> None:
+    warnings.warn(
+        f"fastmask.torch.{name} runs torch.nn.{name} here, which is slower on sequences of "
+        f"unequal length: {reason}",
+        stacklevel=5,
+    )
+
+
+def _masked(twin: Any, input: Tensor, hx: Any, mask: Mask | Tensor | None) -> tuple[Any, Any]:
+    """`twin` over the valid steps of `input`."""
+    assert mask is not None
+    if not twin.zero_output_for_mask:
+        raise NotImplementedError(
+            f"zero_output_for_mask=False with a mask needs fastmask's own kernels, which cannot "
+            f"run here ({input.dtype} on {input.device}, proj_size={twin.proj_size})"
+        )
+    batched = input.dim() == 3
+    x = input if batched else input.unsqueeze(0)
+    x = x if twin.batch_first or not batched else x.transpose(0, 1)
+    if not batched and hx is not None:
+        hx = _each(lambda state: state.unsqueeze(1), hx)
+    valid = valid_tensor(mask, input.device)
+    out, last = _over_steps(twin, x, hx, valid)
+    if not batched:
+        return out.squeeze(0), _each(lambda state: state.squeeze(1), last)
+    return out if twin.batch_first else out.transpose(0, 1), last
+
+
+def _over_steps(twin: Any, x: Tensor, hx: Any, valid: Tensor) -> tuple[Tensor, Any]:
+    time = valid.shape[1]
+    lengths = valid.sum(1)
+    order = (~valid).long().argsort(dim=1, stable=True)  # valid steps first
+    x = torch.where(valid[:, :, None], x, 0)  # what is masked may be NaN
+    together = x.gather(1, order[:, :, None].expand_as(x))
+    sequences = pack_padded_sequence(
+        together, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
+    )
+    packed, last = twin(sequences, hx)
+    out, _ = pad_packed_sequence(packed, batch_first=True, total_length=time)
+    back = order.argsort(dim=1)
+    out = out.gather(1, back[:, :, None].expand_as(out))
+    some = (lengths > 0)[:, None]
+    kept = _each(torch.zeros_like, last) if hx is None else hx
+    pairs = zip(last, kept, strict=True) if isinstance(last, tuple) else [(last, kept)]
+    states = [torch.where(some, after, before) for after, before in pairs]
+    out = torch.where(valid[:, :, None], out, 0)
+    return out, tuple(states) if isinstance(last, tuple) else states[0]
+
+
+def _each(function: Any, states: Any) -> Any:
+    return tuple(map(function, states)) if isinstance(states, (tuple, list)) else function(states)

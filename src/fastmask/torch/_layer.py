@@ -1,0 +1,215 @@
+"""One recurrent layer on CPU tensors, in one direction or in both, forward and backward.
+
+Tensors and the arrays that kernels see share their memory. Nothing here knows of autograd.
+
+Shapes: x (B, T, F); states and what comes of them (D, B, H) with D directions; out (B, T, D * H).
+Kernels write the backward direction in the order in which they walk, from the end; here it is
+turned round on its way into its half of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._dispatch import kernels
+from .._mask import Plan
+from .._threads import get_num_threads
+from .._typing import Array
+from ._cells import Cell, Weights, to_kernels, to_torch
+
+
+class Keep(IntEnum):
+    """What forward keeps for backward."""
+
+    NOTHING = 0
+    STATES = 1  # backward computes the gates again
+    GATES = 2
+
+
+class Kept(NamedTuple):
+    """What forward kept: rows are the valid steps, in the plan's order.
+
+    steps: of each state (D, K, H); gates: (D, K, width * H), or with no rows.
+    """
+
+    steps: list[Tensor]
+    gates: Tensor
+
+
+class Gradients(NamedTuple):
+    """What backward finds; dx is None where it was not wanted, weights are torch's."""
+
+    x: Tensor | None
+    states: list[Tensor]
+    weights: list[Tensor]
+
+
+def packed_weights(cell: Cell, weights: Weights) -> Array:
+    """The weights in the layout that the forward kernels read."""
+    column = kernels()
+    arrays = [as_array(weight) for weight in weights]
+    kernel, recurrent_kernel, _ = arrays
+    size = getattr(column, f"{cell.name}_packed_size")(
+        len(kernel), len(recurrent_kernel), kernel.dtype
+    )
+    packed: Array = column.aligned_empty(size, kernel.dtype)
+    getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
+    return packed
+
+
+def forward(
+    cell: Cell,
+    x: Tensor,
+    states: Sequence[Tensor],
+    packed: Sequence[Array],
+    plan: Plan,
+    zero_masked: bool,
+    keep: Keep = Keep.NOTHING,
+    rows: int | None = None,
+) -> tuple[Tensor, list[Tensor], Kept]:
+    """Run the layer.
+
+    Args:
+        cell: what to run.
+        x: (B, T, F).
+        states: the initial states, (D, B, H) each.
+        packed: of each direction, see `packed_weights`.
+        plan: which steps are valid.
+        zero_masked: whether masked steps give zeros, or the previous output.
+        keep: what is kept for `backward`.
+        rows: room for so many steps is made in what is kept; the valid ones by default.
+
+    Returns:
+        The output, the last states, and what was kept.
+    """
+    batch, time, _ = x.shape
+    directions, _, units = states[0].shape
+    valid = int(plan.offsets[-1])
+    rows = valid if rows is None else rows
+    out = x.new_empty(batch, time, directions * units)
+    last = [x.new_empty(state.shape) for state in states]
+    steps_shape = (directions, rows if keep else 0, units)
+    steps = [x.new_empty(steps_shape) for _ in states]
+    gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
+    gates = x.new_empty(directions, gate_rows, cell.width * units)
+    for d in range(directions):
+        half = out if directions == 1 else x.new_empty(batch, time, units)
+        kept = [s[d, :valid] for s in (*steps, *([gates] if cell.keeps_gates else []))]
+        getattr(kernels(), f"{cell.name}_fwd").unchecked(
+            *[made.numpy() for made in (half, *[s[d] for s in last], *kept)],
+            as_array(x),
+            *plan,
+            packed[d],
+            *[as_array(s[d]) for s in states],
+            *cell.activations,
+            *cell.flags,
+            d == 1,
+            zero_masked,
+            get_num_threads(),
+        )
+        if directions > 1:
+            _half(out, d)[:] = half.numpy()[:, :: -1 if d else 1]
+    return out, last, Kept(steps, gates)
+
+
+def backward(
+    cell: Cell,
+    dout: Tensor | None,
+    dlast: Sequence[Tensor | None],
+    x: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Weights],
+    plan: Plan,
+    zero_masked: bool,
+    kept: Kept,
+    bias: bool,
+    want_dx: bool,
+) -> Gradients:
+    """Run the layer backward; the gates that were kept are overwritten.
+
+    Args:
+        cell: what `forward` ran.
+        dout: (B, T, D * H), or None for zeros.
+        dlast: (D, B, H) each, or None for zeros.
+        x: as in `forward`.
+        states: as in `forward`.
+        weights: of each direction.
+        plan: as in `forward`.
+        zero_masked: as in `forward`.
+        kept: what `forward` kept; gates without rows are computed again.
+        bias: whether the weights of torch have biases.
+        want_dx: whether the gradient of x is wanted.
+    """
+    batch, time, features = x.shape
+    units = states[0].shape[2]
+    valid = int(plan.offsets[-1])
+    dx_sum: Any = None
+    dstates = [x.new_empty(state.shape) for state in states]
+    dtorch: list[Tensor] = []
+    known = [
+        torch.zeros_like(state) if d is None else d for d, state in zip(dlast, states, strict=True)
+    ]
+    saved = kept.gates.shape[1] > 0
+    for d in range(len(weights)):
+        dx = x.new_empty(batch, time if want_dx else 0, features)
+        dweights = Weights(*map(torch.empty_like, weights[d]))
+        gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
+        getattr(kernels(), f"{cell.name}_bwd").unchecked(
+            *[made.numpy() for made in (dx, *dweights, *[s[d] for s in dstates], gates)],
+            _gradient_of_half(dout, d, x, units),
+            *[as_array(s[d]) for s in known],
+            as_array(x),
+            *plan,
+            *map(as_array, weights[d]),
+            *[as_array(s[d]) for s in states],
+            *[as_array(s[d, :valid]) for s in kept.steps],
+            *cell.activations,
+            *([saved] if cell.keeps_gates else []),
+            *cell.flags,
+            d == 1,
+            zero_masked,
+            get_num_threads(),
+        )
+        if want_dx:
+            dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
+        dtorch += to_torch(cell, dweights, bias)
+    return Gradients(dx_sum, dstates, dtorch)
+
+
+def _half(out: Tensor, direction: int) -> Array:
+    """One direction's columns of `out`, of two."""
+    array: Array = out.detach().numpy()
+    units = array.shape[2] // 2
+    half: Array = array[:, :, direction * units : (direction + 1) * units]
+    return half
+
+
+def _gradient_of_half(dout: Tensor | None, direction: int, x: Tensor, units: int) -> Array:
+    """One direction's part of `dout`, in the order of processing; no steps where it is None."""
+    if dout is None:
+        dout = x.new_empty(len(x), 0, units)
+    array: Array
+    if dout.shape[2] == units:
+        array = as_array(dout)
+    else:
+        array = np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
+    return array
+
+
+def as_array(tensor: Tensor) -> Any:
+    """The memory of a CPU tensor as a contiguous array; a copy only where it is not contiguous."""
+    return tensor.detach().contiguous().numpy()
+
+
+def as_kernels_take(
+    cell: Cell, weights: Sequence[Sequence[Tensor]]
+) -> tuple[list[Weights], list[Array]]:
+    """Of each direction the weights for the backward and for the forward kernels."""
+    transposed = [to_kernels(cell, direction) for direction in weights]
+    return transposed, [packed_weights(cell, direction) for direction in transposed]

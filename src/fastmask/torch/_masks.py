@@ -1,0 +1,77 @@
+"""From what a user of torch calls a mask to the plan of the valid steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._dispatch import as_array
+from .._mask import Mask
+
+
+def mask_of(valid: Any) -> Mask:
+    """`valid`, (B, T), as a `Mask`."""
+    return Mask(valid.detach().cpu().numpy() if isinstance(valid, Tensor) else valid)
+
+
+def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tensor | None:
+    """The mask of a padded input with the axes (B, T).
+
+    Args:
+        mask: `Mask`, always (B, T); or a tensor or an array with the axes of `input`, (B, T) or
+            (T, B), or (T,) for an input without batch.
+        input: (B, T, F), (T, B, F) or (T, F).
+        batch_first: which of the first two.
+
+    Returns:
+        A `Mask`, or where torch compiles a tensor (B, T); None for None.
+
+    Raises:
+        TypeError: the mask does not hold numbers.
+        ValueError: the mask has another shape than the first axes of the input.
+    """
+    if mask is None:
+        return None
+    compiling = torch.compiler.is_compiling()
+    if not isinstance(mask, (Mask, Tensor)):
+        mask = as_array(mask, "mask")
+    turned = not (isinstance(mask, Mask) or batch_first or input.dim() == 2)
+    expected = tuple(input.shape[:2] if input.dim() == 3 else input.shape[:1])
+    if isinstance(mask, Mask):
+        expected = _batch_and_time(input, batch_first)
+    if tuple(mask.shape) != expected:
+        axes = {1: "(time,)", 2: "(time, batch)" if turned else "(batch, time)"}[len(expected)]
+        raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}")
+    if isinstance(mask, Mask):
+        return outside_graph(_tensor_of)(mask) if compiling else mask
+    if len(expected) == 1:
+        mask = mask[None]
+    mask = mask.T if turned else mask
+    return mask if compiling and isinstance(mask, Tensor) else mask_of(mask)
+
+
+def _batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:
+    if input.dim() == 2:
+        return 1, len(input)
+    batch, time = input.shape[:2] if batch_first else input.shape[1::-1]
+    return batch, time
+
+
+def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
+    """A mask as a bool tensor (B, T) on a device."""
+    return (_tensor_of(mask) if isinstance(mask, Mask) else mask).to(device) != 0
+
+
+def _tensor_of(mask: Mask) -> Any:
+    return torch.from_numpy(np.array(mask.valid))
+
+
+def outside_graph(function: Any) -> Any:
+    """`function`, which torch.compile cannot look into, for a call outside the compiled graph.
+
+    As a decorator, torch.compiler.disable would import the compiler with this module: 2 s.
+    """
+    return torch.compiler.disable(function) if torch.compiler.is_compiling() else function

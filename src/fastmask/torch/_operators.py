@@ -1,0 +1,210 @@
+"""A layer as torch.compile and torch.export see it: operators that they do not look into.
+
+Shapes of results may not depend on a mask's values here, so what depends on the number of valid
+steps has room for all steps. An operator may neither change its arguments: the gates are
+copied before backward overwrites them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._mask import Plan, plan_for
+from ._cells import CELLS, to_kernels
+from ._layer import Keep, Kept, as_array, as_kernels_take, backward, forward
+from ._masks import mask_of
+
+_CELL = "str mode, Tensor x, Tensor[] states, Tensor[] weights, Tensor[] plan, "
+
+
+@torch.library.custom_op(
+    "fastmask::plan", mutates_args=(), device_types="cpu", schema="(Tensor valid) -> Tensor[]"
+)
+def plan(valid: Tensor) -> list[Tensor]:
+    """The plan of a mask (B, T): offsets (B + 1,), steps (B * T,) and order (B,)."""
+    offsets, found, order = mask_of(valid).plan
+    steps = np.zeros(valid.numel(), np.int64)
+    steps[: len(found)] = found
+    return [torch.tensor(offsets), torch.from_numpy(steps), torch.tensor(order)]
+
+
+@plan.register_fake
+def _(valid: Tensor) -> list[Tensor]:
+    batch, time = valid.shape
+    return [
+        torch.empty(size, dtype=torch.int64, device=valid.device)
+        for size in (batch + 1, batch * time, batch)
+    ]
+
+
+@torch.library.custom_op(
+    "fastmask::layer",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_CELL}bool zero_masked, int keep) -> Tensor[]",
+)
+def layer(
+    mode: str,
+    x: Tensor,
+    states: list[Tensor],
+    weights: list[Tensor],
+    plan: list[Tensor],
+    zero_masked: bool,
+    keep: int,
+) -> list[Tensor]:
+    """See `_layer.forward`; `plan` is empty where all steps are valid.
+
+    Returns:
+        The output, the last states, and what was kept.
+    """
+    cell = CELLS[mode]
+    _, packed = as_kernels_take(cell, _by_direction(weights, states))
+    known = _plan_of(plan, x)
+    out, last, kept = forward(
+        cell, x, states, packed, known, zero_masked, Keep(keep), x.shape[0] * x.shape[1]
+    )
+    return [out, *last, *kept.steps, kept.gates]
+
+
+@layer.register_fake
+def _(
+    mode: str,
+    x: Tensor,
+    states: list[Tensor],
+    weights: list[Tensor],  # noqa: ARG001 - their shapes follow from the others
+    plan: list[Tensor],  # noqa: ARG001
+    zero_masked: bool,  # noqa: ARG001
+    keep: int,
+) -> list[Tensor]:
+    cell = CELLS[mode]
+    batch, time, _ = x.shape
+    directions, _, units = states[0].shape
+    rows = batch * time
+    gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
+    return [
+        x.new_empty(batch, time, directions * units),
+        *[x.new_empty(state.shape) for state in states],
+        *[x.new_empty(directions, rows if keep else 0, units) for _ in states],
+        x.new_empty(directions, gate_rows, cell.width * units),
+    ]
+
+
+@torch.library.custom_op(
+    "fastmask::layer_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema=f"({_CELL}bool zero_masked, Tensor dout, Tensor[] dlast, Tensor[] steps, Tensor gates, "
+    "bool want_dx) -> Tensor[]",
+)
+def layer_backward(
+    mode: str,
+    x: Tensor,
+    states: list[Tensor],
+    weights: list[Tensor],
+    plan: list[Tensor],
+    zero_masked: bool,
+    dout: Tensor,
+    dlast: list[Tensor],
+    steps: list[Tensor],
+    gates: Tensor,
+    want_dx: bool,
+) -> list[Tensor]:
+    """See `_layer.backward`.
+
+    Returns:
+        The gradients of x (empty where it is not wanted), of the states and of the weights.
+    """
+    cell = CELLS[mode]
+    by_direction = _by_direction(weights, states)
+    found = backward(
+        cell,
+        dout,
+        dlast,
+        x,
+        states,
+        [to_kernels(cell, direction) for direction in by_direction],
+        _plan_of(plan, x),
+        zero_masked,
+        Kept(steps, gates.clone()),
+        len(by_direction[0]) > 2,
+        want_dx,
+    )
+    return [x.new_empty(0) if found.x is None else found.x, *found.states, *found.weights]
+
+
+@layer_backward.register_fake
+def _(
+    mode: str,  # noqa: ARG001 - gradients have the shapes of what they belong to
+    x: Tensor,
+    states: list[Tensor],
+    weights: list[Tensor],
+    plan: list[Tensor],  # noqa: ARG001
+    zero_masked: bool,  # noqa: ARG001
+    dout: Tensor,  # noqa: ARG001
+    dlast: list[Tensor],  # noqa: ARG001
+    steps: list[Tensor],  # noqa: ARG001
+    gates: Tensor,  # noqa: ARG001
+    want_dx: bool,
+) -> list[Tensor]:
+    dx = x.new_empty(x.shape if want_dx else 0)
+    return [dx, *[x.new_empty(value.shape) for value in (*states, *weights)]]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    mode, x, states, weights, plan, ctx.zero_masked, _ = inputs
+    ctx.mode = mode
+    ctx.sizes = [len(states), len(weights), len(plan), len(states)]
+    steps_and_gates = output[1 + len(states) :]
+    ctx.save_for_backward(x, *states, *weights, *plan, *steps_and_gates)
+
+
+def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
+    x, *saved, gates = ctx.saved_tensors
+    groups = []
+    for size in ctx.sizes:
+        groups.append(list(saved[:size]))
+        saved = saved[size:]
+    states, weights, plan, steps = groups
+    dout, *rest = grads
+    dx, *found = layer_backward(
+        ctx.mode,
+        x,
+        states,
+        weights,
+        plan,
+        ctx.zero_masked,
+        dout,
+        rest[: len(states)],
+        steps,
+        gates,
+        ctx.needs_input_grad[1],
+    )
+    return (
+        None,
+        dx if ctx.needs_input_grad[1] else None,
+        found[: len(states)],
+        found[len(states) :],
+        [None] * len(plan),
+        None,
+        None,
+    )
+
+
+layer.register_autograd(_gradients, setup_context=_remember)
+
+
+def _by_direction(weights: list[Tensor], states: list[Tensor]) -> list[list[Tensor]]:
+    directions = len(states[0])
+    each = len(weights) // directions
+    return [weights[d * each : (d + 1) * each] for d in range(directions)]
+
+
+def _plan_of(plan: list[Tensor], x: Tensor) -> Plan:
+    if not plan:
+        return plan_for(None, *x.shape[:2])
+    offsets, steps, order = map(as_array, plan)
+    return Plan(offsets, steps[: offsets[-1]], order)

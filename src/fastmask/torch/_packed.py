@@ -1,0 +1,79 @@
+"""Packed sequences: from torch's order of steps, time first, to rows of padded ones and back.
+
+The padding is memory that nobody writes or reads: kernels visit the valid steps alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from .._mask import Mask, Plan
+
+
+class Rows(NamedTuple):
+    """Where the steps of a packed sequence stand among padded rows.
+
+    positions: (P,) int64, b * T + t of each packed step; plan: of the padded rows (B, T).
+    """
+
+    positions: Tensor
+    plan: Plan
+    batch: int
+    time: int
+
+
+def rows_of(batch_sizes: Tensor) -> Rows:
+    """The rows of a packed sequence, from how many of them there are at each step."""
+    sizes = batch_sizes.numpy()
+    batch, time = int(sizes[0]), len(sizes)
+    step = np.repeat(np.arange(time), sizes)
+    row = np.arange(len(step)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    mask = Mask.from_lengths(np.bincount(row, minlength=batch), time)
+    return Rows(torch.from_numpy(row * time + step), mask.plan, batch, time)
+
+
+def padded(data: Tensor, rows: Rows) -> Tensor:
+    """Packed data (P, F) as rows (B, T, F); padding is whatever was there."""
+    spread: Tensor = _Spread.apply(data, rows.positions, rows.batch * rows.time)
+    return spread.view(rows.batch, rows.time, data.shape[1])
+
+
+def packed(out: Tensor, rows: Rows) -> Tensor:
+    """Rows (B, T, F) as packed data (P, F)."""
+    collected: Tensor = _Collect.apply(out.reshape(-1, out.shape[2]), rows.positions)
+    return collected
+
+
+class _Spread(Function):
+    """Rows of a matrix at their positions in a longer one, whose other rows are anything."""
+
+    @staticmethod
+    def forward(ctx: Any, data: Tensor, positions: Tensor, size: int) -> Tensor:
+        ctx.positions = positions
+        return data.new_empty(size, data.shape[1]).index_copy_(0, positions, data)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, ctx.positions), None, None
+
+
+class _Collect(Function):
+    """The rows of a matrix at some positions, each at most once.
+
+    As index_select, whose gradient however adds row after row; here rows are copied.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, positions: Tensor) -> Tensor:
+        ctx.positions, ctx.size = positions, len(matrix)
+        return matrix.index_select(0, positions)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        zeros = grad.new_zeros(ctx.size, grad.shape[1])
+        return zeros.index_copy_(0, ctx.positions, grad), None

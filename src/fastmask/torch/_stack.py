@@ -1,0 +1,108 @@
+"""A stack of layers over one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._mask import Mask, Plan, plan_for
+from ._autograd import Layer
+from ._cells import CELLS
+from ._layer import Keep, forward
+from ._operators import layer as layer_operator
+from ._operators import plan as plan_operator
+from ._weight_cache import packed_once
+
+Weights = list[list[Tensor]]  # of each direction
+
+
+def run_stack(
+    mode: str,
+    x: Tensor,
+    states: Sequence[Tensor],
+    layers: Sequence[Weights],
+    mask: Mask | Tensor | Plan | None,
+    dropout: float,
+    zero_masked: bool,
+    keep: Keep,
+) -> tuple[Tensor, list[Tensor]]:
+    """Run a stack of recurrent layers.
+
+    Args:
+        mode: torch's name for the cell.
+        x: (B, T, F).
+        states: the initial states, (layers * D, B, H) each.
+        layers: the weights of each direction of each layer.
+        mask: which steps are valid; all for None.
+        dropout: rate, of what goes from layer to layer; 0 where nothing is trained.
+        zero_masked: whether masked steps give zeros, or the previous output.
+        keep: what to keep for backward, if there will be one.
+
+    Returns:
+        The output (B, T, D * H), and the last states (layers * D, B, H) each.
+    """
+    run = _compiled_layer if torch.compiler.is_compiling() else _layer
+    plan = _plan(mask, x)
+    directions = len(layers[0])
+    ends = []
+    for number, weights in enumerate(layers):
+        mine = slice(number * directions, (number + 1) * directions)
+        first = [state[mine] for state in states]
+        x, *last = run(mode, x.contiguous(), first, weights, plan, zero_masked, keep)
+        ends.append(last)
+        if dropout and number + 1 < len(layers):
+            x = torch.nn.functional.dropout(x, dropout)
+    if len(ends) == 1:
+        return x, ends[0]
+    return x, [torch.cat(last) for last in zip(*ends, strict=True)]
+
+
+def _plan(mask: Any, x: Tensor) -> Any:
+    if isinstance(mask, Plan):
+        return mask
+    if torch.compiler.is_compiling():
+        return [] if mask is None else plan_operator(mask)
+    return plan_for(mask, *x.shape[:2])
+
+
+def _layer(
+    mode: str,
+    x: Tensor,
+    states: list[Tensor],
+    weights: Weights,
+    plan: Plan,
+    zero_masked: bool,
+    keep: Keep,
+) -> tuple[Tensor, ...]:
+    cell = CELLS[mode]
+    flat = [weight for direction in weights for weight in direction]
+    if _needs_backward(x, *states, *flat):
+        outputs: tuple[Tensor, ...] = Layer.apply(
+            cell, plan, zero_masked, keep, len(weights), x, *states, *flat
+        )
+        return outputs
+    packed = packed_once(cell, weights)
+    out, last, _ = forward(cell, x, states, packed, plan, zero_masked)
+    return out, *last
+
+
+def _compiled_layer(
+    mode: str,
+    x: Tensor,
+    states: list[Tensor],
+    weights: Weights,
+    plan: list[Tensor],
+    zero_masked: bool,
+    keep: Keep,
+) -> tuple[Tensor, ...]:
+    flat = [weight for direction in weights for weight in direction]
+    wanted = int(keep) if _needs_backward(x, *states, *flat) else 0
+    outputs = layer_operator(mode, x, states, flat, plan, zero_masked, wanted)
+    return tuple(outputs[: 1 + len(states)])
+
+
+def _needs_backward(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -1,0 +1,428 @@
+"""fastmask.torch's modules in the surroundings of real programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastmask as fm
+
+pytestmark = pytest.mark.optional
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch.nn.utils.rnn import pack_sequence  # noqa: E402
+
+import fastmask.torch as ft  # noqa: E402
+from tests.torch_cases import (  # noqa: E402
+    FLOAT64,
+    NAMES,
+    as_tuple,
+    assert_all_close,
+    by_rows,
+    gradients,
+    loss_of,
+    random_mask,
+    random_states,
+    twins,
+)
+
+each_module = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+class TestConvert:
+    def test_models_keep_their_parameters(self) -> None:
+        model = torch.nn.ModuleDict(
+            {
+                "lstm": torch.nn.LSTM(3, 5, 2, bidirectional=True, batch_first=True),
+                "rest": torch.nn.ModuleList([torch.nn.GRU(3, 5), torch.nn.RNN(3, 5)]),
+                "dense": torch.nn.Linear(3, 5),
+            }
+        )
+        before = dict(model.named_parameters())
+        x = torch.randn(4, 6, 3)
+        expected = [model["lstm"](x)[0], model["rest"][0](x)[0], model["rest"][1](x)[0]]
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        assert ft.convert(model) is model
+        assert type(model["lstm"]) is ft.LSTM
+        assert [type(module) for module in model["rest"]] == [ft.GRU, ft.RNN]
+        assert type(model["dense"]) is torch.nn.Linear
+        after = dict(model.named_parameters())
+        assert before.keys() == after.keys()
+        assert all(before[name] is after[name] for name in before)
+        found = [model["lstm"](x)[0], model["rest"][0](x)[0], model["rest"][1](x)[0]]
+        assert_all_close(found, expected, 1e-5)
+        found[0].sum().backward()
+        optimizer.step()
+        assert not torch.allclose(model["lstm"](x)[0], expected[0])
+
+    @each_module
+    def test_a_single_module(self, name: str) -> None:
+        module = getattr(torch.nn, name)(3, 5)
+        assert type(ft.convert(module)) is getattr(ft, name)
+        assert type(ft.convert(module)) is getattr(ft, name)  # twice makes no difference
+
+    def test_hooks_stay(self) -> None:
+        module = torch.nn.GRU(3, 5)
+        calls: list[str] = []
+        module.register_forward_hook(lambda *_: calls.append("after"))
+        module.register_forward_pre_hook(lambda *_: calls.append("before"))
+        ft.convert(module)(torch.randn(6, 4, 3), mask=torch.ones(6, 4))
+        assert calls == ["before", "after"]
+
+    def test_derived_classes_stay(self) -> None:
+        class Special(torch.nn.LSTM):
+            pass
+
+        model = torch.nn.Sequential(Special(3, 5))
+        with pytest.warns(UserWarning, match="module '0' stays as it is: Special is derived"):
+            ft.convert(model)
+        assert type(model[0]) is Special
+
+    def test_error(self) -> None:
+        with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, not int"):
+            ft.convert(3)  # type: ignore[type-var]
+
+
+class TestFallback:
+    """What the kernels cannot do is done by torch, with a warning."""
+
+    @pytest.fixture(autouse=True)
+    def _warn_again(self) -> None:
+        from fastmask.torch import _fallback
+
+        _fallback._warn.cache_clear()
+
+    @pytest.mark.parametrize("batch_first", [False, True])
+    def test_projections(self, batch_first: bool) -> None:
+        options = {"num_layers": 2, "bidirectional": True, "proj_size": 2}
+        theirs, ours = twins("LSTM", 3, 5, **options, batch_first=batch_first)
+        x = torch.randn(4, 6, 3, dtype=FLOAT64)
+        with pytest.warns(UserWarning, match=r"runs torch\.nn\.LSTM here.*proj_size"):
+            assert_all_close([ours(x)[0]], [theirs(x)[0]])
+        sequences = pack_sequence([x[0, :3], x[1, :2]])
+        assert_all_close([ours(sequences)[0].data], [theirs(sequences)[0].data])  # warned once
+        rows, steps = (4, 6) if batch_first else (6, 4)
+        valid = random_mask("holes", rows, steps)
+        by_row = x if batch_first else x.transpose(0, 1)
+        by_row[~valid] = torch.nan
+        out, (h, c) = ours(x, mask=valid if batch_first else valid.T)
+        out = out if batch_first else out.transpose(0, 1)
+        assert not out[~valid].any()
+        for b in range(rows):
+            if valid[b].any():
+                expected, (h_row, c_row) = theirs(by_row[b, valid[b]])
+                found = [out[b, valid[b]], h[:, b], c[:, b]]
+                assert_all_close(found, [expected, h_row, c_row])
+
+    @each_module
+    @pytest.mark.filterwarnings("ignore:fastmask.torch")
+    def test_masks(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, batch_first=True)
+        monkeypatch.setattr(type(ours), "_why_not", lambda *_: "a test wants it so")
+        valid = random_mask("holes", 5, 7)
+        valid[1] = False
+        x = torch.randn(5, 7, 3, dtype=FLOAT64)
+        x[~valid] = torch.nan
+        x.requires_grad_()
+        hx = random_states(theirs, 5)
+        found = []
+        for fast in (True, False):
+            module = ours if fast else theirs
+            out, last = ours(x, hx, mask=valid) if fast else by_rows(theirs, x, valid, hx)
+            leaves = [x, *as_tuple(hx), *module.parameters()]
+            grads = gradients(loss_of(out, *as_tuple(last)), *leaves)
+            found.append([out, *as_tuple(last), *grads])
+        assert_all_close(*found)
+        one = slice(3, 4)
+        keep = valid[3]
+        out, last = ours(x[3], mask=keep)
+        assert_all_close([out[keep]], [theirs(x[3, keep])[0]])
+        assert_all_close([ours(x[one], mask=fm.Mask(keep[None]))[0][0]], [out])
+        ours.zero_output_for_mask = False
+        with pytest.raises(NotImplementedError, match="zero_output_for_mask=False"):
+            ours(x, mask=valid)
+
+    @each_module
+    def test_half_precision(self, name: str) -> None:
+        theirs, ours = twins(name, 3, 5, dtype=torch.bfloat16)
+        x = torch.randn(6, 4, 3, dtype=torch.bfloat16)
+        with pytest.warns(UserWarning, match=r"float32 and float64, not in torch\.bfloat16"):
+            out, _ = ours(x)
+        assert torch.equal(out, theirs(x)[0])
+
+    @each_module
+    def test_autocast_computes_in_the_dtype_of_the_weights(self, name: str) -> None:
+        _, ours = twins(name, 3, 5, dtype=torch.float32)
+        x = torch.randn(6, 4, 3)
+        with torch.autocast("cpu", torch.bfloat16):
+            out, _ = ours(x.bfloat16())
+        assert out.dtype == torch.float32
+        assert torch.equal(out, ours(x.bfloat16().float())[0])
+        with pytest.raises(ValueError, match="dtype"):
+            ours(x.bfloat16())
+
+    def test_other_devices(self) -> None:
+        module = ft.GRU(3, 5, device="meta")
+        with pytest.warns(UserWarning, match="kernels compute on the CPU, not on meta"):
+            out, _ = module(torch.empty(6, 4, 3, device="meta"))
+        assert out.shape == (6, 4, 5)
+
+
+class TestCompile:
+    @pytest.fixture(autouse=True)
+    def _forget(self) -> None:
+        torch._dynamo.reset()
+
+    @each_module
+    @pytest.mark.filterwarnings("ignore")  # of torch's own, while it compiles
+    def test_whole_graph(self, name: str) -> None:
+        _, ours = twins(name, 3, 5, num_layers=2, bidirectional=True)
+        compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+        x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
+        hx = random_states(ours, 4)
+        leaves = [x, *as_tuple(hx), *ours.parameters()]
+        for mask in (None, random_mask("holes", 4, 6).T):
+            found = []
+            for function in (compiled, ours):
+                out, last = function(x, hx, mask=mask)
+                loss = loss_of(out, *as_tuple(last))
+                twice = torch.autograd.grad(loss, leaves, retain_graph=True)
+                found.append([out, *as_tuple(last), *twice, *torch.autograd.grad(loss, leaves)])
+                with torch.no_grad():
+                    found[-1].append(function(x, mask=mask)[0])
+            assert_all_close(*found)
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_sizes_that_vary(self) -> None:
+        _, ours = twins("GRU", 3, 5, bidirectional=True, batch_first=True)
+        compiled = torch.compile(ours, fullgraph=True, backend="aot_eager", dynamic=True)
+        for batch, time in ((4, 6), (3, 9), (5, 7)):
+            x = torch.randn(batch, time, 3, dtype=FLOAT64, requires_grad=True)
+            mask = random_mask("holes", batch, time)
+            found = []
+            for module in (compiled, ours):
+                out, _ = module(x, mask=mask)
+                found.append([out, *torch.autograd.grad(out.sum(), [x, *ours.parameters()])])
+            assert_all_close(*found)
+
+    @each_module
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("keep", [0, 1, 2])
+    def test_operators_keep_their_promises(self, name: str, keep: int) -> None:
+        _, ours = twins(name, 3, 5, bidirectional=True)
+        states = [state.detach() for state in as_tuple(random_states(ours, 4))]
+        # All steps valid: what is kept has rows for all of them, and no other is ever written.
+        plan = torch.ops.fastmask.plan(torch.ones(4, 6))
+        weights = list(ours.parameters()) if keep == 2 else [p.detach() for p in ours.parameters()]
+        arguments = (ours.mode, torch.randn(4, 6, 3, dtype=FLOAT64), states, weights, plan)
+        torch.library.opcheck(torch.ops.fastmask.layer, (*arguments, True, keep))
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_recompute(self) -> None:
+        _, ours = twins("LSTM", 3, 5, recompute=True)
+        compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+        x = torch.randn(6, 4, 3, dtype=FLOAT64)
+        found = [
+            torch.autograd.grad(module(x)[0].sum(), list(ours.parameters()))
+            for module in (compiled, ours)
+        ]
+        assert_all_close(*found)
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("mask", [None, random_mask("holes", 4, 6)])
+    def test_export(self, mask: Any) -> None:
+        _, ours = twins("LSTM", 3, 5, batch_first=True)
+        x = torch.randn(4, 6, 3, dtype=FLOAT64)
+        program = torch.export.export(ours, (x,), {"mask": mask}, strict=False)
+        assert_all_close([program.module()(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("what", ["packed", "Mask"])
+    def test_what_breaks_the_graph_still_works(self, what: str) -> None:
+        _, ours = twins("GRU", 3, 5)
+        compiled = torch.compile(ours, backend="aot_eager")
+        if what == "packed":
+            sequences = pack_sequence([torch.randn(n, 3, dtype=FLOAT64) for n in (5, 3)])
+            assert_all_close([compiled(sequences)[0].data], [ours(sequences)[0].data])
+        else:
+            x = torch.randn(6, 4, 3, dtype=FLOAT64)
+            mask = fm.Mask(random_mask("holes", 4, 6).numpy())
+            assert_all_close([compiled(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
+
+
+class Recordings(torch.utils.data.Dataset):  # type: ignore[misc]
+    """Features of random sequences, computed where they are asked for."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.module = ft.LSTM(3, 5, batch_first=True)
+        self.inputs = torch.randn(6, 4, 8, 3)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @torch.no_grad()
+    def __getitem__(self, index: int) -> Any:
+        return self.module(self.inputs[index], mask=torch.ones(4, 8))[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_workers_of_a_data_loader() -> None:
+    recordings = Recordings()
+    expected = torch.stack([recordings[i] for i in range(6)])  # helper threads run before the fork
+    context = "fork" if sys.platform == "linux" else None
+    loader = torch.utils.data.DataLoader(
+        recordings, batch_size=2, num_workers=2, multiprocessing_context=context
+    )
+    assert torch.equal(torch.cat(list(loader)), expected)
+
+
+@each_module
+def test_eight_threads(name: str) -> None:
+    _, ours = twins(name, 8, 16, num_layers=2, bidirectional=True, batch_first=True)
+    inputs = [torch.randn(6, 9, 8, dtype=FLOAT64, requires_grad=True) for _ in range(8)]
+    masks = [random_mask("holes", 6, 9, seed) for seed in range(8)]
+
+    def work(number: int) -> list[Any]:
+        x = inputs[number]
+        out, last = ours(x, mask=masks[number])
+        found = [out, *gradients(loss_of(out, *as_tuple(last)), x, *ours.parameters())]
+        with torch.no_grad():
+            return [*found, ours(x, mask=masks[number])[0]]
+
+    alone = [work(number) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            for one, together in zip(alone, pool.map(work, range(8)), strict=True):
+                assert_all_close(together, one, 0)
+
+
+def test_parametrized_weights() -> None:
+    from torch.nn.utils.parametrizations import weight_norm
+
+    theirs, ours = twins("LSTM", 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    for module in (theirs, ours):
+        weight_norm(module, "weight_hh_l0")
+        with torch.no_grad():
+            module.parametrizations.weight_hh_l0.original0.mul_(2)
+    found = [
+        torch.autograd.grad(module(x)[0].sum(), list(module.parameters()))
+        for module in (ours, theirs)
+    ]
+    assert_all_close(*found)
+    with torch.no_grad():
+        assert_all_close([ours(x)[0]], [theirs(x)[0]])
+
+
+@each_module
+def test_checkpoints(name: str) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    _, ours = twins(name, 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
+    leaves = [x, *ours.parameters()]
+    expected = torch.autograd.grad(ours(x)[0].sum(), leaves)
+    again = torch.autograd.grad(checkpoint(ours, x, use_reentrant=False)[0].sum(), leaves)
+    assert_all_close(again, expected)
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.clone):
+        out, _ = ours(x)
+    assert_all_close(torch.autograd.grad(out.sum(), leaves), expected)
+
+
+DISTRIBUTED = """
+import sys
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+import fastmask.torch as ft
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+torch.manual_seed(0)
+module = ft.LSTM(3, 5, num_layers=2, bidirectional=True, batch_first=True, dtype=torch.float64)
+x = torch.randn(4, 6, 3, dtype=torch.float64)
+mask = torch.rand(4, 6) < 0.6
+model = DistributedDataParallel(module)
+mine = slice(2 * rank, 2 * rank + 2)
+for _ in range(2):  # the first pass finds the order of buckets
+    model.zero_grad()
+    model(x[mine], mask=mask[mine])[0].square().sum().backward()
+averaged = [parameter.grad.clone() for parameter in module.parameters()]
+whole = torch.autograd.grad(module(x, mask=mask)[0].square().sum() / 2, list(module.parameters()))
+for a, b in zip(averaged, whole, strict=True):
+    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+dist.destroy_process_group()
+print("equal")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo's store needs a path without a drive")
+def test_distributed_data_parallel(tmp_path: Path) -> None:
+    if not torch.distributed.is_available():
+        pytest.skip("this torch has no torch.distributed")
+    script = tmp_path / "train.py"
+    script.write_text(DISTRIBUTED)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=600)
+            assert process.returncode == 0, output
+            assert "equal" in output
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_importing_does_not_import_the_compiler() -> None:
+    code = "import sys, fastmask.torch; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import runpy
+
+    path = Path(__file__).parents[1] / "examples" / "packed_against_padded.py"
+    arguments = ["--lengths", "5", "--batch", "3", "--units", "8", "--seconds", "0"]
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    runpy.run_path(str(path), run_name="__main__")
+    assert "    5 " in capsys.readouterr().out
+
+
+def test_code_of_the_documentation() -> None:
+    page = Path(__file__).parents[1] / "docs" / "torch.md"
+    blocks = page.read_text("utf-8").split("```python\n")[1:]
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.split("```")[0], names)
+    assert len(blocks) == 3
+    assert isinstance(names["model"][1], ft.GRU)
+
+
+@pytest.mark.parametrize("module", ["_modules", "_convert"])
+def test_examples_in_docstrings(module: str) -> None:
+    import doctest
+    import importlib
+
+    failed, tried = doctest.testmod(importlib.import_module(f"fastmask.torch.{module}"))
+    assert tried
+    assert not failed

@@ -1,0 +1,90 @@
+"""Pairs of modules with the same weights, torch.nn's and ours, and slow ways to use torch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+import fastmask.torch as ft  # noqa: E402 - needs torch
+from tests.cases import make_mask  # noqa: E402
+
+NAMES = ("LSTM", "GRU", "RNN")
+FLOAT64 = torch.float64
+
+
+def twins(name: str, *sizes: int, **options: Any) -> tuple[Any, Any]:
+    """A module of torch.nn and one of ours with the same weights, float64 unless said."""
+    ours = {
+        key: options.pop(key) for key in ("recompute", "zero_output_for_mask") if key in options
+    }
+    options.setdefault("dtype", FLOAT64)
+    theirs = getattr(torch.nn, name)(*sizes, **options)
+    fast = getattr(ft, name)(*sizes, **options, **ours)
+    fast.load_state_dict(theirs.state_dict())
+    return theirs, fast
+
+
+def as_tuple(states: Any) -> tuple[Any, ...]:
+    """The states that a module returned, as a tuple for all of them."""
+    return states if isinstance(states, tuple) else (states,)
+
+
+def random_states(module: Any, batch: int | None) -> Any:
+    """Random hx, a leaf each, in the form that the module takes."""
+    rows = module.num_layers * (1 + module.bidirectional)
+    shape = (rows, module.hidden_size) if batch is None else (rows, batch, module.hidden_size)
+    count = 2 if module.mode == "LSTM" else 1
+    weight = next(module.parameters())
+    states = [torch.randn(shape, dtype=weight.dtype).requires_grad_() for _ in range(count)]
+    return tuple(states) if count > 1 else states[0]
+
+
+def random_mask(kind: str, batch: int, time: int, seed: int = 0) -> Any:
+    """A bool tensor (batch, time)."""
+    return torch.from_numpy(make_mask(kind, batch, time, np.random.default_rng(seed)))
+
+
+def loss_of(*results: Any) -> Any:
+    """A number in which each element of the results has a weight of its own."""
+    total: Any = 0.0
+    for result in results:
+        weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
+        total = total + (weights * result.sin()).sum()
+    return total
+
+
+def gradients(loss: Any, *leaves: Any) -> list[Any]:
+    """Of the loss with respect to all leaves, zeros where it does not depend on them."""
+    return list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
+
+
+def assert_all_close(actual: Any, expected: Any, tolerance: float = 1e-10) -> None:
+    """Equal but for rounding, one after the other."""
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(
+            a.detach().numpy(), b.detach().numpy(), rtol=tolerance, atol=tolerance
+        )
+
+
+def by_rows(module: Any, x: Any, valid: Any, hx: Any = None) -> tuple[Any, tuple[Any, ...]]:
+    """A batch_first module of torch.nn, row by row over the valid steps; zeros elsewhere."""
+    outputs, ends = [], []
+    width = module.hidden_size * (1 + module.bidirectional)
+    hx = random_states(module, len(x)) if hx is None else hx
+    for b in range(len(x)):
+        first = tuple(state[:, b] for state in as_tuple(hx))
+        out, last = x.new_zeros(x.shape[1], width), first
+        if valid[b].any():
+            found, last = module(x[b, valid[b]], first if module.mode == "LSTM" else first[0])
+            out = out.index_copy(0, valid[b].nonzero()[:, 0], found)
+        outputs.append(out)
+        ends.append(as_tuple(last))
+    states = tuple(torch.stack(state, 1) for state in zip(*ends, strict=True))
+    return torch.stack(outputs), states
