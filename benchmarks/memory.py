@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.cases import Case, make_problem
@@ -26,7 +26,6 @@ from benchmarks.training import TRAINERS
 
 SHAPE = (64, 200, 128, 256)
 TINY = (4, 6, 16, 32)
-SIZES = ("batch", "time", "features", "units")
 STACK = 3  # layers
 WARM_STEPS = 3
 
@@ -59,9 +58,10 @@ def peak_growth(case: Case, contender: str, threads: int) -> int:
 def measure_here(case: Case, contender: str, threads: int) -> int:
     """The same of this process, which should be new."""
     (peer,) = (peer for peer in TRAINERS if peer.name == contender)
-    tiny = peer.prepare(make_problem(replace(case, **dict(zip(SIZES, TINY, strict=True)))), threads)
+    tiny = Case(*TINY, case.fill, cell=case.cell, layers=case.layers)
+    warm = peer.prepare(make_problem(tiny), threads)
     for _ in range(WARM_STEPS):
-        tiny.call()
+        warm.call()
     problem = make_problem(case)
     step = peer.prepare(problem, threads)
     gc.collect()

@@ -117,7 +117,7 @@ def onnx_model(problem: Problem) -> bytes:
             *cell.biases(problem.bias),
         )
     )
-    options = {"linear_before_reset": 1} if cell.name == "gru" else {}
+    options: Any = {"linear_before_reset": 1} if cell.name == "gru" else {}
     node = helper.make_node(
         cell.onnx, ["X", "W", "R", "B", "lengths"], ["Y"], hidden_size=units, **options
     )

@@ -51,7 +51,7 @@ ATTEMPTS = 200
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _multiply_add(typingctx: Any, sums: Any, rounds: Any) -> Any:
+def _multiply_add(typingctx: Any, sums: Any, rounds: Any) -> Any:  # noqa: ARG001 - Numba's
     """sums = sums / 2 + 1, so many times, in CHAINS registers."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -116,10 +116,10 @@ def _meet(control: Any, meetings: int, board: Any, start: int, member: int) -> i
             spin_hint()
             waited += 1
             if waited > PATIENCE:  # a helper that was just about to sleep does not come
-                return withdraw(board, start, member)
+                return int(withdraw(board, start, member))
         if k < meetings:
             atomic_add(control, 0, 1)
-    return withdraw(board, start, member)
+    return int(withdraw(board, start, member))
 
 
 def meet(meetings: int) -> bool:

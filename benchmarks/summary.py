@@ -44,7 +44,8 @@ def case_name(group: Group) -> str:
 def cell_name(group: Group) -> str:
     """The layer's name, and how many of them stand on each other."""
     layers = group.get("layers", 1)
-    return CELLS[group.get("cell", "lstm")].layer + f" x {layers}" * (layers > 1)
+    name = CELLS[group.get("cell", "lstm")].layer
+    return f"{name} x {layers}" if layers > 1 else name
 
 
 def shape(group: Group) -> str:

@@ -48,7 +48,8 @@ GOALS = """
 ## Goals
 
 What the project wants to reach, and what was measured; geometric means over the cases below, apart
-from slowest and worst cases, steps of streams and start-up times. Full, half and quarter are batches of that fill.
+from slowest and worst cases, steps of streams and start-up times. Full, half and quarter are
+batches of that fill.
 """
 
 KINDS = """\
@@ -57,11 +58,12 @@ padding), or at random places (holes). Milliseconds.
 """
 
 TRAINING = """
-Milliseconds of forward and backward calls of modules of `fastmask.torch` and of `torch.nn` with the same weights on the same padded batch, the
-same random gradient of the padded output, gradients for weights and inputs. Before it is timed,
-every gradient is compared with that of `torch.nn` in float64. fastmask gets a new mask with every
-call; **fastmask recompute** keeps only states for backward and computes the gates again. The limit
-is three matrix products of the forward call's size.
+Forward and backward calls of modules of `fastmask.torch` and of `torch.nn` with the same weights,
+on the same padded batch: the same random gradient comes to the padded output, and goes on to
+weights and inputs. Before it is timed, every gradient is compared with that of `torch.nn` in
+float64. fastmask gets a new mask with every call; **fastmask recompute** keeps only the states for
+backward and computes the gates again. The limit is three matrix products of the forward call's
+size.
 """
 
 MEMORY = """

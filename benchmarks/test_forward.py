@@ -25,7 +25,7 @@ def test_forward(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: i
 @pytest.mark.parametrize("case", FORWARD, ids=lambda case: case.name)
 def test_limit(benchmark: BenchmarkFixture, case: Case, threads: int) -> None:
     *_, fastest_library = limit_calls(make_problem(case), threads).values()
-    benchmark.group = case.name
+    benchmark.group = f"forward {case.name}"
     settle()
     benchmark(fastest_library)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.cases import make_problem
+from benchmarks.cases import Case, make_problem
 from benchmarks.peers import FASTMASK
 from benchmarks.timing import settle
 
@@ -21,7 +23,7 @@ def test_smoke_multiply_adds(benchmark: BenchmarkFixture) -> None:
 
 
 @pytest.mark.parametrize("case", rates.SHARE_CASES, ids=lambda case: case.name)
-def test_one_thread(benchmark: BenchmarkFixture, case: rates.Case) -> None:
+def test_one_thread(benchmark: BenchmarkFixture, case: Case) -> None:
     benchmark.group = case.name
     call = rates.layer_call(make_problem(case), 1)
     settle()
@@ -29,7 +31,7 @@ def test_one_thread(benchmark: BenchmarkFixture, case: rates.Case) -> None:
 
 
 @pytest.mark.parametrize("meetings", [0, 1, rates.MEETINGS])
-def test_smoke_meeting(benchmark: BenchmarkFixture, meetings: int) -> None:
+def test_smoke_meeting(benchmark: Any, meetings: int) -> None:
     benchmark.group = "meetings"
     settle()
     benchmark.pedantic(rates.timed, args=(meetings,), rounds=5)

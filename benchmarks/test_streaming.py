@@ -14,7 +14,7 @@ from benchmarks.trial import pairs, time_peer
 
 @pytest.mark.parametrize(("case", "peer"), pairs(streaming_cases(), STEPPERS))
 def test_streaming(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: int) -> None:
-    time_peer(benchmark, case, peer, threads)
+    time_peer(benchmark, case, peer, threads, "step")
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ def test_streaming(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads:
 )
 @pytest.mark.benchmark(max_time=0.1)
 def test_smoke_streaming(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: int) -> None:
-    time_peer(benchmark, case, peer, threads)
+    time_peer(benchmark, case, peer, threads, "step")

@@ -19,13 +19,13 @@ SMOKE = [Case(4, 6, 5, 8, 0.5, cell=cell, layers=layers) for cell in CELLS for l
 
 @pytest.mark.parametrize(("case", "peer"), pairs(training_cases(), TRAINERS))
 def test_training(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: int) -> None:
-    time_peer(benchmark, case, peer, threads)
+    time_peer(benchmark, case, peer, threads, "training")
 
 
 @pytest.mark.parametrize("case", training_cases(), ids=lambda case: case.name)
 def test_training_limit(benchmark: BenchmarkFixture, case: Case, threads: int) -> None:
     *_, fastest_library = limit_calls(make_problem(case), threads, TRAINING).values()
-    benchmark.group = case.name
+    benchmark.group = f"training {case.name}"
     settle()
     benchmark(fastest_library)
 
@@ -33,7 +33,7 @@ def test_training_limit(benchmark: BenchmarkFixture, case: Case, threads: int) -
 @pytest.mark.parametrize(("case", "peer"), pairs(SMOKE, TRAINERS))
 @pytest.mark.benchmark(max_time=0.1)
 def test_smoke_training(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: int) -> None:
-    time_peer(benchmark, case, peer, threads)
+    time_peer(benchmark, case, peer, threads, "training")
 
 
 @pytest.mark.parametrize("peer", [RECOMPUTE, PACKED], ids=lambda peer: peer.name)

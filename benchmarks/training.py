@@ -50,7 +50,8 @@ def expected_gradients(case: Case) -> Gradients:
     problem = make_problem(case)
     module = torch_module(problem, threads=1).double()
     step = training_step(problem, module, lambda x: module(x)[0])
-    return step.result(step.call())
+    gradients: Gradients = step.result(step.call())
+    return gradients
 
 
 def training_step(problem: Problem, module: Any, forward: Callable[[Any], Any]) -> Step:

@@ -24,13 +24,15 @@ def pairs(cases: list[Case], peers: tuple[Peer, ...] = PEERS) -> list[object]:
     ]
 
 
-def time_peer(benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: int) -> None:
+def time_peer(
+    benchmark: BenchmarkFixture, case: Case, peer: Peer, threads: int, what: str = "forward"
+) -> None:
     """Check the peer's result, then time it."""
     if missing := peer.missing():
         pytest.skip(f"{', '.join(missing)} not installed")
     problem = cached_problem(case)
     contender = peer.prepare(problem, threads)
-    benchmark.group = case.name
+    benchmark.group = f"{what} {case.name}"
     benchmark.extra_info["error"] = checked_error(peer.name, contender, problem)
     settle()
     benchmark(contender.call)
