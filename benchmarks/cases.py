@@ -1,4 +1,4 @@
-"""The LSTM cases that are timed: shapes, fills and kinds of mask, all from fixed seeds.
+"""The cases that are timed: cells, shapes, fills and kinds of mask, all from fixed seeds.
 
 A case is a few numbers; its `Problem` holds the arrays. The ragged lengths are lognormal, as
 lengths of sentences and utterances are, with one row of full length in every batch; they are then
@@ -14,6 +14,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.cells import CELLS, Cell
 
 Kind = Literal["right", "left", "holes"]
 Floats = npt.NDArray[np.float32]
@@ -31,6 +33,8 @@ class Case:
     units: int
     fill: float = 1.0
     kind: Kind = "right"
+    cell: str = "lstm"
+    layers: int = 1  # more of them only in training
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -39,20 +43,25 @@ class Case:
     @property
     def name(self) -> str:
         sizes = "x".join(str(size) for size in self.shape)
-        return f"{sizes}-fill{self.fill:g}-{self.kind}"
+        stack = f"-{self.layers}-layers" if self.layers > 1 else ""
+        return f"{self.cell}{stack}-{sizes}-fill{self.fill:g}-{self.kind}"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The arrays of a case. Weights are in Keras's layout and gate order (i, f, c, o)."""
+    """The arrays of a case. Weights are in Keras's layout and gate order, G gates wide."""
 
     case: Case
     x: Floats  # (B, T, F)
     valid: npt.NDArray[np.bool_]  # (B, T)
     lengths: npt.NDArray[np.int64]  # (B,)
-    kernel: Floats  # (F, 4H)
-    recurrent_kernel: Floats  # (H, 4H)
-    bias: Floats  # (4H,)
+    kernel: Floats  # (F, GH)
+    recurrent_kernel: Floats  # (H, GH)
+    bias: Floats  # (GH,), GRU (2, GH)
+
+    @property
+    def cell(self) -> Cell:
+        return CELLS[self.case.cell]
 
     @property
     def steps(self) -> int:
@@ -66,20 +75,22 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the matrix products over the valid steps."""
+        """Floating-point operations of a forward call's matrix products over the valid steps."""
         _, _, features, units = self.case.shape
-        return 2 * self.steps * (features + units) * 4 * units
+        return 2 * self.steps * (features + units) * self.cell.gates * units
 
     @cached_property
     def expected(self) -> npt.NDArray[np.float64]:
         """The right output, (B, T, H), in float64 and plain NumPy; zeros at masked steps."""
-        return reference_lstm(self)
+        return reference(self)
 
 
 def make_problem(case: Case) -> Problem:
     """The arrays of `case`, the same ones each time."""
     rng = np.random.default_rng([*case.shape, round(case.fill * 1000)])
     batch, time, features, units = case.shape
+    cell = CELLS[case.cell]
+    width = cell.gates * units
     lengths = ragged_lengths(rng, batch, time, case.fill)
     scale = (features + units) ** -0.5
 
@@ -89,9 +100,9 @@ def make_problem(case: Case) -> Problem:
     return Problem(
         case=case,
         x=normal(batch, time, features),
-        kernel=normal(features, 4 * units, scale=scale),
-        recurrent_kernel=normal(units, 4 * units, scale=scale),
-        bias=normal(4 * units, scale=0.1),
+        kernel=normal(features, width, scale=scale),
+        recurrent_kernel=normal(units, width, scale=scale),
+        bias=normal(*cell.bias_shape(units), scale=0.1),
         lengths=lengths,
         valid=make_mask(rng, lengths, time, case.kind),
     )
@@ -129,26 +140,20 @@ def make_mask(
     return rng.permuted(right, axis=1)
 
 
-def reference_lstm(problem: Problem) -> npt.NDArray[np.float64]:
-    """An LSTM over all steps that keeps the state where the mask is False."""
-
-    def sigmoid(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 1.0 / (1.0 + np.exp(-z))
-
+def reference(problem: Problem) -> npt.NDArray[np.float64]:
+    """The cell over all steps, in float64, keeping its states where the mask is False."""
+    cell = problem.cell
     batch, time, _, units = problem.case.shape
+    bias, recurrent_bias = (one.astype(np.float64) for one in cell.biases(problem.bias))
     recurrent_kernel = problem.recurrent_kernel.astype(np.float64)
-    projected = problem.x.astype(np.float64) @ problem.kernel.astype(np.float64) + problem.bias
-    h = np.zeros((batch, units))
-    c = np.zeros((batch, units))
+    projected = problem.x.astype(np.float64) @ problem.kernel.astype(np.float64) + bias
+    states = [np.zeros((batch, units)) for _ in range(cell.states)]
     output = np.zeros((batch, time, units))
     for t in range(time):
-        i, f, g, o = np.split(projected[:, t] + h @ recurrent_kernel, 4, axis=1)
-        new_c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        new_h = sigmoid(o) * np.tanh(new_c)
+        new = cell.formula(projected[:, t], states[0] @ recurrent_kernel + recurrent_bias, states)
         valid = problem.valid[:, t, None]
-        c = np.where(valid, new_c, c)
-        h = np.where(valid, new_h, h)
-        output[:, t] = np.where(valid, new_h, 0.0)
+        states = [np.where(valid, *pair) for pair in zip(new, states, strict=True)]
+        output[:, t] = np.where(valid, new[0], 0.0)
     return output
 
 
@@ -180,19 +185,51 @@ QUICK_BATCHES = (SMALL, (32, 200, 128, 128), (128, 500, 64, 64))
 QUICK_SINGLES = (TINY_BATCH,)
 
 
-def lstm_cases(quick: bool = False) -> list[Case]:
+# Fewer for the other cells: one below a millisecond, one of each bound, two of batch 1.
+OTHER_BATCHES = (SMALL, (32, 200, 128, 128), (64, 100, 256, 256), (128, 500, 64, 64))
+OTHER_SINGLES = (TINY_BATCH, (1, 1000, 128, 128))
+
+
+def forward_cases(cell: str, quick: bool = False) -> list[Case]:
     """Right-padded batches at every fill, then single sequences, which have no padding."""
-    batches, singles = (QUICK_BATCHES, QUICK_SINGLES) if quick else (BATCHES, SINGLES)
     cases = []
-    for shape in batches:
-        drawn = PICTURE_FILLS if shape in PICTURE_SHAPES and not quick else ()
-        cases += [Case(*shape, fill) for fill in sorted((*FILLS, *drawn), reverse=True)]
-    return cases + [Case(*shape) for shape in singles]
+    for shape in batches_of(cell, quick):
+        drawn = PICTURE_FILLS if cell == "lstm" and shape in PICTURE_SHAPES and not quick else ()
+        fills = sorted((*FILLS, *drawn), reverse=True)
+        cases += [Case(*shape, fill, cell=cell) for fill in fills]
+    singles = SINGLES if cell == "lstm" else OTHER_SINGLES
+    return cases + [Case(*shape, cell=cell) for shape in (QUICK_SINGLES if quick else singles)]
 
 
-def kind_cases(quick: bool = False) -> list[tuple[Case, Case, Case]]:
+def kind_cases(cell: str, quick: bool = False) -> list[tuple[Case, Case, Case]]:
     """Half-full batches, each with its padding on the right, on the left and as holes."""
     return [
-        (Case(*shape, 0.5, "right"), Case(*shape, 0.5, "left"), Case(*shape, 0.5, "holes"))
-        for shape in (QUICK_BATCHES if quick else BATCHES)
+        (
+            Case(*shape, 0.5, "right", cell),
+            Case(*shape, 0.5, "left", cell),
+            Case(*shape, 0.5, "holes", cell),
+        )
+        for shape in batches_of(cell, quick)
     ]
+
+
+def batches_of(cell: str, quick: bool) -> tuple[tuple[int, int, int, int], ...]:
+    if quick:
+        return QUICK_BATCHES
+    return BATCHES if cell == "lstm" else OTHER_BATCHES
+
+
+TRAINING_BATCHES = ((16, 50, 40, 100), (32, 200, 128, 128), (64, 100, 256, 256), (128, 200, 64, 64))
+TRAINING_SINGLES = ((1, 100, 32, 32), (1, 1000, 128, 128))
+OTHER_TRAINING_BATCHES = TRAINING_BATCHES[1:2] + TRAINING_BATCHES[3:]
+
+
+def training_cases(quick: bool = False) -> list[Case]:
+    """As `forward_cases`: most of them LSTM, a few for each of the other cells."""
+    cases = []
+    for cell in CELLS:
+        few = quick or cell != "lstm"
+        for shape in OTHER_TRAINING_BATCHES if few else TRAINING_BATCHES:
+            cases += [Case(*shape, fill, cell=cell) for fill in FILLS]
+        cases += [Case(*shape, cell=cell) for shape in TRAINING_SINGLES[: 1 if few else None]]
+    return cases

@@ -6,26 +6,93 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import startup
-from benchmarks.cases import Case, kind_cases, lstm_cases, make_problem
-from benchmarks.limit import PEAK_SIZE, limit_calls, peak_calls
+from benchmarks import memory, startup
+from benchmarks.cases import Case, Problem, forward_cases, kind_cases, make_problem, training_cases
+from benchmarks.limit import FORWARD, PEAK_SIZE, TRAINING, limit_calls, peak_calls
 from benchmarks.padding import checked_calls, padding_cases
-from benchmarks.peers import FASTMASK, PEERS, checked_error, contenders
+from benchmarks.peers import FASTMASK, PEERS, Peer, checked_error, contenders
+from benchmarks.streaming import STEPPERS, streaming_cases
 from benchmarks.timing import Timing, side_by_side, summarise
+from benchmarks.training import TRAINERS
 
 Section = dict[str, Any]
+Calls = dict[str, Callable[[], object]]
 
 
-def measure_lstm(threads: int, budget: float, quick: bool) -> Section:
+def measure_forward(cell: str, threads: int, budget: float, quick: bool) -> Section:
     """Every case with every contender that can do it, then the kinds of mask."""
     return {
-        "absent": {peer.name: peer.missing() for peer in PEERS if peer.missing()},
+        "absent": absent(PEERS),
         "peak": measure_peak(threads, budget),
-        "groups": [measure_case(case, threads, budget) for case in lstm_cases(quick)],
+        "groups": [measure_case(case, threads, budget) for case in forward_cases(cell, quick)],
         "kinds": []
         if FASTMASK.missing()
-        else [measure_kinds(cases, threads, budget) for cases in kind_cases(quick)],
+        else [measure_kinds(cases, threads, budget) for cases in kind_cases(cell, quick)],
     }
+
+
+def measure_training(threads: int, budget: float, quick: bool) -> Section:
+    """Forward and backward calls of every cell."""
+    return {
+        "absent": absent(TRAINERS),
+        "peak": measure_peak(threads, budget),
+        "groups": [
+            measure_case(case, threads, budget, TRAINERS, TRAINING)
+            for case in training_cases(quick)
+        ],
+    }
+
+
+def measure_memory(threads: int, quick: bool) -> Section:
+    """The peak of every training step, each in a process of its own."""
+    groups = []
+    for case in memory.memory_cases(quick):
+        peaks = {
+            peer.name: memory.peak_growth(case, peer.name, threads)
+            for peer in TRAINERS
+            if not peer.missing()
+        }
+        megabytes = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in peaks.items())
+        print(f"{case.name} [MB]: {megabytes}", flush=True)
+        groups.append({**asdict(case), "bytes": peaks})
+    return {"groups": groups}
+
+
+def measure_streaming(threads: int, budget: float) -> Section:
+    """One step of many streams."""
+    cases = streaming_cases()
+    return {"groups": [measure_case(case, threads, budget, STEPPERS, 0) for case in cases]}
+
+
+def measure_rates(threads: int, budget: float) -> Section:
+    """The processor's peak and what comes near to it; nothing where fastmask is not installed."""
+    if FASTMASK.missing():
+        return {}
+    from benchmarks import rates
+
+    return {
+        "fma_flops": rates.FMA_FLOPS,
+        "meetings": rates.MEETINGS,
+        "handover": plain(rates.measure_handover()),
+        "shares": [measure_calls(c, rates.share_calls, budget) for c in rates.SHARE_CASES],
+        "steps": [
+            measure_calls(case, lambda problem: rates.step_calls(problem, threads), budget)
+            for case in rates.STEP_CASES
+        ],
+    }
+
+
+def measure_calls(case: Case, calls: Callable[[Problem], Calls], budget: float) -> Section:
+    """Some calls of one case side by side."""
+    problem = make_problem(case)
+    timings = side_by_side(calls(problem), budget)
+    log(case.name, timings)
+    return {**asdict(case), "flops": problem.flops, "seconds": plain(timings)}
+
+
+def absent(peers: tuple[Peer, ...]) -> dict[str, list[str]]:
+    """What is missing for those of `peers` that cannot take part."""
+    return {peer.name: peer.missing() for peer in peers if peer.missing()}
 
 
 def measure_peak(threads: int, budget: float) -> Section:
@@ -34,18 +101,26 @@ def measure_peak(threads: int, budget: float) -> Section:
     return {"flops": 2 * PEAK_SIZE**3, "seconds": plain(timings)}
 
 
-def measure_case(case: Case, threads: int, budget: float) -> Section:
-    """All contenders and the limit on one case."""
+def measure_case(
+    case: Case,
+    threads: int,
+    budget: float,
+    peers: tuple[Peer, ...] = PEERS,
+    products: int = FORWARD,
+) -> Section:
+    """All contenders and the limit, so many matrix products, on one case."""
     problem = make_problem(case)
-    ready = contenders(problem, threads)
+    ready = contenders(problem, threads, peers)
     errors = {name: checked_error(name, one, problem) for name, one in ready.items()}
-    calls: dict[str, Callable[[], object]] = {name: one.call for name, one in ready.items()}
-    timings = side_by_side(calls | limit_calls(problem, threads), budget)
+    calls: Calls = {name: one.call for name, one in ready.items()}
+    if products:
+        calls |= limit_calls(problem, threads, products)
+    timings = side_by_side(calls, budget)
     log(case.name, timings)
     return {
         **asdict(case),
         "steps": problem.steps,
-        "flops": problem.flops,
+        "flops": products * problem.flops,
         "errors": errors,
         "seconds": plain(timings),
     }
@@ -53,7 +128,7 @@ def measure_case(case: Case, threads: int, budget: float) -> Section:
 
 def measure_kinds(cases: tuple[Case, ...], threads: int, budget: float) -> Section:
     """fastmask on the same lengths with the padding at different places."""
-    calls: dict[str, Callable[[], object]] = {}
+    calls: Calls = {}
     for case in cases:
         problem = make_problem(case)
         contender = FASTMASK.prepare(problem, threads)

@@ -1,4 +1,4 @@
-"""The contenders of the LSTM benchmark: fastmask, its peers, and the limit.
+"""The contenders of the forward benchmarks: fastmask and its peers.
 
 Each adapter turns a `Problem` into a `Contender`: everything a user would do once (build the
 layer, convert the weights, lay out the input) is done in advance, and `call` is what a user does
@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.cases import Case, Floats, Problem
+from benchmarks.cases import Case, Problem
 
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What is timed, and how its return value becomes (B, T, H)."""
+    """What is timed, and how what it returns becomes what is checked, here (B, T, H)."""
 
     call: Callable[[], Any]
-    result: Callable[[Any], npt.NDArray[Any]]
+    result: Callable[[Any], Any]
 
     def error(self, problem: Problem) -> float:
         """Largest difference from the float64 reference over the valid steps."""
@@ -53,11 +53,11 @@ class Peer:
 
 
 def fastmask_layer(problem: Problem, threads: int) -> Any:
-    """A built `fastmask.layers.LSTM` that holds the problem's weights."""
+    """A built layer of fastmask that holds the problem's weights."""
     import fastmask as fm
 
     fm.set_num_threads(threads)
-    layer = fm.layers.LSTM(problem.case.units, return_sequences=True)
+    layer = getattr(fm.layers, problem.cell.layer)(problem.case.units, return_sequences=True)
     layer.build(problem.x.shape)
     layer.set_weights([problem.kernel, problem.recurrent_kernel, problem.bias])
     return layer
@@ -84,37 +84,14 @@ def prepare_fastmask_planned(problem: Problem, threads: int) -> Contender:
 
 
 def prepare_onnxruntime(problem: Problem, threads: int) -> Contender:
-    """One ONNX LSTM node with `sequence_lens`; its input is (T, B, F), laid out in advance."""
-    import onnx
+    """One ONNX node with `sequence_lens`; its input is (T, B, F), laid out in advance."""
     import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
 
-    batch, time, features, units = problem.case.shape
-    kernel, recurrent_kernel, bias = (
-        to_onnx_gates(weights)[None]
-        for weights in (problem.kernel.T, problem.recurrent_kernel.T, problem.bias)
-    )
-    node = helper.make_node("LSTM", ["X", "W", "R", "B", "lengths"], ["Y"], hidden_size=units)
-    graph = helper.make_graph(
-        [node],
-        "lstm",
-        [
-            helper.make_tensor_value_info("X", TensorProto.FLOAT, [time, batch, features]),
-            helper.make_tensor_value_info("lengths", TensorProto.INT32, [batch]),
-        ],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [time, 1, batch, units])],
-        [
-            numpy_helper.from_array(kernel, "W"),
-            numpy_helper.from_array(recurrent_kernel, "R"),
-            numpy_helper.from_array(np.concatenate([bias, np.zeros_like(bias)], axis=1), "B"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        onnx_model(problem), options, providers=["CPUExecutionProvider"]
     )
     feed = {
         "X": np.ascontiguousarray(problem.x.transpose(1, 0, 2)),
@@ -126,57 +103,116 @@ def prepare_onnxruntime(problem: Problem, threads: int) -> Contender:
     )
 
 
-def to_onnx_gates(weights: Floats) -> Floats:
-    """Reorder the leading axis from i, f, c, o to i, o, f, c."""
-    i, f, c, o = np.split(weights, 4)
-    return np.concatenate([i, o, f, c])
+def onnx_model(problem: Problem) -> bytes:
+    """A graph of one node that holds the problem's weights."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    cell = problem.cell
+    batch, time, features, units = problem.case.shape
+    kernel, recurrent_kernel, *biases = (
+        cell.reordered(weights, cell.onnx_gates)[None]
+        for weights in (
+            *(problem.kernel.T, problem.recurrent_kernel.T),
+            *cell.biases(problem.bias),
+        )
+    )
+    options: Any = {"linear_before_reset": 1} if cell.name == "gru" else {}
+    node = helper.make_node(
+        cell.onnx, ["X", "W", "R", "B", "lengths"], ["Y"], hidden_size=units, **options
+    )
+    graph = helper.make_graph(
+        [node],
+        cell.name,
+        [
+            helper.make_tensor_value_info("X", TensorProto.FLOAT, [time, batch, features]),
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, [batch]),
+        ],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [time, 1, batch, units])],
+        [
+            numpy_helper.from_array(kernel, "W"),
+            numpy_helper.from_array(recurrent_kernel, "R"),
+            numpy_helper.from_array(np.concatenate(biases, axis=1), "B"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
-def torch_lstm(problem: Problem, threads: int) -> Any:
-    """A `torch.nn.LSTM` with the problem's weights; the gates are in the same order."""
+def torch_weights(problem: Problem) -> dict[str, Any]:
+    """The problem's weights as tensors, by the names that torch.nn's modules give them."""
     import torch
 
-    torch.set_num_threads(threads)
-    _, _, features, units = problem.case.shape
-    lstm = torch.nn.LSTM(features, units, batch_first=True).eval()
+    cell = problem.cell
+    bias, recurrent_bias = cell.biases(problem.bias)
     weights = {
         "weight_ih_l0": problem.kernel.T,
         "weight_hh_l0": problem.recurrent_kernel.T,
-        "bias_ih_l0": problem.bias,
-        "bias_hh_l0": np.zeros_like(problem.bias),
+        "bias_ih_l0": bias,
+        "bias_hh_l0": recurrent_bias,
     }
-    lstm.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    return lstm
+    return {
+        name: torch.tensor(cell.reordered(array, cell.torch_gates))
+        for name, array in weights.items()
+    }
+
+
+def torch_module(problem: Problem, threads: int, library: Any = None) -> Any:
+    """A recurrent module of `library`, torch.nn by default, with the problem's weights.
+
+    Layers above the first have the values that PyTorch draws from a seed, whatever the library.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    case = problem.case
+    make = getattr(library or torch.nn, problem.cell.torch)
+    module = make(case.features, case.units, case.layers, batch_first=True)
+    module.load_state_dict({**module.state_dict(), **torch_weights(problem)})
+    return module
 
 
 def prepare_torch_padded(problem: Problem, threads: int) -> Contender:
     """No mask: every step is computed; right padding leaves the valid outputs right."""
     import torch
 
-    lstm = torch_lstm(problem, threads)
+    module = torch_module(problem, threads).eval()
     x = torch.from_numpy(problem.x)
 
     @torch.inference_mode()
     def call() -> Any:
-        return lstm(x)[0]
+        return module(x)[0]
 
     return Contender(call, lambda output: output.numpy())
 
 
-def prepare_torch_packed(problem: Problem, threads: int) -> Contender:
-    """Pack, run, unpack: the documented way to leave padding out."""
+def pack_run_unpack(problem: Problem, module: Any) -> Callable[[Any], Any]:
+    """From padded x to padded output: the documented way to leave padding out."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-    lstm = torch_lstm(problem, threads)
-    x = torch.from_numpy(problem.x)
     lengths = torch.from_numpy(problem.lengths)
+
+    def forward(x: Any) -> Any:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        output, _ = module(packed)
+        return pad_packed_sequence(output, batch_first=True, total_length=problem.case.time)[0]
+
+    return forward
+
+
+def prepare_torch_packed(problem: Problem, threads: int) -> Contender:
+    """Pack, run, unpack."""
+    import torch
+
+    forward = pack_run_unpack(problem, torch_module(problem, threads).eval())
+    x = torch.from_numpy(problem.x)
 
     @torch.inference_mode()
     def call() -> Any:
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        output, _ = lstm(packed)
-        return pad_packed_sequence(output, batch_first=True, total_length=problem.case.time)[0]
+        return forward(x)
 
     return Contender(call, lambda output: output.numpy())
 

@@ -1,4 +1,4 @@
-"""The picture of the report: time against fill, one line per library, the limit below them."""
+"""The pictures of the report: time against fill, one line per library, the limit below them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import summary
-from benchmarks.cases import PICTURE_SHAPES
+from benchmarks.cases import PICTURE_SHAPES, TRAINING_BATCHES
 from benchmarks.peers import FASTMASK, RIVALS
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the marks differ as well.
@@ -17,12 +17,17 @@ STYLES: dict[str, dict[str, Any]] = {
     RIVALS[1].name: {"color": "#009E73", "marker": "^"},
     RIVALS[2].name: {"color": "#CC79A7", "marker": "D"},
 }
+DRAWN = {  # section: shapes, what a call is
+    "lstm": (PICTURE_SHAPES, "One LSTM call"),
+    "training": (TRAINING_BATCHES, "One forward and backward call of an LSTM"),
+}
 LIMIT_STYLE: dict[str, Any] = {"color": "#444444", "linestyle": (0, (4, 2)), "linewidth": 1.3}
 
 
-def draw(section: dict[str, Any], path: Path) -> bool:
-    """Write the picture to `path`; False without matplotlib, or a shape at several fills."""
-    panels = [groups for shape in PICTURE_SHAPES if len(groups := at_all_fills(section, shape)) > 1]
+def draw(name: str, section: dict[str, Any], path: Path) -> bool:
+    """Write a section's picture to `path`; False without matplotlib or a shape at several fills."""
+    shapes, title = DRAWN[name]
+    panels = [groups for shape in shapes if len(groups := at_all_fills(section, shape)) > 1]
     if not panels or importlib.util.find_spec("matplotlib") is None:
         return False
     import matplotlib as mpl
@@ -48,7 +53,7 @@ def draw(section: dict[str, Any], path: Path) -> bool:
         handles, labels = axes.flat[0].get_legend_handles_labels()
         about = section["about"]
         figure.suptitle(
-            f"One LSTM call, float32, {about['threads']} threads, {about['cpu']}: lower is better",
+            f"{title}, float32, {about['threads']} threads, {about['cpu']}: lower is better",
             y=0.985,
             fontsize=11.5,
         )
@@ -63,11 +68,12 @@ def draw(section: dict[str, Any], path: Path) -> bool:
 
 
 def at_all_fills(section: dict[str, Any], shape: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The right-padded groups of a shape, emptiest first."""
+    """The right-padded LSTM groups of a shape, emptiest first."""
     groups = [
         group
         for group in section["groups"]
         if (group["batch"], group["time"], group["features"], group["units"]) == shape
+        and group.get("cell", "lstm") == "lstm"
     ]
     return sorted(groups, key=lambda group: group["steps"])
 

@@ -1,7 +1,8 @@
-"""Measure, and write docs/benchmarks.md, docs/benchmarks.json and docs/benchmarks.svg.
+"""Measure, and write docs/benchmarks.md, docs/benchmarks.json and the pictures beside them.
 
-    python -m benchmarks.report [--quick] [--only lstm,padding,startup] [--threads 2] [--out docs]
+    python -m benchmarks.report [--quick] [--only lstm,training] [--threads 2] [--out docs]
 
+The sections are lstm, gru, rnn, training, memory, streaming, padding, startup and rates.
 Sections that are not measured in this run are kept as they stand in benchmarks.json, so one of
 them can be measured again alone; `--only none` draws everything again from the numbers there.
 """
@@ -11,15 +12,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
+from benchmarks.cells import CELLS
 from benchmarks.machine import describe
 from benchmarks.picture import draw
 from benchmarks.tables import render
 
-SECTIONS = ("lstm", "padding", "startup")
+SECTIONS = (
+    *("lstm", "gru", "rnn", "training", "memory", "streaming"),
+    *("padding", "startup", "rates"),
+)
+PICTURES = {"lstm": "benchmarks.svg", "training": "benchmarks-training.svg"}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,35 +49,43 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few cases and short times")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure, or none")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of every library")
-    parser.add_argument("--seconds", type=float, help="time for each case (8, or 0.5 if quick)")
+    parser.add_argument("--seconds", type=float, help="time for each case (3, or 0.5 if quick)")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder to write to")
     options = parser.parse_args(arguments)
     options.only = [] if options.only == "none" else options.only.split(",")
     if unknown := set(options.only) - set(SECTIONS):
         parser.error(f"--only takes {', '.join(SECTIONS)} or none, not {', '.join(unknown)}")
     if options.seconds is None:
-        options.seconds = 0.5 if options.quick else 8.0
+        options.seconds = 0.5 if options.quick else 3.0
     return options
 
 
 def measurements(options: argparse.Namespace) -> dict[str, Callable[[], measure.Section]]:
     """The measurements that were asked for; each still to be called."""
     threads, seconds, quick = options.threads, options.seconds, options.quick
-    every = {
-        "lstm": lambda: measure.measure_lstm(threads, seconds, quick),
+    every: dict[str, Callable[[], measure.Section]] = {
+        **{cell: partial(measure.measure_forward, cell, threads, seconds, quick) for cell in CELLS},
+        "training": lambda: measure.measure_training(threads, seconds, quick),
+        "memory": lambda: measure.measure_memory(threads, quick),
+        "streaming": lambda: measure.measure_streaming(threads, seconds),
         "padding": lambda: measure.measure_padding(seconds),
         "startup": lambda: measure.measure_startup(*((3, 1) if quick else (11, 3))),
+        "rates": lambda: measure.measure_rates(threads, seconds),
     }
     return {name: every[name] for name in SECTIONS if name in options.only}
 
 
 def write(report: dict[str, Any], folder: Path) -> None:
-    """Write the picture and the page."""
-    picture = folder / "benchmarks.svg"
-    drawn = "lstm" in report and draw(report["lstm"], picture)
+    """Write the pictures and the page, sections in their usual order."""
+    pictures = {
+        name: picture
+        for name, picture in PICTURES.items()
+        if name in report and draw(name, report[name], folder / picture)
+    }
     page = folder / "benchmarks.md"
-    page.write_text(render(report, picture.name if drawn else None))
-    print(f"wrote {page}" + f" and {picture}" * drawn)
+    ordered = {name: report[name] for name in SECTIONS if name in report}
+    page.write_text(render(ordered, pictures))
+    print("wrote", *[str(folder / name) for name in (page.name, *pictures.values())])
 
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.cells import CELLS
 from benchmarks.limit import is_limit
 from benchmarks.peers import FASTMASK, RIVALS
+from benchmarks.streaming import ALL, EVENTS
+from benchmarks.training import PACKED, RECOMPUTE
 
 Group = dict[str, Any]
 
@@ -34,8 +37,15 @@ class Goal:
 
 
 def case_name(group: Group) -> str:
-    """Shape and fill of a group."""
-    return f"{shape(group)} at fill {group['fill']:g}"
+    """Cell, shape and fill of a group."""
+    return f"{cell_name(group)}, {shape(group)} at fill {group['fill']:g}"
+
+
+def cell_name(group: Group) -> str:
+    """The layer's name, and how many of them stand on each other."""
+    layers = group.get("layers", 1)
+    name = CELLS[group.get("cell", "lstm")].layer
+    return f"{name} x {layers}" if layers > 1 else name
 
 
 def shape(group: Group) -> str:
@@ -123,41 +133,109 @@ def padding_ratio(group: Group, other: str) -> float | None:
     return None if mine is None or theirs is None else theirs / mine
 
 
-def lstm_goals(section: dict[str, Any]) -> list[Goal]:
-    """The goals for the LSTM's speed."""
-    groups = [group for group in section["groups"] if class_of(group)]
+def forward_goals(section: dict[str, Any]) -> list[Goal]:
+    """The goals for the speed of forward calls of one cell."""
     wanted = {"full": 1.25, "half": 2.2, "quarter": 4.0, BATCH_1: 1.3}
-    goals = [
-        Goal(
-            f"{name}: times faster than the best peer",
-            least,
-            geometric_mean(speedup(group) for group in of_class(groups, name)),
-            "x",
-            True,
-        )
-        for name, least in wanted.items()
-    ]
-    worst = min(groups, key=lambda group: speedup(group) or math.inf)
-    batches = [group for group in groups if group["batch"] >= 16]
+    if section["groups"][0].get("cell", "lstm") != "lstm":
+        del wanted[BATCH_1]
+    title = cell_name(section["groups"][0])
     holes = geometric_mean(kind_ratio(group, "holes") for group in section["kinds"])
     return [
-        *goals,
+        *speed_goals(section["groups"], title, wanted, 1.15),
+        Goal(f"{title}, holes: time in units of right padding", 1.05, holes, "x", False),
+    ]
+
+
+def training_goals(section: dict[str, Any]) -> list[Goal]:
+    """The goals for the speed of forward and backward calls, all cells together."""
+    wanted = {"full": 1.5, "half": 2.5, "quarter": 4.0}
+    return speed_goals(section["groups"], "training", wanted, 1.5)
+
+
+def speed_goals(
+    groups: list[Group], title: str, wanted: dict[str, float], most_over_limit: float
+) -> list[Goal]:
+    """At least `wanted` times faster than the best peer, slower nowhere, near to the limit."""
+    groups = [group for group in groups if class_of(group)]
+    worst = min(groups, key=lambda group: speedup(group) or math.inf)
+    batches = [group for group in groups if group["batch"] >= 16]
+    return [
+        *(
+            Goal(
+                f"{title}, {name}: times faster than the best peer",
+                least,
+                geometric_mean(speedup(group) for group in of_class(groups, name)),
+                "x",
+                True,
+            )
+            for name, least in wanted.items()
+        ),
         Goal(
-            f"slowest case, {case_name(worst)}: times faster than the best peer",
+            f"{title}, slowest case ({case_name(worst)}): times faster than the best peer",
             1.0,
             speedup(worst),
             "x",
             True,
         ),
         Goal(
-            "batch 16 and more: time in units of the limit",
-            1.15,
+            f"{title}, batch 16 and more: time in units of the limit",
+            most_over_limit,
             geometric_mean(map(over_limit, batches)),
             "x",
             False,
         ),
-        Goal("holes: time in units of right padding", 1.05, holes, "x", False),
     ]
+
+
+def memory_goals(section: dict[str, Any]) -> list[Goal]:
+    """The goals for the peak memory of a training step, at the worst case."""
+    groups = section["groups"]
+    packed = [memory_ratio(group, PACKED.name) for group in groups]
+    stacks = [memory_ratio(group, RECOMPUTE.name) for group in groups if group["layers"] > 1]
+    saving = max((1 / ratio for ratio in stacks if ratio), default=None)
+    name = "training, peak memory in units of"
+    return [
+        Goal(f"{name} PyTorch packed's, worst case", 1.1, largest(packed), "x", False),
+        Goal(f"{name} that without recomputation, worst stack", 1.0, saving, "x", False),
+    ]
+
+
+def memory_ratio(group: Group, other: str) -> float | None:
+    """fastmask's peak in units of another's."""
+    mine, theirs = group["bytes"].get(FASTMASK.name), group["bytes"].get(other)
+    return None if mine is None or theirs is None else float(mine / theirs)
+
+
+def largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def streaming_goals(section: dict[str, Any]) -> list[Goal]:
+    """The goals for one step of many streams."""
+    return [
+        Goal(
+            f"step of {cell_name(group)}, 5 % of the streams: times faster than stepping all",
+            8.0,
+            events_ratio(group),
+            "x",
+            True,
+        )
+        for group in section["groups"]
+    ]
+
+
+def events_ratio(group: Group) -> float | None:
+    """How many times faster a step of the few is than the fastest that steps all."""
+    mine = median(group, EVENTS.name)
+    every = [seconds for peer in ALL if (seconds := median(group, peer.name)) is not None]
+    return min(every) / mine if mine and every else None
+
+
+def share_of_peak(group: Group, fma_flops: int) -> tuple[float, float]:
+    """The rate of a layer in operations a second, and its share of the multiply-adds' rate."""
+    seconds = group["seconds"]
+    mine = group["flops"] / seconds["fastmask"]["median"]
+    return mine, mine / (fma_flops / seconds["multiply-adds alone"]["median"])
 
 
 def padding_goals(section: dict[str, Any]) -> list[Goal]:

@@ -8,24 +8,43 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, picture, report
+from benchmarks import measure, memory, picture, rates, report
 from benchmarks.cases import Case
 from benchmarks.padding import PaddingCase
+from benchmarks.streaming import streaming_case
 
 TINY = (4, 6, 5, 8)
+MEASURED = ("lstm", "gru", "training", "memory", "streaming", "padding", "rates")
 
 
 def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = (Case(*TINY, 0.5, "right"), Case(*TINY, 0.5, "left"), Case(*TINY, 0.5, "holes"))
-    monkeypatch.setattr(measure, "lstm_cases", lambda _: [Case(*TINY), Case(*TINY, 0.5)])
-    monkeypatch.setattr(measure, "kind_cases", lambda _: [kinds])
+    def fills(cell: str) -> list[Case]:
+        return [Case(*TINY, cell=cell), Case(*TINY, 0.5, cell=cell)]
+
+    def kinds(cell: str) -> list[tuple[Case, ...]]:
+        return [tuple(Case(*TINY, 0.5, kind, cell) for kind in ("right", "left", "holes"))]
+
+    monkeypatch.setattr(measure, "forward_cases", lambda cell, _: fills(cell))
+    monkeypatch.setattr(measure, "kind_cases", lambda cell, _: kinds(cell))
+    monkeypatch.setattr(measure, "training_cases", lambda _: [*fills("lstm"), *fills("rnn")])
+    monkeypatch.setattr(measure, "streaming_cases", lambda: [streaming_case("gru", 100)])
     monkeypatch.setattr(measure, "padding_cases", lambda: [PaddingCase("lists", "ints", rows=20)])
-    monkeypatch.setattr(picture, "PICTURE_SHAPES", (TINY,))
-    report.main(["--only", "lstm,padding", "--seconds", "0.01", "--out", str(tmp_path)])
+    monkeypatch.setattr(memory, "memory_cases", lambda _: [Case(*TINY, layers=2)])
+    monkeypatch.setattr(memory, "peak_growth", lambda *_: 1_000_000)
+    monkeypatch.setattr(rates, "SHARE_CASES", [Case(*TINY)])
+    monkeypatch.setattr(rates, "STEP_CASES", [Case(1, 6, 8, 8)])
+    monkeypatch.setattr(rates, "TURNS", 1)
+    monkeypatch.setitem(picture.DRAWN, "lstm", ((TINY,), "One call"))
+    monkeypatch.setitem(picture.DRAWN, "training", ((TINY,), "One call"))
+    report.main(["--only", ",".join(MEASURED), "--seconds", "0.01", "--out", str(tmp_path)])
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| 4 x 6, 5 -> 8 | 0.5 |" in page
-    assert (tmp_path / "benchmarks.svg").exists() == (find_spec("matplotlib") is not None)
+    assert "| SimpleRNN, 4 x 6, 5 -> 8 | 0.5 |" in page
     assert "| ints from lists | end |" in page
-    assert set(json.loads((tmp_path / "benchmarks.json").read_text())) == {"lstm", "padding"}
+    assert all(f"\n## {title}\n" in page for title in ("GRU", "Streaming", "Rates"))
+    assert "| LSTM x 2, 4 x 6, 5 -> 8 | 1 |" in page
+    for name in report.PICTURES.values():
+        assert (tmp_path / name).exists() == (find_spec("matplotlib") is not None)
+    assert set(json.loads((tmp_path / "benchmarks.json").read_text())) == set(MEASURED)
     report.main(["--only", "none", "--out", str(tmp_path)])
     assert (tmp_path / "benchmarks.md").read_text() == page

@@ -1,0 +1,97 @@
+"""How much memory a training step takes at its peak, beyond what was there before it.
+
+Each contender of `training` runs in a process of its own:
+
+    python -m benchmarks.memory '{"batch": 64, ...}' "PyTorch packed" 2
+
+It takes steps of a tiny batch first, so that libraries are loaded and kernels compiled, then
+builds the inputs, and then does one step. What counts is the peak of its resident memory over what
+was resident before that step: outputs, gradients, what is kept for backward, and work space.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.cases import Case, make_problem
+from benchmarks.peers import checked_error
+from benchmarks.training import TRAINERS
+
+SHAPE = (64, 200, 128, 256)
+TINY = (4, 6, 16, 32)
+STACK = 3  # layers
+WARM_STEPS = 3
+
+
+def memory_cases(quick: bool = False) -> list[Case]:
+    """The LSTM at full and half fill, the other cells at half; stacks of LSTM and GRU."""
+    cases = [
+        *(Case(*SHAPE, fill) for fill in (1.0, 0.5)),
+        *(Case(*SHAPE, 0.5, cell=cell) for cell in ("gru", "rnn")),
+        *(Case(*SHAPE, 0.5, cell=cell, layers=STACK) for cell in ("lstm", "gru")),
+    ]
+    return cases[:1] if quick else cases
+
+
+def peak_growth(case: Case, contender: str, threads: int) -> int:
+    """Bytes by which one step of a contender, in a new process, adds to its peak memory."""
+    arguments = [json.dumps(asdict(case)), contender, str(threads)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+    if done.returncode:
+        raise RuntimeError(f"a process that measures memory failed:\n{done.stderr}")
+    return int(done.stdout.splitlines()[-1])
+
+
+def measure_here(case: Case, contender: str, threads: int) -> int:
+    """The same of this process, which should be new."""
+    (peer,) = (peer for peer in TRAINERS if peer.name == contender)
+    tiny = Case(*TINY, case.fill, cell=case.cell, layers=case.layers)
+    warm = peer.prepare(make_problem(tiny), threads)
+    for _ in range(WARM_STEPS):
+        warm.call()
+    problem = make_problem(case)
+    step = peer.prepare(problem, threads)
+    gc.collect()
+    before = restarted_peak()
+    step.call()
+    growth = peak() - before
+    checked_error(contender, step, problem)
+    return growth
+
+
+def restarted_peak() -> int:
+    """The peak after Linux was told to forget it: what is resident now.
+
+    Elsewhere the peak so far, which is not much more while all that happened is imports.
+    """
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def peak() -> int:
+    """Most bytes that were ever resident at the same time."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    print(measure_here(Case(**json.loads(sys.argv[1])), sys.argv[2], int(sys.argv[3])))

@@ -1,0 +1,163 @@
+"""What the processor and our threads do at best, and how near to it the kernels come.
+
+Behind the figures in docs/performance.md: the peak of the multiply-add units, found by a small
+compiled loop of nothing else; the share of it that a layer reaches on one thread; the cost of
+a call's hand-over to a helper thread, and of a meeting of two threads inside a call; the time of
+one step of a single sequence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+import fastmask as fm
+from benchmarks.cases import Case, Problem
+from benchmarks.peers import fastmask_layer
+from benchmarks.timing import Timing, settle, summarise
+from fastmask_kernels.cpu._compile import compiled, output
+from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
+from fastmask_kernels.cpu.handoff import post, withdraw
+from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
+from fastmask_kernels.cpu.teamwork import CLAIMS
+from fastmask_kernels.cpu.threads import ALONE, reserve, run_shared
+
+CHAINS = 12  # sums in flight: as many as two units of four to six cycles can work on
+FMA_ROUNDS = 20_000
+FMA_FLOPS = 2 * CHAINS * lanes(np.float32) * FMA_ROUNDS
+
+SHARE_CASES = (
+    *(Case(*shape) for shape in ((32, 200, 128, 64), (32, 200, 128, 128), (64, 100, 256, 256))),
+    *(Case(*shape) for shape in ((64, 20, 512, 512), (6, 200, 128, 128), (1, 1000, 128, 128))),
+    *(Case(32, 200, 128, 128, cell=cell) for cell in ("gru", "rnn")),
+)
+STEP_CASES = (
+    *(Case(1, 1000, units, units) for units in (32, 64, 128, 256)),
+    *(Case(1, 1000, 128, 128, cell=cell) for cell in ("gru", "rnn")),
+)
+
+MEETINGS = 1000
+ASLEEP = 0.003  # seconds after which helpers have gone to sleep
+HANDOVERS_A_TURN = 20
+TURNS = 11
+PATIENCE = 200_000  # pauses of the processor, some milliseconds
+ATTEMPTS = 200
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _multiply_add(typingctx: Any, sums: Any, rounds: Any) -> Any:  # noqa: ARG001 - Numba's
+    """sums = sums / 2 + 1, so many times, in CHAINS registers."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        emit = Emitter(builder, sums.dtype)
+        place = data_pointer(context, builder, sig.args[0], args[0])
+        half, one = emit.const(0.5), emit.const(1.0)
+        chains = [emit.variable(emit.load(place, i * emit.lanes)) for i in range(CHAINS)]
+        with emit.loop(args[1]):
+            for read, write in chains:
+                write(emit.fma(read(), half, one))
+        for i, (read, _) in enumerate(chains):
+            emit.store(read(), place, i * emit.lanes)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.int64), codegen
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator]
+def _multiply_adds(sums: Any, rounds: int) -> None:
+    _multiply_add(sums, rounds)
+
+
+def fma_call() -> Callable[[], object]:
+    """FMA_FLOPS operations in registers, on one thread."""
+    sums = np.zeros(CHAINS * lanes(np.float32), np.float32)
+    _multiply_adds(sums, FMA_ROUNDS)
+    np.testing.assert_array_equal(sums, 2)
+    return lambda: _multiply_adds(sums, FMA_ROUNDS)
+
+
+def share_calls(problem: Problem) -> dict[str, Callable[[], object]]:
+    """A layer on one thread, and the peak beside it."""
+    return {"fastmask": layer_call(problem, 1), "multiply-adds alone": fma_call()}
+
+
+def step_calls(problem: Problem, threads: int) -> dict[str, Callable[[], object]]:
+    """A layer on one thread and, where they are wanted, on several."""
+    return {str(n): layer_call(problem, n) for n in sorted({1, threads})}
+
+
+def layer_call(problem: Problem, threads: int) -> Callable[[], object]:
+    """A layer called with a planned mask on so many threads."""
+    layer, mask = fastmask_layer(problem, threads), fm.Mask(problem.valid)
+
+    def call() -> None:
+        fm.set_num_threads(threads)
+        layer(problem.x, mask=mask)
+
+    return call
+
+
+@compiled(
+    lambda t: types.int64(output(t, 1), types.int64, output(t, 1), types.int64, types.int64),
+    "meet",
+)
+def _meet(control: Any, meetings: int, board: Any, start: int, member: int) -> int:
+    """Two threads take turns in counting control[0]; alone, meetings must be 0."""
+    post(board, start, control, 2, member)
+    for k in range(meetings + (member == 0 and meetings > 0)):
+        waited = 0
+        while atomic_load(control, 0) < 2 * k + member:
+            spin_hint()
+            waited += 1
+            if waited > PATIENCE:  # a helper that was just about to sleep does not come
+                return int(withdraw(board, start, member))
+        if k < meetings:
+            atomic_add(control, 0, 1)
+    return int(withdraw(board, start, member))
+
+
+def meet(meetings: int) -> bool:
+    """A call that is over when a helper came and met the caller so many times; 0: no helper.
+
+    Returns:
+        Whether the helper came.
+    """
+    control = np.zeros(CLAIMS, np.int64)
+    start = reserve(2, patient=True) if meetings else ALONE
+    wanted = meetings if start != ALONE else 0
+    run_shared(_meet.for_dtype(control.dtype), (control, wanted), start, control)
+    return wanted == meetings and bool(control[0] == 2 * meetings)
+
+
+def measure_handover() -> dict[str, Timing]:
+    """Calls without a helper, with one that listens, one that sleeps, and one met often."""
+    ways: dict[str, Callable[[], float]] = {
+        "alone": partial(timed, 0),
+        "helper listens": partial(timed, 1),
+        "helper sleeps": partial(timed, 1, ASLEEP),
+        "many meetings": partial(timed, MEETINGS),
+    }
+    turns: dict[str, list[list[float]]] = {name: [] for name in ways}
+    for _ in range(TURNS):
+        for name, way in ways.items():
+            settle()
+            way()
+            turns[name].append([way() for _ in range(HANDOVERS_A_TURN)])
+    return {name: summarise(values) for name, values in turns.items()}
+
+
+def timed(meetings: int, pause: float = 0.0) -> float:
+    """Seconds of one call, after a pause, to which the helper came."""
+    for _ in range(ATTEMPTS):
+        if pause:
+            time.sleep(pause)
+        begin = time.perf_counter()
+        if meet(meetings):
+            return time.perf_counter() - begin
+    raise RuntimeError(f"no helper came in {ATTEMPTS} calls")
