@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +56,13 @@ def test_optional_sizes_are_nothing_or_all(name: str, letter: str) -> None:
         getattr(reference, name)(*arguments)
 
 
-def run_kernel_tests(tmp_path: Path, selection: str, **environment: str) -> None:
-    """Run kernel tests in a process of their own, with a compilation cache of its own."""
+def kernel_tests(selection: str, **environment: str) -> pytest.MarkDecorator:
+    """Mark a test that looks at a run of kernel tests under other compilation settings."""
     files = [str(Path(__file__).parent / f"test_{name}.py") for name in KERNEL_TESTS]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += [*files, "-k", selection]
-    run = subprocess.run(
-        command,
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        cwd=Path(__file__).parent.parent,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout
+    return pytest.mark.own_process("-x", *files, "-k", selection, **environment)
 
 
-def test_with_bounds_checking(tmp_path: Path) -> None:
+@kernel_tests("equals_reference or not_change_a_bit", NUMBA_BOUNDSCHECK="1")
+def test_with_bounds_checking(own_process: str) -> None:
     """Every index of the compiled loops stays inside its array."""
-    run_kernel_tests(tmp_path, "equals_reference or not_change_a_bit", NUMBA_BOUNDSCHECK="1")
+    assert " passed" in own_process

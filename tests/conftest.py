@@ -1,0 +1,73 @@
+"""Tests that need a process of their own run beside the others, on another processor.
+
+    @pytest.mark.own_process(*arguments of pytest, NAME="value", ...)
+    def test_something(own_process: str) -> None:
+        assert " passed" in own_process
+
+The processes start with the session, one after another, each with the environment variables
+named and a compilation cache of its own; the tests that ask for their output come last.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MARK = "own_process"
+TIMEOUT = 900  # seconds, for slow machines
+_outcomes: dict[str, Future[Any]] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{MARK}(*arguments, **environment): see tests/conftest.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker(MARK) is not None)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.collectonly:
+        return
+    marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items}
+    waiting = {name: mark for name, mark in marks.items() if mark is not None}
+    for name in waiting:
+        _outcomes[name] = Future()
+    threading.Thread(target=_run_all, args=(waiting,), daemon=True).start()
+
+
+def _run_all(marks: dict[str, pytest.Mark]) -> None:
+    for name, mark in marks.items():
+        try:
+            _outcomes[name].set_result(_run(mark))
+        except BaseException as error:
+            _outcomes[name].set_exception(error)
+
+
+def _run(mark: pytest.Mark) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as cache:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *mark.args],
+            env={**os.environ, "NUMBA_CACHE_DIR": cache, **mark.kwargs},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            cwd=Path(__file__).parent.parent,
+        )
+
+
+@pytest.fixture
+def own_process(request: pytest.FixtureRequest) -> str:
+    """What this test's process printed; it has succeeded."""
+    run = _outcomes[request.node.nodeid].result()
+    assert run.returncode == 0, run.stdout + run.stderr
+    return str(run.stdout)
