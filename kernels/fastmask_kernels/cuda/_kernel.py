@@ -1,0 +1,224 @@
+"""Kernels: Python functions with a signature, compiled on first use, launched with few words.
+
+Kernels take flat pointers and numbers, never arrays: an array argument costs seven parameters
+of the launch, and each of its indices a test for being negative and a product with a stride.
+Pointers do not know where they end, so every kernel has its sizes beside them; that no index
+leaves its array is what the simulator checks, where pointers are NumPy arrays.
+
+    @family("f4", "f8")
+    def _scale(dtype):
+        real = number(dtype)
+        half = dtype.type(0.5)                # a literal 0.5 would be a double
+
+        @kernel(pointer(real), pointer(real), int64)
+        def scale(out, x, count):
+            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+                out[i] = half * x[i]
+
+        return scale
+
+    _scale(x.dtype).launch(blocks_for(x.size), THREADS, out, x, x.size)
+
+A family makes one kernel for each parameter (a dtype, a size known when compiling) and keeps it.
+Those parameters that it lists are what the tests compile for every architecture.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.cuda import types
+
+from ._device import SIMULATED, DeviceArray, current_stream, host_view, on_device
+
+int32, int64, uint8, uint32, uint64 = (
+    types.int32,
+    types.int64,
+    types.uint8,
+    types.uint32,
+    types.uint64,
+)
+float32, float64 = types.float32, types.float64
+
+WARP = 32
+THREADS = 128  # in a block, where a kernel has no reason for another number
+MOST_BLOCKS = 4096  # of one launch; kernels go on with a stride of the whole grid
+MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
+
+_NUMBERS = {
+    np.dtype(name): getattr(types, name)
+    for name in (
+        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64"),
+    )
+}
+_DTYPES = {number: dtype for dtype, number in _NUMBERS.items()}
+
+
+def number(dtype: Any) -> Any:
+    """Numba type of a NumPy dtype; bool is stored as uint8."""
+    dtype = np.dtype(dtype)
+    return types.uint8 if dtype == np.bool_ else _NUMBERS[dtype]
+
+
+def pointer(item: Any) -> Any:
+    """Type of an argument that is an array: `x[i]` is its i-th item in memory."""
+    return types.CPointer(item)
+
+
+class Kernel:
+    """A function for the GPU with one signature, compiled on first use.
+
+    Args:
+        function: source of the kernel.
+        argtypes: Numba types of its arguments: `pointer`s and numbers.
+        cooperative: all blocks run at the same time, so that they can wait for each other.
+        options: of `numba.cuda.jit`, such as `launch_bounds`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        argtypes: tuple[Any, ...],
+        cooperative: bool = False,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.function = function
+        self.argtypes = argtypes
+        self.cooperative = cooperative
+        self.options = options or {}
+        self.name = function.__name__
+        self._compiled: Any = None
+        self._lock = threading.Lock()
+
+    def launch(
+        self,
+        grid: int | tuple[int, ...],
+        threads: int | tuple[int, ...],
+        *args: Any,
+        shared: int = 0,
+    ) -> None:
+        """Start the kernel on the device of its arrays and on the current stream.
+
+        Args:
+            grid: number of blocks; nothing is done where it is 0.
+            threads: threads in a block.
+            args: a `DeviceArray` for each pointer, a number for each number.
+            shared: bytes of dynamic shared memory.
+        """
+        if not (all(grid) if isinstance(grid, tuple) else grid):
+            return
+        if SIMULATED:
+            launch = self._dispatcher()[grid, threads, 0, shared]
+            launch(*map(_simulated, self.argtypes, args))
+            return
+        device = next(a.device for a in args if isinstance(a, DeviceArray))
+        with on_device(device):
+            launch = self._dispatcher()[grid, threads, current_stream(), shared]
+            launch(*[a.address if isinstance(a, DeviceArray) else a for a in args])
+
+    def _dispatcher(self) -> Any:
+        if self._compiled is None:
+            with self._lock:
+                if self._compiled is None:
+                    self._compiled = self._compile()
+        return self._compiled
+
+    def _compile(self) -> Any:
+        if SIMULATED:
+            simulated = cuda.jit(self.function)
+            simulated.cooperative = self.cooperative
+            return simulated
+        # Without link-time optimisation what runs is what the tests look at: PTX from NVVM,
+        # assembled by ptxas.
+        dispatcher = cuda.jit(lto=False, **self.options)(self.function)
+        with suppress(RuntimeError):  # no folder can be written: each process compiles anew
+            dispatcher._cache = _source_cache(self.function, repr(self.name))
+        compiled = dispatcher.compile(self.argtypes)
+        compiled.cooperative = compiled.cooperative or self.cooperative
+        dispatcher.disable_compile()
+        dispatcher._specialized = True  # as cuda.jit does for functions with a signature
+        return dispatcher
+
+    def most_blocks(self, threads: int, shared: int = 0) -> int:
+        """How many blocks the current device can run at the same time."""
+        if SIMULATED:
+            return MOST_BLOCKS
+        (compiled,) = self._dispatcher().overloads.values()
+        return int(compiled.max_cooperative_grid_blocks(threads, shared))
+
+
+def _simulated(argtype: Any, value: Any) -> Any:
+    if isinstance(value, DeviceArray):
+        return host_view(value, _DTYPES[argtype.dtype])
+    return _DTYPES[argtype].type(value) if argtype in _DTYPES else value
+
+
+def _source_cache(function: Callable[..., None], name: str) -> Any:
+    """Numba's disk cache with all kernel sources in the key, as in `cpu._compile`."""
+    from numba.cuda.dispatcher import CUDACache
+
+    from .._sources import source_digest
+
+    class SourceCache(CUDACache):  # type: ignore[misc]
+        def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+            return sig, codegen.magic_tuple(), name, source_digest()
+
+    return SourceCache(function)
+
+
+def kernel(
+    *argtypes: Any, cooperative: bool = False, **options: Any
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Decorator form of `Kernel`."""
+    return lambda function: Kernel(function, argtypes, cooperative, options)
+
+
+FAMILIES: dict[str, tuple[Callable[..., Kernel], tuple[Any, ...]]] = {}
+"""Every family by module and name: its function, and the parameters to compile in tests."""
+
+
+def family(*parameters: Any) -> Callable[[Callable[..., Kernel]], Callable[..., Kernel]]:
+    """Keep what a function makes for each parameter, and tell the tests of it.
+
+    Args:
+        parameters: examples of the function's arguments, a tuple where it takes several; names
+            of dtypes stand for these.
+    """
+
+    def decorate(make: Callable[..., Kernel]) -> Callable[..., Kernel]:
+        @cache
+        def made(*args: Any) -> Kernel:
+            result = make(*args)
+            result.name = f"{make.__name__.strip('_')}({', '.join(map(str, args))})"
+            return result
+
+        examples = tuple(
+            tuple(np.dtype(a) if isinstance(a, str) else a for a in given)
+            for given in (p if isinstance(p, tuple) else (p,) for p in parameters)
+        )
+        FAMILIES[f"{make.__module__.rpartition('.')[2]}.{make.__name__}"] = made, examples
+        return made
+
+    return decorate
+
+
+def blocks_for(items: int, in_block: int = THREADS) -> int:
+    """Blocks for a loop over `items` with a stride of the grid; 0 for none."""
+    return min(-(-items // in_block), MOST_BLOCKS)
+
+
+def threads_for(items: int) -> int:
+    """Threads of a block whose rows have `items`: whole warps, at most `THREADS`."""
+    return min(max(-(-items // WARP), 1) * WARP, THREADS)
+
+
+def lanes_for(items: int) -> int:
+    """Lanes of a warp that share a row of `items`: a power of two, at most a warp."""
+    return min(1 << max(items - 1, 0).bit_length(), WARP)
