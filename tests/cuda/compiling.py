@@ -1,11 +1,11 @@
 """Kernels to PTX, and by ptxas to machine code, with no driver and no GPU.
 
-    report = compile_report(kernel, arch="sm_90")     # a fastmask_kernels.cuda._kernel.Kernel
-    report = compile_report(function, (pointer(float32), int32), "sm_90", launch_bounds=(256, 1))
-    report.registers, report.spills, report.shared    # a thread, bytes a thread, bytes a block
-    report.ptx, report.sass                           # texts
-    report.count("HMMA", "FFMA")                      # machine instructions that begin so
-    report.loops()                                    # machine instructions of each loop
+report = compile_report(kernel, arch="sm_90")     # a fastmask_kernels.cuda._kernel.Kernel
+report = compile_report(function, (pointer(float32), int32), "sm_90", launch_bounds=(256, 1))
+report.registers, report.spills, report.shared    # a thread, bytes a thread, bytes a block
+report.ptx, report.sass                           # texts
+report.count("HMMA", "FFMA")                      # machine instructions that begin so
+report.loops()                                    # machine instructions of each loop
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Report:
 
     name: str
     arch: str
-    ptx: str
+    ptx: str = field(repr=False)
     registers: int  # of a thread
     spills: int  # bytes of a thread, stored and loaded
     stack: int  # bytes of a thread

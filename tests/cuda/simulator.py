@@ -105,6 +105,9 @@ class Checked(np.ndarray):
     def __setitem__(self, index: Any, value: Any) -> None:
         super().__setitem__(_inside(index), value)
 
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
 
 def _inside(index: Any) -> Any:
     for i in index if isinstance(index, tuple) else (index,):
@@ -169,9 +172,7 @@ def install() -> None:
         setattr(_ptx, name, emulation)
 
 
-def run_blocks(
-    function: Callable[..., None], group: list[Any], size: int, args: list[Any]
-) -> None:
+def run_blocks(function: Callable[..., None], group: list[Any], size: int, args: list[Any]) -> None:
     """Run some blocks at once and raise what the first failed thread raised."""
     failed = threading.Event()
     errors: list[BaseException] = []

@@ -3,7 +3,8 @@
 Kernels take flat pointers and numbers, never arrays: an array argument costs seven parameters
 of the launch, and each of its indices a test for being negative and a product with a stride.
 Pointers do not know where they end, so every kernel has its sizes beside them; that no index
-leaves its array is what the simulator checks, where pointers are NumPy arrays.
+leaves its array is what the simulator checks, where pointers are NumPy arrays. Loops with a stride
+that is not a constant are `while` loops: `range` divides 64-bit numbers to count its rounds.
 
     @family("f4", "f8")
     def _scale(dtype):
@@ -12,8 +13,10 @@ leaves its array is what the simulator checks, where pointers are NumPy arrays.
 
         @kernel(pointer(real), pointer(real), int64)
         def scale(out, x, count):
-            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+            i = cuda.grid(1)
+            while i < count:
                 out[i] = half * x[i]
+                i += cuda.gridsize(1)
 
         return scale
 

@@ -112,15 +112,21 @@ def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
         telling: int,
     ) -> None:
         lane = cuda.laneid & (lanes - 1)
-        for i in range(cuda.grid(1) // lanes, count, cuda.gridsize(1) // lanes):
+        i = cuda.grid(1) // lanes
+        while i < count:
             row = rows[i]
             if 0 <= row < height:
-                for f in range(lane, width, lanes):
+                f = lane
+                while f < width:
                     out[i * width + f] = table[row * width + f]
+                    f += lanes
             else:
-                for f in range(lane, width, lanes):
+                f = lane
+                while f < width:
                     out[i * width + f] = zero
+                    f += lanes
                 if lane == 0 and telling:
                     ptx.lower_to(ptx.global_address(fault, 0), i)
+            i += cuda.gridsize(1) // lanes
 
     return copy_rows

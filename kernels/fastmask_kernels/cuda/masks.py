@@ -36,9 +36,10 @@ from ._kernel import (
     pointer,
     threads_for,
     uint8,
+    uint32,
 )
 
-_FULL = 0xFFFFFFFF
+_FULL = np.uint32(0xFFFFFFFF)
 
 
 @checked
@@ -107,8 +108,10 @@ def _fill(valid: DeviceArray, value: int) -> None:
 def _filled() -> Kernel:
     @kernel(pointer(uint8), int64, uint8)
     def fill(valid: Any, count: int, value: int) -> None:
-        for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        i = cuda.grid(1)
+        while i < count:
             valid[i] = value
+            i += cuda.gridsize(1)
 
     return fill
 
@@ -119,8 +122,10 @@ def _not_equal(dtype: np.dtype[Any]) -> Kernel:
 
     @kernel(pointer(uint8), pointer(word), int64, word, word)
     def not_equal(valid: Any, x: Any, count: int, keep: int, bits: int) -> None:
-        for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        i = cuda.grid(1)
+        while i < count:
             valid[i] = (x[i] & keep) != bits
+            i += cuda.gridsize(1)
 
     return not_equal
 
@@ -137,7 +142,7 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
     ) -> None:
         lane = cuda.laneid & (lanes - 1)
         first = cuda.laneid - lane  # of the lanes that look at the same step
-        group = _FULL >> (WARP - lanes) << first
+        group = _FULL >> uint32(WARP - lanes) << uint32(first)
         at_once = cuda.gridsize(1) // lanes
         rounds = (steps + at_once - 1) // at_once
         step = cuda.grid(1) // lanes
@@ -161,12 +166,16 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
 def _from_lengths() -> Kernel:
     @kernel(pointer(uint8), pointer(int64), int64, int64, int32)
     def from_lengths(valid: Any, lengths: Any, rows: int, time: int, pre: int) -> None:
-        for b in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+        b = cuda.blockIdx.y
+        while b < rows:
             length = min(max(lengths[b], 0), time)
             edge = time - length if pre else length
             start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-            for t in range(start, time, cuda.gridDim.x * cuda.blockDim.x):
+            t = start
+            while t < time:
                 valid[b * time + t] = (t >= edge) if pre else (t < edge)
+                t += cuda.gridDim.x * cuda.blockDim.x
+            b += cuda.gridDim.y
 
     return from_lengths
 
@@ -176,14 +185,18 @@ def _count() -> Kernel:
     @kernel(pointer(int64), pointer(uint8), int64, int64)
     def count(offsets: Any, valid: Any, rows: int, time: int) -> None:
         lane = cuda.laneid
-        for b in range(cuda.grid(1) // WARP, rows, cuda.gridsize(1) // WARP):
+        b = cuda.grid(1) // WARP
+        while b < rows:
             total = 0
-            for first in range(0, time, WARP):
+            first = 0
+            while first < time:
                 t = first + lane
                 exists = t < time and valid[b * time + t] != 0
                 total += cuda.popc(cuda.ballot_sync(_FULL, exists))
+                first += WARP
             if lane == 0:
                 offsets[b + 1] = total
+            b += cuda.gridsize(1) // WARP
 
     return count
 
@@ -199,7 +212,8 @@ def _scan() -> Kernel:
         before = 0
         if thread == 0:
             offsets[0] = 0
-        for first in range(0, rows, threads):
+        first = 0
+        while first < rows:
             b = first + thread
             total = offsets[b + 1] if b < rows else 0
             distance = 1
@@ -219,6 +233,7 @@ def _scan() -> Kernel:
             for w in range(warps):
                 before += sums[w]
             cuda.syncthreads()
+            first += threads
 
     return scan
 
@@ -228,25 +243,31 @@ def _place() -> Kernel:
     @kernel(pointer(int64), pointer(int64), pointer(int64), pointer(uint8), int64, int64)
     def place(steps: Any, order: Any, offsets: Any, valid: Any, rows: int, time: int) -> None:
         lane = cuda.laneid
-        for b in range(cuda.grid(1) // WARP, rows, cuda.gridsize(1) // WARP):
+        b = cuda.grid(1) // WARP
+        while b < rows:
             position = offsets[b]
             mine = offsets[b + 1] - position
             ahead = 0
-            for first in range(0, rows, WARP):
+            first = 0
+            while first < rows:
                 other = first + lane
                 before = False
                 if other < rows:
                     length = offsets[other + 1] - offsets[other]
                     before = length > mine or (length == mine and other < b)
                 ahead += cuda.popc(cuda.ballot_sync(_FULL, before))
+                first += WARP
             if lane == 0:
                 order[ahead] = b
-            for first in range(0, time, WARP):
+            first = 0
+            while first < time:
                 t = first + lane
                 exists = t < time and valid[b * time + t] != 0
                 present = cuda.ballot_sync(_FULL, exists)
                 if exists:
                     steps[position + cuda.popc(present & ((1 << lane) - 1))] = b * time + t
                 position += cuda.popc(present)
+                first += WARP
+            b += cuda.gridsize(1) // WARP
 
     return place

@@ -106,7 +106,8 @@ def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
     ) -> None:
         first = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         words = time * width
-        for b in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
+        b = cuda.blockIdx.y
+        while b < rows:
             start, stop = offsets[b], offsets[b + 1]
             if start < 0 or stop < start or stop > steps:
                 if first == 0:
@@ -116,10 +117,13 @@ def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
                 source = (stop - kept if pre_truncate else start) * width
                 begin = (time - kept) * width if pre_pad else 0
                 end = begin + kept * width
-                for i in range(first, words, cuda.gridDim.x * cuda.blockDim.x):
+                i = first
+                while i < words:
                     if begin <= i < end:
                         out[b * words + i] = values[source + i - begin]
                     else:
-                        out[b * words + i] = value[i % period]
+                        out[b * words + i] = value[0 if period == 1 else i % period]
+                    i += cuda.gridDim.x * cuda.blockDim.x
+            b += cuda.gridDim.y
 
     return pad_rows

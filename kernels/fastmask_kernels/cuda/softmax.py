@@ -55,19 +55,21 @@ def _softmax(dtype: np.dtype[Any]) -> Kernel:
         found = cuda.shared.array(_MOST_THREADS, real)
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         lane, way, ways = thread & (lanes - 1), thread // lanes, threads // lanes
-        for b in range(cuda.blockIdx.y, rows, cuda.gridDim.y):
-            for first in range(
-                cuda.blockIdx.x * lanes, features, cuda.gridDim.x * lanes
-            ):
+        b = cuda.blockIdx.y
+        while b < rows:
+            first = cuda.blockIdx.x * lanes
+            while first < features:
                 here = first + lane < features
                 origin = b * time * features + first + lane
                 top = lowest
                 if here:
-                    for t in range(way, time, ways):
+                    t = way
+                    while t < time:
                         if valid[b * time + t]:
                             value = x[origin + t * features]
                             if value > top or value != value:
                                 top = value
+                        t += ways
                 found[thread] = top
                 half = threads // 2
                 while half >= lanes:
@@ -83,9 +85,11 @@ def _softmax(dtype: np.dtype[Any]) -> Kernel:
 
                 total = zero
                 if here:
-                    for t in range(way, time, ways):
+                    t = way
+                    while t < time:
                         if valid[b * time + t]:
                             total += math.exp(x[origin + t * features] - top)
+                        t += ways
                 found[thread] = total
                 half = threads // 2
                 while half >= lanes:
@@ -98,11 +102,15 @@ def _softmax(dtype: np.dtype[Any]) -> Kernel:
                 cuda.syncthreads()
 
                 if here:
-                    for t in range(way, time, ways):
+                    t = way
+                    while t < time:
                         if valid[b * time + t]:
                             power = math.exp(x[origin + t * features] - top)
                             out[origin + t * features] = power / total
                         else:
                             out[origin + t * features] = zero
+                        t += ways
+                first += cuda.gridDim.x * lanes
+            b += cuda.gridDim.y
 
     return softmax
