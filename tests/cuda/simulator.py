@@ -179,8 +179,7 @@ def run_blocks(function: Callable[..., None], group: list[Any], size: int, args:
     threads = []
     for index in group:
         block = Block(index, size, failed)
-        for number in range(size):
-            threads.append(_thread(function, block, number, args, failed, errors))
+        threads += [_thread(function, block, n, args, failed, errors) for n in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -252,13 +251,13 @@ def _module_class(kernelapi: Any) -> Any:
             self._size = block
 
         @property
-        def threadIdx(self) -> Any:  # noqa: N802
+        def threadIdx(self) -> Any:
             x, y, _ = self._size
             number = this().number
             return kernelapi.Dim3(number % x, number // x % y, number // (x * y))
 
         @property
-        def blockIdx(self) -> Any:  # noqa: N802
+        def blockIdx(self) -> Any:
             return kernelapi.Dim3(*this().block.index)
 
         @property

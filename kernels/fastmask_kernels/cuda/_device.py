@@ -164,10 +164,10 @@ def view_of(value: Any, name: str) -> DeviceArray:
 
 
 def _dtype_of(interface: dict[str, Any]) -> np.dtype[Any]:
-    descr = interface.get("descr")
-    if interface["typestr"][1] == "V" and descr and descr != [("", interface["typestr"])]:
-        return np.dtype(descr)
-    return np.dtype(interface["typestr"])
+    name: str = interface["typestr"]
+    fields: list[Any] = interface.get("descr") or []
+    structured = name[1] == "V" and fields not in ([], [("", name)])
+    return np.dtype(fields if structured else name)
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: Any, itemsize: int) -> bool:
