@@ -246,6 +246,35 @@ def current_stream() -> Any:
     return 0 if SIMULATED or not handle else cuda.external_stream(handle)
 
 
+class _Stream(NamedTuple):
+    """A stream as cuda.core takes it from anybody."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+
+def stream_of_launch() -> _Stream:
+    """The stream that kernels are launched on, as cuda.core takes it."""
+    return _Stream(_stream.get())
+
+
+def allow_shared(compiled: Any, device: int, size: int) -> None:
+    """Let a compiled kernel have more dynamic shared memory than CUDA gives unasked.
+
+    Raises:
+        ValueError: the device has not as much.
+    """
+    from cuda.bindings import driver
+
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    handle = compiled.library.get_cufunc().kernel.handle
+    (status,) = driver.cuKernelSetAttribute(attribute, size, handle, device)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise ValueError(f"device {device} has not {size} bytes of shared memory for a block")
+
+
 def wait() -> None:
     """Until all work on the current stream is done."""
     stream = current_stream()
