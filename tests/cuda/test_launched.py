@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -36,6 +37,7 @@ def pretend(stack: ExitStack) -> mock.Mock:
     for owner, name, stand_in in (
         (dispatcher, "get_current_device", lambda: device),
         (dispatcher, "launch", launch),
+        (dispatcher, "LaunchConfig", SimpleNamespace),  # the true one asks the driver
         (dispatcher._Kernel, "bind", bind),
         (library, "_ensure_cc", lambda self, cc=None: cc or ARCH),
         (library, "get_cufunc", lambda self: mock.Mock()),

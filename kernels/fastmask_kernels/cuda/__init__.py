@@ -4,7 +4,7 @@ Arrays are whatever has `__cuda_array_interface__`: of numba, CuPy or torch. Imp
 only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[cuda]"` brings.
 """
 
-from ._device import use_stream
+from ._device import use_stream as use_stream
 from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
@@ -19,5 +19,4 @@ __all__ = [
     "pad_rows",
     "plan_steps",
     "unpad_rows",
-    "use_stream",
 ]
