@@ -17,10 +17,19 @@ _MOST_FORMS = 1024  # remembered for each kernel
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def checked(function: Callable[..., None]) -> Callable[..., None]:
+Door = Callable[[list[tuple[str, Any]]], list[Any]]
+"""From the names and values of a call's arrays to what its column computes on."""
+
+
+def checked(function: Callable[..., None], door: Door | None = None) -> Callable[..., None]:
     """Check every call against the table's entry of the function's name.
 
     The function itself stays as attribute `unchecked`, for callers that made the arrays.
+
+    Args:
+        function: the kernel.
+        door: turns the arrays of a call into objects with NumPy's `shape`, `ndim`, `dtype` and
+            `flags`, which the function gets; without it they must be NumPy arrays.
 
     Raises:
         TypeError: an argument is missing, is not an array, or has another dtype.
@@ -43,6 +52,10 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
             args = signature.bind(*args, **kwargs).args
         for i, argument in plain:
             _check_plain(argument, args[i])
+        if door is not None:
+            views = door([(argument.name, args[i]) for i, argument, _ in arrays])
+            for (i, _, _), view in zip(arrays, views, strict=True):
+                args = (*args[:i], view, *args[i + 1 :])
         # Programs call with few forms again and again. To look one up takes 0.2 us an array,
         # to check it 2 us, which would be a fifth of a small LSTM.
         try:
@@ -53,6 +66,10 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
             sizes: dict[str, int] = {}
             shared: dict[str, np.dtype[Any]] = {}
             for i, argument, shape in arrays:
+                if door is None and not isinstance(args[i], np.ndarray):
+                    kind = type(args[i])
+                    came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
+                    raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
                 _check_array(argument, shape, args[i], sizes, shared)
             for _, argument, shape in arrays:
                 _check_optional(argument, shape, sizes)
@@ -85,8 +102,6 @@ def _check_array(
     shared: dict[str, np.dtype[Any]],
 ) -> None:
     name = argument.name
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, not {type(value).__name__}")
     dtype = value.dtype
     if argument.dtype in (REAL, ANY):
         expected = shared.setdefault(argument.dtype, dtype)

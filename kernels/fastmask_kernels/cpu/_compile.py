@@ -10,34 +10,19 @@ Two things that `numba.njit(cache=True)` gets wrong for a library are put right 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from .._sources import source_digest
+
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
-
-
-@cache
-def source_digest() -> str:
-    """Digest of every source file of this distribution's kernels."""
-    return digest_of(Path(__file__).parent.parent)
-
-
-def digest_of(folder: Path) -> str:
-    """Digest of the names and contents of all Python files in a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 class _SourceCache(FunctionCache):  # type: ignore[misc]

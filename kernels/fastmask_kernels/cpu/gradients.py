@@ -13,11 +13,12 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from .._bits import word_of
 from ._compile import array, compiled, output
 from .activations import CODES
 from .blas import multiply
 from .cell_gradients import activate_row
-from .gather import copy_rows, word_of
+from .gather import copy_rows
 from .simd import flat
 
 Array = NDArray[np.floating]
