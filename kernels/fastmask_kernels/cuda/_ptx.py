@@ -79,12 +79,12 @@ def _instruction(
     return _function(name, len(operands), lambda *_: signature(result_type, *operands), codegen)
 
 
-def _function(
-    name: str, count: int, typed: Callable[..., Any], codegen: Callable[..., Any]
-) -> Any:
+def _function(name: str, count: int, typed: Callable[..., Any], codegen: Callable[..., Any]) -> Any:
     """An intrinsic of `count` arguments; Numba wants them in the function's signature."""
     names = [f"a{i}" for i in range(count)]
-    source = f"def {name}(typing, {', '.join(names)}):\n    return typed({', '.join(names)}), codegen\n"
+    source = (
+        f"def {name}(typing, {', '.join(names)}):\n    return typed({', '.join(names)}), codegen\n"
+    )
     space: dict[str, Any] = {"typed": typed, "codegen": codegen, "__name__": __name__}
     exec(source, space)
     return intrinsic(space[name])
@@ -142,9 +142,7 @@ load_global_4_words = _instruction(
 copy_async_16 = _instruction(  # 16 bytes from global to shared memory
     "copy_async_16", [], [u32, u64], "cp.async.cg.shared.global [$0], [$1], 16;", memory=True
 )
-copy_async_commit = _instruction(
-    "copy_async_commit", [], [], "cp.async.commit_group;", memory=True
-)
+copy_async_commit = _instruction("copy_async_commit", [], [], "cp.async.commit_group;", memory=True)
 copy_async_wait = _instruction("copy_async_wait", [], [], "cp.async.wait_group 0;", memory=True)
 
 # Blocks that wait for each other: a counter in global memory.
