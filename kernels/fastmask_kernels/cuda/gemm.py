@@ -17,8 +17,8 @@ from numba import cuda
 
 from ._device import SIMULATED, DeviceArray, empty
 from ._kernel import Kernel, family, int64, kernel, number, pointer
-from .resident import multiprocessors
 from .ops import fma
+from .resident import multiprocessors
 
 
 class Shape(NamedTuple):

@@ -12,14 +12,15 @@ from .layout import layout
 from .packing import pack
 
 
-def _kind(activation: str, recurrent_activation: str, reset_after: bool) -> Kind:
+def kind_of(activation: str, recurrent_activation: str, reset_after: bool) -> Kind:
+    """The form of the GRU."""
     name = "gru_after" if reset_after else "gru_before"
     return Kind(name, activation, recurrent_activation)
 
 
 def gru_packed_size(features: int, units: int, dtype: Any) -> int:
     """Length of `packed`."""
-    return layout(_kind("tanh", "sigmoid", True), features, units, dtype).size
+    return layout(kind_of("tanh", "sigmoid", True), features, units, dtype).size
 
 
 @checked
@@ -31,7 +32,7 @@ def gru_pack(
     reset_after: bool,
 ) -> None:
     """See `spec`."""
-    pack(packed, _kind("tanh", "sigmoid", reset_after), kernel, recurrent_kernel, bias)
+    pack(packed, kind_of("tanh", "sigmoid", reset_after), kernel, recurrent_kernel, bias)
 
 
 @checked
@@ -55,7 +56,7 @@ def gru_fwd(
 ) -> None:
     """See `spec`."""
     run_layer(
-        _kind(activation, recurrent_activation, reset_after),
+        kind_of(activation, recurrent_activation, reset_after),
         out,
         (h_last,),
         (h_steps, None, gates),

@@ -126,21 +126,83 @@ def make_fetch(t: Tile) -> Any:
     """Device function: a thread's registers and the block's shared memory get their weights."""
     held_chunks, columns, threads, chunk_size = t.in_registers, t.columns, t.threads, t.chunk_size
     shared_size = t.shared_size
+    hold = _hold(t, held_chunks)
 
     @inlined
     def fetch(
         held: Any, shared: Any, shared_start: int, weights: Any, start: int, tid: int
     ) -> None:
-        for c in range(held_chunks):
-            for g in range(columns):
-                four = load4(weights, start + ((c * columns + g) * threads + tid) * 4)
-                for e in range(4):
-                    held[(c * columns + g) * 4 + e] = four[e]
+        hold(held, weights, start + tid * 4)
         first = start + held_chunks * chunk_size
         for i in range(tid, shared_size, threads):
             shared[shared_start + i] = weights[first + i]
 
     return fetch
+
+
+def _hold(t: Tile, chunks: int) -> Any:
+    """Device function: load the first chunks of a thread's weights into its registers.
+
+    Functions that call each other, one a chunk: an array stays in registers only where every
+    index is a constant, and the compiler leaves loops of this size alone.
+    """
+    columns, threads, chunk_size = t.columns, t.threads, t.chunk_size
+    if not chunks:
+
+        @inlined
+        def nothing(held: Any, weights: Any, at: int) -> None:
+            pass
+
+        return nothing
+    before, chunk = _hold(t, chunks - 1), chunks - 1
+
+    @inlined
+    def hold(held: Any, weights: Any, at: int) -> None:
+        before(held, weights, at)
+        for g in range(columns):
+            four = load4(weights, at + chunk * chunk_size + g * threads * 4)
+            held[(chunk * columns + g) * 4 + 0] = four[0]
+            held[(chunk * columns + g) * 4 + 1] = four[1]
+            held[(chunk * columns + g) * 4 + 2] = four[2]
+            held[(chunk * columns + g) * 4 + 3] = four[3]
+
+    return hold
+
+
+@inlined
+def _add(sums: Any, g: int, w: Any, a: Any, b: Any, c: Any, d: Any) -> None:
+    """Four multiply-adds for each of the four vectors."""
+    for e in range(4):
+        sums[g * 4 + 0] = fma(w[e], a[e], sums[g * 4 + 0])
+        sums[g * 4 + 1] = fma(w[e], b[e], sums[g * 4 + 1])
+        sums[g * 4 + 2] = fma(w[e], c[e], sums[g * 4 + 2])
+        sums[g * 4 + 3] = fma(w[e], d[e], sums[g * 4 + 3])
+
+
+def _add_held(t: Tile, chunks: int) -> Any:
+    """Device function: the products of the first chunks, which are in registers; as `_hold`."""
+    columns, inner, stride = t.columns, t.inner, t.split * t.lanes * CHUNK
+    if not chunks:
+
+        @inlined
+        def nothing(sums: Any, held: Any, vectors: Any, at: int) -> None:
+            pass
+
+        return nothing
+    before, chunk = _add_held(t, chunks - 1), chunks - 1
+
+    @inlined
+    def add_held(sums: Any, held: Any, vectors: Any, at: int) -> None:
+        before(sums, held, vectors, at)
+        a = load4(vectors, at + chunk * stride)
+        b = load4(vectors, at + chunk * stride + inner)
+        c = load4(vectors, at + chunk * stride + 2 * inner)
+        d = load4(vectors, at + chunk * stride + 3 * inner)
+        for g in range(columns):
+            w = (chunk * columns + g) * 4
+            _add(sums, g, (held[w], held[w + 1], held[w + 2], held[w + 3]), a, b, c, d)
+
+    return add_held
 
 
 def make_multiply(t: Tile, dtype: Any) -> Any:
@@ -149,21 +211,14 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
     It leaves the sums of unit `tid // 4` (of its row of teams) and vector `tid % 4` in the first
     entries of `sums`: one a column in a team of 4, one in a team of 16.
     """
-    columns, lanes, split, chunks = t.columns, t.lanes, t.split, t.chunks
+    columns, lanes, chunks = t.columns, t.lanes, t.chunks
     held_end, shared_end = t.in_registers, t.in_registers + t.in_shared
     threads, inner, row_threads, chunk_size = t.threads, t.inner, t.units * VECTORS, t.chunk_size
-    stride = split * lanes * CHUNK
+    stride = t.split * lanes * CHUNK
     many = columns * VECTORS
     zero = dtype.type(0)
     exchange = _make_exchange(columns, lanes)
-
-    @inlined
-    def add(sums: Any, g: int, four: Any, a: Any, b: Any, c: Any, d: Any) -> None:
-        for e in range(4):
-            sums[g * 4 + 0] = fma(four[e], a[e], sums[g * 4 + 0])
-            sums[g * 4 + 1] = fma(four[e], b[e], sums[g * 4 + 1])
-            sums[g * 4 + 2] = fma(four[e], c[e], sums[g * 4 + 2])
-            sums[g * 4 + 3] = fma(four[e], d[e], sums[g * 4 + 3])
+    add_held = _add_held(t, held_end)
 
     @inlined
     def multiply(
@@ -181,15 +236,8 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
         at = vector_start + (tid // row_threads * lanes + lane) * 4
         for i in range(many):
             sums[i] = zero
-        for chunk in range(held_end):
-            a = load4(vectors, at)
-            b = load4(vectors, at + inner)
-            c = load4(vectors, at + 2 * inner)
-            d = load4(vectors, at + 3 * inner)
-            for g in range(columns):
-                w = (chunk * columns + g) * 4
-                add(sums, g, (held[w], held[w + 1], held[w + 2], held[w + 3]), a, b, c, d)
-            at += stride
+        add_held(sums, held, vectors, at)
+        at += held_end * stride
         mine = shared_start + tid * 4
         for _ in range(held_end, shared_end):
             a = load4(vectors, at)
@@ -197,7 +245,7 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
             c = load4(vectors, at + 2 * inner)
             d = load4(vectors, at + 3 * inner)
             for g in range(columns):
-                add(sums, g, load4(shared, mine + g * threads * 4), a, b, c, d)
+                _add(sums, g, load4(shared, mine + g * threads * 4), a, b, c, d)
             at += stride
             mine += chunk_size
         mine = start + shared_end * chunk_size + tid * 4
@@ -207,7 +255,7 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
             c = load4(vectors, at + 2 * inner)
             d = load4(vectors, at + 3 * inner)
             for g in range(columns):
-                add(sums, g, load4(weights, mine + g * threads * 4), a, b, c, d)
+                _add(sums, g, load4(weights, mine + g * threads * 4), a, b, c, d)
             at += stride
             mine += chunk_size
         exchange(sums, lane)
