@@ -105,6 +105,9 @@ class Checked(np.ndarray):
     def __setitem__(self, index: Any, value: Any) -> None:
         super().__setitem__(_inside(index), value)
 
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
 
 def _inside(index: Any) -> Any:
     for i in index if isinstance(index, tuple) else (index,):
@@ -169,9 +172,7 @@ def install() -> None:
         setattr(_ptx, name, emulation)
 
 
-def run_blocks(
-    function: Callable[..., None], group: list[Any], size: int, args: list[Any]
-) -> None:
+def run_blocks(function: Callable[..., None], group: list[Any], size: int, args: list[Any]) -> None:
     """Run some blocks at once and raise what the first failed thread raised."""
     failed = threading.Event()
     errors: list[BaseException] = []
@@ -202,10 +203,7 @@ def _thread(
         try:
             with np.errstate(all="ignore"):
                 function(*args)
-        except BaseException as error:  # noqa: BLE001
-            error.add_note(f"block {block.index}, thread {number}") if hasattr(
-                error, "add_note"
-            ) else None
+        except BaseException as error:
             if not failed.is_set():
                 errors.append(error)
             failed.set()
@@ -414,6 +412,20 @@ def _add_release(address: Any, value: Any) -> None:
         array[i] += np.uint32(value)
 
 
+def _fetch_add(address: Any, value: Any) -> Any:
+    array, i = address
+    with _COUNTERS:
+        old = array[i]
+        array[i] += np.uint32(value)
+    return old
+
+
+def _lower_to(address: Any, value: Any) -> None:
+    array, i = address
+    with _COUNTERS:
+        array[i] = min(array[i], value)
+
+
 EMULATIONS: dict[str, Callable[..., Any]] = {
     "tanh_approx": lambda x: np.float32(math.tanh(x)),
     "exp2_approx": lambda x: np.exp2(np.float32(x)),
@@ -433,6 +445,8 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "copy_async_16": _copy_16,
     "copy_async_commit": lambda: None,
     "copy_async_wait": lambda: None,
+    "lower_to": _lower_to,
+    "fetch_add": _fetch_add,
     "add_release": _add_release,
     "load_acquire": lambda address: address[0][address[1]],
     "global_address": lambda array, i: (array, int(i)),

@@ -6,19 +6,17 @@ their dtype's size and alignment allow, so that four compiled kernels serve ever
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from .._bits import word_of
 from .._checked import checked
 from ._compile import array, compiled, output
 
 Ints = NDArray[np.int64]
-
-_WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 
 @checked
@@ -33,11 +31,6 @@ def gather_rows(out: NDArray[Any], table: NDArray[Any], ids: Ints) -> None:
         raise ValueError(
             f"ids must be in [0, {len(table)}), the rows of table, but ids[{bad}] is {ids[bad]}"
         )
-
-
-def word_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The widest unsigned integer that tiles items of `dtype` at its alignment."""
-    return _WORDS[math.gcd(dtype.itemsize, dtype.alignment, 8)]
 
 
 def copy_rows(out: NDArray[Any], table: NDArray[Any], rows: Ints) -> int:

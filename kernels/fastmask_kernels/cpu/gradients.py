@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ._compile import array, compiled, output
 from .activations import CODES
 from .cell_gradients import activate_row
-from .gather import copy_rows, word_of
+from .gather import copy_rows
 from .simd import flat
 
 Array = NDArray[np.floating]

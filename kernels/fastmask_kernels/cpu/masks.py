@@ -1,24 +1,18 @@
 """Masks and their plans in one pass over memory.
 
-`x != value` is asked of bit patterns, so that one kernel for each item size serves every
-dtype. A pattern (keep, bits) is the one a number equal to `value` must show:
-
-    x == value  <=>  (x & keep) == bits
-
-where keep is all ones, except for a zero among floats: there it hides the sign, for -0 is 0.
-A value that no number of the dtype equals (NaN, 0.5 or 300 among int8) has no pattern.
+`x != value` is asked of bit patterns (see `_bits`), so that one kernel for each item size serves
+every dtype.
 """
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from .._bits import pattern_of
 from .._checked import checked
 from ._compile import array, compiled, output
 
@@ -32,7 +26,7 @@ _BLOCK = 64  # features that are compared between two looks at the result
 @checked
 def mask_not_equal(valid: Bools, ids: NDArray[Any], value: float) -> None:
     """See `spec`; a value between two floats counts as the nearer one."""
-    pattern = _pattern(ids.dtype, value, "ids")
+    pattern = pattern_of(ids.dtype, value, "ids")
     if pattern is None:
         valid.fill(True)
     else:
@@ -44,7 +38,7 @@ def mask_not_equal(valid: Bools, ids: NDArray[Any], value: float) -> None:
 def mask_any_not_equal(valid: Bools, x: NDArray[Any], value: float) -> None:
     """See `spec`; a value between two floats counts as the nearer one."""
     features = x.shape[2]
-    pattern = _pattern(x.dtype, value, "x")
+    pattern = pattern_of(x.dtype, value, "x")
     if pattern is None or features == 0:
         valid.fill(features > 0)
         return
@@ -69,48 +63,6 @@ def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
         raise ValueError(f"steps must have room for {valid.size} steps, not {steps.size}")
     starts = np.zeros(valid.shape[1] + 1, np.int64)
     _plan_steps.for_dtype(_INT64)(offsets, steps, order, valid, starts)
-
-
-def _pattern(dtype: np.dtype[Any], value: float, name: str) -> NDArray[Any] | None:
-    """(keep, bits) as unsigned integers of the dtype's size, or None where nothing is equal."""
-    if not isinstance(value, (int, float)):
-        if not isinstance(value, (np.bool_, np.integer, np.floating)):
-            raise TypeError(f"value must be a number, not {value!r}")
-        value = float(value) if isinstance(value, np.floating) else int(value)
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {dtype}")
-    return _pattern_of(dtype, value)
-
-
-@lru_cache(maxsize=64)
-def _pattern_of(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
-    same = _representation(dtype, value)
-    if same is None:
-        return None
-    word = f"u{dtype.itemsize}"
-    keep = ~np.zeros((), word)
-    if dtype.kind == "f" and same == 0:
-        keep = ~np.array(-0.0, dtype).view(word)
-    pattern = np.array([keep, same.view(word) & keep], word)
-    pattern.flags.writeable = False
-    return pattern
-
-
-def _representation(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
-    """The number of `dtype` that equals `value`, if there is one."""
-    if dtype.kind == "f":
-        try:
-            with np.errstate(over="ignore"):
-                same = np.array(float(value)).astype(dtype)
-        except OverflowError:  # an integer beyond float64
-            return None
-        if np.isnan(same) or np.isfinite(same) != math.isfinite(value):
-            return None
-        return same
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if low <= value <= high and int(value) == value:
-        return np.array(int(value), dtype)
-    return None
 
 
 @compiled(lambda u: types.void(output(types.boolean, 1), array(u, 1), array(u, 1)))

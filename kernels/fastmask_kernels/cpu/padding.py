@@ -12,9 +12,10 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from .._bits import word_of
 from .._checked import checked
 from ._compile import array, compiled, output
-from .gather import copy_rows, word_of
+from .gather import copy_rows
 
 Ints = NDArray[np.int64]
 

@@ -5,5 +5,19 @@ only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[
 """
 
 from ._device import use_stream
+from .gather import gather_rows
+from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
+from .padding import pad_rows, unpad_rows
+from .softmax import masked_softmax
 
-__all__ = ["use_stream"]
+__all__ = [
+    "gather_rows",
+    "mask_any_not_equal",
+    "mask_from_lengths",
+    "mask_not_equal",
+    "masked_softmax",
+    "pad_rows",
+    "plan_steps",
+    "unpad_rows",
+    "use_stream",
+]

@@ -3,7 +3,8 @@
 Kernels take flat pointers and numbers, never arrays: an array argument costs seven parameters
 of the launch, and each of its indices a test for being negative and a product with a stride.
 Pointers do not know where they end, so every kernel has its sizes beside them; that no index
-leaves its array is what the simulator checks, where pointers are NumPy arrays.
+leaves its array is what the simulator checks, where pointers are NumPy arrays. Loops with a stride
+that is not a constant are `while` loops: `range` divides 64-bit numbers to count its rounds.
 
     @family("f4", "f8")
     def _scale(dtype):
@@ -12,12 +13,15 @@ leaves its array is what the simulator checks, where pointers are NumPy arrays.
 
         @kernel(pointer(real), pointer(real), int64)
         def scale(out, x, count):
-            for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+            i = cuda.grid(1)
+            while i < count:
                 out[i] = half * x[i]
+                i += cuda.gridsize(1)
 
         return scale
 
-    _scale(x.dtype).launch(blocks_for(x.size), THREADS, out, x, x.size)
+    threads = threads_for(x.size)
+    _scale(x.dtype).launch(blocks_for(x.size, threads), threads, out, x, x.size)
 
 A family makes one kernel for each parameter (a dtype, a size known when compiling) and keeps it.
 Those parameters that it lists are what the tests compile for every architecture.
@@ -47,6 +51,7 @@ int32, int64, uint8, uint32, uint64 = (
 float32, float64 = types.float32, types.float64
 
 WARP = 32
+MOST_THREADS = 1024  # in a block, by the rules of CUDA
 THREADS = 128  # in a block, where a kernel has no reason for another number
 MOST_BLOCKS = 4096  # of one launch; kernels go on with a stride of the whole grid
 MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
@@ -209,14 +214,14 @@ def family(*parameters: Any) -> Callable[[Callable[..., Kernel]], Callable[..., 
     return decorate
 
 
-def blocks_for(items: int, in_block: int = THREADS) -> int:
+def blocks_for(items: int, in_block: int) -> int:
     """Blocks for a loop over `items` with a stride of the grid; 0 for none."""
     return min(-(-items // in_block), MOST_BLOCKS)
 
 
-def threads_for(items: int) -> int:
-    """Threads of a block whose rows have `items`: whole warps, at most `THREADS`."""
-    return min(max(-(-items // WARP), 1) * WARP, THREADS)
+def threads_for(items: int, most: int | None = None) -> int:
+    """Threads of a block for `items`: whole warps, at most `THREADS` or `most`."""
+    return min(max(-(-items // WARP), 1) * WARP, most or THREADS)
 
 
 def lanes_for(items: int) -> int:

@@ -23,19 +23,15 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic
 from numba.cuda.typing import signature
 
-f32, f64, i32, u32, u64 = (
-    types.float32,
-    types.float64,
-    types.int32,
-    types.uint32,
-    types.uint64,
-)
-_LETTERS = {f32: "f", f64: "d", i32: "r", u32: "r", u64: "l"}
+f32, f64 = types.float32, types.float64
+i32, i64, u32, u64 = types.int32, types.int64, types.uint32, types.uint64
+_LETTERS = {f32: "f", f64: "d", i32: "r", u32: "r", i64: "l", u64: "l"}
 _LLVM = {
     f32: ir.FloatType(),
     f64: ir.DoubleType(),
     i32: ir.IntType(32),
     u32: ir.IntType(32),
+    i64: ir.IntType(64),
     u64: ir.IntType(64),
 }
 _WORD64 = ir.IntType(64)
@@ -144,6 +140,12 @@ copy_async_16 = _instruction(  # 16 bytes from global to shared memory
 )
 copy_async_commit = _instruction("copy_async_commit", [], [], "cp.async.commit_group;", memory=True)
 copy_async_wait = _instruction("copy_async_wait", [], [], "cp.async.wait_group 0;", memory=True)
+
+# Memory that several threads change; Numba's atomics take arrays alone.
+lower_to = _instruction("lower_to", [], [u64, i64], "red.global.min.s64 [$0], $1;", memory=True)
+fetch_add = _instruction(
+    "fetch_add", [u32], [u64, u32], "atom.global.add.u32 $0, [$1], $2;", memory=True
+)
 
 # Blocks that wait for each other: a counter in global memory.
 add_release = _instruction(

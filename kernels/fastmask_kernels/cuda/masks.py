@@ -1,0 +1,273 @@
+"""Masks and their plans on the device.
+
+A plan takes three launches and no memory besides its own arrays; the host waits for nothing:
+
+    count    a warp counts the steps of a row by ballot: offsets[b + 1]
+    scan     one block turns the counts into their running sum, in place
+    place    a warp puts the row's steps where they belong, by ballot again, and the row itself
+             behind all rows with more steps and all equal ones before it
+
+The place in `order` is counted, not sorted: B comparisons for each row, a warp at a time. That is
+B / 32 steps of a loop, deterministic, stable, and without a histogram whose size depends on T;
+it is quadratic in B.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from .._bits import pattern_of
+from . import _kernel
+from ._device import DeviceArray
+from ._door import checked
+from ._kernel import (
+    WARP,
+    Kernel,
+    blocks_for,
+    family,
+    int32,
+    int64,
+    kernel,
+    lanes_for,
+    number,
+    pointer,
+    threads_for,
+    uint8,
+    uint32,
+)
+
+_FULL = np.uint32(0xFFFFFFFF)
+
+
+@checked
+def mask_not_equal(valid: Any, ids: Any, value: float) -> None:
+    """See `spec`; a value between two floats counts as the nearer one."""
+    _compare(valid, ids, pattern_of(ids.dtype, value, "ids"))
+
+
+@checked
+def mask_any_not_equal(valid: Any, x: Any, value: float) -> None:
+    """See `spec`; a value between two floats counts as the nearer one."""
+    features = x.shape[2]
+    pattern = pattern_of(x.dtype, value, "x")
+    if features == 0:
+        _fill(valid, 0)
+    elif features == 1 or pattern is None:
+        _compare(valid, x, pattern)
+    else:
+        lanes = lanes_for(features)
+        threads = threads_for(valid.size * lanes)
+        blocks = blocks_for(valid.size, threads // lanes)
+        keep, bits = pattern.tolist()
+        compare = _any_not_equal(pattern.dtype)
+        compare.launch(blocks, threads, valid, x, valid.size, features, lanes, keep, bits)
+
+
+@checked
+def mask_from_lengths(valid: Any, lengths: Any, pre: bool) -> None:
+    """See `spec`; lengths outside 0 to T count as the nearer of the two."""
+    rows, time = valid.shape
+    threads = threads_for(time)
+    grid = blocks_for(time, threads), min(rows, _kernel.MOST_BLOCKS_Y)
+    _from_lengths().launch(grid, threads, valid, lengths, rows, time, bool(pre))
+
+
+@checked
+def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
+    """See `spec`; steps behind offsets[B] stay as they are."""
+    if steps.size < valid.size:
+        raise ValueError(f"steps must have room for {valid.size} steps, not {steps.size}")
+    rows, time = valid.shape
+    threads = threads_for(rows * WARP)
+    blocks = blocks_for(rows, threads // WARP)
+    _count().launch(blocks, threads, offsets, valid, rows, time)
+    _scan().launch(1, threads_for(rows, _kernel.MOST_THREADS), offsets, rows)
+    _place().launch(blocks, threads, steps, order, offsets, valid, rows, time)
+
+
+def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
+    """valid = x shows another pattern, item by item; all do where there is none."""
+    if pattern is None:
+        _fill(valid, 1)
+        return
+    threads = threads_for(valid.size)
+    keep, bits = pattern.tolist()
+    launch = _not_equal(pattern.dtype).launch
+    launch(blocks_for(valid.size, threads), threads, valid, x, valid.size, keep, bits)
+
+
+def _fill(valid: DeviceArray, value: int) -> None:
+    threads = threads_for(valid.size)
+    _filled().launch(blocks_for(valid.size, threads), threads, valid, valid.size, value)
+
+
+@family(())
+def _filled() -> Kernel:
+    @kernel(pointer(uint8), int64, uint8)
+    def fill(valid: Any, count: int, value: int) -> None:
+        i = cuda.grid(1)
+        while i < count:
+            valid[i] = value
+            i += cuda.gridsize(1)
+
+    return fill
+
+
+@family("u1", "u2", "u4", "u8")
+def _not_equal(dtype: np.dtype[Any]) -> Kernel:
+    word = number(dtype)
+
+    @kernel(pointer(uint8), pointer(word), int64, word, word)
+    def not_equal(valid: Any, x: Any, count: int, keep: int, bits: int) -> None:
+        i = cuda.grid(1)
+        while i < count:
+            valid[i] = (x[i] & keep) != bits
+            i += cuda.gridsize(1)
+
+    return not_equal
+
+
+@family("u1", "u2", "u4", "u8")
+def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
+    word = number(dtype)
+
+    # `lanes` lanes look at one step. They are all of a warp where a step takes several rounds,
+    # so the lanes of a warp always agree on how many rounds there are, as a ballot demands.
+    @kernel(pointer(uint8), pointer(word), int64, int64, int32, word, word)
+    def any_not_equal(
+        valid: Any, x: Any, steps: int, features: int, lanes: int, keep: int, bits: int
+    ) -> None:
+        lane = cuda.laneid & (lanes - 1)
+        first = cuda.laneid - lane  # of the lanes that look at the same step
+        group = _FULL >> uint32(WARP - lanes) << uint32(first)
+        at_once = cuda.gridsize(1) // lanes
+        rounds = (steps + at_once - 1) // at_once
+        step = cuda.grid(1) // lanes
+        for _ in range(rounds):
+            differs = 0
+            f = 0
+            while f < features and not differs:
+                mine = False
+                if step < steps and f + lane < features:
+                    mine = (x[step * features + f + lane] & keep) != bits
+                differs = cuda.ballot_sync(_FULL, mine) & group
+                f += lanes
+            if lane == 0 and step < steps:
+                valid[step] = differs != 0
+            step += at_once
+
+    return any_not_equal
+
+
+@family(())
+def _from_lengths() -> Kernel:
+    @kernel(pointer(uint8), pointer(int64), int64, int64, int32)
+    def from_lengths(valid: Any, lengths: Any, rows: int, time: int, pre: int) -> None:
+        b = cuda.blockIdx.y
+        while b < rows:
+            length = min(max(lengths[b], 0), time)
+            edge = time - length if pre else length
+            start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+            t = start
+            while t < time:
+                valid[b * time + t] = (t >= edge) if pre else (t < edge)
+                t += cuda.gridDim.x * cuda.blockDim.x
+            b += cuda.gridDim.y
+
+    return from_lengths
+
+
+@family(())
+def _count() -> Kernel:
+    @kernel(pointer(int64), pointer(uint8), int64, int64)
+    def count(offsets: Any, valid: Any, rows: int, time: int) -> None:
+        lane = cuda.laneid
+        b = cuda.grid(1) // WARP
+        while b < rows:
+            total = 0
+            first = 0
+            while first < time:
+                t = first + lane
+                exists = t < time and valid[b * time + t] != 0
+                total += cuda.popc(cuda.ballot_sync(_FULL, exists))
+                first += WARP
+            if lane == 0:
+                offsets[b + 1] = total
+            b += cuda.gridsize(1) // WARP
+
+    return count
+
+
+@family(())
+def _scan() -> Kernel:
+    # One block. `sums` holds the total of each of its warps, at most 32.
+    @kernel(pointer(int64), int64)
+    def scan(offsets: Any, rows: int) -> None:
+        sums = cuda.shared.array(WARP, int64)
+        thread, threads, lane = cuda.threadIdx.x, cuda.blockDim.x, cuda.laneid
+        warp, warps = thread // WARP, threads // WARP
+        before = 0
+        if thread == 0:
+            offsets[0] = 0
+        first = 0
+        while first < rows:
+            b = first + thread
+            total = offsets[b + 1] if b < rows else 0
+            distance = 1
+            while distance < WARP:
+                other = cuda.shfl_up_sync(_FULL, total, distance)
+                if lane >= distance:
+                    total += other
+                distance *= 2
+            if lane == WARP - 1:
+                sums[warp] = total
+            cuda.syncthreads()
+            for w in range(warps):
+                if w < warp:
+                    total += sums[w]
+            if b < rows:
+                offsets[b + 1] = before + total
+            for w in range(warps):
+                before += sums[w]
+            cuda.syncthreads()
+            first += threads
+
+    return scan
+
+
+@family(())
+def _place() -> Kernel:
+    @kernel(pointer(int64), pointer(int64), pointer(int64), pointer(uint8), int64, int64)
+    def place(steps: Any, order: Any, offsets: Any, valid: Any, rows: int, time: int) -> None:
+        lane = cuda.laneid
+        b = cuda.grid(1) // WARP
+        while b < rows:
+            position = offsets[b]
+            mine = offsets[b + 1] - position
+            ahead = 0
+            first = 0
+            while first < rows:
+                other = first + lane
+                before = False
+                if other < rows:
+                    length = offsets[other + 1] - offsets[other]
+                    before = length > mine or (length == mine and other < b)
+                ahead += cuda.popc(cuda.ballot_sync(_FULL, before))
+                first += WARP
+            if lane == 0:
+                order[ahead] = b
+            first = 0
+            while first < time:
+                t = first + lane
+                exists = t < time and valid[b * time + t] != 0
+                present = cuda.ballot_sync(_FULL, exists)
+                if exists:
+                    steps[position + cuda.popc(present & ((1 << lane) - 1))] = b * time + t
+                position += cuda.popc(present)
+                first += WARP
+            b += cuda.gridsize(1) // WARP
+
+    return place

@@ -1,0 +1,129 @@
+"""Ragged values to padded rows and back.
+
+Bytes are copied as unsigned words (see `gather`). In a padded row (T, F) the kept values are one
+run and the padding another, so a row is T * F consecutive words; blocks share it in the first
+dimension of the grid and go through the rows in the second, which needs no division.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from .._bits import WORDS
+from . import _kernel
+from . import _ptx as ptx
+from ._device import to_host
+from ._door import checked
+from ._kernel import (
+    Kernel,
+    blocks_for,
+    family,
+    int32,
+    int64,
+    kernel,
+    number,
+    pointer,
+    threads_for,
+)
+from .gather import Fault, copy_rows
+
+
+@checked
+def pad_rows(
+    out: Any, values: Any, offsets: Any, value: Any, pre_pad: bool, pre_truncate: bool
+) -> None:
+    """See `spec`; waits for the device.
+
+    Raises:
+        ValueError: offsets do not ascend or leave `values`.
+    """
+    batch, time, features = out.shape
+    if not batch:
+        return
+    word = WORDS[math.gcd(out.dtype.itemsize, out.address, values.address, value.address, 8)]
+    period = out.dtype.itemsize // word.itemsize
+    width = features * period
+    fault = Fault(out.device)
+    threads = threads_for(time * width)
+    grid = max(blocks_for(time * width, threads), 1), min(batch, _kernel.MOST_BLOCKS_Y)
+    _pad_rows(word).launch(
+        *(grid, threads, out, values, offsets, value, fault.word),
+        *(batch, time, width, len(values), period, bool(pre_pad), bool(pre_truncate)),
+    )
+    bad = fault.first()
+    if bad >= 0:
+        start, stop = to_host(offsets)[bad : bad + 2]
+        raise ValueError(
+            f"offsets must ascend from 0 to at most {len(values)}, the length of values, "
+            f"but row {bad} goes from {start} to {stop}"
+        )
+
+
+@checked
+def unpad_rows(values: Any, padded: Any, steps: Any) -> None:
+    """See `spec`; waits for the device.
+
+    Raises:
+        ValueError: a step is not one of `padded`.
+    """
+    batch, time, _ = padded.shape
+    fault = Fault(values.device)
+    copy_rows(values, padded, steps, batch * time, fault)
+    bad = fault.first()
+    if bad >= 0:
+        raise ValueError(
+            f"steps must be in [0, {batch * time}), the steps of padded, "
+            f"but steps[{bad}] is {to_host(steps)[bad]}"
+        )
+
+
+@family("u1", "u2", "u4", "u8")
+def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
+    word = number(dtype)
+
+    # Words of a row: `width` a step, `period` an item. Rows with wild offsets are told and left.
+    @kernel(
+        *(pointer(word), pointer(word), pointer(int64), pointer(word), pointer(int64)),
+        *(int64, int64, int64, int64, int32, int32, int32),
+    )
+    def pad_rows(
+        out: Any,
+        values: Any,
+        offsets: Any,
+        value: Any,
+        fault: Any,
+        rows: int,
+        time: int,
+        width: int,
+        steps: int,
+        period: int,
+        pre_pad: int,
+        pre_truncate: int,
+    ) -> None:
+        first = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        words = time * width
+        b = cuda.blockIdx.y
+        while b < rows:
+            start, stop = offsets[b], offsets[b + 1]
+            if start < 0 or stop < start or stop > steps:
+                if first == 0:
+                    ptx.lower_to(ptx.global_address(fault, 0), b)
+            else:
+                kept = min(stop - start, time)
+                source = (stop - kept if pre_truncate else start) * width
+                begin = (time - kept) * width if pre_pad else 0
+                end = begin + kept * width
+                i = first
+                while i < words:
+                    if begin <= i < end:
+                        out[b * words + i] = values[source + i - begin]
+                    else:
+                        out[b * words + i] = value[0 if period == 1 else i % period]
+                    i += cuda.gridDim.x * cuda.blockDim.x
+            b += cuda.gridDim.y
+
+    return pad_rows

@@ -1,0 +1,49 @@
+"""The CUDA column for tests that know NumPy arrays alone, such as those of `tests.cases`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmask_kernels import cuda
+from fastmask_kernels.cuda import _device
+from fastmask_kernels.spec import KERNELS
+
+
+class Memory:
+    """A NumPy array that says it is on a device; in the simulator, where that is true."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {**self.array.__array_interface__, "version": 3}
+
+
+class Column:
+    """Kernels that copy their arrays to the device, and what they wrote back."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(cuda, name)
+        if name not in KERNELS:
+            return function
+        outputs = [a.output for a in KERNELS[name].arguments]
+
+        def call(*args: Any) -> None:
+            if _device.SIMULATED:
+                function(*[Memory(a) if isinstance(a, np.ndarray) else a for a in args])
+                return
+            copies = [_device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
+            try:
+                function(*copies)
+            finally:
+                for copy, original, written in zip(copies, args, outputs, strict=False):
+                    if written:
+                        original[...] = _device.to_host(copy)
+
+        return call
+
+
+column = Column()

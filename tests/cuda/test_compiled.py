@@ -1,0 +1,78 @@
+"""What the kernels compile to, with no driver: budgets, no doubles, right instructions."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from . import compiling
+from .compiling import ARCHITECTURES, compile_report, doubles
+
+REASON = compiling.missing()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+REGISTERS = {"softmax": 64, "pad_rows": 56}  # of a thread; others get by with
+USUAL_REGISTERS = 40
+
+
+def variants() -> list[Any]:
+    """Every kernel of every family that has nothing to do with recurrence, with examples."""
+    if REASON is not None or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        return []
+    import fastmask_kernels.cuda  # noqa: F401, fills FAMILIES
+    from fastmask_kernels.cuda._kernel import FAMILIES
+
+    return [
+        pytest.param(make, example, id=f"{name}-{'-'.join(map(str, example)) or 'only'}")
+        for name, (make, examples) in FAMILIES.items()
+        if name.partition(".")[0] in {"masks", "padding", "gather", "softmax"}
+        for example in examples
+    ]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(("make", "example"), variants())
+def test_kernel_within_its_budget(make: Any, example: tuple[Any, ...], arch: str) -> None:
+    report = compile_report(make(*example), arch=arch)
+    print(report)
+    assert report.spills == 0
+    assert report.stack == 0
+    assert report.registers <= REGISTERS.get(report.name.partition("(")[0], USUAL_REGISTERS)
+    if np.dtype("f8") not in example:
+        assert not doubles(report)
+
+
+def test_a_double_is_found() -> None:
+    from fastmask_kernels.cuda._kernel import float32, pointer
+
+    def twice(x: Any) -> None:
+        x[0] = x[0] * 0.1
+
+    assert doubles(compile_report(twice, (pointer(float32),)))
+
+
+def test_spills_loops_and_instructions_are_found() -> None:
+    from numba import cuda
+
+    from fastmask_kernels.cuda._kernel import float32, int32, pointer
+
+    def rotate(x: Any, count: int) -> None:
+        held = cuda.local.array(64, float32)
+        mine = 64 * cuda.threadIdx.x  # else one copy would do for all threads of a warp
+        for i in range(64):
+            held[i] = x[mine + i]
+        for k in range(count):
+            for i in range(63):
+                held[i] = held[i] * held[i + 1] + x[k]
+        for i in range(64):
+            x[mine + i] = held[i]
+
+    roomy = compile_report(rotate, (pointer(float32), int32))
+    assert roomy.spills == 0
+    assert roomy.count("FFMA") >= 63
+    assert max(loop["FFMA"] for loop in roomy.loops()) >= 63
+    tight = compile_report(rotate, (pointer(float32), int32), launch_bounds=(1024, 2))
+    assert tight.spills > 0

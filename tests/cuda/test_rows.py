@@ -1,0 +1,125 @@
+"""pad_rows, unpad_rows and gather_rows of the CUDA column against the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastmask_kernels import reference
+
+from ..cases import MASK_KINDS, make_mask
+from ..test_gather import DTYPES, numbers
+from .column import column
+
+seeds = st.integers(0, 2**32 - 1)
+widths = st.sampled_from((0, 1, 2, 5, 16, 33, 70))
+usual = settings(max_examples=25, deadline=None)
+
+
+def outputs(shape: tuple[int, ...], dtype: Any) -> list[np.ndarray]:
+    """Two arrays of a number that none of the inputs has."""
+    return [np.full(shape, 101).astype(dtype) for _ in range(2)]
+
+
+def pad(
+    rng: np.random.Generator, dtype: Any, shape: tuple[int, int, int], pre_pad: bool, pre_cut: bool
+) -> None:
+    """Random rows, some longer than T, with steps of `values` that belong to none of them."""
+    batch, time, features = shape
+    offsets = np.concatenate([[0], rng.integers(0, time + 4, batch).cumsum()]).astype(np.int64)
+    values, value = numbers(rng, (offsets[-1] + 2, features), dtype), numbers(rng, (1,), dtype)
+    expected, actual = outputs(shape, dtype)
+    reference.pad_rows(expected, values, offsets, value, pre_pad, pre_cut)
+    column.pad_rows(actual, values, offsets, value, pre_pad, pre_cut)
+    np.testing.assert_array_equal(actual, expected)
+
+
+@given(
+    st.sampled_from(DTYPES),
+    st.integers(0, 6),
+    st.integers(0, 9),
+    widths,
+    st.booleans(),
+    st.booleans(),
+    seeds,
+)
+@usual
+def test_pad_rows(
+    dtype: Any, batch: int, time: int, features: int, pre_pad: bool, pre_cut: bool, seed: int
+) -> None:
+    pad(np.random.default_rng(seed), dtype, (batch, time, features), pre_pad, pre_cut)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pad_rows_of_every_dtype(dtype: Any) -> None:
+    pad(np.random.default_rng(0), dtype, (5, 6, 3), True, False)
+
+
+@given(st.sampled_from(DTYPES), st.sampled_from(MASK_KINDS), st.integers(0, 6), widths, seeds)
+@usual
+def test_unpad_rows(dtype: Any, kind: str, batch: int, features: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    valid = make_mask(kind, batch, 7, rng)
+    padded = numbers(rng, (batch, 7, features), dtype)
+    _, actual = outputs((valid.sum(), features), dtype)
+    column.unpad_rows(actual, padded, np.flatnonzero(valid))
+    np.testing.assert_array_equal(actual, padded[valid])
+
+
+@given(st.sampled_from(DTYPES), st.integers(1, 5), widths, st.integers(0, 70), seeds)
+@usual
+def test_gather_rows(dtype: Any, vocabulary: int, features: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table, ids = numbers(rng, (vocabulary, features), dtype), rng.integers(0, vocabulary, count)
+    _, actual = outputs((count, features), dtype)
+    column.gather_rows(actual, table, ids)
+    np.testing.assert_array_equal(actual, table[ids])
+
+
+def test_nan_and_signed_zero_are_copied_as_they_are() -> None:
+    table = np.array([[np.nan, -0.0], [np.inf, 0.0]], np.float32)
+    out = np.ones((2, 2), np.float32)
+    column.gather_rows(out, table, np.array([1, 0]))
+    assert out.tobytes() == table[::-1].tobytes()
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_addresses_that_no_wide_word_fits(start: int) -> None:
+    table = np.arange(start + 24, dtype=np.int16)[start:].reshape(3, 8)
+    out = np.zeros((4, 8), np.int16)
+    column.gather_rows(out, table, np.array([2, 0, 1, 1]))
+    np.testing.assert_array_equal(out, table[[2, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("bad", [-1, 4, 2**40, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize("features", [0, 1, 20])
+def test_ids_out_of_range(bad: int, features: int) -> None:
+    out = np.full((4, features), np.nan)
+    words = rf"ids must be in \[0, 4\), the rows of table, but ids\[2\] is {bad}$"
+    with pytest.raises(ValueError, match=words):
+        column.gather_rows(out, np.ones((4, features)), np.array([0, 3, bad, bad]))
+    assert not out[2:].any(), "rows that do not exist are zeros"
+
+
+@pytest.mark.parametrize("bad", [-1, 6, 2**62])
+def test_steps_out_of_range(bad: int) -> None:
+    with pytest.raises(ValueError, match=rf"steps must be in \[0, 6\).*steps\[1\] is {bad}$"):
+        column.unpad_rows(np.empty((2, 1)), np.zeros((2, 3, 1)), np.array([5, bad]))
+
+
+@pytest.mark.parametrize("offsets", [[0, 2, 1], [-1, 0, 1], [0, 1, 5], [0, 2**62, -(2**62)]])
+@pytest.mark.parametrize("time", [0, 3])
+def test_pad_rows_refuses_wild_offsets(offsets: list[int], time: int) -> None:
+    out, values, value = np.empty((2, time, 1)), np.zeros((4, 1)), np.zeros(1)
+    with pytest.raises(ValueError, match=r"offsets must ascend from 0 to at most 4.*but row"):
+        column.pad_rows(out, values, np.array(offsets), value, True, True)
+
+
+def test_empty_table() -> None:
+    column.gather_rows(np.empty((0, 3)), np.empty((0, 3)), np.empty(0, np.int64))
+    with pytest.raises(ValueError, match=r"ids must be in \[0, 0\).*ids\[0\] is 0"):
+        column.gather_rows(np.empty((1, 3)), np.empty((0, 3)), np.zeros(1, np.int64))
