@@ -52,6 +52,7 @@ float32, float64 = types.float32, types.float64
 
 WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA
+STATIC_SHARED = 48 * 1024  # bytes of shared memory for the asking
 THREADS = 128  # in a block, where a kernel has no reason for another number
 MOST_BLOCKS = 4096  # of one launch; kernels go on with a stride of the whole grid
 MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
@@ -100,6 +101,7 @@ class Kernel:
         self.options = options or {}
         self.name = function.__name__
         self._compiled: Any = None
+        self._allowed: dict[int, int] = {}  # bytes of dynamic shared memory, by device
         self._lock = threading.Lock()
 
     def launch(
@@ -126,6 +128,8 @@ class Kernel:
         device = next(a.device for a in args if isinstance(a, DeviceArray))
         with on_device(device):
             launch = self._dispatcher()[grid, threads, current_stream(), shared]
+            if shared > STATIC_SHARED:
+                self._allow_shared(shared, device)
             launch(*[a.address if isinstance(a, DeviceArray) else a for a in args])
 
     def _dispatcher(self) -> Any:
@@ -150,6 +154,18 @@ class Kernel:
         dispatcher.disable_compile()
         dispatcher._specialized = True  # as cuda.jit does for functions with a signature
         return dispatcher
+
+    def _allow_shared(self, shared: int, device: int) -> None:
+        """Let the kernel have more shared memory than every device gives without being asked."""
+        if self._allowed.get(device, 0) >= shared:
+            return
+        from numba.cuda.cudadrv import driver
+
+        (compiled,) = self._dispatcher().overloads.values()
+        name = driver.binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        function = compiled._codelibrary.get_cufunc()
+        driver.driver.cuKernelSetAttribute(name, shared, function.handle, device)
+        self._allowed[device] = shared
 
     def most_blocks(self, threads: int, shared: int = 0) -> int:
         """How many blocks the current device can run at the same time."""
@@ -222,6 +238,12 @@ def blocks_for(items: int, in_block: int) -> int:
 def threads_for(items: int, most: int | None = None) -> int:
     """Threads of a block for `items`: whole warps, at most `THREADS` or `most`."""
     return min(max(-(-items // WARP), 1) * WARP, most or THREADS)
+
+
+def span(items: int) -> tuple[int, int]:
+    """Blocks and threads for a loop over `items` with a stride of the grid."""
+    threads = threads_for(items)
+    return blocks_for(items, threads), threads
 
 
 def lanes_for(items: int) -> int:

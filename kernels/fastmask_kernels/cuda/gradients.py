@@ -18,7 +18,7 @@ from numba import cuda
 
 from . import gemm, steps
 from ._device import DeviceArray, empty
-from ._kernel import THREADS, Kernel, blocks_for, family, int64, kernel, number, pointer
+from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .backward import gradient_loop, tiles_of, vector_size
 from .cells import Kind
 from .cells import cell as cell_of
@@ -239,7 +239,7 @@ def _compute_gates(
 def _run_activation(kind: Kind, gates: DeviceArray, walk: Steps, units: int, part: int) -> None:
     size = walk.rows * units
     _activation(kind, gates.dtype, part).launch(
-        *(blocks_for(size), THREADS),
+        *span(size),
         *(gates, walk.before, walk.h_first, walk.h_steps, walk.offsets),
         *(walk.offsets.size - 1, units),
     )
@@ -258,7 +258,8 @@ def _activation(kind: Kind, dtype: Any, part: int) -> Kernel:
     def run(
         gates: Any, before: Any, h_first: Any, h_steps: Any, offsets: Any, last: int, units: int
     ) -> None:
-        for i in range(cuda.grid(1), offsets[last] * units, cuda.gridsize(1)):
+        i = cuda.grid(1)
+        while i < offsets[last] * units:
             p, unit = i // units, i % units
             at = p * 4 * units + unit
             g0, g1, g2, g3 = (
@@ -272,12 +273,13 @@ def _activation(kind: Kind, dtype: Any, part: int) -> Kernel:
                 h = h_first[(-1 - q) * units + unit] if q < 0 else h_steps[q * units + unit]
                 g3, g1, g2 = reset(zero, zero, g0, g1, g2, g3, h)
             elif updates:
-                h, c, g0, g1, g2, g3 = step(zero, g1, g2, g3, g0, g1, g2, g3, zero, zero)
+                _h, _c, g0, g1, g2, g3 = step(zero, g1, g2, g3, g0, g1, g2, g3, zero, zero)
             else:
-                h, c, g0, g1, g2, g3 = step(zero, zero, zero, zero, g0, g1, g2, g3, zero, zero)
+                _h, _c, g0, g1, g2, g3 = step(zero, zero, zero, zero, g0, g1, g2, g3, zero, zero)
             gates[at] = g0
             gates[at + units] = g1
             gates[at + 2 * units] = g2
             gates[at + 3 * units] = g3
+            i += cuda.gridsize(1)
 
     return run

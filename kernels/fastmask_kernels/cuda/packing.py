@@ -13,7 +13,7 @@ from typing import Any
 from numba import cuda
 
 from ._device import DeviceArray
-from ._kernel import THREADS, Kernel, blocks_for, family, int64, kernel, number, pointer
+from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .cells import Kind
 from .layout import layout
 from .resident import pack_tile
@@ -35,13 +35,15 @@ def _copier(dtype: Any) -> Kernel:
         width: int,
         add: bool,
     ) -> None:
-        for i in range(cuda.grid(1), rows * width, cuda.gridsize(1)):
+        i = cuda.grid(1)
+        while i < rows * width:
             row, column = i // width, i % width
             value = source[source_start + row * source_stride + column]
             at = start + row * stride + column
             if add:
                 value += out[at]
             out[at] = value
+            i += cuda.gridsize(1)
 
     return run
 
@@ -70,7 +72,7 @@ def pack(
 
     def move(start: int, source: DeviceArray, begin: int, rows: int, width: int, add: int) -> None:
         copy.launch(
-            *(blocks_for(rows * width), THREADS),
+            *span(rows * width),
             *(packed, start, columns, source, begin, columns, rows, width, add),
         )
 

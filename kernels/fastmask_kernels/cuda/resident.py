@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from numba import cuda
 
 from ._device import SIMULATED
-from ._kernel import THREADS, blocks_for, family, int64, kernel, number, pointer
+from ._kernel import family, int64, kernel, number, pointer, span
 from .ops import fma, inlined, load4, shuffle_xor
 
 CHUNK = 4  # numbers read at once
@@ -124,7 +124,7 @@ def settle(tiles: tuple[Tile, ...], itemsize: int, vectors: int) -> tuple[Tile, 
 
 def make_fetch(t: Tile) -> Any:
     """Device function: a thread's registers and the block's shared memory get their weights."""
-    held_chunks, columns, threads, chunk_size = t.in_registers, t.columns, t.threads, t.chunk_size
+    held_chunks, threads, chunk_size = t.in_registers, t.threads, t.chunk_size
     shared_size = t.shared_size
     hold = _hold(t, held_chunks)
 
@@ -314,7 +314,8 @@ def _packer(dtype: Any) -> Any:
         row_threads = block_units * 4
         threads = row_threads * split
         size = chunks * columns * threads * 4
-        for i in range(cuda.grid(1), size * blocks, cuda.gridsize(1)):
+        i = cuda.grid(1)
+        while i < size * blocks:
             block, rest = i // size, i % size
             e = rest % 4
             tid = rest // 4 % threads
@@ -332,6 +333,7 @@ def _packer(dtype: Any) -> Any:
                 if inner < gates * units and unit < units:
                     value = matrix[unit * stride + first + inner]
             packed[start + i] = value
+            i += cuda.gridsize(1)
 
     return pack
 
@@ -362,8 +364,7 @@ def pack_tile(
     size = t.size * blocks
     units, stride = matrix.shape
     _packer(packed.dtype).launch(
-        blocks_for(size),
-        THREADS,
+        *span(size),
         *(packed, start, matrix, units, stride, first, gates),
         *(t.columns, t.lanes, t.units, t.split, t.chunks, blocks),
     )

@@ -10,19 +10,17 @@ from typing import Any
 
 from numba import cuda
 
+from . import _kernel
 from ._device import DeviceArray
 from ._kernel import (
-    MOST_BLOCKS,
-    MOST_BLOCKS_Y,
-    THREADS,
     WARP,
     Kernel,
-    blocks_for,
     family,
     int64,
     kernel,
     number,
     pointer,
+    span,
 )
 from .ops import inlined
 
@@ -59,7 +57,8 @@ def _spreader(dtype: Any) -> Kernel:
         zero_masked: bool,
     ) -> None:
         unit = cuda.grid(1)
-        for place in range(cuda.blockIdx.y, total, cuda.gridDim.y):
+        place = cuda.blockIdx.y
+        while place < total:
             b, t = place // time, place % time
             if reverse:
                 t = time - 1 - t
@@ -69,11 +68,14 @@ def _spreader(dtype: Any) -> Kernel:
             rank = steps_before(steps, begin, end, position if reverse else position + 1)
             p = begin + rank - (0 if reverse else 1)
             value = zero
-            if p >= begin and p < end and unit < units:
-                if not zero_masked or steps[p] == position:
-                    value = rows[p * stride + unit]
+            counts = p >= begin and p < end
+            if counts and zero_masked:
+                counts = steps[p] == position
             if unit < units:
+                if counts:
+                    value = rows[p * stride + unit]
                 out[place * units + unit] = value
+            place += cuda.gridDim.y
 
     return run
 
@@ -86,7 +88,7 @@ def spread(
     if not out.size:
         return
     _spreader(out.dtype).launch(
-        *((-(-units // WARP), min(batch * time, MOST_BLOCKS_Y)), WARP),
+        *((-(-units // WARP), min(batch * time, _kernel.MOST_BLOCKS_Y)), WARP),
         *(out, rows, stride, offsets, steps, time, units, batch * time, reverse, zero_masked),
     )
 
@@ -110,7 +112,8 @@ def _folder(dtype: Any) -> Kernel:
     ) -> None:
         unit = cuda.grid(1)
         if unit < units:
-            for p in range(cuda.blockIdx.y, offsets[batch], cuda.gridDim.y):
+            p = cuda.blockIdx.y
+            while p < offsets[batch]:
                 position = steps[p]
                 b = position // time
                 t = position - b * time
@@ -128,6 +131,7 @@ def _folder(dtype: Any) -> Kernel:
                 for place in range(t, until):
                     total += dout[(b * time + place) * units + unit]
                 rows[p * units + unit] = total
+                p += cuda.gridDim.y
 
     return run
 
@@ -138,7 +142,7 @@ def fold(rows: Any, dout: Any, offsets: Any, steps: Any, reverse: bool, zero_mas
     if not (dout.size and steps.size):
         return
     _folder(dout.dtype).launch(
-        *((-(-units // WARP), min(steps.size, MOST_BLOCKS_Y)), WARP),
+        *((-(-units // WARP), min(steps.size, _kernel.MOST_BLOCKS_Y)), WARP),
         *(rows, dout, offsets, steps, batch, time, units, reverse, zero_masked),
     )
 
@@ -149,20 +153,26 @@ def _finder(dtype: Any) -> Kernel:
 
     @kernel(ints, ints, int64, int64)
     def run(before: Any, offsets: Any, batch: int, reverse: bool) -> None:
-        for b in range(cuda.blockIdx.x, batch, cuda.gridDim.x):
+        b = cuda.blockIdx.x
+        while b < batch:
             begin, end = offsets[b], offsets[b + 1]
-            for p in range(begin + cuda.threadIdx.x, end, cuda.blockDim.x):
+            p = begin + cuda.threadIdx.x
+            while p < end:
                 if reverse:
                     before[p] = p + 1 if p + 1 < end else -1 - b
                 else:
                     before[p] = p - 1 if p > begin else -1 - b
+                p += cuda.blockDim.x
+            b += cuda.gridDim.x
 
     return run
 
 
 def rows_before(before: DeviceArray, offsets: DeviceArray, batch: int, reverse: bool) -> None:
     """before (P): the row of the step before each, or -1 - b at the first step of sequence b."""
-    _finder(before.dtype).launch(min(batch, MOST_BLOCKS), WARP, before, offsets, batch, reverse)
+    _finder(before.dtype).launch(
+        min(batch, _kernel.MOST_BLOCKS), WARP, before, offsets, batch, reverse
+    )
 
 
 @family("f4", "f8")
@@ -171,12 +181,14 @@ def _eraser(dtype: Any) -> Kernel:
 
     @kernel(pointer(number(dtype)), int64)
     def run(array: Any, size: int) -> None:
-        for i in range(cuda.grid(1), size, cuda.gridsize(1)):
+        i = cuda.grid(1)
+        while i < size:
             array[i] = zero
+            i += cuda.gridsize(1)
 
     return run
 
 
 def fill_zeros(array: DeviceArray) -> None:
     """All elements become 0."""
-    _eraser(array.dtype).launch(blocks_for(array.size), THREADS, array, array.size)
+    _eraser(array.dtype).launch(*span(array.size), array, array.size)
