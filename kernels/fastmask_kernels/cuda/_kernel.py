@@ -171,6 +171,8 @@ class Kernel:
         """How many blocks the current device can run at the same time."""
         if SIMULATED:
             return MOST_BLOCKS
+        if shared > STATIC_SHARED:
+            self._allow_shared(shared, cuda.get_current_device().id)
         (compiled,) = self._dispatcher().overloads.values()
         return int(compiled.max_cooperative_grid_blocks(threads, shared))
 

@@ -21,19 +21,12 @@ from ._kernel import Kernel, family, int32, int64, kernel, number, pointer
 from .cells import Kind
 from .cells import cell as cell_of
 from .ops import take_ticket
-from .resident import VECTORS, Tile, make_fetch, make_multiply, settle, tile
+from .resident import VECTORS, Tile, make_fetch, make_multiply
 
 
 def vector_size(tiles: tuple[Tile, ...]) -> int:
     """Numbers in shared memory besides weights: two planes of gradients for each product."""
     return 2 * VECTORS * sum(t.inner for t in tiles)
-
-
-def tiles_of(kind: Kind, units: int, dtype: Any) -> tuple[Tile, ...]:
-    """The transposed recurrent kernel of a cell in one block."""
-    returns = cell_of(kind, dtype).returns
-    tiles = tuple(tile(4, 16, gates * units, units) for _, gates in returns)
-    return settle(tiles, dtype.itemsize, vector_size(tiles))
 
 
 @family()

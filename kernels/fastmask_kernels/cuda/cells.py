@@ -60,6 +60,18 @@ def cell(kind: Kind, dtype: Any) -> Cell:
     )
 
 
+@inlined
+def _no_reset(s0: Any, s1: Any, z0: Any, z1: Any, z2: Any, z3: Any, h: Any) -> Any:
+    """For cells of one round, so that kernels of both have the same types."""
+    return z0, z1, z2
+
+
+@inlined
+def _no_between(s: Any, r: Any, before: Any) -> Any:
+    """For cells of one round."""
+    return s, r
+
+
 def _lstm(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
     zero, one = real(0), real(1)
 
@@ -86,7 +98,7 @@ def _lstm(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any)
             dc * f,
         )
 
-    return Cell(4, 4, False, (4,), ((0, 4),), True, step, None, begin, None)
+    return Cell(4, 4, False, (4,), ((0, 4),), True, step, _no_reset, begin, _no_between)
 
 
 def _gru_after(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
@@ -108,7 +120,7 @@ def _gru_after(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real:
         dz = dh * (before - n) * inner_slope(z)
         return dn, dz, dn * q * inner_slope(r), dn * r, dh * z, dc
 
-    return Cell(4, 3, True, (3,), ((1, 3),), False, step, None, begin, None)
+    return Cell(4, 3, True, (3,), ((1, 3),), False, step, _no_reset, begin, _no_between)
 
 
 def _gru_before(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
@@ -166,4 +178,4 @@ def _rnn(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) 
     ) -> Any:
         return dh * outer_slope(h), zero, zero, zero, zero, dc
 
-    return Cell(1, 1, False, (1,), ((0, 1),), False, step, None, begin, None)
+    return Cell(1, 1, False, (1,), ((0, 1),), False, step, _no_reset, begin, _no_between)

@@ -23,7 +23,7 @@ from ._kernel import Kernel, family, int32, int64, kernel, number, pointer
 from .cells import Kind
 from .cells import cell as cell_of
 from .ops import take_ticket
-from .resident import VECTORS, Tile, make_fetch, make_multiply, multiprocessors
+from .resident import VECTORS, Tile, make_fetch, make_multiply
 
 
 def vector_size(tiles: tuple[Tile, ...]) -> int:
@@ -44,7 +44,7 @@ def time_loop(
     inner, threads = first.inner, first.threads
     plane = VECTORS * inner
     planes = vector_size(tiles)
-    kept, first_kept = first.shared_size, planes + first.shared_size
+    first_kept = planes + first.shared_size
     second_start = first.size
     held_size, second_held_size = max(first.held, 1), max(second.held if two else 0, 1)
     sums_size = max(t.columns for t in tiles) * VECTORS
@@ -182,15 +182,3 @@ def time_loop(
                     c_last[state] = c
 
     return run
-
-
-@kernel(pointer(int32))
-def clear(queue: Any) -> None:
-    """queue[0] = 0."""
-    queue[0] = int32(0)
-
-
-def groups_at_once(batch: int, tiles: tuple[Tile, ...]) -> int:
-    """Blocks to start: one for each group of sequences, up to what the device holds at once."""
-    groups = -(-batch // VECTORS)
-    return min(groups, multiprocessors() * max(1, 512 // tiles[0].threads))

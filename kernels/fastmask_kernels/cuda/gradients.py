@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from . import gemm, steps
+from . import backward, gemm, grid, steps
 from ._device import DeviceArray, empty
 from ._kernel import Kernel, family, int64, kernel, number, pointer, span
-from .backward import gradient_loop, tiles_of, vector_size
 from .cells import Kind
 from .cells import cell as cell_of
-from .forward import clear, groups_at_once
 from .gemm import Matrix, matrix
-from .resident import pack_tile
+from .launching import run_loop
+from .resident import pack_tile, spread_over
 
 Pieces = tuple[tuple[int, int, int], ...]
 
@@ -124,20 +123,23 @@ def _run_loop(
 ) -> None:
     batch, units = first.shape
     dtype, device = gates.dtype, gates.device
-    tiles = tiles_of(kind, units, dtype)
-    packed = empty(sum(t.size for t in tiles), dtype, device)
+    returns = cell_of(kind, dtype).returns
+    spread = spread_over(
+        *((4,) * len(returns), 16, tuple(n * units for _, n in returns), units, dtype.itemsize),
+        *(backward.vector_size, grid.vector_size),
+    )
+    packed = empty(spread.size, dtype, device)
     start = 0
-    for t, (gate, number_of) in zip(tiles, cell_of(kind, dtype).returns):
-        column = (gate + 2) % 3 if kind.name.startswith("gru") else gate
-        start = pack_tile(packed, start, t, weights.recurrent_kernel, column * units, number_of)
-    queue = empty(1, np.int32, device)
-    clear.launch(1, 1, queue)
-    shared = vector_size(tiles) + sum(t.shared_size for t in tiles)
-    gradient_loop(kind, tiles, dtype, dy.size > 0).launch(
-        *(groups_at_once(batch, tiles), tiles[0].threads),
+    for t, (gate, count) in zip(spread.tiles, returns):
+        column = ((gate + 2) % 3 if kind.name.startswith("gru") else gate) * units
+        blocks = max(spread.blocks, 1)
+        start = pack_tile(packed, start, t, weights.recurrent_kernel, column, count, blocks)
+    run_loop(
+        *(backward.gradient_loop, grid.backward, backward.vector_size, True),
+        *(kind, spread, dy.size > 0, batch),
         *(dfirst[0], dfirst[-1], gates, dy, states, packed, 0, walk.offsets, walk.order),
-        *(dlast[0], dlast[-1], first, queue, batch, units, reverse),
-        shared=shared * dtype.itemsize,
+        *(dlast[0], dlast[-1], first),
+        sizes=(batch, units, reverse),
     )
 
 
@@ -250,7 +252,8 @@ def _activation(kind: Kind, dtype: Any, part: int) -> Kernel:
     """Sums become gates; without `reset_after` in two parts, r * h and n."""
     cell = cell_of(kind, dtype)
     step, reset = cell.step, cell.reset
-    resets, updates = reset is not None and part == 0, reset is not None and part == 1
+    two = len(cell.rounds) == 2
+    resets, updates = two and part == 0, two and part == 1
     real, zero = number(dtype), dtype.type(0)
     reals, ints = pointer(real), pointer(int64)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from . import gemm, steps
+from . import forward, gemm, grid, steps
 from ._device import DeviceArray, empty
 from .cells import Kind
 from .cells import cell as cell_of
-from .forward import clear, groups_at_once, time_loop, vector_size
+from .launching import run_loop
 from .layout import layout
 
 
@@ -64,15 +62,12 @@ def run_layer(
         c_steps is not None and c_steps.size > 0,
         save_gates,
     )
-    queue = empty(1, np.int32, x.device)
-    clear.launch(1, 1, queue)
-    shared = vector_size(parts.tiles) + sum(t.shared_size for t in parts.tiles)
-    time_loop(kind, parts.tiles, dtype, saves).launch(
-        *(groups_at_once(batch, parts.tiles), parts.tiles[0].threads),
+    run_loop(
+        *(forward.time_loop, grid.forward, forward.vector_size, False),
+        *(kind, parts.spread, saves, batch),
         *(h_rows, h_stride, h_rows if c_steps is None else c_steps, z, z_columns),
         *(packed, parts.recurrent, packed, parts.bias + (cell.saved - 1) * units),
-        *(offsets, order, first[0], first[-1], last[0], last[-1], queue),
-        *(batch, units, reverse),
-        shared=shared * dtype.itemsize,
+        *(offsets, order, first[0], first[-1], last[0], last[-1]),
+        sizes=(batch, units, reverse),
     )
     steps.spread(out, h_rows, h_stride, offsets, places, reverse, zero_masked)

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._device import DeviceArray
+from . import forward, grid
+from ._device import SIMULATED, DeviceArray
 from .cells import Kind
 from .cells import cell as cell_of
-from .forward import vector_size
-from .resident import Tile, settle, tile
+from .resident import Spread, spread_over
 
 _ALIGNED = 16  # numbers: tiles are read 16 bytes at a time
 
@@ -18,7 +18,7 @@ _ALIGNED = 16  # numbers: tiles are read 16 bytes at a time
 class Layout(NamedTuple):
     """Where the parts of the packed weights begin."""
 
-    tiles: tuple[Tile, ...]
+    spread: Spread
     bias: int
     recurrent: int
     size: int
@@ -29,25 +29,18 @@ class Layout(NamedTuple):
             raise ValueError(
                 f"packed must have {self.size} elements for these weights, not {packed.size}"
             )
-
-
-def tiles_of(rounds: tuple[int, ...], units: int, dtype: Any) -> tuple[Tile, ...]:
-    """The recurrent kernel of a cell in one block.
-
-    Raises:
-        ValueError: it has too many units.
-    """
-    tiles = tuple(tile(columns, 4, units, units) for columns in rounds)
-    if tiles[0].threads > 1024:
-        raise ValueError(f"cuda kernels take at most 256 units so far, not {units}")
-    return settle(tiles, np.dtype(dtype).itemsize, vector_size(tiles))
+        if packed.address % 16 and not SIMULATED:
+            raise ValueError("packed must begin at a multiple of 16 bytes")
 
 
 def layout(kind: Kind, features: int, units: int, dtype: Any) -> Layout:
     """Of the packed weights of a layer."""
     dtype = np.dtype(dtype)
     cell = cell_of(kind, dtype)
-    tiles = tiles_of(cell.rounds, units, dtype)
+    spread = spread_over(
+        *(cell.rounds, 4, (units,) * len(cell.rounds), units, dtype.itemsize),
+        *(forward.vector_size, grid.vector_size),
+    )
     bias = features * cell.inputs * units
     recurrent = -(-(bias + cell.saved * units) // _ALIGNED) * _ALIGNED
-    return Layout(tiles, bias, recurrent, recurrent + sum(t.size for t in tiles))
+    return Layout(spread, bias, recurrent, recurrent + spread.size)

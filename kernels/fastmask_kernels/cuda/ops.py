@@ -27,6 +27,14 @@ if SIMULATED:
 
     _lock = threading.Lock()
 
+    def meet_block() -> None:
+        """Wait for all threads of the block."""
+        _get_kernel_context().syncthreads()
+
+    def thread_of_block() -> int:
+        """Number of the thread in its block."""
+        return _get_kernel_context().threadIdx.x
+
     def shuffle_xor(value: Any, distance: int) -> Any:
         """What the lane has whose number differs by the bits of `distance`."""
         return _get_kernel_context().shfl_xor_sync(ALL, value, distance)
@@ -51,6 +59,16 @@ else:
     from numba.cuda import types
     from numba.cuda.extending import intrinsic
     from numba.cuda.typing import signature
+
+    @inlined
+    def meet_block() -> None:
+        """Wait for all threads of the block."""
+        cuda.syncthreads()
+
+    @inlined
+    def thread_of_block() -> Any:
+        """Number of the thread in its block."""
+        return cuda.threadIdx.x
 
     @inlined
     def shuffle_xor(value: Any, distance: int) -> Any:

@@ -88,6 +88,7 @@ def pack(
         last = parts.bias if kind.name == "gru_before" else parts.bias + 3 * units
         move(last, bias, 5 * units, 1, units, int(kind.name == "gru_before"))
     start, gate = parts.recurrent, 0
-    for t in parts.tiles:
-        start = pack_tile(packed, start, t, recurrent_kernel, gate * units, t.columns)
+    blocks = max(parts.spread.blocks, 1)
+    for t in parts.spread.tiles:
+        start = pack_tile(packed, start, t, recurrent_kernel, gate * units, t.columns, blocks)
         gate += t.columns

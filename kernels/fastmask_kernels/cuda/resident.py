@@ -24,6 +24,7 @@ and teams have zero weights; vectors must be finite there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ VECTORS = 4  # sequences of a group
 REGISTERS = 65536  # of a multiprocessor, 4 bytes each
 MOST_REGISTERS = 255  # of a thread
 OWN_REGISTERS = 88  # what a thread needs besides weights, in float32
+MOST_SPLIT = 8  # rows of teams of a block that shares a layer
 SHARED_BYTES = 160 * 1024  # fits the 163 KiB of compute capability 8.0
 
 
@@ -120,6 +122,67 @@ def settle(tiles: tuple[Tile, ...], itemsize: int, vectors: int) -> tuple[Tile, 
         shared -= kept * t.chunk_size
         settled.append(t._replace(in_registers=held, in_shared=kept))
     return tuple(settled)
+
+
+class Spread(NamedTuple):
+    """How a recurrent kernel is spread over blocks."""
+
+    tiles: tuple[Tile, ...]  # of one block
+    blocks: int  # that share the layer; 0 where each block has all of it
+
+    @property
+    def size(self) -> int:
+        """Weights of all tiles."""
+        return sum(t.size for t in self.tiles) * max(self.blocks, 1)
+
+    @property
+    def shared_size(self) -> int:
+        """Weights in shared memory, of one block."""
+        return sum(t.shared_size for t in self.tiles)
+
+
+def spread_over(
+    columns: tuple[int, ...],
+    lanes: int,
+    inner: tuple[int, ...],
+    units: int,
+    itemsize: int,
+    vectors_alone: Callable[[tuple[Tile, ...]], int],
+    vectors_of_grid: Callable[[tuple[Tile, ...]], int],
+) -> Spread:
+    """One block for everything if it can hold all weights, else as many as run at once.
+
+    Args:
+        columns: of each tile.
+        lanes: of a team.
+        inner: length of the inner sum of each tile.
+        units: H.
+        itemsize: of a weight.
+        vectors_alone: numbers in shared memory besides weights, in one block.
+        vectors_of_grid: the same in a grid.
+
+    Raises:
+        ValueError: there are more units than even a grid has threads for.
+    """
+    tiles = tuple(tile(c, lanes, i, units) for c, i in zip(columns, inner))
+    if tiles[0].threads <= 1024:
+        tiles = settle(tiles, itemsize, vectors_alone(tiles))
+        if all(t.resident for t in tiles):
+            return Spread(tiles, 0)
+    own = -(-units // (8 * multiprocessors())) * 8
+    if own * VECTORS > 1024:
+        most = multiprocessors() * 1024 // VECTORS
+        raise ValueError(
+            f"{multiprocessors()} multiprocessors take at most {most} units, not {units}"
+        )
+    split = max(1, min(MOST_SPLIT, 1024 // (own * VECTORS)))
+    tiles = tuple(tile(c, lanes, i, own, split) for c, i in zip(columns, inner))
+    vectors = vectors_of_grid(tiles)
+    if vectors * itemsize > SHARED_BYTES:
+        raise ValueError(
+            f"cuda kernels have no room in shared memory for {units} units of {itemsize} bytes"
+        )
+    return Spread(settle(tiles, itemsize, vectors), -(-units // own))
 
 
 def make_fetch(t: Tile) -> Any:
