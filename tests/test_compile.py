@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit, types
 
 import fastmask_kernels
-from fastmask_kernels.cpu import _compile
 from fastmask_kernels._sources import digest_of
+from fastmask_kernels.cpu import _compile
 from fastmask_kernels.cpu._compile import CompiledKernel, array, output
 
 KERNELS = Path(fastmask_kernels.__file__).parent

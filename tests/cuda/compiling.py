@@ -143,7 +143,7 @@ def _ptx_of(function: Any, signature: Any, arch: str, options: dict[str, Any]) -
 def _device_of(capability: tuple[int, int]) -> Iterator[None]:
     """Numba asks the current device for its capability where a kernel calls a function."""
     device = mock.Mock(compute_capability=capability)
-    with mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device):
+    with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
         yield
 
 

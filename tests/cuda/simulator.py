@@ -179,8 +179,7 @@ def run_blocks(function: Callable[..., None], group: list[Any], size: int, args:
     threads = []
     for index in group:
         block = Block(index, size, failed)
-        for number in range(size):
-            threads.append(_thread(function, block, number, args, failed, errors))
+        threads += [_thread(function, block, n, args, failed, errors) for n in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -252,13 +251,13 @@ def _module_class(kernelapi: Any) -> Any:
             self._size = block
 
         @property
-        def threadIdx(self) -> Any:  # noqa: N802
+        def threadIdx(self) -> Any:
             x, y, _ = self._size
             number = this().number
             return kernelapi.Dim3(number % x, number // x % y, number // (x * y))
 
         @property
-        def blockIdx(self) -> Any:  # noqa: N802
+        def blockIdx(self) -> Any:
             return kernelapi.Dim3(*this().block.index)
 
         @property
@@ -370,37 +369,34 @@ def _product(
 def load_matrix(address: Any) -> tuple[Any, ...]:
     """Four 8 x 8 matrices of 16-bit items, whose rows lanes 0..7, 8..15, ... point at."""
     rows, (g, t) = exchange(address), divmod(lane(), 4)
-    words = []
-    for i in range(4):
-        array, start = rows[8 * i + g]
-        low, high = (int(array[start + 2 * t + j]) for j in range(2))
-        words.append(np.uint32(low | high << 16))
-    return tuple(words)
+    return tuple(_sixteen_bytes(rows[8 * i + g])[t] for i in range(4))
 
 
-def _words(address: Any, count: int) -> tuple[Any, ...]:
+def _sixteen_bytes(address: Any) -> np.ndarray:
+    """The four words at an address, which must be a multiple of 16 bytes into its array."""
     array, start = address
-    per_word = 4 // array.dtype.itemsize
-    if per_word == 1:
-        return tuple(array[start + i] for i in range(count))
-    items = np.array([array[start + i] for i in range(count * per_word)], array.dtype)
-    return tuple(items.view(np.uint32))
+    first = start * array.dtype.itemsize
+    if first % 16:
+        raise ValueError(f"16 bytes are wanted at {first} bytes into an array")
+    if first < 0 or first + 16 > array.nbytes:
+        raise IndexError(f"16 bytes are wanted at {first} of an array of {array.nbytes}")
+    return array.view(np.ndarray).view(np.uint8)[first : first + 16].view(np.uint32)
 
 
 def _load_4(address: Any) -> tuple[Any, ...]:
-    return _words(address, 4)
+    return tuple(_sixteen_bytes(address).view(np.float32))
+
+
+def _load_4_words(address: Any) -> tuple[Any, ...]:
+    return tuple(_sixteen_bytes(address))
 
 
 def _store_4(address: Any, *values: Any) -> None:
-    array, start = address
-    for i, value in enumerate(values):
-        array[start + i] = value
+    _sixteen_bytes(address).view(np.float32)[:] = values
 
 
 def _copy_16(target: Any, source: Any) -> None:
-    (to, i), (of, j) = target, source
-    for k in range(16 // to.dtype.itemsize):
-        to[i + k] = of[j + k]
+    _sixteen_bytes(target)[:] = _sixteen_bytes(source)
 
 
 _COUNTERS = threading.Lock()
@@ -440,7 +436,7 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "load_shared_4": _load_4,
     "load_constant_4": _load_4,
     "load_global_4": _load_4,
-    "load_global_4_words": _load_4,
+    "load_global_4_words": _load_4_words,
     "store_shared_4": _store_4,
     "copy_async_16": _copy_16,
     "copy_async_commit": lambda: None,

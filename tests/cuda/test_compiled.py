@@ -76,3 +76,24 @@ def test_spills_loops_and_instructions_are_found() -> None:
     assert max(loop["FFMA"] for loop in roomy.loops()) >= 63
     tight = compile_report(rotate, (pointer(float32), int32), launch_bounds=(1024, 2))
     assert tight.spills > 0
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "instructions"),
+    [
+        ("multiply_tf32", ("HMMA.1688.F32.TF32",)),
+        ("multiply_bf16", ("HMMA.16816.F32.BF16",)),
+        ("fragments", ("LDSM", "LDGSTS")),
+        ("approximate", ("MUFU.TANH", "MUFU.EX2", "MUFU.RCP")),
+        ("neighbours", ("RED", "LD", "ATOM")),
+    ],
+)
+def test_instructions_of_the_projects_ptx(
+    name: str, instructions: tuple[str, ...], arch: str
+) -> None:
+    from . import test_ptx
+
+    report = compile_report(getattr(test_ptx, name), arch=arch)
+    for instruction in instructions:
+        assert report.count(instruction), f"{instruction} in {report.sass}"

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from .._bits import word_of
 from ._compile import array, compiled, output
 from .activations import CODES
 from .cell_gradients import activate_row

@@ -164,10 +164,10 @@ def view_of(value: Any, name: str) -> DeviceArray:
 
 
 def _dtype_of(interface: dict[str, Any]) -> np.dtype[Any]:
-    descr = interface.get("descr")
-    if interface["typestr"][1] == "V" and descr and descr != [("", interface["typestr"])]:
-        return np.dtype(descr)
-    return np.dtype(interface["typestr"])
+    name: str = interface["typestr"]
+    fields: list[Any] = interface.get("descr") or []
+    structured = name[1] == "V" and fields not in ([], [("", name)])
+    return np.dtype(fields if structured else name)
 
 
 def _is_contiguous(shape: tuple[int, ...], strides: Any, itemsize: int) -> bool:
@@ -244,6 +244,35 @@ def current_stream() -> Any:
     """The stream that kernels are launched on, as Numba takes it."""
     handle = _stream.get()
     return 0 if SIMULATED or not handle else cuda.external_stream(handle)
+
+
+class _Stream(NamedTuple):
+    """A stream as cuda.core takes it from anybody."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+
+def stream_of_launch() -> _Stream:
+    """The stream that kernels are launched on, as cuda.core takes it."""
+    return _Stream(_stream.get())
+
+
+def allow_shared(compiled: Any, device: int, size: int) -> None:
+    """Let a compiled kernel have more dynamic shared memory than CUDA gives unasked.
+
+    Raises:
+        ValueError: the device has not as much.
+    """
+    from cuda.bindings import driver
+
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    handle = compiled.library.get_cufunc().kernel.handle
+    (status,) = driver.cuKernelSetAttribute(attribute, size, handle, device)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise ValueError(f"device {device} has not {size} bytes of shared memory for a block")
 
 
 def wait() -> None:

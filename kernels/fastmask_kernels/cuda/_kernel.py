@@ -20,8 +20,7 @@ that is not a constant are `while` loops: `range` divides 64-bit numbers to coun
 
         return scale
 
-    threads = threads_for(x.size)
-    _scale(x.dtype).launch(blocks_for(x.size, threads), threads, out, x, x.size)
+    _scale(x.dtype).launch(*span(x.size), out, x, x.size)
 
 A family makes one kernel for each parameter (a dtype, a size known when compiling) and keeps it.
 Those parameters that it lists are what the tests compile for every architecture.
@@ -39,7 +38,14 @@ import numpy as np
 from numba import cuda
 from numba.cuda import types
 
-from ._device import SIMULATED, DeviceArray, current_stream, host_view, on_device
+from ._device import (
+    SIMULATED,
+    DeviceArray,
+    allow_shared,
+    host_view,
+    on_device,
+    stream_of_launch,
+)
 
 int32, int64, uint8, uint32, uint64 = (
     types.int32,
@@ -52,7 +58,7 @@ float32, float64 = types.float32, types.float64
 
 WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA
-STATIC_SHARED = 48 * 1024  # bytes of shared memory for the asking
+STATIC_SHARED = 48 * 1024  # bytes of shared memory that a block may have unasked
 THREADS = 128  # in a block, where a kernel has no reason for another number
 MOST_BLOCKS = 4096  # of one launch; kernels go on with a stride of the whole grid
 MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
@@ -101,7 +107,7 @@ class Kernel:
         self.options = options or {}
         self.name = function.__name__
         self._compiled: Any = None
-        self._allowed: dict[int, int] = {}  # bytes of dynamic shared memory, by device
+        self._allowed: dict[int, int] = {}  # bytes that were asked for, by device
         self._lock = threading.Lock()
 
     def launch(
@@ -126,11 +132,13 @@ class Kernel:
             launch(*map(_simulated, self.argtypes, args))
             return
         device = next(a.device for a in args if isinstance(a, DeviceArray))
+        values = [a.address if isinstance(a, DeviceArray) else a for a in args]
         with on_device(device):
-            launch = self._dispatcher()[grid, threads, current_stream(), shared]
-            if shared > STATIC_SHARED:
-                self._allow_shared(shared, device)
-            launch(*[a.address if isinstance(a, DeviceArray) else a for a in args])
+            compiled = self._dispatcher()
+            if shared > STATIC_SHARED and self._allowed.get(device, 0) < shared:
+                allow_shared(compiled, device, shared)
+                self._allowed[device] = shared
+            compiled.launch(values, _three(grid), _three(threads), stream_of_launch(), shared)
 
     def _dispatcher(self) -> Any:
         if self._compiled is None:
@@ -149,32 +157,24 @@ class Kernel:
         dispatcher = cuda.jit(lto=False, **self.options)(self.function)
         with suppress(RuntimeError):  # no folder can be written: each process compiles anew
             dispatcher._cache = _source_cache(self.function, repr(self.name))
+        # What is compiled is launched itself: the dispatcher would look at the types of all
+        # arguments, and warn of every small grid.
         compiled = dispatcher.compile(self.argtypes)
         compiled.cooperative = compiled.cooperative or self.cooperative
-        dispatcher.disable_compile()
-        dispatcher._specialized = True  # as cuda.jit does for functions with a signature
-        return dispatcher
-
-    def _allow_shared(self, shared: int, device: int) -> None:
-        """Let the kernel have more shared memory than every device gives without being asked."""
-        if self._allowed.get(device, 0) >= shared:
-            return
-        from numba.cuda.cudadrv import driver
-
-        (compiled,) = self._dispatcher().overloads.values()
-        name = driver.binding.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        function = compiled._codelibrary.get_cufunc()
-        driver.driver.cuKernelSetAttribute(name, shared, function.handle, device)
-        self._allowed[device] = shared
+        return compiled
 
     def most_blocks(self, threads: int, shared: int = 0) -> int:
         """How many blocks the current device can run at the same time."""
         if SIMULATED:
             return MOST_BLOCKS
         if shared > STATIC_SHARED:
-            self._allow_shared(shared, cuda.get_current_device().id)
-        (compiled,) = self._dispatcher().overloads.values()
-        return int(compiled.max_cooperative_grid_blocks(threads, shared))
+            allow_shared(self._dispatcher(), cuda.get_current_device().id, shared)
+        return int(self._dispatcher().max_cooperative_grid_blocks(threads, shared))
+
+
+def _three(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
+    sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+    return (*sizes, 1, 1)[:3]
 
 
 def _simulated(argtype: Any, value: Any) -> Any:

@@ -12,7 +12,7 @@ from .ops import inlined
 @cache
 def activation(name: str, real: Any) -> Any:
     """Device function of one number; nothing overflows, NaN stays NaN."""
-    zero, one, half = real(0), real(1), real(0.5)
+    zero, one = real(0), real(1)
     three, six = real(3), real(6)
 
     def linear(x: Any) -> Any:

@@ -73,7 +73,7 @@ def _no_between(s: Any, r: Any, before: Any) -> Any:
 
 
 def _lstm(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
-    zero, one = real(0), real(1)
+    zero = real(0)
 
     @inlined
     def step(

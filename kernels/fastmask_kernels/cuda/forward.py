@@ -1,5 +1,6 @@
-"""The time loop: a block takes four sequences at a time, the longest first, and runs all their
-steps with the recurrent weights close by (see `resident`).
+"""The time loop of a block that holds all recurrent weights (see `resident`).
+
+It takes four sequences at a time, the longest first, and runs all their steps.
 
 It knows nothing of masks: row p of every packed array belongs to the p-th valid step, the rows of
 a sequence stand one after the other, and `reverse` only takes them from the last to the first.

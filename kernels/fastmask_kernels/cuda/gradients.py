@@ -168,7 +168,9 @@ def _finish(
         if dx.size:
             gemm.rows(
                 *(matrix(dx), dz, Matrix(weights.kernel, column * units, columns), plan),
-                *(rows, features, width),
+                rows,
+                features,
+                width,
                 target=walk.places,
                 transposed=True,
                 add=number_ > 0,
@@ -177,7 +179,10 @@ def _finish(
         gemm.over_rows(
             Matrix(dweights.recurrent_kernel, column * units, columns),
             *(matrix(walk.h_steps), Matrix(gates, gate * units, stride)),
-            *(plan, units, count * units, rows),
+            plan,
+            units,
+            count * units,
+            rows,
             source=walk.before,
             other=walk.h_first,
         )
@@ -185,7 +190,10 @@ def _finish(
         gemm.over_rows(
             Matrix(dweights.recurrent_kernel, column * units, columns),
             *(Matrix(gates, _Q * units, stride), Matrix(gates, gate * units, stride)),
-            *(plan, units, count * units, rows),
+            plan,
+            units,
+            count * units,
+            rows,
         )
     if kind.name.startswith("gru"):  # row 1 of the bias belongs to the state
         for gate, column, count in (*_FROM_H[kind.name], *_FROM_Q[kind.name]):
@@ -206,7 +214,9 @@ def _compute_gates(
         gemm.rows(
             Matrix(gates, gate * units, stride),
             *(matrix(walk.x), Matrix(weights.kernel, column * units, columns), plan),
-            *(rows, count * units, features),
+            rows,
+            count * units,
+            features,
             bias=Matrix(weights.bias, column * units, columns),
             source=walk.places,
         )
@@ -217,7 +227,10 @@ def _compute_gates(
         gemm.rows(
             Matrix(gates, gate * units, stride),
             *(matrix(walk.h_steps), Matrix(weights.recurrent_kernel, column * units, columns)),
-            *(plan, rows, count * units, units),
+            plan,
+            rows,
+            count * units,
+            units,
             bias=Matrix(weights.bias, (3 + column) * units, columns) if gru else None,
             source=walk.before,
             other=walk.h_first,
@@ -231,7 +244,10 @@ def _compute_gates(
                 Matrix(gates, _Q * units, stride),
                 Matrix(weights.recurrent_kernel, 2 * units, columns),
             ),
-            *(plan, rows, units, units),
+            plan,
+            rows,
+            units,
+            units,
             bias=Matrix(weights.bias, 5 * units, columns),
             add=True,
         )

@@ -34,6 +34,7 @@ from ._kernel import (
     lanes_for,
     number,
     pointer,
+    span,
     threads_for,
     uint8,
     uint32,
@@ -93,15 +94,12 @@ def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
     if pattern is None:
         _fill(valid, 1)
         return
-    threads = threads_for(valid.size)
     keep, bits = pattern.tolist()
-    launch = _not_equal(pattern.dtype).launch
-    launch(blocks_for(valid.size, threads), threads, valid, x, valid.size, keep, bits)
+    _not_equal(pattern.dtype).launch(*span(valid.size), valid, x, valid.size, keep, bits)
 
 
 def _fill(valid: DeviceArray, value: int) -> None:
-    threads = threads_for(valid.size)
-    _filled().launch(blocks_for(valid.size, threads), threads, valid, valid.size, value)
+    _filled().launch(*span(valid.size), valid, valid.size, value)
 
 
 @family(())

@@ -31,7 +31,7 @@ if SIMULATED:
         """Wait for all threads of the block."""
         _get_kernel_context().syncthreads()
 
-    def thread_of_block() -> int:
+    def thread_of_block() -> Any:
         """Number of the thread in its block."""
         return _get_kernel_context().threadIdx.x
 

@@ -1,0 +1,137 @@
+"""Arrays of anybody, the device they are on, and the errors at the door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmask_kernels import cuda
+from fastmask_kernels.cuda import _device
+from fastmask_kernels.cuda._kernel import blocks_for, lanes_for, threads_for
+
+from .column import Memory
+
+simulated = pytest.mark.skipif(not _device.SIMULATED, reason="memory of the host is no device's")
+
+
+class Described:
+    """Says of itself what it is told."""
+
+    def __init__(self, **changes: Any) -> None:
+        memory = np.zeros((2, 3), np.float32)
+        self.keep = memory
+        self.__cuda_array_interface__ = {**memory.__array_interface__, "version": 3, **changes}
+
+
+@simulated
+def test_nothing_is_copied() -> None:
+    ids, valid = np.array([[0, 3]]), np.zeros((1, 2), bool)
+    view = _device.view_of(Memory(ids), "ids")
+    assert (view.address, view.shape, view.dtype) == (ids.ctypes.data, (1, 2), ids.dtype)
+    cuda.mask_not_equal(Memory(valid), Memory(ids), 0)
+    assert valid.tolist() == [[False, True]]
+
+
+def test_device_arrays_are_arrays_of_the_device() -> None:
+    array = _device.to_device(np.arange(6, dtype=np.int16).reshape(2, 3))
+    assert _device.view_of(array, "array") is array
+    assert (array.ndim, array.size, array.nbytes, len(array)) == (2, 6, 12, 2)
+    assert _device.to_host(array).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert array.__cuda_array_interface__["data"] == (array.address, False)
+    assert _device.to_host(_device.empty((0, 3), "f4")).shape == (0, 3)
+
+
+@simulated
+@pytest.mark.parametrize(
+    ("changes", "contiguous"),
+    [
+        ({"strides": None}, True),
+        ({"strides": (12, 4)}, True),
+        ({"strides": (24, 4)}, False),
+        ({"strides": (4, 8)}, False),
+        ({"shape": (1, 3), "strides": (999, 4)}, True),
+        ({"shape": (0, 3), "strides": (999, 7)}, True),
+    ],
+)
+def test_strides(changes: dict[str, Any], contiguous: bool) -> None:
+    assert _device.view_of(Described(**changes), "x").flags.c_contiguous == contiguous
+
+
+@simulated
+def test_structured_dtypes_and_null_pointers() -> None:
+    records = np.zeros(2, [("a", "i1"), ("b", "f4")])
+    assert _device.view_of(Memory(records), "x").dtype == records.dtype
+    assert _device.view_of(Described(shape=(0,), data=(0, False)), "x").address == 0
+
+
+@simulated
+@pytest.mark.parametrize("given", [np.zeros((1, 2)), [[0.0]], None, 3])
+def test_arrays_of_the_host_are_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="ids must be an array on a CUDA device"):
+        cuda.mask_not_equal(Memory(np.zeros((1, 2), bool)), given, 0)
+    with pytest.raises(TypeError, match="valid must be an array on a CUDA device"):
+        cuda.mask_not_equal(given, Memory(np.zeros((1, 2))), 0)
+
+
+@simulated
+def test_masked_arrays_are_refused() -> None:
+    with pytest.raises(TypeError, match="x is a masked array"):
+        _device.view_of(Described(mask=Memory(np.zeros(6, bool))), "x")
+
+
+@simulated
+def test_arrays_on_two_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    valid, ids = np.zeros((1, 2), bool), np.zeros((1, 2))
+    monkeypatch.setattr(_device, "device_of", lambda address: int(address == ids.ctypes.data))
+    with pytest.raises(ValueError, match="ids is on device 1, but valid is on device 0"):
+        cuda.mask_not_equal(Memory(valid), Memory(ids), 0)
+
+
+@simulated
+def test_outputs_that_cannot_be_written() -> None:
+    valid = np.zeros((1, 2), bool)
+    valid.flags.writeable = False
+    with pytest.raises(ValueError, match="valid is an output and must be writeable"):
+        cuda.mask_not_equal(Memory(valid), Memory(np.zeros((1, 2))), 0)
+    with pytest.raises(ValueError, match="valid must be C-contiguous"):
+        cuda.mask_not_equal(Memory(np.zeros((1, 4), bool)[:, ::2]), Memory(np.zeros((1, 2))), 0)
+
+
+@simulated
+def test_read_only_inputs() -> None:
+    ids, valid = np.array([[0, 3]]), np.zeros((1, 2), bool)
+    ids.flags.writeable = False
+    cuda.mask_not_equal(Memory(valid), Memory(ids), 0)
+    assert valid.tolist() == [[False, True]]
+
+
+def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_device, "SIMULATED", False)
+    monkeypatch.setattr(_device.cuda, "is_available", lambda: False, raising=False)
+    _device.require_device.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="no CUDA device can be used"):
+            _device.device_arrays([])
+    finally:
+        _device.require_device.cache_clear()
+
+
+def test_stream_of_a_block_of_code() -> None:
+    with cuda.use_stream(7):
+        assert _device.stream_of_launch().__cuda_stream__() == (0, 7)
+        with cuda.use_stream(0):
+            assert _device.stream_of_launch().handle == 0
+        assert _device.stream_of_launch().handle == 7
+    assert _device.stream_of_launch().handle == 0
+
+
+@pytest.mark.parametrize("items", [0, 1, 31, 32, 33, 64, 100, 10**9])
+def test_launches_have_whole_warps_and_blocks_for_everything(items: int) -> None:
+    threads, lanes = threads_for(items, 128), lanes_for(items)
+    assert threads in (32, 64, 96, 128)
+    assert lanes >= min(items, 32)
+    assert 32 % lanes == 0
+    assert blocks_for(items, threads) * threads >= min(items, threads)
+    assert (blocks_for(items, threads) == 0) == (items == 0)

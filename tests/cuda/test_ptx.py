@@ -1,0 +1,156 @@
+"""The project's PTX: fragment layouts, memory, counters.
+
+In the simulator this tests the emulation, on a GPU the reading of the PTX manual that both the
+emulation and the kernels follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from fastmask_kernels.cuda import _ptx as ptx
+from fastmask_kernels.cuda._device import to_device, to_host
+from fastmask_kernels.cuda._kernel import float32, int32, kernel, pointer, uint32
+
+
+@kernel(pointer(float32), pointer(float32), pointer(float32), pointer(float32))
+def multiply_tf32(out: Any, a: Any, b: Any, c: Any) -> None:
+    g, t = cuda.laneid // 4, cuda.laneid % 4
+    d = ptx.mma_tf32(
+        ptx.to_tf32(a[g * 8 + t]),
+        ptx.to_tf32(a[(g + 8) * 8 + t]),
+        ptx.to_tf32(a[g * 8 + t + 4]),
+        ptx.to_tf32(a[(g + 8) * 8 + t + 4]),
+        ptx.to_tf32(b[t * 8 + g]),
+        ptx.to_tf32(b[(t + 4) * 8 + g]),
+        c[g * 8 + 2 * t],
+        c[g * 8 + 2 * t + 1],
+        c[(g + 8) * 8 + 2 * t],
+        c[(g + 8) * 8 + 2 * t + 1],
+    )
+    out[g * 8 + 2 * t], out[g * 8 + 2 * t + 1] = d[0], d[1]
+    out[(g + 8) * 8 + 2 * t], out[(g + 8) * 8 + 2 * t + 1] = d[2], d[3]
+
+
+@kernel(pointer(float32), pointer(float32), pointer(float32), pointer(float32))
+def multiply_bf16(out: Any, a: Any, b: Any, c: Any) -> None:
+    g, t = cuda.laneid // 4, cuda.laneid % 4
+    k = 2 * t
+    d = ptx.mma_bf16(
+        ptx.pack_bf16(a[g * 16 + k], a[g * 16 + k + 1]),
+        ptx.pack_bf16(a[(g + 8) * 16 + k], a[(g + 8) * 16 + k + 1]),
+        ptx.pack_bf16(a[g * 16 + k + 8], a[g * 16 + k + 9]),
+        ptx.pack_bf16(a[(g + 8) * 16 + k + 8], a[(g + 8) * 16 + k + 9]),
+        ptx.pack_bf16(b[k * 8 + g], b[(k + 1) * 8 + g]),
+        ptx.pack_bf16(b[(k + 8) * 8 + g], b[(k + 9) * 8 + g]),
+        c[g * 8 + k],
+        c[g * 8 + k + 1],
+        c[(g + 8) * 8 + k],
+        c[(g + 8) * 8 + k + 1],
+    )
+    out[g * 8 + k], out[g * 8 + k + 1] = d[0], d[1]
+    out[(g + 8) * 8 + k], out[(g + 8) * 8 + k + 1] = d[2], d[3]
+
+
+@kernel(pointer(uint32), pointer(float32))
+def fragments(out: Any, a: Any) -> None:
+    """A (16 x 16) as load_matrix gives it, after a copy past the registers."""
+    whole = cuda.shared.array(256, float32)
+    packed = cuda.shared.array(128, uint32)
+    lane = cuda.laneid
+    for i in range(2):
+        place = 4 * (lane + 32 * i)
+        ptx.copy_async_16(ptx.shared_address(whole, place), ptx.global_address(a, place))
+    ptx.copy_async_commit()
+    ptx.copy_async_wait()
+    cuda.syncthreads()
+    for i in range(4):
+        pair = lane + 32 * i
+        packed[pair] = ptx.pack_bf16(whole[2 * pair], whole[2 * pair + 1])
+    cuda.syncthreads()
+    # 8 words are a row of A; the four matrices: top left, bottom left, top right, bottom right.
+    row, right = lane % 8 + lane // 8 % 2 * 8, lane // 16
+    loaded = ptx.load_matrix(ptx.shared_address(packed, row * 8 + right * 4))
+    for i in range(4):
+        out[4 * lane + i] = loaded[i]
+
+
+@kernel(pointer(float32), pointer(float32))
+def approximate(out: Any, x: Any) -> None:
+    i = cuda.grid(1)
+    out[3 * i] = ptx.tanh_approx(x[i])
+    out[3 * i + 1] = ptx.exp2_approx(x[i])
+    out[3 * i + 2] = ptx.reciprocal_approx(ptx.float_of(ptx.bits_of(x[i])))
+
+
+@kernel(pointer(uint32), pointer(float32), pointer(float32), int32, cooperative=True)
+def neighbours(counter: Any, out: Any, x: Any, blocks: int) -> None:
+    """Every block publishes, waits for all, reads what the next one published, takes a number."""
+    i = cuda.grid(1)
+    out[i] = x[i] * x[i]
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0:
+        ptx.add_release(ptx.global_address(counter, 0), uint32(1))
+        while ptx.load_acquire(ptx.global_address(counter, 0)) < blocks:
+            pass
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0:
+        other = (cuda.blockIdx.x + 1) % blocks * cuda.blockDim.x
+        got = ptx.load_global_4(ptx.global_address(out, other))
+        x[i] = got[0] + got[1] + got[2] + got[3]
+        x[i + 1] = ptx.fetch_add(ptx.global_address(counter, 1), uint32(2))
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def on_device(one: Any, grid: int, threads: int, *args: Any) -> list[np.ndarray]:
+    """The arrays after the kernel."""
+    given = [to_device(a) if isinstance(a, np.ndarray) else a for a in args]
+    one.launch(grid, threads, *given)
+    return [to_host(a) for a in given if not isinstance(a, int)]
+
+
+@pytest.mark.parametrize(("product", "depth"), [(multiply_tf32, 8), (multiply_bf16, 16)])
+def test_products(product: Any, depth: int) -> None:
+    a, b, c = numbers(16, depth), numbers(depth, 8)[::-1].copy(), numbers(16, 8)
+    out, *_ = on_device(product, 1, 32, np.full_like(c, np.nan), a, b, c)
+    np.testing.assert_allclose(out, a @ b + c, atol=0.05)
+    assert np.abs(out - (a @ b + c)).max() > 1e-6, "operands have fewer bits"
+    whole = [np.round(4 * m) for m in (a, b, c)]
+    out, *_ = on_device(product, 1, 32, np.full_like(c, np.nan), *whole)
+    np.testing.assert_array_equal(out, whole[0] @ whole[1] + whole[2])
+
+
+def test_loaded_fragments_are_operands_of_a_product() -> None:
+    a = np.arange(256, dtype=np.float32).reshape(16, 16)  # exact in bf16
+    out, _ = on_device(fragments, 1, 32, np.zeros((32, 4), np.uint32), a)
+    low = (out << 16).view(np.float32)
+    g, t = np.divmod(np.arange(32), 4)
+    expected = [a[g, 2 * t], a[g + 8, 2 * t], a[g, 2 * t + 8], a[g + 8, 2 * t + 8]]
+    np.testing.assert_array_equal(low, np.stack(expected, 1))
+    np.testing.assert_array_equal((out & 0xFFFF0000).view(np.float32), np.stack(expected, 1) + 1)
+
+
+def test_approximations() -> None:
+    x = numbers(32)
+    out, _ = on_device(approximate, 1, 32, np.empty((32, 3), np.float32), x)
+    expected = np.stack([np.tanh(x), np.exp2(x), 1 / x], 1)
+    np.testing.assert_allclose(out[:, 0], expected[:, 0], rtol=2**-10)
+    np.testing.assert_allclose(out[:, 1:], expected[:, 1:], rtol=2**-20)
+
+
+def test_blocks_wait_for_each_other() -> None:
+    x = numbers(3, 32)
+    counter, out, after, *_ = on_device(
+        neighbours, 3, 32, np.zeros(2, np.uint32), np.full_like(x, np.nan), x, 3
+    )
+    assert counter.tolist() == [3, 6]
+    assert sorted(after[:, 1]) == [0, 2, 4]
+    np.testing.assert_array_equal(out, x * x)
+    np.testing.assert_allclose(after[:, 0], np.roll((x * x)[:, :4].sum(1), -1), rtol=1e-6)
