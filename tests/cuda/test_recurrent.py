@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import reference
-from fastmask_kernels.cuda import gemm, resident
+from fastmask_kernels.cuda import _kernel, gemm, resident
 from fastmask_kernels.spec import ACTIVATIONS
 
-from ..cases import CASES, MASK_KINDS, GRUCase, LSTMCase, RecurrentCase, assert_close
+from ..cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, RNNCase, assert_close
 from ..test_backward_kernels import assert_gradients_close
 from .column import column
 
@@ -47,79 +47,119 @@ def check(case: RecurrentCase, save: str = "gates", want_dx: bool = True) -> Non
         assert_gradients_close(actual, wanted)
 
 
-@pytest.mark.parametrize("number", range(len(MASK_KINDS)))
-@pytest.mark.parametrize("cell", CELLS)
+def turns() -> list[Any]:
+    """Every kind of mask; a cell's kinds take turns in what else there is to choose."""
+    return [
+        pytest.param(cell, number, id=f"{cell}-{MASK_KINDS[number]}")
+        for shift, cell in enumerate(CELLS)
+        for number in range(shift % 2, len(MASK_KINDS), 2 if shift % 3 else 1)
+    ]
+
+
+@pytest.mark.parametrize(("cell", "number"), turns())
 def test_every_kind_of_mask(cell: str, number: int) -> None:
-    """Both directions, both ways of masked outputs, what is saved: all of them in turn."""
-    check(
-        make(
-            *(cell, 5, 5, 3, 9),
-            kind=MASK_KINDS[number],
-            seed=number,
-            dtype=("float32", "float64")[number % 2],
-            reverse=number % 2 == 1,
-            zero_masked=number % 4 > 1,
-            spare=3 * (number % 3 == 1),
-        ),
-        save=("gates", "states")[number // 2 % 2],
-        want_dx=number != 3,
+    """Both directions, both ways of masked outputs, both dtypes, what is saved."""
+    case = make(
+        *(cell, 5, 4, 3, 7),
+        kind=MASK_KINDS[number],
+        seed=number,
+        dtype=("float32", "float64")[number % 2],
+        reverse=number % 4 in (1, 2),
+        zero_masked=number % 4 > 1,
+        spare=3 * (number % 3 == 1),
     )
+    check(case, save=("gates", "states")[number // 2 % 2], want_dx=number != 3)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_outputs_of_masked_steps(cell: str, reverse: bool) -> None:
+def test_outputs_alone(cell: str) -> None:
+    """Nothing saved: h stands in the rows of the projection."""
     for zero_masked in (False, True):
-        case = make(cell, 3, 6, 2, 5, kind="holes", reverse=reverse, zero_masked=zero_masked)
+        case = make(cell, 3, 5, 2, 5, kind="holes", reverse=zero_masked, zero_masked=zero_masked)
         check(case, save="nothing")
 
 
-@pytest.mark.parametrize(
-    "sizes", [(0, 3, 2, 4), (2, 0, 2, 4), (2, 3, 0, 4), (1, 1, 1, 1), (9, 3, 2, 17)]
-)
+@pytest.mark.parametrize("sizes", [(0, 3, 2, 4), (2, 0, 2, 4), (2, 3, 0, 4), (1, 1, 1, 1)])
+def test_sizes(sizes: tuple[int, ...]) -> None:
+    check(make("lstm", *sizes, kind="right"))
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
-def test_sizes(cell: str, sizes: tuple[int, ...]) -> None:
-    check(make(cell, *sizes, kind="right", sequences=sizes[0] != 2))
-
-
-@pytest.mark.parametrize("cell", CELLS)
 def test_last_states_alone(cell: str) -> None:
-    check(make(cell, 3, 4, 2, 5, kind="left", sequences=False), save="nothing")
-    check(make(cell, 3, 4, 2, 5, kind="left", sequences=False), save="states")
+    check(make(cell, 3, 3, 2, 5, kind="left", sequences=False), save="states")
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(activation: str) -> None:
-    for cell in ("lstm", "gru_after", "rnn"):
-        other = "sigmoid" if activation == "linear" else activation
-        options: dict[str, Any] = {"activation": activation, "recurrent_activation": other}
-        check(make(cell, 3, 3, 2, 4, kind="right", dtype="float64", **options))
+    other = "sigmoid" if activation == "linear" else activation
+    options: dict[str, Any] = {"activation": activation, "recurrent_activation": other}
+    check(make("lstm", 3, 3, 2, 4, kind="right", dtype="float64", **options))
+    check(make("rnn", 3, 3, 2, 4, kind="right", dtype="float64", **options))
 
 
-@pytest.mark.parametrize("place", ["registers", "shared", "global"])
-@pytest.mark.parametrize("cell", CELLS)
-def test_weights_in_every_place(cell: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One chunk there, and one more where the next place begins."""
-    if place != "registers":
-        monkeypatch.setattr(resident, "OWN_REGISTERS", 1000 if place == "shared" else 175)
-    monkeypatch.setattr(resident, "MOST_REGISTERS", 255)
-    if place == "global":
-        monkeypatch.setattr(resident, "SHARED_BYTES", 8000)
-    check(make(cell, 4, 2, 2, 18, kind="holes", seed=1))
+def limit(monkeypatch: pytest.MonkeyPatch, registers: int, shared: int) -> None:
+    """Let weights have so many registers of a thread and so many bytes of shared memory."""
+    monkeypatch.setattr(resident, "OWN_REGISTERS", resident.MOST_REGISTERS - registers)
+    monkeypatch.setattr(resident, "SHARED_BYTES", shared)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_weights_in_registers_and_shared_memory(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, registers=16, shared=160 * 1024)
+    check(make(cell, 2, 2, 2, 18, kind="holes", seed=1))
+
+
+@pytest.mark.parametrize(
+    ("cell", "registers", "shared"),
+    [
+        ("lstm", 100, 160 * 1024),
+        ("lstm", 16, 12 * 1024),
+        ("gru_after", 0, 160 * 1024),
+        ("gru_before", 100, 160 * 1024),
+        ("gru_before", 0, 6 * 1024),
+        ("rnn", 0, 6 * 1024),
+    ],
+)
+def test_blocks_that_share_a_layer(
+    cell: str, registers: int, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two blocks that wait for each other, with weights in all three places."""
+    limit(monkeypatch, registers, shared)
+    monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
+    monkeypatch.setattr(resident, "MOST_SPLIT", 2)
+    ran = []
+    launch = _kernel.Kernel.launch
+
+    def watch(self: Any, grid: Any, *args: Any, **options: Any) -> None:
+        if self.cooperative:
+            ran.append(grid)
+        launch(self, grid, *args, **options)
+
+    monkeypatch.setattr(_kernel.Kernel, "launch", watch)
+    reverse = registers == 0
+    check(make(cell, 5, 2, 2, 17, kind="right", seed=1, reverse=reverse, zero_masked=reverse))
+    assert ran == [2, 2, 2]
+
+
+def test_more_units_than_a_device_holds() -> None:
+    with pytest.raises(ValueError, match="take at most 512 units, not 513"):
+        column.lstm_packed_size(2, 513, np.float32)
 
 
 def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over rows split over blocks give what one block gives, to rounding, and repeat."""
     monkeypatch.setattr(gemm, "multiprocessors", lambda: 8)
-    case = LSTMCase(6, 12, 3, 4, kind="holes", seed=2)
-    check(case)
-    for first, again in zip(case.run_backward(column), case.run_backward(column), strict=True):
-        np.testing.assert_array_equal(first, again)
+    case = RNNCase(6, 12, 3, 4, seed=2)
+    expected = case.run_backward(reference, dtype="float64")
+    first, again = case.run_backward(column), case.run_backward(column)
+    for a, b, wanted in zip(first, again, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert_gradients_close(a, wanted)
 
 
 @pytest.mark.parametrize("poison", [0.0, np.inf])
 def test_what_is_masked_reaches_nothing(poison: float) -> None:
-    case, other = (GRUCase(4, 4, 2, 5, kind="holes", seed=3) for _ in range(2))
+    case, other = (GRUCase(3, 3, 2, 5, kind="holes", seed=3) for _ in range(2))
     other.x = np.where(np.isnan(case.x), poison, case.x)
     other.dout = np.where(np.isnan(case.dout), poison, case.dout)
     for a, b in zip(case.run_backward(column), other.run_backward(column), strict=True):

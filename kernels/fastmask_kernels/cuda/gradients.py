@@ -23,7 +23,7 @@ from .cells import Kind
 from .cells import cell as cell_of
 from .gemm import Matrix, matrix
 from .launching import run_loop
-from .resident import pack_tile, spread_over
+from .resident import Spread, pack_tile, spread_over
 
 Pieces = tuple[tuple[int, int, int], ...]
 
@@ -109,6 +109,15 @@ def run_gradients(
     _finish(kind, dx, dweights, gates, walk, weights, units)
 
 
+def spread_of(kind: Kind, units: int, dtype: Any) -> Spread:
+    """How the transposed recurrent kernel of a cell is spread over blocks."""
+    returns = cell_of(kind, dtype).returns
+    return spread_over(
+        *((4,) * len(returns), 16, tuple(n * units for _, n in returns), units, dtype.itemsize),
+        *(backward.vector_size, grid.vector_size),
+    )
+
+
 def _run_loop(
     kind: Kind,
     gates: DeviceArray,
@@ -124,10 +133,7 @@ def _run_loop(
     batch, units = first.shape
     dtype, device = gates.dtype, gates.device
     returns = cell_of(kind, dtype).returns
-    spread = spread_over(
-        *((4,) * len(returns), 16, tuple(n * units for _, n in returns), units, dtype.itemsize),
-        *(backward.vector_size, grid.vector_size),
-    )
+    spread = spread_of(kind, units, dtype)
     packed = empty(spread.size, dtype, device)
     start = 0
     for t, (gate, count) in zip(spread.tiles, returns):
