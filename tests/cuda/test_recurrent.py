@@ -105,7 +105,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, registers: int, shared: int) -> None:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
 def test_weights_in_registers_and_shared_memory(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit(monkeypatch, registers=16, shared=160 * 1024)
+    limit(monkeypatch, registers=32, shared=160 * 1024)
     check(make(cell, 2, 2, 2, 18, kind="holes", seed=1))
 
 

@@ -73,7 +73,7 @@ def gradient_loop(kind: Kind, tiles: tuple[Tile, ...], dtype: Any, has_dy: bool)
         units: int,
         reverse: bool,
     ) -> None:
-        shared = cuda.shared.array(0, real)
+        shared = cuda.shared.array(0, real, alignment=16)
         ticket = cuda.shared.array(1, int32)
         held = cuda.local.array(held_size, real)
         held_second = cuda.local.array(second_held_size, real)

@@ -151,7 +151,7 @@ def forward(
         units: int,
         reverse: bool,
     ) -> None:
-        shared = cuda.shared.array(0, real)
+        shared = cuda.shared.array(0, real, alignment=16)
         held = cuda.local.array(held_size, real)
         held_second = cuda.local.array(second_held_size, real)
         sums = cuda.local.array(sums_size, real)
@@ -312,7 +312,7 @@ def backward(kind: Kind, tiles: tuple[Tile, ...], dtype: Any, has_dy: bool) -> K
         units: int,
         reverse: bool,
     ) -> None:
-        shared = cuda.shared.array(0, real)
+        shared = cuda.shared.array(0, real, alignment=16)
         held = cuda.local.array(held_size, real)
         held_second = cuda.local.array(second_held_size, real)
         sums = cuda.local.array(16, real)

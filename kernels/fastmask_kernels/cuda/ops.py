@@ -41,6 +41,8 @@ if SIMULATED:
 
     def load4(array: Any, index: int) -> Any:
         """array[index : index + 4] as a tuple."""
+        if index % 4:
+            raise IndexError(f"index {index} of four numbers at once is no multiple of 4")
         return array[index], array[index + 1], array[index + 2], array[index + 3]
 
     def fma(a: Any, b: Any, c: Any) -> Any:

@@ -38,7 +38,7 @@ CHUNK = 4  # numbers read at once
 VECTORS = 4  # sequences of a group
 REGISTERS = 65536  # of a multiprocessor, 4 bytes each
 MOST_REGISTERS = 255  # of a thread
-OWN_REGISTERS = 88  # what a thread needs besides weights, in float32
+OWN_REGISTERS = 64  # what a thread can do with besides weights, in float32
 MOST_SPLIT = 8  # rows of teams of a block that shares a layer
 SHARED_BYTES = 160 * 1024  # fits the 163 KiB of compute capability 8.0
 
@@ -112,7 +112,8 @@ def settle(tiles: tuple[Tile, ...], itemsize: int, vectors: int) -> tuple[Tile, 
     """
     words = itemsize // 4
     of_thread = min(MOST_REGISTERS, REGISTERS // tiles[0].threads)
-    registers = of_thread - OWN_REGISTERS - (words - 1) * 32
+    # Wider numbers, and a second round, take registers of their own.
+    registers = of_thread - OWN_REGISTERS - (words - 1) * 32 - (len(tiles) - 1) * 16
     shared = SHARED_BYTES // itemsize - vectors
     settled = []
     for t in tiles:
