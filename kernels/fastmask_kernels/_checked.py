@@ -67,7 +67,8 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
             shared: dict[str, np.dtype[Any]] = {}
             for i, argument, shape in arrays:
                 if door is None and not isinstance(args[i], np.ndarray):
-                    came = type(args[i]).__name__
+                    kind = type(args[i])
+                    came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
                     raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
                 _check_array(argument, shape, args[i], sizes, shared)
             for _, argument, shape in arrays:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -227,8 +226,8 @@ def _module_class(kernelapi: Any) -> Any:
         def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
             dtype = kernelapi.numpy_support.as_dtype(dtype) if _is_numba(dtype) else dtype
             block = this().block
-            stack = traceback.extract_stack(sys._getframe(1), limit=1)[0]
-            key: Any = "dynamic" if shape == 0 else (stack.filename, stack.lineno, stack.colno)
+            caller = sys._getframe(1)
+            key: Any = "dynamic" if shape == 0 else (caller.f_code, caller.f_lasti)
             with block.lock:
                 if key not in block.arrays:
                     size = (self._dynamic, "u1") if shape == 0 else (shape, dtype)

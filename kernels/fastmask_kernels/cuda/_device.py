@@ -29,6 +29,7 @@ from numba.cuda.core import config
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
+_BYTE = np.dtype(np.uint8)
 _stream: contextvars.ContextVar[int] = contextvars.ContextVar("fastmask_cuda_stream", default=0)
 
 
@@ -287,24 +288,31 @@ def wait() -> None:
 def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceArray:
     """Uninitialised memory. It is not cached: nothing that is called often should need any."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    dtype = np.dtype(dtype)
+    size = max(math.prod(shape) * dtype.itemsize, 1)
     if SIMULATED:
-        return _of_host_memory(np.empty(shape, dtype))
-    with on_device(device):
-        memory = cuda.device_array(shape, dtype, stream=current_stream())
-    view = view_of(memory, "memory")
-    view.device = device
-    return view
+        memory = np.empty(size, np.uint8)
+        address = memory.ctypes.data
+    else:
+        with on_device(device):
+            memory = cuda.device_array(size, np.uint8, stream=current_stream())
+        address = memory.__cuda_array_interface__["data"][0]
+    return DeviceArray(address, shape, dtype, device, Flags(True, True, True), memory)
 
 
 def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
     """A copy of a NumPy array on a device."""
-    array = np.ascontiguousarray(array)
-    if SIMULATED:
-        return _of_host_memory(array.copy())
-    with on_device(device):
-        view = view_of(cuda.to_device(array, stream=current_stream()), "memory")
-    view.device = device
-    return view
+    copy = empty(array.shape, array.dtype, device)
+    if array.size:
+        # As bytes, which Numba copies whatever the dtype.
+        source = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if SIMULATED:
+            copy.owner[:] = source
+        else:
+            with on_device(device):
+                copy.owner.copy_to_device(source, stream=current_stream())
+                wait()  # the source may be gone before the copy has begun
+    return copy
 
 
 def to_host(array: Any) -> NDArray[Any]:
@@ -312,12 +320,11 @@ def to_host(array: Any) -> NDArray[Any]:
     view = view_of(array, "array")
     if SIMULATED or not view.size:
         return host_view(view, view.dtype).reshape(view.shape).copy()
+    flat = DeviceArray(view.address, (view.nbytes,), _BYTE, view.device, view.flags, view)
     with on_device(view.device):
-        stream = current_stream()
-        copied = cuda.as_cuda_array(view, sync=False).copy_to_host(stream=stream)
-        if stream:
-            stream.synchronize()
-    return np.asarray(copied)
+        copied = cuda.as_cuda_array(flat, sync=False).copy_to_host(stream=current_stream())
+        wait()
+    return np.asarray(copied).view(view.dtype).reshape(view.shape)
 
 
 class _HostMemory:
@@ -339,9 +346,3 @@ def host_view(view: DeviceArray, dtype: Any) -> NDArray[Any]:
     if not view.nbytes:
         return np.empty(0, dtype)
     return np.asarray(_HostMemory(view, np.dtype("u1"))).view(dtype)
-
-
-def _of_host_memory(array: NDArray[Any]) -> DeviceArray:
-    return DeviceArray(
-        array.ctypes.data, array.shape, array.dtype, 0, Flags(True, True, True), array
-    )

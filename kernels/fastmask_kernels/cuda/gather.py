@@ -112,6 +112,7 @@ def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
         telling: int,
     ) -> None:
         lane = cuda.laneid & (lanes - 1)
+        stride = cuda.gridsize(1) // lanes
         i = cuda.grid(1) // lanes
         while i < count:
             row = rows[i]
@@ -127,6 +128,6 @@ def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
                     f += lanes
                 if lane == 0 and telling:
                     ptx.lower_to(ptx.global_address(fault, 0), i)
-            i += cuda.gridsize(1) // lanes
+            i += stride
 
     return copy_rows
