@@ -12,7 +12,13 @@ from importlib.util import find_spec
 import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-ANYWHERE = ("test_simulated.py", "test_compiled.py", "test_launched.py", "test_imports.py")
+ANYWHERE = (
+    "test_simulated.py",
+    "test_compiled.py",
+    "test_compiled_recurrent.py",
+    "test_launched.py",
+    "test_imports.py",
+)
 
 
 def on_gpu() -> bool:

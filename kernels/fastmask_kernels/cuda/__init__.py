@@ -6,17 +6,35 @@ only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[
 
 from ._device import use_stream as use_stream
 from .gather import gather_rows
+from .gru import gru_fwd, gru_pack, gru_packed_size
+from .gru_bwd import gru_bwd
+from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
+from .lstm_bwd import lstm_bwd
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
+from .rnn_bwd import rnn_bwd
 from .softmax import masked_softmax
 
 __all__ = [
     "gather_rows",
+    "gru_bwd",
+    "gru_fwd",
+    "gru_pack",
+    "gru_packed_size",
+    "lstm_bwd",
+    "lstm_fwd",
+    "lstm_pack",
+    "lstm_packed_size",
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
     "masked_softmax",
     "pad_rows",
     "plan_steps",
+    "rnn_bwd",
+    "rnn_fwd",
+    "rnn_pack",
+    "rnn_packed_size",
     "unpad_rows",
 ]

@@ -1,0 +1,116 @@
+"""Operations that Python has no word for, each with the same meaning in the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import cuda
+
+from ._device import SIMULATED
+
+ALL = 0xFFFFFFFF  # lanes of a warp
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function that kernels call, inlined so that its local arrays stay registers.
+
+    In the simulator it stays a Python function, which saves a swap of modules at each call.
+    """
+    return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
+
+
+if SIMULATED:
+    import threading
+
+    from numba.cuda.simulator.kernel import _get_kernel_context
+
+    _lock = threading.Lock()
+
+    def meet_block() -> None:
+        """Wait for all threads of the block."""
+        _get_kernel_context().syncthreads()
+
+    def thread_of_block() -> Any:
+        """Number of the thread in its block."""
+        return _get_kernel_context().threadIdx.x
+
+    def shuffle_xor(value: Any, distance: int) -> Any:
+        """What the lane has whose number differs by the bits of `distance`."""
+        return _get_kernel_context().shfl_xor_sync(ALL, value, distance)
+
+    def load4(array: Any, index: int) -> Any:
+        """array[index : index + 4] as a tuple."""
+        if index % 4:
+            raise IndexError(f"index {index} of four numbers at once is no multiple of 4")
+        return array[index], array[index + 1], array[index + 2], array[index + 3]
+
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        """a * b + c."""
+        return a * b + c
+
+    def take_ticket(counter: Any) -> int:
+        """The number in counter[0], which is then one more."""
+        with _lock:
+            ticket = int(counter[0])
+            counter[0] = ticket + 1
+        return ticket
+
+else:
+    from llvmlite import ir
+    from numba.cuda import types
+    from numba.cuda.extending import intrinsic
+    from numba.cuda.typing import signature
+
+    @inlined
+    def meet_block() -> None:
+        """Wait for all threads of the block."""
+        cuda.syncthreads()
+
+    @inlined
+    def thread_of_block() -> Any:
+        """Number of the thread in its block."""
+        return cuda.threadIdx.x
+
+    @inlined
+    def shuffle_xor(value: Any, distance: int) -> Any:
+        """What the lane has whose number differs by the bits of `distance`."""
+        return cuda.shfl_xor_sync(ALL, value, distance)
+
+    @intrinsic
+    def load4(typingctx: Any, array: Any, index: Any) -> Any:
+        """array[index : index + 4] as a tuple, in accesses of 16 bytes; `index` is aligned."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            data = args[0]
+            if not isinstance(sig.args[0], types.CPointer):
+                data = context.make_array(sig.args[0])(context, builder, data).data
+            start = builder.gep(data, [args[1]])
+            vector = ir.VectorType(data.type.pointee, 4)
+            loaded = builder.load(builder.bitcast(start, vector.as_pointer()))
+            loaded.align = 16
+            parts = [
+                builder.extract_element(loaded, ir.Constant(ir.IntType(32), i)) for i in range(4)
+            ]
+            return context.make_tuple(builder, sig.return_type, parts)
+
+        return signature(types.UniTuple(array.dtype, 4), array, index), codegen
+
+    @intrinsic
+    def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+        """a * b + c, rounded once."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.fma(*args)
+
+        return signature(a, a, a, a), codegen
+
+    @intrinsic
+    def take_ticket(typingctx: Any, counter: Any) -> Any:
+        """The number in counter[0], which is then one more, for one thread at a time."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            one = ir.Constant(args[0].type.pointee, 1)
+            return builder.atomic_rmw("add", args[0], one, "monotonic")
+
+        return signature(counter.dtype, counter), codegen

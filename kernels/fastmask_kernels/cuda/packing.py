@@ -1,0 +1,94 @@
+"""Weights in the order in which the time loops and the projection read them.
+
+    packed = kernel (F, inputs * H), bias (saved * H), then the tiles of the recurrent kernel
+
+with the gates of kernel and bias in the order in which they are saved, and every part on a
+boundary of 16 bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import cuda
+
+from ._device import DeviceArray
+from ._kernel import Kernel, family, int64, kernel, number, pointer, span
+from .cells import Kind
+from .layout import layout
+from .resident import pack_tile
+
+
+@family("f4", "f8")
+def _copier(dtype: Any) -> Kernel:
+    reals = pointer(number(dtype))
+
+    @kernel(reals, int64, int64, reals, int64, int64, int64, int64, int64)
+    def run(
+        out: Any,
+        start: int,
+        stride: int,
+        source: Any,
+        source_start: int,
+        source_stride: int,
+        rows: int,
+        width: int,
+        add: bool,
+    ) -> None:
+        i = cuda.grid(1)
+        while i < rows * width:
+            row, column = i // width, i % width
+            value = source[source_start + row * source_stride + column]
+            at = start + row * stride + column
+            if add:
+                value += out[at]
+            out[at] = value
+            i += cuda.gridsize(1)
+
+    return run
+
+
+def pack(
+    packed: DeviceArray,
+    kind: Kind,
+    kernel: DeviceArray,
+    recurrent_kernel: DeviceArray,
+    bias: DeviceArray,
+) -> None:
+    """Write the packed weights of a layer.
+
+    Args:
+        packed: (packed_size,)
+        kind: of the cell.
+        kernel: (F, inputs * H)
+        recurrent_kernel: (H, gates * H)
+        bias: (gates * H,), or of a GRU (2, 3H)
+    """
+    features, units = kernel.shape[0], recurrent_kernel.shape[0]
+    parts = layout(kind, features, units, packed.dtype)
+    parts.require(packed)
+    copy = _copier(packed.dtype)
+    columns = kernel.shape[1]
+
+    def move(start: int, source: DeviceArray, begin: int, rows: int, width: int, add: int) -> None:
+        copy.launch(
+            *span(rows * width),
+            *(packed, start, columns, source, begin, columns, rows, width, add),
+        )
+
+    if not kind.name.startswith("gru"):
+        move(0, kernel, 0, features, columns, 0)
+        move(parts.bias, bias, 0, 1, columns, 0)
+    else:  # z, r, h of the weights become n, z, r
+        move(0, kernel, 2 * units, features, units, 0)
+        move(units, kernel, 0, features, 2 * units, 0)
+        move(parts.bias, bias, 2 * units, 1, units, 0)
+        move(parts.bias + units, bias, 0, 1, 2 * units, 0)
+        move(parts.bias + units, bias, 3 * units, 1, 2 * units, 1)
+        last = parts.bias if kind.name == "gru_before" else parts.bias + 3 * units
+        move(last, bias, 5 * units, 1, units, int(kind.name == "gru_before"))
+    start, gate = parts.recurrent, 0
+    blocks = max(parts.spread.blocks, 1)
+    for t in parts.spread.tiles:
+        start = pack_tile(packed, start, t, recurrent_kernel, gate * units, t.columns, blocks)
+        gate += t.columns

@@ -1,0 +1,171 @@
+"""LSTM, GRU and SimpleRNN of the CUDA column, forward and backward, against the reference.
+
+Every case has NaN in its masked inputs and in the gradients that count for nothing, and runs on
+outputs full of NaN, as in test_forward_kernels.py and test_backward_kernels.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmask_kernels import reference
+from fastmask_kernels.cuda import _kernel, gemm, resident
+from fastmask_kernels.spec import ACTIVATIONS
+
+from ..cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, RNNCase, assert_close
+from ..test_backward_kernels import assert_gradients_close
+from .column import column
+
+CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lstm": ("lstm", {}),
+    "gru_after": ("gru", {"reset_after": True}),
+    "gru_before": ("gru", {"reset_after": False}),
+    "rnn": ("rnn", {}),
+}
+
+
+def make(cell: str, *sizes: int, **options: Any) -> RecurrentCase:
+    """A case of a cell by the name it has here."""
+    name, form = CELLS[cell]
+    return CASES[name](*sizes, **options | form)
+
+
+def check(case: RecurrentCase, save: str = "gates", want_dx: bool = True) -> None:
+    """Forward and, where anything is saved, backward."""
+    expected = case.run(reference, dtype="float64", save=save)
+    for actual, wanted in zip(case.run(column, save=save), expected, strict=True):
+        assert actual.dtype == case.dtype
+        assert_close(actual, wanted, case.dtype)
+    if save == "nothing":
+        return
+    gradients = case.run_backward(reference, dtype="float64", save=save, want_dx=want_dx)
+    actual_gradients = case.run_backward(column, save=save, want_dx=want_dx)
+    for actual, wanted in zip(actual_gradients, gradients, strict=True):
+        assert_gradients_close(actual, wanted)
+
+
+def turns() -> list[Any]:
+    """Every kind of mask; a cell's kinds take turns in what else there is to choose."""
+    return [
+        pytest.param(cell, number, id=f"{cell}-{MASK_KINDS[number]}")
+        for shift, cell in enumerate(CELLS)
+        for number in range(shift % 2, len(MASK_KINDS), 2 if shift % 3 else 1)
+    ]
+
+
+@pytest.mark.parametrize(("cell", "number"), turns())
+def test_every_kind_of_mask(cell: str, number: int) -> None:
+    """Both directions, both ways of masked outputs, both dtypes, what is saved."""
+    case = make(
+        *(cell, 5, 4, 3, 7),
+        kind=MASK_KINDS[number],
+        seed=number,
+        dtype=("float32", "float64")[number % 2],
+        reverse=number % 4 in (1, 2),
+        zero_masked=number % 4 > 1,
+        spare=3 * (number % 3 == 1),
+    )
+    check(case, save=("gates", "states")[number // 2 % 2], want_dx=number != 3)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_outputs_alone(cell: str) -> None:
+    """Nothing saved: h stands in the rows of the projection."""
+    for zero_masked in (False, True):
+        case = make(cell, 3, 5, 2, 5, kind="holes", reverse=zero_masked, zero_masked=zero_masked)
+        check(case, save="nothing")
+
+
+@pytest.mark.parametrize("sizes", [(0, 3, 2, 4), (2, 0, 2, 4), (2, 3, 0, 4), (1, 1, 1, 1)])
+def test_sizes(sizes: tuple[int, ...]) -> None:
+    check(make("lstm", *sizes, kind="right"))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_last_states_alone(cell: str) -> None:
+    check(make(cell, 3, 3, 2, 5, kind="left", sequences=False), save="states")
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation: str) -> None:
+    other = "sigmoid" if activation == "linear" else activation
+    options: dict[str, Any] = {"activation": activation, "recurrent_activation": other}
+    check(make("lstm", 3, 3, 2, 4, kind="right", dtype="float64", **options))
+    check(make("rnn", 3, 3, 2, 4, kind="right", dtype="float64", **options))
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, registers: int, shared: int) -> None:
+    """Let weights have so many registers of a thread and so many bytes of shared memory."""
+    monkeypatch.setattr(resident, "OWN_REGISTERS", resident.MOST_REGISTERS - registers)
+    monkeypatch.setattr(resident, "SHARED_BYTES", shared)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_weights_in_registers_and_shared_memory(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, registers=32, shared=160 * 1024)
+    check(make(cell, 2, 2, 2, 18, kind="holes", seed=1))
+
+
+@pytest.mark.parametrize(
+    ("cell", "registers", "shared"),
+    [
+        ("lstm", 100, 160 * 1024),
+        ("lstm", 16, 12 * 1024),
+        ("gru_after", 0, 160 * 1024),
+        ("gru_before", 100, 160 * 1024),
+        ("gru_before", 0, 6 * 1024),
+        ("rnn", 0, 6 * 1024),
+    ],
+)
+def test_blocks_that_share_a_layer(
+    cell: str, registers: int, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two blocks that wait for each other, with weights in all three places."""
+    limit(monkeypatch, registers, shared)
+    monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
+    monkeypatch.setattr(resident, "MOST_SPLIT", 2)
+    ran = []
+    launch = _kernel.Kernel.launch
+
+    def watch(self: Any, grid: Any, *args: Any, **options: Any) -> None:
+        if self.cooperative:
+            ran.append(grid)
+        launch(self, grid, *args, **options)
+
+    monkeypatch.setattr(_kernel.Kernel, "launch", watch)
+    reverse = registers == 0
+    check(make(cell, 5, 2, 2, 17, kind="right", seed=1, reverse=reverse, zero_masked=reverse))
+    assert ran == [2, 2, 2]
+
+
+def test_more_units_than_a_device_holds() -> None:
+    with pytest.raises(ValueError, match="take at most 512 units, not 513"):
+        column.lstm_packed_size(2, 513, np.float32)
+
+
+def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over rows split over blocks give what one block gives, to rounding, and repeat."""
+    monkeypatch.setattr(gemm, "multiprocessors", lambda: 8)
+    case = RNNCase(6, 12, 3, 4, seed=2)
+    expected = case.run_backward(reference, dtype="float64")
+    first, again = case.run_backward(column), case.run_backward(column)
+    for a, b, wanted in zip(first, again, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert_gradients_close(a, wanted)
+
+
+@pytest.mark.parametrize("poison", [0.0, np.inf])
+def test_what_is_masked_reaches_nothing(poison: float) -> None:
+    case, other = (GRUCase(3, 3, 2, 5, kind="holes", seed=3) for _ in range(2))
+    other.x = np.where(np.isnan(case.x), poison, case.x)
+    other.dout = np.where(np.isnan(case.dout), poison, case.dout)
+    for a, b in zip(case.run_backward(column), other.run_backward(column), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_packed_of_another_size() -> None:
+    with pytest.raises(ValueError, match="packed must have"):
+        column.lstm_pack(np.zeros(3), np.zeros((2, 8)), np.zeros((2, 8)), np.zeros(8))
