@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastmask_kernels.cpu import threads
+from fastmask_kernels import cpu
+from fastmask_kernels.cpu import gate_gradients, layer, threads
 from fastmask_kernels.cpu._compile import compiled, output
 from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
 from fastmask_kernels.cpu.handoff import INSIDE, SLOTS, post, slot_start, withdraw
+from fastmask_kernels.cpu.sharing import Shares
 from fastmask_kernels.cpu.teamwork import ABORTED, CLAIMS
+
+from .test_cpu_forward import MAKERS
 
 _i8 = types.int64
 SIGNATURE = (output(_i8, 1), output(_i8, 1), _i8, _i8, output(_i8, 1), _i8, _i8)
@@ -132,6 +137,33 @@ def test_an_error_in_the_caller_is_raised() -> None:
             _run(_fail, 2, 0)
 
 
+def test_without_threads_a_call_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(2):
+        assert _run(_meet, 2, 1)[:2].tolist() == [1, 0]
+    assert threads._helpers._started == 0
+
+
+@pytest.mark.parametrize("module", [layer, gate_gradients])
+def test_a_failing_preparation_loses_no_slot(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(np, name)
+
+        def zeros(self, *_: Any) -> Any:
+            raise MemoryError
+
+    case = MAKERS["lstm"](3, 4, 2, 8, kind="right")
+    monkeypatch.setattr(module, "share", lambda *_: Shares(2, 2, 4))
+    monkeypatch.setattr(module, "np", Full())
+    run = case.run if module is layer else case.run_backward
+    with pytest.raises(MemoryError):
+        run(cpu, threads=2)
+
+
 def test_members_from_an_openmp_library() -> None:
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
     from fastmask.torch._lent import _openmp
@@ -155,3 +187,21 @@ def test_a_forked_process_takes_no_openmp_threads(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(threads, "_forked", True)
     with threads.openmp_team(_openmp()):
         assert not threads._context.openmp
+
+
+@pytest.mark.parametrize("place", ["/a place/{}", "/place/{} (deleted)"])
+def test_an_openmp_library_at_a_strange_place(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
+    from fastmask.torch import _lent
+
+    def load(path: str) -> str:
+        if path.endswith("(deleted)"):
+            raise OSError(path)
+        return path
+
+    path = place.format("libgomp.so.1")
+    maps = f"7f00-7f01 r--p 00000000 08:01 42                 {path}\n"
+    monkeypatch.setattr(_lent.Path, "open", lambda _: io.StringIO(maps))
+    monkeypatch.setattr(_lent.ctypes, "CDLL", load)
+    monkeypatch.setattr(_lent.torch.__config__, "parallel_info", lambda: "OpenMP")
+    assert _lent._openmp.__wrapped__() == (None if path.endswith("(deleted)") else path)

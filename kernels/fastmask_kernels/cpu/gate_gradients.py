@@ -219,9 +219,6 @@ def gate_gradients(
     depth = sum(part.shape[1] for part in cell.parts)
     order, counts = ranks[0], ranks[2]
     shares = share(counts, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads)
-    start = reserve(shares.members, shares.patient)
-    if start == ALONE:
-        shares = alone(counts)
     members = shares.members
     stride = -(-units // width) * width
     carried = np.zeros((rows, stride), dtype)
@@ -230,12 +227,18 @@ def gate_gradients(
     z = aligned_empty(members * z_size, dtype).reshape(members, z_size)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2)), np.int64)
     control = np.zeros(CLAIMS + panels, np.int64)
+    packed = pack_transposed(cell.parts)
+    work = _work.for_dtype(dtype)
+    # From here to the call nothing may fail: the slot would be lost.
+    start = reserve(members, shares.patient)
+    if start == ALONE:
+        shares = alone(counts)
     arguments = (
         *(gates, dh_first, carried, z, indices, control, dout, dh_last, states, first_states),
-        *(steps, ranks, pack_transposed(cell.parts), time, cell.number, cell.first_gate),
+        *(steps, ranks, packed, time, cell.number, cell.first_gate),
         *(cell.parts[0].shape[1], CODES[cell.activation], CODES[cell.recurrent_activation]),
         *(reverse, zero_masked, *shares[:3]),
     )
-    run_shared(_work.for_dtype(dtype), arguments, start, control)
+    run_shared(work, arguments, start, control)
     if carry is not None:
         carry[order] = carried[:, :units]

@@ -263,9 +263,6 @@ def run_layer(
         return
     gates = cell.layout.recurrent
     shares = share(ranks[2], int(offsets[rows]), features, units, gates, dtype.itemsize, threads)
-    start = reserve(shares.members, shares.patient)
-    if start == ALONE:
-        shares = alone(ranks[2])
     members, panels = shares.members, panels_of(vectors, cell.panel)
     row = cell.tiles.row * width
     kept_rows = 2 * BLOCK_ROWS if cell.rounds == 1 else max(2 * BLOCK_ROWS, rows)
@@ -275,9 +272,14 @@ def run_layer(
     control = np.zeros(CLAIMS + panels, np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
     flags = int(reverse), int(zero_masked)
+    kernel = work.for_dtype(dtype)
+    # From here to the call nothing may fail: the slot would be lost.
+    start = reserve(members, shares.patient)
+    if start == ALONE:
+        shares = alone(ranks[2])
     settings = Settings(*codes, *flags, z_size, block_size, *shares[:3])
     arguments = (
         *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
         tuple(settings),
     )
-    run_shared(work.for_dtype(dtype), arguments, start, control)
+    run_shared(kernel, arguments, start, control)

@@ -80,7 +80,10 @@ class _Helpers:
             with self._lock:
                 while self._started < helpers:
                     name = f"fastmask-{self._started}"
-                    threading.Thread(target=self._help, name=name, daemon=True).start()
+                    try:
+                        threading.Thread(target=self._help, name=name, daemon=True).start()
+                    except RuntimeError:  # at the system's limit, or as the interpreter ends
+                        break
                     self._started += 1
         for _ in range(missing - self._wake.qsize()):
             self._wake.put(None)

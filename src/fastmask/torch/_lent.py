@@ -55,9 +55,13 @@ def _openmp() -> ctypes.CDLL | None:
         return None
     try:
         with Path("/proc/self/maps").open() as maps:
-            loaded = {line.split()[-1] for line in maps if "/" in line}
+            # Of the six columns only the last one, the path, may have spaces in it.
+            loaded = {line.rstrip("\n").split(maxsplit=5)[-1] for line in maps if "/" in line}
     except OSError:  # not Linux
         return None
     names = ("libgomp", "libiomp5", "libomp")
     found = [path for path in loaded if Path(path).name.startswith(names)]
-    return ctypes.CDLL(found[0]) if len(found) == 1 else None
+    try:
+        return ctypes.CDLL(found[0]) if len(found) == 1 else None
+    except OSError:  # its file has been replaced since: "... (deleted)"
+        return None
