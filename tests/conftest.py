@@ -38,11 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
-    marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items}
+    marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items if _runs(item)}
     waiting = {name: mark for name, mark in marks.items() if mark is not None}
     for name in waiting:
         _outcomes[name] = Future()
     threading.Thread(target=_run_all, args=(waiting,), daemon=True).start()
+
+
+def _runs(item: pytest.Item) -> bool:
+    return not any(mark.args[0] for mark in item.iter_markers("skipif"))
 
 
 def _run_all(marks: dict[str, pytest.Mark]) -> None:
