@@ -110,23 +110,28 @@ def test_weights_in_registers_and_shared_memory(cell: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("cell", "registers", "shared"),
+    ("cell", "units", "split", "registers", "shared"),
     [
-        ("lstm", 100, 160 * 1024),
-        ("lstm", 16, 12 * 1024),
-        ("gru_after", 0, 160 * 1024),
-        ("gru_before", 100, 160 * 1024),
-        ("gru_before", 0, 6 * 1024),
-        ("rnn", 0, 6 * 1024),
+        ("lstm", 9, 2, 100, 160 * 1024),
+        ("lstm", 17, 1, 16, 12 * 1024),
+        ("lstm", 17, 1, 16, 5 * 1024),
+        ("gru_after", 9, 2, 0, 6 * 1024),
+        ("gru_before", 9, 2, 100, 160 * 1024),
+        ("rnn", 9, 2, 0, 160 * 1024),
     ],
 )
 def test_blocks_that_share_a_layer(
-    cell: str, registers: int, shared: int, monkeypatch: pytest.MonkeyPatch
+    cell: str,
+    units: int,
+    split: int,
+    registers: int,
+    shared: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two blocks that wait for each other, with weights in all three places."""
+    """Two blocks that wait for each other, with weights in each of three places."""
     limit(monkeypatch, registers, shared)
     monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
-    monkeypatch.setattr(resident, "MOST_SPLIT", 2)
+    monkeypatch.setattr(resident, "MOST_SPLIT", split)
     ran = []
     launch = _kernel.Kernel.launch
 
@@ -137,7 +142,7 @@ def test_blocks_that_share_a_layer(
 
     monkeypatch.setattr(_kernel.Kernel, "launch", watch)
     reverse = registers == 0
-    check(make(cell, 5, 2, 2, 17, kind="right", seed=1, reverse=reverse, zero_masked=reverse))
+    check(make(cell, 5, 2, 2, units, kind="right", seed=1, reverse=reverse, zero_masked=reverse))
     assert ran == [2, 2, 2]
 
 
