@@ -637,6 +637,16 @@ class TestStep:
         empty = layer.get_initial_state(0)
         assert layer.step(X[:0, 0], empty).shape == (0, H)
 
+    def test_states_that_lie_in_one_array(self) -> None:
+        layer = seeded(L.LSTM(H))
+        state = np.zeros((2, B, H), np.float32)
+        layer.step(X[:, 0], list(state))
+        apart = layer.get_initial_state(B)
+        layer.step(X[:, 0], apart)
+        same(list(state), apart)
+        with pytest.raises(ValueError, match="must not share memory"):
+            layer.step(X[:, 0], [state.reshape(-1, H)[:B], state.reshape(-1, H)[2 : B + 2]])
+
     def test_float64(self) -> None:
         layer = seeded(L.GRU(H, dtype="float64"))
         state = layer.get_initial_state(B)
@@ -686,6 +696,21 @@ class TestStep:
                 "go_backwards=False",
             ),
             (lambda _, state: L.RNN(Sum()).step(X[:, 0], state), TypeError, "needs cells LSTMCell"),
+            (
+                lambda _, state: L.LSTM(H).step(X[:, 0], state * 2),
+                ValueError,
+                r"state\[1\] must not share memory with another array of state",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0], state, mask=list("abcde")),
+                TypeError,
+                "mask must be bool, integer or float, not dtype <U1",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0], state, mask=[np.nan] * B),
+                ValueError,
+                "mask holds NaN",
+            ),
         ],
     )
     def test_refuses(self, call: Any, error: type[Exception], words: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._checks import flag
 from .._dispatch import as_array, real_array
-from .._mask import Mask, fitting_mask
+from .._mask import Mask, checked_mask, fitting_mask
 from .._typing import Array, Bools, Shape
 from ._calls import flat
 from ._cell import KernelCell
@@ -148,7 +148,8 @@ class RNN(Layer):
 
         Raises:
             TypeError: an array is of a wrong kind, or the layer has a cell of your own.
-            ValueError: an array has another shape, or the layer goes backwards.
+            ValueError: an array has another shape, or two in `state` share memory; the mask
+                holds NaN; or the layer goes backwards.
 
         Examples:
             >>> import numpy as np
@@ -287,6 +288,12 @@ class RNN(Layer):
                 f"state must hold C-contiguous arrays of dtype {self.dtype}, "
                 "because they are changed in place"
             )
+        for i, one in enumerate(arrays):
+            if any(np.may_share_memory(one, other) for other in arrays[:i]):  # exact: C-contiguous
+                raise ValueError(
+                    f"state[{i}] must not share memory with another array of state, "
+                    "because each is changed in place"
+                )
         return each
 
     def _outside(self, states: list[list[Any]]) -> tuple[Any, ...]:
@@ -300,4 +307,4 @@ def _events(mask: Any, batch: int) -> Bools:
     events = as_array(mask, "mask")
     if events.shape != (batch,):
         raise ValueError(f"mask must have shape (batch,) = ({batch},), not {events.shape}")
-    return events.astype(np.bool_, copy=False)
+    return checked_mask(events).astype(np.bool_, copy=False)
