@@ -478,6 +478,25 @@ class TestBidirectional:
             with pytest.raises(error, match=words):
                 layer(X, initial_state=given)
 
+    @pytest.mark.parametrize("mode", ["concat", None])
+    @pytest.mark.parametrize("sequences", [False, True])
+    def test_two_kinds_of_layers(self, mode: str | None, sequences: bool) -> None:
+        options = {"return_sequences": sequences, "return_state": True}
+        back = L.GRU(5, go_backwards=True, **options)
+        layer = seeded(L.Bidirectional(L.LSTM(H, **options), mode, backward_layer=back))
+        states = [RANDOM.normal(size=(B, n)).astype(np.float32) for n in (H, H, 5)]
+        y = layer(fm.Masked(X, HOLED), initial_state=states)
+        forward, backward = layer.forward_layer, layer.backward_layer
+        first, *after = forward(X, mask=HOLED, initial_state=states[:2])
+        second, last = backward(X, mask=HOLED, initial_state=states[2:])
+        halves = plain([first, second])
+        halves[1] = halves[1][:, ::-1] if sequences else halves[1]
+        same(y, [*(halves if mode is None else [np.concatenate(halves, -1)]), *after, last])
+        assert layer.compute_output_shape(X.shape) == [one.shape for one in y]
+        assert [one.shape[-1] for one in layer(fm.Input((None, F)))] == [one.shape[-1] for one in y]
+        with pytest.raises(ValueError, match="must have 3 arrays, 2 for .* and 1 for the backward"):
+            layer(X, initial_state=states[:2])
+
     def test_stateful(self) -> None:
         layer = seeded(L.Bidirectional(L.LSTM(H, stateful=True)))
         assert layer.stateful
@@ -518,6 +537,13 @@ class TestBidirectional:
                 ),
                 ValueError,
                 "must have the same return_state, not False and True",
+            ),
+            (
+                lambda: L.Bidirectional(
+                    L.GRU(3), "sum", backward_layer=L.GRU(5, go_backwards=True)
+                ),
+                ValueError,
+                "outputs of the same size for merge_mode 'sum', not 3 and 5",
             ),
         ],
     )
