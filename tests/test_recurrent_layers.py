@@ -312,7 +312,7 @@ class TestCells:
             cell(X[:, 0, :2], states=cell.get_initial_state(B))
         with pytest.raises(ValueError, match=r"states\[0\] must have shape"):
             cell(X[:, 0], states=cell.get_initial_state(2))
-        with pytest.raises(ValueError, match="input_shape must be"):
+        with pytest.raises(ValueError, match="input_shape of layer 'gru_cell.*' must be"):
             L.GRUCell(3).build((None, None))
 
     def test_options_of_the_cell_are_the_layers(self) -> None:
@@ -323,6 +323,27 @@ class TestCells:
         assert layer.cell.name == "one"
         with pytest.raises(AttributeError, match="'units' of layer 'one' cannot be changed"):
             layer.units = 4
+
+    @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+    def test_arguments_that_only_keras_needs(self, kind: str) -> None:
+        layer = getattr(L, kind)
+        layer(3, kernel_regularizer=None, recurrent_constraint=None, trainable=True)
+        layer(3, unroll=True, use_cudnn=False)
+        getattr(L, kind + "Cell")(3, kernel_regularizer=None)
+        for wrong, error, words in (
+            ({"kernel_regularizer": "l2"}, ValueError, f"kernel_regularizer of {kind} must be"),
+            ({"unit": 3}, TypeError, rf"^{kind}\(\) got an unexpected keyword argument 'unit'"),
+            ({"use_cudnn": "yes"}, TypeError, "use_cudnn must be True or False, not 'yes'"),
+        ):
+            with pytest.raises(error, match=words):
+                layer(3, **wrong)
+
+    @pytest.mark.parametrize("make", [lambda: L.LSTM(3), lambda: L.LSTMCell(3)])
+    def test_wrong_batch_sizes(self, make: Any) -> None:
+        with pytest.raises(ValueError, match="batch_size must be at least 0, not -1"):
+            make().get_initial_state(-1)
+        with pytest.raises(TypeError, match="batch_size must be an integer, not 'a'"):
+            make().get_initial_state("a")
 
 
 class TestDropout:
@@ -582,6 +603,13 @@ class TestInModels:
         state = RANDOM.normal(size=(B, H)).astype(np.float32)
         for one in (model, fm.load_model(tmp_path / "m.npz")):
             same(one([X, state]), model.layers[-1](X, initial_state=state))
+
+    def test_missing_return_sequences(self) -> None:
+        model = fm.Sequential([L.LSTM(4), L.GRU(3, name="upper")])
+        with pytest.raises(
+            ValueError, match=r"of layer 'upper' must .* before it needs return_sequences=True"
+        ):
+            model(X)
 
     def test_reversed_mask_goes_on(self) -> None:
         first = L.GRU(H, return_sequences=True, go_backwards=True)

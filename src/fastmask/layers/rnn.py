@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._checks import flag
+from .._checks import flag, whole_number
 from .._dispatch import as_array, real_array
 from .._mask import Mask, checked_mask, fitting_mask
 from .._typing import Array, Bools, Shape
@@ -56,7 +56,8 @@ class RNN(Layer):
         ValueError: an argument is out of range, or the inputs do not fit.
 
     Source:
-        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`.
+        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`, and forgets
+        the mask that the inputs carry where `initial_state` is given.
 
     Examples:
         >>> import numpy as np
@@ -111,7 +112,10 @@ class RNN(Layer):
         """Make the weights of the cell; see `Layer`."""
         shape = tuple(input_shape)
         if len(shape) < 3:
-            raise ValueError(f"input_shape must be (batch, time, features), not {shape}")
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, time, features), not "
+                f"{shape}; a recurrent layer before it needs return_sequences=True"
+            )
         self.cell.build((shape[0], *shape[2:]))
 
     def call(
@@ -197,8 +201,13 @@ class RNN(Layer):
         Returns:
             What the call takes as `initial_state`, and `step` as `state`; zeros, unless the
             cell says otherwise.
+
+        Raises:
+            TypeError: `batch_size` is not an integer.
+            ValueError: it is negative.
         """
-        return list(self._outside(self._split(None, batch_size)))
+        batch = whole_number(batch_size, "batch_size", 0)
+        return list(self._outside(self._split(None, batch)))
 
     def reset_state(self) -> None:
         """Forget the states that a stateful layer keeps from batch to batch."""
