@@ -312,7 +312,7 @@ class TestCells:
             cell(X[:, 0, :2], states=cell.get_initial_state(B))
         with pytest.raises(ValueError, match=r"states\[0\] must have shape"):
             cell(X[:, 0], states=cell.get_initial_state(2))
-        with pytest.raises(ValueError, match="input_shape of layer 'gru_cell.*' must be"):
+        with pytest.raises(ValueError, match=r"input_shape of layer 'gru_cell.*' must be"):
             L.GRUCell(3).build((None, None))
 
     def test_options_of_the_cell_are_the_layers(self) -> None:
@@ -515,7 +515,7 @@ class TestBidirectional:
         same(y, [*(halves if mode is None else [np.concatenate(halves, -1)]), *after, last])
         assert layer.compute_output_shape(X.shape) == [one.shape for one in y]
         assert [one.shape[-1] for one in layer(fm.Input((None, F)))] == [one.shape[-1] for one in y]
-        with pytest.raises(ValueError, match="must have 3 arrays, 2 for .* and 1 for the backward"):
+        with pytest.raises(ValueError, match=r"must have 3 arrays, 2 .* and 1 for the backward"):
             layer(X, initial_state=states[:2])
 
     def test_stateful(self) -> None:

@@ -38,8 +38,9 @@ class Bidirectional(Layer):
         training: passed on to the layers.
 
     Returns:
-        (B, 2H), the sizes of both added, or (B, H) for the other modes; (B, T, ...) with `return_sequences` of the
-        layers, which carries the mask on; a tuple of two of these where `merge_mode` is None.
+        (B, 2H), or the sizes of both added, or (B, H) for the other modes; (B, T, ...) with
+        `return_sequences` of the layers, which carries the mask on; a tuple of two of these
+        where `merge_mode` is None.
         With `return_state` of the layers a tuple that goes on with the states of the forward
         layer, then those of the backward layer.
 
