@@ -199,6 +199,35 @@ class TestOwnCell:
         ):
             L.RNN(Sum()).call(np.ones((2, 3)))
 
+    @pytest.mark.parametrize(
+        ("after", "error", "words"),
+        [
+            (lambda x, _: (x, [x[:, :1]]), ValueError, r"shapes \[\(2, 3\)\], .* \[\(2, 1\)\]"),
+            (lambda x, _: (x, None), ValueError, r"the states that cell 'own' returns must"),
+            (lambda x, h: (x, [h, h]), ValueError, r"the states that cell 'own' returns must"),
+            (lambda x, _: x, TypeError, "cell 'own' must return its output and its states"),
+        ],
+    )
+    def test_wrong_returns(self, after: Any, error: type[Exception], words: str) -> None:
+        class Own(L.Layer):
+            state_size = 3
+
+            def call(self, inputs: Any, states: Any) -> Any:
+                return after(inputs, states[0])
+
+        with pytest.raises(error, match=words):
+            L.RNN(Own(name="own"))(X[:2])
+
+    @pytest.mark.parametrize("start", [np.zeros((3, 2)), 0.0, [np.zeros((2, 2))] * 2])
+    def test_wrong_start(self, start: Any) -> None:
+        class Started(Sum):
+            def get_initial_state(self, batch_size: int) -> Any:
+                assert batch_size == 2
+                return start
+
+        with pytest.raises(ValueError, match="'started' must return 1 arrays with 2 rows, not"):
+            L.RNN(Started(name="started"))(X[:2])
+
 
 class TestStack:
     @pytest.mark.parametrize("masks", MASKS)

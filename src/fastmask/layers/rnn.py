@@ -53,7 +53,8 @@ class RNN(Layer):
 
     Raises:
         TypeError: an argument is of a wrong kind.
-        ValueError: an argument is out of range, or the inputs do not fit.
+        ValueError: an argument is out of range, the inputs do not fit, or a cell returns states
+            of other shapes than it was given.
 
     Source:
         Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`, and forgets
