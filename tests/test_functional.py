@@ -138,7 +138,7 @@ class TestSymbolic:
         layer = Dense(3, name="out")
         layer(fm.Input((None, 4)))
         assert [w.shape for w in layer.get_weights()] == [(4, 3), (3,)]
-        with pytest.raises(ValueError, match=r"input_shape must be \(batch, time, features\)"):
+        with pytest.raises(ValueError, match=r"must have shape \(batch, time, features\)"):
             LSTM(3)(fm.Input((4,)))
 
     def test_mask_of_another_shape(self) -> None:

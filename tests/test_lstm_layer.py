@@ -388,9 +388,9 @@ def test_refuses_inputs(x: Any, error: type[Exception], words: str) -> None:
 
 
 def test_refuses_to_build() -> None:
-    with pytest.raises(ValueError, match="input_shape must be"):
+    with pytest.raises(ValueError, match=r"must have shape \(batch, time, features\), not"):
         fm.layers.LSTM(3).build((None, 4))
-    with pytest.raises(ValueError, match="input_shape must be"):
+    with pytest.raises(ValueError, match=r"input_shape of layer 'lstm.*' must be"):
         fm.layers.LSTM(3).build((None, 4, None))
 
 

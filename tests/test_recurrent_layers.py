@@ -199,6 +199,35 @@ class TestOwnCell:
         ):
             L.RNN(Sum()).call(np.ones((2, 3)))
 
+    @pytest.mark.parametrize(
+        ("after", "error", "words"),
+        [
+            (lambda x, _: (x, [x[:, :1]]), ValueError, r"shapes \[\(2, 3\)\], .* \[\(2, 1\)\]"),
+            (lambda x, _: (x, None), ValueError, r"the states that cell 'own' returns must"),
+            (lambda x, h: (x, [h, h]), ValueError, r"the states that cell 'own' returns must"),
+            (lambda x, _: x, TypeError, "cell 'own' must return its output and its states"),
+        ],
+    )
+    def test_wrong_returns(self, after: Any, error: type[Exception], words: str) -> None:
+        class Own(L.Layer):
+            state_size = 3
+
+            def call(self, inputs: Any, states: Any) -> Any:
+                return after(inputs, states[0])
+
+        with pytest.raises(error, match=words):
+            L.RNN(Own(name="own"))(X[:2])
+
+    @pytest.mark.parametrize("start", [np.zeros((3, 2)), 0.0, [np.zeros((2, 2))] * 2])
+    def test_wrong_start(self, start: Any) -> None:
+        class Started(Sum):
+            def get_initial_state(self, batch_size: int) -> Any:
+                assert batch_size == 2
+                return start
+
+        with pytest.raises(ValueError, match="'started' must return 1 arrays with 2 rows, not"):
+            L.RNN(Started(name="started"))(X[:2])
+
 
 class TestStack:
     @pytest.mark.parametrize("masks", MASKS)
@@ -312,7 +341,7 @@ class TestCells:
             cell(X[:, 0, :2], states=cell.get_initial_state(B))
         with pytest.raises(ValueError, match=r"states\[0\] must have shape"):
             cell(X[:, 0], states=cell.get_initial_state(2))
-        with pytest.raises(ValueError, match="input_shape must be"):
+        with pytest.raises(ValueError, match=r"input_shape of layer 'gru_cell.*' must be"):
             L.GRUCell(3).build((None, None))
 
     def test_options_of_the_cell_are_the_layers(self) -> None:
@@ -323,6 +352,27 @@ class TestCells:
         assert layer.cell.name == "one"
         with pytest.raises(AttributeError, match="'units' of layer 'one' cannot be changed"):
             layer.units = 4
+
+    @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+    def test_arguments_that_only_keras_needs(self, kind: str) -> None:
+        layer = getattr(L, kind)
+        layer(3, kernel_regularizer=None, recurrent_constraint=None, trainable=True)
+        layer(3, unroll=True, use_cudnn=False)
+        getattr(L, kind + "Cell")(3, kernel_regularizer=None)
+        for wrong, error, words in (
+            ({"kernel_regularizer": "l2"}, ValueError, f"kernel_regularizer of {kind} must be"),
+            ({"unit": 3}, TypeError, rf"^{kind}\(\) got an unexpected keyword argument 'unit'"),
+            ({"use_cudnn": "yes"}, TypeError, "use_cudnn must be True or False, not 'yes'"),
+        ):
+            with pytest.raises(error, match=words):
+                layer(3, **wrong)
+
+    @pytest.mark.parametrize("make", [lambda: L.LSTM(3), lambda: L.LSTMCell(3)])
+    def test_wrong_batch_sizes(self, make: Any) -> None:
+        with pytest.raises(ValueError, match="batch_size must be at least 0, not -1"):
+            make().get_initial_state(-1)
+        with pytest.raises(TypeError, match="batch_size must be an integer, not 'a'"):
+            make().get_initial_state("a")
 
 
 class TestDropout:
@@ -478,6 +528,25 @@ class TestBidirectional:
             with pytest.raises(error, match=words):
                 layer(X, initial_state=given)
 
+    @pytest.mark.parametrize("mode", ["concat", None])
+    @pytest.mark.parametrize("sequences", [False, True])
+    def test_two_kinds_of_layers(self, mode: str | None, sequences: bool) -> None:
+        options = {"return_sequences": sequences, "return_state": True}
+        back = L.GRU(5, go_backwards=True, **options)
+        layer = seeded(L.Bidirectional(L.LSTM(H, **options), mode, backward_layer=back))
+        states = [RANDOM.normal(size=(B, n)).astype(np.float32) for n in (H, H, 5)]
+        y = layer(fm.Masked(X, HOLED), initial_state=states)
+        forward, backward = layer.forward_layer, layer.backward_layer
+        first, *after = forward(X, mask=HOLED, initial_state=states[:2])
+        second, last = backward(X, mask=HOLED, initial_state=states[2:])
+        halves = plain([first, second])
+        halves[1] = halves[1][:, ::-1] if sequences else halves[1]
+        same(y, [*(halves if mode is None else [np.concatenate(halves, -1)]), *after, last])
+        assert layer.compute_output_shape(X.shape) == [one.shape for one in y]
+        assert [one.shape[-1] for one in layer(fm.Input((None, F)))] == [one.shape[-1] for one in y]
+        with pytest.raises(ValueError, match=r"must have 3 arrays, 2 .* and 1 for the backward"):
+            layer(X, initial_state=states[:2])
+
     def test_stateful(self) -> None:
         layer = seeded(L.Bidirectional(L.LSTM(H, stateful=True)))
         assert layer.stateful
@@ -519,6 +588,13 @@ class TestBidirectional:
                 ValueError,
                 "must have the same return_state, not False and True",
             ),
+            (
+                lambda: L.Bidirectional(
+                    L.GRU(3), "sum", backward_layer=L.GRU(5, go_backwards=True)
+                ),
+                ValueError,
+                "outputs of the same size for merge_mode 'sum', not 3 and 5",
+            ),
         ],
     )
     def test_refuses(self, make: Any, error: type[Exception], words: str) -> None:
@@ -556,6 +632,13 @@ class TestInModels:
         state = RANDOM.normal(size=(B, H)).astype(np.float32)
         for one in (model, fm.load_model(tmp_path / "m.npz")):
             same(one([X, state]), model.layers[-1](X, initial_state=state))
+
+    def test_missing_return_sequences(self) -> None:
+        model = fm.Sequential([L.LSTM(4), L.GRU(3, name="upper")])
+        with pytest.raises(
+            ValueError, match=r"of layer 'upper' must .* before it needs return_sequences=True"
+        ):
+            model(X)
 
     def test_reversed_mask_goes_on(self) -> None:
         first = L.GRU(H, return_sequences=True, go_backwards=True)
@@ -637,6 +720,16 @@ class TestStep:
         empty = layer.get_initial_state(0)
         assert layer.step(X[:0, 0], empty).shape == (0, H)
 
+    def test_states_that_lie_in_one_array(self) -> None:
+        layer = seeded(L.LSTM(H))
+        state = np.zeros((2, B, H), np.float32)
+        layer.step(X[:, 0], list(state))
+        apart = layer.get_initial_state(B)
+        layer.step(X[:, 0], apart)
+        same(list(state), apart)
+        with pytest.raises(ValueError, match="must not share memory"):
+            layer.step(X[:, 0], [state.reshape(-1, H)[:B], state.reshape(-1, H)[2 : B + 2]])
+
     def test_float64(self) -> None:
         layer = seeded(L.GRU(H, dtype="float64"))
         state = layer.get_initial_state(B)
@@ -686,6 +779,21 @@ class TestStep:
                 "go_backwards=False",
             ),
             (lambda _, state: L.RNN(Sum()).step(X[:, 0], state), TypeError, "needs cells LSTMCell"),
+            (
+                lambda _, state: L.LSTM(H).step(X[:, 0], state * 2),
+                ValueError,
+                r"state\[1\] must not share memory with another array of state",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0], state, mask=list("abcde")),
+                TypeError,
+                "mask must be bool, integer or float, not dtype <U1",
+            ),
+            (
+                lambda layer, state: layer.step(X[:, 0], state, mask=[np.nan] * B),
+                ValueError,
+                "mask holds NaN",
+            ),
         ],
     )
     def test_refuses(self, call: Any, error: type[Exception], words: str) -> None:

@@ -242,20 +242,29 @@ def _read_only(*arrays: Ints) -> Plan:
     return Plan(*arrays)
 
 
-def _two_dimensional(valid: Any) -> Array:
-    array = as_array(valid, "mask")
-    if array.ndim == 2 and array.dtype == np.bool_:
-        return array
-    if array.dtype.kind not in "biuf":
+def checked_mask(array: Array) -> Array:
+    """`array`, of any shape, of which the non-zero ones mean valid.
+
+    Raises:
+        TypeError: it does not hold real numbers.
+        ValueError: it holds NaN.
+    """
+    kind = array.dtype.kind
+    if kind not in "biuf":
         raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
+    if kind == "f" and np.isnan(array).any():
+        raise ValueError("mask holds NaN, which is neither valid nor masked")
+    return array
+
+
+def _two_dimensional(valid: Any) -> Array:
+    array = checked_mask(as_array(valid, "mask"))
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim != 2:
         raise ValueError(
             f"mask must have shape (batch, time) or (batch, time, 1), not {array.shape}"
         )
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ValueError("mask holds NaN, which is neither valid nor masked")
     return array
 
 

@@ -86,8 +86,13 @@ class KernelCell(Layer):
 
         Returns:
             For each state an array (B, H).
+
+        Raises:
+            TypeError: `batch_size` is not an integer.
+            ValueError: it is negative.
         """
-        return initial_states(None, self._sizes, batch_size, self._dtype)
+        batch = whole_number(batch_size, "batch_size", 0)
+        return initial_states(None, self._sizes, batch, self._dtype)
 
     @property
     def _sizes(self) -> list[int]:
@@ -98,8 +103,8 @@ class KernelCell(Layer):
         shape = tuple(input_shape)
         if len(shape) != 2 or shape[1] is None:
             raise ValueError(
-                f"input_shape must be (batch, features), or (batch, time, features) of a layer, "
-                f"with known features, not {shape}"
+                f"input_shape of layer {self.name!r} must be (batch, features), or (batch, time, "
+                f"features) of a layer, with known features, not {shape}"
             )
         columns = self._kind.gates * self.units
         self.add_weight((shape[1], columns), initializer=self.kernel_initializer, name="kernel")

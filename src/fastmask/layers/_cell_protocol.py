@@ -58,8 +58,14 @@ def first_states(cell: Any, given: Any, batch: int, name: str = "initial_state")
     make = getattr(cell, "get_initial_state", None)
     if given is not None or make is None:
         return initial_states(given, sizes_of(cell), batch, cell._dtype, name)
-    own = make(batch_size=batch)
-    return [as_array(one, name).astype(cell._dtype, copy=False) for one in as_list(own)]
+    own = [as_array(one, name) for one in as_list(make(batch_size=batch))]
+    count = len(sizes_of(cell))
+    if len(own) != count or any(one.shape[:1] != (batch,) for one in own):
+        raise ValueError(
+            f"get_initial_state of cell {cell.name!r} must return {count} arrays with {batch} "
+            f"rows, not arrays of shapes {[one.shape for one in own]}"
+        )
+    return [one.astype(cell._dtype, copy=False) for one in own]
 
 
 def as_list(states: Any) -> list[Any]:
@@ -99,11 +105,25 @@ def over_time(
 
 
 def one_step(cell: Any, x: Array, states: list[Array], training: bool) -> tuple[Array, list[Array]]:
-    """The output of a cell and its states after one step."""
+    """The output of a cell and its states after one step.
+
+    Raises:
+        TypeError: the cell does not return two things.
+        ValueError: the states have other shapes than before.
+    """
     spec = cell._call_spec or cell._read_call_spec()
     options = {"training": training} if spec.training else {}
-    output, after = cell.call(x, states, **options)
-    return np.asarray(output), as_list(after)
+    before = [state.shape for state in states]
+    returned = cell.call(x, states, **options)
+    if not isinstance(returned, (list, tuple)) or len(returned) != 2:
+        raise TypeError(f"cell {cell.name!r} must return its output and its states")
+    output, after = returned[0], [np.asarray(one) for one in as_list(returned[1])]
+    if [state.shape for state in after] != before:
+        raise ValueError(
+            f"the states that cell {cell.name!r} returns must have shapes {before}, as those it "
+            f"is given, not {[state.shape for state in after]}"
+        )
+    return np.asarray(output), after
 
 
 def layer_by_layer(cells: list[Any], input_shape: Any) -> Iterator[tuple[Any, Any]]:

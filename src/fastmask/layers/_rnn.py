@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .._checks import flag
 from .._names import automatic_name
 from .._typing import Array
 from ._cell import KernelCell
 from .rnn import RNN
-
-_OF_THE_LAYER = (
-    *("return_sequences", "return_state", "go_backwards", "stateful"),
-    *("unroll", "zero_output_for_mask", "name"),
-)
 
 
 class OfCell:
@@ -39,11 +35,13 @@ class Recurrent(RNN):
         own = tuple(name for name in RNN._options if name != "cell")
         cls._options = (*cls._cell_class._options, *own)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        own = {name: kwargs.pop(name) for name in _OF_THE_LAYER if name in kwargs}
-        name = own.pop("name", None) or automatic_name(type(self).__name__)
+    def __init__(self, *args: Any, use_cudnn: Any = "auto", **kwargs: Any) -> None:
+        if use_cudnn != "auto":
+            flag(use_cudnn, "use_cudnn")  # taken because Keras has it
+        of_cell = {n: kwargs.pop(n) for n in (*self._cell_class._options, "dtype") if n in kwargs}
+        name = kwargs.pop("name", None) or automatic_name(type(self).__name__)
         # The cell has the layer's name: messages tell of the layer that the user knows.
-        super().__init__(self._cell_class(*args, name=name, **kwargs), name=name, **own)
+        super().__init__(self._cell_class(*args, name=name, **of_cell), name=name, **kwargs)
 
     units, activation, use_bias = OfCell(), OfCell(), OfCell()
     kernel_initializer, recurrent_initializer = OfCell(), OfCell()

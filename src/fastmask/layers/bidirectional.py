@@ -9,7 +9,7 @@ import numpy as np
 from .._checks import choice
 from .._mask import fitting_mask
 from .._typing import Array, Shape
-from ._cell_protocol import as_list
+from ._cell_protocol import as_list, output_size_of
 from ._layer import Layer
 from .rnn import RNN
 
@@ -26,7 +26,8 @@ class Bidirectional(Layer):
         layer: `LSTM`, `GRU`, `SimpleRNN` or `RNN`; the layer itself is not used, but two made
             like it.
         merge_mode: "concat", "sum", "mul", "ave", or None for both outputs unmerged.
-        backward_layer: the layer that goes backwards, instead of one like `layer`.
+        backward_layer: the layer that goes backwards, instead of one like `layer`; it may be of
+            another kind and size.
         name: see `Layer`.
         dtype: see `Layer`; that of `layer` by default.
 
@@ -37,8 +38,9 @@ class Bidirectional(Layer):
         training: passed on to the layers.
 
     Returns:
-        (B, 2H), or (B, H) for the other modes; (B, T, ...) with `return_sequences` of the
-        layers, which carries the mask on; a tuple of two of these where `merge_mode` is None.
+        (B, 2H), or the sizes of both added, or (B, H) for the other modes; (B, T, ...) with
+        `return_sequences` of the layers, which carries the mask on; a tuple of two of these
+        where `merge_mode` is None.
         With `return_state` of the layers a tuple that goes on with the states of the forward
         layer, then those of the backward layer.
 
@@ -82,7 +84,7 @@ class Bidirectional(Layer):
         self.backward_layer: RNN = backward_layer or layer._anew(
             name=f"backward_{base}", go_backwards=not layer.go_backwards
         )
-        _check_pair(self.forward_layer, self.backward_layer)
+        _check_pair(self.forward_layer, self.backward_layer, self.merge_mode)
         for one in (self.forward_layer, self.backward_layer):
             one.zero_output_for_mask = one.return_sequences
 
@@ -145,17 +147,18 @@ class Bidirectional(Layer):
         if self.merge_mode is not None and not self.return_state:
             return kept
         outputs = [kept] * (2 if self.merge_mode is None else 1)
-        return outputs + [None] * (2 * self._states_of_each if self.return_state else 0)
+        return outputs + [None] * (sum(self._counts) if self.return_state else 0)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """See `Layer`."""
-        known = self.forward_layer.compute_output_shape(input_shape)
-        shape, *states = known if self.return_state else [known]
+        both = (self.forward_layer, self.backward_layer)
+        known = [layer.compute_output_shape(input_shape) for layer in both]
+        (y, *first), (back, *second) = known if self.return_state else [[one] for one in known]
+        if self.merge_mode is None:
+            return [y, back, *first, *second]
         if self.merge_mode == "concat":
-            shape = (*shape[:-1], 2 * shape[-1])
-        if self.merge_mode is not None and not self.return_state:
-            return shape
-        return [shape] * (2 if self.merge_mode is None else 1) + states + states
+            y = (*y[:-1], y[-1] + back[-1])
+        return [y, *first, *second] if self.return_state else y
 
     def get_config(self) -> dict[str, Any]:
         """See `Layer`."""
@@ -166,22 +169,24 @@ class Bidirectional(Layer):
         return {**super().get_config(), **layers}
 
     @property
-    def _states_of_each(self) -> int:
-        return len(self.forward_layer.get_initial_state(0))
+    def _counts(self) -> tuple[int, int]:
+        """How many states the two layers have."""
+        forward, backward = self.forward_layer, self.backward_layer
+        return len(forward.get_initial_state(0)), len(backward.get_initial_state(0))
 
     def _halves(self, given: Any) -> tuple[Any, Any]:
         """The initial states of the two layers."""
         if given is None:
             return None, None
-        count = self._states_of_each
+        first, second = self._counts
         if not isinstance(given, (list, tuple)):
             raise TypeError(f"initial_state must be a list of arrays, not {type(given).__name__}")
-        if len(given) != 2 * count:
+        if len(given) != first + second:
             raise ValueError(
-                f"initial_state must have {2 * count} arrays, {count} for the forward layer and "
-                f"{count} for the backward layer, not {len(given)}"
+                f"initial_state must have {first + second} arrays, {first} for the forward layer "
+                f"and {second} for the backward layer, not {len(given)}"
             )
-        return given[:count], given[count:]
+        return given[:first], given[first:]
 
     def _merge(self, y: Array, back: Array) -> Any:
         mode = self.merge_mode
@@ -195,7 +200,7 @@ class Bidirectional(Layer):
         return y + back if mode == "sum" else (y + back) / 2
 
 
-def _check_pair(forward: RNN, backward: RNN) -> None:
+def _check_pair(forward: RNN, backward: RNN, merge_mode: str | None) -> None:
     if forward.go_backwards == backward.go_backwards:
         raise ValueError(
             "layer and backward_layer must differ in go_backwards, "
@@ -207,3 +212,9 @@ def _check_pair(forward: RNN, backward: RNN) -> None:
             raise ValueError(
                 f"layer and backward_layer must have the same {option}, not {one} and {other}"
             )
+    sizes = [output_size_of(layer._cells[-1]) for layer in (forward, backward)]
+    if merge_mode in ("sum", "mul", "ave") and sizes[0] != sizes[1]:
+        raise ValueError(
+            f"layer and backward_layer must have outputs of the same size for merge_mode "
+            f"{merge_mode!r}, not {sizes[0]} and {sizes[1]}"
+        )

@@ -114,6 +114,7 @@ class GRU(Recurrent):
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the state that the last call ended with.
         unroll: taken for Keras's sake; changes nothing.
+        use_cudnn: the same.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state; training then takes a plain loop over time.

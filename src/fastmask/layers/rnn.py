@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._checks import flag
+from .._checks import flag, whole_number
 from .._dispatch import as_array, real_array
-from .._mask import Mask, fitting_mask
+from .._mask import Mask, checked_mask, fitting_mask
 from .._typing import Array, Bools, Shape
 from ._calls import flat
 from ._cell import KernelCell
@@ -53,10 +53,12 @@ class RNN(Layer):
 
     Raises:
         TypeError: an argument is of a wrong kind.
-        ValueError: an argument is out of range, or the inputs do not fit.
+        ValueError: an argument is out of range, the inputs do not fit, or a cell returns states
+            of other shapes than it was given.
 
     Source:
-        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`.
+        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`, and forgets
+        the mask that the inputs carry where `initial_state` is given.
 
     Examples:
         >>> import numpy as np
@@ -111,7 +113,10 @@ class RNN(Layer):
         """Make the weights of the cell; see `Layer`."""
         shape = tuple(input_shape)
         if len(shape) < 3:
-            raise ValueError(f"input_shape must be (batch, time, features), not {shape}")
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, time, features), not "
+                f"{shape}; a recurrent layer before it needs return_sequences=True"
+            )
         self.cell.build((shape[0], *shape[2:]))
 
     def call(
@@ -148,7 +153,8 @@ class RNN(Layer):
 
         Raises:
             TypeError: an array is of a wrong kind, or the layer has a cell of your own.
-            ValueError: an array has another shape, or the layer goes backwards.
+            ValueError: an array has another shape, or two in `state` share memory; the mask
+                holds NaN; or the layer goes backwards.
 
         Examples:
             >>> import numpy as np
@@ -196,8 +202,13 @@ class RNN(Layer):
         Returns:
             What the call takes as `initial_state`, and `step` as `state`; zeros, unless the
             cell says otherwise.
+
+        Raises:
+            TypeError: `batch_size` is not an integer.
+            ValueError: it is negative.
         """
-        return list(self._outside(self._split(None, batch_size)))
+        batch = whole_number(batch_size, "batch_size", 0)
+        return list(self._outside(self._split(None, batch)))
 
     def reset_state(self) -> None:
         """Forget the states that a stateful layer keeps from batch to batch."""
@@ -287,6 +298,12 @@ class RNN(Layer):
                 f"state must hold C-contiguous arrays of dtype {self.dtype}, "
                 "because they are changed in place"
             )
+        for i, one in enumerate(arrays):
+            if any(np.may_share_memory(one, other) for other in arrays[:i]):  # exact: C-contiguous
+                raise ValueError(
+                    f"state[{i}] must not share memory with another array of state, "
+                    "because each is changed in place"
+                )
         return each
 
     def _outside(self, states: list[list[Any]]) -> tuple[Any, ...]:
@@ -300,4 +317,4 @@ def _events(mask: Any, batch: int) -> Bools:
     events = as_array(mask, "mask")
     if events.shape != (batch,):
         raise ValueError(f"mask must have shape (batch,) = ({batch},), not {events.shape}")
-    return events.astype(np.bool_, copy=False)
+    return checked_mask(events).astype(np.bool_, copy=False)
