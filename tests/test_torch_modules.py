@@ -380,6 +380,13 @@ def test_dropout(name: str) -> None:
 
 
 @each_module
+def test_inputs_that_are_negated_when_read(name: str) -> None:
+    theirs, ours = twins(name, 3, 5, batch_first=True)
+    x = torch._neg_view(torch.randn(4, 6, 3, dtype=FLOAT64))
+    assert_all_close([ours(x)[0]], [theirs(x)[0]])
+
+
+@each_module
 @pytest.mark.parametrize("shape", [(0, 4), (6, 0), (0, 0)])
 def test_nothing_to_do(name: str, shape: tuple[int, int]) -> None:
     _, ours = twins(name, 3, 5, bidirectional=True)
@@ -437,6 +444,8 @@ def test_seeds_give_the_weights_of_torch() -> None:
         ({"hx": torch.ones(1, 5)}, RuntimeError, r"hx must have shape \(1, 4, 5\)"),
         ({"input": torch.ones(6, 4, 2)}, RuntimeError, "input_size"),
         ({"input": torch.ones(6, 4, 3).double()}, ValueError, "dtype"),
+        ({"hx": np.ones((1, 4, 5))}, TypeError, "hx must hold tensors, not ndarray"),
+        ({"input": np.ones((6, 4, 3))}, TypeError, "input must be a Tensor or a PackedSequence"),
         ({"input": torch.ones(3)}, ValueError, "input must have 2 or 3 axes, not 1"),
     ],
 )

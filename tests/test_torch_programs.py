@@ -124,6 +124,13 @@ class TestFallback:
                 found = [out[b, valid[b]], h[:, b], c[:, b]]
                 assert_all_close(found, [expected, h_row, c_row])
 
+    @pytest.mark.filterwarnings("ignore:fastmask.torch")
+    def test_no_rows(self) -> None:
+        theirs, ours = twins("LSTM", 3, 5, proj_size=2)
+        x = torch.randn(6, 0, 3, dtype=FLOAT64)
+        out, (h, c) = ours(x, mask=torch.ones(6, 0))
+        assert_all_close([out, h, c], [theirs(x)[0], *theirs(x)[1]])
+
     @each_module
     @pytest.mark.filterwarnings("ignore:fastmask.torch")
     def test_masks(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +254,7 @@ class TestCompile:
         assert_all_close([program.module()(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
 
     @pytest.mark.filterwarnings("ignore")
-    @pytest.mark.parametrize("what", ["packed", "Mask"])
+    @pytest.mark.parametrize("what", ["packed", "Mask", "array", "list"])
     def test_what_breaks_the_graph_still_works(self, what: str) -> None:
         _, ours = twins("GRU", 3, 5)
         compiled = torch.compile(ours, backend="aot_eager")
@@ -256,7 +263,9 @@ class TestCompile:
             assert_all_close([compiled(sequences)[0].data], [ours(sequences)[0].data])
         else:
             x = torch.randn(6, 4, 3, dtype=FLOAT64)
-            mask = fm.Mask(random_mask("holes", 4, 6).numpy())
+            valid = random_mask("holes", 4, 6).numpy()
+            masks = {"Mask": fm.Mask(valid), "array": valid.T, "list": valid.T.tolist()}
+            mask = masks[what]
             assert_all_close([compiled(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
 
 

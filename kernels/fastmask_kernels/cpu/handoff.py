@@ -103,7 +103,8 @@ def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
         control = builder.inttoptr(
             builder.load(builder.gep(slot, [I64(CONTROL)])), I64.as_pointer()
         )
-        builder.store(I64(1), builder.gep(control, [I64(ABORTED)]))
+        # After FAILED for whoever sees it, on every processor: the caller then looks at that.
+        builder.store_atomic(I64(1), builder.gep(control, [I64(ABORTED)]), "release", 8)
     builder.ret_void()
     return function
 

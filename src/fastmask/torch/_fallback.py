@@ -26,10 +26,11 @@ def by_torch(
         _warn(type(module).__name__, reason)
     twin = original.__new__(original)
     object.__setattr__(twin, "__dict__", module.__dict__)  # the same parameters and options
-    if mask is None:
+    known = batch_first_mask(mask, input, module.batch_first)
+    if known is None or 0 in known.shape:  # without rows or steps nothing can be packed
         result: tuple[Any, Any] = twin(input, hx)
         return result
-    return _masked(twin, input, hx, batch_first_mask(mask, input, module.batch_first))
+    return _masked(twin, input, hx, known)
 
 
 @functools.cache
@@ -41,9 +42,8 @@ def _warn(name: str, reason: str) -> None:
     )
 
 
-def _masked(twin: Any, input: Tensor, hx: Any, mask: Mask | Tensor | None) -> tuple[Any, Any]:
+def _masked(twin: Any, input: Tensor, hx: Any, mask: Mask | Tensor) -> tuple[Any, Any]:
     """`twin` over the valid steps of `input`."""
-    assert mask is not None
     if not twin.zero_output_for_mask:
         raise NotImplementedError(
             f"zero_output_for_mask=False with a mask needs fastmask's own kernels, which cannot "

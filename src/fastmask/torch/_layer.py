@@ -204,7 +204,7 @@ def _gradient_of_half(dout: Tensor | None, direction: int, x: Tensor, units: int
 
 def as_array(tensor: Tensor) -> Any:
     """The memory of a CPU tensor as a contiguous array; a copy only where it is not contiguous."""
-    return tensor.detach().contiguous().numpy()
+    return tensor.detach().resolve_neg().contiguous().numpy()
 
 
 def as_kernels_take(

@@ -50,7 +50,7 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
     if len(expected) == 1:
         mask = mask[None]
     mask = mask.T if turned else mask
-    return mask if compiling and isinstance(mask, Tensor) else mask_of(mask)
+    return torch.as_tensor(mask) if compiling else mask_of(mask)
 
 
 def _batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:

@@ -56,7 +56,7 @@ class Recurrent(torch.nn.RNNBase):
             valid step.
 
         Raises:
-            TypeError: the mask does not hold numbers.
+            TypeError: the mask does not hold numbers; the input or hx is no tensor.
             ValueError: the mask does not fit the input, or comes with a PackedSequence; the
                 dtype of the input is not that of the weights.
             RuntimeError: the input or hx has a wrong shape.
@@ -64,6 +64,9 @@ class Recurrent(torch.nn.RNNBase):
         sequences = isinstance(input, PackedSequence)
         if sequences and mask is not None:
             raise ValueError("mask must be None for a PackedSequence, which has no masked steps")
+        if not (sequences or isinstance(input, Tensor)):
+            kind = type(input).__name__
+            raise TypeError(f"input must be a Tensor or a PackedSequence, not {kind}")
         reason = self._why_not(input.data if sequences else input)
         if reason:
             return by_torch(self, self._original, reason, input, hx, mask)
@@ -126,6 +129,8 @@ class Recurrent(torch.nn.RNNBase):
             raise ValueError(f"hx must be a pair of tensors (h, c), not {len(states)} tensors")
         expected = (shape[0], shape[2]) if single else shape
         for state in states:
+            if not isinstance(state, Tensor):
+                raise TypeError(f"hx must hold tensors, not {type(state).__name__}")
             if state.shape != expected:
                 raise RuntimeError(f"hx must have shape {expected}, not {tuple(state.shape)}")
         return [state.unsqueeze(1) for state in states] if single else states
