@@ -119,6 +119,11 @@ def goals_part(report: dict[str, Any]) -> list[str]:
         if name in GOALS_OF
         for goal in GOALS_OF[name](section)
     ]
+    return [GOALS, goal_table(goals)]
+
+
+def goal_table(goals: Iterable[summary.Goal]) -> str:
+    """What was wanted, what was measured, and whether that is enough."""
     verdicts = {True: "yes", False: "**no**", None: "not measured"}
     rows = [
         [
@@ -129,7 +134,7 @@ def goals_part(report: dict[str, Any]) -> list[str]:
         ]
         for goal in goals
     ]
-    return [GOALS, table(["goal", "wanted", "measured", "reached"], rows)]
+    return table(["goal", "wanted", "measured", "reached"], rows)
 
 
 def forward_part(section: dict[str, Any], picture: list[str]) -> list[str]:

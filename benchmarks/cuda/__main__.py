@@ -1,0 +1,172 @@
+"""Test and measure on the GPU at hand: JSON, a Markdown page and pictures.
+
+    python -m benchmarks.cuda --out benchmarks/results/h100.json [--minutes 9.5]
+        [--only tests,sanitizer,timings] [--seconds 0.2] [--resume] [--simulate]
+
+The JSON is written after each step, the page and the pictures (beside it) after each part. Parts
+that are not measured in this run are kept as they stand in the file; `--only none` draws them
+again. What did not fit into the time is named, and `--resume` goes on with it. Exit code 2 where
+there is nothing to measure with, 1 where a test, a tool or a result was wrong, else 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cuda import cases, goals, page, picture, sanitizer, suite, system, timings
+from benchmarks.cuda.process import Budget, Failed, Worker
+from benchmarks.machine import cpu_model, installed_version, usable_cores
+from benchmarks.tables import goal_table
+
+PARTS = ("tests", "sanitizer", "timings")
+SHARES = {"tests": 0.35, "sanitizer": 0.2, "timings": 1.0}  # of what is left when it begins
+KEPT_SECONDS = 15.0  # for the page and the pictures
+PACKAGES = ("fastmask-rnn", "numba", "numba-cuda", "cuda-bindings", "numpy", "torch", "flashrnn")
+
+Report = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command."""
+    options = parse(arguments)
+    out: Path = options.out
+    report: Report = json.loads(out.read_text()) if out.exists() else {}
+    if options.only:
+        with Worker(options.simulate) as worker:
+            try:
+                found = timings.describe(worker)
+            except Failed as failure:
+                print(f"benchmarks.cuda: nothing to measure with: {failure}", file=sys.stderr)
+                return 2
+            report["about"] = about(found, arguments)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            measure(report, worker, options)
+    elif not report:
+        print(f"benchmarks.cuda: there are no results in {out}", file=sys.stderr)
+        return 2
+    write(report, out)
+    print(goal_table(goals.goals(report.get("timings", {}).get("groups", []))))
+    return 1 if wrong(report) else 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--minutes", type=float, default=9.5, help="for everything")
+    parser.add_argument("--seconds", type=float, default=0.2, help="for timing each contender")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to do, or none")
+    parser.add_argument("--resume", action="store_true", help="keep the timings in the file")
+    parser.add_argument("--simulate", action="store_true", help="tiny cases, in the simulator")
+    options = parser.parse_args(arguments)
+    options.only = [] if options.only == "none" else options.only.split(",")
+    if unknown := set(options.only) - set(PARTS):
+        parser.error(f"--only takes {', '.join(PARTS)} or none, not {', '.join(unknown)}")
+    for name in ("minutes", "seconds"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} must be positive, not {getattr(options, name)}")
+    if options.out.suffix != ".json":
+        parser.error(f"--out must end in .json, not {options.out}")
+    return options
+
+
+def about(found: Report, arguments: list[str] | None) -> Report:
+    """The device, the host and the run."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return {
+        **found,
+        "nvidia_smi": None if found["simulated"] else system.queried(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": shlex.join(["python", "-m", "benchmarks.cuda", *given]),
+        "cpu": f"{cpu_model()}, {usable_cores()} cores",
+        "versions": {name: installed_version(name) for name in PACKAGES},
+    }
+
+
+def measure(report: Report, worker: Worker, options: argparse.Namespace) -> None:
+    """The parts that were asked for, each with its share of the time."""
+    whole = Budget.of(max(60 * options.minutes - KEPT_SECONDS, 1.0))
+    save = partial(write_json, report, options.out)
+    for name in PARTS:
+        if name not in options.only:
+            continue
+        share = SHARES[name] if name != options.only[-1] else 1.0
+        budget = whole.part(share)
+        print(f"== {name}: at most {budget.left:.0f} s", flush=True)
+        if not (name == "timings" and options.resume):
+            report[name] = {}
+        section: Report = report.setdefault(name, {})
+        try:
+            part(name, worker, options, budget, section, report["about"]["absent"], save)
+        except Exception as error:
+            section["error"] = f"{type(error).__name__}: {error}"
+            print(f"{name}: {section['error']}", flush=True)
+        write(report, options.out)
+
+
+def part(
+    name: str,
+    worker: Worker,
+    options: argparse.Namespace,
+    budget: Budget,
+    section: Report,
+    absent: dict[str, str],
+    save: Callable[[], None],
+) -> None:
+    """One part."""
+    simulate = options.simulate
+    if name == "tests":
+        suite.run(simulate, budget, section, save)
+    elif name == "sanitizer":
+        sanitizer.run(simulate, budget, section, save)
+    else:
+        costs = worker.ask({"do": "costs"}, timings.START_SECONDS)
+        trials = cases.tiny_trials() if simulate else cases.trials()
+        timings.measure(worker, trials, costs, absent, options.seconds, budget, section, save)
+
+
+def wrong(report: Report) -> bool:
+    """Whether anything that was tested came out wrong; being slow is not wrong."""
+    files = report.get("tests", {}).get("files", {}).values()
+    tools = report.get("sanitizer", {}).get("tools", {}).values()
+    groups = report.get("timings", {}).get("groups", [])
+    return (
+        any("error" in report.get(name, {}) for name in PARTS)
+        or any(found["failed"] or found["ended"] != "finished" for found in files)
+        or any(not found["clean"] for found in tools)
+        or any(group["failed"] for group in groups)
+    )
+
+
+def write(report: Report, out: Path) -> None:
+    """JSON, pictures, page."""
+    write_json(report, out)
+    groups = report.get("timings", {}).get("groups", [])
+    device = report["about"].get("device", "CUDA")
+    drawn = []
+    for training, name in ((False, "forward"), (True, "training")):
+        path = out.with_name(f"{out.stem}-{name}.svg")
+        if picture.draw(device, groups, training, path):
+            drawn.append(path)
+    out.with_suffix(".md").write_text(page.render(report, drawn))
+
+
+def write_json(report: Report, out: Path) -> None:
+    """The file is whole at any time."""
+    partial_file = out.with_name(f".{out.name}.part")
+    partial_file.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(partial_file, out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

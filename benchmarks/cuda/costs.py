@@ -1,0 +1,160 @@
+"""What the design of the kernels rests on: costs of a launch, a barrier, a step; two ceilings."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Case
+from benchmarks.cuda.cases import UNITS
+from benchmarks.cuda.clock import measure
+from benchmarks.cuda.contenders import CONTENDERS, cached_problem, checked
+from benchmarks.cuda.system import SIMULATED, torch_device
+
+MEETINGS = 2 if SIMULATED else 2000
+THREADS = 32 if SIMULATED else 256
+BLOCKS = (2,) if SIMULATED else (16, 64, 128)
+STEPS = (1, 2) if SIMULATED else (256, 1024)
+GROUP = 4  # sequences that the kernels take at a time
+GEMM_SIZE = 4096
+COPY_BYTES = 2**30
+LAUNCHES = 2 if SIMULATED else 200  # fewer than a queue holds
+
+
+def names() -> list[str]:
+    """All costs, the cheap ones first."""
+    steps = (
+        f"step, {who}, H = {units}"
+        for who in ("fastmask", "fastmask bf16", "fastmask tf32")
+        for units in ((4,) if SIMULATED else UNITS)
+    )
+    return [
+        *("launch, 1 argument", "launch, 16 arguments"),
+        *(f"barrier, {blocks} blocks" for blocks in BLOCKS),
+        *(() if SIMULATED else ("copy", "float32 product", "bf16 product")),
+        *steps,
+    ]
+
+
+def cost(name: str, seconds: float) -> dict[str, Any]:
+    """One of `names`: {"value": ..., "unit": ...}.
+
+    Raises:
+        LookupError: it cannot be had here.
+    """
+    kind, *rest = name.split(", ")
+    if kind == "launch":
+        return {"value": 1e6 * launch_seconds(int(rest[0].split()[0])), "unit": "us"}
+    if kind == "barrier":
+        blocks = int(rest[0].split()[0])
+        return {"value": 1e6 * barrier_seconds(blocks, seconds), "unit": "us"}
+    if kind == "step":
+        units = int(rest[1].partition(" = ")[2])
+        return {"value": 1e6 * step_seconds(rest[0], units, seconds), "unit": "us"}
+    return ceiling(name, seconds)
+
+
+def _kernels() -> Any:
+    """Kernels of this file; Numba is imported with the first of them."""
+    from fastmask_kernels.cuda._kernel import int64, kernel, pointer, uint32
+    from fastmask_kernels.cuda.grid import meet
+
+    words = pointer(uint32)
+
+    @kernel(words)
+    def one(_: Any) -> None:
+        """Nothing."""
+
+    @kernel(*(words,) * 8, *(int64,) * 8)
+    def sixteen(
+        p0: Any, p1: Any, p2: Any, p3: Any, p4: Any, p5: Any, p6: Any, p7: Any,
+        n0: int, n1: int, n2: int, n3: int, n4: int, n5: int, n6: int, n7: int,
+    ) -> None:  # fmt: skip
+        """Nothing."""
+
+    @kernel(words)
+    def clear(word: Any) -> None:
+        word[0] = 0
+
+    @kernel(words, int64, int64, cooperative=True)
+    def meetings(counter: Any, blocks: int, times: int) -> None:
+        target = blocks
+        i = times - times
+        while i < times:
+            meet(counter, target)
+            target += blocks
+            i += 1
+
+    return {"one": one, "sixteen": sixteen, "clear": clear, "meetings": meetings}
+
+
+def launch_seconds(arguments: int) -> float:
+    """What the host needs to put a kernel that does nothing into the queue."""
+    from fastmask_kernels.cuda._device import to_device, wait
+
+    word = to_device(np.zeros(1, np.uint32))
+    given = (word,) if arguments == 1 else (*(word,) * 8, *range(8))
+    launch = partial(_kernels()["one" if arguments == 1 else "sixteen"].launch, 1, 32, *given)
+    found = []
+    for _ in range(1 if SIMULATED else 11):
+        wait()
+        begin = time.perf_counter()
+        for _ in range(LAUNCHES):
+            launch()
+        found.append((time.perf_counter() - begin) / LAUNCHES)
+    wait()
+    return float(np.median(found))
+
+
+def barrier_seconds(blocks: int, seconds: float) -> float:
+    """A barrier of the grid: many in one launch, less a launch with one."""
+    from fastmask_kernels.cuda._device import to_device, to_host
+
+    kernels, counter = _kernels(), to_device(np.zeros(1, np.uint32))
+
+    def call(times: int) -> None:
+        kernels["clear"].launch(1, 1, counter)
+        kernels["meetings"].launch(blocks, THREADS, counter, blocks, times)
+
+    many, one = (measure(partial(call, n), seconds).median for n in (MEETINGS, 1))
+    call(MEETINGS)
+    if to_host(counter)[0] != blocks * MEETINGS:
+        raise AssertionError(f"{to_host(counter)[0]} blocks met, not {blocks * MEETINGS}")
+    return (many - one) / (MEETINGS - 1)
+
+
+def step_seconds(who: str, units: int, seconds: float) -> float:
+    """A step of one group of sequences: long sequences less shorter ones."""
+    contender = CONTENDERS[who]
+    if reason := contender.missing():
+        raise LookupError(reason)
+    found = []
+    with contender.settings():
+        for time_steps in STEPS:
+            problem = cached_problem(Case(GROUP, time_steps, min(units, 32), units))
+            prepared = contender.prepare(problem, False)
+            checked(contender.tolerance, prepared, problem, False)
+            found.append(measure(prepared.call, seconds).median)
+    return (found[1] - found[0]) / (STEPS[1] - STEPS[0])
+
+
+def ceiling(name: str, seconds: float) -> dict[str, Any]:
+    """What PyTorch reaches: bytes read and written of a large copy, operations of a product."""
+    if torch_device() != "cuda":
+        raise LookupError("PyTorch with CUDA is not installed")
+    import torch
+
+    if name == "copy":
+        source = torch.rand(COPY_BYTES // 4, device="cuda")
+        target = torch.empty_like(source)
+        took = measure(lambda: target.copy_(source), seconds).median
+        return {"value": 2 * COPY_BYTES / took / 1e9, "unit": "GB/s"}
+    torch.backends.cuda.matmul.allow_tf32 = False
+    dtype = torch.float32 if name.startswith("float32") else torch.bfloat16
+    a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE, device="cuda").to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    took = measure(lambda: torch.mm(a, b, out=out), seconds).median
+    return {"value": 2 * GEMM_SIZE**3 / took / 1e12, "unit": "Tflop/s"}

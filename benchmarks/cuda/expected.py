@@ -1,0 +1,107 @@
+"""What the contenders must compute: float64 and NumPy, for some rows of a batch.
+
+Rows do not know of each other, so a few tell about all. Gradients of weights are sums over rows:
+for the check only the chosen rows get a gradient from above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.cases import Floats, Problem, reference
+from benchmarks.cells import Array, sigmoid
+from benchmarks.training import upstream
+
+Results = dict[str, Array]
+
+MOST_UNITS = 512  # beyond them, the host takes long for a row
+
+
+def chosen_rows(problem: Problem) -> list[int]:
+    """The full row, the shortest one and, of layers that are not large, two more."""
+    lengths = problem.lengths
+    rows = [0, int(lengths.argmin())]
+    if problem.case.units <= MOST_UNITS:
+        rows += [len(lengths) // 3, len(lengths) - 1]
+    return sorted(set(rows))
+
+
+def rows_of(problem: Problem, rows: list[int]) -> Problem:
+    """The same layer on some rows of the batch."""
+    return replace(
+        problem,
+        case=replace(problem.case, batch=len(rows)),
+        x=problem.x[rows],
+        valid=problem.valid[rows],
+        lengths=problem.lengths[rows],
+    )
+
+
+def upstream_of(problem: Problem, rows: list[int] | None = None) -> Floats:
+    """The gradient of the output: of all rows, or zero but for some."""
+    gradient = upstream(problem)
+    if rows is not None:
+        others = np.setdiff1d(np.arange(problem.case.batch), rows)
+        gradient[others] = 0.0
+    return gradient
+
+
+def error(problem: Problem, rows: list[int], training: bool, found: Results) -> float:
+    """Largest difference from what is right; of a gradient in units of its largest number.
+
+    NaN where any number that counts, of any row, is not finite.
+    """
+    part = rows_of(problem, rows)
+    every = ("dx", "out")
+    if not all(np.isfinite(a[problem.valid] if n in every else a).all() for n, a in found.items()):
+        return float("nan")
+    found = {name: array[rows] if name in every else array for name, array in found.items()}
+    if not training:
+        valid = part.valid
+        return float(np.abs(found["out"][valid] - reference(part)[valid]).max(initial=0.0))
+    wanted = gradients(part, upstream_of(problem, rows)[rows])
+    return max(
+        float(np.abs(found[name] - array).max() / np.abs(array).max())
+        for name, array in wanted.items()
+    )
+
+
+def gradients(problem: Problem, dout: Floats) -> Results:
+    """Gradients of an LSTM by backpropagation through time, masked steps left out."""
+    batch, time, _, units = problem.case.shape
+    x, kernel, recurrent_kernel = (
+        array.astype(np.float64) for array in (problem.x, problem.kernel, problem.recurrent_kernel)
+    )
+    projected = x @ kernel + problem.bias
+    h, c = np.zeros((2, batch, units))
+    walked = []
+    for t in range(time):
+        i, f, g, o = np.split(projected[:, t] + h @ recurrent_kernel, 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        new_c = f * c + i * g
+        valid = problem.valid[:, t, None]
+        walked.append((i, f, g, o, c, h, np.tanh(new_c)))
+        h, c = np.where(valid, o * np.tanh(new_c), h), np.where(valid, new_c, c)
+    dz, h_before = np.zeros_like(projected), np.zeros((batch, time, units))
+    dh, dc = np.zeros((2, batch, units))
+    for t in reversed(range(time)):
+        i, f, g, o, c, h_before[:, t], tanh_c = walked[t]
+        valid = problem.valid[:, t, None]
+        dh_step = dh + dout[:, t]
+        dc_step = dc + dh_step * o * (1 - tanh_c**2)
+        parts = (
+            *(dc_step * g * i * (1 - i), dc_step * c * f * (1 - f)),
+            *(dc_step * i * (1 - g**2), dh_step * tanh_c * o * (1 - o)),
+        )
+        dz[:, t] = np.where(valid, np.concatenate(parts, axis=1), 0.0)
+        dh = np.where(valid, dz[:, t] @ recurrent_kernel.T, dh)
+        dc = np.where(valid, dc_step * f, dc)
+    flat = dz.reshape(-1, 4 * units)
+    return {
+        "dx": dz @ kernel.T,
+        "dkernel": x.reshape(-1, x.shape[2]).T @ flat,
+        "drecurrent_kernel": h_before.reshape(-1, units).T @ flat,
+        "dbias": flat.sum(0),
+    }

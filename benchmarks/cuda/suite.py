@@ -1,0 +1,79 @@
+"""The CUDA tests on the device, a process for each file.
+
+First alone what everything else rests on, the fragment layouts; then the other files, several at
+a time, since most of their time goes into compiling. A file that crashes or hangs takes no other
+with it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cuda import outcomes, process
+from benchmarks.cuda.process import Budget
+from benchmarks.machine import usable_cores
+
+TESTS = process.ROOT / "tests" / "cuda"
+FIRST = "test_ptx.py"
+MOST_AT_ONCE = 4  # processes that share the device
+
+Section = dict[str, Any]
+
+
+def files(simulated: bool) -> list[str]:
+    """Those that run kernels, the first one first; one of them in the simulator."""
+    if simulated:
+        return [FIRST]
+    from tests.cuda.conftest import ANYWHERE
+
+    found = sorted(path.name for path in TESTS.glob("test_*.py") if path.name not in ANYWHERE)
+    return sorted(found, key=lambda name: name != FIRST)
+
+
+def run(simulated: bool, budget: Budget, section: Section, changed: Callable[[], None]) -> None:
+    """Put what each file came to into `section`."""
+    section["files"] = {}
+    first, *others = files(simulated)
+    with tempfile.TemporaryDirectory() as folder:
+        test = partial(run_file, simulated=simulated, budget=budget, folder=Path(folder))
+        _report(first, test(first), section, changed)
+        at_once = max(1, min(MOST_AT_ONCE, usable_cores() // 2))
+        with ThreadPoolExecutor(at_once) as pool:
+            running = {pool.submit(test, name): name for name in others}
+            for one in as_completed(running):
+                _report(running[one], one.result(), section, changed)
+
+
+def _report(name: str, found: Section, section: Section, changed: Callable[[], None]) -> None:
+    section["files"][name] = found
+    counts = ", ".join(f"{found[what]} {what}" for what in ("passed", "failed", "skipped"))
+    print(f"{name}: {found['ended']}, {counts}, {found['seconds']:.0f} s", flush=True)
+    for test, message in found["failures"].items():
+        print(f"  {test}: {message}", flush=True)
+    changed()
+
+
+def run_file(name: str, simulated: bool, budget: Budget, folder: Path) -> Section:
+    """One file: counts, failures, and how the process ended."""
+    written, begun = folder / f"{name}.jsonl", time.monotonic()
+    options = ("-q", "-p", "no:cacheprovider", "-p", "benchmarks.cuda.outcomes")
+    command = (sys.executable, "-m", "pytest", *options, str(TESTS / name))
+    if budget.left < 1:
+        return {"ended": "not begun: no time left", "seconds": 0.0, **outcomes.read(written)}
+    variables = {outcomes.VARIABLE: str(written)}
+    code, said = process.run(command, budget.left, simulated, variables)
+    found = outcomes.read(written)
+    if code is None:
+        ended = "ended when its time was up"
+    elif code in (0, 1):
+        ended = "finished"
+    else:
+        ended = f"exit code {code}: {process.shortened(' '.join(said.split()[-50:]))}"
+    return {"ended": ended, "seconds": time.monotonic() - begun, **found}

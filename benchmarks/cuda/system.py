@@ -1,0 +1,89 @@
+"""What there is to measure with: the simulator or a device, PyTorch, FlashRNN."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+QUERY = "name,driver_version,memory.total,clocks.max.sm"
+
+
+class Unusable(Exception):
+    """Nothing can be measured here; the message says why in one line."""
+
+
+def require_device() -> None:
+    """Do nothing where kernels can run.
+
+    Raises:
+        Unusable: there is no numba-cuda, no driver or no device.
+    """
+    if find_spec("numba_cuda") is None:
+        raise Unusable('numba-cuda is not installed: pip install "fastmask-rnn[cuda]"')
+    from numba import cuda
+
+    if not SIMULATED and not cuda.is_available():
+        raise Unusable("there is no CUDA device, no driver, or one too old for numba-cuda")
+
+
+def enter_simulator() -> None:
+    """Warps, blocks that run at once and emulated PTX, as the tests of the kernels have them."""
+    from tests.cuda.simulator import install
+
+    from fastmask_kernels.cuda import _kernel
+
+    install()
+    _kernel.THREADS = _kernel.MOST_THREADS = 32
+    _kernel.MOST_BLOCKS = _kernel.MOST_BLOCKS_Y = 2
+
+
+@cache
+def torch_device() -> str | None:
+    """Where PyTorch computes here: "cuda", in the simulator "cpu"; None where it cannot."""
+    if find_spec("torch") is None:
+        return None
+    if SIMULATED:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else None
+
+
+def describe() -> dict[str, Any]:
+    """The device and the libraries of this process."""
+    if SIMULATED:
+        return {"device": "simulator", "simulated": True}
+    from numba import cuda
+
+    device = cuda.get_current_device()
+    name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    about: dict[str, Any] = {
+        "device": name,
+        "simulated": False,
+        "compute_capability": ".".join(map(str, device.compute_capability)),
+        "multiprocessors": int(device.MULTIPROCESSOR_COUNT),
+    }
+    if torch_device() == "cuda":
+        import torch
+
+        about["torch_cuda"] = torch.version.cuda
+        about["cudnn"] = torch.backends.cudnn.version()
+    return about
+
+
+def queried() -> str | None:
+    """What nvidia-smi says of the first device, if it is there: QUERY."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, f"--query-gpu={QUERY}", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(answer.stdout.splitlines()), None)
