@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Protocol
 
-from benchmarks.cases import Case, Floats, Problem, make_problem
+from benchmarks.cases import Case, Floats, Problem
 from benchmarks.cuda import cudnn, expected, flashrnn, ours
-from benchmarks.cuda.cases import FLASHRNN, OURS, OURS_BF16, PLANNING
+from benchmarks.cuda.cases import FLASHRNN, OURS, OURS_BF16, OURS_TF32, PLANNING
 from benchmarks.cuda.clock import measure
 
 FULL, TEN_BITS, SEVEN_BITS = 2e-4, 1e-2, 6e-2  # largest error, by bits of the fraction
@@ -63,7 +63,7 @@ CONTENDERS: dict[str, Contender] = {
     OURS[0]: _ours(),
     OURS[1]: _ours(products=True),
     PLANNING: _ours(planning=True),
-    "fastmask tf32": _ours("tf32", tolerance=TEN_BITS),
+    OURS_TF32: _ours("tf32", tolerance=TEN_BITS),
     OURS_BF16: _ours("bfloat16", tolerance=SEVEN_BITS),
     "cuDNN padded": _cudnn(False),
     "cuDNN packed": _cudnn(True),
@@ -82,16 +82,13 @@ def absent() -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-cached_problem = lru_cache(maxsize=1)(make_problem)
-
-
 def time_contender(name: str, case: Case, training: bool, seconds: float) -> dict[str, Any]:
     """Check a contender on a case, then time it.
 
     Raises:
         AssertionError: the result is wrong.
     """
-    contender, problem = CONTENDERS[name], cached_problem(case)
+    contender, problem = CONTENDERS[name], expected.cached_problem(case)
     if case.kind != "right" and not contender.any_mask:
         raise ValueError(f"{name} takes right padding only, not {case.kind}")
     with contender.settings():
@@ -105,11 +102,10 @@ def time_contender(name: str, case: Case, training: bool, seconds: float) -> dic
 
 def checked(tolerance: float, prepared: Prepared, problem: Problem, training: bool) -> float:
     """The error of a call; one that is too large must not be timed."""
-    rows = expected.chosen_rows(problem)
     if training:
-        prepared.load(expected.upstream_of(problem, rows))
+        prepared.load(expected.upstream_of(problem, expected.chosen_rows(problem)))
     prepared.call()
-    off = expected.error(problem, rows, training, prepared.results())
+    off = expected.error(problem, training, prepared.results())
     if not off <= tolerance:
         raise AssertionError(f"wrong result: off by {off:.2g}, allowed is {tolerance:g}")
     return off

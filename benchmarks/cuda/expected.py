@@ -7,10 +7,11 @@ for the check only the chosen rows get a gradient from above.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
-from benchmarks.cases import Floats, Problem, reference
+from benchmarks.cases import Case, Floats, Problem, make_problem, reference
 from benchmarks.cells import Array, sigmoid
 from benchmarks.training import upstream
 
@@ -48,23 +49,42 @@ def upstream_of(problem: Problem, rows: list[int] | None = None) -> Floats:
     return gradient
 
 
-def error(problem: Problem, rows: list[int], training: bool, found: Results) -> float:
+# All contenders of a case follow one on the other, and want the same.
+cached_problem = lru_cache(maxsize=1)(make_problem)
+
+
+@lru_cache(maxsize=1)
+def wanted_output(case: Case) -> Array:
+    """The output of the chosen rows."""
+    problem = cached_problem(case)
+    return reference(rows_of(problem, chosen_rows(problem)))
+
+
+@lru_cache(maxsize=1)
+def wanted_gradients(case: Case) -> Results:
+    """All gradients, if the chosen rows alone get one from above."""
+    problem = cached_problem(case)
+    rows = chosen_rows(problem)
+    return gradients(rows_of(problem, rows), upstream_of(problem, rows)[rows])
+
+
+def error(problem: Problem, training: bool, found: Results) -> float:
     """Largest difference from what is right; of a gradient in units of its largest number.
 
     NaN where any number that counts, of any row, is not finite.
     """
-    part = rows_of(problem, rows)
     every = ("dx", "out")
     if not all(np.isfinite(a[problem.valid] if n in every else a).all() for n, a in found.items()):
         return float("nan")
+    rows = chosen_rows(problem)
     found = {name: array[rows] if name in every else array for name, array in found.items()}
     if not training:
-        valid = part.valid
-        return float(np.abs(found["out"][valid] - reference(part)[valid]).max(initial=0.0))
-    wanted = gradients(part, upstream_of(problem, rows)[rows])
+        valid = problem.valid[rows]
+        difference = found["out"][valid] - wanted_output(problem.case)[valid]
+        return float(np.abs(difference).max(initial=0.0))
     return max(
         float(np.abs(found[name] - array).max() / np.abs(array).max())
-        for name, array in wanted.items()
+        for name, array in wanted_gradients(problem.case).items()
     )
 
 

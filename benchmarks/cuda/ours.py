@@ -46,7 +46,11 @@ def missing(weights: str = "float32", torch_products: bool = False) -> str | Non
 
 @contextmanager
 def settings(weights: str = "float32", torch_products: bool = False) -> Iterator[None]:
-    """What holds for all calls of a contender: stream, storage of weights, who multiplies."""
+    """What holds for all calls of a contender: stream, storage of weights, who multiplies.
+
+    With weights of fewer bits PyTorch multiplies wherever it can, in TF32.
+    """
+    torch_products |= weights != "float32" and missing(torch_products=True) is None
     from fastmask_kernels import cuda
 
     with ExitStack() as stack:

@@ -33,6 +33,7 @@ features as units. Lengths are lognormal with one full row in each batch.
 
 - **fastmask**: the kernels, weights packed and the plan of the mask made before; products by the
   kernels themselves, or by PyTorch (**torch GEMM**). **planning**: the plan belongs to the call.
+  **tf32**, **bf16**: recurrent weights of so many bits, products by PyTorch in TF32 if it is there.
 - **cuDNN**: `torch.nn`. *padded* computes all steps; *packed* packs, runs and unpacks. float32 with
   TF32 off, unless the name says something else.
 - **FlashRNN**: its fused LSTM, with the input projection by PyTorch.
