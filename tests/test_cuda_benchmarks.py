@@ -119,13 +119,14 @@ def test_json_page_and_pictures(
         cases.Trial(cases.square(64, 64), False, cases.FLOAT32),
         cases.Trial(cases.square(64, 128), False, cases.FLOAT32),
         cases.Trial(cases.square(64, 128), True, cases.FLOAT32),
+        cases.Trial(cases.square(64, 64), True, cases.FLOAT32),
         cases.Trial(flashrnn, False, (cases.OURS_BF16, cases.FLASHRNN, "cuDNN padded fp16")),
     ]
     monkeypatch.setattr(program.cases, "trials", lambda: trials)
     out = tmp_path / "new" / "device.json"
     assert run(out, "--only", "timings") == 0
     report = json.loads(out.read_text())
-    assert [len(group["seconds"]) for group in report["timings"]["groups"]] == [4, 4, 4, 3]
+    assert [len(group["seconds"]) for group in report["timings"]["groups"]] == [4, 4, 4, 4, 3]
     page = out.with_suffix(".md").read_text()
     assert "| LSTM, 64 x 256, H = 128 | 1 | right | 8.00 | 20.0 | 12.0 | 12.0 |" in page
     assert "| launch, one argument, us | 6 | estimate, of an array | 4.00 |" in page

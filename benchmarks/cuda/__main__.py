@@ -1,7 +1,7 @@
 """Test and measure on the GPU at hand: JSON, a Markdown page and pictures.
 
     python -m benchmarks.cuda --out benchmarks/results/h100.json [--minutes 9.5]
-        [--only tests,sanitizer,timings] [--seconds 0.2] [--resume] [--simulate]
+        [--only tests,sanitizer,timings|none] [--seconds 0.2] [--resume] [--simulate]
 
 The JSON is written after each step, the page and the pictures (beside it) after each part. Parts
 that are not measured in this run are kept as they stand in the file; `--only none` draws them
@@ -39,6 +39,7 @@ Report = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
     options = parse(arguments)
+    whole = Budget.of(max(60 * options.minutes - KEPT_SECONDS, 1.0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     out: Path = options.out
     report: Report = json.loads(out.read_text()) if out.exists() else {}
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 2
             report["about"] = about(found, arguments)
             out.parent.mkdir(parents=True, exist_ok=True)
-            measure(report, worker, options)
+            measure(report, worker, options, whole)
     elif not report:
         print(f"benchmarks.cuda: there are no results in {out}", file=sys.stderr)
         return 2
@@ -95,9 +96,8 @@ def about(found: Report, arguments: list[str] | None) -> Report:
     }
 
 
-def measure(report: Report, worker: Worker, options: argparse.Namespace) -> None:
+def measure(report: Report, worker: Worker, options: argparse.Namespace, whole: Budget) -> None:
     """The parts that were asked for, each with its share of the time."""
-    whole = Budget.of(max(60 * options.minutes - KEPT_SECONDS, 1.0))
     save = partial(write_json, report, options.out)
     for name in PARTS:
         if name not in options.only:

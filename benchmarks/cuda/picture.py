@@ -60,14 +60,14 @@ def draw(device: str, groups: list[Group], training: bool, path: Path) -> bool:
 
 
 def panels_of(groups: list[Group], training: bool) -> dict[str, list[Group]]:
-    """Right-padded LSTM groups that were timed, by batch, time and fill, fewest units first."""
+    """Right-padded LSTM groups of several sizes, by batch, time and fill, fewest units first."""
     panels: dict[str, list[Group]] = {}
     for group in sorted(groups, key=lambda g: (-g["fill"], g["batch"], g["time"], g["units"])):
         timed = group["training"] == training and group["seconds"]
         if timed and group["cell"] == "lstm" and group["kind"] == "right":
             name = f"batch {group['batch']}, time {group['time']}, fill {group['fill']:g}"
             panels.setdefault(name, []).append(group)
-    return panels
+    return {name: members for name, members in panels.items() if len(members) > 1}
 
 
 def draw_panel(axis: Any, name: str, groups: list[Group]) -> None:
@@ -85,9 +85,10 @@ def draw_panel(axis: Any, name: str, groups: list[Group]) -> None:
     axis.set_title(name)
     axis.set_xscale("log", base=2)
     axis.set_xticks(units, map(str, units))
-    axis.minorticks_off()
     axis.set_xlabel("units")
-    axis.set_ylim(bottom=0)
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
     axis.grid(color="#dddddd", linewidth=0.7)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

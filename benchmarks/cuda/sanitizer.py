@@ -17,6 +17,8 @@ from benchmarks.cuda.process import Budget
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")  # the most telling first
 CHECKED = (sys.executable, "-m", "benchmarks.cuda.small")
 OPTIONS = ("--error-exitcode", "9", "--print-limit", "5")
+# Numba asks the driver for what it may not have; what it answers is no error of the kernels.
+MORE = {"memcheck": ("--report-api-errors", "no")}
 _SUMMARY = re.compile(r"=+ (ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard).*")
 
 Section = dict[str, Any]
@@ -48,7 +50,8 @@ def run(simulated: bool, budget: Budget, section: Section, changed: Callable[[],
 def run_tool(found: str, tool: str, simulated: bool, budget: Budget) -> Section:
     """One tool: how many errors, and the last lines if there were any."""
     begun = time.monotonic()
-    code, said = process.run((found, "--tool", tool, *OPTIONS, *CHECKED), budget.left, simulated)
+    command = (found, "--tool", tool, *OPTIONS, *MORE.get(tool, ()), *CHECKED)
+    code, said = process.run(command, budget.left, simulated)
     errors = errors_of(said)
     if code is None:
         result = "ended when its time was up"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from benchmarks.cuda import system
 
-ON_DEVICE = (
-    ((9, 5, 7, 24), (6, 4, 5, 160)),  # one block owns the layer, then a grid of them
-    ("lstm", "gru_after", "rnn"),
-    ("right", "left", "holes", "row_off"),
+ON_DEVICE = (  # sizes of the tests, which have compiled most of the kernels
+    ("lstm", 9, 5, 3, 7),
+    ("gru_after", 9, 5, 3, 7),
+    ("rnn", 9, 5, 3, 7),
+    ("lstm", 6, 4, 3, 160),  # too large for one block
 )
-SIMULATED = (((3, 3, 2, 5),), ("lstm",), ("holes",))
+SIMULATED = (("lstm", 3, 3, 2, 5),)
+KINDS = ("holes", "right", "left", "row_off")
 
 
 def main() -> None:
@@ -22,12 +24,10 @@ def main() -> None:
         system.enter_simulator()
     from tests.cuda.test_recurrent import check, make
 
-    sizes, cells, kinds = SIMULATED if system.SIMULATED else ON_DEVICE
-    for batch, time, features, units in sizes:
-        for number, cell in enumerate(cells):
-            for kind in kinds:
-                check(make(cell, batch, time, features, units, kind=kind, seed=number))
-                print(f"{cell}, {units} units, {kind}: right", flush=True)
+    for cell, batch, time, features, units in SIMULATED if system.SIMULATED else ON_DEVICE:
+        for kind in KINDS[: 1 if system.SIMULATED else None]:
+            check(make(cell, batch, time, features, units, kind=kind))
+            print(f"{cell}, {units} units, {kind}: right", flush=True)
 
 
 if __name__ == "__main__":

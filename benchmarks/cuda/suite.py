@@ -22,6 +22,9 @@ from benchmarks.machine import usable_cores
 
 TESTS = process.ROOT / "tests" / "cuda"
 FIRST = "test_ptx.py"
+# The project's own options need plugins that are not everywhere, and libraries of other versions
+# may warn of other things.
+ON_ANY_MACHINE = ("-o", "addopts=", "-W", "default")
 MOST_AT_ONCE = 4  # processes that share the device
 
 Section = dict[str, Any]
@@ -63,7 +66,7 @@ def _report(name: str, found: Section, section: Section, changed: Callable[[], N
 def run_file(name: str, simulated: bool, budget: Budget, folder: Path) -> Section:
     """One file: counts, failures, and how the process ended."""
     written, begun = folder / f"{name}.jsonl", time.monotonic()
-    options = ("-q", "-p", "no:cacheprovider", "-p", "benchmarks.cuda.outcomes")
+    options = ("-q", "-p", "no:cacheprovider", "-p", "benchmarks.cuda.outcomes", *ON_ANY_MACHINE)
     command = (sys.executable, "-m", "pytest", *options, str(TESTS / name))
     if budget.left < 1:
         return {"ended": "not begun: no time left", "seconds": 0.0, **outcomes.read(written)}
