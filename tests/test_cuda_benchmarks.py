@@ -143,6 +143,11 @@ def test_json_page_and_pictures(
     assert run(out, "--only", "none") == 0
     assert out.with_suffix(".md").read_text() == page
     assert not list(out.parent.glob(".*"))
+    assert run(out, "--only", "timings", "--resume") == 0
+    assert json.loads(out.read_text())["timings"] == report["timings"]
+    out.write_text(out.read_text().replace('"Stand-in"', '"Another"'))
+    assert run(out, "--only", "timings", "--resume") == 2
+    assert "is of another device, Another" in capsys.readouterr().err
 
 
 def test_a_part_that_fails_is_recorded(

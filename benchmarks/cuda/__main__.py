@@ -50,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
             except Failed as failure:
                 print(f"benchmarks.cuda: nothing to measure with: {failure}", file=sys.stderr)
                 return 2
+            before = report.get("about", {}).get("device", found["device"])
+            if options.resume and before != found["device"]:
+                print(f"benchmarks.cuda: {out} is of another device, {before}", file=sys.stderr)
+                return 2
             report["about"] = about(found, arguments)
             out.parent.mkdir(parents=True, exist_ok=True)
             measure(report, worker, options, whole)
