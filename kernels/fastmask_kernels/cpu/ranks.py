@@ -56,6 +56,13 @@ def rank_rows(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> in
     return 0
 
 
+def length_of_rank(plan: tuple[Ints, Ints, Ints], rank: int) -> int:
+    """Number of steps of a rank, read off a plan that may still turn out to be none."""
+    offsets, _, order = plan
+    row = order[rank] if rank < len(order) else -1
+    return int(offsets[row + 1] - offsets[row]) if 0 <= row < len(order) else 0
+
+
 def raise_fault(fault: int) -> None:
     """Raise for what `rank_rows` returned, unless that is 0."""
     if fault:
