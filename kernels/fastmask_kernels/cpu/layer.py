@@ -20,7 +20,7 @@ from .packing import Array, packed_size, vectors_of
 from .ranks import length_of_rank, raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import ALONE_TO_THE_END, share
-from .simd import aligned_start, flat, lanes, lanes_of
+from .simd import aligned_start, flat, flat_from, lanes, lanes_of
 from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
 from .threads import ALONE, reserve, run_shared
 
@@ -35,32 +35,26 @@ def _begin(
     out: Any,
     h_last: Any,
     c_last: Any,
-    ranks: Any,
     state: Any,
     offsets: Any,
-    steps: Any,
-    order: Any,
     h_first: Any,
     c_first: Any,
-    time: int,
-) -> int:
-    """Set out the plan by rank, the first state, and rows without steps; 0 for a sound plan.
+    row_of: Any,
+) -> None:
+    """Set out the first state by rank, and what becomes of rows without steps.
 
     Cells without c give c_last and c_first no columns.
     """
-    fault = rank_rows(ranks, offsets, steps, order, time)
-    if fault != 0:
-        return int(fault)
     rows, units = h_first.shape
     stride = -(-units // lanes_of(state)) * lanes_of(state)
     for rank in range(rows):
-        row, count = ranks[0, rank], ranks[2, rank]
+        row = row_of[rank]
         h, c = rank * stride, (2 * rows + rank) * stride
         for unit in range(stride):
             state[h + unit] = h_first[row, unit] if unit < units else 0
         for unit in range(stride if c_first.shape[1] > 0 else 0):
             state[c + unit] = c_first[row, unit] if unit < units else 0
-        if count == 0:
+        if offsets[row + 1] == offsets[row]:
             for unit in range(units):
                 h_last[row, unit] = h_first[row, unit]
             for unit in range(c_first.shape[1]):
@@ -68,7 +62,6 @@ def _begin(
             for position in range(out.shape[1]):
                 for unit in range(units):
                     out[row, position, unit] = 0
-    return 0
 
 
 class Sizes(NamedTuple):
@@ -95,7 +88,7 @@ def _work_signature(t: Any) -> Any:
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
         *(output(t, 1), output(_i8, 1), array(t, 3)),
         *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1), array(t, 2), array(t, 2)),
-        types.UniTuple(_i8, 10),
+        types.UniTuple(_i8, 11),
         *(output(_i8, 1), _i8, _i8),
     )
 
@@ -129,25 +122,31 @@ def layer_kernel(cell: Cell) -> LayerKernel:
     ) -> int:
         """Groups of rows first, each alone; then, together, what is left."""
         activation, recurrent_activation, backwards, zeros = settings[:4]
-        panels, z_size, block_size, members, groups, join = settings[4:]
+        panels, z_size, block_size, entries, members, groups, join = settings[4:]
         rows, time, features = x.shape
         units = h_last.shape[1]
-        reals = reals[aligned_start(reals) :]
         vectors = -(-units // lanes_of(reals))
         stride = vectors * lanes_of(reals)
         plane = rows * stride
-        control = integers[: CLAIMS + panels]
-        ranks = integers[CLAIMS + panels : CLAIMS + panels + 4 * rows].reshape((4, rows))
+        state, index = aligned_start(reals), CLAIMS + panels
+        row_of = flat_from(integers, index)
+        first_of = flat_from(integers, index + entries)
+        count_of = flat_from(integers, index + 2 * entries)
+        index += 3 * entries
         if member == 0:
-            control[:] = 0
-            fault = _begin(
-                out, h_last, c_last, ranks, reals, offsets, steps, order, h_first, c_first, time
-            )
-            if fault != 0 or plane == 0 or offsets[rows] == 0:
+            for i in range(CLAIMS + panels):
+                integers[i] = 0
+            seen = flat_from(integers, index)
+            fault = rank_rows(row_of, first_of, count_of, seen, offsets, steps, order, time)
+            if fault != 0:
                 return -int(fault)
-        if post(board, slot, control, members, member):
+            h = flat_from(reals, state)
+            _begin(out, h_last, c_last, h, offsets, h_first, c_first, row_of)
+            if plane == 0 or offsets[rows] == 0:
+                return 0
+        if post(board, slot, integers, members, member):
             return int(withdraw(board, slot, member))
-        arrive(control, member)
+        arrive(integers, member)
         batch = Batch(
             time,
             features,
@@ -164,16 +163,16 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             flat(gates),
             flat(x),
             flat(steps),
-            flat(ranks[0]),
-            flat(ranks[1]),
-            flat(ranks[2]),
+            row_of,
+            first_of,
+            count_of,
             backwards != 0,
             zeros != 0,
         )
         net = Net(
             flat(packed),
-            flat(reals),
-            flat(reals[2 * plane :]),
+            flat_from(reals, state),
+            flat_from(reals, state + 2 * plane),
             -(-vectors // panel_vectors),
             vectors,
             plane,
@@ -181,23 +180,22 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             recurrent_activation,
             1 if gates.shape[0] > 0 else 0,
         )
-        z = reals[3 * plane :]
-        blocks = members * z_size
-        own_block = z[blocks + member * block_size :]
-        shared_block = z[blocks + members * block_size :]
-        own = integers[CLAIMS + panels + 4 * rows :].reshape((INDEX_ROWS * members, -1))
-        own = own[INDEX_ROWS * member :]
+        z = state + 3 * plane
+        blocks = z + members * z_size
+        own_block = flat_from(reals, blocks + member * block_size)
+        shared_block = flat_from(reals, blocks + members * block_size)
+        index += INDEX_ROWS * member * entries
         scratch = Scratch(
-            flat(z[member * z_size : blocks]),
-            flat(own[0]),
-            flat(own[1]),
-            flat(own[2]),
-            flat(own[3]),
-            flat(own[4]),
-            flat(own[5]),
-            flat(own[6]),
+            flat_from(reals, z + member * z_size),
+            flat_from(integers, index),
+            flat_from(integers, index + entries),
+            flat_from(integers, index + 2 * entries),
+            flat_from(integers, index + 3 * entries),
+            flat_from(integers, index + 4 * entries),
+            flat_from(integers, index + 5 * entries),
+            flat_from(integers, index + 6 * entries),
         )
-        counters = flat(control)
+        counters = flat(integers)
         zero: Any = np.int64(0)  # of the other branch's type
         together = False
         while not together:
@@ -206,10 +204,10 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             if together:
                 wait_for_groups(counters, groups)
                 group, groups = zero, zero + 1
-                team = Team(counters, flat(shared_block), member, members)
-                k, end = join, ranks[2, 0]
+                team = Team(counters, shared_block, member, members)
+                k, end = join, count_of[0]
             else:
-                team = Team(counters, flat(own_block), zero, zero + 1)
+                team = Team(counters, own_block, zero, zero + 1)
                 k, end = zero, join
             taken = take_group(scratch, rows, group, groups, stride)
             advance(batch, net, scratch, team, taken, k, end)
@@ -281,7 +279,7 @@ def run_layer(
     blocks = members * sizes.z + (members + 1) * sizes.block
     reals = np.empty(sizes.state + blocks, dtype)
     integers = np.empty(
-        CLAIMS + sizes.panels + 4 * rows + members * INDEX_ROWS * sizes.entries, np.int64
+        CLAIMS + sizes.panels + (3 + members * INDEX_ROWS) * sizes.entries, np.int64
     )
     codes = CODES[activations[0]], CODES[activations[1]]
     work = kernel.work.for_dtype(dtype)
@@ -290,8 +288,8 @@ def run_layer(
     if start == ALONE:
         shares = ALONE_TO_THE_END
     settings = (
-        *(*codes, int(reverse), int(zero_masked), sizes.panels, sizes.z, sizes.block),
-        *shares[:3],
+        *(*codes, int(reverse), int(zero_masked)),
+        *(sizes.panels, sizes.z, sizes.block, sizes.entries, *shares[:3]),
     )
     arguments = (*(out, *last, *saved, reals, integers, x, *plan, packed, *first), settings)
     raise_fault(-run_shared(work, arguments, start, integers))
