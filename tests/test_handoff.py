@@ -153,7 +153,7 @@ def test_a_failing_preparation_loses_no_slot(module: Any, monkeypatch: pytest.Mo
         def __getattr__(self, name: str) -> Any:
             return getattr(np, name)
 
-        def zeros(self, *_: Any) -> Any:
+        def empty(self, *_: Any) -> Any:
             raise MemoryError
 
     case = MAKERS["lstm"](3, 4, 2, 8, kind="right")

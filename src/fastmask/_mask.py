@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     order: Ints
 
 
+_BOOL = np.dtype(np.bool_)
 _masks_by_array: WeakValueDictionary[int, Mask] = WeakValueDictionary()
 _plans_made = 0
 
@@ -65,7 +66,9 @@ class Mask(NDArrayOperatorsMixin):
     _plan: Plan | None
 
     def __init__(self, valid: Any) -> None:
-        self._take(np.array(_two_dimensional(valid), dtype=np.bool_, order="C"))
+        if type(valid) is not np.ndarray or valid.ndim != 2 or valid.dtype is not _BOOL:
+            valid = _two_dimensional(valid)
+        self._take(np.array(valid, dtype=_BOOL, order="C"))
 
     @classmethod
     def _of(cls, valid: Bools) -> Mask:
@@ -75,7 +78,7 @@ class Mask(NDArrayOperatorsMixin):
         return mask
 
     def _take(self, valid: Bools) -> None:
-        valid.flags.writeable = False
+        valid.setflags(write=False)
         self._valid = valid
         self._plan = None
         _masks_by_array[id(valid)] = self
@@ -238,7 +241,7 @@ def _full_plan(batch: int, time: int) -> Plan:
 
 def _read_only(*arrays: Ints) -> Plan:
     for array in arrays:
-        array.flags.writeable = False
+        array.setflags(write=False)  # twice as fast as through `flags`
     return Plan(*arrays)
 
 
@@ -368,21 +371,22 @@ for _name in (
         setattr(Masked, _name, _refuse)
 
 
-def fitting_mask(mask: Any, shape: tuple[int, ...], name: str) -> Mask:
+def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
     """`mask` as a `Mask`, which must fit the first two axes of `shape`.
 
     Raises:
-        ValueError: it does not; the message names `name` and both shapes.
+        ValueError: it does not; the message names `name % arguments` and both shapes.
     """
     known = as_mask(mask)
+    if known is not None and known._valid.shape == shape[:2]:
+        return known
+    name = name % arguments if arguments else name
     if known is None:
         raise TypeError(f"mask of {name} must be an array, not None")
-    if known._valid.shape != shape[:2]:
-        raise ValueError(
-            f"mask has shape {known.shape}, but {name} has shape {shape}: "
-            "the first two axes must be the same"
-        )
-    return known
+    raise ValueError(
+        f"mask has shape {known.shape}, but {name} has shape {shape}: "
+        "the first two axes must be the same"
+    )
 
 
 def get_mask(x: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 """The activations that the kernels know."""
 
 
-class Cell(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Cell:
     """What tells the kernels of one cell from those of another."""
 
     prefix: str  # of the kernels' names
@@ -135,7 +137,7 @@ def _run(
     """Call the kernel, which writes `outputs`; the last states."""
     last = [np.empty_like(state) for state in first]
     # Unchecked: these arrays were made, or checked, on the way here.
-    getattr(kernels(), f"{cell.prefix}_fwd").unchecked(
+    _kernel(kernels(), cell).unchecked(
         outputs,
         *last,
         *_nothing_saved(cell, outputs.shape[2], x.dtype),
@@ -149,6 +151,11 @@ def _run(
         get_num_threads(),
     )
     return last
+
+
+@lru_cache(maxsize=16)
+def _kernel(column: Any, cell: Cell) -> Any:
+    return getattr(column, f"{cell.prefix}_fwd")
 
 
 @lru_cache(maxsize=64)

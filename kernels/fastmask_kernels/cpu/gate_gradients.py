@@ -16,7 +16,7 @@ from .backward import STRIP, Batch, Net, Scratch, retreat
 from .batch import take_group
 from .cell_gradients import PANEL
 from .handoff import post, withdraw
-from .sharing import alone, share
+from .sharing import ALONE_TO_THE_END, share
 from .simd import flat, lanes, lanes_of
 from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
 from .threads import ALONE, reserve, run_shared
@@ -108,6 +108,7 @@ def _work(
         return int(withdraw(board, slot, member))
     arrive(control, member)
     rows, units = dh_first.shape
+    join = min(join, ranks[2, 0])
     stride = carry.shape[1]
     batch = Batch(
         time,
@@ -218,7 +219,9 @@ def gate_gradients(
     panels, width = panels_of(units, dtype), lanes(dtype)
     depth = sum(part.shape[1] for part in cell.parts)
     order, counts = ranks[0], ranks[2]
-    shares = share(counts, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads)
+    shares = share(
+        *(counts.item, rows, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads)
+    )
     members = shares.members
     stride = -(-units // width) * width
     carried = np.zeros((rows, stride), dtype)
@@ -232,7 +235,7 @@ def gate_gradients(
     # From here to the call nothing may fail: the slot would be lost.
     start = reserve(members, shares.patient)
     if start == ALONE:
-        shares = alone(counts)
+        shares = ALONE_TO_THE_END
     arguments = (
         *(gates, dh_first, carried, z, indices, control, dout, dh_last, states, first_states),
         *(steps, ranks, packed, time, cell.number, cell.first_gate),

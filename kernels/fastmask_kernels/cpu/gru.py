@@ -16,7 +16,7 @@ from .._checked import checked
 from ._compile import inlined
 from .gemm import Tiles
 from .gru_cell import SUMS, gru_reset, gru_update
-from .layer import compile_work, run_layer
+from .layer import layer_kernel, run_layer
 from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
@@ -164,8 +164,8 @@ _CELL_IN_ROUNDS = _CELL._replace(
     rounds=2,
     step=_step_in_rounds,
 )
-_work = compile_work(_CELL)
-_work_in_rounds = compile_work(_CELL_IN_ROUNDS)
+_KERNEL = layer_kernel(_CELL)
+_KERNEL_IN_ROUNDS = layer_kernel(_CELL_IN_ROUNDS)
 
 
 def gru_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -212,8 +212,7 @@ def gru_fwd(
 ) -> None:
     """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
     run_layer(
-        _CELL if reset_after else _CELL_IN_ROUNDS,
-        _work if reset_after else _work_in_rounds,
+        _KERNEL if reset_after else _KERNEL_IN_ROUNDS,
         out,
         (h_last, h_last[:, :0]),
         (h_steps, h_steps[:, :0], gates),

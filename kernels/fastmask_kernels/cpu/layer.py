@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,16 +11,16 @@ from numba import types
 from numpy.typing import NDArray
 
 from ..memory import spare
-from ._compile import CompiledKernel, array, compiled, output
+from ._compile import CompiledKernel, array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
 from .batch import Batch, Scratch, take_group
 from .handoff import post, withdraw
 from .packing import Array, packed_size, vectors_of
-from .ranks import raise_fault, rank_rows
+from .ranks import length_of_rank, raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
-from .sharing import alone, share
-from .simd import aligned_start, flat, lanes, lanes_of
+from .sharing import ALONE_TO_THE_END, share
+from .simd import aligned_start, flat, flat_from, lanes, lanes_of
 from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
 from .threads import ALONE, reserve, run_shared
 
@@ -28,43 +30,31 @@ INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
 
 
-@compiled(
-    lambda t: _i8(
-        *(output(t, 3), output(t, 2), output(t, 2), output(_i8, 2), output(t, 1)),
-        *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 2), array(t, 2), _i8),
-    )
-)
+@inner
 def _begin(
     out: Any,
     h_last: Any,
     c_last: Any,
-    ranks: Any,
     state: Any,
     offsets: Any,
-    steps: Any,
-    order: Any,
     h_first: Any,
     c_first: Any,
-    time: int,
-) -> int:
-    """Set out the plan by rank, the first state, and rows without steps; 0 for a sound plan.
+    row_of: Any,
+) -> None:
+    """Set out the first state by rank, and what becomes of rows without steps.
 
     Cells without c give c_last and c_first no columns.
     """
     rows, units = h_first.shape
     stride = -(-units // lanes_of(state)) * lanes_of(state)
-    state = state[aligned_start(state) :]
-    fault = rank_rows(ranks, offsets, steps, order, time)
-    if fault != 0:
-        return int(fault)
     for rank in range(rows):
-        row, count = ranks[0, rank], ranks[2, rank]
+        row = row_of[rank]
         h, c = rank * stride, (2 * rows + rank) * stride
         for unit in range(stride):
             state[h + unit] = h_first[row, unit] if unit < units else 0
         for unit in range(stride if c_first.shape[1] > 0 else 0):
             state[c + unit] = c_first[row, unit] if unit < units else 0
-        if count == 0:
+        if offsets[row + 1] == offsets[row]:
             for unit in range(units):
                 h_last[row, unit] = h_first[row, unit]
             for unit in range(c_first.shape[1]):
@@ -72,34 +62,38 @@ def _begin(
             for position in range(out.shape[1]):
                 for unit in range(units):
                     out[row, position, unit] = 0
-    return 0
 
 
-class Settings(NamedTuple):
-    """Plain numbers of a call."""
+class Sizes(NamedTuple):
+    """Of a call's memory."""
 
-    activation: int
-    recurrent_activation: int
-    reverse: int
-    zero_masked: int
-    z_size: int  # elements of `z` for one thread's panel
-    block_size: int  # elements of `z` for all panels of a block of steps
-    members: int
-    groups: int
-    join: int
+    packed: int  # elements
+    panels: int
+    state: int  # elements of the two planes of h and that of c
+    z: int  # elements of `z` for one thread's panel
+    block: int  # elements of `z` for all panels of a block of steps
+    entries: int  # of an index array
+
+
+class LayerKernel(NamedTuple):
+    """The compiled kernel of a cell, and what it needs."""
+
+    cell: Cell
+    work: CompiledKernel
+    sizes: Callable[[int, int, int, Any], Sizes]  # of rows, features, units, dtype
 
 
 def _work_signature(t: Any) -> Any:
     return _i8(
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
-        *(output(t, 1), output(t, 1), output(_i8, 2), output(_i8, 1)),
-        *(array(t, 3), array(_i8, 1), array(_i8, 2), array(t, 1)),
-        types.UniTuple(_i8, len(Settings._fields)),
+        *(output(t, 1), output(_i8, 1), array(t, 3)),
+        *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1), array(t, 2), array(t, 2)),
+        types.UniTuple(_i8, 11),
         *(output(_i8, 1), _i8, _i8),
     )
 
 
-def compile_work(cell: Cell) -> CompiledKernel:
+def layer_kernel(cell: Cell) -> LayerKernel:
     """The kernel of a cell: one thread's part of a call."""
     advance = time_loop(cell)
     panel_vectors = cell.panel
@@ -112,33 +106,47 @@ def compile_work(cell: Cell) -> CompiledKernel:
         h_steps: Any,
         c_steps: Any,
         gates: Any,
-        state: Any,
-        z: Any,
-        indices: Any,
-        control: Any,
+        reals: Any,
+        integers: Any,
         x: Any,
+        offsets: Any,
         steps: Any,
-        ranks: Any,
+        order: Any,
         packed: Any,
+        h_first: Any,
+        c_first: Any,
         settings: Any,
         board: Any,
         slot: int,
         member: int,
     ) -> int:
         """Groups of rows first, each alone; then, together, what is left."""
-        if post(board, slot, control, settings[6], member):
-            return int(withdraw(board, slot, member))
-        arrive(control, member)
+        activation, recurrent_activation, backwards, zeros = settings[:4]
+        panels, z_size, block_size, entries, members, groups, join = settings[4:]
         rows, time, features = x.shape
         units = h_last.shape[1]
-        state, z = state[aligned_start(state) :], z[aligned_start(z) :]
-        vectors = -(-units // lanes_of(state))
-        stride = vectors * lanes_of(state)
+        vectors = -(-units // lanes_of(reals))
+        stride = vectors * lanes_of(reals)
         plane = rows * stride
-        activation, recurrent_activation = settings[0], settings[1]
-        reverse, zero_masked = settings[2] != 0, settings[3] != 0
-        z_size, block_size = settings[4], settings[5]
-        members, groups, join = settings[6], settings[7], settings[8]
+        state, index = aligned_start(reals), CLAIMS + panels
+        row_of = flat_from(integers, index)
+        first_of = flat_from(integers, index + entries)
+        count_of = flat_from(integers, index + 2 * entries)
+        index += 3 * entries
+        if member == 0:
+            for i in range(CLAIMS + panels):
+                integers[i] = 0
+            seen = flat_from(integers, index)
+            fault = rank_rows(row_of, first_of, count_of, seen, offsets, steps, order, time)
+            if fault != 0:
+                return -int(fault)
+            h = flat_from(reals, state)
+            _begin(out, h_last, c_last, h, offsets, h_first, c_first, row_of)
+            if plane == 0 or offsets[rows] == 0:
+                return 0
+        if post(board, slot, integers, members, member):
+            return int(withdraw(board, slot, member))
+        arrive(integers, member)
         batch = Batch(
             time,
             features,
@@ -155,16 +163,16 @@ def compile_work(cell: Cell) -> CompiledKernel:
             flat(gates),
             flat(x),
             flat(steps),
-            flat(ranks[0]),
-            flat(ranks[1]),
-            flat(ranks[2]),
-            reverse,
-            zero_masked,
+            row_of,
+            first_of,
+            count_of,
+            backwards != 0,
+            zeros != 0,
         )
         net = Net(
             flat(packed),
-            flat(state),
-            flat(state[2 * plane :]),
+            flat_from(reals, state),
+            flat_from(reals, state + 2 * plane),
             -(-vectors // panel_vectors),
             vectors,
             plane,
@@ -172,21 +180,22 @@ def compile_work(cell: Cell) -> CompiledKernel:
             recurrent_activation,
             1 if gates.shape[0] > 0 else 0,
         )
-        blocks = members * z_size
-        own_block = z[blocks + member * block_size :]
-        shared_block = z[blocks + members * block_size :]
-        own = INDEX_ROWS * member
+        z = state + 3 * plane
+        blocks = z + members * z_size
+        own_block = flat_from(reals, blocks + member * block_size)
+        shared_block = flat_from(reals, blocks + members * block_size)
+        index += INDEX_ROWS * member * entries
         scratch = Scratch(
-            flat(z[member * z_size : blocks]),
-            flat(indices[own]),
-            flat(indices[own + 1]),
-            flat(indices[own + 2]),
-            flat(indices[own + 3]),
-            flat(indices[own + 4]),
-            flat(indices[own + 5]),
-            flat(indices[own + 6]),
+            flat_from(reals, z + member * z_size),
+            flat_from(integers, index),
+            flat_from(integers, index + entries),
+            flat_from(integers, index + 2 * entries),
+            flat_from(integers, index + 3 * entries),
+            flat_from(integers, index + 4 * entries),
+            flat_from(integers, index + 5 * entries),
+            flat_from(integers, index + 6 * entries),
         )
-        counters = flat(control)
+        counters = flat(integers)
         zero: Any = np.int64(0)  # of the other branch's type
         together = False
         while not together:
@@ -195,10 +204,10 @@ def compile_work(cell: Cell) -> CompiledKernel:
             if together:
                 wait_for_groups(counters, groups)
                 group, groups = zero, zero + 1
-                team = Team(counters, flat(shared_block), member, members)
-                k, end = join, ranks[2, 0]
+                team = Team(counters, shared_block, member, members)
+                k, end = join, count_of[0]
             else:
-                team = Team(counters, flat(own_block), zero, zero + 1)
+                team = Team(counters, own_block, zero, zero + 1)
                 k, end = zero, join
             taken = take_group(scratch, rows, group, groups, stride)
             advance(batch, net, scratch, team, taken, k, end)
@@ -206,12 +215,24 @@ def compile_work(cell: Cell) -> CompiledKernel:
                 atomic_add(counters, GROUPS_DONE, 1)
         return int(withdraw(board, slot, member))
 
-    return work
+    @lru_cache(maxsize=256)
+    def sizes(rows: int, features: int, units: int, dtype: Any) -> Sizes:
+        vectors = vectors_of(units, dtype)
+        panels, row = panels_of(vectors, cell.panel), cell.tiles.row * lanes(dtype)
+        return Sizes(
+            packed_size(cell.layout, features, units, dtype),
+            panels,
+            state=3 * rows * vectors * lanes(dtype) + spare(dtype),
+            z=rows * row,
+            block=panels * max(2 * BLOCK_ROWS, rows if cell.rounds > 1 else 0) * row,
+            entries=max(rows, 2 * BLOCK_ROWS),
+        )
+
+    return LayerKernel(cell, work, sizes)
 
 
 def run_layer(
-    cell: Cell,
-    work: CompiledKernel,
+    kernel: LayerKernel,
     out: Array,
     last: tuple[Array, Array],
     saved: tuple[Array, Array, Array],
@@ -227,8 +248,7 @@ def run_layer(
     """Run a cell over a batch.
 
     Args:
-        cell: the cell.
-        work: from `compile_work`, for this cell.
+        kernel: from `layer_kernel`.
         out: (B, T or 0, H), to be written.
         last: h and c, (B, H) each, to be written; c is (B, 0) for a cell without one.
         saved: h_steps, c_steps, gates, to be written; without rows where not wanted.
@@ -244,42 +264,32 @@ def run_layer(
     Raises:
         ValueError: the plan or the packed weights do not fit.
     """
-    rows, time, features = x.shape
-    (offsets, steps, _), units, dtype = plan, first[0].shape[1], x.dtype
-    if len(packed) != packed_size(cell.layout, features, units, dtype):
+    (rows, _, features), units, dtype = x.shape, first[0].shape[1], x.dtype
+    sizes = kernel.sizes(rows, features, units, dtype)
+    if len(packed) != sizes.packed:
         raise ValueError(
-            f"packed must come from {cell.name}_pack for {features} features, {units} units"
+            f"packed must come from {kernel.cell.name}_pack for {features} features, {units} units"
         )
     if len(saved[2]) and not len(saved[0]):
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
-    vectors, width = vectors_of(units, dtype), lanes(dtype)
-    plane = rows * vectors * width
-    more = spare(dtype)
-    state = np.empty(3 * plane + more, dtype)
-    ranks = np.empty((4, rows), np.int64)
-    fault = _begin.for_dtype(dtype)(out, *last, ranks, state, *plan, *first, time)
-    raise_fault(fault)
-    if not (plane and offsets[rows]):
-        return
-    gates = cell.layout.recurrent
-    shares = share(ranks[2], int(offsets[rows]), features, units, gates, dtype.itemsize, threads)
-    members, panels = shares.members, panels_of(vectors, cell.panel)
-    row = cell.tiles.row * width
-    kept_rows = 2 * BLOCK_ROWS if cell.rounds == 1 else max(2 * BLOCK_ROWS, rows)
-    z_size, block_size = rows * row, panels * kept_rows * row
-    z = np.empty(members * z_size + (members + 1) * block_size + more, dtype)
-    indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
-    control = np.zeros(CLAIMS + panels, np.int64)
+    length = partial(length_of_rank, plan)
+    gates = kernel.cell.layout.recurrent
+    shares = share(length, rows, len(plan[1]), features, units, gates, dtype.itemsize, threads)
+    members = shares.members
+    blocks = members * sizes.z + (members + 1) * sizes.block
+    reals = np.empty(sizes.state + blocks, dtype)
+    integers = np.empty(
+        CLAIMS + sizes.panels + (3 + members * INDEX_ROWS) * sizes.entries, np.int64
+    )
     codes = CODES[activations[0]], CODES[activations[1]]
-    flags = int(reverse), int(zero_masked)
-    kernel = work.for_dtype(dtype)
+    work = kernel.work.for_dtype(dtype)
     # From here to the call nothing may fail: the slot would be lost.
     start = reserve(members, shares.patient)
     if start == ALONE:
-        shares = alone(ranks[2])
-    settings = Settings(*codes, *flags, z_size, block_size, *shares[:3])
-    arguments = (
-        *(out, *last, *saved, state, z, indices, control, x, steps, ranks, packed),
-        tuple(settings),
+        shares = ALONE_TO_THE_END
+    settings = (
+        *(*codes, int(reverse), int(zero_masked)),
+        *(sizes.panels, sizes.z, sizes.block, sizes.entries, *shares[:3]),
     )
-    run_shared(kernel, arguments, start, control)
+    arguments = (*(out, *last, *saved, reals, integers, x, *plan, packed, *first), settings)
+    raise_fault(-run_shared(work, arguments, start, integers))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._checked import checked
 from ._compile import inlined
 from .gemm import Tiles
-from .layer import compile_work, run_layer
+from .layer import layer_kernel, run_layer
 from .lstm_cell import GATES, lstm_cell
 from .packing import Array, Layout, pack, packed_size
 from .product import product
@@ -83,12 +83,12 @@ _CELL = Cell(
     rounds=1,
     step=_step,
 )
-_work = compile_work(_CELL)
+_KERNEL = layer_kernel(_CELL)
 
 
 def cache_folder() -> str | None:
     """Where compiled kernels are kept between processes; None where no folder can be written."""
-    return _work.cache_folder
+    return _KERNEL.work.cache_folder
 
 
 def lstm_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -125,8 +125,7 @@ def lstm_fwd(
 ) -> None:
     """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
     run_layer(
-        _CELL,
-        _work,
+        _KERNEL,
         out,
         (h_last, c_last),
         (h_steps, c_steps, gates),

@@ -24,13 +24,21 @@ _INT64 = np.dtype(np.int64)
 
 
 @inner
-def rank_rows(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> int:
+def rank_rows(
+    row_of: Any,
+    first_of: Any,
+    count_of: Any,
+    seen: Any,
+    offsets: Any,
+    steps: Any,
+    order: Any,
+    time: int,
+) -> int:
     """Write row, first entry in `steps` and number of steps of each rank.
 
-    Returns 0 for a sound plan, else the number of its fault; ranks[3] is scratch.
+    Returns 0 for a sound plan, else the number of its fault; `seen` is scratch.
     """
     rows = len(order)
-    row_of, first_of, count_of, seen = ranks[0], ranks[1], ranks[2], ranks[3]
     if offsets[0] != 0 or offsets[rows] > len(steps):
         return 1
     for row in range(rows):
@@ -56,13 +64,20 @@ def rank_rows(ranks: Any, offsets: Any, steps: Any, order: Any, time: int) -> in
     return 0
 
 
+def length_of_rank(plan: tuple[Ints, Ints, Ints], rank: int) -> int:
+    """Number of steps of a rank, read off a plan that may still turn out to be none."""
+    offsets, _, order = plan
+    row = order[rank] if rank < len(order) else -1
+    return int(offsets[row + 1] - offsets[row]) if 0 <= row < len(order) else 0
+
+
 def raise_fault(fault: int) -> None:
     """Raise for what `rank_rows` returned, unless that is 0."""
     if fault:
         raise ValueError(f"offsets, steps and order are no plan: {_FAULTS[fault]}")
 
 
-_rank_rows = compiled(lambda i: _i8(output(i, 2), array(i, 1), array(i, 1), array(i, 1), _i8))(
+_rank_rows = compiled(lambda i: _i8(*[output(i, 1)] * 4, *[array(i, 1)] * 3, _i8))(
     rank_rows.py_func
 )
 
@@ -83,5 +98,5 @@ def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
         ValueError: the three are no plan.
     """
     ranks = np.empty((4, len(order)), np.int64)
-    raise_fault(_rank_rows.for_dtype(_INT64)(ranks, offsets, steps, order, time))
+    raise_fault(_rank_rows.for_dtype(_INT64)(*ranks, offsets, steps, order, time))
     return ranks

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._checked import checked
 from ._compile import inlined
 from .gemm import Tiles
-from .layer import compile_work, run_layer
+from .layer import layer_kernel, run_layer
 from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
@@ -82,7 +82,7 @@ _CELL = Cell(
     rounds=1,
     step=_step,
 )
-_work = compile_work(_CELL)
+_KERNEL = layer_kernel(_CELL)
 
 
 def rnn_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -114,8 +114,7 @@ def rnn_fwd(
 ) -> None:
     """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
     run_layer(
-        _CELL,
-        _work,
+        _KERNEL,
         out,
         (h_last, h_last[:, :0]),
         (h_steps, h_steps[:, :0], h_steps[:0]),

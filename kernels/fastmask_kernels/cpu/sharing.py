@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, meeting costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping helper comes too late
@@ -14,6 +12,10 @@ CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step t
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
 ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away
 ROWS_OF_A_GROUP = 16  # smaller groups would fill the micro-kernel's tiles badly
+
+
+LengthOf = Callable[[int], int]
+"""Number of valid steps of the row of a rank; rank 0 has the longest."""
 
 
 class Shares(NamedTuple):
@@ -25,13 +27,12 @@ class Shares(NamedTuple):
     patient: bool = True  # whether the call is long enough for helpers that must be woken first
 
 
-def alone(counts: NDArray[np.int64]) -> Shares:
-    """The calling thread takes all rows."""
-    return Shares(1, 1, int(counts[0]), False)
+ALONE_TO_THE_END = Shares(1, 1, 1 << 62, False)  # the calling thread takes all rows
 
 
 def share(
-    counts: NDArray[np.int64],
+    length: LengthOf,
+    rows: int,
     steps: int,
     features: int,
     units: int,
@@ -47,8 +48,9 @@ def share(
     meeting after it.
 
     Args:
-        counts: valid steps of each row, longest first, at least one row.
-        steps: their sum.
+        length: of rows by rank.
+        rows: how many there are.
+        steps: how many valid ones they have together.
         features: F.
         units: H.
         gates: products of a unit with its inputs.
@@ -58,15 +60,15 @@ def share(
     weights = gates * units * (features + units)
     work = 2 * weights * steps
     if threads == 1 or work < MIN_SHARED_WORK:
-        return alone(counts)
-    join = int(counts[0])
+        return ALONE_TO_THE_END
+    join = length(0)
     if gates * units * units >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         few = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
-        join = int(counts[few]) if few < len(counts) else 0
+        join = length(few) if few < rows else 0
     groups = 0
-    if join > 0 and len(counts) == 1:
-        return alone(counts)
+    if join > 0 and rows == 1:
+        return ALONE_TO_THE_END
     if join > 0:
-        groups = threads * (1 + (len(counts) >= 2 * threads * ROWS_OF_A_GROUP))
+        groups = threads * (1 + (rows >= 2 * threads * ROWS_OF_A_GROUP))
     return Shares(threads, groups, join, work >= MIN_WORK_TO_WAKE)

@@ -245,26 +245,40 @@ class Emitter:
 _i8 = types.int64
 
 
-@intrinsic
-def _bare(typingctx: Any, array: Any) -> Any:
-    """The array's first element's pointer."""
+# Inner loops see one-dimensional views of C-contiguous arrays: bare pointers, for an array costs
+# seven values wherever it goes, and seconds of compile time. Under NUMBA_BOUNDSCHECK=1 they are
+# arrays, so that every index is checked.
+if _CHECKED:
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return data_pointer(context, builder, sig.args[0], args[0])
-
-    return types.CPointer(array.dtype)(array), codegen
-
-
-@njit(inline="always")
-def flat(array: Any) -> Any:
-    """A one-dimensional view of a C-contiguous array for inner loops.
-
-    A bare pointer: an array costs seven values wherever it goes, and seconds of compile
-    time. Under NUMBA_BOUNDSCHECK=1 it is an array, so that every index is checked.
-    """
-    if _CHECKED:
+    @njit(inline="always")
+    def flat(array: Any) -> Any:
+        """A view of all elements."""
         return array.reshape(-1)
-    return _bare(array)
+
+    @njit(inline="always")
+    def flat_from(array: Any, start: int) -> Any:
+        """A view of array[start:], which has one dimension."""
+        return array[start:]
+
+else:
+
+    @intrinsic
+    def flat(typingctx: Any, array: Any) -> Any:
+        """A view of all elements."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return data_pointer(context, builder, sig.args[0], args[0])
+
+        return types.CPointer(array.dtype)(array), codegen
+
+    @intrinsic
+    def flat_from(typingctx: Any, array: Any, start: Any) -> Any:
+        """A view of array[start:], which has one dimension."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.gep(data_pointer(context, builder, sig.args[0], args[0]), [args[1]])
+
+        return types.CPointer(array.dtype)(array, _i8), codegen
 
 
 @intrinsic

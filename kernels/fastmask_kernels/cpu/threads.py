@@ -169,24 +169,26 @@ def reserve(members: int, patient: bool) -> int:
 
 def run_shared(
     kernel: Callable[..., int], arguments: tuple[Any, ...], start: int, control: Any
-) -> None:
+) -> int:
     """Call kernel(*arguments, board, start, 0) here, which helpers may join.
 
     Args:
         kernel: begins with `handoff.post`, returns what `handoff.withdraw` returns, when all
-            the work is done, whoever did it.
+            the work is done, whoever did it; or something below 0 where it did not begin.
         arguments: what it is called with, followed by the board, the slot, and the member's
             number.
         start: from `reserve`; it is given back.
-        control: the kernel's counters; see `teamwork`.
+        control: begins with the kernel's counters; see `teamwork`.
+
+    Returns:
+        What is below 0 if the kernel returned that, else 0.
 
     Raises:
         RuntimeError: a helper failed.
     """
     helpers = _helpers
     if start == ALONE:
-        kernel(*arguments, helpers.board, start, 0)
-        return
+        return min(kernel(*arguments, helpers.board, start, 0), 0)
     try:
         state = kernel(*arguments, helpers.board, start, 0)
     except BaseException:
@@ -194,9 +196,10 @@ def run_shared(
         helpers.board[start + OPEN] = 0
         helpers.release(start, arguments)
         raise
-    if state == LEFT:
+    if state <= LEFT:
         helpers._free.append(start)
-    else:
-        helpers.release(start, arguments)
-        if state == A_HELPER_FAILED:
-            raise RuntimeError("a helper thread failed; FASTMASK_NUM_THREADS=1 shows the error")
+        return state
+    helpers.release(start, arguments)
+    if state == A_HELPER_FAILED:
+        raise RuntimeError("a helper thread failed; FASTMASK_NUM_THREADS=1 shows the error")
+    return 0

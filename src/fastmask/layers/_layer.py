@@ -263,15 +263,17 @@ class Layer(Weighted):
         return inputs.astype(self._dtype)
 
     def _explicit(self, mask: Any, inputs: Any) -> Any:
-        name = f"the input of layer {self.name!r}"
+        name = "the input of layer %r"
         if not isinstance(inputs, list):
-            return fitting_mask(mask, inputs.shape, name)
+            return fitting_mask(mask, inputs.shape, name, self.name)
         if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
             raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
         if all(one is None for one in mask):
             return None
         return [
-            None if one is None else fitting_mask(one, array.shape, f"{name}, number {i},")
+            None
+            if one is None
+            else fitting_mask(one, array.shape, f"{name}, number %d,", self.name, i)
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
         ]
 

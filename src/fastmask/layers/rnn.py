@@ -126,7 +126,7 @@ class RNN(Layer):
         x = self._checked(inputs)
         known = None
         if mask is not None:
-            known = fitting_mask(mask, x.shape, f"the input of {self.name!r}")
+            known = fitting_mask(mask, x.shape, "the input of %r", self.name)
         output, states = self._through_cells(x, known, self._first(initial_state, len(x)), training)
         if self._cells[-1]._dtype != self._dtype:
             output = output.astype(self._dtype)
