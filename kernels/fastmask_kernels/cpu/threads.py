@@ -169,7 +169,7 @@ def reserve(members: int, patient: bool) -> int:
 
 def run_shared(
     kernel: Callable[..., int], arguments: tuple[Any, ...], start: int, control: Any
-) -> None:
+) -> bool:
     """Call kernel(*arguments, board, start, 0) here, which helpers may join.
 
     Args:
@@ -180,13 +180,16 @@ def run_shared(
         start: from `reserve`; it is given back.
         control: the kernel's counters; see `teamwork`.
 
+    Returns:
+        Whether all helpers have left, so that the arguments may be used for another call.
+
     Raises:
         RuntimeError: a helper failed.
     """
     helpers = _helpers
     if start == ALONE:
         kernel(*arguments, helpers.board, start, 0)
-        return
+        return True
     try:
         state = kernel(*arguments, helpers.board, start, 0)
     except BaseException:
@@ -200,3 +203,4 @@ def run_shared(
         helpers.release(start, arguments)
         if state == A_HELPER_FAILED:
             raise RuntimeError("a helper thread failed; FASTMASK_NUM_THREADS=1 shows the error")
+    return bool(state == LEFT)
