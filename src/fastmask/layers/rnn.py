@@ -139,7 +139,9 @@ class RNN(Layer):
     def step(self, x: Any, state: Sequence[Any], mask: Any = None) -> Array:
         """Go one step further in many streams at once, for those that have an event.
 
-        Nothing is computed for the others, and their states are not touched.
+        Nothing is computed for the others, their states are not touched, and no memory is
+        allocated for the streams if `x` is a C-contiguous array of the layer's dtype apart from
+        `state`, and `mask` one of bool; else what is not is copied, of `x` the rows with an event.
 
         Args:
             x: (B, F), the inputs of the step; what stands in rows without an event is not
