@@ -172,11 +172,11 @@ def test_nothing_is_allocated_for_rows(
 @pytest.mark.parametrize("mask", [None, [1, 0, 1, 1, 0, 1]])
 def test_inputs_of_other_forms(mask: Any) -> None:
     """Other dtypes, strided inputs, and inputs that are a state themselves."""
-    layer = fm.layers.LSTM(4)
-    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    wide = np.full((6, 3, 4), np.nan, np.float32)
+    layer = fm.layers.LSTM(40)  # several registers of units: the first are written while x is read
+    x = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
+    wide = np.full((6, 3, 40), np.nan, np.float32)
     wide[:, 1] = x
-    events = None if mask is None else np.repeat(mask, 2)[::2] == 1
+    events = None if mask is None else np.repeat(mask, 2)[::2] == 1  # strided, too
 
     def after(make: Callable[[list[Array]], Any]) -> list[Array]:
         state = layer.get_initial_state(6)
