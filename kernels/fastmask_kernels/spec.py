@@ -4,9 +4,10 @@
 under the same name and with the same arguments; tests and signatures are derived from here.
 
 Shapes are words, one letter a size that must be the same wherever it appears in a call:
-B sequences, T time steps, F input features, H units, N and P and V whatever fits. Four more
+B sequences, T time steps, F input features, H units, N and P and V whatever fits. Five more
 are optional, either the size in brackets or 0, where an array is not wanted: S (T) sequence
-output, X (T) gradient of the input, K (P) states and L (P) gates saved for the backward pass.
+output, X (T) gradient of the input, K (P) states and L (P) gates saved for the backward pass,
+E (B) flags of rows with an event.
 Outputs come first; kernels allocate no result.
 
 A plan says which steps of a batch exist (see `plan_steps`):
@@ -29,6 +30,10 @@ was saved, if anything, and leaves with the gradient of what each gate's activat
 to: LSTM di, df, dc, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
 else r * h; SimpleRNN the gradient of its one sum.
 
+Step kernels go one time step further where `valid` says so, or everywhere if it has no entries.
+They write the states after the step over those before it; rows that are not valid are neither
+read, in x or in the states, nor written. The arrays of a call must not share memory.
+
 GRU: the gates of the weights are in the order z, r, h; row 0 of the bias belongs to the input,
 row 1 to the state. Without `reset_after` the two rows are simply added.
 """
@@ -40,10 +45,11 @@ from dataclasses import dataclass
 REAL = "real"  # float32 or float64, the same in all REAL arguments of a call
 ANY = "any"  # any fixed-size NumPy dtype, the same in all ANY arguments of a call
 
-OPTIONAL = {"S": "T", "X": "T", "K": "P", "L": "P"}  # sizes that may be 0 instead
+OPTIONAL = {"S": "T", "X": "T", "K": "P", "L": "P", "E": "B"}  # sizes that may be 0 instead
 
 _PLAN = (("offsets", "int64", "B+1"), ("steps", "int64", "P"), ("order", "int64", "B"))
 _WALK = (("reverse", "flag"), ("zero_masked", "flag"), ("threads", "number"))
+_EVENTS = (("x", REAL, "B F"), ("valid", "bool", "E"), ("packed", REAL, "W"))
 _LSTM_WEIGHTS = (
     ("kernel", REAL, "F 4H"),
     ("recurrent_kernel", REAL, "H 4H"),
@@ -236,6 +242,36 @@ KERNELS: dict[str, Kernel] = {
                 ("activation", "activation"),
                 *_WALK,
             ),
+        ),
+        _kernel(
+            "lstm_step",
+            "One step of an LSTM, in place, for the rows that are valid",
+            (("h", REAL, "B H"), ("c", REAL, "B H")),
+            (
+                *_EVENTS,
+                ("activation", "activation"),
+                ("recurrent_activation", "activation"),
+                ("threads", "number"),
+            ),
+        ),
+        _kernel(
+            "gru_step",
+            "One step of a GRU, in place, for the rows that are valid. `reset_after` must be what "
+            "gru_pack got",
+            (("h", REAL, "B H"),),
+            (
+                *_EVENTS,
+                ("activation", "activation"),
+                ("recurrent_activation", "activation"),
+                ("reset_after", "flag"),
+                ("threads", "number"),
+            ),
+        ),
+        _kernel(
+            "rnn_step",
+            "One step of a SimpleRNN, in place, for the rows that are valid",
+            (("h", REAL, "B H"),),
+            (*_EVENTS, ("activation", "activation"), ("threads", "number")),
         ),
         _kernel(
             "lstm_bwd",

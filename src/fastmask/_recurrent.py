@@ -12,10 +12,14 @@ import numpy as np
 from ._dispatch import kernels, real_array
 from ._mask import Mask, Plan, plan_for
 from ._threads import get_num_threads
-from ._typing import Array
+from ._typing import Array, Bools
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 """The activations that the kernels know."""
+
+
+ALL_ROWS: Bools = np.empty(0, np.bool_)
+"""Instead of flags that say of each row whether it has an event."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,23 +108,27 @@ def forward(
 
 
 def step(
-    cell: Cell, x: Array, packed: Array, states: Sequence[Array], settings: tuple[Any, ...]
-) -> list[Array]:
-    """The states after one step.
+    cell: Cell,
+    x: Array,
+    events: Bools,
+    packed: Array,
+    states: Sequence[Array],
+    settings: tuple[Any, ...],
+) -> None:
+    """Go one step further in the rows that have an event; nothing is allocated for them.
 
     Args:
         cell: which one.
-        x: (B, F), in the form that kernels take.
+        x: (B, F), in the form that kernels take, of other memory than the states.
+        events: (B,), or `ALL_ROWS`.
         packed: see `pack`.
-        states: (B, H) each, in the form that kernels take.
+        states: (B, H) each, in the form that kernels take, to be changed in place.
         settings: see `forward`.
-
-    Returns:
-        As many new arrays, the output first.
     """
-    nothing = np.empty((len(x), 0, states[0].shape[1]), x.dtype)
-    plan = plan_for(None, len(x), 1)
-    return _run(cell, nothing, x[:, np.newaxis], plan, packed, states, settings, False, False)
+    # Unchecked: these arrays were made, or checked, on the way here.
+    getattr(kernels(), f"{cell.prefix}_step").unchecked(
+        *states, x, events, packed, *settings, get_num_threads()
+    )
 
 
 def _run(

@@ -28,7 +28,7 @@ def variants() -> list[Any]:
     return [
         pytest.param(make, example, id=f"{name}-{'-'.join(map(str, example)) or 'only'}")
         for name, (make, examples) in FAMILIES.items()
-        if name.partition(".")[0] in {"masks", "padding", "gather", "softmax"}
+        if name.partition(".")[0] in {"masks", "padding", "gather", "softmax", "step"}
         for example in examples
     ]
 

@@ -43,7 +43,7 @@ LEAVING = 400  # pauses that a caller waits for a helper to leave
 LEFT, STILL_INSIDE, A_HELPER_FAILED = 0, 1, 2  # what `withdraw` returns
 
 _i8 = types.int64
-_OWNER = ir.IntType(8).as_pointer()  # as arrays have among their values, and nothing else has
+_OWNER = ir.IntType(8).as_pointer()  # two in a row are what an array knows of its memory
 
 
 def new_board() -> NDArray[np.int64]:
@@ -69,7 +69,7 @@ def _record(typingctx: Any, board: Any, slot: Any, control: Any) -> Any:
             raise TypeError("a kernel's arguments do not fit into a slot")
         place = builder.bitcast(builder.gep(start, [I64(ARGUMENTS)]), record.as_pointer())
         for i, value in enumerate(values):
-            if value.type == _OWNER:
+            if value.type == _OWNER and _OWNER in (values[i - 1].type, values[i + 1].type):
                 # Of an array's memory, which another member must not count references to: the
                 # counter lives only as long as this call. The caller keeps the memory itself.
                 value = ir.Constant(_OWNER, None)

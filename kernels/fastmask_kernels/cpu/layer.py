@@ -292,4 +292,4 @@ def run_layer(
         *(sizes.panels, sizes.z, sizes.block, sizes.entries, *shares[:3]),
     )
     arguments = (*(out, *last, *saved, reals, integers, x, *plan, packed, *first), settings)
-    raise_fault(-run_shared(work, arguments, start, integers))
+    raise_fault(-min(run_shared(work, arguments, start, integers), 0))

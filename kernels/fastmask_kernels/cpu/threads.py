@@ -174,21 +174,22 @@ def run_shared(
 
     Args:
         kernel: begins with `handoff.post`, returns what `handoff.withdraw` returns, when all
-            the work is done, whoever did it; or something below 0 where it did not begin.
+            the work is done, whoever did it; or something below 0 before it has begun.
         arguments: what it is called with, followed by the board, the slot, and the member's
             number.
         start: from `reserve`; it is given back.
         control: begins with the kernel's counters; see `teamwork`.
 
     Returns:
-        What is below 0 if the kernel returned that, else 0.
+        What the kernel returned: LEFT if all helpers have left, so that the arguments may be
+        used for another call, STILL_INSIDE if not; or what is below 0.
 
     Raises:
         RuntimeError: a helper failed.
     """
     helpers = _helpers
     if start == ALONE:
-        return min(kernel(*arguments, helpers.board, start, 0), 0)
+        return kernel(*arguments, helpers.board, start, 0)
     try:
         state = kernel(*arguments, helpers.board, start, 0)
     except BaseException:
@@ -202,4 +203,4 @@ def run_shared(
     helpers.release(start, arguments)
     if state == A_HELPER_FAILED:
         raise RuntimeError("a helper thread failed; FASTMASK_NUM_THREADS=1 shows the error")
-    return 0
+    return state

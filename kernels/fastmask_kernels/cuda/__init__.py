@@ -15,6 +15,7 @@ from .padding import pad_rows, unpad_rows
 from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
 from .rnn_bwd import rnn_bwd
 from .softmax import masked_softmax
+from .step import gru_step, lstm_step, rnn_step
 
 __all__ = [
     "gather_rows",
@@ -22,10 +23,12 @@ __all__ = [
     "gru_fwd",
     "gru_pack",
     "gru_packed_size",
+    "gru_step",
     "lstm_bwd",
     "lstm_fwd",
     "lstm_pack",
     "lstm_packed_size",
+    "lstm_step",
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
@@ -36,5 +39,6 @@ __all__ = [
     "rnn_fwd",
     "rnn_pack",
     "rnn_packed_size",
+    "rnn_step",
     "unpad_rows",
 ]

@@ -8,6 +8,7 @@ from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_s
 from .padding import pad_rows, unpad_rows
 from .rnn import rnn_bwd, rnn_fwd, rnn_pack, rnn_packed_size
 from .softmax import masked_softmax
+from .step import gru_step, lstm_step, rnn_step
 
 __all__ = [
     "aligned_empty",
@@ -16,10 +17,12 @@ __all__ = [
     "gru_fwd",
     "gru_pack",
     "gru_packed_size",
+    "gru_step",
     "lstm_bwd",
     "lstm_fwd",
     "lstm_pack",
     "lstm_packed_size",
+    "lstm_step",
     "mask_any_not_equal",
     "mask_from_lengths",
     "mask_not_equal",
@@ -30,5 +33,6 @@ __all__ = [
     "rnn_fwd",
     "rnn_pack",
     "rnn_packed_size",
+    "rnn_step",
     "unpad_rows",
 ]

@@ -11,8 +11,8 @@ from .. import _recurrent, activations, initializers
 from .._checks import choice, flag, rate, whole_number
 from .._dispatch import kernels, real_array
 from .._mask import Mask
-from .._recurrent import ACTIVATIONS, forward, initial_states, pack
-from .._typing import Array, Ints, Shape
+from .._recurrent import ACTIVATIONS, ALL_ROWS, forward, initial_states, pack
+from .._typing import Array, Bools, Ints, Shape
 from ..activations import name_of
 from ._layer import Layer
 from ._loop import loop
@@ -193,8 +193,13 @@ class KernelCell(Layer):
 
     def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
         """The states after one step, of arrays that fit; the first is the output."""
-        packed = self._packed_weights()
-        return _recurrent.step(self._kind, x, packed, states, self._settings())
+        after = [state.copy() for state in states]
+        self._step_in_place(x, ALL_ROWS, after)
+        return after
+
+    def _step_in_place(self, x: Array, events: Bools, states: Sequence[Array]) -> None:
+        """Go one step further in the rows with an event; see `_recurrent.step`."""
+        _recurrent.step(self._kind, x, events, self._packed_weights(), states, self._settings())
 
     def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
         """What `_step` computes, with dropout."""
@@ -262,17 +267,20 @@ class KernelCell(Layer):
             ValueError: they have another number of axes or features.
         """
         x = real_array(inputs, "inputs", self._dtype)
-        if x.ndim != axes.count(",") + 1:
-            raise ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {x.shape}")
+        self._check_shape(x.shape, axes, name)
+        return x
+
+    def _check_shape(self, shape: Shape, axes: str, name: str) -> None:
+        if len(shape) != axes.count(",") + 1:
+            raise ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {shape}")
         if not self._weights:
             raise ValueError(f"layer {name!r} must be built before its call method is used")
         features = len(self._weights[0].value)
-        if x.shape[-1] != features:
+        if shape[-1] != features:
             raise ValueError(
                 f"inputs of layer {name!r} must have {features} features, "
-                f"not {x.shape[-1]} (shape {x.shape})"
+                f"not {shape[-1]} (shape {shape})"
             )
-        return x
 
 
 def kernel_activation(identifier: Any, name: str) -> str:

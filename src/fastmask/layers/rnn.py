@@ -10,6 +10,7 @@ import numpy as np
 from .._checks import flag, whole_number
 from .._dispatch import as_array, real_array
 from .._mask import Mask, checked_mask, fitting_mask
+from .._recurrent import ALL_ROWS
 from .._typing import Array, Bools, Shape
 from ._calls import flat
 from ._cell import KernelCell
@@ -138,7 +139,9 @@ class RNN(Layer):
     def step(self, x: Any, state: Sequence[Any], mask: Any = None) -> Array:
         """Go one step further in many streams at once, for those that have an event.
 
-        Nothing is computed for the others, and their states are not touched.
+        Nothing is computed for the others, their states are not touched, and no memory is
+        allocated for the streams if `x` is a C-contiguous array of the layer's dtype apart from
+        `state`, and `mask` one of bool; else what is not is copied, of `x` the rows with an event.
 
         Args:
             x: (B, F), the inputs of the step; what stands in rows without an event is not
@@ -177,21 +180,13 @@ class RNN(Layer):
             raise ValueError(f"x must have shape (batch, features), not {array.shape}")
         if not self.built:
             self.build((None, None, array.shape[1]))
+        self._cells[0]._check_shape(array.shape, "batch, features", self.name)
         each = self._in_place(state, len(array))
-        if mask is None:
-            rows: Any = slice(None)
-            now, before = array, each
-        else:
-            rows = np.flatnonzero(_events(mask, len(array)))
-            now = array.take(rows, axis=0)  # half the time of array[rows]
-            before = [[one.take(rows, axis=0) for one in own] for own in each]
-        now = self._cells[0]._checked(now, "batch, features", self.name)
-        for cell, own, states in zip(self._cells, each, before, strict=True):
-            after = cell._step(real_array(now, "x", cell._dtype), states)
-            for one, new in zip(own, after, strict=True):
-                one[rows] = new
-            now = after[0]
-        return each[-1][0]
+        events = ALL_ROWS if mask is None else _events(mask, len(array))
+        for cell, own in zip(self._cells, each, strict=True):
+            cell._step_in_place(_readable(array, events, cell._dtype, own), events, own)
+            array = own[0]
+        return array
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """The states to start from.
@@ -317,4 +312,16 @@ def _events(mask: Any, batch: int) -> Bools:
     events = as_array(mask, "mask")
     if events.shape != (batch,):
         raise ValueError(f"mask must have shape (batch,) = ({batch},), not {events.shape}")
-    return checked_mask(events).astype(np.bool_, copy=False)
+    return np.ascontiguousarray(checked_mask(events), np.bool_)
+
+
+def _readable(x: Array, events: Bools, dtype: np.dtype[Any], states: list[Array]) -> Array:
+    """`x` as kernels take it, of other memory than `states`; rows without an event may differ."""
+    flags = x.flags
+    fits = x.dtype == dtype and flags.c_contiguous and flags.aligned
+    if fits and not any(np.may_share_memory(x, state) for state in states):
+        return x
+    rows = slice(None) if events is ALL_ROWS else np.flatnonzero(events)
+    copy = np.empty(x.shape, dtype)  # memory that nobody touches costs nothing
+    copy[rows] = real_array(x[rows], "x", dtype)
+    return copy
