@@ -12,6 +12,7 @@ from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
 from .lstm_bwd import lstm_bwd
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .products import use_products as use_products
 from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
 from .rnn_bwd import rnn_bwd
 from .softmax import masked_softmax
