@@ -4,7 +4,9 @@ Arrays are whatever has `__cuda_array_interface__`: of numba, CuPy or torch. Imp
 only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[cuda]"` brings.
 """
 
-from ._device import use_stream as use_stream
+from ._device import use_memory as use_memory
+from ._driver import use_stream as use_stream
+from .faults import check_indices as check_indices
 from .gather import gather_rows
 from .gru import gru_fwd, gru_pack, gru_packed_size
 from .gru_bwd import gru_bwd

@@ -38,14 +38,8 @@ import numpy as np
 from numba import cuda
 from numba.cuda import types
 
-from ._device import (
-    SIMULATED,
-    DeviceArray,
-    allow_shared,
-    host_view,
-    on_device,
-    stream_of_launch,
-)
+from ._device import DeviceArray, host_view
+from ._driver import SIMULATED, allow_shared, on_device, stream_of_launch
 
 int32, int64, uint8, uint32, uint64 = (
     types.int32,

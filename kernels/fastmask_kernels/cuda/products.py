@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from numba import cuda
 
 from . import gemm
-from ._device import DeviceArray, Flags, empty, on_device
+from ._device import DeviceArray, Flags, empty
+from ._driver import on_device
 from ._kernel import (
     Kernel,
     blocks_for,
