@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -185,7 +186,8 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     """In place of the true one; Numba, which has none, could neither wait nor allocate."""
-    from fastmask_kernels.cuda import _device, _driver, _kernel, faults, gemm, resident
+    from fastmask_kernels import cuda
+    from fastmask_kernels.cuda import _device, _driver, _kernel, faults
 
     driver = Driver()
     monkeypatch.setattr(_driver, "_driver", lambda: driver)
@@ -194,8 +196,8 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setattr(_device, "require_device", lambda: None)
     monkeypatch.setattr(faults, "_unused", [])
     monkeypatch.setattr(faults, "_reports", faults._Reports())
-    for module in (resident, gemm):
-        monkeypatch.setattr(module, "multiprocessors", lambda: 132)
+    for module in [m for name, m in sys.modules.items() if name.startswith(cuda.__name__)]:
+        monkeypatch.setattr(module, "multiprocessors", lambda: 132, raising=False)
     monkeypatch.setattr(_kernel.Kernel, "_dispatcher", lambda self: Compiled(self.name, driver))
     return driver
 
