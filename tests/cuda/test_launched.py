@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from collections.abc import Iterator
@@ -85,6 +86,11 @@ def test_launch_gives_addresses_and_numbers(launch: mock.Mock) -> None:
     assert (config.grid, config.block, config.shmem_size) == ((2, 1, 1), (32, 1, 1), 64)
     assert config.is_cooperative
     assert (address, count.value, factor.value, twice.value) == (4096, 10, 0.5, 1)
+    assert [type(a) for a in (count, factor, twice)] == [
+        ctypes.c_int64,
+        ctypes.c_float,
+        ctypes.c_int32,
+    ]
 
 
 def test_empty_grids_are_not_launched(launch: mock.Mock) -> None:
@@ -198,21 +204,13 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setattr(faults, "_reports", faults._Reports())
     for module in [m for name, m in sys.modules.items() if name.startswith(cuda.__name__)]:
         monkeypatch.setattr(module, "multiprocessors", lambda: 132, raising=False)
-    monkeypatch.setattr(_kernel.Kernel, "_dispatcher", lambda self: Compiled(self.name, driver))
+    compiled = mock.Mock(**{"max_cooperative_grid_blocks.return_value": 132})
+    monkeypatch.setattr(_kernel.Kernel, "_dispatcher", lambda self: compiled)
+    monkeypatch.setattr(
+        *(_kernel.Kernel, "_start"),
+        lambda self, *args: driver.asked.append(self.name.partition("(")[0]),
+    )
     return driver
-
-
-class Compiled:
-    """A kernel that is not run."""
-
-    def __init__(self, name: str, driver: Driver) -> None:
-        self.name, self.driver = name, driver
-
-    def launch(self, *args: Any) -> None:
-        self.driver.asked.append(self.name.partition("(")[0])
-
-    def max_cooperative_grid_blocks(self, *args: Any) -> int:
-        return 132
 
 
 def arguments(name: str, units: int) -> list[Any]:
