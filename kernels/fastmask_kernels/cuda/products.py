@@ -22,7 +22,6 @@ from numba import cuda
 
 from . import gemm
 from ._device import DeviceArray, Flags, empty
-from ._driver import on_device
 from ._kernel import (
     Kernel,
     blocks_for,
@@ -189,7 +188,7 @@ def rows(
     right = _whole(b, plan, *((width, length) if transposed else (length, width)))
     direct = owner.exact and target is None and _stands(c, width)
     out = _view(c, height) if direct else empty((height, width), c.data.dtype, c.data.device)
-    _multiply(owner, out, left, right, False, transposed, direct and add)
+    owner.multiply(out, left, right, False, transposed, direct and add)
     if bias is not None or not direct:
         _finish(c, out, plan, height, width, bias, target, add and not direct)
 
@@ -211,22 +210,9 @@ def over_rows(
     right = _stacked(b, plan, length, width, owner)
     direct = _stands(c, width)
     out = _view(c, height) if direct else empty((height, width), c.data.dtype, c.data.device)
-    _multiply(owner, out, left, right, True, False, False)
+    owner.multiply(out, left, right, True, False, False)
     if not direct:
         _finish(c, out, plan, height, width, whole=True)
-
-
-def _multiply(
-    owner: _Owner,
-    out: DeviceArray,
-    a: DeviceArray,
-    b: DeviceArray,
-    transpose_a: bool,
-    transpose_b: bool,
-    accumulate: bool,
-) -> None:
-    with on_device(out.device):
-        owner.multiply(out, a, b, transpose_a, transpose_b, accumulate)
 
 
 def _stands(matrix: Matrix, width: int) -> bool:
