@@ -23,7 +23,7 @@ class Memory:
 
 
 class Column:
-    """Kernels that copy their arrays to the device, and what they wrote back."""
+    """Kernels that copy their arrays to the device, and what they wrote back, and wait."""
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(cuda, name)
@@ -34,10 +34,12 @@ class Column:
         def call(*args: Any) -> None:
             if _device.SIMULATED:
                 function(*[Memory(a) if isinstance(a, np.ndarray) else a for a in args])
+                cuda.check_indices()
                 return
             copies = [_device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
             try:
                 function(*copies)
+                cuda.check_indices()
             finally:
                 for copy, original, written in zip(copies, args, outputs, strict=False):
                     if written:

@@ -415,10 +415,10 @@ def _fetch_add(address: Any, value: Any) -> Any:
     return old
 
 
-def _lower_to(address: Any, value: Any) -> None:
+def _add_to(address: Any, value: Any) -> None:
     array, i = address
     with _COUNTERS:
-        array[i] = min(array[i], value)
+        array[i] += value
 
 
 EMULATIONS: dict[str, Callable[..., Any]] = {
@@ -440,7 +440,7 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "copy_async_16": _copy_16,
     "copy_async_commit": lambda: None,
     "copy_async_wait": lambda: None,
-    "lower_to": _lower_to,
+    "add_to": _add_to,
     "fetch_add": _fetch_add,
     "add_release": _add_release,
     "load_acquire": lambda address: address[0][address[1]],

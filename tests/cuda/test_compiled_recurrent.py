@@ -100,7 +100,7 @@ def test_other_kernels(arch: str) -> None:
 
     seen = 0
     for name, (make, examples) in FAMILIES.items():
-        if name.partition(".")[0] in {"gemm", "steps", "packing", "resident"}:
+        if name.partition(".")[0] in {"gemm", "products", "steps", "packing", "resident"}:
             for example in examples:
                 report = compile_report(make(*example), arch=arch)
                 print(report)

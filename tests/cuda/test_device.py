@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastmask_kernels import cuda
-from fastmask_kernels.cuda import _device
+from fastmask_kernels import cuda, reference
+from fastmask_kernels.cuda import _device, _driver
 from fastmask_kernels.cuda._kernel import blocks_for, lanes_for, threads_for
 
-from .column import Memory
+from ..cases import LSTMCase
+from .column import Memory, column
 
 simulated = pytest.mark.skipif(not _device.SIMULATED, reason="memory of the host is no device's")
 
@@ -108,14 +110,40 @@ def test_read_only_inputs() -> None:
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_device, "SIMULATED", False)
-    monkeypatch.setattr(_device.cuda, "is_available", lambda: False, raising=False)
+    monkeypatch.setattr(_driver, "SIMULATED", False)
+    monkeypatch.setattr(_driver.cuda, "is_available", lambda: False, raising=False)
     _device.require_device.cache_clear()
     try:
         with pytest.raises(RuntimeError, match="no CUDA device can be used"):
             _device.device_arrays([])
+        with pytest.raises(RuntimeError, match="no CUDA device can be used"):
+            cuda.check_indices()
     finally:
         _device.require_device.cache_clear()
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_memory_of_the_owner(backward: bool) -> None:
+    """What a call needs for itself: full of NaN at first, and let go of at its end."""
+    given: list[weakref.ref[Any]] = []
+
+    def allocate(size: int, device: int) -> Any:
+        memory = _device.to_device(np.full(size, 0xFF, np.uint8), device)
+        given.append(weakref.ref(memory.owner))
+        return memory
+
+    case = LSTMCase(3, 3, 2, 4, kind="holes")
+    with cuda.use_memory(allocate):
+        with cuda.use_memory(None):
+            _device.empty(3, "f4")
+        assert not given
+        run = case.run_backward if backward else case.run
+        actual = run(column, save="gates" if backward else "nothing")
+    expected = run(reference, dtype="float64", save="gates" if backward else "nothing")
+    for a, wanted in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, wanted, rtol=1e-4, atol=1e-5)
+    assert given
+    assert not any(memory() is not None for memory in given)
 
 
 def test_stream_of_a_block_of_code() -> None:

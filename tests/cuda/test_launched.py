@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
+import re
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +27,7 @@ def pretend(stack: ExitStack) -> mock.Mock:
     """Let Numba compile for a GPU that is not there; returns what it launches kernels with."""
     from numba.cuda import codegen, dispatcher
 
-    from fastmask_kernels.cuda import _kernel
+    from fastmask_kernels.cuda import _driver
 
     def bind(self: Any) -> None:
         self._codelibrary.get_cubin(ARCH)
@@ -39,7 +43,7 @@ def pretend(stack: ExitStack) -> mock.Mock:
         (library, "_ensure_cc", lambda self, cc=None: cc or ARCH),
         (library, "get_cufunc", lambda self: mock.Mock()),
         (codegen.JITCUDACodegen, "magic_tuple", lambda self: ((13, 0), ARCH)),
-        (_kernel, "on_device", lambda device: nullcontext()),
+        (_driver._thread, "device", 0),
     ):
         stack.enter_context(mock.patch.object(owner, name, stand_in))
     return launch
@@ -83,6 +87,11 @@ def test_launch_gives_addresses_and_numbers(launch: mock.Mock) -> None:
     assert (config.grid, config.block, config.shmem_size) == ((2, 1, 1), (32, 1, 1), 64)
     assert config.is_cooperative
     assert (address, count.value, factor.value, twice.value) == (4096, 10, 0.5, 1)
+    assert [type(a) for a in (count, factor, twice)] == [
+        ctypes.c_int64,
+        ctypes.c_float,
+        ctypes.c_int32,
+    ]
 
 
 def test_empty_grids_are_not_launched(launch: mock.Mock) -> None:
@@ -125,12 +134,186 @@ def test_edited_sources_are_compiled_anew(
     from numba.cuda import dispatcher
 
     from fastmask_kernels import _sources
-    from fastmask_kernels.cuda.masks import _count
+    from fastmask_kernels.cuda.masks import _filled
 
     compiles = mock.Mock(side_effect=dispatcher.compile_cuda)
-    arrays = array_at(4096, (10,), "i8"), array_at(8192, (9, 3), "?")
+    valid = array_at(4096, (9, 3), "?")
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
-        _count.__wrapped__().launch(1, 32, *arrays, 9, 3)
+        _filled.__wrapped__().launch(1, 32, valid, 27, 1)
         monkeypatch.setattr(_sources, "source_digest", lambda: "edited")
-        _count.__wrapped__().launch(1, 32, *arrays, 9, 3)
+        _filled.__wrapped__().launch(1, 32, valid, 27, 1)
     assert compiles.call_count == 2
+
+
+ADDRESSES = itertools.count(1)
+
+
+class Driver:
+    """Gives memory, and remembers what it was asked for; whoever waits or copies fails."""
+
+    def __init__(self) -> None:
+        from cuda.bindings import driver
+
+        self._true, self.asked, self.held = driver, [], {}
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("cu") or name == "cuuint64_t":
+            return getattr(self._true, name)  # types and numbers
+
+        def ask(*args: Any) -> tuple[Any, ...]:
+            self.asked.append(name)
+            answer = getattr(self, f"_{name}", None)
+            assert answer is not None, f"{name} was called"
+            return self._true.CUresult.CUDA_SUCCESS, answer(*args)
+
+        return ask
+
+    def _cuDeviceGetAttribute(self, attribute: Any, device: int) -> int:
+        return 1
+
+    def _cuMemPoolCreate(self, properties: Any) -> str:
+        assert properties.location.id == 0
+        return "pool"
+
+    def _cuMemPoolSetAttribute(self, pool: str, attribute: Any, value: Any) -> None:
+        assert (pool, int(value)) == ("pool", 2**64 - 1)
+
+    def _cuMemHostAlloc(self, size: int, flags: int) -> int:
+        self.words = np.full(size, 0xFF, np.uint8)
+        return self.words.ctypes.data
+
+    def _cuMemAllocFromPoolAsync(self, size: int, pool: str, stream: int) -> int:
+        assert size > 0
+        address = 512 * next(ADDRESSES)
+        self.held[address] = stream
+        return address
+
+    def _cuMemFreeAsync(self, address: int, stream: int) -> None:
+        assert self.held.pop(address, stream) == stream  # or a failed test's, let go of late
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """In place of the true one; Numba, which has none, could neither wait nor allocate."""
+    from fastmask_kernels import cuda
+    from fastmask_kernels.cuda import _device, _driver, _kernel, faults
+
+    driver = Driver()
+    monkeypatch.setattr(_driver, "_driver", lambda: driver)
+    monkeypatch.setattr(_driver, "_pools", {})
+    monkeypatch.setattr(_driver._thread, "device", 0)
+    monkeypatch.setattr(_device, "require_device", lambda: None)
+    monkeypatch.setattr(faults, "_unused", [])
+    monkeypatch.setattr(faults, "_reports", faults._Reports())
+    for module in [m for name, m in sys.modules.items() if name.startswith(cuda.__name__)]:
+        monkeypatch.setattr(module, "multiprocessors", lambda: 132, raising=False)
+    compiled = mock.Mock(**{"max_cooperative_grid_blocks.return_value": 132})
+    monkeypatch.setattr(_kernel.Kernel, "_dispatcher", lambda self: compiled)
+    monkeypatch.setattr(
+        *(_kernel.Kernel, "_start"),
+        lambda self, *args: driver.asked.append(self.name.partition("(")[0]),
+    )
+    return driver
+
+
+def arguments(name: str, units: int) -> list[Any]:
+    """Of a kernel, somewhere on the device."""
+    from fastmask_kernels import cuda
+    from fastmask_kernels.spec import KERNELS
+
+    sizes = dict.fromkeys("TSX", 700) | dict.fromkeys("PKLN", 2100) | {"B": 3, "F": 8, "H": units}
+    if name.endswith("fwd"):
+        sizes["W"] = getattr(cuda, name.replace("fwd", "packed_size"))(8, units, np.float32)
+    made: list[Any] = []
+    for a in KERNELS[name].arguments:
+        if a.shape is None:
+            made.append({"activation": "tanh"}.get(a.dtype, 1))
+            continue
+        words = [re.fullmatch(r"(\d*)([A-Z]?)(?:\+(\d+))?", word) for word in a.shape]
+        shape = [int(w[1] or 1) * sizes.get(w[2], 4 if w[2] else 1) + int(w[3] or 0) for w in words]
+        dtype = {"real": "f4", "any": "f4"}.get(a.dtype, a.dtype)
+        made.append(array_at(4096 * (1 + len(made)), tuple(shape), dtype))
+    return made
+
+
+CALLS = [
+    *("plan_steps", "gather_rows", "pad_rows", "unpad_rows", "masked_softmax"),
+    *(f"{cell}_{way}" for cell in ("lstm", "gru", "rnn") for way in ("fwd", "bwd")),
+]
+
+
+@pytest.mark.parametrize("units", [64, 512], ids=["a block", "a grid"])
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_wait_for_nothing(driver: Driver, name: str, units: int) -> None:
+    """The first one prepares memory; another asks for scratch of its stream and gives it back."""
+    from fastmask_kernels import cuda
+
+    once = arguments(name, units)
+    with cuda.use_stream(11):
+        getattr(cuda, name)(*once)
+        assert not driver.held
+        driver.asked.clear()
+        getattr(cuda, name)(*once)
+    assert not driver.held
+    asked = [call for call in driver.asked if call.startswith("cu")]
+    assert set(asked) <= {"cuMemAllocFromPoolAsync", "cuMemFreeAsync"}
+    print([call for call in driver.asked if not call.startswith("cu")], len(asked) // 2)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_launches_of_a_forward_call(driver: Driver, cell: str) -> None:
+    from fastmask_kernels import cuda
+
+    once = arguments(f"{cell}_fwd", 64)
+    getattr(cuda, f"{cell}_fwd")(*once)
+    launched = [call for call in driver.asked if not call.startswith("cu")]
+    assert launched[0] == "product"
+    assert launched[-1] == "spreader"
+    assert len(launched) <= 4
+
+
+def test_calls_by_the_owners_of_memory_and_products(driver: Driver) -> None:
+    """Then nothing is asked of the driver."""
+    from fastmask_kernels import cuda
+
+    multiply = mock.Mock()
+    memory = mock.Mock(side_effect=lambda size, device: array_at(4096, (size,), "u1"))
+    with cuda.use_memory(memory), cuda.use_products(multiply, exact=True):
+        cuda.lstm_fwd(*arguments("lstm_fwd", 64))
+        assert len(multiply.call_args_list) == 1
+        cuda.lstm_bwd(*arguments("lstm_bwd", 64))
+    assert len(multiply.call_args_list) == 4
+    assert all(call.args[1] == 0 for call in memory.call_args_list)
+    assert not [call for call in driver.asked if call.startswith("cu")]
+
+
+def test_a_device_without_pools(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastmask_kernels.cuda import _device, _driver
+
+    kept = mock.Mock(__cuda_array_interface__={"data": (512, False)})
+    allocate = mock.Mock(return_value=kept)
+    monkeypatch.setattr(_driver.cuda, "device_array", allocate)
+    monkeypatch.setattr(Driver, "_cuDeviceGetAttribute", lambda *args: 0)
+    assert _device.empty(3, "f4").address == 512
+    assert driver.asked == ["cuDeviceGetAttribute"]
+
+
+def test_no_memory(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastmask_kernels.cuda import _device
+
+    full = driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY
+    monkeypatch.setattr(driver, "cuMemAllocFromPoolAsync", lambda *args: (full, 0), raising=False)
+    with pytest.raises(MemoryError, match="no memory for 12 bytes of scratch"):
+        _device.empty(3, "f4")
+
+
+def test_words_of_the_host_are_zeros_at_first(driver: Driver) -> None:
+    from fastmask_kernels.cuda import faults
+
+    word, call = faults.expect("row {place} is none", 0)
+    assert (word.address - driver.words.ctypes.data) % 8 == 0
+    faults.raise_found()
+    faults._reports.word[0] = 5 * faults.CALLS + call
+    with pytest.raises(ValueError, match=r"^row 5 is none$"):
+        faults.raise_found()
+    faults.raise_found()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastmask_kernels import reference
+from fastmask_kernels import cuda, reference
+from fastmask_kernels.cuda import _device, faults, gather
 
 from ..cases import MASK_KINDS, make_mask
 from ..test_gather import DTYPES, numbers
@@ -23,6 +25,10 @@ usual = settings(max_examples=25, deadline=None)
 def outputs(shape: tuple[int, ...], dtype: Any) -> list[np.ndarray]:
     """Two arrays of a number that none of the inputs has."""
     return [np.full(shape, 101).astype(dtype) for _ in range(2)]
+
+
+def good_ids() -> Any:
+    return _device.to_device(np.array([3, 0]))
 
 
 def pad(
@@ -98,28 +104,72 @@ def test_addresses_that_no_wide_word_fits(start: int) -> None:
 @pytest.mark.parametrize("bad", [-1, 4, 2**40, -(2**63), 2**63 - 1])
 @pytest.mark.parametrize("features", [0, 1, 20])
 def test_ids_out_of_range(bad: int, features: int) -> None:
-    out = np.full((4, features), np.nan)
-    words = rf"ids must be in \[0, 4\), the rows of table, but ids\[2\] is {bad}$"
+    out = np.zeros((4, features))
+    words = r"ids must be in \[0, 4\), the rows of table, but ids\[[23]\] is not"
     with pytest.raises(ValueError, match=words):
         column.gather_rows(out, np.ones((4, features)), np.array([0, 3, bad, bad]))
-    assert not out[2:].any(), "rows that do not exist are zeros"
+    assert np.isnan(out[2:]).all(), "rows that do not exist are no numbers"
+    assert (out[:2] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_do_not_exist(dtype: Any) -> None:
+    """NaN where there is such a thing, else zeros."""
+    out = np.ones((2, 3)).astype(dtype)
+    with pytest.raises(ValueError, match=r"ids\[1\]"):
+        column.gather_rows(out, np.ones((1, 3)).astype(dtype), np.array([0, 1]))
+    assert (out[0] == np.ones(3).astype(dtype)).all()
+    assert np.isnan(out[1]).all() if out.dtype.kind in "fc" else not out[1].view("u1").any()
 
 
 @pytest.mark.parametrize("bad", [-1, 6, 2**62])
 def test_steps_out_of_range(bad: int) -> None:
-    with pytest.raises(ValueError, match=rf"steps must be in \[0, 6\).*steps\[1\] is {bad}$"):
+    with pytest.raises(ValueError, match=r"steps must be in \[0, 6\).*steps\[1\] is not"):
         column.unpad_rows(np.empty((2, 1)), np.zeros((2, 3, 1)), np.array([5, bad]))
 
 
 @pytest.mark.parametrize("offsets", [[0, 2, 1], [-1, 0, 1], [0, 1, 5], [0, 2**62, -(2**62)]])
 @pytest.mark.parametrize("time", [0, 3])
 def test_pad_rows_refuses_wild_offsets(offsets: list[int], time: int) -> None:
-    out, values, value = np.empty((2, time, 1)), np.zeros((4, 1)), np.zeros(1)
-    with pytest.raises(ValueError, match=r"offsets must ascend from 0 to at most 4.*but row"):
+    out, values, value = np.zeros((2, time, 1)), np.zeros((4, 1)), np.zeros(1)
+    words = r"offsets must ascend from 0 to at most 4.*but those of row [01] do not"
+    with pytest.raises(ValueError, match=words):
         column.pad_rows(out, values, np.array(offsets), value, True, True)
+    assert np.isnan(out).any() or not time
+
+
+def test_a_bad_index_is_told_of_later() -> None:
+    """By the next call, once, to the thread that called."""
+    table, ids = _device.to_device(np.ones((4, 2))), _device.to_device(np.array([1, 9]))
+    out = _device.empty((2, 2), "f8")
+    cuda.gather_rows(out, table, ids)
+    _device.wait()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(cuda.gather_rows, _device.empty((2, 2), "f8"), table, good_ids()).result()
+        other.submit(cuda.check_indices).result()
+    words = r"ids\[1\] is not \(told by the device after the call of gather_rows\)"
+    with pytest.raises(ValueError, match=words):
+        cuda.gather_rows(out, table, good_ids())
+    cuda.gather_rows(out, table, good_ids())
+    cuda.check_indices()
+    assert (_device.to_host(out) == 1).all()
+
+
+def test_each_bad_call_has_its_own_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is remembered; numbers of calls begin anew."""
+    for module in (faults, gather):
+        monkeypatch.setattr(module, "CALLS", 4)
+    gather._copy_rows.cache_clear()
+    table, ids = _device.to_device(np.ones((4, 2))), _device.to_device(np.array([0, 7]))
+    out = _device.empty((2, 2), "f8")
+    for call in range(9):
+        gather.copy_rows(out, table, ids, 4, f"call {call}, place {{place}}")
+        with pytest.raises(ValueError, match=f"^call {call}, place 1$"):
+            cuda.check_indices()
+    gather._copy_rows.cache_clear()
 
 
 def test_empty_table() -> None:
     column.gather_rows(np.empty((0, 3)), np.empty((0, 3)), np.empty(0, np.int64))
-    with pytest.raises(ValueError, match=r"ids must be in \[0, 0\).*ids\[0\] is 0"):
+    with pytest.raises(ValueError, match=r"ids must be in \[0, 0\).*ids\[0\] is not"):
         column.gather_rows(np.empty((1, 3)), np.empty((0, 3)), np.zeros(1, np.int64))

@@ -1,36 +1,55 @@
-"""Arrays on a GPU, whoever made them, and the device and stream that kernels run on.
+"""Arrays on a GPU, whoever made them, and memory for a call.
 
 Any object with `__cuda_array_interface__` (numba, CuPy, torch) is looked at through a
 `DeviceArray`: an address with a shape and a dtype. Nothing is copied, and nothing below this
-file knows who owns the memory.
-
-In Numba's simulator (NUMBA_ENABLE_CUDASIM=1) the memory of the one device is the host's, and
-addresses are those of NumPy arrays.
+file knows who owns the memory. In the simulator addresses are those of NumPy arrays.
 """
 
 from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import cuda
 from numpy.typing import NDArray
 
-if find_spec("numba_cuda") is None:
-    raise ImportError('CUDA kernels need numba-cuda: pip install "fastmask-rnn[cuda]"')
+from ._driver import (
+    SIMULATED,
+    HostMemory,
+    Scratch,
+    current_stream,
+    device_of,
+    on_device,
+    require_device,
+    stream_of_launch,
+    wait,
+)
 
-from numba import cuda
-from numba.cuda.core import config
+__all__ = [
+    "SIMULATED",
+    "DeviceArray",
+    "Flags",
+    "current_stream",
+    "device_arrays",
+    "empty",
+    "host_view",
+    "on_device",
+    "require_device",
+    "stream_of_launch",
+    "to_device",
+    "to_host",
+    "use_memory",
+    "view_of",
+    "wait",
+]
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
+Allocate = Callable[[int, int], Any]
 
 _BYTE = np.dtype(np.uint8)
-_stream: contextvars.ContextVar[int] = contextvars.ContextVar("fastmask_cuda_stream", default=0)
 
 
 class Flags(NamedTuple):
@@ -44,6 +63,9 @@ class Flags(NamedTuple):
     def num(self) -> int:
         """All flags in one number."""
         return self.c_contiguous + 2 * self.aligned + 4 * self.writeable
+
+
+_OPEN = Flags(True, True, True)
 
 
 class DeviceArray:
@@ -182,137 +204,77 @@ def _is_contiguous(shape: tuple[int, ...], strides: Any, itemsize: int) -> bool:
     return True
 
 
-@cache
-def require_device() -> None:
-    """Do nothing where there is a device.
-
-    Raises:
-        RuntimeError: there is no CUDA driver or no device.
-    """
-    if SIMULATED:
-        return
-    if not cuda.is_available():
-        raise RuntimeError(
-            "no CUDA device can be used: there is no driver, no GPU, or the driver is too old "
-            "for the installed CUDA libraries (fastmask info shows what is seen)"
-        )
-
-
-def device_of(address: int) -> int:
-    """Number of the device that memory at `address` belongs to."""
-    if SIMULATED:
-        return 0
-    from cuda.bindings import driver
-
-    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    cuda.current_context()  # the driver answers nothing before there is a context
-    status, device = driver.cuPointerGetAttribute(attribute, address)
-    if status != driver.CUresult.CUDA_SUCCESS:
-        raise ValueError(f"address {address:#x} is not memory that a CUDA device knows")
-    return int(device)
+_memory: contextvars.ContextVar[Allocate | None] = contextvars.ContextVar(
+    "fastmask_cuda_memory", default=None
+)
 
 
 @contextmanager
-def on_device(device: int) -> Iterator[None]:
-    """Let a device be the current one, which kernels are launched on."""
-    if SIMULATED or cuda.get_current_device().id == device:
-        yield
-    else:
-        with cuda.gpus[device]:
-            yield
-
-
-@contextmanager
-def use_stream(handle: int) -> Iterator[None]:
-    """Launch kernels on the caller's stream, in this thread or task.
+def use_memory(allocate: Allocate | None) -> Iterator[None]:
+    """Let the arrays' owner give the memory that a call needs for itself, in this thread or task.
 
     Args:
-        handle: the CUDA stream as a number, such as `torch.cuda.current_stream().cuda_stream`
-            or `cupy.cuda.get_current_stream().ptr`; 0 is the default stream.
+        allocate: `allocate(size, device)` returns `size` bytes of a device as anything with
+            `__cuda_array_interface__`, at an address that 256 divides. It is let go of when the
+            call returns, while kernels still run: the owner may give it again to what follows on
+            the stream of `use_stream`, as the allocators of torch and CuPy do. None for a pool of
+            the driver's.
 
     Example:
-        with use_stream(torch.cuda.current_stream().cuda_stream):
-            plan_steps(offsets, steps, order, valid)
+        def allocate(size, device):
+            return torch.empty(size, dtype=torch.uint8, device=device)
+
+        with use_stream(torch.cuda.current_stream().cuda_stream), use_memory(allocate):
+            lstm_fwd(...)
     """
-    token = _stream.set(int(handle))
+    token = _memory.set(allocate)
     try:
         yield
     finally:
-        _stream.reset(token)
-
-
-def current_stream() -> Any:
-    """The stream that kernels are launched on, as Numba takes it."""
-    handle = _stream.get()
-    return 0 if SIMULATED or not handle else cuda.external_stream(handle)
-
-
-class _Stream(NamedTuple):
-    """A stream as cuda.core takes it from anybody."""
-
-    handle: int
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.handle
-
-
-def stream_of_launch() -> _Stream:
-    """The stream that kernels are launched on, as cuda.core takes it."""
-    return _Stream(_stream.get())
-
-
-def allow_shared(compiled: Any, device: int, size: int) -> None:
-    """Let a compiled kernel have more dynamic shared memory than CUDA gives unasked.
-
-    Raises:
-        ValueError: the device has not as much.
-    """
-    from cuda.bindings import driver
-
-    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    handle = compiled.library.get_cufunc().kernel.handle
-    (status,) = driver.cuKernelSetAttribute(attribute, size, handle, device)
-    if status != driver.CUresult.CUDA_SUCCESS:
-        raise ValueError(f"device {device} has not {size} bytes of shared memory for a block")
-
-
-def wait() -> None:
-    """Until all work on the current stream is done."""
-    stream = current_stream()
-    if stream:
-        stream.synchronize()
-    else:
-        cuda.synchronize()
+        _memory.reset(token)
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceArray:
-    """Uninitialised memory. It is not cached: nothing that is called often should need any."""
+    """Uninitialised memory for kernels on the current stream, by `use_memory` or from a pool.
+
+    It is given back when nobody refers to it any more, while kernels of the stream still run: no
+    other stream may use it, and it must not outlive its stream.
+    """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     dtype = np.dtype(dtype)
     size = max(math.prod(shape) * dtype.itemsize, 1)
+    allocate = _memory.get()
+    memory: Any
+    with on_device(device):
+        if allocate is not None:
+            memory = allocate(size, device)
+            address = memory.__cuda_array_interface__["data"][0]
+        elif SIMULATED:
+            memory = np.empty(size, np.uint8)
+            address = memory.ctypes.data
+        else:
+            memory = Scratch(size, device)
+            address = memory.address
+    return DeviceArray(address, shape, dtype, device, _OPEN, memory)
+
+
+def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
+    """A copy of a NumPy array on a device, in memory that is kept as long as it is referred to."""
+    size = max(array.nbytes, 1)
+    # As bytes, which Numba copies whatever the dtype.
+    source = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if SIMULATED:
         memory = np.empty(size, np.uint8)
+        memory[: source.size] = source
         address = memory.ctypes.data
     else:
         with on_device(device):
             memory = cuda.device_array(size, np.uint8, stream=current_stream())
-        address = memory.__cuda_array_interface__["data"][0]
-    return DeviceArray(address, shape, dtype, device, Flags(True, True, True), memory)
-
-
-def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
-    """A copy of a NumPy array on a device."""
-    copy = empty(array.shape, array.dtype, device)
-    if array.size:
-        # As bytes, which Numba copies whatever the dtype.
-        source = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if SIMULATED:
-            copy.owner[:] = source
-        else:
-            with on_device(device):
-                copy.owner.copy_to_device(source, stream=current_stream())
+            if source.size:
+                memory.copy_to_device(source, stream=current_stream())
                 wait()  # the source may be gone before the copy has begun
-    return copy
+        address = memory.__cuda_array_interface__["data"][0]
+    return DeviceArray(address, array.shape, array.dtype, device, _OPEN, memory)
 
 
 def to_host(array: Any) -> NDArray[Any]:
@@ -327,22 +289,9 @@ def to_host(array: Any) -> NDArray[Any]:
     return np.asarray(copied).view(view.dtype).reshape(view.shape)
 
 
-class _HostMemory:
-    """Lets NumPy look at an address."""
-
-    def __init__(self, view: DeviceArray, dtype: np.dtype[Any]) -> None:
-        self._owner = view
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (view.nbytes // dtype.itemsize,),
-            "typestr": dtype.str,
-            "data": (view.address, False),
-        }
-
-
 def host_view(view: DeviceArray, dtype: Any) -> NDArray[Any]:
     """Flat NumPy array of `dtype` over memory that the host can see, as in the simulator."""
     dtype = np.dtype(dtype)
     if not view.nbytes:
         return np.empty(0, dtype)
-    return np.asarray(_HostMemory(view, np.dtype("u1"))).view(dtype)
+    return np.asarray(HostMemory(view.address, view.nbytes, _BYTE, view)).view(dtype)

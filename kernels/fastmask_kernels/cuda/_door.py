@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 from .. import _checked
-from ._device import device_arrays
+from ._device import DeviceArray, device_arrays
+from ._driver import on_device
+from .faults import raise_found
 
 
 def checked(function: Callable[..., None]) -> Callable[..., None]:
@@ -16,6 +20,14 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
         TypeError: an argument is missing, is not an array on a device, or has another dtype.
         ValueError: an array has another shape, is not C-contiguous and aligned, is an output
             that cannot be written, or is on another device than the first one; an activation
-            or a size is unknown.
+            or a size is unknown; or an earlier call of this thread met a bad index.
     """
-    return _checked.checked(function, device_arrays)
+
+    @functools.wraps(function)
+    def call(*args: Any) -> None:
+        raise_found()
+        device = next((a.device for a in args if isinstance(a, DeviceArray) and a.size), 0)
+        with on_device(device):
+            function(*args)
+
+    return _checked.checked(call, device_arrays)

@@ -142,7 +142,7 @@ copy_async_commit = _instruction("copy_async_commit", [], [], "cp.async.commit_g
 copy_async_wait = _instruction("copy_async_wait", [], [], "cp.async.wait_group 0;", memory=True)
 
 # Memory that several threads change; Numba's atomics take arrays alone.
-lower_to = _instruction("lower_to", [], [u64, i64], "red.global.min.s64 [$0], $1;", memory=True)
+add_to = _instruction("add_to", [], [u64, i64], "red.global.add.u64 [$0], $1;", memory=True)
 fetch_add = _instruction(
     "fetch_add", [u32], [u64, u32], "atom.global.add.u32 $0, [$1], $2;", memory=True
 )

@@ -4,8 +4,7 @@ Copies look at bytes, not at numbers: rows are read in the widest words that the
 addresses allow, so that four compiled kernels serve every dtype. A row is shared by as many lanes
 as it has words, up to a warp.
 
-Whether a row exists is known on the device alone. A bad one gets zeros and is told to a `Fault`;
-the kernels of the table wait for that and raise, callers that must not wait leave it out.
+Whether a row exists is known on the device alone; `faults` says how the host comes to know.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ import numpy as np
 from numba import cuda
 
 from .._bits import WORDS
-from . import _ptx as ptx
-from ._device import DeviceArray, to_device, to_host
+from ._device import DeviceArray
 from ._door import checked
 from ._kernel import (
     Kernel,
@@ -32,84 +30,68 @@ from ._kernel import (
     pointer,
     threads_for,
 )
-
-_NONE = np.iinfo(np.int64).max
-
-
-class Fault:
-    """A word on the device for the first of all bad indices that a kernel meets."""
-
-    def __init__(self, device: int) -> None:
-        self.word = to_device(np.array([_NONE]), device)
-
-    def first(self) -> int:
-        """The first bad index, or -1; waits for the kernel."""
-        found = int(to_host(self.word)[0])
-        return -1 if found == _NONE else found
+from .faults import CALLS, LATE, expect, filler
 
 
 @checked
 def gather_rows(out: Any, table: Any, ids: Any) -> None:
-    """See `spec`; waits for the device.
-
-    Raises:
-        ValueError: an id is not the number of a row of the table.
-    """
-    fault = Fault(out.device)
-    copy_rows(out, table, ids, len(table), fault)
-    bad = fault.first()
-    if bad >= 0:
-        raise ValueError(
-            f"ids must be in [0, {len(table)}), the rows of table, "
-            f"but ids[{bad}] is {to_host(ids)[bad]}"
-        )
+    """See `spec`; a bad id is told of later, see `faults`."""
+    message = f"ids must be in [0, {len(table)}), the rows of table, but ids[{{place}}] is not"
+    copy_rows(out, table, ids, len(table), f"{message} ({LATE.format('gather_rows')})")
 
 
 def copy_rows(
-    out: DeviceArray, table: DeviceArray, rows: DeviceArray, height: int, fault: Fault | None = None
+    out: DeviceArray,
+    table: DeviceArray,
+    rows: DeviceArray,
+    height: int,
+    message: str | None = None,
 ) -> None:
-    """out[i] = table[rows[i]], without waiting; zeros where there is no such row.
+    """out[i] = table[rows[i]], without waiting.
 
     Args:
         out: (N, F), any dtype.
         table: `height` rows of F items, whatever its shape.
         rows: (N), int64.
         height: rows of the table.
-        fault: is told the first bad i; without one nobody is.
+        message: of the error where there is no such row, see `faults.expect`, and floats are NaN;
+            without it nobody is told, and all items are zeros.
     """
     row_bytes = out.shape[1] * out.dtype.itemsize
     if not out.shape[0]:
         return
-    told = rows if fault is None else fault.word
     word = WORDS[math.gcd(row_bytes, out.address, table.address, 8)] if row_bytes else WORDS[1]
     width = row_bytes // word.itemsize
+    told, call, fill = rows, 0, 0
+    if message is not None:
+        told, call = expect(message, out.device)
+        fill = filler(out.dtype, word)
     lanes = lanes_for(width)
     threads = threads_for(out.shape[0] * lanes)
     blocks = blocks_for(out.shape[0], threads // lanes)
     launch = _copy_rows(word).launch
-    telling = fault is not None
-    launch(blocks, threads, out, table, rows, told, out.shape[0], width, height, lanes, telling)
+    launch(blocks, threads, out, table, rows, told, call, out.shape[0], width, height, lanes, fill)
 
 
 @family("u1", "u2", "u4", "u8")
 def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
     word = number(dtype)
-    zero = dtype.type(0)
 
     @kernel(
         *(pointer(word), pointer(word), pointer(int64), pointer(int64)),
-        *(int64, int64, int64, int32, int32),
+        *(int64, int64, int64, int64, int32, word),
     )
     def copy_rows(
         out: Any,
         table: Any,
         rows: Any,
-        fault: Any,
+        told: Any,
+        call: int,
         count: int,
         width: int,
         height: int,
         lanes: int,
-        telling: int,
+        fill: int,
     ) -> None:
         lane = cuda.laneid & (lanes - 1)
         stride = cuda.gridsize(1) // lanes
@@ -124,10 +106,10 @@ def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
             else:
                 f = lane
                 while f < width:
-                    out[i * width + f] = zero
+                    out[i * width + f] = fill
                     f += lanes
-                if lane == 0 and telling:
-                    ptx.lower_to(ptx.global_address(fault, 0), i)
+                if lane == 0 and call:
+                    told[0] = i * CALLS + call
             i += stride
 
     return copy_rows

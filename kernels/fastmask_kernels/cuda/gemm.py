@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from numba import cuda
 
-from ._device import SIMULATED, DeviceArray, empty
+from ._device import DeviceArray, empty
+from ._driver import SIMULATED
 from ._kernel import Kernel, family, int64, kernel, number, pointer
 from .ops import fma
 from .resident import multiprocessors
@@ -106,7 +107,9 @@ def _product(
         sums = cuda.local.array(per_thread, real)
         tid = cuda.threadIdx.x
         row, column = tid // side, tid % side
-        top, left = cuda.blockIdx.y * tile, cuda.blockIdx.x * tile
+        # Neighbours share rows of a, which are many; the first dimension of a grid alone is long.
+        across = (width + tile - 1) // tile
+        top, left = cuda.blockIdx.x // across * tile, cuda.blockIdx.x % across * tile
         begin, end = length - length, length
         if over_rows:
             part = -(-offsets[last] // splits)
@@ -219,7 +222,7 @@ def rows(
     product = _product(
         c.data.dtype, SHAPE, False, transposed, source is not None, target is not None
     )
-    blocks = (-(-width // SHAPE.tile), -(-height // SHAPE.tile), 1)
+    blocks = (-(-height // SHAPE.tile) * -(-width // SHAPE.tile), 1, 1)
     _run(product, blocks, c, a, b, plan, height, width, length, 1, bias, source, other, target, add)
 
 
@@ -241,16 +244,16 @@ def over_rows(
     """
     if not (height and width):
         return
-    blocks = (-(-width // SHAPE.tile), -(-height // SHAPE.tile))
-    wanted = 2 * multiprocessors() // (blocks[0] * blocks[1])
+    tiles = -(-height // SHAPE.tile) * -(-width // SHAPE.tile)
+    wanted = 2 * multiprocessors() // tiles
     splits = max(1, min(wanted, length // (8 * SHAPE.depth)))
     product = _product(c.data.dtype, SHAPE, True, False, source is not None, False)
     parts = c
     if splits > 1:
-        parts = Matrix(empty(splits * height * width, c.data.dtype), 0, width)
+        parts = Matrix(empty(splits * height * width, c.data.dtype, c.data.device), 0, width)
     _run(
         product,
-        (*blocks, splits),
+        (tiles, 1, splits),
         parts,
         a,
         b,
@@ -351,7 +354,7 @@ def column_sums(c: Matrix, b: Matrix, plan: Any, width: int, length: int) -> Non
         return
     threads = 32
     splits = max(1, min(64, length // 64))
-    parts = empty(splits * width, c.data.dtype)
+    parts = empty(splits * width, c.data.dtype, c.data.device)
     _column_adder(c.data.dtype).launch(
         *((-(-width // threads), splits), threads),
         *(parts, b.data, b.first, b.stride, plan, plan.size - 1, width, splits),

@@ -16,16 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from . import backward, gemm, grid, steps
+from . import backward, gemm, grid, products, steps
 from ._device import DeviceArray, empty
 from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .cells import Kind
 from .cells import cell as cell_of
 from .gemm import Matrix, matrix
 from .launching import run_loop
+from .products import Pieces, Rows
 from .resident import Spread, pack_tile, spread_over
-
-Pieces = tuple[tuple[int, int, int], ...]
 
 _KERNEL: dict[str, Pieces] = {
     "lstm": ((0, 0, 4),),
@@ -36,7 +35,7 @@ _KERNEL: dict[str, Pieces] = {
 # Those of the recurrent kernel, by what they are multiplied with: h, or the saved r * h.
 _FROM_H: dict[str, Pieces] = _KERNEL | {"gru_after": ((1, 0, 3),), "gru_before": ((1, 0, 2),)}
 _FROM_Q: dict[str, Pieces] = dict.fromkeys(_KERNEL, ()) | {"gru_before": ((0, 2, 1),)}
-_Q = 3  # the gate where r * h is
+_Q = 3  # the gate where r * h is, or with `reset_after` h U + b
 
 
 class Weights(NamedTuple):
@@ -58,6 +57,9 @@ class Steps(NamedTuple):
     h_steps: DeviceArray  # (P, H)
     before: DeviceArray  # (P,) see `steps.rows_before`
     rows: int  # a bound of the number of valid steps
+    inputs: Rows  # (P, F) of x
+    states: Rows  # (P, H) of h before each step
+    full: bool  # all steps are known to be valid
 
 
 def run_gradients(
@@ -96,17 +98,33 @@ def run_gradients(
         reverse: the forward pass walked from the end.
         zero_masked: masked steps of the output were zeros.
     """
-    (batch, time, _), units, dtype = x.shape, first[0].shape[1], x.dtype
-    rows = min(plan[1].size, batch * time)
-    before = empty(rows, np.int64, x.device)
-    steps.rows_before(before, plan[0], batch, reverse)
-    walk = Steps(x, *plan, first[0], states[0], before, rows)
+    units, dtype = first[0].shape[1], x.dtype
+    walk = _steps_of(x, plan, first[0], states[0], reverse)
     if not gates_saved:
         _compute_gates(kind, gates, walk, weights, units)
-    dy = empty((rows if dout.size else 0, units), dtype, x.device)
+    dy = empty((walk.rows if dout.size else 0, units), dtype, x.device)
     steps.fold(dy, dout, walk.offsets, walk.places, reverse, zero_masked)
     _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, first[-1], states[-1], reverse)
     _finish(kind, dx, dweights, gates, walk, weights, units)
+
+
+def _steps_of(
+    x: DeviceArray,
+    plan: tuple[DeviceArray, DeviceArray, DeviceArray],
+    h_first: DeviceArray,
+    h_steps: DeviceArray,
+    reverse: bool,
+) -> Steps:
+    (batch, time, features), units, (offsets, places, _) = x.shape, h_first.shape[1], plan
+    rows = min(places.size, batch * time)
+    before = empty(rows, np.int64, x.device)
+    steps.rows_before(before, offsets, batch, reverse)
+    full = products.are_all(places, batch * time)
+    inputs = Rows(matrix(x), None if full else places)
+    inputs = products.gathered(inputs, offsets, rows, features)
+    states = Rows(matrix(h_steps), before, h_first)
+    states = products.gathered(states, offsets, rows, units)
+    return Steps(x, *plan, h_first, h_steps, before, rows, inputs, states, full)
 
 
 def spread_of(kind: Kind, units: int, dtype: Any) -> Spread:
@@ -161,52 +179,35 @@ def _finish(
     """The products over all valid steps."""
     stride, columns, features = gates.shape[1], weights.kernel.shape[1], walk.x.shape[2]
     plan, rows = walk.offsets, walk.rows
-    if dx.size:
+    if dx.size and not walk.full:
         steps.fill_zeros(dx)
-    for number_, (gate, column, count) in enumerate(_KERNEL[kind.name]):
-        dz, width = Matrix(gates, gate * units, stride), count * units
-        gemm.over_rows(
-            Matrix(dweights.kernel, column * units, columns),
-            *(matrix(walk.x), dz, plan, features, width, rows),
-            source=walk.places,
-        )
-        gemm.column_sums(Matrix(dweights.bias, column * units, columns), dz, plan, width, rows)
+    dz, pieces = products.arranged(matrix(gates), _KERNEL[kind.name], plan, rows, units)
+    for gate, column, count in pieces:
+        part, width = dz.columns(gate * units), count * units
+        dkernel = Matrix(dweights.kernel, column * units, columns)
+        products.over_rows(dkernel, walk.inputs, part, plan, features, width, rows)
+        dbias = Matrix(dweights.bias, column * units, columns)
+        gemm.column_sums(dbias, part.matrix, plan, width, rows)
         if dx.size:
-            gemm.rows(
-                *(matrix(dx), dz, Matrix(weights.kernel, column * units, columns), plan),
+            products.rows(
+                *(matrix(dx), part, Matrix(weights.kernel, column * units, columns), plan),
                 rows,
                 features,
                 width,
-                target=walk.places,
+                target=None if walk.full else walk.places,
                 transposed=True,
-                add=number_ > 0,
+                add=(gate, column, count) != pieces[0],
             )
-    for gate, column, count in _FROM_H[kind.name]:
-        gemm.over_rows(
-            Matrix(dweights.recurrent_kernel, column * units, columns),
-            *(matrix(walk.h_steps), Matrix(gates, gate * units, stride)),
-            plan,
-            units,
-            count * units,
-            rows,
-            source=walk.before,
-            other=walk.h_first,
-        )
-    for gate, column, count in _FROM_Q[kind.name]:
-        gemm.over_rows(
-            Matrix(dweights.recurrent_kernel, column * units, columns),
-            *(Matrix(gates, _Q * units, stride), Matrix(gates, gate * units, stride)),
-            plan,
-            units,
-            count * units,
-            rows,
-        )
-    if kind.name.startswith("gru"):  # row 1 of the bias belongs to the state
-        for gate, column, count in (*_FROM_H[kind.name], *_FROM_Q[kind.name]):
-            gemm.column_sums(
-                Matrix(dweights.bias, (3 + column) * units, columns),
-                *(Matrix(gates, gate * units, stride), plan, count * units, rows),
-            )
+    reset = Rows(Matrix(gates, _Q * units, stride))  # r * h
+    for factor, from_it in ((walk.states, _FROM_H[kind.name]), (reset, _FROM_Q[kind.name])):
+        dz, pieces = products.arranged(matrix(gates), from_it, plan, rows, units)
+        for gate, column, count in pieces:
+            part, width = dz.columns(gate * units), count * units
+            drecurrent = Matrix(dweights.recurrent_kernel, column * units, columns)
+            products.over_rows(drecurrent, factor, part, plan, units, width, rows)
+            if kind.name.startswith("gru"):  # row 1 of the bias belongs to the state
+                dbias = Matrix(dweights.bias, (3 + column) * units, columns)
+                gemm.column_sums(dbias, part.matrix, plan, width, rows)
 
 
 def _compute_gates(
@@ -217,37 +218,33 @@ def _compute_gates(
     plan, rows = walk.offsets, walk.rows
     gru = kind.name.startswith("gru")
     for gate, column, count in _KERNEL[kind.name]:
-        gemm.rows(
+        products.rows(
             Matrix(gates, gate * units, stride),
-            *(matrix(walk.x), Matrix(weights.kernel, column * units, columns), plan),
+            *(walk.inputs, Matrix(weights.kernel, column * units, columns), plan),
             rows,
             count * units,
             features,
             bias=Matrix(weights.bias, column * units, columns),
-            source=walk.places,
         )
     pieces: Pieces = ((1, 0, 2),) if gru else _FROM_H[kind.name]
     if kind.name == "gru_after":
         pieces = (*pieces, (_Q, 2, 1))
     for gate, column, count in pieces:
-        gemm.rows(
+        products.rows(
             Matrix(gates, gate * units, stride),
-            *(matrix(walk.h_steps), Matrix(weights.recurrent_kernel, column * units, columns)),
-            plan,
+            *(walk.states, Matrix(weights.recurrent_kernel, column * units, columns), plan),
             rows,
             count * units,
             units,
             bias=Matrix(weights.bias, (3 + column) * units, columns) if gru else None,
-            source=walk.before,
-            other=walk.h_first,
             add=gate != _Q,
         )
     _run_activation(kind, gates, walk, units, 0)
     if kind.name == "gru_before":
-        gemm.rows(
+        products.rows(
             Matrix(gates, 0, stride),
             *(
-                Matrix(gates, _Q * units, stride),
+                Rows(Matrix(gates, _Q * units, stride)),
                 Matrix(weights.recurrent_kernel, 2 * units, columns),
             ),
             plan,

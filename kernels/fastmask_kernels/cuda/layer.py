@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from . import forward, gemm, grid, steps
+from . import forward, grid, products, steps
 from ._device import DeviceArray, empty
 from .cells import Kind
 from .cells import cell as cell_of
+from .gemm import Matrix, matrix
 from .launching import run_loop
 from .layout import layout
 
@@ -45,16 +46,16 @@ def run_layer(
     rows = min(places.size, batch * time)
     z_columns = (cell.saved if save_gates else cell.inputs) * units
     z = gates if gates is not None and save_gates else empty((rows, z_columns), dtype, x.device)
-    gemm.rows(
-        gemm.Matrix(z, 0, z_columns),
-        gemm.matrix(x),
-        gemm.Matrix(packed, 0, cell.inputs * units),
+    source = None if products.are_all(places, batch * time) else places
+    products.rows(
+        Matrix(z, 0, z_columns),
+        products.Rows(matrix(x), source),
+        Matrix(packed, 0, cell.inputs * units),
         offsets,
         rows,
         cell.inputs * units,
         features,
-        bias=gemm.Matrix(packed, parts.bias, 0),
-        source=places,
+        bias=Matrix(packed, parts.bias, 0),
     )
     h_rows, h_stride = (h_steps, units) if h_steps.size else (z, z_columns)
     saves = (

@@ -1,15 +1,16 @@
 """Masks and their plans on the device.
 
-A plan takes three launches and no memory besides its own arrays; the host waits for nothing:
+A plan takes four launches and B + T words of scratch; the host waits for nothing:
 
-    count    a warp counts the steps of a row by ballot: offsets[b + 1]
-    scan     one block turns the counts into their running sum, in place
-    place    a warp puts the row's steps where they belong, by ballot again, and the row itself
-             behind all rows with more steps and all equal ones before it
+    clear    the histogram of lengths
+    count    a warp counts the steps of a row by ballot: offsets[b + 1], and one in the histogram
+    scan     one block turns the counts into their running sum, in place, another the histogram
+    place    a warp puts the row's steps where they belong, by ballot again; other warps put rows
+             where the histogram says that rows of their length begin
 
-The place in `order` is counted, not sorted: B comparisons for each row, a warp at a time. That is
-B / 32 steps of a loop, deterministic, stable, and without a histogram whose size depends on T;
-it is quadratic in B.
+The order is a stable counting sort. So that rows of one length stay as they were, a warp goes
+through its rows from the first to the last, and rows in parts, one for each warp, have histograms
+of their own. A part has at least T + 1 rows: all histograms together take no more than B + T words.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from numba import cuda
 
 from .._bits import pattern_of
 from . import _kernel
-from ._device import DeviceArray
+from . import _ptx as ptx
+from ._device import DeviceArray, empty
 from ._door import checked
 from ._kernel import (
     WARP,
@@ -55,7 +57,7 @@ def mask_any_not_equal(valid: Any, x: Any, value: float) -> None:
     features = x.shape[2]
     pattern = pattern_of(x.dtype, value, "x")
     if features == 0:
-        _fill(valid, 0)
+        fill(valid, 0)
     elif features == 1 or pattern is None:
         _compare(valid, x, pattern)
     else:
@@ -82,23 +84,34 @@ def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
     if steps.size < valid.size:
         raise ValueError(f"steps must have room for {valid.size} steps, not {steps.size}")
     rows, time = valid.shape
+    parts = max(rows // (time + 1), 1)
+    in_part = -(-rows // parts)
+    lengths = (time + 1) * parts
+    starts = empty(lengths + 1, np.int64, offsets.device)
     threads = threads_for(rows * WARP)
     blocks = blocks_for(rows, threads // WARP)
-    _count().launch(blocks, threads, offsets, valid, rows, time)
-    _scan().launch(1, threads_for(rows, _kernel.MOST_THREADS), offsets, rows)
-    _place().launch(blocks, threads, steps, order, offsets, valid, rows, time)
+    _filled().launch(*span(starts.nbytes), starts, starts.nbytes, 0)
+    _count().launch(blocks, threads, offsets, starts, valid, rows, time, in_part, parts)
+    scanning = threads_for(max(rows, lengths), _kernel.MOST_THREADS)
+    _scan().launch(2, scanning, offsets, rows, starts, lengths)
+    blocks = blocks_for(rows + parts, threads // WARP)
+    _place().launch(
+        *(blocks if rows else 0, threads, steps, order, starts),
+        *(offsets, valid, rows, time, in_part, parts),
+    )
 
 
 def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
     """valid = x shows another pattern, item by item; all do where there is none."""
     if pattern is None:
-        _fill(valid, 1)
+        fill(valid, 1)
         return
     keep, bits = pattern.tolist()
     _not_equal(pattern.dtype).launch(*span(valid.size), valid, x, valid.size, keep, bits)
 
 
-def _fill(valid: DeviceArray, value: int) -> None:
+def fill(valid: DeviceArray, value: int) -> None:
+    """Let all flags have one value."""
     _filled().launch(*span(valid.size), valid, valid.size, value)
 
 
@@ -180,8 +193,10 @@ def _from_lengths() -> Kernel:
 
 @family(())
 def _count() -> Kernel:
-    @kernel(pointer(int64), pointer(uint8), int64, int64)
-    def count(offsets: Any, valid: Any, rows: int, time: int) -> None:
+    @kernel(pointer(int64), pointer(int64), pointer(uint8), int64, int64, int64, int64)
+    def count(
+        offsets: Any, starts: Any, valid: Any, rows: int, time: int, in_part: int, parts: int
+    ) -> None:
         lane = cuda.laneid
         b = cuda.grid(1) // WARP
         while b < rows:
@@ -194,6 +209,8 @@ def _count() -> Kernel:
                 first += WARP
             if lane == 0:
                 offsets[b + 1] = total
+                bin = (time - total) * parts + b // in_part
+                ptx.add_to(ptx.global_address(starts, bin + 1), 1)
             b += cuda.gridsize(1) // WARP
 
     return count
@@ -201,19 +218,23 @@ def _count() -> Kernel:
 
 @family(())
 def _scan() -> Kernel:
-    # One block. `sums` holds the total of each of its warps, at most 32.
-    @kernel(pointer(int64), int64)
-    def scan(offsets: Any, rows: int) -> None:
+    # A block for each array, whose first entry becomes 0. `sums` holds the total of each of its
+    # warps, at most 32.
+    @kernel(pointer(int64), int64, pointer(int64), int64)
+    def scan(offsets: Any, rows: int, starts: Any, lengths: int) -> None:
         sums = cuda.shared.array(WARP, int64)
         thread, threads, lane = cuda.threadIdx.x, cuda.blockDim.x, cuda.laneid
         warp, warps = thread // WARP, threads // WARP
+        counts, size = offsets, rows
+        if cuda.blockIdx.x == 1:
+            counts, size = starts, lengths
         before = 0
         if thread == 0:
-            offsets[0] = 0
+            counts[0] = 0
         first = 0
-        while first < rows:
-            b = first + thread
-            total = offsets[b + 1] if b < rows else 0
+        while first < size:
+            i = first + thread
+            total = counts[i + 1] if i < size else 0
             distance = 1
             while distance < WARP:
                 other = cuda.shfl_up_sync(_FULL, total, distance)
@@ -226,8 +247,8 @@ def _scan() -> Kernel:
             for w in range(warps):
                 if w < warp:
                     total += sums[w]
-            if b < rows:
-                offsets[b + 1] = before + total
+            if i < size:
+                counts[i + 1] = before + total
             for w in range(warps):
                 before += sums[w]
             cuda.syncthreads()
@@ -238,25 +259,52 @@ def _scan() -> Kernel:
 
 @family(())
 def _place() -> Kernel:
-    @kernel(pointer(int64), pointer(int64), pointer(int64), pointer(uint8), int64, int64)
-    def place(steps: Any, order: Any, offsets: Any, valid: Any, rows: int, time: int) -> None:
+    ints = pointer(int64)
+
+    # starts[bin]: where the next row of the bin goes, moved on by the warp that has the part.
+    @kernel(*(ints, ints, ints, ints, pointer(uint8)), int64, int64, int64, int64)
+    def place(
+        steps: Any,
+        order: Any,
+        starts: Any,
+        offsets: Any,
+        valid: Any,
+        rows: int,
+        time: int,
+        in_part: int,
+        parts: int,
+    ) -> None:
         lane = cuda.laneid
-        b = cuda.grid(1) // WARP
-        while b < rows:
-            position = offsets[b]
-            mine = offsets[b + 1] - position
-            ahead = 0
-            first = 0
-            while first < rows:
-                other = first + lane
-                before = False
-                if other < rows:
-                    length = offsets[other + 1] - offsets[other]
-                    before = length > mine or (length == mine and other < b)
-                ahead += cuda.popc(cuda.ballot_sync(_FULL, before))
+        task = cuda.grid(1) // WARP
+        while task < parts:  # first, as they take longest
+            first = task * in_part
+            end = min(first + in_part, rows)
+            while first < end:
+                b = first + lane
+                length = int64(-1)
+                if b < end:
+                    length = offsets[b + 1] - offsets[b]
+                rank = 0
+                alike = 0
+                for other in range(WARP):
+                    if cuda.shfl_sync(_FULL, length, other) == length:
+                        alike += 1
+                        if other < lane:
+                            rank += 1
+                bin = (time - length) * parts + task
+                start = int64(0)
+                if b < end:
+                    start = starts[bin]
+                    order[start + rank] = b
+                cuda.syncwarp()
+                if b < end and rank == alike - 1:
+                    starts[bin] = start + alike
+                cuda.syncwarp()
                 first += WARP
-            if lane == 0:
-                order[ahead] = b
+            task += cuda.gridsize(1) // WARP
+        while task < parts + rows:
+            b = task - parts
+            position = offsets[b]
             first = 0
             while first < time:
                 t = first + lane
@@ -266,6 +314,6 @@ def _place() -> Kernel:
                     steps[position + cuda.popc(present & ((1 << lane) - 1))] = b * time + t
                 position += cuda.popc(present)
                 first += WARP
-            b += cuda.gridsize(1) // WARP
+            task += cuda.gridsize(1) // WARP
 
     return place

@@ -15,8 +15,6 @@ from numba import cuda
 
 from .._bits import WORDS
 from . import _kernel
-from . import _ptx as ptx
-from ._device import to_host
 from ._door import checked
 from ._kernel import (
     Kernel,
@@ -29,73 +27,59 @@ from ._kernel import (
     pointer,
     threads_for,
 )
-from .gather import Fault, copy_rows
+from .faults import CALLS, LATE, expect, filler
+from .gather import copy_rows
 
 
 @checked
 def pad_rows(
     out: Any, values: Any, offsets: Any, value: Any, pre_pad: bool, pre_truncate: bool
 ) -> None:
-    """See `spec`; waits for the device.
-
-    Raises:
-        ValueError: offsets do not ascend or leave `values`.
-    """
+    """See `spec`; offsets that do not ascend or leave `values` are told of later, see `faults`."""
     batch, time, features = out.shape
     if not batch:
         return
     word = WORDS[math.gcd(out.dtype.itemsize, out.address, values.address, value.address, 8)]
     period = out.dtype.itemsize // word.itemsize
     width = features * period
-    fault = Fault(out.device)
+    told, call = expect(
+        f"offsets must ascend from 0 to at most {len(values)}, the length of values, but those of "
+        f"row {{place}} do not ({LATE.format('pad_rows')})",
+        out.device,
+    )
     threads = threads_for(time * width)
     grid = max(blocks_for(time * width, threads), 1), min(batch, _kernel.MOST_BLOCKS_Y)
     _pad_rows(word).launch(
-        *(grid, threads, out, values, offsets, value, fault.word),
+        *(grid, threads, out, values, offsets, value, told, call, filler(out.dtype, word)),
         *(batch, time, width, len(values), period, bool(pre_pad), bool(pre_truncate)),
     )
-    bad = fault.first()
-    if bad >= 0:
-        start, stop = to_host(offsets)[bad : bad + 2]
-        raise ValueError(
-            f"offsets must ascend from 0 to at most {len(values)}, the length of values, "
-            f"but row {bad} goes from {start} to {stop}"
-        )
 
 
 @checked
 def unpad_rows(values: Any, padded: Any, steps: Any) -> None:
-    """See `spec`; waits for the device.
-
-    Raises:
-        ValueError: a step is not one of `padded`.
-    """
+    """See `spec`; a step that is none of `padded` is told of later, see `faults`."""
     batch, time, _ = padded.shape
-    fault = Fault(values.device)
-    copy_rows(values, padded, steps, batch * time, fault)
-    bad = fault.first()
-    if bad >= 0:
-        raise ValueError(
-            f"steps must be in [0, {batch * time}), the steps of padded, "
-            f"but steps[{bad}] is {to_host(steps)[bad]}"
-        )
+    message = f"steps must be in [0, {batch * time}), the steps of padded, but steps[{{place}}] is"
+    copy_rows(values, padded, steps, batch * time, f"{message} not ({LATE.format('unpad_rows')})")
 
 
 @family("u1", "u2", "u4", "u8")
 def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
     word = number(dtype)
 
-    # Words of a row: `width` a step, `period` an item. Rows with wild offsets are told and left.
+    # Words of a row: `width` a step, `period` an item.
     @kernel(
         *(pointer(word), pointer(word), pointer(int64), pointer(word), pointer(int64)),
-        *(int64, int64, int64, int64, int32, int32, int32),
+        *(int64, word, int64, int64, int64, int64, int32, int32, int32),
     )
     def pad_rows(
         out: Any,
         values: Any,
         offsets: Any,
         value: Any,
-        fault: Any,
+        told: Any,
+        call: int,
+        fill: int,
         rows: int,
         time: int,
         width: int,
@@ -111,7 +95,11 @@ def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
             start, stop = offsets[b], offsets[b + 1]
             if start < 0 or stop < start or stop > steps:
                 if first == 0:
-                    ptx.lower_to(ptx.global_address(fault, 0), b)
+                    told[0] = b * CALLS + call
+                i = first
+                while i < words:
+                    out[b * words + i] = fill
+                    i += cuda.gridDim.x * cuda.blockDim.x
             else:
                 kept = min(stop - start, time)
                 source = (stop - kept if pre_truncate else start) * width

@@ -1,8 +1,7 @@
 """One step in place, put together from what there is.
 
 That is a plan of one step, the forward kernel of the cell, and a copy of the new states over the
-old ones where a row is valid. The plan comes from a running count of the flags; unlike
-`plan_steps` it compares no rows with each other.
+old ones where a row is valid.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from . import _kernel
 from ._device import DeviceArray, empty
 from ._door import checked
-from ._kernel import Kernel, family, int64, kernel, number, pointer, span, threads_for, uint8
+from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .gru import gru_fwd
 from .lstm import lstm_fwd
-from .masks import _count, _fill, _scan
+from .masks import fill, plan_steps
+from .products import use_products
 from .rnn import rnn_fwd
 
 
@@ -82,51 +81,28 @@ def _step(
     (rows, features), units, device = x.shape, states[0].shape[1], x.device
     if not valid.size:
         valid = empty(rows, np.bool_, device)
-        _fill(valid, 1)
-    plan = _plan(valid)
+        fill(valid, 1)
+    plan = tuple(empty(n, np.int64, device) for n in (rows + 1, rows, rows))
+    plan_steps.unchecked(*plan, _with_shape(valid, (rows, 1)))  # type: ignore[attr-defined]
     new = [empty(state.shape, state.dtype, device) for state in states]
-    forward.unchecked(  # type: ignore[attr-defined]
-        empty((rows, 0, units), x.dtype, device),
-        *new,
-        *(empty((0, width * units), x.dtype, device) for width in saved),
-        DeviceArray(x.address, (rows, 1, features), x.dtype, device, x.flags, x),
-        *plan,
-        packed,
-        *states,
-        *settings,
-        *(False, False, threads),
-    )
+    with use_products(None):  # `steps` is longer than the plan
+        forward.unchecked(  # type: ignore[attr-defined]
+            empty((rows, 0, units), x.dtype, device),
+            *new,
+            *(empty((0, width * units), x.dtype, device) for width in saved),
+            _with_shape(x, (rows, 1, features)),
+            *plan,
+            packed,
+            *states,
+            *settings,
+            *(False, False, threads),
+        )
     for state, after in zip(states, new, strict=True):
         _writer(state.dtype).launch(*span(state.size), *(state, after, *plan[:2], rows, units))
 
 
-def _plan(valid: DeviceArray) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """offsets, steps, order of flags as a mask of one step."""
-    rows = valid.size
-    offsets, steps, order = (empty(n, np.int64, valid.device) for n in (rows + 1, rows, rows))
-    _count().launch(*span(rows * _kernel.WARP), offsets, valid, rows, 1)
-    _scan().launch(1, threads_for(rows, _kernel.MOST_THREADS), offsets, rows)
-    _place().launch(*span(rows), steps, order, offsets, valid, rows)
-    return offsets, steps, order
-
-
-@family(())
-def _place() -> Kernel:
-    ints = pointer(int64)
-
-    @kernel(ints, ints, ints, pointer(uint8), int64)
-    def place(steps: Any, order: Any, offsets: Any, valid: Any, rows: int) -> None:
-        b = cuda.grid(1)
-        while b < rows:
-            before = offsets[b]
-            if valid[b]:
-                steps[before] = b
-                order[before] = b
-            else:
-                order[offsets[rows] + b - before] = b
-            b += cuda.gridsize(1)
-
-    return place
+def _with_shape(array: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
+    return DeviceArray(array.address, shape, array.dtype, array.device, array.flags, array)
 
 
 @family("f4", "f8")

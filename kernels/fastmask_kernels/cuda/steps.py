@@ -15,12 +15,16 @@ from ._device import DeviceArray
 from ._kernel import (
     WARP,
     Kernel,
+    blocks_for,
     family,
+    int32,
     int64,
     kernel,
+    lanes_for,
     number,
     pointer,
     span,
+    threads_for,
 )
 from .ops import inlined
 
@@ -43,7 +47,8 @@ def _spreader(dtype: Any) -> Kernel:
     zero = dtype.type(0)
     reals, ints = pointer(number(dtype)), pointer(int64)
 
-    @kernel(reals, reals, int64, ints, ints, *(int64,) * 5)
+    # A place is shared by `lanes` lanes, so that its step is looked for once.
+    @kernel(reals, reals, int64, ints, ints, *(int64,) * 5, int32)
     def run(
         out: Any,
         rows: Any,
@@ -55,9 +60,10 @@ def _spreader(dtype: Any) -> Kernel:
         total: int,
         reverse: bool,
         zero_masked: bool,
+        lanes: int,
     ) -> None:
-        unit = cuda.grid(1)
-        place = cuda.blockIdx.y
+        lane = cuda.laneid & (lanes - 1)
+        place = cuda.grid(1) // lanes
         while place < total:
             b, t = place // time, place % time
             if reverse:
@@ -67,15 +73,17 @@ def _spreader(dtype: Any) -> Kernel:
             # The last valid step up to here, in the order of processing.
             rank = steps_before(steps, begin, end, position if reverse else position + 1)
             p = begin + rank - (0 if reverse else 1)
-            value = zero
             counts = p >= begin and p < end
             if counts and zero_masked:
                 counts = steps[p] == position
-            if unit < units:
+            unit = lane
+            while unit < units:
+                value = zero
                 if counts:
                     value = rows[p * stride + unit]
                 out[place * units + unit] = value
-            place += cuda.gridDim.y
+                unit += lanes
+            place += cuda.gridsize(1) // lanes
 
     return run
 
@@ -87,9 +95,11 @@ def spread(
     batch, time, units = out.shape
     if not out.size:
         return
+    places, lanes = batch * time, lanes_for(units)
+    threads = threads_for(places * lanes)
     _spreader(out.dtype).launch(
-        *((-(-units // WARP), min(batch * time, _kernel.MOST_BLOCKS_Y)), WARP),
-        *(out, rows, stride, offsets, steps, time, units, batch * time, reverse, zero_masked),
+        *(blocks_for(places, threads // lanes), threads),
+        *(out, rows, stride, offsets, steps, time, units, places, reverse, zero_masked, lanes),
     )
 
 

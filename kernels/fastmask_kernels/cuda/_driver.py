@@ -1,0 +1,272 @@
+"""What the column asks of CUDA's driver: the device and stream that kernels run on, and memory.
+
+Nothing here waits for the device but `wait`. In Numba's simulator (NUMBA_ENABLE_CUDASIM=1) there is
+one device, whose memory is the host's.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if find_spec("numba_cuda") is None:
+    raise ImportError('CUDA kernels need numba-cuda: pip install "fastmask-rnn[cuda]"')
+
+from numba import cuda
+from numba.cuda.core import config
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+_stream: contextvars.ContextVar[int] = contextvars.ContextVar("fastmask_cuda_stream", default=0)
+
+
+@cache
+def require_device() -> None:
+    """Do nothing where there is a device.
+
+    Raises:
+        RuntimeError: there is no CUDA driver or no device.
+    """
+    if SIMULATED:
+        return
+    if not cuda.is_available():
+        raise RuntimeError(
+            "no CUDA device can be used: there is no driver, no GPU, or the driver is too old "
+            "for the installed CUDA libraries (fastmask info shows what is seen)"
+        )
+
+
+def _driver() -> Any:
+    from cuda.bindings import driver
+
+    return driver
+
+
+def _done(result: tuple[Any, ...], what: str) -> Any:
+    """What a function of the driver returned besides its status.
+
+    Raises:
+        MemoryError: there is not enough of it.
+        RuntimeError: the driver refused.
+    """
+    status, *values = result
+    if status == _driver().CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+        raise MemoryError(f"the CUDA device has no memory for {what}")
+    if status != _driver().CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"the CUDA driver refuses {what}: {status.name}")
+    return values[0] if values else None
+
+
+def device_of(address: int) -> int:
+    """Number of the device that memory at `address` belongs to."""
+    if SIMULATED:
+        return 0
+    driver = _driver()
+    if not _thread.has_context:
+        cuda.current_context()  # the driver answers nothing before there is one
+        _thread.has_context = True
+    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    status, device = driver.cuPointerGetAttribute(attribute, address)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise ValueError(f"address {address:#x} is not memory that a CUDA device knows")
+    return int(device)
+
+
+class _Thread(threading.local):
+    """What numba need not be asked again, which takes as long as a launch."""
+
+    device = -1  # of the `on_device` that the thread is in, -1 for none
+    has_context = False
+
+
+_thread = _Thread()
+
+
+class on_device:
+    """Let a device be the current one, which kernels are launched on.
+
+    Args:
+        device: its number.
+    """
+
+    __slots__ = ("_before", "_device", "_pushed")
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        self._before = _thread.device
+        self._pushed = None
+        if self._before == self._device:
+            return
+        if not SIMULATED and cuda.get_current_device().id != self._device:
+            self._pushed = cuda.gpus[self._device]
+            self._pushed.__enter__()
+        _thread.device = self._device
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _thread.device = self._before
+        if self._pushed is not None:
+            self._pushed.__exit__(kind, error, trace)
+
+
+@contextmanager
+def use_stream(handle: int) -> Iterator[None]:
+    """Launch kernels on the caller's stream, in this thread or task.
+
+    Args:
+        handle: the CUDA stream as a number, such as `torch.cuda.current_stream().cuda_stream`
+            or `cupy.cuda.get_current_stream().ptr`; 0 is the default stream.
+
+    Example:
+        with use_stream(torch.cuda.current_stream().cuda_stream):
+            plan_steps(offsets, steps, order, valid)
+    """
+    token = _stream.set(int(handle))
+    try:
+        yield
+    finally:
+        _stream.reset(token)
+
+
+def current_stream() -> Any:
+    """The stream that kernels are launched on, as Numba takes it."""
+    handle = _stream.get()
+    return 0 if SIMULATED or not handle else cuda.external_stream(handle)
+
+
+class _Stream(NamedTuple):
+    """A stream as cuda.core takes it from anybody."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
+
+
+def stream_of_launch() -> _Stream:
+    """The stream that kernels are launched on, as cuda.core takes it."""
+    return _Stream(_stream.get())
+
+
+def allow_shared(compiled: Any, device: int, size: int) -> None:
+    """Let a compiled kernel have more dynamic shared memory than CUDA gives unasked.
+
+    Raises:
+        ValueError: the device has not as much.
+    """
+    driver = _driver()
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    handle = compiled.library.get_cufunc().kernel.handle
+    (status,) = driver.cuKernelSetAttribute(attribute, size, handle, device)
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise ValueError(f"device {device} has not {size} bytes of shared memory for a block")
+
+
+def wait() -> None:
+    """Until all work on the current stream is done."""
+    stream = current_stream()
+    if stream:
+        stream.synchronize()
+    else:
+        cuda.synchronize()
+
+
+_pools: dict[int, Any] = {}
+_pools_lock = threading.Lock()
+
+
+def _pool_of(device: int) -> Any:
+    """The device's pool of memory, or None where the device has no such thing."""
+    if device not in _pools:
+        with _pools_lock:
+            if device not in _pools:
+                _pools[device] = _new_pool(device)
+    return _pools[device]
+
+
+def _new_pool(device: int) -> Any:
+    driver = _driver()
+    supported = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED
+    if not _done(driver.cuDeviceGetAttribute(supported, device), "to tell what it can"):
+        return None
+    properties = driver.CUmemPoolProps()
+    properties.allocType = driver.CUmemAllocationType.CU_MEM_ALLOCATION_TYPE_PINNED
+    properties.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
+    properties.location.id = device
+    pool = _done(driver.cuMemPoolCreate(properties), "a pool of memory")
+    # What is freed stays in the pool: else each wait would give it back, and to get it anew takes
+    # as long as cudaMalloc.
+    keep = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
+    _done(driver.cuMemPoolSetAttribute(pool, keep, driver.cuuint64_t(2**64 - 1)), "to keep memory")
+    return pool
+
+
+class Scratch:
+    """Memory of the current device, ordered by the current stream.
+
+    It comes from a pool of the driver's, and goes back to it when nobody refers to it any more:
+    kernels that were launched before on its stream still have it, those launched later may be
+    given it. The host waits for nothing.
+    """
+
+    __slots__ = ("_device", "_kept", "_stream", "address")
+
+    def __init__(self, size: int, device: int) -> None:
+        self._device, self._stream, self._kept = device, _stream.get(), None
+        self.address = 0
+        pool = _pool_of(device)
+        if pool is None:
+            self._kept = cuda.device_array(size, np.uint8, stream=current_stream())
+            self.address = self._kept.__cuda_array_interface__["data"][0]
+        else:
+            taken = _driver().cuMemAllocFromPoolAsync(size, pool, self._stream)
+            self.address = int(_done(taken, f"{size} bytes of scratch"))
+
+    def __del__(self) -> None:
+        if self.address and self._kept is None and not sys.is_finalizing():
+            with on_device(self._device):
+                _driver().cuMemFreeAsync(self.address, self._stream)
+
+
+def host_words(count: int) -> NDArray[np.int64]:
+    """Zeros in memory of the host that every device writes to at the same address. It is kept.
+
+    To read them is no wait: they show what has arrived.
+    """
+    if SIMULATED:
+        return np.zeros(count, np.int64)
+    driver = _driver()
+    flags = driver.CU_MEMHOSTALLOC_PORTABLE | driver.CU_MEMHOSTALLOC_DEVICEMAP
+    address = int(_done(driver.cuMemHostAlloc(8 * count, flags), "memory of the host"))
+    words = np.asarray(HostMemory(address, 8 * count, np.dtype(np.int64)))
+    words[:] = 0
+    return words
+
+
+class HostMemory:
+    """Lets NumPy look at an address of the host, as a flat array of `dtype`."""
+
+    def __init__(self, address: int, size: int, dtype: np.dtype[Any], owner: Any = None) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (size // dtype.itemsize,),
+            "typestr": dtype.str,
+            "data": (address, False),
+        }
