@@ -26,7 +26,8 @@ class TorchOwner:
         """Uninitialised memory from torch's cache, on the device of `like`."""
         import torch
 
-        return torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=like.device)
+        place = like.device if isinstance(like, torch.Tensor) else _device_of(like)
+        return torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=place)
 
     def multiply(
         self, out: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
@@ -60,4 +61,11 @@ def as_tensor(view: Any) -> Any:
 
     if isinstance(view, torch.Tensor):
         return view
-    return torch.as_tensor(view, device=torch.device("cuda", view.device))
+    return torch.as_tensor(view, device=_device_of(view))
+
+
+def _device_of(view: Any) -> Any:
+    """torch's name for the device of an array that kernels look at."""
+    import torch
+
+    return torch.device("cuda", view.device)

@@ -22,16 +22,16 @@ backward with another to the bit, as `torch.autograd.gradcheck` does, has small 
 
 
 def refuse_transforms(name: str) -> None:
-    """Raise where torch.func or a batched gradient is at work, whose tensors have no memory.
+    """Raise where torch.func is at work, whose tensors have no memory.
 
     Raises:
         NotImplementedError: it is.
     """
     if torch._C._are_functorch_transforms_active():
         raise NotImplementedError(
-            f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...) nor "
-            "by is_grads_batched: call torch.autograd.grad or backward for gradients, give the "
-            f"module a batch instead of vmap, or use torch.nn.{name}"
+            f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
+            "call torch.autograd.grad or backward for gradients, give the module a batch instead "
+            f"of vmap, or use torch.nn.{name}"
         )
 
 

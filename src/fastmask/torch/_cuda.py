@@ -44,15 +44,24 @@ class Cuda:
 
     def call(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
         """As `run`, with all arguments."""
-        with self._lending(outputs[0].device):
+        with self._lending(outputs[0]):
             getattr(self._kernels, kernel)(*outputs, *map(_as_kernels_take, inputs))
 
     @contextmanager
-    def _lending(self, device: torch.device) -> Iterator[None]:
+    def _lending(self, like: Tensor) -> Iterator[None]:
+        """Kernels get torch's stream on the device of `like`, its products and its memory."""
+
+        def allocate(size: int, _device: int) -> Tensor:
+            return like.new_empty(size, dtype=torch.uint8)
+
+        column = self._kernels
         with ExitStack() as loans:
-            loans.enter_context(self._kernels.use_stream(self._owner.stream(device)))
-            if hasattr(self._kernels, "use_products"):
-                loans.enter_context(self._kernels.use_products(self._owner.multiply, exact=True))
+            loans.enter_context(column.use_stream(self._owner.stream(like.device.index)))
+            if hasattr(column, "use_products"):
+                # Plans are cut to the steps that there are, which saves copies.
+                loans.enter_context(column.use_products(self._owner.multiply, exact=True))
+            if hasattr(column, "use_memory"):
+                loans.enter_context(column.use_memory(allocate))
             yield
 
     def pack(self, cell: Cell, weights: Weights) -> Tensor:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from .._mask import Plan
+from . import _column
 from ._cells import CELLS, to_kernels
-from ._column import CUDA, column_of
+from ._column import column_of
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
 from ._masks import mask_of
 
-_DEVICES = ("cpu", CUDA)
+_DEVICES = ("cpu", _column.CUDA)
 
 _CELL = "str mode, Tensor x, Tensor[] states, Tensor[] weights, Tensor[] plan, "
 
@@ -32,8 +33,9 @@ def plan(valid: Tensor) -> list[Tensor]:
     How many of the steps count is a number on the CPU on every device, so that no layer has to
     wait for it.
     """
-    mask = valid if valid.device.type == CUDA else mask_of(valid)
-    found = column_of(valid.device).plan(mask, *valid.shape, valid.device)
+    batch, time = valid.shape
+    mask = valid if valid.device.type == _column.CUDA else mask_of(valid)
+    found = column_of(valid.device).plan(mask, batch, time, valid.device)
     offsets, exact, order = [a if isinstance(a, Tensor) else torch.tensor(a) for a in found]
     steps = exact.new_zeros(valid.numel())
     steps[: len(exact)] = exact
@@ -212,6 +214,7 @@ def _by_direction(weights: list[Tensor], states: list[Tensor]) -> list[list[Tens
 
 def _plan_of(plan: list[Tensor], x: Tensor) -> Plan:
     if not plan:
-        return column_of(x.device).plan(None, *x.shape[:2], x.device)
+        batch, time, _ = x.shape
+        return column_of(x.device).plan(None, batch, time, x.device)
     offsets, steps, order, count = plan
     return Plan(offsets, steps[: int(count)], order)

@@ -70,7 +70,8 @@ def plan_of(mask: Any, x: Tensor, given: Any) -> Any:
     """
     if torch.compiler.is_compiling():
         return [] if mask is None else plan_operator(mask.to(x.device))
-    return column_of(x.device).plan(mask, *x.shape[:2], x.device, given)
+    batch, time, _ = x.shape
+    return column_of(x.device).plan(mask, batch, time, x.device, given)
 
 
 def _layer(
