@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.optional, pytest.mark.cuda]
 torch = pytest.importorskip("torch", reason="torch is not installed")
-if not torch.cuda.is_available():
-    pytest.skip("needs a CUDA device", allow_module_level=True)
+pytestmark = [
+    pytest.mark.optional,
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 
 from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402
 
