@@ -180,6 +180,29 @@ def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F81
     assert not plans
 
 
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811
+    """Also that `steps` is no longer than the plan, as products by torch demand."""
+    valid = random_mask(kind, 5, 7)
+    mask = fm.Mask(valid)
+    cuda = _cuda.Cuda.only()
+    for given in (mask, valid.to(gpu.device), valid.double().to(gpu.device)):
+        plan = cuda.plan(given, 5, 7, gpu.device, given)
+        for found, expected in zip(plan, mask.plan, strict=True):
+            assert found.tolist() == expected.tolist()
+    full = cuda.plan(None, 5, 7, gpu.device)
+    for found, expected in zip(full, fm.Mask(np.ones((5, 7))).plan, strict=True):
+        assert found.tolist() == expected.tolist()
+
+
+def test_kernels_are_tried_apart_from_fake_tensors(gpu: GPU) -> None:  # noqa: F811
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        assert _cuda.why_not_on(gpu.device) == ""
+    assert gpu.count("mask_from_lengths") == 1
+
+
 def test_masks_of_inference_mode(gpu: GPU) -> None:  # noqa: F811
     _, ours = twins("GRU", 3, 5, batch_first=True, device=gpu.device)
     x = torch.randn(2, 6, 3, dtype=FLOAT64, device=gpu.device)

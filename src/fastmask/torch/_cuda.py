@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from importlib import import_module
@@ -171,10 +172,14 @@ def why_not_on(device: torch.device) -> str:
 @cache
 def _why_not(index: int) -> str:
     device = torch.device(_column.CUDA, index)
-    try:  # a small one: whether there is Numba's part, a driver, a compiler that knows the device
-        valid = torch.empty(1, 1, dtype=torch.bool, device=device)
-        lengths = torch.ones(1, dtype=torch.int64, device=device)
-        Cuda.only().call("mask_from_lengths", [valid], lengths, False)
-    except Exception as error:  # of the driver, of NVVM, of whatever is not as it should be
-        return f"the CUDA kernels cannot run on {device}: {error}"
-    return ""
+    # In a thread of its own: torch.export and others replace tensors by fakes in this one.
+    with ThreadPoolExecutor(1) as threads:
+        error = threads.submit(_try_kernels, device).exception()
+    return f"the CUDA kernels cannot run on {device}: {error}" if error else ""
+
+
+def _try_kernels(device: torch.device) -> None:
+    """Run a small kernel: needs numba-cuda, a driver, and a compiler that knows the device."""
+    valid = torch.empty(1, 1, dtype=torch.bool, device=device)
+    lengths = torch.ones(1, dtype=torch.int64, device=device)
+    Cuda.only().call("mask_from_lengths", [valid], lengths, False)
