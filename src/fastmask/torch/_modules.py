@@ -156,6 +156,7 @@ class Recurrent(torch.nn.RNNBase):
             return "kernels know no projections (proj_size)"
         if weight.dtype not in (torch.float32, torch.float64):
             return f"kernels compute in float32 and float64, not in {weight.dtype}"
+        # torch knows no autocast for "meta", and says so by an error.
         if device.type not in (HOST, "meta") and torch.is_autocast_enabled(device.type):
             return f"autocast on {device.type} asks for half precision"
         return why_not(device)
