@@ -275,6 +275,21 @@ def test_no_gradients_of_gradients(name: str) -> None:
 
 
 @each_module
+@pytest.mark.parametrize("grad", [True, False])
+def test_torch_func_is_refused(name: str, grad: bool) -> None:
+    _, ours = twins(name, 3, 5)
+    x = torch.randn(2, 6, 4, 3, dtype=FLOAT64)
+    message = rf"{name} cannot be transformed by torch.func .* use torch.nn.{name}"
+    with torch.set_grad_enabled(grad):
+        for transformed in (
+            torch.func.grad(lambda x: ours(x[0])[0].sum()),
+            torch.vmap(lambda x: ours(x)[0]),
+        ):
+            with pytest.raises(NotImplementedError, match=message):
+                transformed(x)
+
+
+@each_module
 @pytest.mark.parametrize("which", ["output", "states"])
 def test_loss_of_one_result(name: str, which: str) -> None:
     theirs, ours = twins(name, 3, 5, bidirectional=True)

@@ -39,7 +39,7 @@ def random_states(module: Any, batch: int | None) -> Any:
     shape = (rows, module.hidden_size) if batch is None else (rows, batch, module.hidden_size)
     count = 2 if module.mode == "LSTM" else 1
     weight = next(module.parameters())
-    states = [torch.randn(shape, dtype=weight.dtype).requires_grad_() for _ in range(count)]
+    states = [weight.new_empty(shape).normal_().requires_grad_() for _ in range(count)]
     return tuple(states) if count > 1 else states[0]
 
 
@@ -52,7 +52,9 @@ def loss_of(*results: Any) -> Any:
     """A number in which each element of the results has a weight of its own."""
     total: Any = 0.0
     for result in results:
-        weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view(result.shape)
+        weights = torch.linspace(
+            -1, 1, result.numel(), dtype=result.dtype, device=result.device
+        ).view(result.shape)
         total = total + (weights * result.sin()).sum()
     return total
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -18,6 +19,20 @@ FEW = 1 << 14
 Gates that are computed again differ from those that were saved by rounding. Who compares one
 backward with another to the bit, as `torch.autograd.gradcheck` does, has small arrays.
 """
+
+
+def refuse_transforms(name: str) -> None:
+    """Raise where torch.func is at work, whose tensors have no memory.
+
+    Raises:
+        NotImplementedError: it is.
+    """
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
+            "call torch.autograd.grad or backward for gradients, give the module a batch instead "
+            f"of vmap, or use torch.nn.{name}"
+        )
 
 
 class Layer(Function):
@@ -58,6 +73,7 @@ class Layer(Function):
     def backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
         """See `_layer.backward`."""
         cell = ctx.cell
+        refuse_transforms(cell.name.upper())
         n = cell.states
         x, *saved = ctx.saved_tensors
         states, steps, gates, copies = saved[:n], saved[n : 2 * n], saved[2 * n], saved[2 * n + 1 :]

@@ -1,6 +1,6 @@
-"""One recurrent layer on CPU tensors, in one direction or in both, forward and backward.
+"""One recurrent layer, in one direction or in both, forward and backward.
 
-Tensors and the arrays that kernels see share their memory. Nothing here knows of autograd.
+The kernels are those of the column for the tensors' device. Nothing here knows of autograd.
 
 Shapes: x (B, T, F); states and what comes of them (D, B, H) with D directions; out (B, T, D * H).
 Kernels write the backward direction in the order in which they walk, from the end; here it is
@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .._dispatch import kernels
 from .._mask import Plan
-from .._typing import Array
 from ._cells import Cell, Weights, to_kernels, to_torch
-from ._lent import run
+from ._column import column_of
 
 
 class Keep(IntEnum):
@@ -50,24 +47,11 @@ class Gradients(NamedTuple):
     weights: list[Tensor]
 
 
-def packed_weights(cell: Cell, weights: Weights) -> Array:
-    """The weights in the layout that the forward kernels read."""
-    column = kernels()
-    arrays = [as_array(weight) for weight in weights]
-    kernel, recurrent_kernel, _ = arrays
-    size = getattr(column, f"{cell.name}_packed_size")(
-        len(kernel), len(recurrent_kernel), kernel.dtype
-    )
-    packed: Array = column.aligned_empty(size, kernel.dtype)
-    getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
-    return packed
-
-
 def forward(
     cell: Cell,
     x: Tensor,
     states: Sequence[Tensor],
-    packed: Sequence[Array],
+    packed: Sequence[Any],
     plan: Plan,
     zero_masked: bool,
     keep: Keep = Keep.NOTHING,
@@ -79,7 +63,7 @@ def forward(
         cell: what to run.
         x: (B, T, F).
         states: the initial states, (D, B, H) each.
-        packed: of each direction, see `packed_weights`.
+        packed: of each direction, see `Column.pack`.
         plan: which steps are valid.
         zero_masked: whether masked steps give zeros, or the previous output.
         keep: what is kept for `backward`.
@@ -88,9 +72,10 @@ def forward(
     Returns:
         The output, the last states, and what was kept.
     """
+    column = column_of(x.device)
     batch, time, _ = x.shape
     directions, _, units = states[0].shape
-    valid = int(plan.offsets[-1])
+    valid = len(plan.steps)
     rows = valid if rows is None else rows
     out = x.new_empty(batch, time, directions * units)
     last = [x.new_empty(state.shape) for state in states]
@@ -101,20 +86,20 @@ def forward(
     for d in range(directions):
         half = out if directions == 1 else x.new_empty(batch, time, units)
         kept = [s[d, :valid] for s in (*steps, *([gates] if cell.keeps_gates else []))]
-        run(
+        column.run(
             f"{cell.name}_fwd",
-            *[made.numpy() for made in (half, *[s[d] for s in last], *kept)],
-            as_array(x),
+            [half, *[s[d] for s in last], *kept],
+            x,
             *plan,
             packed[d],
-            *[as_array(s[d]) for s in states],
+            *[s[d] for s in states],
             *cell.activations,
             *cell.flags,
             d == 1,
             zero_masked,
         )
         if directions > 1:
-            _half(out, d)[:] = half.numpy()[:, :: -1 if d else 1]
+            column.put_half(out, half, d)
     return out, last, Kept(steps, gates)
 
 
@@ -146,9 +131,10 @@ def backward(
         bias: whether the weights of torch have biases.
         want_dx: whether the gradient of x is wanted.
     """
+    column = column_of(x.device)
     batch, time, features = x.shape
     units = states[0].shape[2]
-    valid = int(plan.offsets[-1])
+    valid = len(plan.steps)
     dx_sum: Any = None
     dstates = [x.new_empty(state.shape) for state in states]
     dtorch: list[Tensor] = []
@@ -160,16 +146,17 @@ def backward(
         dx = x.new_empty(batch, time if want_dx else 0, features)
         dweights = Weights(*map(torch.empty_like, weights[d]))
         gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
-        run(
+        dhalf: Any = x.new_empty(batch, 0, units) if dout is None else dout
+        column.run(
             f"{cell.name}_bwd",
-            *[made.numpy() for made in (dx, *dweights, *[s[d] for s in dstates], gates)],
-            _gradient_of_half(dout, d, x, units),
-            *[as_array(s[d]) for s in known],
-            as_array(x),
+            [dx, *dweights, *[s[d] for s in dstates], gates],
+            dhalf if dhalf.shape[2] == units else column.half_of(dhalf, d),
+            *[s[d] for s in known],
+            x,
             *plan,
-            *map(as_array, weights[d]),
-            *[as_array(s[d]) for s in states],
-            *[as_array(s[d, :valid]) for s in kept.steps],
+            *weights[d],
+            *[s[d] for s in states],
+            *[s[d, :valid] for s in kept.steps],
             *cell.activations,
             *([saved] if cell.keeps_gates else []),
             *cell.flags,
@@ -182,34 +169,10 @@ def backward(
     return Gradients(dx_sum, dstates, dtorch)
 
 
-def _half(out: Tensor, direction: int) -> Array:
-    """One direction's columns of `out`, of two."""
-    array: Array = out.detach().numpy()
-    units = array.shape[2] // 2
-    half: Array = array[:, :, direction * units : (direction + 1) * units]
-    return half
-
-
-def _gradient_of_half(dout: Tensor | None, direction: int, x: Tensor, units: int) -> Array:
-    """One direction's part of `dout`, in the order of processing; no steps where it is None."""
-    if dout is None:
-        dout = x.new_empty(len(x), 0, units)
-    array: Array
-    if dout.shape[2] == units:
-        array = as_array(dout)
-    else:
-        array = np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
-    return array
-
-
-def as_array(tensor: Tensor) -> Any:
-    """The memory of a CPU tensor as a contiguous array; a copy only where it is not contiguous."""
-    return tensor.detach().resolve_neg().contiguous().numpy()
-
-
 def as_kernels_take(
     cell: Cell, weights: Sequence[Sequence[Tensor]]
-) -> tuple[list[Weights], list[Array]]:
+) -> tuple[list[Weights], list[Any]]:
     """Of each direction the weights for the backward and for the forward kernels."""
     transposed = [to_kernels(cell, direction) for direction in weights]
-    return transposed, [packed_weights(cell, direction) for direction in transposed]
+    column = column_of(weights[0][0].device)
+    return transposed, [column.pack(cell, direction) for direction in transposed]

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .._dispatch import as_array
 from .._mask import Mask
+from . import _column
+
+NAN_IN_MASK = "mask holds NaN, which is neither valid nor masked"
 
 
 def mask_of(valid: Any) -> Mask:
@@ -27,7 +30,8 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
         batch_first: which of the first two.
 
     Returns:
-        A `Mask`, or where torch compiles a tensor (B, T); None for None.
+        A `Mask`, or a tensor (B, T) where torch compiles, and where mask and input are on
+        CUDA devices; None for None.
 
     Raises:
         TypeError: the mask does not hold numbers.
@@ -50,7 +54,13 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
     if len(expected) == 1:
         mask = mask[None]
     mask = mask.T if turned else mask
-    return torch.as_tensor(mask) if compiling else mask_of(mask)
+    if compiling:
+        return torch.as_tensor(mask)
+    if isinstance(mask, Tensor) and mask.device.type == input.device.type == _column.CUDA:
+        if mask.is_complex():
+            raise TypeError(f"mask must be bool, integer or float, not {mask.dtype}")
+        return mask.detach()
+    return mask_of(mask)
 
 
 def _batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:
@@ -62,7 +72,11 @@ def _batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:
 
 def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
     """A mask as a bool tensor (B, T) on a device."""
-    return (_tensor_of(mask) if isinstance(mask, Mask) else mask).to(device) != 0
+    if isinstance(mask, Mask):
+        return _tensor_of(mask).to(device)
+    if mask.is_floating_point() and not torch.compiler.is_compiling() and mask.isnan().any():
+        raise ValueError(NAN_IN_MASK)
+    return mask.to(device) != 0
 
 
 def _tensor_of(mask: Mask) -> Any:

@@ -9,14 +9,18 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from .._checks import flag
+from ._autograd import refuse_transforms
 from ._cells import CELLS
+from ._column import why_not
 from ._fallback import by_torch
 from ._layer import Keep
 from ._masks import batch_first_mask, outside_graph
 from ._packed import packed, padded, rows_of
-from ._stack import run_stack
+from ._stack import plan_of, run_stack
+from ._weight_cache import forget
 
 _NO_PROJECTION = 0
+HOST = "cpu"  # where autocast leaves the modules in the dtype of their weights
 
 
 class Recurrent(torch.nn.RNNBase):
@@ -67,6 +71,8 @@ class Recurrent(torch.nn.RNNBase):
         if not (sequences or isinstance(input, Tensor)):
             kind = type(input).__name__
             raise TypeError(f"input must be a Tensor or a PackedSequence, not {kind}")
+        if not torch.compiler.is_compiling():
+            refuse_transforms(type(self).__name__)
         reason = self._why_not(input.data if sequences else input)
         if reason:
             return by_torch(self, self._original, reason, input, hx, mask)
@@ -86,14 +92,14 @@ class Recurrent(torch.nn.RNNBase):
         x = x.transpose(0, 1) if time_first else x
         self.check_input(x, None)
         states = self._states(hx, x, len(x), single)
-        out, last = self._run(x, states, known)
+        out, last = self._run(x, states, plan_of(known, x, mask))
         if single:
             return out.squeeze(0), self._as_hx([state.squeeze(1) for state in last])
         return out.transpose(0, 1) if time_first else out, self._as_hx(last)
 
     def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         self.check_input(input.data, input.batch_sizes)
-        rows = rows_of(input.batch_sizes)
+        rows = rows_of(input.batch_sizes, input.data.device)
         states = self._states(hx, input.data, rows.batch)
         if input.sorted_indices is not None:
             states = [state.index_select(1, input.sorted_indices) for state in states]
@@ -102,7 +108,7 @@ class Recurrent(torch.nn.RNNBase):
             last = [state.index_select(1, input.unsorted_indices) for state in last]
         return input._replace(data=packed(out, rows)), self._as_hx(last)
 
-    def _run(self, x: Tensor, states: list[Tensor], mask: Any) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, x: Tensor, states: list[Tensor], plan: Any) -> tuple[Tensor, list[Tensor]]:
         """The stack over x (B, T, F)."""
         weights = self.all_weights
         directions = 1 + self.bidirectional
@@ -112,7 +118,7 @@ class Recurrent(torch.nn.RNNBase):
             x.to(dtype),  # another one only gets here under autocast
             [state.to(dtype) for state in states],
             [weights[i : i + directions] for i in range(0, len(weights), directions)],
-            mask,
+            plan,
             self.dropout if self.training else 0.0,
             self.zero_output_for_mask,
             Keep.STATES if self.recompute else Keep.GATES,
@@ -133,6 +139,8 @@ class Recurrent(torch.nn.RNNBase):
                 raise TypeError(f"hx must hold tensors, not {type(state).__name__}")
             if state.shape != expected:
                 raise RuntimeError(f"hx must have shape {expected}, not {tuple(state.shape)}")
+            if state.device != data.device:
+                raise ValueError(f"hx must be on {data.device} like the input, not {state.device}")
         return [state.unsqueeze(1) for state in states] if single else states
 
     def _as_hx(self, states: list[Tensor]) -> Any:
@@ -141,14 +149,27 @@ class Recurrent(torch.nn.RNNBase):
     def _why_not(self, data: Tensor) -> str:
         """Why the kernels cannot compute this; empty where they can."""
         weight = getattr(self, self._all_weights[0][0])
+        device = weight.device
+        if data.device != device:
+            raise ValueError(f"input must be on {device} like the weights, not on {data.device}")
         if self.proj_size:
             return "kernels know no projections (proj_size)"
-        for device in (data.device, weight.device):
-            if device.type != "cpu":
-                return f"kernels compute on the CPU, not on {device}"
         if weight.dtype not in (torch.float32, torch.float64):
             return f"kernels compute in float32 and float64, not in {weight.dtype}"
-        return ""
+        # torch knows no autocast for "meta", and says so by an error.
+        if device.type not in (HOST, "meta") and torch.is_autocast_enabled(device.type):
+            return f"autocast on {device.type} asks for half precision"
+        return why_not(device)
+
+    def flatten_parameters(self) -> None:
+        """Bring the weights into torch's order of memory, and forget what was kept of them.
+
+        To be called where weights on a GPU were changed without torch's noticing: through
+        `weight.data`, or by another library.
+        """
+        super().flatten_parameters()
+        if not torch.compiler.is_compiling():
+            forget(list(self.parameters()))
 
     def extra_repr(self) -> str:
         """The arguments that are not the defaults."""

@@ -9,42 +9,51 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .._mask import Plan, plan_for
+from .._mask import Plan
+from . import _column
 from ._cells import CELLS, to_kernels
-from ._layer import Keep, Kept, as_array, as_kernels_take, backward, forward
+from ._column import column_of
+from ._layer import Keep, Kept, as_kernels_take, backward, forward
 from ._masks import mask_of
+
+_DEVICES = ("cpu", _column.CUDA)
 
 _CELL = "str mode, Tensor x, Tensor[] states, Tensor[] weights, Tensor[] plan, "
 
 
 @torch.library.custom_op(
-    "fastmask::plan", mutates_args=(), device_types="cpu", schema="(Tensor valid) -> Tensor[]"
+    "fastmask::plan", mutates_args=(), device_types=_DEVICES, schema="(Tensor valid) -> Tensor[]"
 )
 def plan(valid: Tensor) -> list[Tensor]:
-    """The plan of a mask (B, T): offsets (B + 1,), steps (B * T,) and order (B,)."""
-    offsets, found, order = mask_of(valid).plan
-    steps = np.zeros(valid.numel(), np.int64)
-    steps[: len(found)] = found
-    return [torch.tensor(offsets), torch.from_numpy(steps), torch.tensor(order)]
+    """The plan of a mask (B, T): offsets (B + 1,), steps (B * T,), order (B,), how many steps.
+
+    How many of the steps count is a number on the CPU on every device, so that no layer has to
+    wait for it.
+    """
+    batch, time = valid.shape
+    mask = valid if valid.device.type == _column.CUDA else mask_of(valid)
+    found = column_of(valid.device).plan(mask, batch, time, valid.device)
+    offsets, exact, order = [a if isinstance(a, Tensor) else torch.tensor(a) for a in found]
+    steps = exact.new_zeros(valid.numel())
+    steps[: len(exact)] = exact
+    return [offsets, steps, order, torch.tensor(len(exact))]
 
 
 @plan.register_fake
 def _(valid: Tensor) -> list[Tensor]:
     batch, time = valid.shape
-    return [
-        torch.empty(size, dtype=torch.int64, device=valid.device)
-        for size in (batch + 1, batch * time, batch)
-    ]
+    sizes = (batch + 1, batch * time, batch)
+    arrays = [torch.empty(size, dtype=torch.int64, device=valid.device) for size in sizes]
+    return [*arrays, torch.empty((), dtype=torch.int64)]
 
 
 @torch.library.custom_op(
     "fastmask::layer",
     mutates_args=(),
-    device_types="cpu",
+    device_types=_DEVICES,
     schema=f"({_CELL}bool zero_masked, int keep) -> Tensor[]",
 )
 def layer(
@@ -96,7 +105,7 @@ def _(
 @torch.library.custom_op(
     "fastmask::layer_backward",
     mutates_args=(),
-    device_types="cpu",
+    device_types=_DEVICES,
     schema=f"({_CELL}bool zero_masked, Tensor dout, Tensor[] dlast, Tensor[] steps, Tensor gates, "
     "bool want_dx) -> Tensor[]",
 )
@@ -205,6 +214,7 @@ def _by_direction(weights: list[Tensor], states: list[Tensor]) -> list[list[Tens
 
 def _plan_of(plan: list[Tensor], x: Tensor) -> Plan:
     if not plan:
-        return plan_for(None, *x.shape[:2])
-    offsets, steps, order = map(as_array, plan)
-    return Plan(offsets, steps[: offsets[-1]], order)
+        batch, time, _ = x.shape
+        return column_of(x.device).plan(None, batch, time, x.device)
+    offsets, steps, order, count = plan
+    return Plan(offsets, steps[: int(count)], order)

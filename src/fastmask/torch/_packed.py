@@ -5,14 +5,18 @@ The padding is memory that nobody writes or reads: kernels visit the valid steps
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.utils.weak import WeakIdKeyDictionary
 
 from .._mask import Mask, Plan
+from ._column import column_of
+from ._streams import Stamp, countable
 
 
 class Rows(NamedTuple):
@@ -27,14 +31,41 @@ class Rows(NamedTuple):
     time: int
 
 
-def rows_of(batch_sizes: Tensor) -> Rows:
-    """The rows of a packed sequence, from how many of them there are at each step."""
+class _Known(NamedTuple):
+    """What is kept with a packed sequence's `batch_sizes`, which all layers of a model share."""
+
+    stamp: Stamp
+    device: torch.device
+    arrays: Callable[[], Sequence[Any]]  # positions, and those of the plan
+    batch: int
+    time: int
+
+
+_known: Any = WeakIdKeyDictionary()
+
+
+def rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
+    """The rows of a packed sequence on a device, from how many of them there are at each step."""
+    known = _known.get(batch_sizes)
+    if known is None or known.device != device or not known.stamp.fits(batch_sizes):
+        positions, plan, batch, time = rows = _rows_of(batch_sizes, device)
+        if not countable(batch_sizes):
+            return rows
+        shared = column_of(device).share([positions, *plan])
+        known = _known[batch_sizes] = _Known(Stamp(batch_sizes), device, shared, batch, time)
+    positions, *arrays = known.arrays()
+    return Rows(positions, Plan(*arrays), known.batch, known.time)
+
+
+def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
     sizes = batch_sizes.numpy()
     batch, time = int(sizes[0]), len(sizes)
     step = np.repeat(np.arange(time), sizes)
     row = np.arange(len(step)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     mask = Mask.from_lengths(np.bincount(row, minlength=batch), time)
-    return Rows(torch.from_numpy(row * time + step), mask.plan, batch, time)
+    positions = torch.from_numpy(row * time + step).to(device)
+    plan = column_of(device).plan(mask, batch, time, device)
+    return Rows(positions, plan, batch, time)
 
 
 def padded(data: Tensor, rows: Rows) -> Tensor:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._mask import Mask, Plan, plan_for
+from .._mask import Plan
 from ._autograd import Layer
 from ._cells import CELLS
+from ._column import column_of
 from ._layer import Keep, forward
 from ._operators import layer as layer_operator
 from ._operators import plan as plan_operator
@@ -24,7 +25,7 @@ def run_stack(
     x: Tensor,
     states: Sequence[Tensor],
     layers: Sequence[Weights],
-    mask: Mask | Tensor | Plan | None,
+    plan: Any,
     dropout: float,
     zero_masked: bool,
     keep: Keep,
@@ -36,7 +37,7 @@ def run_stack(
         x: (B, T, F).
         states: the initial states, (layers * D, B, H) each.
         layers: the weights of each direction of each layer.
-        mask: which steps are valid; all for None.
+        plan: see `plan_of`.
         dropout: rate, of what goes from layer to layer; 0 where nothing is trained.
         zero_masked: whether masked steps give zeros, or the previous output.
         keep: what to keep for backward, if there will be one.
@@ -45,7 +46,6 @@ def run_stack(
         The output (B, T, D * H), and the last states (layers * D, B, H) each.
     """
     run = _compiled_layer if torch.compiler.is_compiling() else _layer
-    plan = _plan(mask, x)
     directions = len(layers[0])
     ends = []
     for number, weights in enumerate(layers):
@@ -60,12 +60,18 @@ def run_stack(
     return x, [torch.cat(last) for last in zip(*ends, strict=True)]
 
 
-def _plan(mask: Any, x: Tensor) -> Any:
-    if isinstance(mask, Plan):
-        return mask
+def plan_of(mask: Any, x: Tensor, given: Any) -> Any:
+    """The plan of a mask in the form that `run_stack` takes.
+
+    Args:
+        mask: see `batch_first_mask`.
+        x: (B, T, F).
+        given: the mask that the user gave.
+    """
     if torch.compiler.is_compiling():
-        return [] if mask is None else plan_operator(mask)
-    return plan_for(mask, *x.shape[:2])
+        return [] if mask is None else plan_operator(mask.to(x.device))
+    batch, time, _ = x.shape
+    return column_of(x.device).plan(mask, batch, time, x.device, given)
 
 
 def _layer(

@@ -1,46 +1,44 @@
-"""Weights in the kernels' layout, kept from call to call while nothing is trained.
-
-Whether weights have changed is found by comparing them with a copy. A tensor's version counter
-would say it sooner, but not after `weight.data.copy_(...)`, nor after a write through NumPy.
-"""
+"""Weights in the kernels' layout, kept from call to call while nothing is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .._dispatch import kernels
-from .._typing import Array
 from ._cells import Cell
+from ._column import Column, column_of
 from ._layer import as_kernels_take
 
 
 class _Entry(NamedTuple):
-    copies: list[Tensor]
-    column: Any
-    packed: list[Array]
+    column: Column
+    stamp: Any
+    packed: Callable[[], Sequence[Any]]
 
 
 _entries: Any = WeakIdKeyDictionary()  # by weight_ih of the first direction
 
 
-def packed_once(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> list[Array]:
+def packed_once(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> Sequence[Any]:
     """What the forward kernels read, of each direction."""
+    first = weights[0][0]
+    column = column_of(first.device)
     flat = [weight.detach() for direction in weights for weight in direction]
-    entry = _entries.get(weights[0][0])
-    if entry is None or entry.column is not kernels() or not _equal(entry.copies, flat):
+    entry = _entries.get(first)
+    if entry is None or entry.column is not column or not column.fits(entry.stamp, flat):
         _, packed = as_kernels_take(cell, weights)
-        entry = _Entry([weight.clone() for weight in flat], kernels(), packed)
-        _entries[weights[0][0]] = entry
-    packed_now: list[Array] = entry.packed
-    return packed_now
+        stamp = column.stamp(flat)
+        if stamp is None:
+            return packed
+        entry = _entries[first] = _Entry(column, stamp, column.share(packed))
+    kept: Sequence[Any] = entry.packed()
+    return kept
 
 
-def _equal(known: list[Tensor], weights: list[Tensor]) -> bool:
-    return len(known) == len(weights) and all(
-        a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(known, weights, strict=True)
-    )
+def forget(weights: Sequence[Tensor]) -> None:
+    """Let nothing be kept of weights that may have changed without a trace."""
+    for weight in weights:
+        _entries.pop(weight, None)

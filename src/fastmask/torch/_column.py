@@ -1,0 +1,89 @@
+"""Which kernels compute on a tensor, and how they see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .._mask import Plan
+from ._cells import Cell, Weights
+
+CUDA = "cuda"  # the type of the devices that the CUDA kernels are for
+
+
+class Column(Protocol):
+    """A column of the kernel table for the tensors of one type of device.
+
+    Nothing outside a column looks into packed weights and plans, apart from the number of their
+    steps. Their arrays are NumPy's on the CPU and tensors on other devices.
+    """
+
+    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
+        """Call a layer's kernel with all its arguments but the last one, the number of threads.
+
+        Args:
+            kernel: its name.
+            outputs: contiguous tensors that it writes.
+            inputs: tensors of any layout, packed weights, a plan's arrays, plain arguments.
+        """
+
+    def pack(self, cell: Cell, weights: Weights) -> Any:
+        """The weights in the layout that the forward kernels read."""
+
+    def plan(
+        self, mask: Any, batch: int, time: int, device: torch.device, given: Any = None
+    ) -> Plan:
+        """The plan of a mask.
+
+        Args:
+            mask: (B, T), a `Mask`, or a tensor on a device; None where all steps are valid.
+            batch: B.
+            time: T.
+            device: where the plan is wanted.
+            given: the mask as the user gave it, which the plan is kept with.
+        """
+
+    def stamp(self, weights: Sequence[Tensor]) -> Any:
+        """What tells by `fits` whether weights have changed since; None if nothing can."""
+
+    def fits(self, stamp: Any, weights: Sequence[Tensor]) -> bool:
+        """Whether weights are what they were when `stamp` was made."""
+
+    def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
+        """What returns the tensors to whoever asks, perhaps on another stream."""
+
+    def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
+        """Write one direction's output, in the order of processing, into its columns of `out`."""
+
+    def half_of(self, dout: Tensor, direction: int) -> Any:
+        """One direction's columns of `dout`, in the order of processing, contiguous."""
+
+
+def column_of(device: torch.device) -> Column:
+    """The column for tensors on `device`, for which `why_not` has nothing to say."""
+    if device.type == CUDA:
+        from ._cuda import Cuda
+
+        return Cuda.only()
+    from ._cpu import CPU
+
+    return CPU
+
+
+def why_not(device: torch.device) -> str:
+    """Why no kernels can compute on `device`; empty where some can."""
+    if device.type == CUDA:
+        from ._cuda import why_not_on
+
+        return why_not_on(device)
+    if device.type == "cpu":
+        return ""
+    return f"kernels compute on the CPU and on CUDA devices, not on {device}"
+
+
+# What torch.compiler.assume_constant_result does. As a decorator that would import the compiler
+# with this module, which takes 2 s.
+why_not._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -1,0 +1,99 @@
+"""The kernels for CPU tensors, whose memory they see as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._dispatch import kernels
+from .._mask import Plan, plan_for
+from .._typing import Array
+from ._cells import Cell, Weights
+from ._lent import run
+
+
+class _CPU:
+    """See `Column`."""
+
+    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
+        """See `Column`."""
+        run(kernel, *[made.numpy() for made in outputs], *map(_as_kernels_take, inputs))
+
+    def pack(self, cell: Cell, weights: Weights) -> Array:
+        """See `Column`."""
+        column = kernels()
+        arrays = [as_array(weight) for weight in weights]
+        kernel, recurrent_kernel, _ = arrays
+        size = getattr(column, f"{cell.name}_packed_size")(
+            len(kernel), len(recurrent_kernel), kernel.dtype
+        )
+        packed: Array = column.aligned_empty(size, kernel.dtype)
+        getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
+        return packed
+
+    def plan(
+        self,
+        mask: Any,
+        batch: int,
+        time: int,
+        device: torch.device,  # noqa: ARG002
+        given: Any = None,  # noqa: ARG002 - a `Mask` keeps its plan itself
+    ) -> Plan:
+        """See `Column`."""
+        return plan_for(mask, batch, time)
+
+    def stamp(self, weights: Sequence[Tensor]) -> Any:
+        """Copies of the weights.
+
+        A tensor's version counter would tell sooner whether it has changed, but not after
+        `weight.data.copy_(...)`, nor after a write through NumPy.
+        """
+        return kernels(), [weight.clone() for weight in weights]
+
+    def fits(self, stamp: Any, weights: Sequence[Tensor]) -> bool:
+        """See `Column`."""
+        column, copies = stamp
+        return (
+            column is kernels()
+            and len(copies) == len(weights)
+            and all(
+                a.dtype == b.dtype and torch.equal(a, b)
+                for a, b in zip(copies, weights, strict=True)
+            )
+        )
+
+    def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
+        """See `Column`."""
+        return lambda: tensors
+
+    def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
+        """See `Column`."""
+        _half(out, direction)[:] = half.numpy()[:, :: -1 if direction else 1]
+
+    def half_of(self, dout: Tensor, direction: int) -> Array:
+        """See `Column`."""
+        return np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
+
+
+CPU = _CPU()
+
+
+def as_array(tensor: Tensor) -> Any:
+    """The memory of a CPU tensor as a contiguous array; a copy only where it is not contiguous."""
+    return tensor.detach().resolve_neg().contiguous().numpy()
+
+
+def _as_kernels_take(value: Any) -> Any:
+    return as_array(value) if isinstance(value, Tensor) else value
+
+
+def _half(out: Tensor, direction: int) -> Array:
+    """One direction's columns of `out`, of two."""
+    array: Array = out.detach().numpy()
+    units = array.shape[2] // 2
+    half: Array = array[:, :, direction * units : (direction + 1) * units]
+    return half

@@ -1,0 +1,165 @@
+"""A GPU for tests of fastmask.torch: the one at hand, or what can be tried without one.
+
+The fixture `gpu` gives the device that tensors shall be on, and the launches that were seen:
+
+    with a GPU         kernels run on it
+    in the simulator   kernels run in Numba's simulator (NUMBA_ENABLE_CUDASIM=1)
+    else               the reference computes in their place
+
+Without a GPU tensors are on the CPU, whose type of device is then said to be that of CUDA, they
+show `__cuda_array_interface__` as torch's tensors on a GPU do, and torch.cuda has streams that are
+no more than numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from fastmask._gpu import _torch as owner  # noqa: E402 - needs torch
+from fastmask.torch import _column, _cuda  # noqa: E402
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+ON_GPU = not SIMULATED and torch.cuda.is_available()
+if SIMULATED:
+    from tests.cuda.simulator import install
+
+    install()
+
+
+class Stream:
+    """A stream, as far as a number can be one."""
+
+    def __init__(self, handle: int) -> None:
+        self.cuda_stream = handle
+        self.waited: list[Event] = []
+
+    def wait_event(self, event: Event) -> None:
+        self.waited.append(event)
+
+
+class Event:
+    """What a stream has done so far."""
+
+    stream: Stream
+
+    def record(self, stream: Stream) -> None:
+        self.stream = stream
+
+
+class GPU:
+    """Where tests compute."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda", 0) if ON_GPU else torch.device("cpu")
+        self.launches: list[tuple[str, int]] = []  # names and streams
+        self.stream = Stream(7)
+        self.capturing = False
+        self.recorded: list[tuple[Any, Stream]] = []  # tensors that another stream reads
+
+    def count(self, name: str) -> int:
+        """How often a kernel was launched."""
+        return sum(launched == name for launched, _ in self.launches)
+
+
+class Watched:
+    """The kernels, whose calls and streams are seen."""
+
+    def __init__(self, kernels: Any, gpu: GPU) -> None:
+        self._kernels, self._gpu, self._stream = kernels, gpu, 0
+
+    @contextlib.contextmanager
+    def use_stream(self, handle: int) -> Iterator[None]:
+        self._stream = handle
+        # The simulator has one stream, which has the number 0.
+        with self._kernels.use_stream(handle) if ON_GPU else contextlib.nullcontext():
+            yield
+        self._stream = 0
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._kernels, name)
+        if name.endswith("_size") or not hasattr(function, "unchecked"):
+            return function
+
+        def call(*args: Any) -> None:
+            self._gpu.launches.append((name, self._stream))
+            function(*(args if ON_GPU or SIMULATED else map(as_host_array, args)))
+
+        return call
+
+
+class _Memory:
+    def __init__(self, interface: dict[str, Any]) -> None:
+        self.__array_interface__ = {**interface, "version": 3}
+
+
+def as_host_array(value: Any) -> Any:
+    """The memory that a `__cuda_array_interface__` tells of, which is the host's."""
+    if isinstance(value, np.ndarray):
+        raise TypeError("an array of the host on its way to a GPU")
+    interface = getattr(value, "__cuda_array_interface__", None)
+    if interface is None:
+        return value
+    if 0 in interface["shape"]:
+        return np.empty(interface["shape"], interface["typestr"])
+    return np.asarray(_Memory(interface))
+
+
+def _interface(tensor: Any) -> dict[str, Any]:
+    """As torch has it, for CPU tensors."""
+    if tensor.requires_grad:
+        raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad")
+    array = tensor.numpy()
+    found = dict(array.__array_interface__)
+    strides = None if tensor.is_contiguous() else array.strides
+    address = array.ctypes.data if array.size else 0
+    return {**found, "data": (address, False), "strides": strides, "version": 2}
+
+
+def _kernels() -> Any:
+    if ON_GPU or SIMULATED:
+        from fastmask_kernels import cuda
+
+        return cuda
+    from fastmask_kernels import reference
+
+    return reference
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[GPU]:
+    gpu = GPU()
+    if not ON_GPU:
+        monkeypatch.setattr(_column, "CUDA", "cpu")
+        monkeypatch.setattr(torch.Tensor, "__cuda_array_interface__", property(_interface))
+        monkeypatch.setattr(
+            torch.Tensor, "record_stream", lambda tensor, s: gpu.recorded.append((tensor, s))
+        )
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda _: gpu.stream)
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: gpu.capturing)
+        monkeypatch.setattr(owner, "as_tensor", lambda view: torch.from_numpy(as_host_array(view)))
+    if SIMULATED:
+        from fastmask_kernels.cuda import _kernel
+
+        monkeypatch.setattr(_kernel, "THREADS", 64)
+        monkeypatch.setattr(_kernel, "MOST_THREADS", 64)
+        monkeypatch.setattr(_kernel, "MOST_BLOCKS", 2)
+        monkeypatch.setattr(_kernel, "MOST_BLOCKS_Y", 2)
+    _forget()
+    monkeypatch.setattr(_cuda, "import_module", lambda _: Watched(_kernels(), gpu))
+    yield gpu
+    _forget()
+
+
+def _forget() -> None:
+    _cuda.Cuda.only.cache_clear()
+    _cuda._full_plan.cache_clear()
+    _cuda._why_not.cache_clear()
