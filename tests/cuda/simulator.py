@@ -394,6 +394,18 @@ def _store_4(address: Any, *values: Any) -> None:
     _sixteen_bytes(address).view(np.float32)[:] = values
 
 
+def _store_half(address: Any, word: Any) -> None:
+    array, i = address
+    if array.dtype.itemsize != 2:
+        raise TypeError("half a word is stored where items are whole ones")
+    array[i] = np.uint16(int(word) & 0xFFFF)
+
+
+def _store_word(address: Any, word: Any) -> None:
+    array, i = address
+    array[i] = np.uint32(word)
+
+
 def _copy_16(target: Any, source: Any) -> None:
     _sixteen_bytes(target)[:] = _sixteen_bytes(source)
 
@@ -437,6 +449,8 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "load_global_4": _load_4,
     "load_global_4_words": _load_4_words,
     "store_shared_4": _store_4,
+    "store_shared_half": _store_half,
+    "store_shared": _store_word,
     "copy_async_16": _copy_16,
     "copy_async_commit": lambda: None,
     "copy_async_wait": lambda: None,

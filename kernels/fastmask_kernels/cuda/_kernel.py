@@ -47,10 +47,11 @@ from ._device import (
     stream_of_launch,
 )
 
-int32, int64, uint8, uint32, uint64 = (
+int32, int64, uint8, uint16, uint32, uint64 = (
     types.int32,
     types.int64,
     types.uint8,
+    types.uint16,
     types.uint32,
     types.uint64,
 )
