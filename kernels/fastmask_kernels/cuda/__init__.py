@@ -15,6 +15,7 @@ from .padding import pad_rows, unpad_rows
 from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
 from .rnn_bwd import rnn_bwd
 from .softmax import masked_softmax
+from .weights import use_weights as use_weights
 
 __all__ = [
     "gather_rows",

@@ -42,14 +42,10 @@ import numpy as np
 from . import _ptx as ptx
 from ._kernel import WARP, uint16, uint32
 from .ops import in_turn, inlined, load4
-from .resident import MOST_REGISTERS, REGISTERS, SHARED_BYTES
 
 SEQUENCES = 8  # vectors of a group
 CHUNK = 16  # words of a vector that are read at once
 PAD = 4  # words between vectors, against conflicts of banks
-OWN_REGISTERS = 64  # what a thread can do with besides weights, with two cells
-CELL_REGISTERS = 8  # more of them for each more cell
-MOST_SPLIT = 8  # rows of warps of a block that shares a layer
 
 
 class Fragments(NamedTuple):
@@ -79,6 +75,11 @@ class Fragments(NamedTuple):
     def tiles(self) -> int:
         """Pairs of octets."""
         return -(-self.columns * self.own // 2)
+
+    @property
+    def cells_sums(self) -> int:
+        """Sums of a thread."""
+        return 4 * self.tiles
 
     @property
     def chunks(self) -> int:
@@ -124,39 +125,6 @@ class Fragments(NamedTuple):
     def resident(self) -> bool:
         """Whether all chunks have a place."""
         return self.in_registers + self.in_shared == self.chunks
-
-
-class Spread(NamedTuple):
-    """How a recurrent kernel is spread over warps and blocks."""
-
-    tiles: tuple[Fragments, ...]  # one for each round of products
-    blocks: int  # that share the layer; 0 where each block has all of it
-
-    @property
-    def size(self) -> int:
-        """Words of all tiles."""
-        return sum(t.size for t in self.tiles)
-
-    @property
-    def shared_size(self) -> int:
-        """Words in shared memory, of one block, besides vectors."""
-        return sum(t.shared_size for t in self.tiles)
-
-
-def settle(tiles: tuple[Fragments, ...], vectors: int) -> tuple[Fragments, ...]:
-    """The same tiles with their chunks in the best places; `vectors` words are taken already."""
-    first = tiles[0]
-    registers = min(MOST_REGISTERS, REGISTERS // first.threads // 8 * 8) - OWN_REGISTERS
-    registers -= CELL_REGISTERS * (first.cells - 2)
-    shared = SHARED_BYTES // 4 - vectors
-    settled = []
-    for t in tiles:
-        held = min(t.chunks, max(registers, 0) // t.chunk_size)
-        kept = min(t.chunks - held, max(shared, 0) // (t.chunk_size * t.threads))
-        registers -= held * t.chunk_size
-        shared -= kept * t.chunk_size * t.threads
-        settled.append(t._replace(in_registers=held, in_shared=kept))
-    return tuple(settled)
 
 
 def make_fetch(t: Fragments) -> Any:

@@ -16,7 +16,10 @@ from ._device import DeviceArray
 from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .cells import Kind
 from .layout import layout
-from .resident import pack_tile
+from .mma import Fragments
+from .mma_layout import Spread as Fragmented
+from .mma_layout import pack_fragments
+from .resident import Spread, pack_tile
 
 
 @family("f4", "f8")
@@ -87,8 +90,33 @@ def pack(
         move(parts.bias + units, bias, 3 * units, 1, 2 * units, 1)
         last = parts.bias if kind.name == "gru_before" else parts.bias + 3 * units
         move(last, bias, 5 * units, 1, units, int(kind.name == "gru_before"))
-    start, gate = parts.recurrent, 0
-    blocks = max(parts.spread.blocks, 1)
+    first, pieces = 0, []
     for t in parts.spread.tiles:
-        start = pack_tile(packed, start, t, recurrent_kernel, gate * units, t.columns, blocks)
-        gate += t.columns
+        pieces.append((first * units, t.columns))
+        first += t.columns
+    pack_spread(packed, parts.recurrent, parts.spread, recurrent_kernel, pieces, False)
+
+
+def pack_spread(
+    packed: DeviceArray,
+    start: int,
+    spread: Spread | Fragmented,
+    matrix: DeviceArray,
+    pieces: list[tuple[int, int]],
+    transposed: bool,
+) -> None:
+    """Write the tiles of a recurrent kernel to packed[start:].
+
+    Args:
+        packed: (W,).
+        start: where to begin.
+        spread: the tiles.
+        matrix: (H, G * H).
+        pieces: first column of the matrix and number of gates, of each tile.
+        transposed: the inner sum goes along the columns of the matrix.
+    """
+    for t, (first, gates) in zip(spread.tiles, pieces, strict=True):
+        if isinstance(t, Fragments):
+            start = pack_fragments(packed, start, t, matrix, first, transposed)
+        else:
+            start = pack_tile(packed, start, t, matrix, first, gates, max(spread.blocks, 1))
