@@ -99,26 +99,124 @@ class Reference:
         return [out, *last]
 
 
+class Gradients(Reference):
+    """Those of a layer with tanh and sigmoid: what is multiplied with U^T is rounded too."""
+
+    def back(self, d: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
+        units = self.case.units
+        u = self.u[:, first * units : None if last is None else last * units]
+        return self.to(d) @ self.to(u).T
+
+    def step_back(self, x: np.ndarray, state: Any, dh: np.ndarray, dc: np.ndarray) -> Any:
+        """Gradients of x W + b, of h U (as columns of U) and of the states before."""
+        h = state[0]
+        if self.case.cell == "lstm":
+            i, f, g, o = np.split(x @ self.w + self.b + self.multiply(h), 4)
+            i, f, g, o = self.inner(i), self.inner(f), np.tanh(g), self.inner(o)
+            y = np.tanh(f * state[1] + i * g)
+            dc = dc + dh * o * (1 - y * y)
+            d = (dc * g * i * (1 - i), dc * state[1] * f * (1 - f), dc * i * (1 - g * g))
+            dz = np.concatenate([*d, dh * y * o * (1 - o)])
+            return dz, dz, self.back(dz), dc * f
+        if self.case.cell == "rnn":
+            y = self.step(x, h)[0]
+            dz = dh * (1 - y * y)
+            return dz, dz, self.back(dz), dc
+        (xz, xr, xn), (bz, br, bn) = np.split(x @ self.w + self.b[0], 3), np.split(self.b[1], 3)
+        pz, pr = np.split(self.multiply(h, 0, 2), 2)
+        z, r = self.inner(xz + pz + bz), self.inner(xr + pr + br)
+        if self.case.reset_after:
+            q = self.multiply(h, 2) + bn
+            n = np.tanh(xn + r * q)
+            dn = dh * (1 - z) * (1 - n * n)
+            dz, dr = dh * (h - n) * z * (1 - z), dn * q * r * (1 - r)
+            du = np.concatenate([dz, dr, dn * r])
+            return np.concatenate([dz, dr, dn]), du, dh * z + self.back(du), dc
+        n = np.tanh(xn + self.multiply(r * h, 2) + bn)
+        dn = dh * (1 - z) * (1 - n * n)
+        dq = self.back(dn, 2)
+        dz, dr = dh * (h - n) * z * (1 - z), dq * h * r * (1 - r)
+        dzr = np.concatenate([dz, dr])
+        du = np.concatenate([dzr, dn])
+        return du, du, dh * z + dq * r + self.back(dzr, 0, 2), dc
+
+    def before(self, x: np.ndarray, h: np.ndarray) -> list[np.ndarray]:
+        """What each third of U was multiplied with."""
+        if self.case.cell != "gru" or self.case.reset_after:
+            return [h]
+        _, xr, _ = np.split(x @ self.w + self.b[0], 3)
+        _, pr = np.split(self.multiply(h, 0, 2), 2)
+        return [h, h, self.inner(xr + pr + np.split(self.b[1], 3)[1]) * h]
+
+    def run(self) -> list[np.ndarray]:
+        """dx, weights, first states."""
+        case = self.case
+        dx = np.zeros(case.x.shape)
+        dw, du, db = np.zeros_like(self.w), np.zeros_like(self.u), np.zeros_like(self.b)
+        dstates = [d.astype(np.float64) for d in case.dlast]
+        for b in range(case.batch):
+            places = range(case.time)
+            steps = [p for p in places if case.valid[b, case.time - 1 - p if case.reverse else p]]
+            states = [tuple(s[b].astype(np.float64) for s in case.states)]
+            times = [case.time - 1 - p if case.reverse else p for p in steps]
+            for t in times:
+                states.append(self.step(case.x[b, t].astype(np.float64), *states[-1]))
+            dh, dc = dstates[0][b], dstates[-1][b] if len(dstates) > 1 else np.zeros(case.units)
+            for n in reversed(range(len(steps))):
+                until = steps[n + 1] if n + 1 < len(steps) else case.time
+                until = steps[n] + 1 if case.zero_masked else until
+                dh = dh + case.dout[b, steps[n] : until].astype(np.float64).sum(0)
+                x, h = case.x[b, times[n]].astype(np.float64), states[n][0]
+                dz, dr, dh, dc = self.step_back(x, states[n], dh, dc)
+                dx[b, times[n]] = dz @ self.w.T
+                dw += np.outer(x, dz)
+                operands = self.before(x, h)
+                thirds = np.split(dr, len(operands))
+                du += np.hstack([np.outer(o, d) for o, d in zip(operands, thirds, strict=True)])
+                db += np.stack([dz, dr]) if case.cell == "gru" else dz
+            dstates[0][b] = dh
+            if len(dstates) > 1:
+                dstates[1][b] = dc
+        return [dx, dw, du, db, *dstates]
+
+
 @pytest.fixture(params=["bfloat16", "tf32"])
 def form(request: pytest.FixtureRequest) -> Iterator[str]:
     with cuda.use_weights(request.param):
         yield request.param
 
 
-def check_forward(case: RecurrentCase, form: str, save: str = "nothing") -> None:
+def check(case: RecurrentCase, form: str, save: str = "gates", backward: bool = True) -> None:
     expected = Reference(case, form).run()
     for actual, wanted in zip(case.run(column, save=save), expected, strict=False):
         np.testing.assert_allclose(actual, wanted, rtol=5e-5, atol=5e-5)
+    if backward:
+        gradients = Gradients(case, form).run()
+        for actual, wanted in zip(case.run_backward(column, save=save), gradients, strict=False):
+            np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the kernels that are launched from now on."""
+    ran: list[str] = []
+    launch = _kernel.Kernel.launch
+
+    def watched(self: Any, *args: Any, **options: Any) -> None:
+        ran.append(self.name)
+        launch(self, *args, **options)
+
+    monkeypatch.setattr(_kernel.Kernel, "launch", watched)
+    return ran
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_forward(cell: str, form: str) -> None:
-    for number, sizes in enumerate(((9, 3, 3, 7), (3, 4, 2, 18))):
-        case = make(
-            *(cell, *sizes),
-            kind=("holes", "left")[number],
-            seed=number,
-            reverse=number == 1,
-            zero_masked=number == 1,
-        )
-        check_forward(case, form, save=("nothing", "gates")[number])
+def test_against_a_loop_that_rounds(cell: str, form: str) -> None:
+    number = (form == "tf32") ^ (cell in ("gru_before", "lstm"))
+    case = make(
+        *(cell, *((9, 3, 3, 7), (3, 4, 2, 18))[number]),
+        kind=("holes", "left")[number],
+        seed=number,
+        reverse=number == 1,
+        zero_masked=number == 1,
+    )
+    check(case, form)
