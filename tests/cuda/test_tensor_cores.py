@@ -15,6 +15,7 @@ import pytest
 
 from fastmask_kernels import cuda
 from fastmask_kernels.cuda import _kernel, mma_layout
+from fastmask_kernels.cuda.cells import Kind
 from fastmask_kernels.spec import ACTIVATIONS
 
 from ..cases import CASES, MASK_KINDS, RecurrentCase, activation_of
@@ -211,12 +212,105 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_against_a_loop_that_rounds(cell: str, form: str) -> None:
+    """Two groups of sequences of one warp; two warps, backwards in time."""
     number = (form == "tf32") ^ (cell in ("gru_before", "lstm"))
     case = make(
-        *(cell, *((9, 3, 3, 7), (3, 4, 2, 18))[number]),
+        *(cell, *((9, 3, 3, 7), (3, 3, 2, 9 if cell == "lstm" else 17))[number]),
         kind=("holes", "left")[number],
         seed=number,
         reverse=number == 1,
         zero_masked=number == 1,
     )
     check(case, form)
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_every_kind_of_mask(kind: str) -> None:
+    with cuda.use_weights("tf32"):
+        check(make("lstm", 3, 4, 2, 5, kind=kind, seed=2), "tf32", save="states", backward=False)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation: str) -> None:
+    options: dict[str, Any] = {"activation": activation, "recurrent_activation": activation}
+    with cuda.use_weights("bfloat16"):
+        case = make("gru_after", 2, 2, 2, 3, kind="right", seed=4, **options)
+        check(case, "bfloat16", save="nothing", backward=False)
+
+
+@pytest.mark.parametrize("sizes", [(0, 3, 2, 4), (2, 0, 2, 4), (1, 1, 1, 1)])
+def test_sizes(sizes: tuple[int, ...]) -> None:
+    with cuda.use_weights("bfloat16"):
+        check(make("rnn", *sizes, kind="right"), "bfloat16")
+
+
+@pytest.mark.parametrize(("registers", "held"), [(0, 0), (32, 1)])
+def test_weights_in_shared_memory(
+    registers: int, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        mma_layout, "OWN_REGISTERS", mma_layout.MOST_REGISTERS - mma_layout.CELL_REGISTERS * 2
+    )
+    monkeypatch.setattr(mma_layout, "MOST_REGISTERS", mma_layout.MOST_REGISTERS + registers)
+    kind = Kind("lstm", "tanh", "sigmoid")
+    (tile,) = mma_layout.spread_of(kind, 20, 1, False).tiles
+    assert (tile.own, tile.in_registers, tile.in_shared) == (2, held, 2 - held)
+    with cuda.use_weights("tf32"):
+        check(make("lstm", 2, 2, 2, 20, kind="holes", seed=1), "tf32", backward=held == 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "form", "sizes"),
+    [
+        ("lstm", "bfloat16", (9, 2, 2, 9)),
+        ("gru_after", "tf32", (3, 2, 2, 17)),
+        ("gru_before", "bfloat16", (9, 2, 2, 9)),
+        ("rnn", "tf32", (3, 2, 2, 9)),
+    ],
+)
+def test_blocks_that_share_a_layer(
+    cell: str, form: str, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two blocks that wait for each other; of 17 units, one has a row of warps to spare."""
+    monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
+    monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
+    ran = watch(monkeypatch)
+    reverse = cell in ("gru_after", "gru_before")
+    with cuda.use_weights(form):
+        check(make(cell, *sizes, kind="right", seed=1, reverse=reverse), form)
+    assert sum(name.startswith(("forward(", "backward(")) for name in ran) == 3
+
+
+def test_forms_are_not_mixed() -> None:
+    """A size says in which form weights were packed."""
+    case = make("lstm", 2, 2, 2, 4, kind="right")
+    with cuda.use_weights("tf32"):
+        size = column.lstm_packed_size(2, 4, np.float32)
+    packed = np.zeros(size, np.float32)
+    with cuda.use_weights("bfloat16"):
+        with pytest.raises(ValueError, match=r"packed must have \d+ elements .* in bfloat16"):
+            column.lstm_pack(packed, *case.weights)
+    with pytest.raises(ValueError, match="in float32"):
+        column.lstm_pack(packed, *case.weights)
+
+
+def test_wider_numbers_have_one_form() -> None:
+    case = make("gru_after", 2, 2, 2, 4, kind="right", dtype="float64")
+    expected = case.run_backward(column)
+    with cuda.use_weights("bfloat16"):
+        with pytest.raises(ValueError, match="bfloat16 weights need arrays of float32, not float64"):
+            case.run(column)
+    for actual, wanted in zip(case.run_backward(column), expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+
+
+def test_forms_have_names() -> None:
+    with pytest.raises(ValueError, match="one of float32, tf32, bfloat16, not 'fp16'"):
+        with cuda.use_weights("fp16"):
+            pass
+
+
+def test_more_units_than_a_device_holds() -> None:
+    with cuda.use_weights("tf32"):
+        with pytest.raises(ValueError, match="cannot hold 1000 units with weights of 32 bits"):
+            column.lstm_packed_size(2, 1000, np.float32)

@@ -193,7 +193,7 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
     lane_start, put = make_lane_start(first), _make_put(first)
     steps = Steps(cell, tiles, walk)
     width, reverse = (cell.saved if walk.save_gates else cell.inputs) * units, walk.reverse
-    z_step, h_step = (-width, -units) if reverse else (width, units)
+    tight = any(t.in_shared for t in tiles)
     read, reset, advance = steps.read, steps.reset, steps.advance
     zero = dtype.type(0)
 
@@ -234,6 +234,7 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
         zs = cuda.local.array(zs_size, real)
         kept = cuda.local.array(kept_size, real)
         count = cuda.local.array(2, int32)
+        row = cuda.local.array(2, int64)
         at = cuda.local.array(2, int64)
         to = cuda.local.array(2, int64)
         state = cuda.local.array(2, int64)
@@ -250,6 +251,11 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
             )
         for i in range(tid, planes, threads):
             words[i] = uint32(0)
+        # A step that is constant gives every pointer registers of its own, for an addition a step;
+        # where they are short addresses are computed from the row.
+        forth = -1 if reverse else 1
+        if tight:
+            forth = 1 - 2 * backwards
         while True:
             cuda.syncthreads()
             if tid == 0:
@@ -263,19 +269,17 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
             for i in range(4 * cells):
                 zs[i] = zero
             for s in range(2):
-                count[s], at[s], to[s], state[s] = int32(0), 0, 0, 0
+                count[s], row[s], state[s] = int32(0), 0, 0
                 h[s], c[s] = zero, zero
                 if own > 1:
                     h[2 + s], c[2 + s] = zero, zero
                 sequence = group * SEQUENCES + pair + s
                 if sequence < batch:
                     b = order[sequence]
-                    row = offsets[b]
-                    count[s] = int32(offsets[b + 1] - row)
+                    row[s] = offsets[b]
+                    count[s] = int32(offsets[b + 1] - row[s])
                     if reverse:
-                        row += count[s] - 1
-                    at[s] = row * width + unit
-                    to[s] = row * units + unit
+                        row[s] += count[s] - 1
                     state[s] = b * units + unit
                     for u in range(own):
                         if unit + 8 * u < units:
@@ -284,6 +288,7 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
                                 c[2 * u + s] = c_first[state[s] + 8 * u]
                             if late:
                                 zs[4 * (2 * u + s) + 3] = bias[bias_start + unit + 8 * u]
+                at[s], to[s] = row[s] * width + unit, row[s] * units + unit
             k, old = int32(0), int32(0)
             read(zs, k, count, unit, z, at)
             put(items, place, h)
@@ -300,8 +305,8 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
                 advance(sums, zs, kept, h, c, k, count, unit, z, at, h_rows, c_rows, to)
                 k = int32(k + 1)
                 for s in range(2):
-                    at[s] += z_step
-                    to[s] += h_step
+                    row[s] += forth
+                    at[s], to[s] = row[s] * width + unit, row[s] * units + unit
                 read(zs, k, count, unit, z, at)
                 old = int32(plane - old)
                 put(items, old * in_word + place, h)
