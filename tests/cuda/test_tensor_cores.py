@@ -244,28 +244,25 @@ def test_sizes(sizes: tuple[int, ...]) -> None:
         check(make("rnn", *sizes, kind="right"), "bfloat16")
 
 
-@pytest.mark.parametrize(("registers", "held"), [(0, 0), (32, 1)])
+@pytest.mark.parametrize(("cell", "registers", "held"), [("lstm", 0, 0), ("gru_after", 24, 1)])
 def test_weights_in_shared_memory(
-    registers: int, held: int, monkeypatch: pytest.MonkeyPatch
+    cell: str, registers: int, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        mma_layout, "OWN_REGISTERS", mma_layout.MOST_REGISTERS - mma_layout.CELL_REGISTERS * 2
-    )
-    monkeypatch.setattr(mma_layout, "MOST_REGISTERS", mma_layout.MOST_REGISTERS + registers)
-    kind = Kind("lstm", "tanh", "sigmoid")
-    (tile,) = mma_layout.spread_of(kind, 20, 1, False).tiles
+    free = mma_layout.MOST_REGISTERS - 2 * mma_layout.CELL_REGISTERS - registers
+    monkeypatch.setattr(mma_layout, "OWN_REGISTERS", free)
+    (tile,) = mma_layout.spread_of(Kind(cell, "tanh", "sigmoid"), 17, 1, False).tiles
     assert (tile.own, tile.in_registers, tile.in_shared) == (2, held, 2 - held)
     with cuda.use_weights("tf32"):
-        check(make("lstm", 2, 2, 2, 20, kind="holes", seed=1), "tf32", backward=held == 1)
+        check(make(cell, 2, 2, 2, 17, kind="right", seed=1), "tf32", backward=held == 1)
 
 
 @pytest.mark.parametrize(
     ("cell", "form", "sizes"),
     [
         ("lstm", "bfloat16", (9, 2, 2, 9)),
-        ("gru_after", "tf32", (3, 2, 2, 17)),
-        ("gru_before", "bfloat16", (9, 2, 2, 9)),
-        ("rnn", "tf32", (3, 2, 2, 9)),
+        ("gru_after", "tf32", (3, 2, 2, 9)),
+        ("gru_before", "bfloat16", (3, 2, 2, 9)),
+        ("rnn", "tf32", (3, 2, 2, 17)),
     ],
 )
 def test_blocks_that_share_a_layer(
@@ -287,30 +284,27 @@ def test_forms_are_not_mixed() -> None:
     with cuda.use_weights("tf32"):
         size = column.lstm_packed_size(2, 4, np.float32)
     packed = np.zeros(size, np.float32)
-    with cuda.use_weights("bfloat16"):
-        with pytest.raises(ValueError, match=r"packed must have \d+ elements .* in bfloat16"):
-            column.lstm_pack(packed, *case.weights)
-    with pytest.raises(ValueError, match="in float32"):
+    message = r"packed must have \d+ elements for these weights in "
+    with cuda.use_weights("bfloat16"), pytest.raises(ValueError, match=message + "bfloat16"):
+        column.lstm_pack(packed, *case.weights)
+    with pytest.raises(ValueError, match=message + "float32"):
         column.lstm_pack(packed, *case.weights)
 
 
 def test_wider_numbers_have_one_form() -> None:
     case = make("gru_after", 2, 2, 2, 4, kind="right", dtype="float64")
-    expected = case.run_backward(column)
-    with cuda.use_weights("bfloat16"):
-        with pytest.raises(ValueError, match="bfloat16 weights need arrays of float32, not float64"):
-            case.run(column)
-    for actual, wanted in zip(case.run_backward(column), expected, strict=True):
-        np.testing.assert_array_equal(actual, wanted)
+    message = "bfloat16 weights need arrays of float32, not float64"
+    with cuda.use_weights("bfloat16"), pytest.raises(ValueError, match=message):
+        case.run(column)
 
 
 def test_forms_have_names() -> None:
-    with pytest.raises(ValueError, match="one of float32, tf32, bfloat16, not 'fp16'"):
-        with cuda.use_weights("fp16"):
-            pass
+    message = "one of float32, tf32, bfloat16, not 'fp16'"
+    with pytest.raises(ValueError, match=message), cuda.use_weights("fp16"):
+        pass
 
 
 def test_more_units_than_a_device_holds() -> None:
-    with cuda.use_weights("tf32"):
-        with pytest.raises(ValueError, match="cannot hold 1000 units with weights of 32 bits"):
-            column.lstm_packed_size(2, 1000, np.float32)
+    message = "cannot hold 1000 units with weights of 32 bits"
+    with cuda.use_weights("tf32"), pytest.raises(ValueError, match=message):
+        column.lstm_packed_size(2, 1000, np.float32)

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backward, forward, grid, mma_backward, mma_forward, mma_grid
+from . import (
+    backward,
+    forward,
+    grid,
+    grid_backward,
+    mma_backward,
+    mma_forward,
+    mma_grid,
+    mma_grid_backward,
+)
 from ._device import DeviceArray, empty
 from ._kernel import Kernel, int32, kernel, pointer
 from .cells import Kind
@@ -33,18 +42,18 @@ class Loops(NamedTuple):
     exchanged_size: Callable[..., int]  # numbers that blocks exchange
 
 
-_SCALAR = tuple(
+SCALAR = tuple(
     Loops(alone, together, VECTORS, size, grid.vector_size, grid.exchanged_size)
     for alone, together, size in (
         (forward.time_loop, grid.forward, forward.vector_size),
-        (backward.gradient_loop, grid.backward, backward.vector_size),
+        (backward.gradient_loop, grid_backward.backward, backward.vector_size),
     )
 )
-_TENSOR = tuple(
+TENSOR = tuple(
     Loops(alone, together, SEQUENCES, size, mma_grid.vector_size, mma_grid.exchanged_size)
     for alone, together, size in (
         (mma_forward.time_loop, mma_grid.forward, mma_forward.vector_size),
-        (mma_backward.gradient_loop, mma_grid.backward, mma_backward.vector_size),
+        (mma_backward.gradient_loop, mma_grid_backward.backward, mma_backward.vector_size),
     )
 )
 
@@ -74,9 +83,9 @@ def run_loop(
     """
     if not batch:
         return
-    loops = _SCALAR[backwards]
+    loops = SCALAR[backwards]
     if isinstance(spread, Fragmented):
-        loops = _TENSOR[backwards]
+        loops = TENSOR[backwards]
         _, units, reverse = sizes
         if backwards:
             option = mma_backward.Walk(option, reverse)

@@ -77,11 +77,6 @@ class Fragments(NamedTuple):
         return -(-self.columns * self.own // 2)
 
     @property
-    def cells_sums(self) -> int:
-        """Sums of a thread."""
-        return 4 * self.tiles
-
-    @property
     def chunks(self) -> int:
         """Of a warp."""
         return -(-self.inner // (self.split * CHUNK * self.in_word))
@@ -129,7 +124,7 @@ class Fragments(NamedTuple):
 
 def make_fetch(t: Fragments) -> Any:
     """Device function: a thread's registers and its part of shared memory get their weights."""
-    chunks, split, warps, teams = t.chunks, t.split, t.warps, t.teams
+    chunks, warps, teams = t.chunks, t.warps, t.teams
     chunk_size, team_size, threads = t.chunk_size, t.team_size, t.threads
     in_registers, in_shared = t.in_registers, t.in_shared
     zero = np.uint32(0)

@@ -237,7 +237,6 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
         row = cuda.local.array(2, int64)
         at = cuda.local.array(2, int64)
         to = cuda.local.array(2, int64)
-        state = cuda.local.array(2, int64)
         tid = int32(cuda.threadIdx.x)
         lane = tid % WARP
         unit = tid // WARP * (8 * own) + lane // 4
@@ -269,7 +268,7 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
             for i in range(4 * cells):
                 zs[i] = zero
             for s in range(2):
-                count[s], row[s], state[s] = int32(0), 0, 0
+                count[s], row[s] = int32(0), 0
                 h[s], c[s] = zero, zero
                 if own > 1:
                     h[2 + s], c[2 + s] = zero, zero
@@ -280,12 +279,12 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
                     count[s] = int32(offsets[b + 1] - row[s])
                     if reverse:
                         row[s] += count[s] - 1
-                    state[s] = b * units + unit
+                    state = b * units + unit
                     for u in range(own):
                         if unit + 8 * u < units:
-                            h[2 * u + s] = h_first[state[s] + 8 * u]
+                            h[2 * u + s] = h_first[state + 8 * u]
                             if has_c:
-                                c[2 * u + s] = c_first[state[s] + 8 * u]
+                                c[2 * u + s] = c_first[state + 8 * u]
                             if late:
                                 zs[4 * (2 * u + s) + 3] = bias[bias_start + unit + 8 * u]
                 at[s], to[s] = row[s] * width + unit, row[s] * units + unit
@@ -312,11 +311,13 @@ def time_loop(kind: Kind, tiles: tuple[Fragments, ...], dtype: Any, walk: Walk) 
                 put(items, old * in_word + place, h)
                 cuda.syncthreads()
             for s in range(2):
-                if group * SEQUENCES + pair + s < batch:
+                sequence = ticket[0] * SEQUENCES + pair + s
+                if sequence < batch:
+                    state = order[sequence] * units + unit
                     for u in range(own):
                         if unit + 8 * u < units:
-                            h_last[state[s] + 8 * u] = h[2 * u + s]
+                            h_last[state + 8 * u] = h[2 * u + s]
                             if has_c:
-                                c_last[state[s] + 8 * u] = c[2 * u + s]
+                                c_last[state + 8 * u] = c[2 * u + s]
 
     return run

@@ -35,8 +35,9 @@ def in_turn(functions: list[Any]) -> Any:
         return nothing
     if len(functions) == 1:
         return functions[0]
-    before, after = in_turn(functions[: len(functions) // 2]), in_turn(
-        functions[len(functions) // 2 :]
+    before, after = (
+        in_turn(functions[: len(functions) // 2]),
+        in_turn(functions[len(functions) // 2 :]),
     )
 
     @inlined

@@ -19,7 +19,7 @@ from .layout import layout
 from .mma import Fragments
 from .mma_layout import Spread as Fragmented
 from .mma_layout import pack_fragments
-from .resident import Spread, pack_tile
+from .resident import Spread, Tile
 
 
 @family("f4", "f8")
@@ -120,3 +120,83 @@ def pack_spread(
             start = pack_fragments(packed, start, t, matrix, first, transposed)
         else:
             start = pack_tile(packed, start, t, matrix, first, gates, max(spread.blocks, 1))
+
+
+@family("f4", "f8")
+def _tile_packer(dtype: Any) -> Any:
+    real, zero = number(dtype), dtype.type(0)
+
+    @kernel(pointer(real), int64, pointer(real), *(int64,) * 10)
+    def pack(
+        packed: Any,
+        start: int,
+        matrix: Any,
+        units: int,
+        stride: int,
+        first: int,
+        gates: int,
+        columns: int,
+        lanes: int,
+        block_units: int,
+        split: int,
+        chunks: int,
+        blocks: int,
+    ) -> None:
+        row_threads = block_units * 4
+        threads = row_threads * split
+        size = chunks * columns * threads * 4
+        i = cuda.grid(1)
+        while i < size * blocks:
+            block, rest = i // size, i % size
+            e = rest % 4
+            tid = rest // 4 % threads
+            column = rest // (4 * threads) % columns
+            chunk = rest // (4 * threads * columns)
+            local, part = tid % row_threads, tid // row_threads
+            inner = ((chunk * split + part) * lanes + local % lanes) * 4 + e
+            value = zero
+            if lanes == 4:  # rows are inner, a unit's columns are its gates
+                unit = block * block_units + local // 4
+                if inner < units and unit < units:
+                    value = matrix[inner * stride + first + column * units + unit]
+            else:  # rows are units, inner goes along the gates
+                unit = block * block_units + local // 16 * 4 + column
+                if inner < gates * units and unit < units:
+                    value = matrix[unit * stride + first + inner]
+            packed[start + i] = value
+            i += cuda.gridsize(1)
+
+    return pack
+
+
+def pack_tile(
+    packed: Any,
+    start: int,
+    t: Tile,
+    matrix: Any,
+    first: int,
+    gates: int,
+    blocks: int = 1,
+) -> int:
+    """Write the weights of a tile, for each block its own, to packed[start:].
+
+    Args:
+        packed: (W,).
+        start: where to begin.
+        t: the tile.
+        matrix: (H, G * H) recurrent kernel.
+        first: the first column of the matrix that counts.
+        gates: number of gates from there on.
+        blocks: with so many times `t.units` units in all.
+
+    Returns:
+        the end of what was written.
+    """
+    size = t.size * blocks
+    units, stride = matrix.shape
+    _tile_packer(packed.dtype).launch(
+        *span(size),
+        *(packed, start, matrix, units, stride, first, gates),
+        *(t.columns, t.lanes, t.units, t.split, t.chunks, blocks),
+    )
+    return start + size
