@@ -102,16 +102,11 @@ TENSOR_LOOPS = (
     # cell, units, form, backward, arch, most instructions of a step: 1.5 times those of the same
     # loop in CUDA C++, compiled by nvcc: 95 for 64 units, 110 for 128 units
     ("lstm", 64, "bfloat16", False, "sm_80", 142),
-    ("lstm", 64, "bfloat16", False, "sm_90", 142),
     ("lstm", 128, "bfloat16", False, "sm_90", 165),
     ("lstm", 192, "bfloat16", False, "sm_80", None),
-    ("lstm", 192, "bfloat16", False, "sm_90", None),
-    ("lstm", 192, "bfloat16", True, "sm_90", None),
-    ("lstm", 128, "tf32", False, "sm_90", None),
-    ("gru_after", 192, "bfloat16", False, "sm_80", None),
     ("gru_before", 96, "tf32", True, "sm_90", None),
     ("lstm", 768, "bfloat16", False, "sm_90", None),
-    ("lstm", 768, "bfloat16", True, "sm_80", None),
+    ("gru_after", 512, "bfloat16", True, "sm_80", None),
 )
 
 

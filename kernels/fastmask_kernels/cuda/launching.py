@@ -90,7 +90,9 @@ def run_loop(
         if backwards:
             option = mma_backward.Walk(option, reverse)
         else:
-            option = mma_forward.Walk(*option, arrays[1] == units, reverse)
+            save_h, save_c, save_gates = option
+            apart = arrays[1] == units
+            option = mma_forward.Walk(save_h, save_c, save_gates, apart, reverse)
     data: DeviceArray = arrays[0]
     tiles, dtype = spread.tiles, data.dtype
     word = empty(1, np.int32, data.device)

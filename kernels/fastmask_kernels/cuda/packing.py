@@ -16,7 +16,6 @@ from ._device import DeviceArray
 from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .cells import Kind
 from .layout import layout
-from .mma import Fragments
 from .mma_layout import Spread as Fragmented
 from .mma_layout import pack_fragments
 from .resident import Spread, Tile
@@ -115,11 +114,12 @@ def pack_spread(
         pieces: first column of the matrix and number of gates, of each tile.
         transposed: the inner sum goes along the columns of the matrix.
     """
+    if isinstance(spread, Fragmented):
+        for fragments, (first, _) in zip(spread.tiles, pieces, strict=True):
+            start = pack_fragments(packed, start, fragments, matrix, first, transposed)
+        return
     for t, (first, gates) in zip(spread.tiles, pieces, strict=True):
-        if isinstance(t, Fragments):
-            start = pack_fragments(packed, start, t, matrix, first, transposed)
-        else:
-            start = pack_tile(packed, start, t, matrix, first, gates, max(spread.blocks, 1))
+        start = pack_tile(packed, start, t, matrix, first, gates, max(spread.blocks, 1))
 
 
 @family("f4", "f8")
