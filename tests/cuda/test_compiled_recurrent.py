@@ -98,6 +98,29 @@ def test_products_read_sixteen_bytes_at_a_time() -> None:
     assert step["LDL"] == step["STL"] == 0
 
 
+@pytest.mark.parametrize(
+    ("form", "backward", "alone", "together"),
+    [
+        ("bfloat16", False, 192, 2048),
+        ("bfloat16", True, 184, 1152),
+        ("tf32", False, 128, 1056),
+        ("tf32", True, 128, 1056),
+    ],
+)
+def test_how_many_units_have_room(form: str, backward: bool, alone: int, together: int) -> None:
+    from fastmask_kernels.cuda import use_weights
+    from fastmask_kernels.cuda.cells import Kind
+    from fastmask_kernels.cuda.layout import spread_of
+
+    kind = Kind("lstm", "tanh", "sigmoid")
+    with use_weights(form):
+        assert spread_of(kind, alone, FLOAT, backward).blocks == 0
+        assert spread_of(kind, alone + 8, FLOAT, backward).blocks > 0
+        assert spread_of(kind, together, FLOAT, backward).blocks > 0
+        with pytest.raises(ValueError, match="use float32"):
+            spread_of(kind, together + 8, FLOAT, backward)
+
+
 TENSOR_LOOPS = (
     # cell, units, form, backward, arch, most instructions of a step: 1.5 times those of the same
     # loop in CUDA C++, compiled by nvcc: 95 for 64 units, 110 for 128 units
