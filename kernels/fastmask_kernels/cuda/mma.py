@@ -15,14 +15,12 @@ warp ends with the sums of unit g of every octet and of vectors 2 t and 2 t + 1,
 so that all gates of a unit meet in one thread, `2 * own` cells a thread. `split` rows of warps
 share the inner sum; each ends with its part.
 
-           vectors n = 0..7             lane 4 g + t holds
-           +---------------+
-      i g0 | .  .  t0 t0 .  |          (g0, 2t) (g0, 2t+1)   sums[0], sums[1]    column 0
-      i g7 |               |
-           +---------------+
-      f g0 | .  .  t0 t0 .  |                                 sums[2], sums[3]    column 1
-      f g7 |               |
-           +---------------+   the second product: columns 2 and 3
+    rows of the matrix                     of lane 4 g + t        of an LSTM, own = 1
+    octet 0   units 0..7, column 0   row g    sums[0], sums[1]    i  } one product of 16 rows
+    octet 1   units 0..7, column 1   row g    sums[2], sums[3]    f  }
+    octet 2   units 0..7, column 2   row g    sums[4], sums[5]    g  } the other
+    octet 3   units 0..7, column 3   row g    sums[6], sums[7]    o  }
+                                         vectors 2 t, 2 t + 1
 
 Places. A thread's own weights stand in its registers, then in shared memory, as far as each
 reaches: it reads nobody else's, and reads them as they stand in the packed weights,
