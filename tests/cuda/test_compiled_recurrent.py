@@ -127,9 +127,8 @@ TENSOR_LOOPS = (
     ("lstm", 64, "bfloat16", False, "sm_80", 142),
     ("lstm", 128, "bfloat16", False, "sm_90", 165),
     ("lstm", 192, "bfloat16", False, "sm_80", None),
-    ("gru_before", 96, "tf32", True, "sm_90", None),
+    ("rnn", 128, "tf32", True, "sm_90", None),
     ("lstm", 768, "bfloat16", False, "sm_90", None),
-    ("gru_after", 512, "bfloat16", True, "sm_80", None),
 )
 
 
