@@ -3,7 +3,7 @@
 `install()` puts an engine of its own in place of the simulator's. Every thread of a block is a
 Python thread; what lanes of a warp say to each other goes through a list that all of them see
 between two barriers. Blocks run one after another, those of a cooperative kernel at once. A
-thread that waits for a minute fails. Local and shared arrays begin full of NaN, and pointers
+thread that waits for five minutes fails. Local and shared arrays begin full of NaN, and pointers
 raise where an index is negative or too large.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 FULL = 0xFFFFFFFF
 
 
@@ -42,7 +42,6 @@ class Gate:
             if self._failed.is_set() and self._round == mine:
                 raise RuntimeError("another thread failed")
             if not done:
-                self._failed.set()
                 raise RuntimeError("threads of the kernel wait for each other for ever")
 
     def leave(self) -> None:
@@ -394,6 +393,18 @@ def _store_4(address: Any, *values: Any) -> None:
     _sixteen_bytes(address).view(np.float32)[:] = values
 
 
+def _store_half(address: Any, word: Any) -> None:
+    array, i = address
+    if array.dtype.itemsize != 2:
+        raise TypeError("half a word is stored where items are whole ones")
+    array[i] = np.uint16(int(word) & 0xFFFF)
+
+
+def _store_word(address: Any, word: Any) -> None:
+    array, i = address
+    array[i] = np.uint32(word)
+
+
 def _copy_16(target: Any, source: Any) -> None:
     _sixteen_bytes(target)[:] = _sixteen_bytes(source)
 
@@ -437,6 +448,8 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "load_global_4": _load_4,
     "load_global_4_words": _load_4_words,
     "store_shared_4": _store_4,
+    "store_shared_half": _store_half,
+    "store_shared": _store_word,
     "copy_async_16": _copy_16,
     "copy_async_commit": lambda: None,
     "copy_async_wait": lambda: None,

@@ -13,8 +13,8 @@ import pytest
 from numba import cuda
 
 from fastmask_kernels.cuda import _ptx as ptx
-from fastmask_kernels.cuda._device import to_device, to_host
-from fastmask_kernels.cuda._kernel import float32, int32, kernel, pointer, uint32
+from fastmask_kernels.cuda._device import SIMULATED, to_device, to_host
+from fastmask_kernels.cuda._kernel import float32, int32, kernel, pointer, uint16, uint32
 
 
 @kernel(pointer(float32), pointer(float32), pointer(float32), pointer(float32))
@@ -154,3 +154,45 @@ def test_blocks_wait_for_each_other() -> None:
     assert sorted(after[:, 1]) == [0, 2, 4]
     np.testing.assert_array_equal(out, x * x)
     np.testing.assert_allclose(after[:, 0], np.roll((x * x)[:, :4].sum(1), -1), rtol=1e-6)
+
+
+@kernel(pointer(float32))
+def stuck(out: Any) -> None:
+    """One thread waits for its block, the others for their warp."""
+    if cuda.threadIdx.x == 0:
+        cuda.syncthreads()
+    else:
+        cuda.syncwarp()
+    out[cuda.threadIdx.x] = float32(1)
+
+
+@pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
+def test_the_simulator_tells_of_threads_that_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    from . import simulator
+
+    monkeypatch.setattr(simulator, "PATIENCE", 0.3)
+    with pytest.raises(RuntimeError, match="wait for each other for ever"):
+        on_device(stuck, 1, 32, np.zeros(32, np.float32))
+
+
+@kernel(pointer(uint32), uint32)
+def store(out: Any, word: int) -> None:
+    """Halves and whole words to shared memory, and what is then there."""
+    halves = cuda.shared.array(64, uint16)
+    words = cuda.shared.array(32, uint32)
+    lane = cuda.laneid
+    ptx.store_shared_half(ptx.shared_address(halves, 2 * lane), uint32(word + lane))
+    ptx.store_shared_half(ptx.shared_address(halves, 2 * lane + 1), uint32(7))
+    ptx.store_shared(ptx.shared_address(words, lane), uint32(word + lane))
+    cuda.syncthreads()
+    out[3 * lane] = halves[2 * lane]
+    out[3 * lane + 1] = halves[2 * lane + 1]
+    out[3 * lane + 2] = words[lane]
+
+
+def test_stores() -> None:
+    word = 0x12340000
+    out, *_ = on_device(store, 1, 32, np.zeros((32, 3), np.uint32), word)
+    lanes = np.arange(32)
+    expected = np.stack([lanes, np.full(32, 7), word + lanes], 1)
+    np.testing.assert_array_equal(out, expected)

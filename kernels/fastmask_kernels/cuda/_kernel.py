@@ -42,10 +42,11 @@ from numba.cuda import types
 from ._device import DeviceArray, host_view
 from ._driver import SIMULATED, allow_shared, on_device, stream_of_launch
 
-int32, int64, uint8, uint32, uint64 = (
+int32, int64, uint8, uint16, uint32, uint64 = (
     types.int32,
     types.int64,
     types.uint8,
+    types.uint16,
     types.uint32,
     types.uint64,
 )

@@ -35,6 +35,7 @@ _LLVM = {
     u64: ir.IntType(64),
 }
 _WORD64 = ir.IntType(64)
+_SHARED = 3  # the address space, in LLVM's numbers
 
 
 def _instruction(
@@ -126,6 +127,10 @@ load_shared_4 = _instruction(
 store_shared_4 = _instruction(
     "store_shared_4", [], [u32] + [f32] * 4, "st.shared.v4.f32 [$0], {$1,$2,$3,$4};", memory=True
 )
+store_shared_half = _instruction(  # the low 16 bits
+    "store_shared_half", [], [u32, u32], "st.shared.u16 [$0], $1;", memory=True
+)
+store_shared = _instruction("store_shared", [], [u32, u32], "st.shared.u32 [$0], $1;", memory=True)
 load_constant_4 = _instruction(  # of memory that the kernel does not write
     "load_constant_4", [f32] * 4, [u64], "ld.global.nc.v4.f32 {$0,$1,$2,$3}, [$4];"
 )
@@ -167,13 +172,15 @@ def _global_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _shared_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """In 32 bits from the start, so that constant parts of the index end in instructions."""
     array = context.make_array(sig.args[0])(context, builder, args[0])
-    convert = ir.InlineAsm(
-        ir.FunctionType(ir.IntType(32), [_WORD64]),
-        "{ .reg .u64 t; cvta.to.shared.u64 t, $1; cvt.u32.u64 $0, t; }",
-        "=r,l",
-    )
-    return builder.call(convert, [_address(builder, array.data, args[1])])
+    word = ir.IntType(32)
+    start = builder.addrspacecast(array.data, array.data.type.pointee.as_pointer(_SHARED))
+    index = args[1]
+    if index.type.width > 32:
+        index = builder.trunc(index, word)
+    size = ir.Constant(word, sig.args[0].dtype.bitwidth // 8)
+    return builder.add(builder.ptrtoint(start, word), builder.mul(index, size))
 
 
 # global_address(pointer, i) and shared_address(shared array, i): where the i-th item is.

@@ -6,14 +6,20 @@ import math
 from functools import cache
 from typing import Any
 
+from . import _ptx as ptx
 from .ops import inlined
 
 
 @cache
-def activation(name: str, real: Any) -> Any:
-    """Device function of one number; nothing overflows, NaN stays NaN."""
+def activation(name: str, real: Any, fast: bool = False) -> Any:
+    """Device function of one number; nothing overflows, NaN stays NaN.
+
+    `fast` ones take a few instructions, for float32 alone; their values are off by up to about
+    3e-7, which is much less than what rounding h to tf32 or bf16 costs.
+    """
     zero, one = real(0), real(1)
     three, six = real(3), real(6)
+    two, minus_log2_e = real(2), real(-math.log2(math.e))
 
     def linear(x: Any) -> Any:
         return x
@@ -33,8 +39,15 @@ def activation(name: str, real: Any) -> Any:
     def tanh(x: Any) -> Any:
         return math.tanh(x)
 
-    functions = (linear, relu, sigmoid, hard_sigmoid, tanh)
-    return inlined(next(f for f in functions if f.__name__ == name))
+    def fast_sigmoid(x: Any) -> Any:
+        return ptx.reciprocal_approx(one + ptx.exp2_approx(minus_log2_e * x))
+
+    def fast_tanh(x: Any) -> Any:
+        return two * ptx.reciprocal_approx(one + ptx.exp2_approx(two * minus_log2_e * x)) - one
+
+    functions = (linear, relu, sigmoid, hard_sigmoid, tanh, fast_sigmoid, fast_tanh)
+    by_name = {f.__name__: f for f in functions}
+    return inlined(by_name[f"fast_{name}" if fast and name in ("sigmoid", "tanh") else name])
 
 
 @cache

@@ -47,13 +47,13 @@ class Kind(NamedTuple):
 
 
 @cache
-def cell(kind: Kind, dtype: Any) -> Cell:
-    """A cell with its activations, for numbers of `dtype`."""
+def cell(kind: Kind, dtype: Any, fast: bool = False) -> Cell:
+    """A cell with its activations, for numbers of `dtype`; `fast` as `activations.activation`."""
     real = dtype.type
     make = {"lstm": _lstm, "gru_after": _gru_after, "gru_before": _gru_before, "rnn": _rnn}
     return make[kind.name](
-        activation_of(kind.recurrent_activation, real),
-        activation_of(kind.activation, real),
+        activation_of(kind.recurrent_activation, real, fast),
+        activation_of(kind.activation, real, fast),
         slope_of(kind.recurrent_activation, real),
         slope_of(kind.activation, real),
         real,

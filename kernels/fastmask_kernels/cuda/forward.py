@@ -23,8 +23,9 @@ from numba import cuda
 from ._kernel import Kernel, family, int32, int64, kernel, number, pointer
 from .cells import Kind
 from .cells import cell as cell_of
+from .multiplying import make_fetch, make_multiply
 from .ops import take_ticket
-from .resident import VECTORS, Tile, make_fetch, make_multiply
+from .resident import VECTORS, Tile
 
 
 def vector_size(tiles: tuple[Tile, ...]) -> int:

@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from . import backward, gemm, grid, products, steps
+from . import gemm, products, steps
 from ._device import DeviceArray, empty
 from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .cells import Kind
 from .cells import cell as cell_of
 from .gemm import Matrix, matrix
 from .launching import run_loop
+from .layout import spread_of
+from .packing import pack_spread
 from .products import Pieces, Rows
-from .resident import Spread, pack_tile, spread_over
 
 _KERNEL: dict[str, Pieces] = {
     "lstm": ((0, 0, 4),),
@@ -127,15 +128,6 @@ def _steps_of(
     return Steps(x, *plan, h_first, h_steps, before, rows, inputs, states, full)
 
 
-def spread_of(kind: Kind, units: int, dtype: Any) -> Spread:
-    """How the transposed recurrent kernel of a cell is spread over blocks."""
-    returns = cell_of(kind, dtype).returns
-    return spread_over(
-        *((4,) * len(returns), 16, tuple(n * units for _, n in returns), units, dtype.itemsize),
-        *(backward.vector_size, grid.vector_size),
-    )
-
-
 def _run_loop(
     kind: Kind,
     gates: DeviceArray,
@@ -150,17 +142,15 @@ def _run_loop(
 ) -> None:
     batch, units = first.shape
     dtype, device = gates.dtype, gates.device
-    returns = cell_of(kind, dtype).returns
-    spread = spread_of(kind, units, dtype)
+    spread = spread_of(kind, units, dtype, True)
     packed = empty(spread.size, dtype, device)
-    start = 0
-    for t, (gate, count) in zip(spread.tiles, returns):
-        column = ((gate + 2) % 3 if kind.name.startswith("gru") else gate) * units
-        blocks = max(spread.blocks, 1)
-        start = pack_tile(packed, start, t, weights.recurrent_kernel, column, count, blocks)
+    pieces = [
+        (((gate + 2) % 3 if kind.name.startswith("gru") else gate) * units, count)
+        for gate, count in cell_of(kind, dtype).returns
+    ]
+    pack_spread(packed, 0, spread, weights.recurrent_kernel, pieces, True)
     run_loop(
-        *(backward.gradient_loop, grid.backward, backward.vector_size, True),
-        *(kind, spread, dy.size > 0, batch),
+        *(True, kind, spread, dy.size > 0, batch),
         *(dfirst[0], dfirst[-1], gates, dy, states, packed, 0, walk.offsets, walk.order),
         *(dlast[0], dlast[-1], first),
         sizes=(batch, units, reverse),

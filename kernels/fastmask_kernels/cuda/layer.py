@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import forward, grid, products, steps
+from . import products, steps
 from ._device import DeviceArray, empty
 from .cells import Kind
 from .cells import cell as cell_of
@@ -64,8 +64,7 @@ def run_layer(
         save_gates,
     )
     run_loop(
-        *(forward.time_loop, grid.forward, forward.vector_size, False),
-        *(kind, parts.spread, saves, batch),
+        *(False, kind, parts.spread, saves, batch),
         *(h_rows, h_stride, h_rows if c_steps is None else c_steps, z, z_columns),
         *(packed, parts.recurrent, packed, parts.bias + (cell.saved - 1) * units),
         *(offsets, order, first[0], first[-1], last[0], last[-1]),

@@ -20,6 +20,34 @@ def inlined(function: Callable[..., Any]) -> Any:
     return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
 
 
+def in_turn(functions: list[Any]) -> Any:
+    """Device function that calls one after the other with its own arguments.
+
+    A loop that is written out: an array stays in registers only where every index is a constant,
+    and the compiler leaves loops with long bodies alone.
+    """
+    if not functions:
+
+        @inlined
+        def nothing(*args: Any) -> None:
+            pass
+
+        return nothing
+    if len(functions) == 1:
+        return functions[0]
+    before, after = (
+        in_turn(functions[: len(functions) // 2]),
+        in_turn(functions[len(functions) // 2 :]),
+    )
+
+    @inlined
+    def both(*args: Any) -> None:
+        before(*args)
+        after(*args)
+
+    return both
+
+
 if SIMULATED:
     import threading
 

@@ -16,7 +16,9 @@ from ._device import DeviceArray
 from ._kernel import Kernel, family, int64, kernel, number, pointer, span
 from .cells import Kind
 from .layout import layout
-from .resident import pack_tile
+from .mma_layout import Spread as Fragmented
+from .mma_layout import pack_fragments
+from .resident import Spread, Tile
 
 
 @family("f4", "f8")
@@ -87,8 +89,114 @@ def pack(
         move(parts.bias + units, bias, 3 * units, 1, 2 * units, 1)
         last = parts.bias if kind.name == "gru_before" else parts.bias + 3 * units
         move(last, bias, 5 * units, 1, units, int(kind.name == "gru_before"))
-    start, gate = parts.recurrent, 0
-    blocks = max(parts.spread.blocks, 1)
+    first, pieces = 0, []
     for t in parts.spread.tiles:
-        start = pack_tile(packed, start, t, recurrent_kernel, gate * units, t.columns, blocks)
-        gate += t.columns
+        pieces.append((first * units, t.columns))
+        first += t.columns
+    pack_spread(packed, parts.recurrent, parts.spread, recurrent_kernel, pieces, False)
+
+
+def pack_spread(
+    packed: DeviceArray,
+    start: int,
+    spread: Spread | Fragmented,
+    matrix: DeviceArray,
+    pieces: list[tuple[int, int]],
+    transposed: bool,
+) -> None:
+    """Write the tiles of a recurrent kernel to packed[start:].
+
+    Args:
+        packed: (W,).
+        start: where to begin.
+        spread: the tiles.
+        matrix: (H, G * H).
+        pieces: first column of the matrix and number of gates, of each tile.
+        transposed: the inner sum goes along the columns of the matrix.
+    """
+    if isinstance(spread, Fragmented):
+        for fragments, (first, _) in zip(spread.tiles, pieces, strict=True):
+            start = pack_fragments(packed, start, fragments, matrix, first, transposed)
+        return
+    for t, (first, gates) in zip(spread.tiles, pieces, strict=True):
+        start = pack_tile(packed, start, t, matrix, first, gates, max(spread.blocks, 1))
+
+
+@family("f4", "f8")
+def _tile_packer(dtype: Any) -> Any:
+    real, zero = number(dtype), dtype.type(0)
+
+    @kernel(pointer(real), int64, pointer(real), *(int64,) * 10)
+    def pack(
+        packed: Any,
+        start: int,
+        matrix: Any,
+        units: int,
+        stride: int,
+        first: int,
+        gates: int,
+        columns: int,
+        lanes: int,
+        block_units: int,
+        split: int,
+        chunks: int,
+        blocks: int,
+    ) -> None:
+        row_threads = block_units * 4
+        threads = row_threads * split
+        size = chunks * columns * threads * 4
+        i = cuda.grid(1)
+        while i < size * blocks:
+            block, rest = i // size, i % size
+            e = rest % 4
+            tid = rest // 4 % threads
+            column = rest // (4 * threads) % columns
+            chunk = rest // (4 * threads * columns)
+            local, part = tid % row_threads, tid // row_threads
+            inner = ((chunk * split + part) * lanes + local % lanes) * 4 + e
+            value = zero
+            if lanes == 4:  # rows are inner, a unit's columns are its gates
+                unit = block * block_units + local // 4
+                if inner < units and unit < units:
+                    value = matrix[inner * stride + first + column * units + unit]
+            else:  # rows are units, inner goes along the gates
+                unit = block * block_units + local // 16 * 4 + column
+                if inner < gates * units and unit < units:
+                    value = matrix[unit * stride + first + inner]
+            packed[start + i] = value
+            i += cuda.gridsize(1)
+
+    return pack
+
+
+def pack_tile(
+    packed: Any,
+    start: int,
+    t: Tile,
+    matrix: Any,
+    first: int,
+    gates: int,
+    blocks: int = 1,
+) -> int:
+    """Write the weights of a tile, for each block its own, to packed[start:].
+
+    Args:
+        packed: (W,).
+        start: where to begin.
+        t: the tile.
+        matrix: (H, G * H) recurrent kernel.
+        first: the first column of the matrix that counts.
+        gates: number of gates from there on.
+        blocks: with so many times `t.units` units in all.
+
+    Returns:
+        the end of what was written.
+    """
+    size = t.size * blocks
+    units, stride = matrix.shape
+    _tile_packer(packed.dtype).launch(
+        *span(size),
+        *(packed, start, matrix, units, stride, first, gates),
+        *(t.columns, t.lanes, t.units, t.split, t.chunks, blocks),
+    )
+    return start + size

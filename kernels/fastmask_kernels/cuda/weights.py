@@ -1,0 +1,59 @@
+"""In how many bits recurrent weights are multiplied."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+WEIGHTS = ("float32", "tf32", "bfloat16")
+IN_WORD = {"tf32": 1, "bfloat16": 2}  # numbers in 32 bits
+_weights: contextvars.ContextVar[str] = contextvars.ContextVar(
+    "fastmask_cuda_weights", default="float32"
+)
+
+
+@contextmanager
+def use_weights(name: str) -> Iterator[None]:
+    """Choose the form of recurrent weights in layers of float32, in this thread or task.
+
+    With "tf32" or "bfloat16" the recurrent kernel and what it is multiplied with (h; r * h of a
+    GRU without `reset_after`; backward, the gradients of the gates) are rounded to 10 or 7 bits of
+    mantissa, and tensor cores multiply them. Sums, states, gates, everything that is stored and
+    the other products stay in float32. Packed weights are to be used under the option that they
+    were packed with.
+
+    Args:
+        name: "float32" (nothing is rounded), "tf32" or "bfloat16".
+
+    Raises:
+        ValueError: there is no such form; kernels raise it for arrays of float64.
+
+    Example:
+        with use_weights("bfloat16"):
+            packed = cupy.empty(lstm_packed_size(16, 64, np.float32), np.float32)
+            lstm_pack(packed, kernel, recurrent_kernel, bias)
+            lstm_fwd(out, h_last, c_last, h_steps, c_steps, gates, x, ...)
+    """
+    if name not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {name!r}")
+    token = _weights.set(name)
+    try:
+        yield
+    finally:
+        _weights.reset(token)
+
+
+def weights_of(dtype: Any) -> str:
+    """The form chosen for a layer of `dtype`.
+
+    Raises:
+        ValueError: the layer's numbers are too wide for it.
+    """
+    name = _weights.get()
+    if name != "float32" and np.dtype(dtype) != np.float32:
+        raise ValueError(f"{name} weights need arrays of float32, not {np.dtype(dtype)}")
+    return name
