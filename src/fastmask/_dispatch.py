@@ -36,7 +36,7 @@ def use_column(name: str) -> Any:
 
 
 def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """`value` as a kernel takes real numbers; of an array on a GPU a view that kernels take.
+    """`value` as a kernel takes real numbers; on a GPU see `fastmask._gpu`.
 
     Args:
         value: array or nested lists of any real dtype.
@@ -125,10 +125,11 @@ def _as_kernels_take_it(array: Array) -> Array:
 
 
 def as_array(value: Any, name: str) -> Array:
-    """`value` as a NumPy array of whatever dtype it has.
+    """`value` as a NumPy array of whatever dtype it has; one of CuPy's stays what it is.
 
     Raises:
-        TypeError: it is a masked array of numpy.ma, whose mask would be lost; or it is on a GPU.
+        TypeError: it is a masked array of numpy.ma, whose mask would be lost; or it is on a GPU
+            and not of CuPy.
         ValueError: its rows differ in length.
     """
     if type(value) is np.ndarray:
@@ -137,6 +138,9 @@ def as_array(value: Any, name: str) -> Array:
         raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
     if _gpu.on_gpu(value):
         kind = type(value)
+        if _gpu.speaks_numpy(value):
+            on_gpu: Array = value
+            return on_gpu
         raise TypeError(
             f"{name} must be an array on the host, not {kind.__module__}.{kind.__name__} on a GPU"
         )

@@ -124,6 +124,9 @@ def step(
     Returns:
         As many new arrays, the output first.
     """
+    if type(x) is not np.ndarray:
+        after: list[Array] = _on_gpu().step(cell, x, packed, states, settings)
+        return after
     nothing = np.empty((len(x), 0, states[0].shape[1]), x.dtype)
     plan = plan_for(None, len(x), 1)
     return _run(cell, nothing, x[:, np.newaxis], plan, packed, states, settings, False, False)

@@ -27,6 +27,13 @@ def on_gpu(value: Any) -> bool:
         return True
 
 
+def any_on_gpu(inputs: Any) -> bool:
+    """Whether it is an array on a GPU, or a list with one in it."""
+    if isinstance(inputs, (list, tuple)):
+        return any(map(any_on_gpu, inputs))
+    return on_gpu(inputs)
+
+
 def device_module() -> Any:
     """The kernels' view of arrays and devices, imported when an array on a GPU has come.
 
@@ -76,29 +83,33 @@ def view_of(value: Any, name: str) -> Any:
 
 
 def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Any:
-    """See `fastmask._dispatch.real_array`; the result is a view for kernels."""
+    """See `fastmask._dispatch.real_array`.
+
+    The result is an array that NumPy's functions compute with, where such a one came, otherwise a
+    view for kernels. `view_of` makes views of both.
+    """
     view = _real_view(value, name)
     own = view.dtype
     if dtype is None:
         dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
-    return _fitting(view, dtype, name)
+    return _fitting(value, view, dtype, name)
 
 
 def number_array(value: Any, name: str) -> Any:
-    """See `fastmask._dispatch.number_array`; the result is a view for kernels."""
+    """See `fastmask._dispatch.number_array`; the result is as that of `real_array`."""
     view = _real_view(value, name)
-    return _fitting(view, view.dtype, name)
+    return _fitting(value, view, view.dtype, name)
 
 
 def integer_array(value: Any, name: str) -> Any:
-    """See `fastmask._dispatch.integer_array`; the result is a view for kernels.
+    """See `fastmask._dispatch.integer_array`; the result is as that of `real_array`.
 
     Floats are refused: whether all are whole numbers, the host would have to wait for.
     """
     view = view_of(value, name)
     if view.dtype.kind not in "iub":
         raise TypeError(f"{name} must hold integers, not dtype {view.dtype}")
-    return _fitting(view, INT64, name)
+    return _fitting(value, view, INT64, name)
 
 
 def together(named: list[tuple[str, Any]]) -> None:
@@ -114,6 +125,16 @@ def together(named: list[tuple[str, Any]]) -> None:
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
     """A view of a new array of the kind and on the device of `like`, a view."""
     return view_of(owner_of(like.owner).empty(shape, dtype, like.owner), "array")
+
+
+def kept_empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Any:
+    """A view of memory of fastmask's own, for what outlives a call and serves any stream."""
+    return device_module().empty(shape, dtype, device)
+
+
+def wait() -> None:
+    """Until the work on the stream of `launching` is done."""
+    device_module().wait()
 
 
 def put(array: np.ndarray[Any, Any], device: int) -> Any:
@@ -171,10 +192,16 @@ def gather(out: Any, table: Any, rows: Any) -> None:
         copy_rows(part(out, (len(out), width)), table, rows, len(table))
 
 
+def copy_into(out: Any, view: Any) -> None:
+    """Copy a contiguous array into another one of as many items."""
+    shape = view.shape or (1,)
+    gather(part(out, shape), part(view, shape), counting(shape[0], out.device))
+
+
 def copied(view: Any) -> Any:
     """A view of a copy of a contiguous array."""
     copy = empty(view.shape, view.dtype, view)
-    gather(copy, view, counting(len(view), view.device))
+    copy_into(copy, view)
     return copy
 
 
@@ -220,24 +247,24 @@ def _real_view(value: Any, name: str) -> Any:
     return view
 
 
-def _fitting(view: Any, dtype: np.dtype[Any], name: str) -> Any:
+def _fitting(value: Any, view: Any, dtype: np.dtype[Any], name: str) -> Any:
     """The array as `dtype`, C-contiguous and aligned; itself where it is."""
     flags = view.flags
-    if view.dtype == dtype and flags.c_contiguous and flags.aligned:
-        return view
-    return view_of(_converted(view, dtype, name), name)
+    if not (view.dtype == dtype and flags.c_contiguous and flags.aligned):
+        value = _converted(view.owner, dtype, name)
+        view = view_of(value, name)
+    return value if speaks_numpy(value) else view
 
 
-def _converted(view: Any, dtype: np.dtype[Any], name: str) -> Any:
+def _converted(value: Any, dtype: np.dtype[Any], name: str) -> Any:
     """A new array of its owner's."""
-    value = view.owner
     owner = owner_of(value)
     if owner.name == "torch":
         return value.to(getattr(sys.modules["torch"], dtype.name)).contiguous()
     speaker = as_numpy_speaker(value)
     if speaker is None:
         raise TypeError(
-            f"{name} must be C-contiguous and of dtype {dtype}, not {view.dtype}: arrays of "
+            f"{name} must be C-contiguous and of dtype {dtype}, not {value.dtype}: arrays of "
             f"{owner.name} cannot be converted on the GPU where CuPy is not installed"
         )
     return as_kind(np.ascontiguousarray(speaker.astype(dtype)), value)

@@ -37,11 +37,12 @@ class DeviceMask(Mask):
         valid: see `Mask`; a float array is looked at on the host, for NaN.
     """
 
-    __slots__ = ("_host",)
+    __slots__ = ("_host", "origin")
     _host: Mask | None
+    origin: Mask | None  # the mask that this is another view of
 
     def __init__(self, valid: Any) -> None:
-        view = _arrays.number_array(valid, "mask")
+        view = _arrays.view_of(_arrays.number_array(valid, "mask"), "mask")
         if view.ndim == 3 and view.shape[2] == 1:
             view = _arrays.part(view, view.shape[:2])
         if view.ndim != 2:
@@ -63,7 +64,7 @@ class DeviceMask(Mask):
         return mask
 
     def _keep(self, valid: Any) -> None:
-        self._host = None
+        self._host = self.origin = None
         self._remember(valid)
 
     @property
@@ -136,7 +137,11 @@ def plan_for(mask: Mask | None, batch: int, time: int, device: int) -> DevicePla
 
 
 def plan_on(mask: Mask, device: int) -> DevicePlan:
-    """The plan of `mask` on a device, made or copied on first use and then kept."""
+    """The plan of `mask` on a device, made or copied on first use and then kept.
+
+    Raises:
+        ValueError: the mask is on another device.
+    """
     kept = _kept(mask)
     plan: DevicePlan | None = kept.get(device)
     if plan is None:
@@ -171,11 +176,35 @@ def zeroed_rows(
     return kept[key]
 
 
-def reversed_mask(mask: Mask) -> Mask:
-    """The same mask, turned round in time, where it is."""
-    if not isinstance(mask, DeviceMask):
-        return Mask(np.asarray(mask)[:, ::-1])
-    return DeviceMask.of_array(_arrays.backwards(_arrays.view_of(mask.valid, "mask")).owner)
+def reversed_mask(mask: Any) -> Mask:
+    """A mask that is on a GPU, or its array, turned round in time."""
+    valid = _arrays.view_of(getattr(mask, "valid", mask), "mask")
+    return DeviceMask.of_array(_arrays.backwards(valid).owner)
+
+
+def seen_mask(mask: Mask, like: Any) -> Mask:
+    """`mask` with an array of the kind and on the device of `like`, a view; made once.
+
+    Raises:
+        ValueError: the mask is on another device.
+    """
+    if type(mask.valid) is type(like.owner):
+        return mask
+    kept = _kept(mask)
+    key = (like.device, type(like.owner))
+    if key not in kept:
+        if isinstance(mask, DeviceMask):
+            plan_on(mask, like.device)
+            valid = _arrays.as_numpy_speaker(mask.valid)
+        else:
+            copy = _arrays.empty(mask.shape, BOOL, like)
+            _arrays.copy_into(copy, _arrays.put(mask.valid, like.device))
+            valid = copy.owner
+        seen = DeviceMask.of_array(valid)
+        seen.origin, seen._on_devices = mask, kept  # one plan for both
+        kept[key] = seen
+    result: Mask = kept[key]
+    return result
 
 
 def _kept(mask: Mask) -> dict[Any, Any]:

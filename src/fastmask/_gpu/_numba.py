@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-class Numba:
+class NumbaOwner:
     """See `Owner`."""
 
     name = "numba"
@@ -27,6 +27,3 @@ class Numba:
 
 def _device() -> Any:
     return import_module("fastmask_kernels.cuda._device")  # which alone may import Numba
-
-
-OWNER = Numba()

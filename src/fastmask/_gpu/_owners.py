@@ -8,7 +8,13 @@ from typing import Any
 
 from ._owner import Owner
 
-_MODULES = {"torch": "_torch", "cupy": "_cupy", "numba": "_numba", "fastmask_kernels": "_numba"}
+_NUMBA = "_numba", "NumbaOwner"
+_KNOWN = {
+    "torch": ("_torch", "TorchOwner"),
+    "cupy": ("_cupy", "CuPyOwner"),
+    "numba": _NUMBA,
+    "fastmask_kernels": _NUMBA,  # whose memory is numba's
+}
 _registered: dict[str, Owner] = {}
 
 
@@ -38,7 +44,8 @@ def register(module: str, owner: Owner) -> None:
 def _owner(package: str) -> Owner | None:
     if package in _registered:
         return _registered[package]
-    if package not in _MODULES:
+    if package not in _KNOWN:
         return None
-    found: Owner = import_module(f"{__package__}.{_MODULES[package]}").OWNER
+    module, name = _KNOWN[package]
+    found: Owner = getattr(import_module(f"{__package__}.{module}"), name)()
     return found

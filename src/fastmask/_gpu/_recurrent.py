@@ -12,9 +12,20 @@ from ._masks import plan_for, zeroed_rows
 
 
 def pack(
-    cell: Any, kernel: Any, recurrent_kernel: Any, bias: Any, settings: tuple[Any, ...]
+    cell: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    settings: tuple[Any, ...],
+    beside: Any = None,
 ) -> Any:
-    """See `fastmask._recurrent.pack`; all arrays are views."""
+    """See `fastmask._recurrent.pack`; all arrays are views.
+
+    Args:
+        beside: inputs, for weights that a layer keeps: then the packed ones are in memory of
+            fastmask's own, and ready for any stream.
+    """
+    kernel, recurrent_kernel = _view(kernel), _view(recurrent_kernel)
     columns, dtype, device = kernel.shape[1], kernel.dtype, kernel.device
     flags: tuple[Any, ...] = ()
     rows = 1
@@ -23,15 +34,20 @@ def pack(
     if bias is None:
         bias = _arrays.zeros((rows, columns), dtype, device)
     elif bias.size < rows * columns:  # row 1, that of the state, does not exist: it gets zeros
-        given, bias = bias, _arrays.empty((rows, columns), dtype, kernel)
+        given, bias = _view(bias), _arrays.empty((rows, columns), dtype, kernel)
         _arrays.gather(bias, _arrays.part(given, (1, columns)), _arrays.counting(2, device))
-    with _arrays.launching(kernel) as kernels:
+    with _arrays.launching(kernel if beside is None else beside) as kernels:
         size = getattr(kernels, f"{cell.prefix}_packed_size")(
             len(kernel), len(recurrent_kernel), dtype
         )
-        packed = _arrays.empty((size,), dtype, kernel)
-        bias = _arrays.part(bias, (rows, columns) if rows == 2 else (columns,))
+        if beside is None:
+            packed = _arrays.empty((size,), dtype, kernel)
+        else:
+            packed = _arrays.kept_empty((size,), dtype, device)
+        bias = _arrays.part(_view(bias), (rows, columns) if rows == 2 else (columns,))
         getattr(kernels, f"{cell.prefix}_pack")(packed, kernel, recurrent_kernel, bias, *flags)
+        if beside is not None:
+            _arrays.wait()
     return packed
 
 
@@ -47,6 +63,7 @@ def forward(
     zero_output_for_mask: bool,
 ) -> tuple[Array, list[Array]]:
     """See `fastmask._recurrent.forward`; arrays are views, and outputs of the kind of `x`."""
+    x, first = _view(x), list(map(_view, first))
     batch, time, _ = x.shape
     units, dtype = first[0].shape[1], x.dtype
     plan = plan_for(mask, batch, time, x.device)
@@ -65,10 +82,23 @@ def forward(
     return out.owner, [state.owner for state in last]
 
 
+def step(
+    cell: Any, x: Any, packed: Any, states: Sequence[Any], settings: tuple[Any, ...]
+) -> list[Array]:
+    """See `fastmask._recurrent.step`; arrays are views, and states of the kind of `x`."""
+    batch, features = x.shape
+    now = _arrays.part(_view(x), (batch, 1, features))
+    return forward(cell, now, None, packed, states, settings, True, False, False)[1]
+
+
 def placed(states: list[Any], given: bool, beside: dict[str, Any]) -> list[Any]:
     """See `fastmask._recurrent.placed`; some arrays are views."""
     _arrays.together(list(beside.items()))
     if given:
         return states
-    device = next(iter(beside.values())).device
+    device = _view(next(iter(beside.values()))).device
     return [_arrays.zeros(state.shape, state.dtype, device) for state in states]
+
+
+def _view(array: Any) -> Any:
+    return _arrays.view_of(array, "array")

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
+from importlib import import_module
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from .. import initializers
 from .._checks import choice
+from .. import _gpu
 from .._dispatch import as_array
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name
@@ -89,6 +91,7 @@ class Layer(Weighted):
     _casts_inputs = True
     _takes_lists = True  # of several inputs
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
+    _takes_gpu = False  # whether its code takes arrays on a GPU of any kind
     _dtype = np.dtype(np.float32)
     _build_shape: Any = None
     _warned = False
@@ -207,7 +210,11 @@ class Layer(Weighted):
         else:
             inputs, carried = separate(inputs)
             self._check_number_of(inputs)
-        inputs = self._cast(inputs)
+        if type(inputs) is not np.ndarray and _gpu.any_on_gpu(inputs):
+            if not self._takes_gpu:
+                return self._run_on_gpu(spec, inputs, carried, mask, training, kwargs)
+        else:
+            inputs = self._cast(inputs)
         if mask is not None:
             carried = self._explicit(mask, inputs)
         valid = arrays_of(carried)
@@ -230,6 +237,22 @@ class Layer(Weighted):
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
+
+    def _run_on_gpu(
+        self,
+        spec: CallSpec,
+        inputs: Any,
+        carried: Any,
+        mask: Any,
+        training: bool | None,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if mask is not None:
+            carried = self._explicit(mask, inputs)
+        if not self.built:
+            self._build_for(inputs)
+        run = import_module("fastmask._gpu._layers").run
+        return run(self, spec, inputs, carried, training, kwargs)
 
     def _check_number_of(self, inputs: Any) -> None:
         if isinstance(inputs, list) and not self._takes_lists:
@@ -306,7 +329,8 @@ class Layer(Weighted):
     def _with_mask(self, output: Any, mask: Any) -> Any:
         if mask is None or isinstance(output, Masked):
             return output
-        output = as_array(output, "outputs")
+        if not _gpu.on_gpu(output):
+            output = as_array(output, "outputs")
         try:
             return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
         except (TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._dispatch import as_array
+from .._gpu import on_gpu
 from .._mask import Masked
 from .._typing import Array, Shape
 from ._elementwise import SameShape
@@ -109,7 +110,7 @@ class TimeDistributed(Layer):
         if isinstance(output, Masked):
             self.layer._warn_of_loss(None)
             return output.data
-        if not isinstance(output, np.ndarray):
+        if not (isinstance(output, np.ndarray) or on_gpu(output)):
             raise TypeError(
                 f"layer {self.layer.name!r} in {self.name!r} must return one array, "
                 f"not {type(output).__name__}"
