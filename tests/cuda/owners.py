@@ -49,6 +49,7 @@ class CupyLike(NumbaLike, NDArrayOperatorsMixin):
     __module__ = "cupylike"
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        assert not {"where", "initial"} & set(options), "CuPy knows neither where= nor initial="
         return _wrapped(getattr(ufunc, method)(*_plain(inputs), **_plain(options)))
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
@@ -60,7 +61,12 @@ class CupyLike(NumbaLike, NDArrayOperatorsMixin):
         found = getattr(self.array, name)
         if not callable(found):
             return _wrapped(found)
-        return lambda *args, **options: _wrapped(found(*_plain(args), **_plain(options)))
+
+        def method(*args: Any, **options: Any) -> Any:
+            assert not {"where", "initial"} & set(options), "CuPy knows neither where= nor initial="
+            return _wrapped(found(*_plain(args), **_plain(options)))
+
+        return method
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.array[_plain(key)] = _plain(value)

@@ -267,4 +267,4 @@ def _converted(value: Any, dtype: np.dtype[Any], name: str) -> Any:
             f"{name} must be C-contiguous and of dtype {dtype}, not {value.dtype}: arrays of "
             f"{owner.name} cannot be converted on the GPU where CuPy is not installed"
         )
-    return as_kind(np.ascontiguousarray(speaker.astype(dtype)), value)
+    return as_kind(speaker.astype(dtype, order="C"), value)

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from .._mask import Mask, Masked
 from . import _arrays, _weights
 from ._masks import DeviceMask, seen_mask
@@ -106,6 +108,33 @@ def any_not_equal(x: Any, value: float) -> Mask:
     return DeviceMask.of_array(valid.owner)
 
 
+def one_after_the_other(batches: list[Any]) -> Any:
+    """The rows of arrays, or of `Masked` ones, in one.
+
+    Raises:
+        ValueError: rows differ in shape.
+    """
+    views = [
+        _arrays.view_of(_arrays.number_array(_data(one), "outputs"), "outputs") for one in batches
+    ]
+    row = views[0].shape[1:]
+    if any(view.shape[1:] != row for view in views):
+        shapes = [view.shape for view in views]
+        raise ValueError(f"the outputs of all batches must fit together, not {shapes}")
+    whole = _arrays.empty((sum(map(len, views)), *row), views[0].dtype, views[0])
+    first = 0
+    for view in views:
+        _arrays.copy_into(_arrays.part(whole, view.shape, first * int(np.prod(row))), view)
+        first += len(view)
+    if not isinstance(batches[0], Masked):
+        return whole.owner
+    return Masked._of(whole.owner, Mask(one_after_the_other([one.mask.valid for one in batches])))
+
+
+def _data(value: Any) -> Any:
+    return value.data if isinstance(value, Masked) else value
+
+
 def _speaker(layer: Any, array: Any) -> Any:
     """An array on a GPU as one that NumPy's functions compute with."""
     speaker = _arrays.as_numpy_speaker(array)
@@ -167,10 +196,10 @@ def _twin(layer: Any, beside: Any, twins: list[Any]) -> Any:
     if layer._takes_gpu:
         return layer
     twin = object.__new__(type(layer))
-    on_device = {
-        id(weight.value): _weights.on_device(layer, weight.value, beside).owner
-        for weight in layer._weights
-    }
+    arrays = [weight.value for weight in layer._weights]
+    if type(layer).__module__.startswith("fastmask."):  # whose other arrays never change
+        arrays += [one for one in vars(layer).values() if type(one) is np.ndarray and one.ndim]
+    on_device = {id(one): _weights.on_device(layer, one, beside).owner for one in arrays}
     attributes = {**vars(layer), "_takes_gpu": True}
     for name, value in attributes.items():
         if id(value) in on_device:

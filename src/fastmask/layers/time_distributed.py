@@ -90,7 +90,7 @@ class TimeDistributed(Layer):
             return y.reshape(batch, time, *y.shape[1:])
         if not time:
             shape = self.compute_output_shape(x.shape)
-            return np.zeros([n or 0 for n in shape], self._dtype)
+            return np.zeros_like(x, self._dtype, shape=[n or 0 for n in shape])
         takes_mask = spec.mask and mask is not None and not _wants_sequences(layer)
         outputs = []
         for t in range(time):
