@@ -94,7 +94,10 @@ def forward(
     """
     if type(x) is not np.ndarray:
         options = return_sequences, go_backwards, zero_output_for_mask
-        return _on_gpu().forward(cell, x, mask, packed, first, settings, *options)
+        found: tuple[Array, list[Array]] = _on_gpu().forward(
+            cell, x, mask, packed, first, settings, *options
+        )
+        return found
     batch, time, _ = x.shape
     plan = plan_for(mask, batch, time)
     outputs = np.empty((batch, time if return_sequences else 0, first[0].shape[1]), x.dtype)
@@ -218,6 +221,7 @@ def placed(
         states: from `initial_states`.
         given: whether they are the caller's; others follow the arrays.
         beside: the arrays, as `real_array` returns them, by name.
+        name: what messages call the states.
 
     Raises:
         TypeError: some arrays are on a GPU, others on the host.
@@ -227,4 +231,5 @@ def placed(
         beside = {**beside, **{f"{name}[{i}]": state for i, state in enumerate(states)}}
     if all(type(array) is np.ndarray for array in beside.values()):
         return states
-    return _on_gpu().placed(states, given, beside)
+    on_gpu: list[Array] = _on_gpu().placed(states, given, beside)
+    return on_gpu

@@ -128,7 +128,9 @@ def one_after_the_other(batches: list[Any]) -> Any:
         first += len(view)
     if not isinstance(batches[0], Masked):
         return whole.owner
-    return Masked._of(whole.owner, Mask(one_after_the_other([one.mask.valid for one in batches])))
+    valid = [one.mask.valid for one in batches]
+    joined = one_after_the_other(valid) if _arrays.on_gpu(valid[0]) else np.concatenate(valid)
+    return Masked._of(whole.owner, Mask(joined))
 
 
 def _data(value: Any) -> Any:
@@ -150,14 +152,19 @@ def _speaker(layer: Any, array: Any) -> Any:
 def _back(value: Any, like: Any) -> Any:
     """What came out, as the kind of `like`."""
     if isinstance(value, Masked):
-        mask = value.mask
-        origin = getattr(mask, "origin", None)
-        if origin is None and _arrays.on_gpu(mask.valid):
-            origin = Mask(_arrays.as_kind(mask.valid, like))
-        return Masked._of(_back(value.data, like), mask if origin is None else origin)
+        return Masked._of(_back(value.data, like), _mask_back(value.mask, like))
     if isinstance(value, (list, tuple)):
         return type(value)(_back(one, like) for one in value)
     return _arrays.as_kind(value, like) if _arrays.on_gpu(value) else value
+
+
+def _mask_back(mask: Mask, like: Any) -> Mask:
+    if not isinstance(mask, DeviceMask):
+        return mask
+    if mask.origin is not None:
+        return mask.origin
+    valid = _arrays.as_kind(mask.valid, like)
+    return mask if valid is mask.valid else Mask(valid)
 
 
 @contextmanager

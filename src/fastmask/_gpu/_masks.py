@@ -145,15 +145,13 @@ def plan_on(mask: Mask, device: int) -> DevicePlan:
     kept = _kept(mask)
     plan: DevicePlan | None = kept.get(device)
     if plan is None:
-        plan = kept[device] = _made(mask, device) if isinstance(mask, DeviceMask) else _sent(
-            *mask.plan, device
+        plan = kept[device] = (
+            _made(mask, device) if isinstance(mask, DeviceMask) else _sent(*mask.plan, device)
         )
     return plan
 
 
-def zeroed_rows(
-    mask: Mask | None, plan: DevicePlan, device: int, last_step: int | None
-) -> Any:
+def zeroed_rows(mask: Mask | None, plan: DevicePlan, device: int, last_step: int | None) -> Any:
     """The numbers of the rows, int64 (B,), but -1 for those whose last output is zero.
 
     Args:
@@ -238,5 +236,5 @@ def _full_plan(batch: int, time: int, device: int) -> DevicePlan:
 
 
 def _sent(offsets: Ints, steps: Ints, order: Ints, device: int) -> DevicePlan:
-    arrays = (_arrays.put(array, device) for array in (offsets, steps, order))
-    return DevicePlan(*arrays, np.diff(offsets))
+    starts, places, rows = (_arrays.put(array, device) for array in (offsets, steps, order))
+    return DevicePlan(starts, places, rows, np.diff(offsets))

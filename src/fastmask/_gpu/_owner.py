@@ -21,10 +21,10 @@ class Owner(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...
 
     @property
-    def multiply(self) -> Multiply | None: ...  # noqa: D102
+    def multiply(self) -> Multiply | None: ...
 
     def stream(self, device: int) -> int:
         """Handle of the stream on which the library computes now, 0 for the default one."""

@@ -19,11 +19,10 @@ def pack(
     settings: tuple[Any, ...],
     beside: Any = None,
 ) -> Any:
-    """See `fastmask._recurrent.pack`; all arrays are views.
+    """See `fastmask._recurrent.pack`; arrays may be views.
 
-    Args:
-        beside: inputs, for weights that a layer keeps: then the packed ones are in memory of
-            fastmask's own, and ready for any stream.
+    With `beside`, the inputs, they are weights that a layer keeps: the packed ones then are in
+    memory of fastmask's own, and ready for any stream.
     """
     kernel, recurrent_kernel = _view(kernel), _view(recurrent_kernel)
     columns, dtype, device = kernel.shape[1], kernel.dtype, kernel.device

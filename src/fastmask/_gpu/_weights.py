@@ -24,8 +24,10 @@ def packed(cell: Any, x: Any) -> Any:
             bias = np.zeros(columns, kernel.dtype)
         if cell._kind.prefix == "gru" and bias.ndim == 1:
             bias = np.stack([bias, np.zeros(columns, kernel.dtype)])
-        weights = [_arrays.put(weight, x.device) for weight in (kernel, recurrent, bias)]
-        kept[x.device] = _recurrent.pack(cell._kind, *weights, cell._settings(), beside=x)
+        kernel, recurrent, bias = (_arrays.put(one, x.device) for one in (kernel, recurrent, bias))
+        kept[x.device] = _recurrent.pack(
+            cell._kind, kernel, recurrent, bias, cell._settings(), beside=x
+        )
     return kept[x.device]
 
 

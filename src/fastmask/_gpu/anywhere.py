@@ -52,6 +52,8 @@ def on_device() -> Any:
     return import_module("fastmask._gpu._layers")
 
 
-def own(array: Any) -> Any:
+def own(array: Any) -> Array:
     """The array that a view is of; others are themselves."""
-    return array.owner if type(array).__module__.startswith("fastmask_kernels") else array
+    is_view = type(array).__module__.startswith("fastmask_kernels")
+    found: Array = array.owner if is_view else array
+    return found

@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import initializers
+from .. import _gpu, initializers
 from .._checks import choice
-from .. import _gpu
 from .._dispatch import as_array
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name

@@ -79,7 +79,8 @@ class Embedding(Layer):
         """Look the ids up; see the class."""
         ids = integer_array(inputs, "inputs")
         if type(ids) is not np.ndarray:
-            return on_device().rows_of(self, self.embeddings, ids)
+            on_gpu: Array = on_device().rows_of(self, self.embeddings, ids)
+            return on_gpu
         self._check_range(ids)
         rows = np.empty((ids.size, self.output_dim), self._dtype)
         kernels().gather_rows.unchecked(rows, self.embeddings, ids.reshape(-1))
