@@ -19,7 +19,13 @@ from ._owners import owner_of
 
 
 def run(
-    layer: Any, spec: Any, inputs: Any, mask: Any, training: bool | None, options: dict[str, Any]
+    layer: Any,
+    spec: Any,
+    inputs: Any,
+    carried: Any,
+    mask: Any,
+    training: bool | None,
+    options: dict[str, Any],
 ) -> Any:
     """Call a layer whose code is NumPy's.
 
@@ -27,7 +33,8 @@ def run(
         layer: the layer.
         spec: its `CallSpec`.
         inputs: an array, or a list of arrays.
-        mask: the mask that they carry, or a list of masks.
+        carried: the mask that they carry, or a list of masks.
+        mask: the mask that the caller gives instead.
         training: see `Layer.__call__`.
         options: further arguments of the call.
 
@@ -35,6 +42,10 @@ def run(
         TypeError: some arrays are on the host; or they are not CuPy's, which is not installed.
         ValueError: arrays are on different devices.
     """
+    if mask is not None:
+        carried = layer._explicit(mask, inputs)
+    if not layer.built:
+        layer._build_for(inputs)
     several = isinstance(inputs, list)
     arrays = inputs if several else [inputs]
     named = [(f"inputs[{i}]" if several else "inputs", one) for i, one in enumerate(arrays)]
@@ -54,7 +65,7 @@ def run(
 
     with _computing(like, speaker), _seeing(layer, beside, training) as twin:
         seen = [twin._cast(see(array)) for array in arrays]
-        masks = mask if several else [mask]
+        masks = carried if several else [carried]
         if any(one is not None for one in masks or ()):
             seen = [
                 array if one is None else Masked._of(array, seen_mask(one, beside))

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
-from importlib import import_module
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ import numpy as np
 from .. import _gpu, initializers
 from .._checks import choice
 from .._dispatch import as_array
+from .._gpu.anywhere import on_device
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name
 from ._calls import (
@@ -211,7 +211,7 @@ class Layer(Weighted):
             self._check_number_of(inputs)
         if type(inputs) is not np.ndarray and _gpu.any_on_gpu(inputs):
             if not self._takes_gpu:
-                return self._run_on_gpu(spec, inputs, carried, mask, training, kwargs)
+                return on_device().run(self, spec, inputs, carried, mask, training, kwargs)
         else:
             inputs = self._cast(inputs)
         if mask is not None:
@@ -236,22 +236,6 @@ class Layer(Weighted):
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
-
-    def _run_on_gpu(
-        self,
-        spec: CallSpec,
-        inputs: Any,
-        carried: Any,
-        mask: Any,
-        training: bool | None,
-        kwargs: dict[str, Any],
-    ) -> Any:
-        if mask is not None:
-            carried = self._explicit(mask, inputs)
-        if not self.built:
-            self._build_for(inputs)
-        run = import_module("fastmask._gpu._layers").run
-        return run(self, spec, inputs, carried, training, kwargs)
 
     def _check_number_of(self, inputs: Any) -> None:
         if isinstance(inputs, list) and not self._takes_lists:
