@@ -221,12 +221,17 @@ def as_numpy_speaker(value: Any) -> Any:
     try:
         cupy = import_module("cupy")
     except ImportError:
+        if owner_of(value).name == "torch":
+            return import_module("fastmask._gpu._torch_numpy").TorchArray(value)
         return None
     return cupy.asarray(value)
 
 
 def as_kind(value: Any, like: Any) -> Any:
     """`value`, an array on a GPU, as one of the kind of `like`, without a copy."""
+    if type(value) is type(like):
+        return value
+    value = getattr(value, "tensor", value)  # of a `TorchArray`
     owner = owner_of(like)
     if owner is owner_of(value):
         return value
@@ -259,7 +264,7 @@ def _fitting(value: Any, view: Any, dtype: np.dtype[Any], name: str) -> Any:
 def _converted(value: Any, dtype: np.dtype[Any], name: str) -> Any:
     """A new array of its owner's."""
     owner = owner_of(value)
-    if owner.name == "torch":
+    if owner.name == "torch" and not speaks_numpy(value):
         return value.to(getattr(sys.modules["torch"], dtype.name)).contiguous()
     speaker = as_numpy_speaker(value)
     if speaker is None:

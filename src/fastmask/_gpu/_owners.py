@@ -14,6 +14,7 @@ _KNOWN = {
     "cupy": ("_cupy", "CuPyOwner"),
     "numba": _NUMBA,
     "fastmask_kernels": _NUMBA,  # whose memory is numba's
+    "fastmask": ("_torch_numpy", "TorchArrayOwner"),
 }
 _registered: dict[str, Owner] = {}
 

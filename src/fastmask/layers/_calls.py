@@ -68,7 +68,8 @@ def separate(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, Masked):
         return inputs._data, inputs._mask
     if isinstance(inputs, (list, tuple)) and any(
-        hasattr(item, "__array__") and not isinstance(item, np.generic) for item in inputs
+        (hasattr(item, "__array__") or on_gpu(item)) and not isinstance(item, np.generic)
+        for item in inputs
     ):
         arrays, masks, masked = [], [], False
         for item in inputs:
