@@ -1,4 +1,4 @@
-"""Tensors behind NumPy's interface, for layers on a GPU; here on the CPU, where they are the same."""
+"""Tensors behind NumPy's interface, for layers on a GPU; here on the CPU, which is the same."""
 
 from __future__ import annotations
 
