@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -329,6 +331,21 @@ def test_masks_go_on_and_stay_where_they_are(counts: Counter[str]) -> None:
     assert counts["plans"] == 1
     assert type(y.mask.valid) is CupyLike
     same(y, model(IDS), CupyLike)
+
+
+def test_masks_are_forgotten_at_once() -> None:
+    """Reference counts must do: memory of a GPU that waits for Python's collector runs out."""
+    gc.disable()
+    try:
+        for valid in (CupyLike(HOLES), HOLES):
+            mask = fm.Mask(valid)
+            x = fm.Masked(CupyLike(SEQUENCES.data), mask)
+            L.GRU(H)(L.Dense(2)(x))
+            alive = weakref.ref(mask)
+            del mask, x
+            assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_new_weights_count_at_once() -> None:

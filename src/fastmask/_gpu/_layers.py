@@ -172,7 +172,7 @@ def _back(value: Any, like: Any) -> Any:
 def _mask_back(mask: Mask, like: Any) -> Mask:
     if not isinstance(mask, DeviceMask):
         return mask
-    if mask.origin is not None:
+    if mask.origin is not mask:
         return mask.origin
     valid = _arrays.as_kind(mask.valid, like)
     return mask if valid is mask.valid else Mask(valid)

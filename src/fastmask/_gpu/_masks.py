@@ -6,6 +6,7 @@ for the number of valid steps then, and never again.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -37,9 +38,9 @@ class DeviceMask(Mask):
         valid: see `Mask`; a float array is looked at on the host, for NaN.
     """
 
-    __slots__ = ("_host", "origin")
+    __slots__ = ("_host", "_origin")
     _host: Mask | None
-    origin: Mask | None  # the mask that this is another view of
+    _origin: weakref.ref[Mask] | None  # weak: that mask keeps this one
 
     def __init__(self, valid: Any) -> None:
         view = _arrays.view_of(_arrays.number_array(valid, "mask"), "mask")
@@ -64,8 +65,14 @@ class DeviceMask(Mask):
         return mask
 
     def _keep(self, valid: Any) -> None:
-        self._host = self.origin = None
+        self._host = self._origin = None
         self._remember(valid)
+
+    @property
+    def origin(self) -> Mask:
+        """The mask that this one is another view of, or itself."""
+        known = None if self._origin is None else self._origin()
+        return self if known is None else known
 
     @property
     def host(self) -> Mask:
@@ -192,33 +199,41 @@ def seen_mask(mask: Mask, like: Any) -> Mask:
     key = (like.device, type(like.owner))
     if key not in kept:
         if isinstance(mask, DeviceMask):
-            plan_on(mask, like.device)
+            _on_its_device(mask, like.device)
             valid = _arrays.as_numpy_speaker(mask.valid)
         else:
             copy = _arrays.empty(mask.shape, BOOL, like)
             _arrays.copy_into(copy, _arrays.put(mask.valid, like.device))
             valid = copy.owner
         seen = DeviceMask.of_array(valid)
-        seen.origin, seen._on_devices = mask, kept  # one plan for both
+        seen._origin = weakref.ref(mask)
         kept[key] = seen
     result: Mask = kept[key]
     return result
 
 
 def _kept(mask: Mask) -> dict[Any, Any]:
-    """What a mask has on devices."""
+    """What a mask has on devices; of another view the mask's own."""
+    if isinstance(mask, DeviceMask):
+        mask = mask.origin
     if mask._on_devices is None:
         mask._on_devices = {}
     return mask._on_devices
 
 
-def _made(mask: DeviceMask, device: int) -> DevicePlan:
+def _on_its_device(mask: DeviceMask, device: int) -> Any:
+    """A view of the mask's array, which must be on a device."""
     valid = _arrays.view_of(mask.valid, "mask")
     if valid.device != device and valid.size:
         raise ValueError(
             f"mask is on device {valid.device}, but the inputs are on device {device}: "
             "all arrays of a call must be on one device"
         )
+    return valid
+
+
+def _made(mask: DeviceMask, device: int) -> DevicePlan:
+    valid = _on_its_device(mask, device)
     batch, time = valid.shape
     offsets, steps, order = (
         _arrays.empty((size,), INT64, valid) for size in (batch + 1, batch * time, batch)
