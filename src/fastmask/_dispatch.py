@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _gpu
 from ._typing import Array, Ints
 
 _COLUMNS = ("cpu", "reference")
@@ -35,7 +36,7 @@ def use_column(name: str) -> Any:
 
 
 def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """`value` as a kernel takes real numbers.
+    """`value` as a kernel takes real numbers; on a GPU see `fastmask._gpu`.
 
     Args:
         value: array or nested lists of any real dtype.
@@ -50,6 +51,9 @@ def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Arr
         TypeError: it does not hold real numbers.
         ValueError: its rows differ in length.
     """
+    if type(value) is not np.ndarray and _gpu.on_gpu(value):
+        view: Array = _gpu.real_array(value, name, dtype)
+        return view
     array = as_array(value, name)
     own = array.dtype
     if dtype is None:
@@ -68,6 +72,9 @@ def number_array(value: Any, name: str) -> Array:
         TypeError: it does not hold real numbers.
         ValueError: its rows differ in length.
     """
+    if type(value) is not np.ndarray and _gpu.on_gpu(value):
+        view: Array = _gpu.number_array(value, name)
+        return view
     array = as_array(value, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not dtype {array.dtype}")
@@ -90,6 +97,9 @@ def integer_array(value: Any, name: str) -> Ints:
         TypeError: it does not hold numbers.
         ValueError: a number is not whole or not in the range of int64, or rows differ in length.
     """
+    if type(value) is not np.ndarray and _gpu.on_gpu(value):
+        view: Ints = _gpu.integer_array(value, name)
+        return view
     array = as_array(value, name)
     if array.dtype == INT64:
         return _as_kernels_take_it(array)
@@ -115,16 +125,25 @@ def _as_kernels_take_it(array: Array) -> Array:
 
 
 def as_array(value: Any, name: str) -> Array:
-    """`value` as a NumPy array of whatever dtype it has.
+    """`value` as a NumPy array of whatever dtype it has; one of CuPy's stays what it is.
 
     Raises:
-        TypeError: it is a masked array of numpy.ma, whose mask would be lost.
+        TypeError: it is a masked array of numpy.ma, whose mask would be lost; or it is on a GPU
+            and not of CuPy.
         ValueError: its rows differ in length.
     """
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
         raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
+    if _gpu.on_gpu(value):
+        kind = type(value)
+        if _gpu.speaks_numpy(value):
+            on_gpu: Array = value
+            return on_gpu
+        raise TypeError(
+            f"{name} must be an array on the host, not {kind.__module__}.{kind.__name__} on a GPU"
+        )
     try:
         return np.asarray(value)
     except ValueError as error:

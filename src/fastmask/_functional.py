@@ -8,6 +8,7 @@ import numpy as np
 
 from . import _graph
 from ._dispatch import as_array
+from ._gpu import on_gpu
 from ._graph import Program
 from ._mask import Masked
 from ._model import Flow, Model
@@ -42,7 +43,7 @@ class Functional(Flow):
             return inputs
         known = (np.ndarray, Masked, SymbolicTensor)
         return [
-            one if isinstance(one, known) else as_array(one, f"inputs[{i}]")
+            one if isinstance(one, known) or on_gpu(one) else as_array(one, f"inputs[{i}]")
             for i, one in enumerate(inputs)
         ]
 

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from . import _gpu
 from ._checks import choice, whole_number
 from ._dispatch import as_array, integer_array, kernels
 from ._typing import Array, Bools, Ints
@@ -44,7 +45,7 @@ class Mask(NDArrayOperatorsMixin):
 
     Args:
         valid: (B, T) or (B, T, 1), bool, integer or float, array or nested lists; non-zero
-            means that the step is valid. It is copied.
+            means that the step is valid. It is copied; an array on a GPU stays there.
 
     Raises:
         TypeError: `valid` does not hold numbers.
@@ -60,10 +61,19 @@ class Mask(NDArrayOperatorsMixin):
                [ True, False,  True]])
     """
 
-    __slots__ = ("__weakref__", "_plan", "_valid")
+    __slots__ = ("__weakref__", "_on_devices", "_plan", "_valid")
     __hash__ = None  # type: ignore[assignment]
     _valid: Bools
     _plan: Plan | None
+    _on_devices: dict[Any, Any] | None
+
+    def __new__(cls, valid: Any) -> Mask:
+        """A mask, on a GPU where `valid` is."""
+        if type(valid) is not np.ndarray and _gpu.on_gpu(valid):
+            from ._gpu._masks import DeviceMask  # which itself imports this module
+
+            return object.__new__(DeviceMask)
+        return object.__new__(cls)
 
     def __init__(self, valid: Any) -> None:
         if type(valid) is not np.ndarray or valid.ndim != 2 or valid.dtype is not _BOOL:
@@ -73,14 +83,18 @@ class Mask(NDArrayOperatorsMixin):
     @classmethod
     def _of(cls, valid: Bools) -> Mask:
         """A mask that owns `valid`, a fresh C-contiguous bool array (B, T)."""
-        mask = cls.__new__(cls)
+        mask = object.__new__(cls)
         mask._take(valid)
         return mask
 
     def _take(self, valid: Bools) -> None:
         valid.setflags(write=False)
+        self._remember(valid)
+
+    def _remember(self, valid: Any) -> None:
         self._valid = valid
         self._plan = None
+        self._on_devices = None
         _masks_by_array[id(valid)] = self
 
     @classmethod
@@ -121,7 +135,7 @@ class Mask(NDArrayOperatorsMixin):
 
     @property
     def valid(self) -> Bools:
-        """The mask as a read-only bool array (B, T)."""
+        """The mask as a read-only bool array (B, T), on a GPU where the mask was made there."""
         return self._valid
 
     @property
@@ -206,12 +220,12 @@ def as_mask(value: Any) -> Mask | None:
     mask = _masks_by_array.get(id(value))
     if mask is not None and mask._valid is value:
         return mask
-    return Mask(value)
+    return value if isinstance(value, Mask) else Mask(value)
 
 
 def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
     """The plan of `mask`; no mask means that all steps are valid."""
-    return _full_plan(batch, time) if mask is None else mask.plan
+    return full_plan(batch, time) if mask is None else mask.plan
 
 
 def plans_made() -> int:
@@ -231,7 +245,8 @@ def _plan_of(valid: Bools) -> Plan:
 
 
 @lru_cache(maxsize=16)
-def _full_plan(batch: int, time: int) -> Plan:
+def full_plan(batch: int, time: int) -> Plan:
+    """The plan where all steps are valid."""
     return _read_only(
         np.arange(batch + 1, dtype=np.int64) * time,
         np.arange(batch * time, dtype=np.int64),
@@ -302,7 +317,7 @@ class Masked:
     _mask: Mask
 
     def __init__(self, data: Any, mask: Any) -> None:
-        if not isinstance(data, np.ndarray):
+        if not (isinstance(data, np.ndarray) or _gpu.on_gpu(data)):
             data = as_array(data, "data")
         self._mask = fitting_mask(mask, data.shape, "data")
         self._data = data

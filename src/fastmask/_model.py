@@ -186,6 +186,7 @@ class Flow(Model):
     """Base of models that know the calls inside them."""
 
     supports_masking = True
+    _takes_gpu = True
 
     def _flow(self, inputs: Any, apply: Apply) -> Any:
         """Go through the layers, each by `apply(layer, inputs, options)`."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from ._dispatch import as_array
+from ._gpu import on_gpu
+from ._gpu.anywhere import on_device
 from ._mask import Masked
 from ._padding import pad
 from ._progress import progress
@@ -116,6 +118,8 @@ def _source(value: Any, name: str) -> Any:
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
     rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    if on_gpu(value):
+        return value
     if rows is None:
         array = as_array(value, name)
         if array.ndim == 0:
@@ -157,6 +161,7 @@ class _Output:
         self.count = count
         self.kind = type(like) if isinstance(like, (list, tuple)) else None
         self.parts = [_Output(count, one) for one in like] if self.kind else []
+        self.batches: list[Any] = []  # on a GPU
         self.data: Array | None = None
         self.valid: Array | None = None
         self.filled = np.zeros(count, np.bool_)  # rows that have come
@@ -166,7 +171,11 @@ class _Output:
             for part, one in zip(self.parts, value, strict=True):
                 part.put(rows, one)
             return
-        array = value.data if isinstance(value, Masked) else np.asarray(value)
+        array = value.data if isinstance(value, Masked) else value
+        if on_gpu(array):
+            self.batches.append(value)
+            return
+        array = np.asarray(array)
         data = self.data
         if data is None:
             data = np.zeros((self.count, *array.shape[1:]), array.dtype)
@@ -187,6 +196,8 @@ class _Output:
         """All rows."""
         if self.kind:
             return self.kind(part.value() for part in self.parts)
+        if self.batches:
+            return on_device().one_after_the_other(self.batches)
         if self.valid is None or self.data is None:
             return self.data
         return Masked(self.data, self.valid)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ._dispatch import kernels, real_array
+from ._gpu import on_gpu
 from ._mask import Mask, Plan, plan_for
 from ._threads import get_num_threads
 from ._typing import Array, Bools
@@ -49,6 +51,9 @@ def pack(
     `settings` are those of `forward`; the bias is None for zeros, and for a GRU without
     `reset_after` has one row, that of the input.
     """
+    if type(kernel) is not np.ndarray:
+        packed: Array = _on_gpu().pack(cell, kernel, recurrent_kernel, bias, settings)
+        return packed
     column = kernels()
     columns, dtype = kernel.shape[1], kernel.dtype
     flags: tuple[Any, ...] = ()
@@ -61,7 +66,7 @@ def pack(
     elif bias is None:
         bias = np.zeros(columns, dtype)
     size = getattr(column, f"{cell.prefix}_packed_size")(len(kernel), len(recurrent_kernel), dtype)
-    packed: Array = column.aligned_empty(size, dtype)
+    packed = column.aligned_empty(size, dtype)
     getattr(column, f"{cell.prefix}_pack")(packed, kernel, recurrent_kernel, bias, *flags)
     return packed
 
@@ -93,6 +98,12 @@ def forward(
     Returns:
         The output, (B, T, H) or (B, H), and the last states, (B, H) each.
     """
+    if type(x) is not np.ndarray:
+        options = return_sequences, go_backwards, zero_output_for_mask
+        found: tuple[Array, list[Array]] = _on_gpu().forward(
+            cell, x, mask, packed, first, settings, *options
+        )
+        return found
     batch, time, _ = x.shape
     plan = plan_for(mask, batch, time)
     outputs = np.empty((batch, time if return_sequences else 0, first[0].shape[1]), x.dtype)
@@ -129,6 +140,18 @@ def step(
     getattr(kernels(), f"{cell.prefix}_step").unchecked(
         *states, x, events, packed, *settings, get_num_threads()
     )
+
+
+def stepped(
+    cell: Cell, x: Array, packed: Array, states: Sequence[Array], settings: tuple[Any, ...]
+) -> list[Array]:
+    """As many new arrays as there are states, which is what `step` makes of them all."""
+    if type(x) is not np.ndarray:
+        after: list[Array] = _on_gpu().step(cell, x, packed, states, settings)
+        return after
+    after = [state.copy() for state in states]
+    step(cell, x, ALL_ROWS, packed, after, settings)
+    return after
 
 
 def _run(
@@ -171,6 +194,10 @@ def _nothing_saved(cell: Cell, units: int, dtype: np.dtype[Any]) -> tuple[Array,
     return tuple([np.empty((0, width * units), dtype) for width in cell.saved])
 
 
+def _on_gpu() -> Any:
+    return import_module("fastmask._gpu._recurrent")  # which imports the masks of GPUs
+
+
 def _has_empty_row(plan: Plan) -> bool:
     offsets, _, order = plan
     if not len(order):
@@ -192,9 +219,9 @@ def initial_states(
         TypeError: it is not a list of arrays of real numbers.
         ValueError: it has another number of arrays, or one of another shape.
     """
-    if given is None:
+    if given is None:  # on the host; `placed` puts them where the inputs are
         return [np.zeros((batch, size), dtype) for size in sizes]
-    if isinstance(given, np.ndarray) and len(sizes) == 1 and given.ndim == 2:
+    if len(sizes) == 1 and (isinstance(given, np.ndarray) or on_gpu(given)) and given.ndim == 2:
         given = [given]
     if not isinstance(given, (list, tuple)):
         raise TypeError(f"{name} must be a list of arrays, not {type(given).__name__}")
@@ -207,3 +234,26 @@ def initial_states(
                 f"{name}[{i}] must have shape (batch, units) = ({batch}, {size}), not {state.shape}"
             )
     return states
+
+
+def placed(
+    states: list[Array], given: bool, beside: dict[str, Array], name: str = "initial_state"
+) -> list[Array]:
+    """Initial states, called `name` in messages, on the GPU if the arrays of a call are there.
+
+    Args:
+        states: from `initial_states`.
+        given: whether they are the caller's; others follow the arrays.
+        beside: the arrays, as `real_array` returns them, by name.
+        name: what messages call the states.
+
+    Raises:
+        TypeError: some arrays are on a GPU, others on the host.
+        ValueError: arrays are on different devices.
+    """
+    if given:
+        beside = {**beside, **{f"{name}[{i}]": state for i, state in enumerate(states)}}
+    if all(type(array) is np.ndarray for array in beside.values()):
+        return states
+    on_gpu: list[Array] = _on_gpu().placed(states, given, beside)
+    return on_gpu

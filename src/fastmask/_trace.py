@@ -89,7 +89,7 @@ def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
 def _row(visit: Visit) -> TraceRow:
     shares = _known(visit.after) or _known(visit.before)
     steps = sum(mask.size for mask in shares)
-    valid = sum(int(mask.valid.sum()) for mask in shares)
+    valid = sum(int(mask.lengths.sum()) for mask in shares)
     return TraceRow(
         *(visit.path, type(visit.layer).__name__, visit.before, visit.did, visit.after),
         valid=None if not shares else valid / steps if steps else 1.0,

@@ -114,4 +114,4 @@ def _alike(one: Visit, other: Visit) -> bool:
 
 
 def _equal(one: Mask | None, other: Mask | None) -> bool:
-    return one is not None and other is not None and np.array_equal(one.valid, other.valid)
+    return one is not None and other is not None and np.array_equal(one, other)

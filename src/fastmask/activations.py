@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -101,9 +102,17 @@ def hard_silu(x: Array) -> Array:
 
 def gelu(x: Array) -> Array:
     """x P(X <= x) for a normal X (Hendrycks and Gimpel, 2016)."""
+    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+
+
+def _erf(x: Array) -> Array:
+    if type(x) is not np.ndarray:
+        on_gpu: Array = (
+            x.erf() if hasattr(x, "erf") else import_module("cupyx.scipy.special").erf(x)
+        )
+        return on_gpu
     # NumPy has no erf; the standard library's, one element at a time, takes about 0.1 us each.
-    erf = np.fromiter(map(math.erf, (x.ravel() / math.sqrt(2)).tolist()), x.dtype, x.size)
-    return 0.5 * x * (1 + erf.reshape(x.shape))
+    return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
 
 
 def mish(x: Array) -> Array:
@@ -118,15 +127,19 @@ def exponential(x: Array) -> Array:
 
 def softmax(x: Array) -> Array:
     """exp(x) over its sum along the last axis."""
+    if not x.size:
+        return x
     with np.errstate(invalid="ignore"):  # infinite inputs give NaN, as they should
-        powers = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+        powers = np.exp(x - x.max(axis=-1, keepdims=True))
     y: Array = powers / powers.sum(axis=-1, keepdims=True)
     return y
 
 
 def log_softmax(x: Array) -> Array:
     """log(softmax(x)), computed without underflow."""
-    shifted = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+    if not x.size:
+        return x
+    shifted = x - x.max(axis=-1, keepdims=True)
     y: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return y
 

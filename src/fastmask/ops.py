@@ -11,7 +11,7 @@ from ._checks import choice, flag
 from ._dispatch import real_array
 from ._mask import fitting_mask
 from ._padding import pad_sequences
-from ._recurrent import ACTIVATIONS, Cell, forward, initial_states, pack
+from ._recurrent import ACTIVATIONS, Cell, forward, initial_states, pack, placed
 from ._typing import Array
 
 __all__ = ["gru", "lstm", "pad_sequences", "rnn"]
@@ -213,9 +213,11 @@ def _run(
     if given["bias"] is None:
         del given["bias"]
     found = {name: real_array(value, name) for name, value in given.items()}
-    dtype = np.result_type(*found.values())
+    dtype = np.result_type(*(a.dtype for a in found.values()))
     x, kernel, recurrent_kernel, *rest = (real_array(a, n, dtype) for n, a in found.items())
     _check_shapes(cell, x, kernel, recurrent_kernel, rest, bias_rows)
+    states = initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), dtype)
+    states = placed(states, initial_state is not None, found)
     known = None if mask is None else fitting_mask(mask, x.shape, "x")
     words = ("return_sequences", "go_backwards", "zero_output_for_mask")
     return forward(
@@ -223,7 +225,7 @@ def _run(
         x,
         known,
         pack(cell, kernel, recurrent_kernel, rest[0] if rest else None, settings),
-        initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), dtype),
+        states,
         settings,
         *map(flag, options, words),
     )

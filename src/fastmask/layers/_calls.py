@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._dispatch import as_array
+from .._gpu import on_gpu
 from .._mask import Masked, as_mask, get_mask
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -67,7 +68,8 @@ def separate(inputs: Any) -> tuple[Any, Any]:
     if isinstance(inputs, Masked):
         return inputs._data, inputs._mask
     if isinstance(inputs, (list, tuple)) and any(
-        hasattr(item, "__array__") and not isinstance(item, np.generic) for item in inputs
+        (hasattr(item, "__array__") or on_gpu(item)) and not isinstance(item, np.generic)
+        for item in inputs
     ):
         arrays, masks, masked = [], [], False
         for item in inputs:
@@ -76,7 +78,7 @@ def separate(inputs: Any) -> tuple[Any, Any]:
             masks.append(mask)
             masked = masked or mask is not None
         return arrays, masks if masked else None
-    return as_array(inputs, "inputs"), None
+    return (inputs if on_gpu(inputs) else as_array(inputs, "inputs")), None
 
 
 def without_masks(spec: CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:

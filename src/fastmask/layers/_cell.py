@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from .. import _recurrent, activations, initializers
 from .._checks import choice, flag, rate, whole_number
 from .._dispatch import kernels, real_array
 from .._mask import Mask
-from .._recurrent import ACTIVATIONS, ALL_ROWS, forward, initial_states, pack
+from .._recurrent import ACTIVATIONS, forward, initial_states, pack, placed
 from .._typing import Array, Bools, Ints, Shape
 from ..activations import name_of
 from ._layer import Layer
@@ -27,6 +28,7 @@ class KernelCell(Layer):
     A cell has the weights. `call` makes one step; layers use `_sequence`.
     """
 
+    _takes_gpu = True
     _kind: ClassVar[_recurrent.Cell]
     _known: ClassVar[bool]  # whether the kernels compute what `call` does
     _options: ClassVar[tuple[str, ...]] = (
@@ -142,6 +144,7 @@ class KernelCell(Layer):
         """
         x = self._checked(inputs, "batch, features", self.name)
         before = initial_states(states, self._sizes, len(x), self._dtype, "states")
+        before = placed(before, states is not None, {"inputs": x}, "states")
         if training and (self.dropout or self.recurrent_dropout):
             after = self._formula(x, before, *self._draw(len(x)))
         else:
@@ -173,6 +176,11 @@ class KernelCell(Layer):
             The output, (B, T, H) or (B, H), and the last states.
         """
         options = return_sequences, go_backwards, zero_output_for_mask
+        if training and type(x) is not np.ndarray and (self.dropout or self.recurrent_dropout):
+            raise TypeError(
+                f"inputs of layer {self.name!r} must be on the host in training with dropout, "
+                "not on a GPU: fastmask.torch trains there"
+            )
         inputs, recurrent = self._draw(len(x)) if training else (None, None)
         if recurrent is not None:
 
@@ -188,18 +196,18 @@ class KernelCell(Layer):
         if inputs is not None:
             x = x * inputs[0][:, np.newaxis]
         return forward(
-            self._kind, x, mask, self._packed_weights(), first, self._settings(), *options
+            self._kind, x, mask, self._packed_weights(x), first, self._settings(), *options
         )
 
     def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
         """The states after one step, of arrays that fit; the first is the output."""
-        after = [state.copy() for state in states]
-        self._step_in_place(x, ALL_ROWS, after)
-        return after
+        packed = self._packed_weights(x)
+        return _recurrent.stepped(self._kind, x, packed, states, self._settings())
 
     def _step_in_place(self, x: Array, events: Bools, states: Sequence[Array]) -> None:
         """Go one step further in the rows with an event; see `_recurrent.step`."""
-        _recurrent.step(self._kind, x, events, self._packed_weights(), states, self._settings())
+        packed = self._packed_weights(x)
+        _recurrent.step(self._kind, x, events, packed, states, self._settings())
 
     def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
         """What `_step` computes, with dropout."""
@@ -244,8 +252,11 @@ class KernelCell(Layer):
         kernel, recurrent, *bias = (weight.value for weight in self._weights)
         return kernel, recurrent, bias[0] if bias else None
 
-    def _packed_weights(self) -> Array:
-        """The weights as the kernels read them, packed on first use and then kept."""
+    def _packed_weights(self, x: Array) -> Array:
+        """The weights as the kernels read them for `x`, packed on first use and then kept."""
+        if type(x) is not np.ndarray:
+            on_gpu: Array = import_module("fastmask._gpu._weights").packed(self, x)
+            return on_gpu
         column = kernels()
         known = self._packed
         if known is None or known[0] != column.__name__:
@@ -254,6 +265,7 @@ class KernelCell(Layer):
         return known[1]
 
     def _weights_changed(self) -> None:
+        super()._weights_changed()
         self._packed = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import initializers
+from .. import _gpu, initializers
 from .._checks import choice
 from .._dispatch import as_array
+from .._gpu.anywhere import on_device
 from .._mask import Masked, fitting_mask
 from .._names import automatic_name
 from ._calls import (
@@ -89,6 +90,7 @@ class Layer(Weighted):
     _casts_inputs = True
     _takes_lists = True  # of several inputs
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
+    _takes_gpu = False  # whether its code takes arrays on a GPU of any kind
     _dtype = np.dtype(np.float32)
     _build_shape: Any = None
     _warned = False
@@ -207,7 +209,11 @@ class Layer(Weighted):
         else:
             inputs, carried = separate(inputs)
             self._check_number_of(inputs)
-        inputs = self._cast(inputs)
+        if type(inputs) is not np.ndarray and _gpu.any_on_gpu(inputs):
+            if not self._takes_gpu:
+                return on_device().run(self, spec, inputs, carried, mask, training, kwargs)
+        else:
+            inputs = self._cast(inputs)
         if mask is not None:
             carried = self._explicit(mask, inputs)
         valid = arrays_of(carried)
@@ -308,7 +314,8 @@ class Layer(Weighted):
     def _with_mask(self, output: Any, mask: Any) -> Any:
         if mask is None or isinstance(output, Masked):
             return output
-        output = as_array(output, "outputs")
+        if not _gpu.on_gpu(output):
+            output = as_array(output, "outputs")
         try:
             return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
         except (TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -162,10 +163,10 @@ class Weighted:
                 raise TypeError(f"{what} must hold real numbers, not dtype {value.dtype}")
             if value.shape != weight.value.shape:
                 raise ValueError(f"{what} must have shape {weight.value.shape}, not {value.shape}")
-        for weight, value in zip(own, new, strict=True):
-            weight.value[...] = value
         for layer in self._all_layers():
             layer._weights_changed()
+        for weight, value in zip(own, new, strict=True):
+            weight.value[...] = value
 
     def count_params(self) -> int:
         """The number of numbers in the weights."""
@@ -173,6 +174,8 @@ class Weighted:
 
     def _weights_changed(self) -> None:
         """Forget what was derived from the weights."""
+        if "fastmask._gpu._weights" in sys.modules:
+            sys.modules["fastmask._gpu._weights"].forget(self)
 
     def _all_weights(self) -> Iterator[Weight]:
         for layer in self._all_layers():

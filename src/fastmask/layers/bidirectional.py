@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice
+from .._dispatch import real_array
+from .._gpu.anywhere import computed, own, reversed_in_time
 from .._mask import fitting_mask
 from .._typing import Array, Shape
 from ._cell_protocol import as_list, output_size_of
@@ -62,6 +64,7 @@ class Bidirectional(Layer):
     """
 
     supports_masking = True
+    _takes_gpu = True
     _takes_lists = False
     _options = ("merge_mode",)
 
@@ -121,15 +124,16 @@ class Bidirectional(Layer):
         known = mask
         if mask is not None:  # one plan serves both
             known = fitting_mask(mask, np.shape(inputs), f"the input of {self.name!r}").valid
-        halves = self._halves(initial_state)
+        states = self._halves(initial_state)
         (y, *first), (back, *second) = (
             as_list(layer.call(inputs, state, known, training))
-            for layer, state in zip((self.forward_layer, self.backward_layer), halves, strict=True)
+            for layer, state in zip((self.forward_layer, self.backward_layer), states, strict=True)
         )
         if self.return_sequences:
             later = self.forward_layer.go_backwards
-            y, back = (y[:, ::-1], back) if later else (y, back[:, ::-1])
-        merged = self._merge(y, back)
+            y, back = (reversed_in_time(y), back) if later else (y, reversed_in_time(back))
+        halves = [own(real_array(one, "outputs", self._dtype)) for one in (y, back)]
+        merged = tuple(halves) if self.merge_mode is None else computed(self, self._merge, halves)
         if not self.return_state:
             return merged
         return (*(merged if self.merge_mode is None else (merged,)), *first, *second)
@@ -190,9 +194,6 @@ class Bidirectional(Layer):
 
     def _merge(self, y: Array, back: Array) -> Any:
         mode = self.merge_mode
-        y, back = (np.require(one, self._dtype, ["C"]) for one in (y, back))
-        if mode is None:
-            return y, back
         if mode == "concat":
             return np.concatenate([y, back], axis=-1)
         if mode == "mul":

@@ -54,7 +54,7 @@ class Concatenate(Merge):
         if mask is None or all(one is None for one in mask):
             return None
         masks = [
-            np.ones(np.shape(x)[:2], np.bool_) if one is None else one
+            np.ones_like(x, np.bool_, shape=np.shape(x)[:2]) if one is None else one
             for x, one in zip(inputs, mask, strict=True)
         ]
         (axis,) = positive(self.axis, np.ndim(inputs[0]), self.name)

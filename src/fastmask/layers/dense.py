@@ -98,4 +98,4 @@ class Dense(Layer):
         return (*input_shape[:-1], self.units)
 
     def _nothing(self, x: Array) -> Array:
-        return np.zeros((int(np.prod(x.shape[:-1])), self.units), self._dtype)
+        return np.zeros_like(x, shape=(int(np.prod(x.shape[:-1])), self.units))

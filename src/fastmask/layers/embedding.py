@@ -9,6 +9,7 @@ import numpy as np
 from .. import initializers
 from .._checks import flag, whole_number
 from .._dispatch import integer_array, kernels
+from .._gpu.anywhere import on_device
 from .._typing import Array, Ints, Shape
 from ._layer import Layer
 
@@ -45,6 +46,7 @@ class Embedding(Layer):
         ((2, 3, 4), array([2, 1]))
     """
 
+    _takes_gpu = True
     _takes_lists = False
     supports_masking = True
     _casts_inputs = False
@@ -76,6 +78,9 @@ class Embedding(Layer):
     def call(self, inputs: Any) -> Array:
         """Look the ids up; see the class."""
         ids = integer_array(inputs, "inputs")
+        if type(ids) is not np.ndarray:
+            on_gpu: Array = on_device().rows_of(self, self.embeddings, ids)
+            return on_gpu
         self._check_range(ids)
         rows = np.empty((ids.size, self.output_dim), self._dtype)
         kernels().gather_rows.unchecked(rows, self.embeddings, ids.reshape(-1))
@@ -93,6 +98,8 @@ class Embedding(Layer):
                 f"inputs of layer {self.name!r} must have shape (batch, time) to make a mask, "
                 f"not {ids.shape}"
             )
+        if type(ids) is not np.ndarray:
+            return on_device().not_equal(ids, 0)
         valid = np.empty(ids.shape, np.bool_)
         kernels().mask_not_equal.unchecked(valid, ids, 0)  # as in `call`, all made or checked here
         return valid

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from .._checks import real_number
-from .._dispatch import kernels, number_array
+from .._dispatch import kernels, number_array, real_array
+from .._gpu import on_gpu
+from .._gpu.anywhere import computed, on_device, own
 from .._mask import Mask, Masked
-from .._typing import Bools, Shape
+from .._typing import Array, Bools, Shape
 from ._layer import Layer
 
 
@@ -44,6 +46,7 @@ class Masking(Layer):
                 [0., 0.]]], dtype=float32)
     """
 
+    _takes_gpu = True
     _takes_lists = False
     supports_masking = True
     _options = ("mask_value",)
@@ -56,6 +59,8 @@ class Masking(Layer):
 
     def call(self, inputs: Any) -> Masked:
         """Find the mask and apply it; see the class."""
+        if type(inputs) is not np.ndarray and on_gpu(inputs):
+            return self._call_on_gpu(inputs)
         valid = self._valid(inputs)
         if self.mask_value != 0.0:
             inputs = np.where(valid[:, :, None], inputs, inputs.dtype.type(0))
@@ -69,13 +74,30 @@ class Masking(Layer):
         """See `Layer`."""
         return tuple(input_shape)
 
+    def _call_on_gpu(self, inputs: Any) -> Masked:
+        self._check(inputs)
+        x = number_array(inputs, "inputs")
+        if x.dtype.kind == "f":
+            x = real_array(x, "inputs", self._dtype)
+        mask: Mask = on_device().any_not_equal(x, self.mask_value)
+        if self.mask_value == 0.0:
+            return Masked._of(own(x), mask)
+
+        def zeroed(x: Array, valid: Bools) -> Array:
+            return np.where(valid[:, :, None], x, x.dtype.type(0))
+
+        return Masked._of(computed(self, zeroed, [own(x), mask.valid]), mask)
+
     def _valid(self, inputs: Any) -> Bools:
+        self._check(inputs)
+        x = number_array(inputs, "inputs")
+        valid = np.empty(x.shape[:2], np.bool_)
+        kernels().mask_any_not_equal(valid, x, self.mask_value)
+        return valid
+
+    def _check(self, inputs: Any) -> None:
         if inputs.ndim != 3:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have shape (batch, time, features), "
                 f"not {inputs.shape}"
             )
-        x = number_array(inputs, "inputs")
-        valid = np.empty(x.shape[:2], np.bool_)
-        kernels().mask_any_not_equal(valid, x, self.mask_value)
-        return valid

@@ -172,10 +172,10 @@ class Multiply(MergeValid):
             return functools.reduce(np.multiply, arrays)
         shapes = {x.shape for x in arrays}
         shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
-        product = np.empty(shape, np.result_type(*arrays))
+        product = np.empty_like(arrays[0], np.result_type(*[x.dtype for x in arrays]), shape=shape)
         product[...] = union(known) if len(known) == len(valid) else 1
         for x, one in zip(arrays, valid, strict=True):
-            np.multiply(product, x, out=product, where=True if one is None else one)
+            product *= x if one is None else np.where(one, x, x.dtype.type(1))
         return product
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from .._checks import flag, whole_number
 from .._dispatch import as_array, real_array
-from .._mask import Mask, checked_mask, fitting_mask
-from .._recurrent import ALL_ROWS
+from .._gpu.anywhere import cast, copied, reversed_in_time, reversed_mask
+from .._mask import Mask, as_mask, checked_mask, fitting_mask
+from .._recurrent import ALL_ROWS, placed
 from .._typing import Array, Bools, Shape
 from ._calls import flat
 from ._cell import KernelCell
@@ -77,6 +78,7 @@ class RNN(Layer):
     """
 
     supports_masking = True
+    _takes_gpu = True
     _takes_lists = False
     _options: ClassVar[tuple[str, ...]] = (
         *("cell", "return_sequences", "return_state", "go_backwards"),
@@ -128,12 +130,15 @@ class RNN(Layer):
         known = None
         if mask is not None:
             known = fitting_mask(mask, x.shape, "the input of %r", self.name)
-        output, states = self._through_cells(x, known, self._first(initial_state, len(x)), training)
+        first = self._first(initial_state, len(x))
+        if initial_state is not None or self.stateful or type(x) is not np.ndarray:
+            first = self._placed(first, initial_state is not None or self.states is not None, x)
+        output, states = self._through_cells(x, known, first, training)
         if self._cells[-1]._dtype != self._dtype:
-            output = output.astype(self._dtype)
-            states = [[one.astype(self._dtype) for one in own] for own in states]
+            output = cast(output, self._dtype)
+            states = [[cast(one, self._dtype) for one in own] for own in states]
         if self.stateful:
-            self.states = self._outside([[one.copy() for one in own] for own in states])
+            self.states = self._outside([[copied(one) for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
 
     def step(self, x: Any, state: Sequence[Any], mask: Any = None) -> Array:
@@ -216,7 +221,7 @@ class RNN(Layer):
         if not self.return_sequences:
             mask = None
         elif mask is not None and self.go_backwards:
-            mask = np.asarray(mask)[:, ::-1]
+            mask = reversed_mask(mask)
         if not self.return_state:
             return mask
         return [mask] + [None] * len(self._outside([sizes_of(cell) for cell in self._cells]))
@@ -243,8 +248,8 @@ class RNN(Layer):
         cells, options = self._cells, (self.return_sequences, self.zero_output_for_mask)
         backwards = self.go_backwards
         if backwards and len(cells) > 1:  # the next cell reads what this one writes
-            x, backwards = x[:, ::-1], False
-            mask = None if mask is None else Mask(mask.valid[:, ::-1])
+            x, backwards = reversed_in_time(x), False
+            mask = None if mask is None else as_mask(reversed_mask(mask))
         after = []
         for number, (cell, own) in enumerate(zip(cells, states, strict=True), 1):
             sequences, zero = options if number == len(cells) else (True, False)
@@ -274,6 +279,16 @@ class RNN(Layer):
             if given is None:
                 given = self.states
         return self._split(given, batch)
+
+    def _placed(self, states: list[list[Array]], given: bool, x: Array) -> list[list[Array]]:
+        """The states of each cell, where the inputs are; whether they were given."""
+        if type(x) is not np.ndarray and not all(map(is_known, self._cells)):
+            raise TypeError(
+                f"inputs of layer {self.name!r} must be on the host, not on a GPU, because its "
+                "cell is not LSTMCell, GRUCell or SimpleRNNCell"
+            )
+        each = iter(placed(list(flat(states)), given, {"inputs": x}))
+        return [[next(each) for _ in own] for own in states]
 
     def _split(self, given: Any, batch: int, name: str = "initial_state") -> list[list[Array]]:
         """The states of each cell to start from: given, called `name` in messages, or its own."""

@@ -54,11 +54,13 @@ class Softmax(SameShape):
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         axes = positive(self.axis, x.ndim, self.name)
+        if not x.size:
+            return x
         if mask is not None:
             if mask.shape == x.shape[:2]:
                 mask = along(mask, x.ndim)
             x = np.where(mask, x, x.dtype.type(-np.inf))
-        top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+        top = x.max(axis=axes, keepdims=True)
         if mask is not None:
             top[np.isneginf(top)] = 0  # nothing is valid there
         with np.errstate(invalid="ignore"):  # infinite inputs give NaN, as they should

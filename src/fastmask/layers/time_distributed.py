@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._dispatch import as_array
+from .._gpu import on_gpu
 from .._mask import Masked
 from .._typing import Array, Shape
 from ._elementwise import SameShape
@@ -89,7 +90,7 @@ class TimeDistributed(Layer):
             return y.reshape(batch, time, *y.shape[1:])
         if not time:
             shape = self.compute_output_shape(x.shape)
-            return np.zeros([n or 0 for n in shape], self._dtype)
+            return np.zeros_like(x, self._dtype, shape=[n or 0 for n in shape])
         takes_mask = spec.mask and mask is not None and not _wants_sequences(layer)
         outputs = []
         for t in range(time):
@@ -109,7 +110,7 @@ class TimeDistributed(Layer):
         if isinstance(output, Masked):
             self.layer._warn_of_loss(None)
             return output.data
-        if not isinstance(output, np.ndarray):
+        if not (isinstance(output, np.ndarray) or on_gpu(output)):
             raise TypeError(
                 f"layer {self.layer.name!r} in {self.name!r} must return one array, "
                 f"not {type(output).__name__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
@@ -56,13 +56,12 @@ class Cuda:
             return like.new_empty(size, dtype=torch.uint8)
 
         column = self._kernels
-        with ExitStack() as loans:
-            loans.enter_context(column.use_stream(self._owner.stream(like.device.index)))
-            if hasattr(column, "use_products"):
-                # Plans are cut to the steps that there are, which saves copies.
-                loans.enter_context(column.use_products(self._owner.multiply, exact=True))
-            if hasattr(column, "use_memory"):
-                loans.enter_context(column.use_memory(allocate))
+        with (
+            column.use_stream(self._owner.stream(like.device.index)),
+            # Plans are cut to the steps that there are, which saves copies.
+            column.use_products(self._owner.multiply, exact=True),
+            column.use_memory(allocate),
+        ):
             yield
 
     def pack(self, cell: Cell, weights: Weights) -> Tensor:
@@ -102,9 +101,9 @@ class Cuda:
 
     def _new_plan(self, mask: Mask | Tensor, device: torch.device) -> Plan:
         if isinstance(mask, Mask):
-            valid = torch.from_numpy(np.array(mask.valid)).to(device)
-            offsets, steps, order = self.plan_steps(valid)
-            return Plan(offsets, steps[: np.count_nonzero(mask.valid)], order)
+            valid = np.array(mask)  # from another GPU's memory too
+            offsets, steps, order = self.plan_steps(torch.from_numpy(valid).to(device))
+            return Plan(offsets, steps[: np.count_nonzero(valid)], order)
         mask = mask.to(device)
         offsets, steps, order = self.plan_steps(mask != 0)
         facts = offsets[-1:]
