@@ -9,33 +9,43 @@ from numba import types
 from numpy.typing import NDArray
 
 from ..memory import spare
-from ._compile import CompiledKernel, array, compiled, output
+from ._compile import CompiledKernel, array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
-from .batch import Batch, Scratch, take_group
+from .batch import Batch, Scratch, fill_masked, take_group
 from .handoff import post, withdraw
 from .packing import Array, packed_size, vectors_of
 from .ranks import raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import alone, share
 from .simd import aligned_start, flat, lanes, lanes_of
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
+from .teamwork import (
+    CLAIMS,
+    GROUPS_DONE,
+    NEXT_GROUP,
+    NEXT_ROW,
+    ROWS_DONE,
+    Team,
+    arrive,
+    is_to_leave,
+    wait_for,
+)
 from .threads import ALONE, reserve, run_shared
 
 Ints = NDArray[np.int64]
 
+ROWS_OF_A_SHARE = 8  # whose masked outputs a thread writes in one go
 INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
 
 
 @compiled(
     lambda t: _i8(
-        *(output(t, 3), output(t, 2), output(t, 2), output(_i8, 2), output(t, 1)),
+        *(output(t, 2), output(t, 2), output(_i8, 2), output(t, 1)),
         *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 2), array(t, 2), _i8),
     )
 )
 def _begin(
-    out: Any,
     h_last: Any,
     c_last: Any,
     ranks: Any,
@@ -69,10 +79,20 @@ def _begin(
                 h_last[row, unit] = h_first[row, unit]
             for unit in range(c_first.shape[1]):
                 c_last[row, unit] = c_first[row, unit]
-            for position in range(out.shape[1]):
-                for unit in range(units):
-                    out[row, position, unit] = 0
     return 0
+
+
+@inner
+def _share_masked(batch: Any, control: Any, rows: int, member: int) -> None:
+    """Write the masked outputs of all rows, a few rows a thread at a time."""
+    rank = 0
+    while rank < rows:
+        rank = atomic_add(control, NEXT_ROW, ROWS_OF_A_SHARE)
+        for i in range(rank, min(rank + ROWS_OF_A_SHARE, rows)):
+            fill_masked(batch, i)
+        atomic_add(control, ROWS_DONE, ROWS_OF_A_SHARE if rank < rows else 0)
+    if member == 0:
+        wait_for(control, ROWS_DONE, rows)
 
 
 class Settings(NamedTuple):
@@ -125,7 +145,7 @@ def compile_work(cell: Cell) -> CompiledKernel:
         slot: int,
         member: int,
     ) -> int:
-        """Groups of rows first, each alone; then, together, what is left."""
+        """Groups of rows, each alone; together, the steps that are left; then the masked outputs."""
         if post(board, slot, control, settings[6], member):
             return int(withdraw(board, slot, member))
         arrive(control, member)
@@ -193,7 +213,7 @@ def compile_work(cell: Cell) -> CompiledKernel:
             group = atomic_add(counters, NEXT_GROUP, 1)
             together = group >= groups
             if together:
-                wait_for_groups(counters, groups)
+                wait_for(counters, GROUPS_DONE, groups)
                 group, groups = zero, zero + 1
                 team = Team(counters, flat(shared_block), member, members)
                 k, end = join, ranks[2, 0]
@@ -204,6 +224,8 @@ def compile_work(cell: Cell) -> CompiledKernel:
             advance(batch, net, scratch, team, taken, k, end)
             if not together:
                 atomic_add(counters, GROUPS_DONE, 1)
+        if batch.sequences and ranks[2, rows - 1] < time and not is_to_leave(counters, member):
+            _share_masked(batch, counters, rows, member)
         return int(withdraw(board, slot, member))
 
     return work
@@ -257,9 +279,10 @@ def run_layer(
     more = spare(dtype)
     state = np.empty(3 * plane + more, dtype)
     ranks = np.empty((4, rows), np.int64)
-    fault = _begin.for_dtype(dtype)(out, *last, ranks, state, *plan, *first, time)
+    fault = _begin.for_dtype(dtype)(*last, ranks, state, *plan, *first, time)
     raise_fault(fault)
     if not (plane and offsets[rows]):
+        out[:] = 0
         return
     gates = cell.layout.recurrent
     shares = share(ranks[2], int(offsets[rows]), features, units, gates, dtype.itemsize, threads)

@@ -138,7 +138,7 @@ def time_loop(cell: Cell) -> Any:
             left = (vector + v) * lanes
             columns = min(lanes, batch.units - left)
             if batch.sequences:
-                write_outputs(batch, net, scratch, k, rows, new, left, columns)
+                write_outputs(batch, net, scratch, rows, new, left, columns)
             if batch.save_states:
                 save_step(batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes)
             write_last(batch, net, scratch, k, rows, new, left, columns)

@@ -334,21 +334,31 @@ def fill_row(typingctx: Any, target: Any, target_start: Any, count: Any) -> Any:
     return types.void(target, _i8, _i8), codegen
 
 
-@intrinsic
-def prefetch_row(typingctx: Any, source: Any, start: Any, count: Any) -> Any:
-    """Ask for source[start : start + count] to be brought to the cache; any address will do."""
+def _prefetch(write: bool) -> Any:
+    """A function of (array, start, count) that asks for part of an array to be in the cache."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, source.dtype)
-        row = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
-        byte_pointer = ir.IntType(8).as_pointer()
-        signature = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
-        prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
-        line = CACHE_LINE // emit.itemsize
-        lines = builder.udiv(builder.add(args[2], I64(line - 1)), I64(line))
-        with emit.loop(lines) as i:
-            address = builder.bitcast(emit.at(row, builder.mul(i, I64(line))), byte_pointer)
-            builder.call(prefetch, [address, I32(0), I32(3), I32(1)])  # to read, keep, data
-        return context.get_dummy_value()
+    @intrinsic
+    def prefetch(typingctx: Any, array: Any, start: Any, count: Any) -> Any:
+        """Bring array[start : start + count] to the cache; any address will do."""
 
-    return types.void(source, _i8, _i8), codegen
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            emit = Emitter(builder, array.dtype)
+            row = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
+            byte_pointer = ir.IntType(8).as_pointer()
+            signature = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
+            name = "llvm.prefetch.p0i8"
+            function = cgutils.get_or_insert_function(builder.module, signature, name)
+            line = CACHE_LINE // emit.itemsize
+            lines = builder.udiv(builder.add(args[2], I64(line - 1)), I64(line))
+            with emit.loop(lines) as i:
+                address = builder.bitcast(emit.at(row, builder.mul(i, I64(line))), byte_pointer)
+                builder.call(function, [address, I32(int(write)), I32(3), I32(1)])  # keep, data
+            return context.get_dummy_value()
+
+        return types.void(array, _i8, _i8), codegen
+
+    return prefetch
+
+
+prefetch_row = _prefetch(write=False)
+prefetch_row_to_write = _prefetch(write=True)
