@@ -182,6 +182,7 @@ def save_step(
     z: Any,
     z_start: int,
     lanes: int,
+    apart: int,
 ) -> None:
     """Copy states and gates of one vector of units to where the backward pass finds them."""
     units = batch.units
@@ -194,7 +195,7 @@ def save_step(
         if batch.save_gates:
             for gate in range(4):
                 saved = (entry * 4 + gate) * units + left
-                copy_row(batch.gates, saved, z, z_start + (i * 4 + gate) * lanes, columns)
+                copy_row(batch.gates, saved, z, z_start + i * 4 * lanes + gate * apart, columns)
 
 
 @inner

@@ -29,7 +29,7 @@ from .batch import (
     write_outputs,
 )
 from .gemm import Tiles
-from .packing import Layout
+from .packing import Layout, gate_distance
 from .simd import copy_row, lanes_of
 from .teamwork import DONE, LEAVE, next_panel
 
@@ -79,6 +79,7 @@ def time_loop(cell: Cell) -> Any:
     """`advance` for a cell, for compiled kernels to call."""
     multiply, cell_step, rounds, panel_vectors = cell.multiply, cell.step, cell.rounds, cell.panel
     bias, inputs, recurrent, strip = cell.layout
+    paired = cell.layout.paired
     row_vectors = cell.tiles.row
 
     @inlined
@@ -98,8 +99,11 @@ def time_loop(cell: Cell) -> Any:
         lanes = lanes_of(z)
         zero: Any = np.int64(0)  # a literal would compile multiply once more
         own_bias = vector * bias * lanes
+        vectors = inputs * count
+        if paired:
+            vectors = inputs * gate_distance(vector, batch.units, lanes) // lanes
         multiply(
-            inputs * count,
+            vectors,
             rows,
             batch.x,
             zero,
@@ -140,7 +144,10 @@ def time_loop(cell: Cell) -> Any:
             if batch.sequences:
                 write_outputs(batch, net, scratch, rows, new, left, columns)
             if batch.save_states:
-                save_step(batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes)
+                apart = gate_distance(vector, batch.units, lanes) if paired else lanes
+                save_step(
+                    batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes, apart
+                )
             write_last(batch, net, scratch, k, rows, new, left, columns)
 
     @inlined
