@@ -145,7 +145,7 @@ def compile_work(cell: Cell) -> CompiledKernel:
         slot: int,
         member: int,
     ) -> int:
-        """Groups of rows, each alone; together, the steps that are left; then the masked outputs."""
+        """Groups of rows, each alone; together, what steps are left; then masked outputs."""
         if post(board, slot, control, settings[6], member):
             return int(withdraw(board, slot, member))
         arrive(control, member)

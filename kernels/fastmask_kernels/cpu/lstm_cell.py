@@ -33,7 +33,8 @@ def lstm_cell(
     """c, h of one vector of units for `rows` rows of z; row i is at index[i] of c and of h.
 
     Gates stand `apart` elements from each other: where that is less than a register, what one
-    has behind its last unit belongs to the next, which is stored after it. Where `save` is not 0 the activated gates are left in z.
+    has behind its last unit belongs to the next, which is stored after it. Where `save` is not 0
+    the activated gates are left in z.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -65,7 +65,7 @@ class _Format:
 
     def __init__(self, name: str, mantissa: int, bias: int, degree: int) -> None:
         self.name, self.mantissa = name, mantissa
-        self.degree = degree  # of Taylor's sum of 2**r, which leaves an error of one in the last bit
+        self.degree = degree  # of Taylor's sum of 2**r: an error of the format's last bit
         self.limit = bias - 1  # 2**n is an ordinary number for |n| up to this
         # Adding it leaves in the low bits what stands for the rounded integer as an exponent.
         self.magic = 1.5 * 2.0**mantissa + bias
