@@ -80,12 +80,6 @@ def entry_of(batch: Any, rank: int, k: int) -> int:
 
 
 @inner
-def output_position(batch: Any, row: int, position: int) -> int:
-    """Flat position of the output of the step at a flat position of x."""
-    return int((2 * row + 1) * batch.time - 1 - position) if batch.reverse else int(position)
-
-
-@inner
 def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
     """List the rows of x of the steps k to k + block; returns how many they are."""
     ahead = -batch.features if batch.reverse else batch.features
@@ -94,37 +88,41 @@ def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int
         rows = active_rows(batch, scratch, rows, k + j)
         scratch.begin[j] = total
         for i in range(rows):
-            rank = scratch.rank[i]
-            position = batch.steps[entry_of(batch, rank, k + j)]
-            source = position * batch.features
+            source = batch.steps[entry_of(batch, scratch.rank[i], k + j)] * batch.features
             scratch.source[total] = source
             total += 1
             if block == 1:
                 # Many rows are more streams than the hardware follows: name their next steps.
                 prefetch_row(batch.x, source + ahead, min(batch.features, 32))
-                if batch.sequences:
-                    target = output_position(batch, batch.row[rank], position)
-                    prefetch_row_to_write(batch.out, target * batch.units, batch.units)
     scratch.begin[block] = total
     return total
 
 
 @inner
+def output_position(batch: Any, row: int, position: int) -> int:
+    """Flat position of the output of the step at a flat position of x."""
+    return int((2 * row + 1) * batch.time - 1 - position) if batch.reverse else int(position)
+
+
+@inner
 def find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
     """List where the outputs of step k go."""
-    time = batch.time
     for i in range(rows):
         rank = scratch.rank[i]
-        start = batch.row[rank] * time
-        at = batch.steps[entry_of(batch, rank, k)] - start
-        after = time
+        row = batch.row[rank]
+        target = output_position(batch, row, batch.steps[entry_of(batch, rank, k)])
+        after = (row + 1) * batch.time
         if k + 1 < batch.count[rank]:
-            after = batch.steps[entry_of(batch, rank, k + 1)] - start
-        if batch.reverse:
-            at = time - 1 - at
-            after = time - 1 - after if k + 1 < batch.count[rank] else time
-        scratch.target[i] = start + at
-        scratch.gap[i] = after - at - 1
+            after = output_position(batch, row, batch.steps[entry_of(batch, rank, k + 1)])
+        scratch.target[i] = target
+        scratch.gap[i] = after - target - 1
+
+
+@inner
+def await_outputs(batch: Any, scratch: Any, rows: int, left: int, columns: int) -> None:
+    """Have the memory of one vector's outputs at hand when they are written: it is far apart."""
+    for i in range(rows):
+        prefetch_row_to_write(batch.out, scratch.target[i] * batch.units + left, columns)
 
 
 @inner

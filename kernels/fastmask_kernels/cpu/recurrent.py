@@ -22,6 +22,7 @@ import numpy as np
 from ._compile import inlined
 from .batch import (
     active_rows,
+    await_outputs,
     find_sources,
     find_targets,
     save_step,
@@ -198,6 +199,8 @@ def time_loop(cell: Cell) -> Any:
                     z, z_start = team.z, (panel * total + begin) * width
                     if block == 1 and rounds == 1:
                         z, z_start = scratch.z, 0
+                    if block == 1 and part == 0 and batch.sequences:
+                        await_outputs(batch, scratch, rows, vector * lanes, count * lanes)
                     if j < 0 or (block == 1 and part == 0):
                         project(
                             batch,
