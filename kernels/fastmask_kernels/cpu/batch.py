@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ._compile import inner
-from .simd import copy_row, fill_row, prefetch_row
+from .simd import copy_row, fill_row, lanes_of, prefetch_row, prefetch_row_to_write
 
 
 class Batch(NamedTuple):
@@ -99,42 +99,72 @@ def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int
 
 
 @inner
+def output_position(batch: Any, row: int, position: int) -> int:
+    """Flat position of the output of the step at a flat position of x."""
+    return int((2 * row + 1) * batch.time - 1 - position) if batch.reverse else int(position)
+
+
+@inner
 def find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
     """List where the outputs of step k go."""
-    time = batch.time
     for i in range(rows):
         rank = scratch.rank[i]
-        start = batch.row[rank] * time
-        at = batch.steps[entry_of(batch, rank, k)] - start
-        after = time
+        row = batch.row[rank]
+        target = output_position(batch, row, batch.steps[entry_of(batch, rank, k)])
+        after = (row + 1) * batch.time
         if k + 1 < batch.count[rank]:
-            after = batch.steps[entry_of(batch, rank, k + 1)] - start
-        if batch.reverse:
-            at = time - 1 - at
-            after = time - 1 - after if k + 1 < batch.count[rank] else time
-        scratch.target[i] = start + at
-        scratch.gap[i] = after - at - 1
+            after = output_position(batch, row, batch.steps[entry_of(batch, rank, k + 1)])
+        scratch.target[i] = target
+        scratch.gap[i] = after - target - 1
+
+
+@inner
+def await_outputs(batch: Any, scratch: Any, rows: int, left: int, columns: int) -> None:
+    """Have the memory of one vector's outputs at hand when they are written: it is far apart."""
+    for i in range(rows):
+        prefetch_row_to_write(batch.out, scratch.target[i] * batch.units + left, columns)
 
 
 @inner
 def write_outputs(
-    batch: Any, net: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
+    batch: Any, net: Any, scratch: Any, rows: int, plane: int, left: int, columns: int
 ) -> None:
-    """Copy h of one vector of units to the outputs, and over the masked positions that follow."""
-    units = batch.units
+    """Copy h of one vector of units to the outputs."""
     for i in range(rows):
-        target = scratch.target[i]
-        h_start = plane + scratch.state[i] + left
-        copy_row(batch.out, target * units + left, net.h, h_start, columns)
-        if k == 0:
-            start = batch.row[scratch.rank[i]] * batch.time
-            for position in range(start, target):
-                fill_row(batch.out, position * units + left, columns)
-        for position in range(target + 1, target + 1 + scratch.gap[i]):
-            if batch.zero_masked:
-                fill_row(batch.out, position * units + left, columns)
-            else:
-                copy_row(batch.out, position * units + left, net.h, h_start, columns)
+        target = scratch.target[i] * batch.units + left
+        copy_row(batch.out, target, net.h, plane + scratch.state[i] + left, columns)
+
+
+@inner
+def fill_masked(batch: Any, rank: int) -> None:
+    """Write a row's masked outputs: zeros, or the output before them.
+
+    After the last step, from end to end: panel by panel within the steps took twice as long.
+    """
+    row, count = batch.row[rank], batch.count[rank]
+    position = row * batch.time
+    last = position - 1
+    for k in range(count + 1):
+        step = (row + 1) * batch.time
+        if k < count:
+            step = output_position(batch, row, batch.steps[entry_of(batch, rank, k)])
+        while position < step:
+            _write_masked(batch, position * batch.units, last * batch.units, k == 0)
+            position += 1
+        last = step
+        position += 1
+
+
+@inner
+def _write_masked(batch: Any, target: int, source: int, first: bool) -> None:
+    units, lanes = batch.units, lanes_of(batch.out)
+    columns = min(lanes, units)
+    for begin in range(0, units, lanes):
+        left = min(begin, units - columns)  # whole vectors that overlap are faster than parts
+        if batch.zero_masked or first:
+            fill_row(batch.out, target + left, columns)
+        else:
+            copy_row(batch.out, target + left, batch.out, source + left, columns)
 
 
 @inner
@@ -150,6 +180,7 @@ def save_step(
     z: Any,
     z_start: int,
     lanes: int,
+    apart: int,
 ) -> None:
     """Copy states and gates of one vector of units to where the backward pass finds them."""
     units = batch.units
@@ -162,7 +193,7 @@ def save_step(
         if batch.save_gates:
             for gate in range(4):
                 saved = (entry * 4 + gate) * units + left
-                copy_row(batch.gates, saved, z, z_start + (i * 4 + gate) * lanes, columns)
+                copy_row(batch.gates, saved, z, z_start + i * 4 * lanes + gate * apart, columns)
 
 
 @inner

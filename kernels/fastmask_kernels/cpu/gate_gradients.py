@@ -18,7 +18,7 @@ from .cell_gradients import PANEL
 from .handoff import post, withdraw
 from .sharing import ALONE_TO_THE_END, share
 from .simd import flat, lanes, lanes_of
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
+from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for
 from .threads import ALONE, reserve, run_shared
 
 Array = NDArray[np.floating]
@@ -173,7 +173,7 @@ def _work(
         if not together:
             atomic_add(counters, GROUPS_DONE, 1)
         together = False
-    wait_for_groups(counters, groups)
+    wait_for(counters, GROUPS_DONE, groups)
     return int(withdraw(board, slot, member))
 
 

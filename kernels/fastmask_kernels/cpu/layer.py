@@ -14,25 +14,35 @@ from ..memory import spare
 from ._compile import CompiledKernel, array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
-from .batch import Batch, Scratch, take_group
+from .batch import Batch, Scratch, fill_masked, take_group
 from .handoff import post, withdraw
 from .packing import Array, packed_size, vectors_of
 from .ranks import length_of_rank, raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import ALONE_TO_THE_END, share
 from .simd import aligned_start, flat, flat_from, lanes, lanes_of
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
+from .teamwork import (
+    CLAIMS,
+    GROUPS_DONE,
+    NEXT_GROUP,
+    NEXT_ROW,
+    ROWS_DONE,
+    Team,
+    arrive,
+    is_to_leave,
+    wait_for,
+)
 from .threads import ALONE, reserve, run_shared
 
 Ints = NDArray[np.int64]
 
+ROWS_OF_A_SHARE = 8  # whose masked outputs a thread writes in one go
 INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
 
 
 @inner
 def _begin(
-    out: Any,
     h_last: Any,
     c_last: Any,
     state: Any,
@@ -59,9 +69,19 @@ def _begin(
                 h_last[row, unit] = h_first[row, unit]
             for unit in range(c_first.shape[1]):
                 c_last[row, unit] = c_first[row, unit]
-            for position in range(out.shape[1]):
-                for unit in range(units):
-                    out[row, position, unit] = 0
+
+
+@inner
+def _share_masked(batch: Any, control: Any, rows: int, member: int) -> None:
+    """Write the masked outputs of all rows, a few rows a thread at a time."""
+    rank = 0
+    while rank < rows:
+        rank = atomic_add(control, NEXT_ROW, ROWS_OF_A_SHARE)
+        for i in range(rank, min(rank + ROWS_OF_A_SHARE, rows)):
+            fill_masked(batch, i)
+        atomic_add(control, ROWS_DONE, ROWS_OF_A_SHARE if rank < rows else 0)
+    if member == 0:
+        wait_for(control, ROWS_DONE, rows)
 
 
 class Sizes(NamedTuple):
@@ -120,7 +140,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         slot: int,
         member: int,
     ) -> int:
-        """Groups of rows first, each alone; then, together, what is left."""
+        """Groups of rows, each alone; together, what steps are left; then masked outputs."""
         activation, recurrent_activation, backwards, zeros = settings[:4]
         panels, z_size, block_size, entries, members, groups, join = settings[4:]
         rows, time, features = x.shape
@@ -141,8 +161,11 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             if fault != 0:
                 return -int(fault)
             h = flat_from(reals, state)
-            _begin(out, h_last, c_last, h, offsets, h_first, c_first, row_of)
+            _begin(h_last, c_last, h, offsets, h_first, c_first, row_of)
             if plane == 0 or offsets[rows] == 0:
+                nothing = flat(out)
+                for i in range(out.size):
+                    nothing[i] = 0
                 return 0
         if post(board, slot, integers, members, member):
             return int(withdraw(board, slot, member))
@@ -202,7 +225,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             group = atomic_add(counters, NEXT_GROUP, 1)
             together = group >= groups
             if together:
-                wait_for_groups(counters, groups)
+                wait_for(counters, GROUPS_DONE, groups)
                 group, groups = zero, zero + 1
                 team = Team(counters, shared_block, member, members)
                 k, end = join, count_of[0]
@@ -213,6 +236,8 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             advance(batch, net, scratch, team, taken, k, end)
             if not together:
                 atomic_add(counters, GROUPS_DONE, 1)
+        if batch.sequences and count_of[rows - 1] < time and not is_to_leave(counters, member):
+            _share_masked(batch, counters, rows, member)
         return int(withdraw(board, slot, member))
 
     @lru_cache(maxsize=256)

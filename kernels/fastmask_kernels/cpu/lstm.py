@@ -12,7 +12,7 @@ from ._compile import inlined
 from .gemm import Tiles
 from .layer import layer_kernel, run_layer
 from .lstm_cell import GATES, lstm_cell
-from .packing import Array, Layout, pack, packed_size
+from .packing import Array, Layout, gate_distance, pack, packed_size
 from .product import product
 from .recurrent import Cell
 from .simd import lanes_of
@@ -20,7 +20,7 @@ from .simd import lanes_of
 Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=GATES, inputs=GATES, recurrent=GATES, strip=2)
-_TILES = Tiles(strip=2, row=GATES, widths=(2,), few_widths=(GATES,))
+_TILES = Tiles(strip=2, row=GATES, widths=(2,), few_widths=(2, GATES))
 _multiply = product(_TILES)
 
 
@@ -43,8 +43,9 @@ def _step(
     """z += h U of one vector of units, then the cell."""
     lanes = lanes_of(z)
     row, left = GATES * lanes, vector * lanes
+    apart = gate_distance(vector, units, lanes)
     _multiply(
-        np.int64(GATES),
+        GATES * apart // lanes,
         rows,
         net.h,
         old,
@@ -61,6 +62,7 @@ def _step(
     )
     lstm_cell(
         rows,
+        apart,
         z,
         z_start,
         net.h,

@@ -18,6 +18,7 @@ _i8 = types.int64
 def lstm_cell(
     typingctx: Any,
     rows: Any,
+    apart: Any,
     z: Any,
     z_start: Any,
     h: Any,
@@ -31,19 +32,22 @@ def lstm_cell(
 ) -> Any:
     """c, h of one vector of units for `rows` rows of z; row i is at index[i] of c and of h.
 
-    Where `save` is not 0 the activated gates are left in z.
+    Gates stand `apart` elements from each other: where that is less than a register, what one
+    has behind its last unit belongs to the next, which is stored after it. Where `save` is not 0
+    the activated gates are left in z.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         emit = Emitter(builder, z.dtype)
-        data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 5, 7)]
-        z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 2]) for n in range(3))
-        offsets, act, recurrent_act = data[3], args[8], args[9]
+        data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (2, 4, 6, 8)]
+        z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 3]) for n in range(3))
+        offsets, act, recurrent_act = data[3], args[9], args[10]
+        places = [builder.mul(args[1], I64(v)) for v in range(GATES)]
         usual = emit_all_are(emit, {"tanh": act, "sigmoid": recurrent_act})
-        saving = builder.icmp_signed("!=", args[10], I64(0))
+        saving = builder.icmp_signed("!=", args[11], I64(0))
         with emit.loop(args[0]) as i:
             gates = emit.at(z_rows, builder.mul(i, I64(GATES * emit.lanes)))
-            zi, zf, zg, zo = (emit.load(gates, v * emit.lanes) for v in range(GATES))
+            zi, zf, zg, zo = (emit.load(gates, place) for place in places)
             at = builder.load(builder.gep(offsets, [i]))
             c_old = emit.load(c_rows, at)
             with builder.if_else(usual) as (then, otherwise):
@@ -52,15 +56,15 @@ def lstm_cell(
                     emit.store(c_new, c_rows, at)
                     emit.store(h_new, h_rows, at)
                     with builder.if_then(saving):
-                        for v, fraction in enumerate(fractions):
-                            emit.store(builder.fdiv(*fraction), gates, v * emit.lanes)
+                        for place, fraction in zip(places, fractions):
+                            emit.store(builder.fdiv(*fraction), gates, place)
                 with otherwise:
                     codes = (recurrent_act, recurrent_act, act, recurrent_act)
                     activated = [
                         emit_activation(emit, code, z) for code, z in zip(codes, (zi, zf, zg, zo))
                     ]
-                    for v, gate in enumerate(activated):
-                        emit.store(gate, gates, v * emit.lanes)
+                    for place, gate in zip(places, activated):
+                        emit.store(gate, gates, place)
                     i_gate, f_gate, value, o_gate = activated
                     c_new = builder.fadd(builder.fmul(f_gate, c_old), builder.fmul(i_gate, value))
                     h_new = builder.fmul(o_gate, emit_activation(emit, act, c_new))
@@ -68,7 +72,7 @@ def lstm_cell(
                     emit.store(h_new, h_rows, at)
         return context.get_dummy_value()
 
-    signature = types.void(_i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8, _i8)
+    signature = types.void(_i8, _i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8, _i8)
     return signature, codegen
 
 

@@ -5,7 +5,9 @@
 
 A vector is one SIMD register's width of units, with all gates of each. Its weights stand in
 strips of as many gates as a micro-kernel reads side by side. Units that fill up the last
-vector have zero weights.
+vector have zero weights. Where they are half of it or more and gates come in pairs, a register
+holds a pair of gates, half and half, and the rest of the vector's place stays empty: a layer of
+100 units is then 4 % wider in registers of 16, not 12 %.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._compile import inner
 from .simd import lanes
 
 Array = NDArray[np.floating]
@@ -27,6 +30,11 @@ class Layout(NamedTuple):
     inputs: int
     recurrent: int
     strip: int
+
+    @property
+    def paired(self) -> bool:
+        """Whether a last vector that is half empty has a pair of gates in a register."""
+        return self.strip % 2 == 0
 
     def unit_size(self, features: int, units: int) -> int:
         """Elements that a unit takes."""
@@ -63,21 +71,38 @@ def pack(
     number = vectors_of(units, packed.dtype)
     biases = number * layout.bias * width
     matrices = packed[biases:].reshape(number, -1) if number else packed.reshape(0, 0)
-    _fill(packed[:biases].reshape(number, 1, 1, layout.bias, width), bias, units)
+    _fill(packed[:biases].reshape(number, 1, 1, layout.bias, width), bias, units, layout.paired)
     start = 0
     for weights, gates in ((kernel, layout.inputs), (recurrent_kernel, layout.recurrent)):
         rows, strips = len(weights), gates // layout.strip
         stop = start + rows * gates * width
         part = matrices[:, start:stop].reshape(number, strips, rows, layout.strip, width)
-        _fill(part, weights, units)
+        _fill(part, weights, units, layout.paired)
         start = stop
 
 
-def _fill(part: Array, weights: Array, units: int) -> None:
+def _fill(part: Array, weights: Array, units: int, paired: bool) -> None:
     """part[vector, strip, row, gate, lane] = weights[row, (strip, gate, vector, lane)]."""
     _, strips, rows, gates, width = part.shape
     by_gate = weights.reshape(rows, strips, gates, units).transpose(1, 0, 2, 3)
     for i, vector in enumerate(part):
         columns = by_gate[..., i * width : (i + 1) * width]
+        if paired and 2 * columns.shape[-1] <= width:
+            columns = _in_pairs(columns, width)
         vector[..., : columns.shape[-1]] = columns
         vector[..., columns.shape[-1] :] = 0
+
+
+def _in_pairs(columns: Array, width: int) -> Array:
+    """[strip, row, gate, unit] with two gates in each of the first half of all registers."""
+    strips, rows, gates, units = columns.shape
+    halves = np.zeros((rows, 2 * strips * gates, width // 2), columns.dtype)
+    by_row = columns.transpose(1, 0, 2, 3).reshape(rows, strips * gates, units)
+    halves[:, : strips * gates, :units] = by_row
+    return halves.reshape(rows, strips, gates, width).transpose(1, 0, 2, 3)
+
+
+@inner
+def gate_distance(vector: int, units: int, lanes: int) -> int:
+    """How far apart the gates of a vector stand in layouts with `paired`."""
+    return lanes // 2 if 2 * (units - vector * lanes) <= lanes else lanes

@@ -22,6 +22,7 @@ import numpy as np
 from ._compile import inlined
 from .batch import (
     active_rows,
+    await_outputs,
     find_sources,
     find_targets,
     save_step,
@@ -29,7 +30,7 @@ from .batch import (
     write_outputs,
 )
 from .gemm import Tiles
-from .packing import Layout
+from .packing import Layout, gate_distance
 from .simd import copy_row, lanes_of
 from .teamwork import DONE, LEAVE, next_panel
 
@@ -79,6 +80,7 @@ def time_loop(cell: Cell) -> Any:
     """`advance` for a cell, for compiled kernels to call."""
     multiply, cell_step, rounds, panel_vectors = cell.multiply, cell.step, cell.rounds, cell.panel
     bias, inputs, recurrent, strip = cell.layout
+    paired = cell.layout.paired
     row_vectors = cell.tiles.row
 
     @inlined
@@ -98,8 +100,11 @@ def time_loop(cell: Cell) -> Any:
         lanes = lanes_of(z)
         zero: Any = np.int64(0)  # a literal would compile multiply once more
         own_bias = vector * bias * lanes
+        vectors = inputs * count
+        if paired:
+            vectors = inputs * gate_distance(vector, batch.units, lanes) // lanes
         multiply(
-            inputs * count,
+            vectors,
             rows,
             batch.x,
             zero,
@@ -138,9 +143,12 @@ def time_loop(cell: Cell) -> Any:
             left = (vector + v) * lanes
             columns = min(lanes, batch.units - left)
             if batch.sequences:
-                write_outputs(batch, net, scratch, k, rows, new, left, columns)
+                write_outputs(batch, net, scratch, rows, new, left, columns)
             if batch.save_states:
-                save_step(batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes)
+                apart = gate_distance(vector, batch.units, lanes) if paired else lanes
+                save_step(
+                    batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes, apart
+                )
             write_last(batch, net, scratch, k, rows, new, left, columns)
 
     @inlined
@@ -191,6 +199,8 @@ def time_loop(cell: Cell) -> Any:
                     z, z_start = team.z, (panel * total + begin) * width
                     if block == 1 and rounds == 1:
                         z, z_start = scratch.z, 0
+                    if block == 1 and part == 0 and batch.sequences:
+                        await_outputs(batch, scratch, rows, vector * lanes, count * lanes)
                     if j < 0 or (block == 1 and part == 0):
                         project(
                             batch,

@@ -5,10 +5,10 @@ builder whose values are whole SIMD registers. The register's width follows the 
 (AVX-512, AVX2, NEON, SSE) as Numba sees it, so one source runs everywhere and
 `NUMBA_CPU_FEATURES` selects another width for tests.
 
-exp is computed as in W. J. Cody and W. Waite, "Software Manual for the Elementary
-Functions" (1980): split the argument into a multiple of ln 2 and a small remainder, sum
-a polynomial on the remainder, scale by the power of two. Working with expm1 keeps tanh
-accurate near zero.
+exp is computed much as in W. J. Cody and W. Waite, "Software Manual for the Elementary
+Functions" (1980), as a power of two: split the exponent into an integer and a small remainder,
+sum a polynomial on the remainder, scale by the integer's power. Without the 1 of exp(x) - 1 in
+its sum tanh is accurate near zero.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import math
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal, getcontext
 from typing import Any
 
 import numpy as np
@@ -64,21 +63,18 @@ def data_pointer(context: Any, builder: Any, ty: Any, value: Any) -> Any:
 class _Format:
     """Constants of one floating-point format."""
 
-    def __init__(self, name: str, mantissa: int, bias: int, degree: int, limit: int) -> None:
-        self.name, self.mantissa, self.bias = name, mantissa, bias
-        self.degree = degree  # of the Taylor sum of expm1 on |r| <= ln(2) / 2
-        self.limit = limit  # largest n with exp(n) finite
-        self.magic = 1.5 * 2.0**mantissa  # adding it leaves the rounded integer in the low bits
-        getcontext().prec = 50
-        ln2 = Decimal(2).ln()
-        scale = 2 ** (mantissa // 2)  # half the bits, so that n * ln2_hi is exact
-        self.ln2_hi = math.floor(ln2 * scale) / scale
-        self.ln2_lo = float(ln2 - Decimal(self.ln2_hi))
+    def __init__(self, name: str, mantissa: int, bias: int, degree: int) -> None:
+        self.name, self.mantissa = name, mantissa
+        self.degree = degree  # of Taylor's sum of 2**r: an error of the format's last bit
+        self.limit = bias - 1  # 2**n is an ordinary number for |n| up to this
+        # Adding it leaves in the low bits what stands for the rounded integer as an exponent.
+        self.magic = 1.5 * 2.0**mantissa + bias
 
 
+_LN2 = math.log(2)
 _FORMATS = {
-    types.float32: _Format("f32", 23, 127, 7, 88),
-    types.float64: _Format("f64", 52, 1023, 13, 709),
+    types.float32: _Format("f32", 23, 127, 6),
+    types.float64: _Format("f64", 52, 1023, 12),
 }
 
 
@@ -205,30 +201,42 @@ class Emitter:
             x = self.builder.select(self.builder.fcmp_ordered(beyond, limit, x), limit, x)
         return x
 
-    def expm1(self, y: Any, share: float = 1.0) -> Any:
-        """exp(y) - 1, with |y| limited to `share` of what has a finite exponential."""
+    def _power(self, x: Any, factor: float, share: float) -> tuple[Any, Any]:
+        """(scale, r) with exp(factor * x) = scale * 2**r, |r| <= 1/2 and `scale` a power of two.
+
+        The power of two is limited to `share` of the exponents that numbers have. Rounding its
+        exponent is like rounding x, which sigmoid and tanh forgive: |x| times their slope is
+        below 1/2 everywhere.
+        """
         b, f = self.builder, self.format
-        y = self.clamp(y, -share * f.limit, share * f.limit)
-        shifted = self.fma(y, self.const(1 / math.log(2)), self.const(f.magic))
-        n = b.fsub(shifted, self.const(f.magic))
-        r = self.fma(n, self.const(-f.ln2_hi), y)
-        r = self.fma(n, self.const(-f.ln2_lo), r)
-        tail = self.const(1 / math.factorial(f.degree))
-        for power in range(f.degree - 1, 1, -1):
-            tail = self.fma(tail, r, self.const(1 / math.factorial(power)))
-        remainder = self.fma(b.fmul(r, r), tail, r)  # exp(r) - 1
-        exponent = b.add(b.bitcast(shifted, self.bits), self._integers(f.bias))
-        scale = b.bitcast(b.shl(exponent, self._integers(f.mantissa)), self.vector)
-        return self.fma(scale, remainder, b.fsub(scale, self.const(1.0)))
+        exponent = b.fmul(x, self.const(factor / _LN2))
+        exponent = self.clamp(exponent, -share * f.limit, share * f.limit)
+        shifted = b.fadd(exponent, self.const(f.magic))
+        r = b.fsub(exponent, b.fsub(shifted, self.const(f.magic)))
+        bits = b.shl(b.bitcast(shifted, self.bits), self._integers(f.mantissa))
+        return b.bitcast(bits, self.vector), r
+
+    def _power_series(self, r: Any, first: int) -> Any:
+        """Taylor's sum of 2**r, divided by r**first, without the terms before that one."""
+        factors = [_LN2**k / math.factorial(k) for k in range(self.format.degree + 1)]
+        total = self.const(factors[-1])
+        for factor in reversed(factors[first:-1]):
+            total = self.fma(total, r, self.const(factor))
+        return total
 
     def sigmoid_fraction(self, x: Any, share: float = 1.0) -> Any:
         """d with sigmoid(x) = 1 / d; d stays below the largest number to the power `share`."""
-        return self.builder.fadd(self.expm1(self.builder.fneg(x), share), self.const(2.0))
+        scale, r = self._power(x, -1.0, share)
+        return self.fma(scale, self._power_series(r, 0), self.const(1.0))
 
     def tanh_fraction(self, x: Any) -> tuple[Any, Any]:
         """(n, d) with tanh(x) = n / d; d stays below the root of the largest number."""
-        e = self.expm1(self.builder.fmul(x, self.const(-2.0)), 0.49)
-        return self.builder.fneg(e), self.builder.fadd(e, self.const(2.0))
+        b = self.builder
+        scale, r = self._power(x, -2.0, 0.49)
+        # exp(-2x) - 1; near 0 scale is 1, and only the small remainder is left.
+        remainder = b.fmul(r, self._power_series(r, 1))
+        e = self.fma(scale, remainder, b.fsub(scale, self.const(1.0)))
+        return b.fneg(e), b.fadd(e, self.const(2.0))
 
     @contextmanager
     def loop(self, count: Any) -> Iterator[Any]:
@@ -340,21 +348,31 @@ def fill_row(typingctx: Any, target: Any, target_start: Any, count: Any) -> Any:
     return types.void(target, _i8, _i8), codegen
 
 
-@intrinsic
-def prefetch_row(typingctx: Any, source: Any, start: Any, count: Any) -> Any:
-    """Ask for source[start : start + count] to be brought to the cache; any address will do."""
+def _prefetch(write: bool) -> Any:
+    """A function of (array, start, count) that asks for part of an array to be in the cache."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, source.dtype)
-        row = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
-        byte_pointer = ir.IntType(8).as_pointer()
-        signature = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
-        prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
-        line = CACHE_LINE // emit.itemsize
-        lines = builder.udiv(builder.add(args[2], I64(line - 1)), I64(line))
-        with emit.loop(lines) as i:
-            address = builder.bitcast(emit.at(row, builder.mul(i, I64(line))), byte_pointer)
-            builder.call(prefetch, [address, I32(0), I32(3), I32(1)])  # to read, keep, data
-        return context.get_dummy_value()
+    @intrinsic
+    def prefetch(typingctx: Any, array: Any, start: Any, count: Any) -> Any:
+        """Bring array[start : start + count] to the cache; any address will do."""
 
-    return types.void(source, _i8, _i8), codegen
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            emit = Emitter(builder, array.dtype)
+            row = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
+            byte_pointer = ir.IntType(8).as_pointer()
+            signature = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
+            name = "llvm.prefetch.p0i8"
+            function = cgutils.get_or_insert_function(builder.module, signature, name)
+            line = CACHE_LINE // emit.itemsize
+            lines = builder.udiv(builder.add(args[2], I64(line - 1)), I64(line))
+            with emit.loop(lines) as i:
+                address = builder.bitcast(emit.at(row, builder.mul(i, I64(line))), byte_pointer)
+                builder.call(function, [address, I32(int(write)), I32(3), I32(1)])  # keep, data
+            return context.get_dummy_value()
+
+        return types.void(array, _i8, _i8), codegen
+
+    return prefetch
+
+
+prefetch_row = _prefetch(write=False)
+prefetch_row_to_write = _prefetch(write=True)

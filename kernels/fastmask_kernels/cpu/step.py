@@ -29,7 +29,7 @@ from .packing import Array, packed_size, vectors_of
 from .recurrent import Cell, Net, panels_of, time_loop
 from .sharing import share
 from .simd import copy_row, fill_row, flat, lanes, lanes_of, prefetch_row
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
+from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for
 from .threads import ALONE, reserve, run_shared
 
 Bools = NDArray[np.bool_]
@@ -212,7 +212,7 @@ def compile_step(cell: Cell) -> CompiledKernel:
                 break
             atomic_add(counters, GROUPS_DONE, 1)
         if not joined:
-            wait_for_groups(counters, settings.parts)
+            wait_for(counters, GROUPS_DONE, settings.parts)
         return int(withdraw(board, slot, member))
 
     return step

@@ -10,8 +10,9 @@ waited spent its time slice waiting for one that was not running.)
 
 `control` is an int64 array of counters, a cache line apart: the next group, groups done,
 panels done; then together, for they seldom change: whether something failed, how many helpers
-are here, how often a thread gave its processor away for want of others; and from CLAIMS on the
-last phase that each panel was claimed for. A phase is one round over all panels.
+are here, how often a thread gave its processor away for want of others, the next of the rows
+that are shared out at the end, rows done; and from CLAIMS on the last phase that each panel was
+claimed for. A phase is one round over all panels.
 
 Threads that outnumber the processors free for them make each step as long as the system's
 time slice. So when threads had to give their processor away some times, helpers leave the
@@ -26,6 +27,7 @@ from ._compile import inner
 from .atomics import atomic_add, atomic_load, atomic_replace, spin_hint, yield_thread
 
 NEXT_GROUP, GROUPS_DONE, PANELS_DONE, ABORTED, HELPERS, YIELDS, CLAIMS = 0, 8, 16, 24, 25, 26, 32
+NEXT_ROW, ROWS_DONE = 27, 28
 SPINS = 64  # about a microsecond
 PATIENCE = 16  # rounds of spinning before the processor is given away
 MOST_YIELDS = 8  # after which helpers leave
@@ -48,6 +50,12 @@ def _there_and_back(begin: int, place: int, end: int, phase: int) -> int:
 
 
 @inner
+def is_to_leave(control: Any, member: int) -> bool:
+    """Whether a helper is to go, or has gone from the common steps before their end."""
+    return bool(member > 0 and atomic_load(control, YIELDS) > MOST_YIELDS)
+
+
+@inner
 def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
     """The next panel of this phase for this thread, DONE, or LEAVE where a helper is to go.
 
@@ -64,7 +72,7 @@ def next_panel(team: Any, mine: Any, phase: int, panels: int) -> int:
     control = team.control
     if mine[0] == begin and atomic_load(control, PANELS_DONE) >= phase * panels:
         return DONE  # the others went on without this thread
-    if mine[0] == begin and team.member > 0 and atomic_load(control, YIELDS) > MOST_YIELDS:
+    if mine[0] == begin and is_to_leave(control, team.member):
         atomic_add(control, HELPERS, -1)
         return LEAVE
     while mine[0] < end:
@@ -106,10 +114,10 @@ def arrive(control: Any, member: int) -> None:
 
 
 @inner
-def wait_for_groups(control: Any, groups: int) -> None:
-    """Return when all groups are done."""
+def wait_for(control: Any, counter: int, goal: int) -> None:
+    """Return when a counter has come to its goal."""
     rounds = 0
-    while atomic_load(control, GROUPS_DONE) < groups and atomic_load(control, ABORTED) == 0:
+    while atomic_load(control, counter) < goal and atomic_load(control, ABORTED) == 0:
         for _ in range(SPINS):
             spin_hint()
         rounds += 1
