@@ -19,12 +19,12 @@ from .ranks import raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import alone, share
 from .simd import aligned_start, flat, lanes, lanes_of
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for_groups
+from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for_groups
 from .threads import ALONE, reserve, run_shared
 
 Ints = NDArray[np.int64]
 
-INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
+INDEX_ROWS = 6  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
 
 
@@ -184,7 +184,6 @@ def compile_work(cell: Cell) -> CompiledKernel:
             flat(indices[own + 3]),
             flat(indices[own + 4]),
             flat(indices[own + 5]),
-            flat(indices[own + 6]),
         )
         counters = flat(control)
         zero: Any = np.int64(0)  # of the other branch's type
@@ -269,7 +268,7 @@ def run_layer(
     z_size, block_size = rows * row, panels * kept_rows * row
     z = np.empty(members * z_size + (members + 1) * block_size + more, dtype)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2 * BLOCK_ROWS)), np.int64)
-    control = np.zeros(CLAIMS + panels, np.int64)
+    control = np.zeros(control_size(members), np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
     flags = int(reverse), int(zero_masked)
     kernel = work.for_dtype(dtype)

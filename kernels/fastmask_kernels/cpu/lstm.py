@@ -15,7 +15,6 @@ from .lstm_cell import GATES, lstm_cell
 from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
-from .simd import lanes_of
 
 Ints = NDArray[np.int64]
 
@@ -25,40 +24,25 @@ _multiply = product(_TILES)
 
 
 @inlined
-def _step(
+def _operand(net: Any, part: int, old: int, count: int) -> tuple[Any, int, int, int, int]:
+    """h, with all gates."""
+    return net.h, old, np.int64(GATES), 0, 0
+
+
+@inlined
+def _update(
     net: Any,
     index: Any,
-    units: int,
     part: int,
-    vector: int,
-    count: int,
-    weights: int,
-    strip_step: int,
+    left: int,
     old: int,
     new: int,
+    count: int,
     rows: int,
     z: Any,
     z_start: int,
 ) -> None:
-    """z += h U of one vector of units, then the cell."""
-    lanes = lanes_of(z)
-    row, left = GATES * lanes, vector * lanes
-    _multiply(
-        np.int64(GATES),
-        rows,
-        net.h,
-        old,
-        index,
-        units,
-        net.packed,
-        weights,
-        strip_step,
-        z,
-        z_start,
-        row,
-        z,
-        z_start,
-    )
+    """The cell."""
     lstm_cell(
         rows,
         z,
@@ -81,7 +65,8 @@ _CELL = Cell(
     multiply=_multiply,
     panel=1,
     rounds=1,
-    step=_step,
+    operand=_operand,
+    update=_update,
 )
 _work = compile_work(_CELL)
 
