@@ -39,7 +39,7 @@ from .cell_gradients import (
 from .gemm import Tiles
 from .product import product
 from .simd import copy_row, lanes_of
-from .teamwork import DONE, LEAVE, NONE, next_share, share_end, there_and_back
+from .teamwork import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
 
 STRIP = 2  # registers
 _multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
@@ -231,4 +231,5 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
                 for place in range(first, last):
                     panel = there_and_back(first, place, last, phase)
                     _step(batch, net, scratch, panel, k, turn, rows, joined)
+                announce(team, phase, share)
     return True

@@ -31,7 +31,7 @@ from .batch import (
 from .gemm import Tiles
 from .packing import Layout
 from .simd import copy_row, lanes_of
-from .teamwork import DONE, LEAVE, NONE, next_share, share_end, there_and_back
+from .teamwork import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: full tiles
 
@@ -198,8 +198,11 @@ def time_loop(cell: Cell) -> Any:
                     first = share_end(team, share - 1, net.panels)
                     last = share_end(team, share, net.panels)
                     together = max(last - first, 1) if block > 1 else 1
-                    for left in range(first, last, together):
-                        for place in range(left, left + together):
+                    # What follows a step of few rows can wait until the others know of it.
+                    early = block > 1 and share == team.member
+                    for left in range(first, max(first + 1, last), together):
+                        right = min(left + together, last)
+                        for place in range(left, right):
                             panel = there_and_back(first, place, last, phase)
                             vector, count = vectors_of_panel(net, panel)
                             weights = matrices + vector * size
@@ -235,7 +238,7 @@ def time_loop(cell: Cell) -> Any:
                                 z,
                                 z_start,
                             )
-                        for place in range(left, left + together):
+                        for place in range(left, right):
                             panel = there_and_back(first, place, last, phase)
                             vector, count = vectors_of_panel(net, panel)
                             z_start = panel * panel_size + begin * width
@@ -251,7 +254,11 @@ def time_loop(cell: Cell) -> Any:
                                 z,
                                 z_start,
                             )
-                            if part == rounds - 1:
+                        if early:
+                            announce(team, phase, share)
+                        if part == rounds - 1:
+                            for panel in range(left, right):
+                                vector, count = vectors_of_panel(net, panel)
                                 finish(
                                     batch,
                                     net,
@@ -262,8 +269,10 @@ def time_loop(cell: Cell) -> Any:
                                     rows,
                                     new,
                                     z,
-                                    z_start,
+                                    panel * panel_size + begin * width,
                                 )
+                    if not early:
+                        announce(team, phase, share)
             k += block
 
     return advance

@@ -29,7 +29,7 @@ from ._compile import inner
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint, yield_thread
 
 NEXT_GROUP, GROUPS_DONE, ABORTED, YIELDS, SHARES = 0, 8, 16, 17, 24
-CLAIMED, FINISHED, HERE, SHARE_WORDS = 0, 16, 17, 32  # of a share
+CLAIMED, KEPT, FINISHED, HERE, SHARE_WORDS = 0, 1, 16, 17, 32  # of a share
 SPINS = 64  # about a microsecond
 PATIENCE = 16  # rounds of spinning before the processor is given away
 MOST_YIELDS = 8  # after which helpers leave
@@ -74,6 +74,20 @@ def _claim(control: Any, share: int, phase: int) -> bool:
 
 
 @inner
+def announce(team: Any, phase: int, share: int) -> None:
+    """Tell the others that a share is finished; one's own is at once claimed for the next phase.
+
+    They begin that phase when they see this one finished, and so cannot claim it in between.
+    """
+    if team.members > 1:
+        control, place = team.control, SHARES + share * SHARE_WORDS
+        if share == team.member:
+            control[place + KEPT] = phase + 1
+            atomic_store(control, place + CLAIMED, phase + 1)
+        atomic_store(control, place + FINISHED, phase)
+
+
+@inner
 def next_share(team: Any, phase: int, computed: int) -> int:
     """The next share of this phase for this thread, DONE, or LEAVE where a helper is to go.
 
@@ -83,15 +97,16 @@ def next_share(team: Any, phase: int, computed: int) -> int:
     member, members = team.member, team.members
     if members == 1:
         return DONE if computed == 0 else 0
-    control = team.control
+    control, place = team.control, SHARES + member * SHARE_WORDS
     if computed == NONE:
+        kept = control[place + KEPT] == phase
         if member > 0 and atomic_load(control, YIELDS) > MOST_YIELDS:
-            atomic_store(control, SHARES + member * SHARE_WORDS + HERE, 0)
+            if kept:
+                atomic_store(control, place + CLAIMED, phase - 1)
+            atomic_store(control, place + HERE, 0)
             return LEAVE
-        if _claim(control, member, phase):
+        if kept or _claim(control, member, phase):
             return int(member)
-    else:
-        atomic_store(control, SHARES + computed * SHARE_WORDS + FINISHED, phase)
     spins = 0
     while True:
         ready = True
