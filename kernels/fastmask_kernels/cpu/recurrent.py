@@ -257,7 +257,8 @@ def time_loop(cell: Cell) -> Any:
                         if early:
                             announce(team, phase, share)
                         if part == rounds - 1:
-                            for panel in range(left, right):
+                            for place in range(left, right):
+                                panel = there_and_back(first, place, last, phase)
                                 vector, count = vectors_of_panel(net, panel)
                                 finish(
                                     batch,
