@@ -219,9 +219,10 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
             find_targets(batch, scratch, rows, k)
         for turn in range(2 if net.cell == GRU_RESET_BEFORE and k >= 0 else 1):
             phase += 1
+            work = rows * batch.units * net.depth // team.members
             share = NONE
             while True:
-                share = next_share(team, phase, share)
+                share = next_share(team, phase, share, work)
                 if share == LEAVE:
                     return False
                 if share == DONE:

@@ -33,7 +33,7 @@ _last_part_in_rounds = gru_update(reset_after=False)
 
 
 @inlined
-def _operand(net: Any, part: int, old: int, count: int) -> tuple[Any, int, int, int, int]:
+def _operand(net: Any, part: int, old: int, count: int) -> Any:
     """h, with z, r, q."""
     return net.h, old, np.int64(3), 0, 1
 
@@ -67,7 +67,7 @@ def _update(
 
 
 @inlined
-def _operand_in_rounds(net: Any, part: int, old: int, count: int) -> tuple[Any, int, int, int, int]:
+def _operand_in_rounds(net: Any, part: int, old: int, count: int) -> Any:
     """h, with z and r; then what r left of h, with n."""
     if part == 0:
         return net.h, old, np.int64(2), np.int64(0), np.int64(1)

@@ -24,7 +24,7 @@ _multiply = product(_TILES)
 
 
 @inlined
-def _operand(net: Any, part: int, old: int, count: int) -> tuple[Any, int, int, int, int]:
+def _operand(net: Any, part: int, old: int, count: int) -> Any:
     """h, with all gates."""
     return net.h, old, np.int64(GATES), 0, 0
 

@@ -188,9 +188,13 @@ def time_loop(cell: Cell) -> Any:
                 phase += 1
                 new = (k + step + 1) % 2 * net.plane
                 old = net.plane - new
+                depth = rows * batch.units * recurrent
+                if j == 0:
+                    depth += total * batch.features * inputs
+                work = net.vectors * lanes * depth // team.members
                 share = NONE
                 while True:
-                    share = next_share(team, phase, share)
+                    share = next_share(team, phase, share, work)
                     if share == LEAVE:
                         return
                     if share == DONE:

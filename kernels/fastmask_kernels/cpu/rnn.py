@@ -27,7 +27,7 @@ _multiply = product(_TILES)
 
 
 @inlined
-def _operand(net: Any, part: int, old: int, count: int) -> tuple[Any, int, int, int, int]:
+def _operand(net: Any, part: int, old: int, count: int) -> Any:
     """h, with the units of a panel."""
     return net.h, old, count, 0, 0
 

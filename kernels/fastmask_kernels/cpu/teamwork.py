@@ -32,6 +32,7 @@ NEXT_GROUP, GROUPS_DONE, ABORTED, YIELDS, SHARES = 0, 8, 16, 17, 24
 CLAIMED, KEPT, FINISHED, HERE, SHARE_WORDS = 0, 1, 16, 17, 32  # of a share
 SPINS = 64  # about a microsecond
 PATIENCE = 16  # rounds of spinning before the processor is given away
+WORK_A_SPIN = 1000  # multiply-adds that a thread does meanwhile
 MOST_YIELDS = 8  # after which helpers leave
 
 NONE, DONE, LEAVE = -1, -2, -3  # instead of a share
@@ -88,11 +89,12 @@ def announce(team: Any, phase: int, share: int) -> None:
 
 
 @inner
-def next_share(team: Any, phase: int, computed: int) -> int:
+def next_share(team: Any, phase: int, computed: int, work: int) -> int:
     """The next share of this phase for this thread, DONE, or LEAVE where a helper is to go.
 
     `computed` is the share that this thread has just computed in this phase, or NONE: it gets
-    its own first. Waiting for the others it takes over what they have not begun.
+    its own first. Waiting for the others it takes over what they have not begun. `work` is a
+    share's number of multiply-adds: one that is begun may last as long once more.
     """
     member, members = team.member, team.members
     if members == 1:
@@ -107,7 +109,7 @@ def next_share(team: Any, phase: int, computed: int) -> int:
             return LEAVE
         if kept or _claim(control, member, phase):
             return int(member)
-    spins = 0
+    spins, patience = 0, SPINS * PATIENCE + work // WORK_A_SPIN
     while True:
         ready = True
         for share in range(members):
@@ -121,7 +123,7 @@ def next_share(team: Any, phase: int, computed: int) -> int:
             return DONE
         spin_hint()
         spins += 1
-        if spins > SPINS * PATIENCE and spins % SPINS == 0:
+        if spins > patience and spins % SPINS == 0:
             atomic_add(control, YIELDS, 1)
             yield_thread()
 
