@@ -11,8 +11,8 @@ waited spent its time slice waiting for one that was not running.)
 
 `control` is an int64 array of counters: the next group, groups done; then together, for they
 seldom change: whether something failed, how often a thread gave its processor away for want of
-others; and from SHARES on, for each share, the last phase that it was claimed for, that it was
-finished for, and whether its thread is here. A phase is one round over all panels. What different
+others; and from SHARES on, for each share, the last phase that it was claimed for, that its own
+thread keeps it for, that it was finished for, and whether that thread is here. A phase is one round over all panels. What different
 threads write is a cache line apart: the claims of a share are seen by its own thread alone unless
 that is late, so that a claim costs nothing, and a step costs one message to each of the others.
 
