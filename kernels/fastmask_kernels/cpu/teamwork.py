@@ -2,9 +2,8 @@
 
 While many rows are active each thread takes groups of rows and runs its own loop, with no
 barrier. When few are left all threads share each step's panels: each has the same part of them,
-its share, in every step, so that its weights stay in its own cache. A thread claims what it
-computes, group or share, and takes over what another has not begun: none waits for a thread
-that has not started, or that the system has put aside before it claimed something.
+its share, in every step, so that its weights stay in its own cache. Shares whose threads have not
+come are taken over by those that wait for them: none waits for a thread that has not started.
 
 (A barrier with fixed shares was measured 40 times slower beside a busy neighbour: whoever
 waited spent its time slice waiting for one that was not running.)
@@ -12,9 +11,10 @@ waited spent its time slice waiting for one that was not running.)
 `control` is an int64 array of counters: the next group, groups done; then together, for they
 seldom change: whether something failed, how often a thread gave its processor away for want of
 others; and from SHARES on, for each share, the last phase that it was claimed for, that its own
-thread keeps it for, that it was finished for, and whether that thread is here. A phase is one round over all panels. What different
-threads write is a cache line apart: the claims of a share are seen by its own thread alone unless
-that is late, so that a claim costs nothing, and a step costs one message to each of the others.
+thread keeps it for, that it was finished for, and whether that thread is here. A phase is one
+round over all panels. What different threads write is a cache line apart. A thread that has
+finished its share keeps it for the next phase, so that from then on it claims nothing, and a step
+costs it one message.
 
 Threads that outnumber the processors free for them make each step as long as the system's
 time slice. So when threads had to give their processor away some times, helpers leave the
