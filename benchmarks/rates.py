@@ -25,7 +25,7 @@ from fastmask_kernels.cpu._compile import compiled, output
 from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
 from fastmask_kernels.cpu.handoff import post, withdraw
 from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
-from fastmask_kernels.cpu.teamwork import CLAIMS
+from fastmask_kernels.cpu.teamwork import control_size
 from fastmask_kernels.cpu.threads import ALONE, reserve, run_shared
 
 CHAINS = 12  # sums in flight: as many as two units of four to six cycles can work on
@@ -128,7 +128,7 @@ def meet(meetings: int) -> bool:
     Returns:
         Whether the helper came.
     """
-    control = np.zeros(CLAIMS, np.int64)
+    control = np.zeros(control_size(2), np.int64)
     start = reserve(2, patient=True) if meetings else ALONE
     wanted = meetings if start != ALONE else 0
     run_shared(_meet.for_dtype(control.dtype), (control, wanted), start, control)

@@ -17,7 +17,7 @@ from fastmask_kernels.cpu._compile import compiled, output
 from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
 from fastmask_kernels.cpu.handoff import INSIDE, SLOTS, post, slot_start, withdraw
 from fastmask_kernels.cpu.sharing import Shares
-from fastmask_kernels.cpu.teamwork import ABORTED, CLAIMS
+from fastmask_kernels.cpu.teamwork import ABORTED, control_size
 
 from .test_cpu_forward import MAKERS
 
@@ -80,7 +80,7 @@ def _own_helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _run(kernel: Any, members: int, number: int) -> Any:
-    seen, control = np.zeros(8, np.int64), np.zeros(CLAIMS, np.int64)
+    seen, control = np.zeros(8, np.int64), np.zeros(control_size(members), np.int64)
     function = kernel.for_dtype(control.dtype)
     start = threads.reserve(members, patient=True)
     threads.run_shared(function, (seen, control, members, number), start, control)

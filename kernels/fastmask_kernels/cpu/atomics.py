@@ -33,6 +33,17 @@ def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """Set array[index]; who sees it sees everything that this thread wrote before."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store_atomic(args[2], _slot(context, builder, sig, args), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, _i8, _i8), codegen
+
+
+@intrinsic
 def atomic_add(typingctx: Any, array: Any, index: Any, amount: Any) -> Any:
     """Add to array[index]; returns the value before."""
 

@@ -39,7 +39,7 @@ from .cell_gradients import (
 from .gemm import Tiles
 from .product import product
 from .simd import copy_row, lanes_of
-from .teamwork import DONE, LEAVE, next_panel
+from .teamwork import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
 
 STRIP = 2  # registers
 _multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
@@ -93,7 +93,6 @@ class Scratch(NamedTuple):
     before: Any  # where the state before it begins, in `states` or `first_states`
     target: Any  # positions of the step's outputs
     gap: Any  # how many masked positions follow each
-    mine: Any  # (2): this thread's place among the panels, panels not yet announced
 
 
 @inner
@@ -207,8 +206,6 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
 
     Returns False where this thread left the others before that.
     """
-    mine = scratch.mine
-    mine[1] = 0
     phase = 0
     rows = _begun(batch, scratch, 0, taken, k)
     while k > end:
@@ -222,12 +219,18 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
             find_targets(batch, scratch, rows, k)
         for turn in range(2 if net.cell == GRU_RESET_BEFORE and k >= 0 else 1):
             phase += 1
-            mine[0] = -1
+            work = rows * batch.units * net.depth // team.members
+            share = NONE
             while True:
-                panel = next_panel(team, mine, phase, net.panels)
-                if panel == LEAVE:
+                share = next_share(team, phase, share, work)
+                if share == LEAVE:
                     return False
-                if panel == DONE:
+                if share == DONE:
                     break
-                _step(batch, net, scratch, panel, k, turn, rows, joined)
+                first = share_end(team, share - 1, net.panels)
+                last = share_end(team, share, net.panels)
+                for place in range(first, last):
+                    panel = there_and_back(first, place, last, phase)
+                    _step(batch, net, scratch, panel, k, turn, rows, joined)
+                announce(team, phase, share)
     return True

@@ -48,7 +48,6 @@ class Scratch(NamedTuple):
     begin: Any  # where a block's steps begin in `source`
     target: Any  # positions that the step's outputs go to
     gap: Any  # how many masked positions follow each
-    mine: Any  # (2): this thread's place among the panels, panels not yet announced
 
 
 @inner

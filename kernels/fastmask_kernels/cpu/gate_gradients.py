@@ -18,13 +18,13 @@ from .cell_gradients import PANEL
 from .handoff import post, withdraw
 from .sharing import ALONE_TO_THE_END, share
 from .simd import flat, lanes, lanes_of
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for
+from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
 from .threads import ALONE, reserve, run_shared
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
-INDEX_ROWS = 9  # index arrays of a thread, see `backward.Scratch`
+INDEX_ROWS = 8  # index arrays of a thread, see `backward.Scratch`
 _i8 = types.int64
 _flag = types.boolean
 
@@ -150,7 +150,6 @@ def _work(
         flat(indices[own + 5]),
         flat(indices[own + 6]),
         flat(indices[own + 7]),
-        flat(indices[own + 8]),
     )
     counters = flat(control)
     zero: Any = np.int64(0)  # of the other branch's type
@@ -216,7 +215,7 @@ def gate_gradients(
     dtype = gates.dtype
     if not rows * units:
         return
-    panels, width = panels_of(units, dtype), lanes(dtype)
+    width = lanes(dtype)
     depth = sum(part.shape[1] for part in cell.parts)
     order, counts = ranks[0], ranks[2]
     shares = share(
@@ -229,7 +228,7 @@ def gate_gradients(
     z_size = rows * PANEL * width
     z = aligned_empty(members * z_size, dtype).reshape(members, z_size)
     indices = np.empty((members * INDEX_ROWS, max(rows, 2)), np.int64)
-    control = np.zeros(CLAIMS + panels, np.int64)
+    control = np.zeros(control_size(members), np.int64)
     packed = pack_transposed(cell.parts)
     work = _work.for_dtype(dtype)
     # From here to the call nothing may fail: the slot would be lost.

@@ -100,6 +100,8 @@ def _tile_function(module: Any, tiles: Tiles, dtype: Any) -> Any:
     )
     function = ir.Function(module, signature, name)
     function.linkage = "internal"
+    # Inlined, every product would begin with what all forms have to compute before their loops.
+    function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     rows, vectors, *args = function.args
     done = function.append_basic_block("done")

@@ -20,7 +20,6 @@ from .layer import layer_kernel, run_layer
 from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
-from .simd import lanes_of
 
 Ints = NDArray[np.int64]
 
@@ -29,46 +28,32 @@ _TILES = Tiles(strip=3, row=SUMS, widths=(3,))
 _TILES_OF_ROUNDS = _TILES._replace(widths=(1, 2, 3))
 _multiply = product(_TILES)
 _multiply_in_rounds = product(_TILES_OF_ROUNDS)
-_update = gru_update(reset_after=True)
-_update_in_rounds = gru_update(reset_after=False)
+_last_part = gru_update(reset_after=True)
+_last_part_in_rounds = gru_update(reset_after=False)
 
 
 @inlined
-def _step(
+def _operand(net: Any, part: int, old: int, count: int, apart: int) -> Any:
+    """h, with z, r, q."""
+    return net.h, old, np.int64(3), 0, 1
+
+
+@inlined
+def _update(
     net: Any,
     index: Any,
-    units: int,
     part: int,
-    vector: int,
-    count: int,
-    weights: int,
-    strip_step: int,
+    left: int,
     old: int,
     new: int,
+    count: int,
+    apart: int,
     rows: int,
     z: Any,
     z_start: int,
 ) -> None:
-    """z, r, q += h U of one vector of units, then the cell."""
-    lanes = lanes_of(z)
-    row, left = SUMS * lanes, vector * lanes
-    _multiply(
-        np.int64(3),
-        rows,
-        net.h,
-        old,
-        index,
-        units,
-        net.packed,
-        weights,
-        strip_step,
-        z,
-        z_start + lanes,
-        row,
-        z,
-        z_start + lanes,
-    )
-    _update(
+    """The cell."""
+    _last_part(
         rows,
         z,
         z_start,
@@ -83,44 +68,28 @@ def _step(
 
 
 @inlined
-def _step_in_rounds(
+def _operand_in_rounds(net: Any, part: int, old: int, count: int, apart: int) -> Any:
+    """h, with z and r; then what r left of h, with n."""
+    if part == 0:
+        return net.h, old, np.int64(2), np.int64(0), np.int64(1)
+    return net.c, np.int64(0), np.int64(1), np.int64(2), np.int64(0)
+
+
+@inlined
+def _update_in_rounds(
     net: Any,
     index: Any,
-    units: int,
     part: int,
-    vector: int,
-    count: int,
-    weights: int,
-    strip_step: int,
+    left: int,
     old: int,
     new: int,
+    count: int,
+    apart: int,
     rows: int,
     z: Any,
     z_start: int,
 ) -> None:
-    """First z, r += h U and r * h, then n += (r * h) U and the rest of the cell."""
-    lanes = lanes_of(z)
-    row, left = SUMS * lanes, vector * lanes
-    zero: Any = np.int64(0)  # literals would compile multiply once more
-    a, a_start, sums, vectors, column = net.h, old, z_start + lanes, zero + 2, weights
-    if part == 1:
-        a, a_start, sums, vectors, column = net.c, zero, z_start, zero + 1, weights + 2 * lanes
-    _multiply_in_rounds(
-        vectors,
-        rows,
-        a,
-        a_start,
-        index,
-        units,
-        net.packed,
-        column,
-        strip_step,
-        z,
-        sums,
-        row,
-        z,
-        sums,
-    )
+    """First r * h, then the rest of the cell."""
     if part == 0:
         gru_reset(
             rows,
@@ -135,7 +104,7 @@ def _step_in_rounds(
             net.save_gates,
         )
     else:
-        _update_in_rounds(
+        _last_part_in_rounds(
             rows,
             z,
             z_start,
@@ -156,13 +125,15 @@ _CELL = Cell(
     multiply=_multiply,
     panel=1,
     rounds=1,
-    step=_step,
+    operand=_operand,
+    update=_update,
 )
 _CELL_IN_ROUNDS = _CELL._replace(
     tiles=_TILES_OF_ROUNDS,
     multiply=_multiply_in_rounds,
     rounds=2,
-    step=_step_in_rounds,
+    operand=_operand_in_rounds,
+    update=_update_in_rounds,
 )
 _KERNEL = layer_kernel(_CELL)
 _KERNEL_IN_ROUNDS = layer_kernel(_CELL_IN_ROUNDS)

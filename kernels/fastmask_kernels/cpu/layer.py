@@ -22,13 +22,13 @@ from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import ALONE_TO_THE_END, share
 from .simd import aligned_start, flat, flat_from, lanes, lanes_of
 from .teamwork import (
-    CLAIMS,
     GROUPS_DONE,
     NEXT_GROUP,
     NEXT_ROW,
     ROWS_DONE,
     Team,
     arrive,
+    control_size,
     is_to_leave,
     wait_for,
 )
@@ -37,7 +37,7 @@ from .threads import ALONE, reserve, run_shared
 Ints = NDArray[np.int64]
 
 ROWS_OF_A_SHARE = 8  # whose masked outputs a thread writes in one go
-INDEX_ROWS = 7  # index arrays of a thread, see `batch.Scratch`
+INDEX_ROWS = 6  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
 
 
@@ -88,7 +88,6 @@ class Sizes(NamedTuple):
     """Of a call's memory."""
 
     packed: int  # elements
-    panels: int
     state: int  # elements of the two planes of h and that of c
     z: int  # elements of `z` for one thread's panel
     block: int  # elements of `z` for all panels of a block of steps
@@ -142,19 +141,19 @@ def layer_kernel(cell: Cell) -> LayerKernel:
     ) -> int:
         """Groups of rows, each alone; together, what steps are left; then masked outputs."""
         activation, recurrent_activation, backwards, zeros = settings[:4]
-        panels, z_size, block_size, entries, members, groups, join = settings[4:]
+        counters, z_size, block_size, entries, members, groups, join = settings[4:]
         rows, time, features = x.shape
         units = h_last.shape[1]
         vectors = -(-units // lanes_of(reals))
         stride = vectors * lanes_of(reals)
         plane = rows * stride
-        state, index = aligned_start(reals), CLAIMS + panels
+        state, index = aligned_start(reals), counters
         row_of = flat_from(integers, index)
         first_of = flat_from(integers, index + entries)
         count_of = flat_from(integers, index + 2 * entries)
         index += 3 * entries
         if member == 0:
-            for i in range(CLAIMS + panels):
+            for i in range(counters):
                 integers[i] = 0
             seen = flat_from(integers, index)
             fault = rank_rows(row_of, first_of, count_of, seen, offsets, steps, order, time)
@@ -216,28 +215,27 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             flat_from(integers, index + 3 * entries),
             flat_from(integers, index + 4 * entries),
             flat_from(integers, index + 5 * entries),
-            flat_from(integers, index + 6 * entries),
         )
-        counters = flat(integers)
+        control = flat(integers)
         zero: Any = np.int64(0)  # of the other branch's type
         together = False
         while not together:
-            group = atomic_add(counters, NEXT_GROUP, 1)
+            group = atomic_add(control, NEXT_GROUP, 1)
             together = group >= groups
             if together:
-                wait_for(counters, GROUPS_DONE, groups)
+                wait_for(control, GROUPS_DONE, groups)
                 group, groups = zero, zero + 1
-                team = Team(counters, shared_block, member, members)
+                team = Team(control, shared_block, member, members)
                 k, end = join, count_of[0]
             else:
-                team = Team(counters, own_block, zero, zero + 1)
+                team = Team(control, own_block, zero, zero + 1)
                 k, end = zero, join
             taken = take_group(scratch, rows, group, groups, stride)
             advance(batch, net, scratch, team, taken, k, end)
             if not together:
-                atomic_add(counters, GROUPS_DONE, 1)
-        if batch.sequences and count_of[rows - 1] < time and not is_to_leave(counters, member):
-            _share_masked(batch, counters, rows, member)
+                atomic_add(control, GROUPS_DONE, 1)
+        if batch.sequences and count_of[rows - 1] < time and not is_to_leave(control, member):
+            _share_masked(batch, control, rows, member)
         return int(withdraw(board, slot, member))
 
     @lru_cache(maxsize=256)
@@ -246,7 +244,6 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         panels, row = panels_of(vectors, cell.panel), cell.tiles.row * lanes(dtype)
         return Sizes(
             packed_size(cell.layout, features, units, dtype),
-            panels,
             state=3 * rows * vectors * lanes(dtype) + spare(dtype),
             z=rows * row,
             block=panels * max(2 * BLOCK_ROWS, rows if cell.rounds > 1 else 0) * row,
@@ -303,9 +300,8 @@ def run_layer(
     members = shares.members
     blocks = members * sizes.z + (members + 1) * sizes.block
     reals = np.empty(sizes.state + blocks, dtype)
-    integers = np.empty(
-        CLAIMS + sizes.panels + (3 + members * INDEX_ROWS) * sizes.entries, np.int64
-    )
+    counters = control_size(members)
+    integers = np.empty(counters + (3 + members * INDEX_ROWS) * sizes.entries, np.int64)
     codes = CODES[activations[0]], CODES[activations[1]]
     work = kernel.work.for_dtype(dtype)
     # From here to the call nothing may fail: the slot would be lost.
@@ -314,7 +310,7 @@ def run_layer(
         shares = ALONE_TO_THE_END
     settings = (
         *(*codes, int(reverse), int(zero_masked)),
-        *(sizes.panels, sizes.z, sizes.block, sizes.entries, *shares[:3]),
+        *(counters, sizes.z, sizes.block, sizes.entries, *shares[:3]),
     )
     arguments = (*(out, *last, *saved, reals, integers, x, *plan, packed, *first), settings)
     raise_fault(-min(run_shared(work, arguments, start, integers), 0))

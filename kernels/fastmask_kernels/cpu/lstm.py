@@ -12,7 +12,7 @@ from ._compile import inlined
 from .gemm import Tiles
 from .layer import layer_kernel, run_layer
 from .lstm_cell import GATES, lstm_cell
-from .packing import Array, Layout, gate_distance, pack, packed_size
+from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
 from .simd import lanes_of
@@ -25,41 +25,26 @@ _multiply = product(_TILES)
 
 
 @inlined
-def _step(
+def _operand(net: Any, part: int, old: int, count: int, apart: int) -> Any:
+    """h, with all gates."""
+    return net.h, old, GATES * apart // lanes_of(net.h), 0, 0
+
+
+@inlined
+def _update(
     net: Any,
     index: Any,
-    units: int,
     part: int,
-    vector: int,
-    count: int,
-    weights: int,
-    strip_step: int,
+    left: int,
     old: int,
     new: int,
+    count: int,
+    apart: int,
     rows: int,
     z: Any,
     z_start: int,
 ) -> None:
-    """z += h U of one vector of units, then the cell."""
-    lanes = lanes_of(z)
-    row, left = GATES * lanes, vector * lanes
-    apart = gate_distance(vector, units, lanes)
-    _multiply(
-        GATES * apart // lanes,
-        rows,
-        net.h,
-        old,
-        index,
-        units,
-        net.packed,
-        weights,
-        strip_step,
-        z,
-        z_start,
-        row,
-        z,
-        z_start,
-    )
+    """The cell."""
     lstm_cell(
         rows,
         apart,
@@ -83,7 +68,8 @@ _CELL = Cell(
     multiply=_multiply,
     panel=1,
     rounds=1,
-    step=_step,
+    operand=_operand,
+    update=_update,
 )
 _KERNEL = layer_kernel(_CELL)
 

@@ -45,7 +45,9 @@ def product(tiles: Tiles) -> Any:
         for left in range(0, vectors, width):
             done = 0
             for tiles_left in range(-(-rows // most_rows), 0, -1):
-                height = -(-(rows - done) // tiles_left)
+                height = rows - done
+                if tiles_left > 1:
+                    height = -(-height // tiles_left)
                 tile(
                     height,
                     min(width, vectors - left),

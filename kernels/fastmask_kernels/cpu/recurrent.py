@@ -32,7 +32,7 @@ from .batch import (
 from .gemm import Tiles
 from .packing import Layout, gate_distance
 from .simd import copy_row, lanes_of
-from .teamwork import DONE, LEAVE, next_panel
+from .teamwork import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: full tiles
 
@@ -52,14 +52,17 @@ class Net(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What the time loop asks of a cell.
+    """What the time loop asks of a cell; `operand` and `update` are inlined.
 
-    `step` is inlined, and does one round of one step of one panel:
-        step(net, index, units, part, vector, count, weights, strip_step, old, new, rows,
-             z, z_start)
-    `rows` rows have their state at index[i] of the planes `old` and `new` of h, and of c; their
-    sums, in z, begin with bias + x W. The panel is `count` vectors of units, `vector` the first;
-    its recurrent weights begin at `weights`, their strips are `strip_step` apart.
+    A round of a step multiplies and adds to the sums in z, which begin with bias + x W:
+        a, start, vectors, column, sums = operand(net, part, old, count, apart)
+    The product is that of the rows of `a` from `start` on, with `vectors` registers of weights
+    from the panel's `column` on, and goes to register `sums` of a row of z and those after it.
+    Then
+        update(net, index, part, left, old, new, count, apart, rows, z, z_start)
+    makes of the sums the new state of `count` vectors of units, `left` the first unit. `rows`
+    rows have their state at index[i] of the planes `old` and `new` of h, and of c. The gates of
+    a unit stand `apart` numbers from each other.
     """
 
     name: str
@@ -68,7 +71,8 @@ class Cell(NamedTuple):
     multiply: Any  # from `product`, for the tiles
     panel: int  # most vectors of a panel
     rounds: int  # see above; `part` counts them
-    step: Any
+    operand: Any
+    update: Any
 
 
 def panels_of(vectors: int, panel: int) -> int:
@@ -78,10 +82,22 @@ def panels_of(vectors: int, panel: int) -> int:
 
 def time_loop(cell: Cell) -> Any:
     """`advance` for a cell, for compiled kernels to call."""
-    multiply, cell_step, rounds, panel_vectors = cell.multiply, cell.step, cell.rounds, cell.panel
+    multiply, operand, update = cell.multiply, cell.operand, cell.update
+    rounds, panel_vectors = cell.rounds, cell.panel
     bias, inputs, recurrent, strip = cell.layout
     paired = cell.layout.paired
     row_vectors = cell.tiles.row
+
+    @inlined
+    def vectors_of_panel(net: Any, panel: int) -> tuple[int, int]:
+        if panel_vectors == 1:
+            return panel, 1
+        vector = panel * net.vectors // net.panels
+        return vector, (panel + 1) * net.vectors // net.panels - vector
+
+    @inlined
+    def gates_apart(vector: int, units: int, lanes: int) -> int:
+        return gate_distance(vector, units, lanes) if paired else lanes
 
     @inlined
     def project(
@@ -100,11 +116,8 @@ def time_loop(cell: Cell) -> Any:
         lanes = lanes_of(z)
         zero: Any = np.int64(0)  # a literal would compile multiply once more
         own_bias = vector * bias * lanes
-        vectors = inputs * count
-        if paired:
-            vectors = inputs * gate_distance(vector, batch.units, lanes) // lanes
         multiply(
-            vectors,
+            inputs * count * gates_apart(vector, batch.units, lanes) // lanes,
             rows,
             batch.x,
             zero,
@@ -145,7 +158,7 @@ def time_loop(cell: Cell) -> Any:
             if batch.sequences:
                 write_outputs(batch, net, scratch, rows, new, left, columns)
             if batch.save_states:
-                apart = gate_distance(vector, batch.units, lanes) if paired else lanes
+                apart = gates_apart(vector, batch.units, lanes)
                 save_step(
                     batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes, apart
                 )
@@ -155,15 +168,13 @@ def time_loop(cell: Cell) -> Any:
     def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
         """Run steps k to `end` of the group in `scratch.rank`."""
         lanes = lanes_of(scratch.z)
-        width = row_vectors * lanes
+        width = np.int64(row_vectors) * lanes
         # Where a vector's two matrices stand, and how far apart their strips are.
         matrices = net.vectors * bias * lanes
         input_size = inputs * batch.features * lanes
         size = input_size + recurrent * batch.units * lanes
         input_step = size if panel_vectors > 1 else strip * batch.features * lanes
         recurrent_step = size if panel_vectors > 1 else strip * batch.units * lanes
-        mine = scratch.mine
-        mine[1] = 0
         phase = 0
         while k < end:
             rows = active_rows(batch, scratch, rows, k)
@@ -173,68 +184,115 @@ def time_loop(cell: Cell) -> Any:
             if rows <= BLOCK_ROWS // 2:
                 block = min(-(-BLOCK_ROWS // rows), end - k)
             total = find_sources(batch, scratch, rows, k, block)
-            # Phases of a block are its steps' rounds; a block of several steps begins with a
-            # phase -1, which does the products with x for all of them.
-            for j in range(-1 if block > 1 else 0, block * rounds):
+            # The sums of few rows are kept for all panels, those of many for one at a time.
+            keep = block > 1 or rounds > 1
+            z, panel_size = (team.z, total * width) if keep else (scratch.z, 0)
+            for j in range(block * rounds):
                 step, part = j // rounds, j % rounds
-                begin = scratch.begin[max(step, 0)]
-                rows = total if j < 0 else scratch.begin[step + 1] - begin
+                begin = scratch.begin[step]
+                rows = scratch.begin[step + 1] - begin
                 if rows == 0:
                     break
-                if j >= 0 and part == 0:
+                if part == 0:
                     find_targets(batch, scratch, rows, k + step)
                 phase += 1
-                mine[0] = -1
+                new = (k + step + 1) % 2 * net.plane
+                old = net.plane - new
+                depth = rows * batch.units * recurrent
+                if j == 0:
+                    depth += total * batch.features * inputs
+                work = net.vectors * lanes * depth // team.members
+                share = NONE
                 while True:
-                    panel = next_panel(team, mine, phase, net.panels)
-                    if panel == LEAVE:
+                    share = next_share(team, phase, share, work)
+                    if share == LEAVE:
                         return
-                    if panel == DONE:
+                    if share == DONE:
                         break
-                    vector, count = panel, 1
-                    if panel_vectors > 1:
-                        vector = panel * net.vectors // net.panels
-                        count = (panel + 1) * net.vectors // net.panels - vector
-                    weights = matrices + vector * size
-                    z, z_start = team.z, (panel * total + begin) * width
-                    if block == 1 and rounds == 1:
-                        z, z_start = scratch.z, 0
-                    if block == 1 and part == 0 and batch.sequences:
-                        await_outputs(batch, scratch, rows, vector * lanes, count * lanes)
-                    if j < 0 or (block == 1 and part == 0):
-                        project(
-                            batch,
-                            net,
-                            scratch,
-                            vector,
-                            count,
-                            weights,
-                            input_step,
-                            rows,
-                            z,
-                            z_start,
-                        )
-                    if j >= 0:
-                        new = (k + step + 1) % 2 * net.plane
-                        cell_step(
-                            net,
-                            scratch.state,
-                            batch.units,
-                            part,
-                            vector,
-                            count,
-                            weights + input_size,
-                            recurrent_step,
-                            net.plane - new,
-                            new,
-                            rows,
-                            z,
-                            z_start,
-                        )
-                        if part == rounds - 1:
-                            finish(
-                                batch, net, scratch, vector, count, k + step, rows, new, z, z_start
+                    first = share_end(team, share - 1, net.panels)
+                    last = share_end(team, share, net.panels)
+                    together = max(last - first, 1) if block > 1 else 1
+                    # What follows a step of few rows can wait until the others know of it; but
+                    # when all know that the last step is done, nothing may be left to do.
+                    early = block > 1 and share == team.member and k + step + 1 < end
+                    for left in range(first, max(first + 1, last), together):
+                        right = min(left + together, last)
+                        for place in range(left, right):
+                            panel = there_and_back(first, place, last, phase)
+                            vector, count = vectors_of_panel(net, panel)
+                            weights = matrices + vector * size
+                            z_start = panel * panel_size
+                            if block == 1 and part == 0 and batch.sequences:
+                                await_outputs(batch, scratch, rows, vector * lanes, count * lanes)
+                            if j == 0:
+                                project(
+                                    batch,
+                                    net,
+                                    scratch,
+                                    vector,
+                                    count,
+                                    weights,
+                                    input_step,
+                                    total,
+                                    z,
+                                    z_start,
+                                )
+                            apart = gates_apart(vector, batch.units, lanes)
+                            a, start, vectors, column, sums = operand(net, part, old, count, apart)
+                            z_start += begin * width + sums * lanes
+                            multiply(
+                                vectors,
+                                rows,
+                                a,
+                                start,
+                                scratch.state,
+                                batch.units,
+                                net.packed,
+                                weights + input_size + column * lanes,
+                                recurrent_step,
+                                z,
+                                z_start,
+                                width,
+                                z,
+                                z_start,
                             )
+                        for place in range(left, right):
+                            panel = there_and_back(first, place, last, phase)
+                            vector, count = vectors_of_panel(net, panel)
+                            z_start = panel * panel_size + begin * width
+                            update(
+                                net,
+                                scratch.state,
+                                part,
+                                vector * lanes,
+                                old,
+                                new,
+                                count,
+                                gates_apart(vector, batch.units, lanes),
+                                rows,
+                                z,
+                                z_start,
+                            )
+                        if early:
+                            announce(team, phase, share)
+                        if part == rounds - 1:
+                            for place in range(left, right):
+                                panel = there_and_back(first, place, last, phase)
+                                vector, count = vectors_of_panel(net, panel)
+                                finish(
+                                    batch,
+                                    net,
+                                    scratch,
+                                    vector,
+                                    count,
+                                    k + step,
+                                    rows,
+                                    new,
+                                    z,
+                                    panel * panel_size + begin * width,
+                                )
+                    if not early:
+                        announce(team, phase, share)
             k += block
 
     return advance

@@ -18,7 +18,6 @@ from .packing import Array, Layout, pack, packed_size
 from .product import product
 from .recurrent import Cell
 from .rnn_cell import PANEL, rnn_cell
-from .simd import lanes_of
 
 Ints = NDArray[np.int64]
 
@@ -28,46 +27,33 @@ _multiply = product(_TILES)
 
 
 @inlined
-def _step(
+def _operand(net: Any, part: int, old: int, count: int, apart: int) -> Any:
+    """h, with the units of a panel."""
+    return net.h, old, count, 0, 0
+
+
+@inlined
+def _update(
     net: Any,
     index: Any,
-    units: int,
     part: int,
-    vector: int,
-    count: int,
-    weights: int,
-    strip_step: int,
+    left: int,
     old: int,
     new: int,
+    count: int,
+    apart: int,
     rows: int,
     z: Any,
     z_start: int,
 ) -> None:
-    """z += h U of a few vectors of units, then the cell."""
-    lanes = lanes_of(z)
-    _multiply(
-        count,
-        rows,
-        net.h,
-        old,
-        index,
-        units,
-        net.packed,
-        weights,
-        strip_step,
-        z,
-        z_start,
-        PANEL * lanes,
-        z,
-        z_start,
-    )
+    """The cell."""
     rnn_cell(
         count,
         rows,
         z,
         z_start,
         net.h,
-        new + vector * lanes,
+        new + left,
         index,
         net.activation,
     )
@@ -80,7 +66,8 @@ _CELL = Cell(
     multiply=_multiply,
     panel=PANEL,
     rounds=1,
-    step=_step,
+    operand=_operand,
+    update=_update,
 )
 _KERNEL = layer_kernel(_CELL)
 

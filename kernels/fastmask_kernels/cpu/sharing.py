@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, meeting costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping helper comes too late
-MIN_JOINED_WEIGHTS = 1 << 15  # recurrent weights; below, a step is too short to meet after it
+MIN_JOINED_WEIGHTS = 1 << 14  # recurrent weights; below, a step is too short to meet after it
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
 ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away

@@ -29,7 +29,7 @@ from .packing import Array, packed_size, vectors_of
 from .recurrent import Cell, Net, panels_of, time_loop
 from .sharing import share
 from .simd import copy_row, fill_row, flat, lanes, lanes_of, prefetch_row
-from .teamwork import CLAIMS, GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for
+from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
 from .threads import ALONE, reserve, run_shared
 
 Bools = NDArray[np.bool_]
@@ -37,7 +37,7 @@ Bools = NDArray[np.bool_]
 # Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
 # within 8 %, for 32 to 512 units; more rows serve weights that come from far away.
 PART_ROWS = 96
-_INDICES = 10  # index arrays of a thread: those of `Scratch` and of `Part`
+_INDICES = 9  # index arrays of a thread: those of `Scratch` and of `Part`
 _i8 = types.int64
 
 
@@ -160,9 +160,8 @@ def compile_step(cell: Cell) -> CompiledKernel:
             flat(own[3 * length :]),
             flat(own[4 * length :]),
             flat(own[5 * length :]),
-            flat(own[6 * length :]),
         )
-        part = Part(flat(own[7 * length :]), flat(own[8 * length :]), flat(own[9 * length :]))
+        part = Part(flat(own[6 * length :]), flat(own[7 * length :]), flat(own[8 * length :]))
         nothing = flat(memory)
         batch = Batch(
             one,
@@ -296,7 +295,7 @@ def run_step(
     )
     memory = _kept.take(shares.members * settings.size, dtype)
     indices = _kept.take(shares.members * _INDICES * settings.length, _INT64)
-    control = np.zeros(CLAIMS + panels, np.int64)
+    control = np.zeros(control_size(shares.members), np.int64)
     kernel = work.for_dtype(dtype)
     # From here to the call nothing may fail: the slot would be lost.
     start = reserve(shares.members, shares.patient)
