@@ -10,9 +10,10 @@ Two things that `numba.njit(cache=True)` gets wrong for a library are put right 
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,18 @@ def inlined(function: Callable[..., Any]) -> Any:
     return njit(inline="always")(function)
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Look for no cycles among the many objects of the compiler: that is a part of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class CompiledKernel:
     """A function compiled on first use for each dtype that it meets, without the GIL.
 
@@ -94,7 +107,7 @@ class CompiledKernel:
     def for_dtype(self, dtype: Any) -> Callable[..., Any]:
         """The compiled function that takes arrays of `dtype`."""
         if dtype not in self._ready:
-            with self._lock:
+            with self._lock, _no_collections():
                 self._dispatcher.disable_compile(False)
                 self._dispatcher.compile(self._signature_of(_NUMBA_TYPES[dtype]))
                 self._dispatcher.disable_compile()

@@ -98,6 +98,7 @@ def _call_switch(emit: Emitter, what: str, cases: dict[str, Emit], code: Any, x:
         signature = ir.FunctionType(emit.vector, [I64, emit.vector])
         function = ir.Function(module, signature, name)
         function.linkage = "internal"
+        function.attributes.add("noinline")  # a copy at each call takes long to compile
         inner = Emitter(ir.IRBuilder(function.append_basic_block("entry")), emit.dtype)
         switch = inner.builder.switch(function.args[0], other := function.append_basic_block())
         for activation, emit_one in cases.items():

@@ -20,7 +20,7 @@ from .packing import Array, packed_size, vectors_of
 from .ranks import length_of_rank, raise_fault, rank_rows
 from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
 from .sharing import ALONE_TO_THE_END, share
-from .simd import aligned_start, flat, flat_from, lanes, lanes_of
+from .simd import aligned_start, copy_row, fill_row, flat, flat_from, lanes, lanes_of
 from .teamwork import (
     GROUPS_DONE,
     NEXT_GROUP,
@@ -45,30 +45,32 @@ _i8 = types.int64
 def _begin(
     h_last: Any,
     c_last: Any,
-    state: Any,
-    offsets: Any,
+    h: Any,
+    c: Any,
     h_first: Any,
     c_first: Any,
     row_of: Any,
+    count_of: Any,
+    rows: int,
+    units: int,
+    has_c: bool,
 ) -> None:
-    """Set out the first state by rank, and what becomes of rows without steps.
-
-    Cells without c give c_last and c_first no columns.
-    """
-    rows, units = h_first.shape
-    stride = -(-units // lanes_of(state)) * lanes_of(state)
+    """Set out the first state by rank, and the last one of rows without steps."""
+    width = lanes_of(h)
+    stride = -(-units // width) * width
     for rank in range(rows):
-        row = row_of[rank]
-        h, c = rank * stride, (2 * rows + rank) * stride
-        for unit in range(stride):
-            state[h + unit] = h_first[row, unit] if unit < units else 0
-        for unit in range(stride if c_first.shape[1] > 0 else 0):
-            state[c + unit] = c_first[row, unit] if unit < units else 0
-        if offsets[row + 1] == offsets[row]:
-            for unit in range(units):
-                h_last[row, unit] = h_first[row, unit]
-            for unit in range(c_first.shape[1]):
-                c_last[row, unit] = c_first[row, unit]
+        for left in range(0, units, width):
+            first, at = row_of[rank] * units + left, rank * stride + left
+            columns = width if width < units - left else units - left
+            fill_row(h, at, width)
+            fill_row(c, at, width)
+            copy_row(h, at, h_first, first, columns)
+            if has_c:
+                copy_row(c, at, c_first, first, columns)
+            if count_of[rank] == 0:
+                copy_row(h_last, first, h_first, first, columns)
+                if has_c:
+                    copy_row(c_last, first, c_first, first, columns)
 
 
 @inner
@@ -159,8 +161,19 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             fault = rank_rows(row_of, first_of, count_of, seen, offsets, steps, order, time)
             if fault != 0:
                 return -int(fault)
-            h = flat_from(reals, state)
-            _begin(h_last, c_last, h, offsets, h_first, c_first, row_of)
+            _begin(
+                flat(h_last),
+                flat(c_last),
+                flat_from(reals, state),
+                flat_from(reals, state + 2 * plane),
+                flat(h_first),
+                flat(c_first),
+                row_of,
+                count_of,
+                rows,
+                units,
+                c_last.shape[1] > 0,
+            )
             if plane == 0 or offsets[rows] == 0:
                 nothing = flat(out)
                 for i in range(out.size):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._compile import inlined
+from ._compile import inlined, inner
 from .batch import (
     active_rows,
     await_outputs,
@@ -88,14 +88,14 @@ def time_loop(cell: Cell) -> Any:
     paired = cell.layout.paired
     row_vectors = cell.tiles.row
 
-    @inlined
+    @inner
     def vectors_of_panel(net: Any, panel: int) -> tuple[int, int]:
         if panel_vectors == 1:
             return panel, 1
         vector = panel * net.vectors // net.panels
         return vector, (panel + 1) * net.vectors // net.panels - vector
 
-    @inlined
+    @inner
     def gates_apart(vector: int, units: int, lanes: int) -> int:
         return gate_distance(vector, units, lanes) if paired else lanes
 

@@ -25,18 +25,21 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ._compile import inner
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint, yield_thread
 
-NEXT_GROUP, GROUPS_DONE, ABORTED, YIELDS, SHARES = 0, 8, 16, 17, 24
-NEXT_ROW, ROWS_DONE = 18, 19
+NEXT_GROUP, ABORTED, YIELDS, NEXT_ROW, SHARES = 0, 16, 17, 18, 24
+# These and NONE are handed to functions, which literals would compile once for each.
+GROUPS_DONE, ROWS_DONE = np.int64(8), np.int64(19)
 CLAIMED, KEPT, FINISHED, HERE, SHARE_WORDS = 0, 1, 16, 17, 32  # of a share
 SPINS = 64  # about a microsecond
 PATIENCE = 16  # rounds of spinning before the processor is given away
 WORK_A_SPIN = 1000  # multiply-adds that a thread does meanwhile
 MOST_YIELDS = 8  # after which helpers leave
 
-NONE, DONE, LEAVE = -1, -2, -3  # instead of a share
+NONE, DONE, LEAVE = np.int64(-1), -2, -3  # instead of a share
 
 
 class Team(NamedTuple):
