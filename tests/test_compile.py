@@ -39,8 +39,7 @@ def test_the_digest_sees_every_file(tmp_path: Path) -> None:
 def test_an_edit_of_any_source_leads_to_another_cache_entry(monkeypatch: Any) -> None:
     def key() -> Any:
         kernel = _kernel()
-        kernel.for_dtype(np.dtype("float32"))
-        dispatcher: Any = kernel._dispatcher
+        dispatcher: Any = kernel.for_dtype(np.dtype("float32"))
         signature = dispatcher.signatures[0]
         return dispatcher._cache._index_key(signature, dispatcher.targetctx.codegen())
 
@@ -57,8 +56,7 @@ def test_kernels_of_one_source_are_told_apart_by_name() -> None:
                 out[i] = factor(x[i])
 
         kernel = CompiledKernel(scaled, lambda t: types.void(output(t, 1), array(t, 1)), name)
-        kernel.for_dtype(np.dtype("float32"))
-        dispatcher: Any = kernel._dispatcher
+        dispatcher: Any = kernel.for_dtype(np.dtype("float32"))
         return dispatcher._cache._index_key(
             dispatcher.signatures[0], dispatcher.targetctx.codegen()
         )
@@ -78,9 +76,9 @@ def test_read_only_arrays_compile_nothing_more() -> None:
         out = np.zeros(5, np.float32)
         kernel.for_dtype(x.dtype)(out, source)
         np.testing.assert_array_equal(out, 2 * x)
-    assert len(kernel._dispatcher.signatures) == 1
+    assert len(kernel._ready) == 1
     kernel.for_dtype(np.dtype("float64"))(np.zeros(5), np.zeros(5))
-    assert len(kernel._dispatcher.signatures) == 2
+    assert len(kernel._ready) == 2
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_cache(monkeypatch: Any) -> None:

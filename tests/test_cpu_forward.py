@@ -74,6 +74,17 @@ def test_sharing_does_not_change_a_bit(cell: str) -> None:
     check()
 
 
+def test_gates_are_saved_before_their_memory_is_used_again() -> None:
+    """Other threads may be a step ahead, in a block of steps that lies elsewhere in memory."""
+    case = MAKERS["lstm"](9, 20, 5, 130, kind="left")
+    alone = case.run(cpu, save="gates")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, "share", lambda *_: Shares(2, 0, 0))
+        for _ in range(400):
+            for a, b in zip(alone, case.run(cpu, threads=2, save="gates"), strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 @EACH_CELL
 @pytest.mark.parametrize("kind", MASK_KINDS)
 @pytest.mark.parametrize("sizes", [(33, 40, 24, 64), (2, 300, 64, 96), (70, 20, 16, 130)])

@@ -180,6 +180,21 @@ def test_members_from_an_openmp_library() -> None:
     assert _run(_meet, 1, 1)[0] == 1
 
 
+@pytest.mark.parametrize("sizes", [(5, 20, 8, 100), (40, 12, 16, 64)])
+def test_a_layer_whose_members_are_openmp_threads(sizes: tuple[int, ...]) -> None:
+    pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
+    from fastmask.torch._lent import _openmp
+
+    case = MAKERS["lstm"](*sizes, kind="right")
+    alone = case.run(cpu, threads=1)
+    with pytest.MonkeyPatch.context() as patch, threads.openmp_team(_openmp()):
+        for shares in (Shares(2, 0, 0), Shares(2, 4, 5)):
+            patch.setattr(layer, "share", lambda *_, shares=shares: shares)
+            for _ in range(50):
+                for a, b in zip(alone, case.run(cpu, threads=2), strict=True):
+                    np.testing.assert_array_equal(a, b)
+
+
 def test_a_forked_process_takes_no_openmp_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
     from fastmask.torch._lent import _openmp

@@ -91,12 +91,16 @@ class CompiledKernel:
     def __init__(
         self, function: Callable[..., Any], signature_of: SignatureOf, name: str = ""
     ) -> None:
-        self._dispatcher = njit(error_model="numpy", nogil=True)(function)
-        self._signature_of = signature_of
-        self._ready: set[Any] = set()
+        self._function, self._name, self._signature_of = function, name, signature_of
+        self._ready: dict[Any, Any] = {}
         self._lock = threading.Lock()
+        self._dispatcher = self._new_dispatcher()
+
+    def _new_dispatcher(self) -> Any:
+        dispatcher = njit(error_model="numpy", nogil=True)(self._function)
         with suppress(RuntimeError):  # no folder can be written: each process compiles anew
-            self._dispatcher._cache = _SourceCache(function, name)
+            dispatcher._cache = _SourceCache(self._function, self._name)
+        return dispatcher
 
     @property
     def cache_folder(self) -> str | None:
@@ -106,13 +110,18 @@ class CompiledKernel:
 
     def for_dtype(self, dtype: Any) -> Callable[..., Any]:
         """The compiled function that takes arrays of `dtype`."""
-        if dtype not in self._ready:
+        ready = self._ready.get(dtype)
+        if ready is None:
             with self._lock, _no_collections():
-                self._dispatcher.disable_compile(False)
-                self._dispatcher.compile(self._signature_of(_NUMBA_TYPES[dtype]))
-                self._dispatcher.disable_compile()
-                self._ready.add(dtype)
-        return self._dispatcher  # type: ignore[no-any-return]
+                ready = self._ready.get(dtype)
+                if ready is None:
+                    # One of its own: while a dispatcher may compile it takes no read-only array
+                    # for a kernel's, and calls of other threads would fail.
+                    ready = self._new_dispatcher()
+                    ready.compile(self._signature_of(_NUMBA_TYPES[dtype]))
+                    ready.disable_compile()
+                    self._ready[dtype] = ready
+        return ready  # type: ignore[no-any-return]
 
 
 _NUMBA_TYPES = {

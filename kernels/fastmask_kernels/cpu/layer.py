@@ -154,7 +154,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         first_of = flat_from(integers, index + entries)
         count_of = flat_from(integers, index + 2 * entries)
         index += 3 * entries
-        if member == 0:
+        if slot >= 0 or members == 1:  # the caller: in a team it is a member once more, behind this
             for i in range(counters):
                 integers[i] = 0
             seen = flat_from(integers, index)

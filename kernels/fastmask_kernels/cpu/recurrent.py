@@ -213,8 +213,10 @@ def time_loop(cell: Cell) -> Any:
                     last = share_end(team, share, net.panels)
                     together = max(last - first, 1) if block > 1 else 1
                     # What follows a step of few rows can wait until the others know of it; but
-                    # when all know that the last step is done, nothing may be left to do.
+                    # when all know that the last step is done, nothing may be left to do; nor
+                    # may gates in z, whose panels move when the next block is of another size.
                     early = block > 1 and share == team.member and k + step + 1 < end
+                    early = early and not (batch.save_gates and j + 1 == block * rounds)
                     for left in range(first, max(first + 1, last), together):
                         right = min(left + together, last)
                         for place in range(left, right):
