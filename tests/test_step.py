@@ -157,13 +157,15 @@ def test_nothing_is_allocated_for_rows(
     arrays = flat(state)
     layer.step(x, state, mask=mask)
     counts = [sys.getrefcount(array) for array in arrays]
-    tracemalloc.start()
-    try:
-        y = layer.step(x, state, mask=mask)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 8_000
+    peaks = []
+    for _ in range(5):
+        tracemalloc.start()
+        try:
+            y = layer.step(x, state, mask=mask)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert min(peaks) < 8_000  # threads of the test's process may allocate meanwhile
     assert all(one is other for one, other in zip(flat(state), arrays, strict=True))
     assert y is arrays[0 if kind != "stack" else 2]
     del y
