@@ -46,8 +46,9 @@ def tensor_cores() -> None:
     Larger layers would not do for those that blocks share: of many numbers some are rounded the
     other way.
     """
-    from fastmask_kernels.cuda import mma_layout, use_weights
     from tests.cuda.test_tensor_cores import check, make
+
+    from fastmask_kernels.cuda import mma_layout, use_weights
 
     for form, shared, cell, *sizes in TENSOR_CORES[: 1 if system.SIMULATED else None]:
         no_block_alone = patch.object(mma_layout, "alone", lambda *_: None)
