@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402
 
 import fastmask.torch as ft  # noqa: E402
 from fastmask._gpu._torch import TorchOwner  # noqa: E402
-from fastmask.torch import _cuda, _fallback, _modules  # noqa: E402
+from fastmask.torch import _cuda, _fallback, _masks, _modules  # noqa: E402
 from tests.cases import MASK_KINDS  # noqa: E402
 from tests.torch_cases import (  # noqa: E402
     FLOAT64,
@@ -54,6 +54,11 @@ def everything(module: Any, x: Any, valid: Any, hx: Any, *, fast: bool) -> list[
     leaves = [x, *as_tuple(hx), *module.parameters()]
     found = [out, *as_tuple(last), *gradients(loss_of(out, *as_tuple(last)), *leaves)]
     return [tensor.cpu() for tensor in found]
+
+
+def on_host(valid: Any) -> fm.Mask:
+    """By way of NumPy: the stand-in's tensors on the host look as if they were on a GPU."""
+    return fm.Mask(valid.cpu().numpy())
 
 
 class TestKernels:
@@ -110,6 +115,37 @@ class TestKernels:
             [g.cpu() for g in gradients(loss_of(filled), x, *zeroed.parameters())],
         )
 
+    if ON_GPU or SIMULATED:  # the reference cannot make such masks
+
+        def test_masks_that_stay_on_the_gpu(self, gpu: GPU) -> None:
+            _, ours = twins("GRU", 2, 3, batch_first=True, device=gpu.device)
+            valid = torch.tensor([[True, False, True], [False, False, True]], device=gpu.device)
+            x = torch.randn(2, 3, 2, dtype=FLOAT64, device=gpu.device)
+            mask = fm.Mask(valid)
+            assert isinstance(mask.valid, torch.Tensor)
+            with torch.no_grad():
+                assert torch.equal(ours(x, mask=mask)[0], ours(x, mask=valid)[0])
+            assert torch.equal(_masks.valid_tensor(mask, "cpu"), valid.cpu())
+
+    def test_backward_goes_in_the_form_of_forward(self, gpu: GPU) -> None:  # noqa: F811
+        """Also where the caller's choice is over; weights that are kept are of one form."""
+        _, ours = twins("RNN", 2, 3, dtype=torch.float32, device=gpu.device)
+        x = torch.randn(2, 3, 2, device=gpu.device, requires_grad=True)
+        use_weights = _cuda.Cuda.only()._kernels.use_weights
+        with use_weights("bfloat16"):
+            rounded, _ = ours(x)
+        exact, _ = ours(x)
+        (rounded.sum() + exact.sum()).backward()
+        with torch.no_grad():
+            ours(x)
+            with use_weights("tf32"):
+                ours(x)
+                ours(x)
+        of_kernel = {kernel: [f for k, f in gpu.forms if k == kernel] for kernel, _ in gpu.forms}
+        assert of_kernel["rnn_fwd"] == ["bfloat16", "float32", "float32", "tf32", "tf32"]
+        assert of_kernel["rnn_pack"] == ["bfloat16", "float32", "float32", "tf32"]
+        assert sorted(of_kernel["rnn_bwd"]) == ["bfloat16", "float32"]
+
 
 @each_module
 @pytest.mark.parametrize("kind", MASK_KINDS)
@@ -149,7 +185,7 @@ def test_forms_of_masks(name: str, gpu: GPU) -> None:  # noqa: F811
     x = torch.randn(4, 4, 3, dtype=FLOAT64, device=gpu.device)
     valid = random_mask("holes", 4, 4).to(gpu.device)
     expected = ours(x, mask=valid.T)[0]
-    for mask in (valid.T.int(), valid.T.double(), valid.T.tolist(), fm.Mask(valid.cpu())):
+    for mask in (valid.T.int(), valid.T.double(), valid.T.tolist(), on_host(valid)):
         assert torch.equal(ours(x, mask=mask)[0], expected)
     # The same tensor is another mask where its axes have another meaning.
     assert not torch.equal(ours(x, mask=valid)[0], expected)
@@ -167,7 +203,7 @@ def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F81
     x = torch.randn(4, 6, 3, dtype=FLOAT64, device=gpu.device)
     valid = random_mask("holes", 4, 6).to(gpu.device)
     plans = _cuda.Cuda.only()._plans
-    for mask in (fm.Mask(valid.cpu()), valid):
+    for mask in (on_host(valid), valid):
         gpu.launches.clear()
         for _ in range(3):
             ours(x, mask=mask)[0].sum().backward()
@@ -184,7 +220,7 @@ def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F81
 def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811
     """Also that `steps` is no longer than the plan, as products by torch demand."""
     valid = random_mask(kind, 5, 7)
-    mask = fm.Mask(valid)
+    mask = on_host(valid)
     cuda = _cuda.Cuda.only()
     for given in (mask, valid.to(gpu.device), valid.double().to(gpu.device)):
         plan = cuda.plan(given, 5, 7, gpu.device, given)

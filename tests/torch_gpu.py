@@ -14,6 +14,7 @@ no more than numbers.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -60,6 +61,7 @@ class GPU:
     def __init__(self) -> None:
         self.device = torch.device("cuda", 0) if ON_GPU else torch.device("cpu")
         self.launches: list[tuple[str, int]] = []  # names and streams
+        self.forms: list[tuple[str, str]] = []  # names, and what `use_weights` chose
         self.stream = Stream(7)
         self.capturing = False
         self.recorded: list[tuple[Any, Stream]] = []  # tensors that another stream reads
@@ -84,15 +86,44 @@ class Watched:
         self._stream = 0
 
     def __getattr__(self, name: str) -> Any:
+        if name in _CHOICES and not (ON_GPU or SIMULATED):
+            return _CHOICES[name]
         function = getattr(self._kernels, name)
         if name.endswith("_size") or not hasattr(function, "unchecked"):
             return function
 
         def call(*args: Any) -> None:
             self._gpu.launches.append((name, self._stream))
+            self._gpu.forms.append((name, self.chosen_weights()))
             function(*(args if ON_GPU or SIMULATED else map(as_host_array, args)))
 
         return call
+
+
+@contextlib.contextmanager
+def _lend(function: Any, exact: bool = False) -> Iterator[None]:
+    assert callable(function)
+    assert isinstance(exact, bool)
+    yield
+
+
+_form = contextvars.ContextVar("form", default="float32")
+
+
+@contextlib.contextmanager
+def _use_weights(name: str) -> Iterator[None]:
+    token = _form.set(name)
+    yield
+    _form.reset(token)
+
+
+# What the reference does not know.
+_CHOICES = {
+    "use_products": _lend,
+    "use_memory": _lend,
+    "use_weights": _use_weights,
+    "chosen_weights": _form.get,
+}
 
 
 class _Memory:

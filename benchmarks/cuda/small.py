@@ -5,6 +5,9 @@ compute-sanitizer --tool memcheck python -m benchmarks.cuda.small
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from unittest.mock import patch
+
 from benchmarks.cuda import system
 
 ON_DEVICE = (  # sizes of the tests, which have compiled most of the kernels
@@ -15,6 +18,12 @@ ON_DEVICE = (  # sizes of the tests, which have compiled most of the kernels
 )
 SIMULATED = (("lstm", 3, 3, 2, 5),)
 KINDS = ("holes", "right", "left", "row_off")
+TENSOR_CORES = (  # form of the weights, whether blocks share the layer, sizes
+    ("bfloat16", False, "lstm", 9, 3, 3, 7),
+    ("tf32", False, "gru_before", 9, 3, 3, 7),
+    ("bfloat16", True, "lstm", 9, 2, 2, 9),
+    ("tf32", True, "rnn", 3, 2, 2, 17),
+)
 
 
 def main() -> None:
@@ -28,6 +37,25 @@ def main() -> None:
         for kind in KINDS[: 1 if system.SIMULATED else None]:
             check(make(cell, batch, time, features, units, kind=kind))
             print(f"{cell}, {units} units, {kind}: right", flush=True)
+    tensor_cores()
+
+
+def tensor_cores() -> None:
+    """The same with rounded weights, against loops that round likewise.
+
+    Larger layers would not do for those that blocks share: of many numbers some are rounded the
+    other way.
+    """
+    from tests.cuda.test_tensor_cores import check, make
+
+    from fastmask_kernels.cuda import mma_layout, use_weights
+
+    for form, shared, cell, *sizes in TENSOR_CORES[: 1 if system.SIMULATED else None]:
+        no_block_alone = patch.object(mma_layout, "alone", lambda *_: None)
+        with use_weights(form), no_block_alone if shared else nullcontext():
+            check(make(cell, *sizes, kind="right", seed=1), form)
+        where = "in a grid" if shared else "in a block"
+        print(f"{cell}, {form}, {where}: right", flush=True)
 
 
 if __name__ == "__main__":

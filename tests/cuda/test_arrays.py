@@ -14,7 +14,7 @@ import pytest
 
 import fastmask as fm
 from fastmask import _dispatch
-from fastmask._gpu import _arrays, _masks, owner_of
+from fastmask._gpu import _arrays, _masks, _weights, owner_of
 from fastmask_kernels import cuda
 from fastmask_kernels.cuda import _device, _kernel, gather
 
@@ -210,12 +210,32 @@ def test_kernels_run_on_the_stream_of_the_owner(
 
 
 def test_products_are_the_owners() -> None:
-    if not hasattr(cuda, "use_products"):
-        pytest.skip("this column multiplies itself")
     function, arrays, _ = arguments("lstm")
     before = CUPY.products
     function(*put(arrays, CupyLike))
     assert CUPY.products > before
+
+
+def test_weights_are_packed_in_each_form() -> None:
+    layer = with_weights(L.LSTM(H), x := normal(B, T, F))
+    on_gpu, found = CupyLike(x), []
+    for form in ("float32", "bfloat16", "float32", "tf32", "bfloat16"):
+        with cuda.use_weights(form):
+            found.append(layer(on_gpu).array)
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[4])
+    for rounded, least, most in ((found[1], 1e-5, 1e-1), (found[3], 1e-6, 1e-2)):
+        assert least < abs(rounded - found[0]).max() < most
+
+
+def test_what_a_layer_keeps_is_no_scratch_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = with_weights(L.GRU(H), x := normal(B, T, F))
+    kept = []
+    to_device = _device.to_device
+    monkeypatch.setattr(_device, "to_device", lambda *a: kept.append(made := to_device(*a)) or made)
+    layer(CupyLike(x))
+    (packed,) = _weights._kept[layer._cells[0]].values()
+    assert packed.address in [one.address for one in kept]
 
 
 @pytest.mark.parametrize("kind", KINDS)

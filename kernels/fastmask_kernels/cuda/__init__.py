@@ -19,6 +19,7 @@ from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
 from .rnn_bwd import rnn_bwd
 from .softmax import masked_softmax
 from .step import gru_step, lstm_step, rnn_step
+from .weights import chosen_weights as chosen_weights
 from .weights import use_weights as use_weights
 
 __all__ = [

@@ -47,6 +47,11 @@ def use_weights(name: str) -> Iterator[None]:
         _weights.reset(token)
 
 
+def chosen_weights() -> str:
+    """What `use_weights` has chosen in this thread or task."""
+    return _weights.get()
+
+
 def weights_of(dtype: Any) -> str:
     """The form chosen for a layer of `dtype`.
 

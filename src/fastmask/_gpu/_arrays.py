@@ -60,6 +60,12 @@ def launching(like: Any) -> Iterator[Any]:
         yield column
 
 
+def chosen_weights() -> str:
+    """The form of recurrent weights, see `fastmask_kernels.cuda.use_weights`."""
+    form: str = import_module("fastmask_kernels.cuda").chosen_weights()
+    return form
+
+
 def view_of(value: Any, name: str) -> Any:
     """`value`, which messages call `name`, as the kernels see it.
 
@@ -128,7 +134,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
 
 def kept_empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Any:
     """A view of memory of fastmask's own, for what outlives a call and serves any stream."""
-    return device_module().empty(shape, dtype, device)
+    return put(np.empty(shape, dtype), device)  # scratch belongs to the stream that it is made on
 
 
 def wait() -> None:

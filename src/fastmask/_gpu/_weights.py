@@ -14,10 +14,14 @@ _kept: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 
 
 def packed(cell: Any, x: Any) -> Any:
-    """The weights of a cell as kernels read them, beside `x`, a view; packed once."""
+    """The weights of a cell as kernels read them, beside `x`, a view.
+
+    They are packed once in each form of `fastmask_kernels.cuda.use_weights`.
+    """
     x = _arrays.view_of(x, "inputs")
     kept = _kept.setdefault(cell, {})
-    if x.device not in kept:
+    key = (x.device, _arrays.chosen_weights())
+    if key not in kept:
         kernel, recurrent, bias = cell._values()
         columns = kernel.shape[1]
         if bias is None:
@@ -25,10 +29,8 @@ def packed(cell: Any, x: Any) -> Any:
         if cell._kind.prefix == "gru" and bias.ndim == 1:
             bias = np.stack([bias, np.zeros(columns, kernel.dtype)])
         kernel, recurrent, bias = (_arrays.put(one, x.device) for one in (kernel, recurrent, bias))
-        kept[x.device] = _recurrent.pack(
-            cell._kind, kernel, recurrent, bias, cell._settings(), beside=x
-        )
-    return kept[x.device]
+        kept[key] = _recurrent.pack(cell._kind, kernel, recurrent, bias, cell._settings(), beside=x)
+    return kept[key]
 
 
 def on_device(layer: Any, weight: Array, like: Any) -> Any:

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from .._mask import Plan
 from ._cells import Cell, Weights
+from ._column import column_of
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
 
 FEW = 1 << 14
@@ -60,6 +61,7 @@ class Layer(Function):
         )
         out, last, kept = forward(cell, x, states, packed, plan, zero_masked, keep)
         ctx.cell, ctx.plan, ctx.zero_masked = cell, plan, zero_masked
+        ctx.chosen = column_of(x.device).chosen()
         ctx.bias = each > 2
         ctx.spent = False
         # Of the weights their copies for kernels: torch needs not watch whether they change.
@@ -83,17 +85,18 @@ class Layer(Function):
             gates = gates.clone()
         else:
             ctx.spent = True
-        found = backward(
-            cell,
-            dout,
-            dlast,
-            x,
-            states,
-            [Weights(*copies[i : i + 3]) for i in range(0, len(copies), 3)],
-            ctx.plan,
-            ctx.zero_masked,
-            Kept(steps, gates),
-            ctx.bias,
-            ctx.needs_input_grad[5],
-        )
+        with ctx.chosen():
+            found = backward(
+                cell,
+                dout,
+                dlast,
+                x,
+                states,
+                [Weights(*copies[i : i + 3]) for i in range(0, len(copies), 3)],
+                ctx.plan,
+                ctx.zero_masked,
+                Kept(steps, gates),
+                ctx.bias,
+                ctx.needs_input_grad[5],
+            )
         return None, None, None, None, None, found.x, *found.states, *found.weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -44,6 +45,12 @@ class Column(Protocol):
             time: T.
             device: where the plan is wanted.
             given: the mask as the user gave it, which the plan is kept with.
+        """
+
+    def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
+        """What the caller chose, by context, for its calls: to be entered for later ones.
+
+        torch goes backward in threads of its own, which know nothing of the caller's contexts.
         """
 
     def stamp(self, weights: Sequence[Tensor]) -> Any:

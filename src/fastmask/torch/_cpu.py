@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,10 @@ class _CPU:
     ) -> Plan:
         """See `Column`."""
         return plan_for(mask, batch, time)
+
+    def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
+        """See `Column`; there is nothing to choose."""
+        return nullcontext
 
     def stamp(self, weights: Sequence[Tensor]) -> Any:
         """Copies of the weights.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache, lru_cache
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -123,18 +123,24 @@ class Cuda:
         self.call("plan_steps", made, valid)
         return made
 
-    def stamp(self, weights: Sequence[Tensor]) -> list[Stamp] | None:
+    def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
+        """See `Column`: the form of recurrent weights."""
+        return partial(self._kernels.use_weights, self._kernels.chosen_weights())
+
+    def stamp(self, weights: Sequence[Tensor]) -> tuple[str, list[Stamp]] | None:
         """See `Column`; what is recorded in a CUDA graph is not there yet."""
         if capturing() or not all(map(countable, weights)):
             return None
-        return [Stamp(weight) for weight in weights]
+        return self._kernels.chosen_weights(), [Stamp(weight) for weight in weights]
 
-    def fits(self, stamp: list[Stamp], weights: Sequence[Tensor]) -> bool:
+    def fits(self, stamp: tuple[str, list[Stamp]], weights: Sequence[Tensor]) -> bool:
         """See `Column`; a CUDA graph, which runs again later, packs what is there then."""
+        form, stamps = stamp
         return (
             not capturing()
-            and len(stamp) == len(weights)
-            and all(known.fits(weight) for known, weight in zip(stamp, weights, strict=True))
+            and form == self._kernels.chosen_weights()
+            and len(stamps) == len(weights)
+            and all(known.fits(weight) for known, weight in zip(stamps, weights, strict=True))
         )
 
     def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:

@@ -80,7 +80,7 @@ def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
 
 
 def _tensor_of(mask: Mask) -> Any:
-    return torch.from_numpy(np.array(mask.valid))
+    return torch.from_numpy(np.array(mask))  # from a GPU too
 
 
 def outside_graph(function: Any) -> Any:
