@@ -39,8 +39,15 @@ def one_step(cell: str, *sizes: int, kind: str = "holes", **options: Any) -> Rec
 
 
 def step_cases(cell: str) -> st.SearchStrategy[Any]:
-    """Random cases of one time step."""
-    return cases_of(cell, time=st.just(1), batch=st.integers(0, 120), spare=st.just(0))
+    """Random cases of one time step; each dtype of a cell is a kernel to compile."""
+    dtypes = ("float32", "float64") if cell == "lstm" else ("float32",)
+    return cases_of(
+        cell,
+        time=st.just(1),
+        batch=st.integers(0, 120),
+        spare=st.just(0),
+        dtype=st.sampled_from(dtypes),
+    )
 
 
 def stepped(case: RecurrentCase, column: Any, threads: int = 1) -> list[Array]:

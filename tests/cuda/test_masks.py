@@ -102,12 +102,12 @@ def plan(valid: np.ndarray) -> None:
 
 
 @given(st.sampled_from(MASK_KINDS), st.integers(0, 9), st.integers(0, 40), seeds)
-@usual
+@settings(max_examples=12, deadline=None)
 def test_plan(kind: str, batch: int, time: int, seed: int) -> None:
     plan(make_mask(kind, batch, time, np.random.default_rng(seed)))
 
 
-@pytest.mark.parametrize(("batch", "time"), [(70, 3), (140, 2), (3, 200), (1, 65), (33, 0)])
+@pytest.mark.parametrize(("batch", "time"), [(70, 3), (3, 200), (1, 65), (9, 0)])
 def test_plan_larger_than_a_launch(batch: int, time: int) -> None:
     plan(make_mask("holes", batch, time, np.random.default_rng(0)))
 
