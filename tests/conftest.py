@@ -4,8 +4,9 @@
     def test_something(own_process: str) -> None:
         assert " passed" in own_process
 
-The processes start with the session, one after another, each with the environment variables
-named and a compilation cache of its own; the tests that ask for their output come last.
+The processes start with the session, one after another, and two at a time once the tests of this
+process are done; each has the environment variables named and a compilation cache of its own.
+The tests that ask for their output come last.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ import pytest
 MARK = "own_process"
 TIMEOUT = 900  # seconds, for slow machines
 _outcomes: dict[str, Future[Any]] = {}
+_waiting: SimpleQueue[tuple[str, pytest.Mark]] = SimpleQueue()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,18 +42,28 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items if _runs(item)}
-    waiting = {name: mark for name, mark in marks.items() if mark is not None}
-    for name in waiting:
-        _outcomes[name] = Future()
-    threading.Thread(target=_run_all, args=(waiting,), daemon=True).start()
+    for name, mark in marks.items():
+        if mark is not None:
+            _outcomes[name] = Future()
+            _waiting.put((name, mark))
+    _start()
 
 
 def _runs(item: pytest.Item) -> bool:
     return not any(mark.args[0] for mark in item.iter_markers("skipif"))
 
 
-def _run_all(marks: dict[str, pytest.Mark]) -> None:
-    for name, mark in marks.items():
+def _start() -> None:
+    """One more thread that runs what is waiting, one process after another."""
+    threading.Thread(target=_run_all, daemon=True).start()
+
+
+def _run_all() -> None:
+    while True:
+        try:
+            name, mark = _waiting.get_nowait()
+        except Empty:
+            return
         try:
             _outcomes[name].set_result(_run(mark))
         except BaseException as error:
@@ -69,8 +82,14 @@ def _run(mark: pytest.Mark) -> subprocess.CompletedProcess[str]:
         )
 
 
+@pytest.fixture(scope="session")
+def _free_processor() -> None:
+    """The other tests are done: what they had of the machine goes to the processes."""
+    _start()
+
+
 @pytest.fixture
-def own_process(request: pytest.FixtureRequest) -> str:
+def own_process(request: pytest.FixtureRequest, _free_processor: None) -> str:
     """What this test's process printed; it has succeeded."""
     run = _outcomes[request.node.nodeid].result()
     assert run.returncode == 0, run.stdout + run.stderr
