@@ -167,3 +167,17 @@ def test_other_kernels(arch: str) -> None:
                     assert not doubles(report)
                 seen += 1
     assert seen >= 14
+
+
+@pytest.mark.parametrize(("cell", "part"), [("lstm", 0), ("gru_after", 0), ("gru_before", 1)])
+def test_gates_that_are_computed_again(cell: str, part: int) -> None:
+    from fastmask_kernels.cuda.cells import Kind
+    from fastmask_kernels.cuda.gradients import _activation
+
+    kernel = _activation(Kind(cell, "tanh", "sigmoid"), FLOAT, part)
+    for arch in ARCHITECTURES:
+        report = compile_report(kernel, arch=arch)
+        print(report)
+        assert report.spills == report.stack == 0
+        assert report.registers <= 128
+        assert not doubles(report)
