@@ -42,7 +42,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items if _runs(item)}
-    for name, mark in marks.items():
+    for name, mark in reversed(marks.items()):  # the longest first: those of compiled kernels
         if mark is not None:
             _outcomes[name] = Future()
             _waiting.put((name, mark))
