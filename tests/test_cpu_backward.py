@@ -40,7 +40,7 @@ def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
 @pytest.mark.parametrize("cell", CASES)
 def test_sharing_does_not_change_a_bit(cell: str) -> None:
     @given(cases_of(cell), st.sampled_from(SHARES[1:]))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     def check(case: RecurrentCase, shares: Shares) -> None:
         assert_same_bits(shared_backward(case, shares), case.run_backward(cpu))
 

@@ -47,7 +47,7 @@ EACH_KERNEL = pytest.mark.parametrize("cell", CASES)
 @EACH_KERNEL
 def test_cpu_equals_reference(cell: str) -> None:
     @given(cases_of(cell), st.sampled_from(SAVING))
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     def check(case: RecurrentCase, save: str) -> None:
         expected = case.run(reference, dtype="float64", save=save)
         for actual, wanted in zip(case.run(cpu, save=save), expected, strict=True):
@@ -60,7 +60,7 @@ def test_cpu_equals_reference(cell: str) -> None:
 @EACH_KERNEL
 def test_sharing_does_not_change_a_bit(cell: str) -> None:
     @given(cases_of(cell), st.sampled_from(SAVING), st.sampled_from(SHARES[1:]))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=60, deadline=None)
     def check(case: RecurrentCase, save: str, shares: Shares) -> None:
         alone = case.run(cpu, save=save)
         longest = int(case.valid.sum(axis=1).max(initial=0))
