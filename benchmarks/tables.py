@@ -68,8 +68,8 @@ size.
 
 MEMORY = """
 Megabytes by which the first training step of a new process, after steps of a tiny batch, adds to
-its peak memory: outputs, gradients, what is kept for backward, work space. Recomputation pays in
-stacks, where the gates of one layer at a time are there; a single layer needs them all in backward.
+its peak memory: outputs, gradients, what is kept for backward, work space. With recomputation the
+gates of a quarter of one layer's rows are there at a time.
 """
 
 STREAMING = f"""

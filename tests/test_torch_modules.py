@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence  # noqa: E402
 
 import fastmask.torch as ft  # noqa: E402
+from fastmask.torch._parts import ROWS, parts_of  # noqa: E402
 from tests.cases import MASK_KINDS  # noqa: E402
 from tests.torch_cases import (  # noqa: E402
     FLOAT64,
@@ -246,6 +247,36 @@ def test_gradcheck(name: str, recompute: bool, zeros: bool) -> None:
         return out, *as_tuple(last)
 
     assert torch.autograd.gradcheck(function, (x, *hx, *ours.parameters()), fast_mode=True)
+
+
+@each_module
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_recomputation_takes_rows_in_parts(name: str, kind: str) -> None:
+    _, ours = twins(name, 3, 5, bidirectional=True, batch_first=True)
+    batch, time = 4 * ROWS + 3, 7
+    valid = random_mask(kind, batch, time)
+    x = torch.randn(batch, time, 3, dtype=FLOAT64, requires_grad=True)
+    hx = random_states(ours, batch)
+    leaves = (x, *as_tuple(hx), *ours.parameters())
+
+    def found() -> list[Any]:
+        out, last = ours(x, hx, mask=valid)
+        return gradients(loss_of(out, *as_tuple(last)), *leaves)
+
+    kept = found()
+    ours.recompute = True
+    assert_all_close(found(), kept)
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+def test_parts_have_plans_of_their_own(kind: str) -> None:
+    valid = random_mask(kind, 4 * ROWS + 3, 7).numpy()
+    parts = parts_of(fm.Mask(valid).plan, 7)
+    assert len(parts) == 4
+    for part in parts:
+        expected = fm.Mask(valid[part.rows]).plan
+        for mine, theirs in zip(part.plan, expected, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
 
 
 @each_module

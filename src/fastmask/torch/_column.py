@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._mask import Plan
 from ._cells import Cell, Weights
+from ._parts import Part
 
 CUDA = "cuda"  # the type of the devices that the CUDA kernels are for
 
@@ -46,6 +47,9 @@ class Column(Protocol):
             device: where the plan is wanted.
             given: the mask as the user gave it, which the plan is kept with.
         """
+
+    def parts(self, plan: Plan, time: int) -> list[Part]:
+        """The batch in parts, for a backward pass with little memory."""
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """What the caller chose, by context, for its calls: to be entered for later ones.

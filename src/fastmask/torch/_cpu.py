@@ -15,6 +15,7 @@ from .._mask import Plan, plan_for
 from .._typing import Array
 from ._cells import Cell, Weights
 from ._lent import run
+from ._parts import Part, parts_of
 
 
 class _CPU:
@@ -46,6 +47,10 @@ class _CPU:
     ) -> Plan:
         """See `Column`."""
         return plan_for(mask, batch, time)
+
+    def parts(self, plan: Plan, time: int) -> list[Part]:
+        """See `Column`."""
+        return parts_of(Plan(*map(_as_kernels_take, plan)), time)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """See `Column`; there is nothing to choose."""

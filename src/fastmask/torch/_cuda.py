@@ -19,6 +19,7 @@ from .._mask import Mask, Plan
 from . import _column
 from ._cells import Cell, Weights
 from ._masks import NAN_IN_MASK
+from ._parts import Part, whole
 from ._streams import Shared, Stamp, capturing, countable
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
@@ -122,6 +123,10 @@ class Cuda:
         ]
         self.call("plan_steps", made, valid)
         return made
+
+    def parts(self, plan: Plan, time: int) -> list[Part]:  # noqa: ARG002
+        """See `Column`; one, as the host does not know where the rows begin."""
+        return whole(plan)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """See `Column`: the form of recurrent weights."""

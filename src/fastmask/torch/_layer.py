@@ -19,6 +19,7 @@ from torch import Tensor
 from .._mask import Plan
 from ._cells import Cell, Weights, to_kernels, to_torch
 from ._column import column_of
+from ._parts import whole
 
 
 class Keep(IntEnum):
@@ -134,7 +135,6 @@ def backward(
     column = column_of(x.device)
     batch, time, features = x.shape
     units = states[0].shape[2]
-    valid = len(plan.steps)
     dx_sum: Any = None
     dstates = [x.new_empty(state.shape) for state in states]
     dtorch: list[Tensor] = []
@@ -142,31 +142,47 @@ def backward(
         torch.zeros_like(state) if d is None else d for d, state in zip(dlast, states, strict=True)
     ]
     saved = kept.gates.shape[1] > 0
+    # What is computed again is there for one part of the batch at a time.
+    parts = column.parts(plan, time) if cell.keeps_gates and not saved else whole(plan)
+    room = max(part.steps.stop - part.steps.start for part in parts)
     for d in range(len(weights)):
         dx = x.new_empty(batch, time if want_dx else 0, features)
-        dweights = Weights(*map(torch.empty_like, weights[d]))
-        gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
         dhalf: Any = x.new_empty(batch, 0, units) if dout is None else dout
-        column.run(
-            f"{cell.name}_bwd",
-            [dx, *dweights, *[s[d] for s in dstates], gates],
-            dhalf if dhalf.shape[2] == units else column.half_of(dhalf, d),
-            *[s[d] for s in known],
-            x,
-            *plan,
-            *weights[d],
-            *[s[d] for s in states],
-            *[s[d, :valid] for s in kept.steps],
-            *cell.activations,
-            *([saved] if cell.keeps_gates else []),
-            *cell.flags,
-            d == 1,
-            zero_masked,
-        )
+        if dhalf.shape[2] != units:
+            dhalf = column.half_of(dhalf, d)
+        gates = kept.gates[d] if saved else x.new_empty(room, cell.width * units)
+        each = []
+        for rows, steps, own in parts:
+            each.append(Weights(*map(torch.empty_like, weights[d])))
+            column.run(
+                f"{cell.name}_bwd",
+                [dx[rows], *each[-1], *[s[d][rows] for s in dstates], gates[: len(own.steps)]],
+                dhalf[rows],
+                *[s[d][rows] for s in known],
+                x[rows],
+                *own,
+                *weights[d],
+                *[s[d][rows] for s in states],
+                *[s[d][steps] for s in kept.steps],
+                *cell.activations,
+                *([saved] if cell.keeps_gates else []),
+                *cell.flags,
+                d == 1,
+                zero_masked,
+            )
         if want_dx:
             dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
-        dtorch += to_torch(cell, dweights, bias)
+        dtorch += to_torch(cell, _total(each), bias)
     return Gradients(dx_sum, dstates, dtorch)
+
+
+def _total(each: Sequence[Weights]) -> Weights:
+    """The sum of what the parts of a batch add to the gradients of the weights."""
+    total, *rest = each
+    for part in rest:
+        for sum_so_far, more in zip(total, part, strict=True):
+            sum_so_far += more
+    return total
 
 
 def as_kernels_take(
