@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -34,7 +34,8 @@ class Plan(NamedTuple):
 
 
 _BOOL = np.dtype(np.bool_)
-_masks_by_array: WeakValueDictionary[int, Mask] = WeakValueDictionary()
+_INT64 = np.dtype(np.int64)
+_masks_by_array: dict[int, ref[Mask]] = {}  # a WeakValueDictionary takes a microsecond more a mask
 _plans_made = 0
 
 
@@ -95,7 +96,14 @@ class Mask(NDArrayOperatorsMixin):
         self._valid = valid
         self._plan = None
         self._on_devices = None
-        _masks_by_array[id(valid)] = self
+        _masks_by_array[id(valid)] = ref(self)
+
+    def __del__(self, masks: dict[int, ref[Mask]] = _masks_by_array) -> None:
+        # Before the array goes, whose id another one may then have. An argument, as the module's
+        # own names may be gone when the interpreter ends.
+        key = id(getattr(self, "_valid", None))
+        if (known := masks.get(key)) is not None and ((mask := known()) is self or mask is None):
+            masks.pop(key, None)
 
     @classmethod
     def from_lengths(cls, lengths: Any, maxlen: int | None = None, padding: str = "post") -> Mask:
@@ -217,8 +225,8 @@ def as_mask(value: Any) -> Mask | None:
     """The mask that `value` is, or is the array of, or describes; None stays None."""
     if value is None or type(value) is Mask:
         return value
-    mask = _masks_by_array.get(id(value))
-    if mask is not None and mask._valid is value:
+    known = _masks_by_array.get(id(value))
+    if known is not None and (mask := known()) is not None and mask._valid is value:
         return mask
     return value if isinstance(value, Mask) else Mask(value)
 
@@ -237,9 +245,9 @@ def _plan_of(valid: Bools) -> Plan:
     global _plans_made
     _plans_made += 1
     batch, time = valid.shape
-    offsets = np.empty(batch + 1, np.int64)
-    steps = np.empty(batch * time, np.int64)
-    order = np.empty(batch, np.int64)
+    offsets = np.empty(batch + 1, _INT64)
+    steps = np.empty(batch * time, _INT64)
+    order = np.empty(batch, _INT64)
     kernels().plan_steps.unchecked(offsets, steps, order, valid)  # all made here
     return _read_only(offsets, steps[: offsets[batch]], order)
 

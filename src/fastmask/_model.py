@@ -204,7 +204,7 @@ class Flow(Model):
             return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
         return outputs.mask.valid if isinstance(outputs, Masked) else None
 
-    def _carry(self, outputs: Any, inputs: Any, valid: Any) -> Any:  # noqa: ARG002
+    def _carry(self, outputs: Any, *_: Any) -> Any:
         return outputs  # the layers have seen to the masks
 
     def _build_for(self, inputs: Any) -> None:

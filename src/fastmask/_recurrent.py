@@ -166,7 +166,7 @@ def _run(
     zero_masked: bool,
 ) -> list[Array]:
     """Call the kernel, which writes `outputs`; the last states."""
-    last = [np.empty_like(state) for state in first]
+    last = [np.empty(state.shape, state.dtype) for state in first]
     # Unchecked: these arrays were made, or checked, on the way here.
     _kernel(kernels(), cell).unchecked(
         outputs,

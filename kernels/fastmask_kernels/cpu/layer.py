@@ -315,15 +315,18 @@ def run_layer(
     reals = np.empty(sizes.state + blocks, dtype)
     counters = control_size(members)
     integers = np.empty(counters + (3 + members * INDEX_ROWS) * sizes.entries, np.int64)
-    codes = CODES[activations[0]], CODES[activations[1]]
+    activation, recurrent_activation = CODES[activations[0]], CODES[activations[1]]
     work = kernel.work.for_dtype(dtype)
     # From here to the call nothing may fail: the slot would be lost.
     start = reserve(members, shares.patient)
     if start == ALONE:
         shares = ALONE_TO_THE_END
     settings = (
-        *(*codes, int(reverse), int(zero_masked)),
-        *(counters, sizes.z, sizes.block, sizes.entries, *shares[:3]),
+        *(activation, recurrent_activation, int(reverse), int(zero_masked)),
+        *(counters, sizes.z, sizes.block, sizes.entries),
+        *(shares.members, shares.groups, shares.join),
     )
     arguments = (*(out, *last, *saved, reals, integers, x, *plan, packed, *first), settings)
-    raise_fault(-min(run_shared(work, arguments, start, integers), 0))
+    done = run_shared(work, arguments, start, integers)
+    if done < 0:
+        raise_fault(-done)

@@ -16,7 +16,7 @@ from .._recurrent import ACTIVATIONS, forward, initial_states, pack, placed
 from .._typing import Array, Bools, Ints, Shape
 from ..activations import name_of
 from ._layer import Layer
-from ._loop import loop
+from ._loop import Step, loop
 
 # What dropout multiplies with: an array for all gates, or one for each; None for nothing.
 Kept = Sequence[Array] | None
@@ -181,23 +181,29 @@ class KernelCell(Layer):
                 f"inputs of layer {self.name!r} must be on the host in training with dropout, "
                 "not on a GPU: fastmask.torch trains there"
             )
-        inputs, recurrent = self._draw(len(x)) if training else (None, None)
-        if recurrent is not None:
-
-            def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:
-                kept = [
-                    None if each is None else [one[rows] for one in each]
-                    for each in (inputs, recurrent)
-                ]
-                after = self._formula(now, states, *kept)
-                return after[0], after
-
-            return loop(step, x, mask, first, self.units, *options)
-        if inputs is not None:
-            x = x * inputs[0][:, np.newaxis]
+        if training:
+            inputs, recurrent = self._draw(len(x))
+            if recurrent is not None:
+                step = self._dropping(inputs, recurrent)
+                return loop(step, x, mask, first, self.units, *options)
+            if inputs is not None:
+                x = x * inputs[0][:, np.newaxis]
         return forward(
             self._kind, x, mask, self._packed_weights(x), first, self._settings(), *options
         )
+
+    def _dropping(self, inputs: Kept, recurrent: Kept) -> Step:
+        """One step of some rows, of which dropout keeps these inputs and states."""
+
+        def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:
+            kept = [
+                None if each is None else [one[rows] for one in each]
+                for each in (inputs, recurrent)
+            ]
+            after = self._formula(now, states, *kept)
+            return after[0], after
+
+        return step
 
     def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
         """The states after one step, of arrays that fit; the first is the output."""

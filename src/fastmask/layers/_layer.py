@@ -17,7 +17,7 @@ from .. import _gpu, initializers
 from .._checks import choice
 from .._dispatch import as_array
 from .._gpu.anywhere import on_device
-from .._mask import Masked, fitting_mask
+from .._mask import Mask, Masked, fitting_mask
 from .._names import automatic_name
 from ._calls import (
     CallSpec,
@@ -232,7 +232,7 @@ class Layer(Weighted):
         else:
             outputs = self._call_in(training, inputs, kwargs)
         if spec.makes_masks or (carried is not None and self.supports_masking):
-            return self._carry(outputs, inputs, valid)
+            return self._carry(outputs, inputs, carried, valid)
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
@@ -292,13 +292,20 @@ class Layer(Weighted):
         self._build_shape = input_shape
         self.built = True
 
-    def _carry(self, outputs: Any, inputs: Any, valid: Any) -> Any:
-        """The outputs, each with its mask."""
+    def _carry(self, outputs: Any, inputs: Any, carried: Any, valid: Any) -> Any:
+        """The outputs, each with its mask; `valid` are the arrays of the masks `carried` here."""
         if type(outputs) is Masked:
             return outputs
         masks = self.compute_mask(inputs, valid)
         if masks is None:
             return outputs
+        if (
+            masks is valid
+            and type(carried) is Mask
+            and type(outputs) is np.ndarray
+            and outputs.shape[:2] == valid.shape
+        ):
+            return Masked._of(outputs, carried)  # what the rest would do, in less time
         if not isinstance(outputs, (list, tuple)):
             return self._with_mask(outputs, masks)
         if not isinstance(masks, (list, tuple)):
@@ -308,13 +315,13 @@ class Layer(Weighted):
                 f"compute_mask of layer {self.name!r} must return one mask for each of "
                 f"{len(outputs)} outputs, not {len(masks)}"
             )
-        carried = [self._with_mask(*pair) for pair in zip(outputs, masks, strict=True)]
-        return tuple(carried) if isinstance(outputs, tuple) else carried
+        each = [self._with_mask(*pair) for pair in zip(outputs, masks, strict=True)]
+        return tuple(each) if isinstance(outputs, tuple) else each
 
     def _with_mask(self, output: Any, mask: Any) -> Any:
         if mask is None or isinstance(output, Masked):
             return output
-        if not _gpu.on_gpu(output):
+        if type(output) is not np.ndarray and not _gpu.on_gpu(output):
             output = as_array(output, "outputs")
         try:
             return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
