@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import operator
 import pickle
 import threading
@@ -138,6 +139,25 @@ def test_array_of_a_mask_leads_back_to_it() -> None:
     again = _mask.as_mask(array)
     assert again is not None
     np.testing.assert_array_equal(again.valid, HOLES)
+
+
+def test_masks_that_are_gone_are_forgotten() -> None:
+    gc.collect()
+    before = set(_mask._masks_by_array)
+    masks = [fm.Mask(np.ones((2, 3))) for _ in range(3)]
+    ring: list[object] = [masks[0]]
+    ring.append(ring)  # which only the collector takes apart
+    assert len(set(_mask._masks_by_array) - before) == 3
+    del masks, ring
+    gc.collect()
+    assert set(_mask._masks_by_array) <= before
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_mask_that_was_never_made_goes_silently() -> None:
+    with pytest.raises(TypeError):
+        fm.Mask("no mask")
+    gc.collect()
 
 
 def test_plan_from_many_threads() -> None:
