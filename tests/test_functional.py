@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask
+from fastmask import _plan
 from fastmask.layers import LSTM, Activation, Dense, Embedding, Layer, Masking
 from fastmask.layers._symbolic import Call, SymbolicTensor
 
@@ -284,9 +284,9 @@ class TestModel:
             y = LSTM(4, return_sequences=True)(y)
         model = fm.Model(x, y)
         model(X)
-        before = _mask.plans_made()
+        before = _plan.plans_made()
         model(X)
-        assert _mask.plans_made() == before + 1
+        assert _plan.plans_made() == before + 1
 
     def test_a_mask_passes_without_a_copy(self) -> None:
         x = fm.Input((None, 4))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask
+from fastmask import _plan
 
 from . import golden
 
@@ -115,11 +115,11 @@ class TestMask:
 
     def test_is_planned_once_for_a_stack(self) -> None:
         layers = [fm.layers.LSTM(4, return_sequences=True) for _ in range(3)]
-        before = _mask.plans_made()
+        before = _plan.plans_made()
         y = fm.Masked(X, MASK)
         for layer in layers:
             y = layer(y)
-        assert _mask.plans_made() == before + 1
+        assert _plan.plans_made() == before + 1
 
     def test_of_another_shape(self) -> None:
         with pytest.raises(ValueError, match=r"mask has shape \(3, 3\).*'odd' has shape \(3, 4, 2"):

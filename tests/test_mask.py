@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask
+from fastmask import _mask, _plan
 
 HOLES = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
 
@@ -122,9 +122,9 @@ def test_plan(shape: tuple[int, int]) -> None:
 
 def test_plan_is_made_once() -> None:
     mask = fm.Mask(HOLES)
-    before = _mask.plans_made()
+    before = _plan.plans_made()
     assert mask.plan is mask.plan
-    assert _mask.plans_made() == before + 1
+    assert _plan.plans_made() == before + 1
 
 
 def test_array_of_a_mask_leads_back_to_it() -> None:
@@ -162,7 +162,7 @@ def test_a_mask_that_was_never_made_goes_silently() -> None:
 
 def test_plan_from_many_threads() -> None:
     mask = fm.Mask(np.random.default_rng(1).random((50, 60)) < 0.5)
-    plans: list[_mask.Plan] = []
+    plans: list[_plan.Plan] = []
     threads = [threading.Thread(target=lambda: plans.append(mask.plan)) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask
+from fastmask import _plan
 
 from . import golden
 
@@ -262,10 +262,10 @@ class TestStack:
     def test_makes_one_plan(self) -> None:
         layer = seeded(L.RNN([L.LSTMCell(3), L.GRUCell(5), L.SimpleRNNCell(2)]))
         x = fm.Masked(X, HOLED)
-        before = _mask.plans_made()
+        before = _plan.plans_made()
         layer(x)
         seeded(L.Bidirectional(L.GRU(3, return_sequences=True)))(x)
-        assert _mask.plans_made() == before + 1
+        assert _plan.plans_made() == before + 1
 
     def test_states_are_taken_as_they_are_given_back(self) -> None:
         layer = seeded(L.RNN([L.LSTMCell(3), L.GRUCell(2), Sum()], return_state=True))

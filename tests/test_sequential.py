@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask, _progress
+from fastmask import _plan, _progress
 from fastmask.layers import LSTM, Activation, Dense, Embedding, Masking
 
 RANDOM = np.random.default_rng(0)
@@ -62,9 +62,9 @@ def test_stack_plans_its_mask_once() -> None:
     stack = [LSTM(4, return_sequences=True) for _ in range(3)]
     model = fm.Sequential([Masking(), *stack, Dense(2)])
     model(X)
-    before = _mask.plans_made()
+    before = _plan.plans_made()
     model(X)
-    assert _mask.plans_made() == before + 1
+    assert _plan.plans_made() == before + 1
 
 
 def test_nests() -> None:

@@ -8,8 +8,7 @@ read-only array of a mask leads back to the mask (`as_mask`), wherever it was ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 from weakref import ref
 
 import numpy as np
@@ -18,25 +17,11 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from . import _gpu
 from ._checks import choice, whole_number
 from ._dispatch import as_array, integer_array, kernels
+from ._plan import Plan, full_plan, plan_of
 from ._typing import Array, Bools, Ints
 
-
-class Plan(NamedTuple):
-    """Which steps of a batch exist.
-
-    Row b has the valid steps `steps[offsets[b]:offsets[b + 1]]`, flat positions b * T + t in
-    ascending order; `order` lists the rows, most valid steps first.
-    """
-
-    offsets: Ints
-    steps: Ints
-    order: Ints
-
-
 _BOOL = np.dtype(np.bool_)
-_INT64 = np.dtype(np.int64)
 _masks_by_array: dict[int, ref[Mask]] = {}  # a WeakValueDictionary takes a microsecond more a mask
-_plans_made = 0
 
 
 class Mask(NDArrayOperatorsMixin):
@@ -163,7 +148,7 @@ class Mask(NDArrayOperatorsMixin):
         """The positions of the valid steps, found on first use and then kept."""
         plan = self._plan
         if plan is None:  # two threads may both make it: they make the same
-            plan = self._plan = _plan_of(self._valid)
+            plan = self._plan = plan_of(self._valid)
         return plan
 
     @property
@@ -234,38 +219,6 @@ def as_mask(value: Any) -> Mask | None:
 def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
     """The plan of `mask`; no mask means that all steps are valid."""
     return full_plan(batch, time) if mask is None else mask.plan
-
-
-def plans_made() -> int:
-    """How many masks have been turned into a plan so far."""
-    return _plans_made
-
-
-def _plan_of(valid: Bools) -> Plan:
-    global _plans_made
-    _plans_made += 1
-    batch, time = valid.shape
-    offsets = np.empty(batch + 1, _INT64)
-    steps = np.empty(batch * time, _INT64)
-    order = np.empty(batch, _INT64)
-    kernels().plan_steps.unchecked(offsets, steps, order, valid)  # all made here
-    return _read_only(offsets, steps[: offsets[batch]], order)
-
-
-@lru_cache(maxsize=16)
-def full_plan(batch: int, time: int) -> Plan:
-    """The plan where all steps are valid."""
-    return _read_only(
-        np.arange(batch + 1, dtype=np.int64) * time,
-        np.arange(batch * time, dtype=np.int64),
-        np.arange(batch, dtype=np.int64),
-    )
-
-
-def _read_only(*arrays: Ints) -> Plan:
-    for array in arrays:
-        array.setflags(write=False)  # twice as fast as through `flags`
-    return Plan(*arrays)
 
 
 def checked_mask(array: Array) -> Array:

@@ -12,7 +12,8 @@ import numpy as np
 
 from ._dispatch import kernels, real_array
 from ._gpu import on_gpu
-from ._mask import Mask, Plan, plan_for
+from ._mask import Mask, plan_for
+from ._plan import Plan
 from ._threads import get_num_threads
 from ._typing import Array, Bools
 

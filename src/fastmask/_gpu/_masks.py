@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._mask import Mask, full_plan
+from .._mask import Mask
+from .._plan import full_plan
 from .._typing import Array, Bools, Ints
 from . import _arrays
 from ._arrays import BOOL, INT64

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .._mask import Plan
+from .._plan import Plan
 from ._cells import Cell, Weights
 from ._parts import Part
 

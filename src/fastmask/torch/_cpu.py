@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from .._dispatch import kernels
-from .._mask import Plan, plan_for
+from .._mask import plan_for
+from .._plan import Plan
 from .._typing import Array
 from ._cells import Cell, Weights
 from ._lent import run

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from .._gpu._torch import TorchOwner
-from .._mask import Mask, Plan
+from .._mask import Mask
+from .._plan import Plan
 from . import _column
 from ._cells import Cell, Weights
 from ._masks import NAN_IN_MASK

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .._mask import Mask, Plan
+from .._mask import Mask
+from .._plan import Plan
 from ._column import column_of
 from ._streams import Stamp, countable
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._mask import Plan
+from .._plan import Plan
 
 PARTS = 4  # at most
 ROWS = 16  # of a part at least: fewer would leave the kernels idle
