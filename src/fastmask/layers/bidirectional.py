@@ -123,7 +123,7 @@ class Bidirectional(Layer):
         """Run both layers over the valid steps; see the class."""
         known = mask
         if mask is not None:  # one plan serves both
-            known = fitting_mask(mask, np.shape(inputs), f"the input of {self.name!r}").valid
+            known = fitting_mask(mask, np.shape(inputs), "the input of %r", self.name).valid
         states = self._halves(initial_state)
         (y, *first), (back, *second) = (
             as_list(layer.call(inputs, state, known, training))
@@ -132,7 +132,7 @@ class Bidirectional(Layer):
         if self.return_sequences:
             later = self.forward_layer.go_backwards
             y, back = (reversed_in_time(y), back) if later else (y, reversed_in_time(back))
-        halves = [own(real_array(one, "outputs", self._dtype)) for one in (y, back)]
+        halves = [self._as_outputs(y), self._as_outputs(back)]
         merged = tuple(halves) if self.merge_mode is None else computed(self, self._merge, halves)
         if not self.return_state:
             return merged
@@ -191,6 +191,12 @@ class Bidirectional(Layer):
                 f"and {second} for the backward layer, not {len(given)}"
             )
         return given[:first], given[first:]
+
+    def _as_outputs(self, half: Any) -> Array:
+        """One layer's output in this layer's dtype, contiguous where it is not merged."""
+        if self.merge_mode and type(half) is np.ndarray and half.dtype == self._dtype:
+            return half
+        return own(real_array(half, "outputs", self._dtype))
 
     def _merge(self, y: Array, back: Array) -> Any:
         mode = self.merge_mode
