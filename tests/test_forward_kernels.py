@@ -29,8 +29,7 @@ from .cases import (
 
 Array = NDArray[Any]
 
-# Which columns have the kernels of a cell, and which of them save states and gates. The CPU
-# column goes into every tuple as soon as it can.
+# Which columns have the kernels of a cell, and which of them save states and gates.
 COLUMNS = dict.fromkeys(CASES, (reference, cpu))
 SAVING_COLUMNS = COLUMNS
 
@@ -147,6 +146,17 @@ def saved_of(case: RecurrentCase, column: Any) -> tuple[list[Array], list[Array]
             shifted = [*now[rows], first[b]][1:] if case.reverse else [first[b], *now[rows]][:-1]
             past[rows] = np.reshape(shifted, (stop - start, case.units))
     return after, before, gates[0] if gates else np.empty(0)
+
+
+@pytest.mark.parametrize("sizes", [(0, 6, 3, 4), (2, 0, 3, 4), (2, 6, 0, 4), (2, 6, 3, 0)])
+@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
+def test_no_rows_steps_features_or_units(
+    cell: str, column: Any, sizes: tuple[int, int, int, int]
+) -> None:
+    case = CASES[cell](*sizes, kind="full", seed=1)
+    for found, expected in zip(case.run(column), case.run(reference), strict=True):
+        assert not np.isnan(found).any()
+        assert_close(found, expected, case.dtype)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -61,7 +61,7 @@ def gru_fwd(
     threads: int,  # noqa: ARG001 - a plain loop has one
 ) -> None:
     """See `spec`."""
-    weights = unpack(packed, x.shape[2], h_first.shape[1], 3)
+    weights = unpack(packed, x.shape[2], h_first.shape[1], 3, biases=2)
 
     def step(x_t: Array, states: States) -> tuple[States, Array]:
         (h,) = states

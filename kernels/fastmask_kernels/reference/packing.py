@@ -13,8 +13,10 @@ def pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array) -> 
     packed[:] = np.concatenate([kernel.ravel(), recurrent_kernel.ravel(), bias.ravel()])
 
 
-def unpack(packed: Array, features: int, units: int, gates: int) -> tuple[Array, Array, Array]:
-    """The same three again; the bias has (number of biases, gates * units)."""
+def unpack(
+    packed: Array, features: int, units: int, gates: int, biases: int = 1
+) -> tuple[Array, Array, Array]:
+    """The same three again; the bias has (biases, gates * units)."""
     columns = gates * units
     kernel, recurrent_kernel, bias = np.split(
         packed, [features * columns, (features + units) * columns]
@@ -22,5 +24,5 @@ def unpack(packed: Array, features: int, units: int, gates: int) -> tuple[Array,
     return (
         kernel.reshape(features, columns),
         recurrent_kernel.reshape(units, columns),
-        bias.reshape(-1, columns),
+        bias.reshape(biases, columns),
     )
