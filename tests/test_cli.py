@@ -166,8 +166,9 @@ class TestBench:
             return subprocess.CompletedProcess(command, 3)
 
         monkeypatch.setattr(subprocess, "run", fake)
-        assert cli.main(["bench", "--quick"]) == 3
-        assert seen["command"] == [sys.executable, "-m", "benchmarks.report", "--quick"]
+        for option in ("--quick", "--help"):
+            assert cli.main(["bench", option]) == 3
+            assert seen["command"] == [sys.executable, "-m", "benchmarks.report", option]
         assert seen["cwd"] == tmp_path
 
     def test_outside_a_checkout(

@@ -17,7 +17,11 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence  # noqa: E402
+from torch.nn.utils.rnn import (  # noqa: E402
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+)
 
 import fastmask.torch as ft  # noqa: E402
 from fastmask.torch._parts import ROWS, parts_of  # noqa: E402
@@ -182,6 +186,7 @@ def test_forms_of_masks(name: str) -> None:
     for mask in (
         valid.T.int(),
         valid.T.double(),
+        valid.T.bfloat16(),
         valid.T.numpy(),
         valid.T.tolist(),
         fm.Mask(valid),
@@ -509,6 +514,21 @@ def test_errors_of_packed_sequences() -> None:
         ft.GRU(3, 5)(sequences, torch.ones(1, 3, 5))
     with pytest.raises(ValueError, match="pair of tensors"):
         ft.LSTM(3, 5)(sequences, torch.ones(1, 2, 5))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([2, 2, 2], "input has 5 packed steps, but its batch_sizes tell of 6"),
+        ([1, 2, 2], r"batch_sizes of input must be at least 1 and never rise, not \[1, 2, 2\]"),
+        ([3, 2, 0], "at least 1"),
+        ([], "at least 1"),
+    ],
+)
+def test_broken_packed_sequences(sizes: list[int], message: str) -> None:
+    broken = PackedSequence(torch.ones(5, 3), torch.tensor(sizes, dtype=torch.int64))
+    with pytest.raises(ValueError, match=message):
+        ft.GRU(3, 5)(broken)
 
 
 @pytest.mark.parametrize("nonlinearity", ["sigmoid", None])

@@ -254,6 +254,25 @@ class TestCompile:
         assert_all_close([program.module()(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
 
     @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("masked", [False, True])
+    def test_export_for_batches_of_any_size(self, masked: bool) -> None:
+        _, ours = twins("GRU", 3, 5, num_layers=2, bidirectional=True, batch_first=True)
+
+        class Program(torch.nn.Module):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.layers = ours
+
+            def forward(self, x: Any, mask: Any) -> Any:
+                return self.layers(x, mask=mask if masked else None)[0]
+
+        sizes = {0: torch.export.Dim("batch", min=2), 1: torch.export.Dim("time", min=2)}
+        example = (torch.randn(4, 6, 3, dtype=FLOAT64), random_mask("holes", 4, 6))
+        program = torch.export.export(Program(), example, dynamic_shapes=(sizes, sizes)).module()
+        x, mask = torch.randn(7, 9, 3, dtype=FLOAT64), random_mask("holes", 7, 9)
+        assert_all_close([program(x, mask)], [Program()(x, mask)])
+
+    @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize("what", ["packed", "Mask", "array", "list"])
     def test_what_breaks_the_graph_still_works(self, what: str) -> None:
         _, ours = twins("GRU", 3, 5)

@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "info", help="show versions, SIMD width, threads, cache folder and CUDA devices"
     ).set_defaults(run=_run_info)
     bench = commands.add_parser(
-        "bench", help="measure fastmask beside other libraries (needs a source checkout)"
+        "bench",
+        help="measure fastmask beside other libraries (needs a source checkout)",
+        add_help=False,  # the benchmarks have options of their own, and tell of them
     )
     bench.set_defaults(run=_run_bench)
     known, rest = parser.parse_known_args(arguments)

@@ -21,8 +21,8 @@ class Embedding(Layer):
         input_dim: number of rows of the table; ids go from 0 to `input_dim` - 1.
         output_dim: length D of a row.
         embeddings_initializer: first values of the table.
-        mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. Without it a mask
-            that the ids carry goes on.
+        mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. A mask that the
+            ids carry is ignored, and without `mask_zero` lost, with a warning.
         name: see `Layer`.
         dtype: see `Layer`.
 

@@ -25,7 +25,7 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
         path: name of the file, which must end in .npz.
 
     Raises:
-        TypeError: `model` is not a model or layer.
+        TypeError: `model` is not a model or layer, or `path` not the name of a file.
         ValueError: the ending is unknown, the model is not built, or a part of it, such as a
             function given as activation, cannot be written.
         OSError: the file cannot be written.
@@ -54,7 +54,7 @@ def load_model(
     """Read a model that `save_model` wrote.
 
     Files from strangers are safe to read: no code in them is run, only known layer classes are
-    made, and no more memory is taken than the file is long.
+    made, and no weights that are not in the file.
 
     Args:
         path: name of the file.
@@ -64,6 +64,7 @@ def load_model(
         The model.
 
     Raises:
+        TypeError: `path` is not the name of a file.
         ValueError: the ending is unknown, or the file is damaged or not a model.
         OSError: the file cannot be read.
 
@@ -77,7 +78,10 @@ def load_model(
 
 
 def _format(path: str | os.PathLike[str]) -> Any:
-    ending = Path(path).suffix
+    try:
+        ending = Path(path).suffix
+    except TypeError:
+        raise TypeError(f"path must be the name of a file, not {path!r}") from None
     if ending not in _FORMATS:
         raise ValueError(f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}")
     return import_module(f".{_FORMATS[ending]}", __name__)

@@ -17,7 +17,11 @@ NAN_IN_MASK = "mask holds NaN, which is neither valid nor masked"
 
 def mask_of(valid: Any) -> Mask:
     """`valid`, (B, T), as a `Mask`."""
-    return Mask(valid.detach().cpu().numpy() if isinstance(valid, Tensor) else valid)
+    if isinstance(valid, Tensor):
+        valid = valid.detach().cpu()
+        valid = valid.double() if valid.is_floating_point() else valid  # NumPy has no bfloat16
+        valid = valid.numpy()
+    return Mask(valid)
 
 
 def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tensor | None:

@@ -91,7 +91,7 @@ class Recurrent(torch.nn.RNNBase):
         x = input.unsqueeze(0) if single else input
         x = x.transpose(0, 1) if time_first else x
         self.check_input(x, None)
-        states = self._states(hx, x, len(x), single)
+        states = self._states(hx, x, x.shape[0], single)
         out, last = self._run(x, states, plan_of(known, x, mask))
         if single:
             return out.squeeze(0), self._as_hx([state.squeeze(1) for state in last])

@@ -46,7 +46,11 @@ _known: Any = WeakIdKeyDictionary()
 
 
 def rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
-    """The rows of a packed sequence on a device, from how many of them there are at each step."""
+    """The rows of a packed sequence on a device, from how many of them there are at each step.
+
+    Raises:
+        ValueError: there are none, or more at a step than at the one before.
+    """
     known = _known.get(batch_sizes)
     if known is None or known.device != device or not known.stamp.fits(batch_sizes):
         positions, plan, batch, time = rows = _rows_of(batch_sizes, device)
@@ -60,6 +64,10 @@ def rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
 
 def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
     sizes = batch_sizes.numpy()
+    if not len(sizes) or sizes[-1] < 1 or (np.diff(sizes) > 0).any():
+        raise ValueError(
+            f"batch_sizes of input must be at least 1 and never rise, not {sizes.tolist()!r:.80}"
+        )
     batch, time = int(sizes[0]), len(sizes)
     step = np.repeat(np.arange(time), sizes)
     row = np.arange(len(step)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -70,7 +78,15 @@ def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
 
 
 def padded(data: Tensor, rows: Rows) -> Tensor:
-    """Packed data (P, F) as rows (B, T, F); padding is whatever was there."""
+    """Packed data (P, F) as rows (B, T, F); padding is whatever was there.
+
+    Raises:
+        ValueError: there are more or fewer steps than in the rows.
+    """
+    if len(data) != len(rows.positions):  # torch packs lengths that are longer than the data
+        raise ValueError(
+            f"input has {len(data)} packed steps, but its batch_sizes tell of {len(rows.positions)}"
+        )
     spread: Tensor = _Spread.apply(data, rows.positions, rows.batch * rows.time)
     return spread.view(rows.batch, rows.time, data.shape[1])
 
