@@ -305,9 +305,10 @@ def test_backward_twice(name: str, few: bool, monkeypatch: pytest.MonkeyPatch) -
 def test_no_gradients_of_gradients(name: str) -> None:
     _, ours = twins(name, 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(ours(x)[0].sin().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    for score in (ours(x)[0].sin().sum(), ours(x)[0].sum()):  # also where dout is a constant
+        (gradient,) = torch.autograd.grad(score, x, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            (score + gradient.square().sum()).backward()
 
 
 @each_module
@@ -323,6 +324,14 @@ def test_torch_func_is_refused(name: str, grad: bool) -> None:
         ):
             with pytest.raises(NotImplementedError, match=message):
                 transformed(x)
+
+
+@each_module
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_torch_jit_is_refused(name: str) -> None:
+    _, ours = twins(name, 3, 5)
+    with pytest.raises(NotImplementedError, match=f"{name} cannot be traced .* torch.export"):
+        torch.jit.trace(ours, (torch.randn(6, 4, 3, dtype=FLOAT64),))
 
 
 @each_module
@@ -495,6 +504,7 @@ def test_seeds_give_the_weights_of_torch() -> None:
         ({"hx": torch.ones(1, 5)}, RuntimeError, r"hx must have shape \(1, 4, 5\)"),
         ({"input": torch.ones(6, 4, 2)}, RuntimeError, "input_size"),
         ({"input": torch.ones(6, 4, 3).double()}, ValueError, "dtype"),
+        ({"hx": torch.ones(1, 4, 5).double()}, ValueError, "hx must hold torch.float32 like"),
         ({"hx": np.ones((1, 4, 5))}, TypeError, "hx must hold tensors, not ndarray"),
         ({"input": np.ones((6, 4, 3))}, TypeError, "input must be a Tensor or a PackedSequence"),
         ({"input": torch.ones(3)}, ValueError, "input must have 2 or 3 axes, not 1"),

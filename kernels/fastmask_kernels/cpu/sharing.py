@@ -11,6 +11,7 @@ MIN_JOINED_WEIGHTS = 1 << 14  # recurrent weights; below, a step is too short to
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
 ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away
+MOST_THREADS = 256  # each has scratch memory of its own
 ROWS_OF_A_GROUP = 16  # smaller groups would fill the micro-kernel's tiles badly
 
 
@@ -57,6 +58,7 @@ def share(
         itemsize: bytes of a weight.
         threads: upper bound on the threads.
     """
+    threads = min(threads, MOST_THREADS)
     weights = gates * units * (features + units)
     work = 2 * weights * steps
     if threads == 1 or work < MIN_SHARED_WORK:

@@ -23,11 +23,16 @@ backward with another to the bit, as `torch.autograd.gradcheck` does, has small 
 
 
 def refuse_transforms(name: str) -> None:
-    """Raise where torch.func is at work, whose tensors have no memory.
+    """Raise where torch.func is at work, whose tensors have no memory, or torch.jit traces.
 
     Raises:
-        NotImplementedError: it is.
+        NotImplementedError: one of them is.
     """
+    if torch.jit.is_tracing():
+        raise NotImplementedError(
+            f"fastmask.torch.{name} cannot be traced by torch.jit: use torch.export, "
+            f"torch.compile, or torch.nn.{name}"
+        )
     if torch._C._are_functorch_transforms_active():
         raise NotImplementedError(
             f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
@@ -71,9 +76,18 @@ class Layer(Function):
         return out, *last
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         """See `_layer.backward`."""
+        if torch.is_grad_enabled():  # for create_graph=True
+            # torch guards against differentiating again only where what comes in depends on
+            # something. What goes out always does: on x and on the weights.
+            grads = tuple([None if one is None else one.detach().requires_grad_() for one in grads])
+        found: tuple[Any, ...] = Layer._backward(ctx, *grads)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
         cell = ctx.cell
         refuse_transforms(cell.name.upper())
         n = cell.states

@@ -62,7 +62,7 @@ class Recurrent(torch.nn.RNNBase):
         Raises:
             TypeError: the mask does not hold numbers; the input or hx is no tensor.
             ValueError: the mask does not fit the input, or comes with a PackedSequence; the
-                dtype of the input is not that of the weights.
+                dtype of the input is not that of the weights, or that of hx not the input's.
             RuntimeError: the input or hx has a wrong shape.
         """
         sequences = isinstance(input, PackedSequence)
@@ -141,6 +141,8 @@ class Recurrent(torch.nn.RNNBase):
                 raise RuntimeError(f"hx must have shape {expected}, not {tuple(state.shape)}")
             if state.device != data.device:
                 raise ValueError(f"hx must be on {data.device} like the input, not {state.device}")
+            if state.dtype != data.dtype and not _in_autocast(data.device):
+                raise ValueError(f"hx must hold {data.dtype} like the input, not {state.dtype}")
         return [state.unsqueeze(1) for state in states] if single else states
 
     def _as_hx(self, states: list[Tensor]) -> Any:
@@ -156,8 +158,7 @@ class Recurrent(torch.nn.RNNBase):
             return "kernels know no projections (proj_size)"
         if weight.dtype not in (torch.float32, torch.float64):
             return f"kernels compute in float32 and float64, not in {weight.dtype}"
-        # torch knows no autocast for "meta", and says so by an error.
-        if device.type not in (HOST, "meta") and torch.is_autocast_enabled(device.type):
+        if device.type != HOST and _in_autocast(device):
             return f"autocast on {device.type} asks for half precision"
         return why_not(device)
 
@@ -178,6 +179,11 @@ class Recurrent(torch.nn.RNNBase):
             ours += (", " if ours else "") + "zero_output_for_mask=False"
         theirs: str = super().extra_repr()
         return f"{theirs}, {ours}" if ours else theirs
+
+
+def _in_autocast(device: torch.device) -> bool:
+    # torch knows none for "meta", and says so by an error.
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 class LSTM(Recurrent):
