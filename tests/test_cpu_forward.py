@@ -141,6 +141,18 @@ def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str, cell: str)
         assert np.isnan(expected[0]).any() == np.isnan(poison)
 
 
+@pytest.mark.parametrize("gate", [0, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_shut_gate_times_infinity_is_nan(dtype: str, gate: int) -> None:
+    case = LSTMCase(1, 1, 1, 1, kind="full", dtype=dtype, activation="linear")
+    case.weights[2][:] = 0
+    case.weights[2][gate] = -1e3  # exp(1e3) is no number
+    case.weights[2][2] = np.inf
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(case.run(reference)[0]).all()
+    assert np.isnan(case.run(cpu)[0]).all()
+
+
 @EACH_CELL
 def test_extreme_states_and_gates_stay_finite(cell: str) -> None:
     case = MAKERS[cell](6, 5, 3, 17)

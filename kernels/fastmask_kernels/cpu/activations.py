@@ -5,6 +5,7 @@ Every derivative is taken from the activation's value: that is all a forward pas
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -22,7 +23,10 @@ def _tanh(emit: Emitter, x: Any) -> Any:
 
 
 def _sigmoid(emit: Emitter, x: Any) -> Any:
-    return emit.builder.fdiv(emit.const(1.0), emit.sigmoid_fraction(x))
+    b = emit.builder
+    # The fraction stays finite. The formula gives 0 in the end, and 0 times infinity is NaN.
+    vanished = b.fcmp_ordered("<", x, emit.const(-emit.format.limit * math.log(2)))
+    return b.select(vanished, emit.const(0.0), b.fdiv(emit.const(1.0), emit.sigmoid_fraction(x)))
 
 
 def _relu(emit: Emitter, x: Any) -> Any:
