@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fastmask_kernels import cpu, reference
 from fastmask_kernels.cpu import layer
+from fastmask_kernels.cpu.recurrent import panels_of
 from fastmask_kernels.cpu.sharing import Shares
 
 from .cases import (
@@ -72,6 +73,14 @@ def test_sharing_does_not_change_a_bit(cell: str) -> None:
             np.testing.assert_array_equal(a, b)
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "members", "panels"),
+    [(0, 2, 0), (3, 8, 3), (4, 1, 1), (8, 2, 2), (9, 1, 3), (10, 2, 4), (12, 2, 4), (12, 3, 3)],
+)
+def test_threads_have_as_many_panels_each(vectors: int, members: int, panels: int) -> None:
+    assert panels_of(vectors, 4, members) == panels
 
 
 def test_gates_are_saved_before_their_memory_is_used_again() -> None:

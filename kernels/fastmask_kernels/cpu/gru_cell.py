@@ -8,6 +8,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .activations import emit_activation, emit_all_are
+from .functions import call_function
 from .simd import I64, Emitter, data_pointer
 
 SUMS = 4
@@ -34,20 +35,26 @@ def gru_reset(
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 5, 7)]
-        z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 2]) for n in range(3))
-        usual = emit_all_are(emit, {"sigmoid": args[8]})
-        saving = builder.icmp_signed("!=", args[9], I64(0))
+        rows_of = [builder.gep(data[n], [args[2 * n + 2]]) for n in range(3)]
+        values = [args[0], *rows_of, data[3], *args[8:]]
+        call_function(builder, f"fastmask_gru_reset_{z.dtype}", values, emit_rows)
+        return context.get_dummy_value()
+
+    def emit_rows(builder: Any, values: Any) -> None:
+        emit = Emitter(builder, z.dtype)
+        count, z_rows, h_rows, c_rows, offsets, act, save_gates = values
+        usual = emit_all_are(emit, {"sigmoid": act})
+        saving = builder.icmp_signed("!=", save_gates, I64(0))
 
         def keep(sums: Any, r: Any, kept: Any) -> None:
             emit.store(r, sums, 2 * emit.lanes)
             emit.store(kept, sums, 3 * emit.lanes)
 
-        with emit.loop(args[0]) as i:
+        with emit.loop(count) as i:
             sums = emit.at(z_rows, builder.mul(i, I64(SUMS * emit.lanes)))
             zr = emit.load(sums, 2 * emit.lanes)
-            at = builder.load(builder.gep(data[3], [i]))
+            at = builder.load(builder.gep(offsets, [i]))
             h_old = emit.load(h_rows, at)
             with builder.if_else(usual) as (then, otherwise):
                 with then:
@@ -57,11 +64,10 @@ def gru_reset(
                     with builder.if_then(saving):
                         keep(sums, builder.fdiv(emit.const(1.0), denominator), kept)
                 with otherwise:
-                    r = emit_activation(emit, args[8], zr)
+                    r = emit_activation(emit, act, zr)
                     kept = builder.fmul(r, h_old)
                     emit.store(kept, c_rows, at)
                     keep(sums, r, kept)
-        return context.get_dummy_value()
 
     return types.void(_i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8), codegen
 
@@ -89,17 +95,24 @@ def gru_update(reset_after: bool) -> Any:
         """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            emit = Emitter(builder, z.dtype)
             data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (1, 3, 6)]
-            z_rows, old_rows, new_rows = (
-                emit.at(array, args[start]) for array, start in zip((*data[:2], data[1]), (2, 4, 5))
-            )
-            act, recurrent_act = args[7], args[8]
+            rows_of = [
+                builder.gep(array, [args[start]])
+                for array, start in zip((*data[:2], data[1]), (2, 4, 5))
+            ]
+            values = [args[0], *rows_of, data[2], *args[7:]]
+            name = f"fastmask_gru_update_{int(reset_after)}_{z.dtype}"
+            call_function(builder, name, values, emit_rows)
+            return context.get_dummy_value()
+
+        def emit_rows(builder: Any, values: Any) -> None:
+            emit = Emitter(builder, z.dtype)
+            count, z_rows, old_rows, new_rows, offsets, act, recurrent_act, save_gates = values
             usual = emit_all_are(emit, {"tanh": act, "sigmoid": recurrent_act})
-            saving = builder.icmp_signed("!=", args[9], I64(0))
-            with emit.loop(args[0]) as i:
+            saving = builder.icmp_signed("!=", save_gates, I64(0))
+            with emit.loop(count) as i:
                 sums = emit.at(z_rows, builder.mul(i, I64(SUMS * emit.lanes)))
-                at = builder.load(builder.gep(data[2], [i]))
+                at = builder.load(builder.gep(offsets, [i]))
                 h_old = emit.load(old_rows, at)
                 step = _Step(emit, sums, h_old, reset_after)
                 with builder.if_else(usual) as (then, otherwise):
@@ -107,7 +120,6 @@ def gru_update(reset_after: bool) -> Any:
                         emit.store(step.usual(saving), new_rows, at)
                     with otherwise:
                         emit.store(step.general(act, recurrent_act), new_rows, at)
-            return context.get_dummy_value()
 
         return types.void(_i8, z, _i8, h, _i8, _i8, index, _i8, _i8, _i8), codegen
 

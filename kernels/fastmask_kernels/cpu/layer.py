@@ -18,7 +18,7 @@ from .batch import Batch, Scratch, fill_masked, take_group
 from .handoff import post, withdraw
 from .packing import Array, packed_size, vectors_of
 from .ranks import length_of_rank, raise_fault, rank_rows
-from .recurrent import BLOCK_ROWS, Cell, Net, panels_of, time_loop
+from .recurrent import BLOCK_ROWS, Cell, Net, count_panels, panels_of, time_loop
 from .sharing import ALONE_TO_THE_END, share
 from .simd import aligned_start, copy_row, fill_row, flat, flat_from, lanes, lanes_of
 from .teamwork import (
@@ -101,7 +101,7 @@ class LayerKernel(NamedTuple):
 
     cell: Cell
     work: CompiledKernel
-    sizes: Callable[[int, int, int, Any], Sizes]  # of rows, features, units, dtype
+    sizes: Callable[[int, int, int, Any, int], Sizes]  # of rows, features, units, dtype, members
 
 
 def _work_signature(t: Any) -> Any:
@@ -204,17 +204,6 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             backwards != 0,
             zeros != 0,
         )
-        net = Net(
-            flat(packed),
-            flat_from(reals, state),
-            flat_from(reals, state + 2 * plane),
-            -(-vectors // panel_vectors),
-            vectors,
-            plane,
-            activation,
-            recurrent_activation,
-            1 if gates.shape[0] > 0 else 0,
-        )
         z = state + 3 * plane
         blocks = z + members * z_size
         own_block = flat_from(reals, blocks + member * block_size)
@@ -243,6 +232,17 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             else:
                 team = Team(control, own_block, zero, zero + 1)
                 k, end = zero, join
+            net = Net(
+                flat(packed),
+                flat_from(reals, state),
+                flat_from(reals, state + 2 * plane),
+                count_panels(vectors, panel_vectors, team.members),
+                vectors,
+                plane,
+                activation,
+                recurrent_activation,
+                1 if gates.shape[0] > 0 else 0,
+            )
             taken = take_group(scratch, rows, group, groups, stride)
             advance(batch, net, scratch, team, taken, k, end)
             if not together:
@@ -252,9 +252,9 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         return int(withdraw(board, slot, member))
 
     @lru_cache(maxsize=256)
-    def sizes(rows: int, features: int, units: int, dtype: Any) -> Sizes:
+    def sizes(rows: int, features: int, units: int, dtype: Any, members: int) -> Sizes:
         vectors = vectors_of(units, dtype)
-        panels, row = panels_of(vectors, cell.panel), cell.tiles.row * lanes(dtype)
+        panels, row = panels_of(vectors, cell.panel, members), cell.tiles.row * lanes(dtype)
         return Sizes(
             packed_size(cell.layout, features, units, dtype),
             state=3 * rows * vectors * lanes(dtype) + spare(dtype),
@@ -300,17 +300,17 @@ def run_layer(
         ValueError: the plan or the packed weights do not fit.
     """
     (rows, _, features), units, dtype = x.shape, first[0].shape[1], x.dtype
-    sizes = kernel.sizes(rows, features, units, dtype)
+    length = partial(length_of_rank, plan)
+    gates = kernel.cell.layout.recurrent
+    shares = share(length, rows, len(plan[1]), features, units, gates, dtype.itemsize, threads)
+    members = shares.members
+    sizes = kernel.sizes(rows, features, units, dtype, members)
     if len(packed) != sizes.packed:
         raise ValueError(
             f"packed must come from {kernel.cell.name}_pack for {features} features, {units} units"
         )
     if len(saved[2]) and not len(saved[0]):
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
-    length = partial(length_of_rank, plan)
-    gates = kernel.cell.layout.recurrent
-    shares = share(length, rows, len(plan[1]), features, units, gates, dtype.itemsize, threads)
-    members = shares.members
     blocks = members * sizes.z + (members + 1) * sizes.block
     reals = np.empty(sizes.state + blocks, dtype)
     counters = control_size(members)

@@ -8,6 +8,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .activations import emit_activation, emit_all_are
+from .functions import call_function
 from .simd import I64, Emitter, data_pointer
 
 GATES = 4
@@ -38,14 +39,19 @@ def lstm_cell(
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (2, 4, 6, 8)]
-        z_rows, h_rows, c_rows = (emit.at(data[n], args[2 * n + 3]) for n in range(3))
-        offsets, act, recurrent_act = data[3], args[9], args[10]
-        places = [builder.mul(args[1], I64(v)) for v in range(GATES)]
+        rows_of = [builder.gep(data[n], [args[2 * n + 3]]) for n in range(3)]
+        values = [*args[:2], *rows_of, data[3], *args[9:]]
+        call_function(builder, f"fastmask_lstm_cell_{z.dtype}", values, emit_rows)
+        return context.get_dummy_value()
+
+    def emit_rows(builder: Any, values: Any) -> None:
+        emit = Emitter(builder, z.dtype)
+        count, distance, z_rows, h_rows, c_rows, offsets, act, recurrent_act, save_gates = values
+        places = [builder.mul(distance, I64(v)) for v in range(GATES)]
         usual = emit_all_are(emit, {"tanh": act, "sigmoid": recurrent_act})
-        saving = builder.icmp_signed("!=", args[11], I64(0))
-        with emit.loop(args[0]) as i:
+        saving = builder.icmp_signed("!=", save_gates, I64(0))
+        with emit.loop(count) as i:
             gates = emit.at(z_rows, builder.mul(i, I64(GATES * emit.lanes)))
             zi, zf, zg, zo = (emit.load(gates, place) for place in places)
             at = builder.load(builder.gep(offsets, [i]))
@@ -70,7 +76,6 @@ def lstm_cell(
                     h_new = builder.fmul(o_gate, emit_activation(emit, act, c_new))
                     emit.store(c_new, c_rows, at)
                     emit.store(h_new, h_rows, at)
-        return context.get_dummy_value()
 
     signature = types.void(_i8, _i8, z, _i8, h, _i8, c, _i8, index, _i8, _i8, _i8)
     return signature, codegen

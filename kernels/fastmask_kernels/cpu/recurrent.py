@@ -75,9 +75,13 @@ class Cell(NamedTuple):
     update: Any
 
 
-def panels_of(vectors: int, panel: int) -> int:
-    """Number of panels."""
-    return -(-vectors // panel)
+def panels_of(vectors: int, panel: int, members: int) -> int:
+    """Number of panels: as few as there can be, and as many for each thread that shares a step."""
+    each = -(-vectors // (panel * members))
+    return min(vectors, each * members)
+
+
+count_panels = inlined(panels_of)
 
 
 def time_loop(cell: Cell) -> Any:

@@ -8,9 +8,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from .activations import emit_activation, emit_all_are
+from .functions import call_function
 from .simd import I64, Emitter, data_pointer
 
-PANEL = 3  # most registers of units side by side
+PANEL = 4  # most registers of units side by side
 _i8 = types.int64
 
 
@@ -29,20 +30,25 @@ def rnn_cell(
     """h of `vectors` vectors of units for `rows` rows of z; row i is at index[i] of h."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, z.dtype)
         data = [data_pointer(context, builder, sig.args[i], args[i]) for i in (2, 4, 6)]
-        z_rows, h_rows = (emit.at(data[n], args[2 * n + 3]) for n in range(2))
-        usual = emit_all_are(emit, {"tanh": args[7]})
-        with emit.loop(args[1]) as i, emit.loop(args[0]) as v:
+        rows_of = [builder.gep(data[n], [args[2 * n + 3]]) for n in range(2)]
+        values = [*args[:2], *rows_of, data[2], args[7]]
+        call_function(builder, f"fastmask_rnn_cell_{z.dtype}", values, emit_rows)
+        return context.get_dummy_value()
+
+    def emit_rows(builder: Any, values: Any) -> None:
+        emit = Emitter(builder, z.dtype)
+        width, count, z_rows, h_rows, offsets, act = values
+        usual = emit_all_are(emit, {"tanh": act})
+        with emit.loop(count) as i, emit.loop(width) as v:
             left = builder.mul(v, I64(emit.lanes))
             start = builder.add(builder.mul(i, I64(PANEL * emit.lanes)), left)
             x = emit.load(z_rows, start)
-            at = builder.add(builder.load(builder.gep(data[2], [i])), left)
+            at = builder.add(builder.load(builder.gep(offsets, [i])), left)
             with builder.if_else(usual) as (then, otherwise):
                 with then:
                     emit.store(builder.fdiv(*emit.tanh_fraction(x)), h_rows, at)
                 with otherwise:
-                    emit.store(emit_activation(emit, args[7], x), h_rows, at)
-        return context.get_dummy_value()
+                    emit.store(emit_activation(emit, act, x), h_rows, at)
 
     return types.void(_i8, _i8, z, _i8, h, _i8, index, _i8), codegen

@@ -26,7 +26,7 @@ from .atomics import atomic_add
 from .batch import Batch, Scratch
 from .handoff import LEFT, post, withdraw
 from .packing import Array, packed_size, vectors_of
-from .recurrent import Cell, Net, panels_of, time_loop
+from .recurrent import Cell, Net, count_panels, panels_of, time_loop
 from .sharing import share
 from .simd import copy_row, fill_row, flat, lanes, lanes_of, prefetch_row
 from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
@@ -144,7 +144,7 @@ def compile_step(cell: Cell) -> CompiledKernel:
             flat(packed),
             flat(states),
             flat(states[2 * plane :]),
-            -(-vectors // panel_vectors),
+            count_panels(vectors, panel_vectors, members if joined else one),
             vectors,
             plane,
             settings.activation,
@@ -276,7 +276,7 @@ def run_step(
     events = int(np.count_nonzero(valid)) if len(valid) else rows
     if not (events and units):
         return
-    gates, panels = cell.layout.recurrent, panels_of(vectors_of(units, dtype), cell.panel)
+    gates, panels = cell.layout.recurrent, panels_of(vectors_of(units, dtype), cell.panel, 1)
     shares = share(_one_step, events, events, features, units, gates, dtype.itemsize, threads)
     joined = shares.members > 1 and shares.join == 0
     parts = 1 if joined else max(shares.groups, -(-events // PART_ROWS))
