@@ -82,12 +82,6 @@ def row_blocks(rows: int) -> list[slice]:
     return [slice(start, start + BLOCK_ROWS) for start in range(0, rows, BLOCK_ROWS)]
 
 
-def column_sums(values: Array) -> Array:
-    """Sum of each column of a matrix."""
-    sums: Array = multiply(np.ones((1, len(values)), values.dtype), values)[0]
-    return sums
-
-
 def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:
     """Write dx: dz @ kernel^T at the valid steps, 0 at the others.
 

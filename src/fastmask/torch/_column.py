@@ -27,9 +27,12 @@ class Column(Protocol):
 
         Args:
             kernel: its name.
-            outputs: contiguous tensors that it writes.
-            inputs: tensors of any layout, packed weights, a plan's arrays, plain arguments.
+            outputs: tensors that it writes, contiguous but for gradients of weights.
+            inputs: tensors of any layout, weights, a plan's arrays, plain arguments.
         """
+
+    def weights(self, weights: Weights) -> Sequence[Any]:
+        """The weights as the backward kernels take them."""
 
     def pack(self, cell: Cell, weights: Weights) -> Any:
         """The weights in the layout that the forward kernels read."""

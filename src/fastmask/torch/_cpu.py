@@ -24,16 +24,21 @@ class _CPU:
         """See `Column`."""
         run(kernel, *[made.numpy() for made in outputs], *map(_as_kernels_take, inputs))
 
+    def weights(self, weights: Weights) -> list[Array]:
+        """See `Column`."""
+        return [weight.numpy() for weight in weights]
+
     def pack(self, cell: Cell, weights: Weights) -> Array:
         """See `Column`."""
         column = kernels()
-        arrays = [as_array(weight) for weight in weights]
-        kernel, recurrent_kernel, _ = arrays
+        kernel, recurrent_kernel, bias = self.weights(weights)
         size = getattr(column, f"{cell.name}_packed_size")(
             len(kernel), len(recurrent_kernel), kernel.dtype
         )
         packed: Array = column.aligned_empty(size, kernel.dtype)
-        getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
+        getattr(column, f"{cell.name}_pack").unchecked(
+            *(packed, kernel, recurrent_kernel, bias, *cell.flags)
+        )
         return packed
 
     def plan(

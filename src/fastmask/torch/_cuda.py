@@ -41,7 +41,11 @@ class Cuda:
 
     def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
         """See `Column`."""
-        self.call(kernel, outputs, *inputs, _THREADS)
+        made = [_room_for(out) for out in outputs]
+        self.call(kernel, made, *inputs, _THREADS)
+        for out, found in zip(outputs, made, strict=True):
+            if found is not out:
+                out.copy_(found)
 
     def call(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
         """As `run`, with all arguments."""
@@ -63,6 +67,10 @@ class Cuda:
             column.use_memory(allocate),
         ):
             yield
+
+    def weights(self, weights: Weights) -> Weights:
+        """See `Column`."""
+        return weights
 
     def pack(self, cell: Cell, weights: Weights) -> Tensor:
         """See `Column`."""
@@ -155,6 +163,12 @@ class Cuda:
         """See `Column`."""
         half = dout.chunk(2, 2)[direction]
         return half.flip(1) if direction else half
+
+
+def _room_for(out: Tensor) -> Tensor:
+    """`out`, or as much contiguous memory where it is not."""
+    contiguous = torch.contiguous_format
+    return out if out.is_contiguous() else torch.empty_like(out, memory_format=contiguous)
 
 
 def _as_kernels_take(value: Any) -> Any:

@@ -154,7 +154,7 @@ def backward(
             *[s[d] for s in known],
             x,
             *plan,
-            *weights[d],
+            *column.weights(weights[d]),
             *[s[d] for s in states],
             *[s[d, :valid] for s in kept.steps],
             *cell.activations,

@@ -1,4 +1,4 @@
-"""What torch lends to the kernels: its threads and its matrix products.
+"""What torch lends to the kernels: its threads and its matrix products and sums.
 
 Kernels with threads of their own, and NumPy's BLAS with others, would compete for processors
 with torch's OpenMP threads, which wait for their next work in a loop.
@@ -35,7 +35,7 @@ def _lending(column: str) -> Iterator[None]:
         yield
         return
     threads, blas = _borrowers(column)
-    with threads.openmp_team(_openmp()), blas.products_by(_product):
+    with threads.openmp_team(_openmp()), blas.computed_by(_product, _sum):
         yield
 
 
@@ -46,6 +46,10 @@ def _borrowers(column: str) -> tuple[Any, Any]:
 
 def _product(a: Array, b: Array, out: Array) -> None:
     torch.mm(torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out))
+
+
+def _sum(values: Array, out: Array) -> None:
+    torch.sum(torch.from_numpy(values), 0, out=torch.from_numpy(out))
 
 
 @cache
