@@ -22,17 +22,23 @@ class Column(Protocol):
     steps. Their arrays are NumPy's on the CPU and tensors on other devices.
     """
 
-    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
+    def run(self, kernel: str, outputs: Sequence[Any], *inputs: Any) -> None:
         """Call a layer's kernel with all its arguments but the last one, the number of threads.
 
         Args:
             kernel: its name.
-            outputs: tensors that it writes, contiguous but for gradients of weights.
-            inputs: tensors of any layout, weights, a plan's arrays, plain arguments.
+            outputs: what it writes, as `view` and `weights` give it.
+            inputs: likewise, packed weights, a plan's arrays, plain arguments.
+        """
+
+    def view(self, tensor: Tensor) -> Any:
+        """A tensor as kernels see it: its memory where it is contiguous, else that of a copy.
+
+        To be indexed as the tensor is, at less expense.
         """
 
     def weights(self, weights: Weights) -> Sequence[Any]:
-        """The weights as the backward kernels take them."""
+        """The weights, or their gradients, as the backward kernels take them."""
 
     def pack(self, cell: Cell, weights: Weights) -> Any:
         """The weights in the layout that the forward kernels read."""

@@ -20,9 +20,14 @@ from ._lent import run
 class _CPU:
     """See `Column`."""
 
-    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
+    def run(self, kernel: str, outputs: Sequence[Array], *inputs: Any) -> None:
         """See `Column`."""
-        run(kernel, *[made.numpy() for made in outputs], *map(_as_kernels_take, inputs))
+        run(kernel, *outputs, *inputs)
+
+    def view(self, tensor: Tensor) -> Array:
+        """See `Column`."""
+        array: Array = tensor.detach().resolve_neg().contiguous().numpy()
+        return array
 
     def weights(self, weights: Weights) -> list[Array]:
         """See `Column`."""
@@ -90,15 +95,6 @@ class _CPU:
 
 
 CPU = _CPU()
-
-
-def as_array(tensor: Tensor) -> Any:
-    """The memory of a CPU tensor as a contiguous array; a copy only where it is not contiguous."""
-    return tensor.detach().resolve_neg().contiguous().numpy()
-
-
-def _as_kernels_take(value: Any) -> Any:
-    return as_array(value) if isinstance(value, Tensor) else value
 
 
 def _half(out: Tensor, direction: int) -> Array:

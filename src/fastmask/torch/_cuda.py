@@ -68,6 +68,10 @@ class Cuda:
         ):
             yield
 
+    def view(self, tensor: Tensor) -> Tensor:
+        """See `Column`."""
+        return tensor.detach().resolve_neg().contiguous()
+
     def weights(self, weights: Weights) -> Weights:
         """See `Column`."""
         return weights

@@ -83,16 +83,18 @@ def forward(
     steps = [x.new_empty(steps_shape) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
     gates = x.new_empty(directions, gate_rows, cell.width * units)
+    view = column.view
+    inputs, first, ends = view(x), [*map(view, states)], [*map(view, last)]
+    kept = [*map(view, (*steps, gates) if cell.keeps_gates else steps)]
     for d in range(directions):
         half = out if directions == 1 else x.new_empty(batch, time, units)
-        kept = [s[d, :valid] for s in (*steps, *([gates] if cell.keeps_gates else []))]
         column.run(
             f"{cell.name}_fwd",
-            [half, *[s[d] for s in last], *kept],
-            x,
+            [view(half), *[end[d] for end in ends], *[one[d, :valid] for one in kept]],
+            inputs,
             *plan,
             packed[d],
-            *[s[d] for s in states],
+            *[state[d] for state in first],
             *cell.activations,
             *cell.flags,
             d == 1,
@@ -138,25 +140,27 @@ def backward(
     dx_sum: Any = None
     dstates = [x.new_empty(state.shape) for state in states]
     dtorch: list[Tensor] = []
-    known = [
-        torch.zeros_like(state) if d is None else d for d, state in zip(dlast, states, strict=True)
-    ]
     saved = kept.gates.shape[1] > 0
+    view, nothing = column.view, x.new_zeros(states[0].shape)
+    inputs, first, steps = view(x), [*map(view, states)], [*map(view, kept.steps)]
+    dends = [view(nothing if dend is None else dend) for dend in dlast]
+    dfirst = [*map(view, dstates)]
+    if dout is None:
+        dout = x.new_empty(batch, 0, units)
     for d in range(len(weights)):
         dx = x.new_empty(batch, time if want_dx else 0, features)
         dweights = Weights(*map(torch.empty_like, weights[d]))
         gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
-        dhalf: Any = x.new_empty(batch, 0, units) if dout is None else dout
         column.run(
             f"{cell.name}_bwd",
-            [dx, *dweights, *[s[d] for s in dstates], gates],
-            dhalf if dhalf.shape[2] == units else column.half_of(dhalf, d),
-            *[s[d] for s in known],
-            x,
+            [view(dx), *column.weights(dweights), *[one[d] for one in dfirst], view(gates)],
+            view(dout) if dout.shape[2] == units else column.half_of(dout, d),
+            *[dend[d] for dend in dends],
+            inputs,
             *plan,
             *column.weights(weights[d]),
-            *[s[d] for s in states],
-            *[s[d, :valid] for s in kept.steps],
+            *[state[d] for state in first],
+            *[one[d, :valid] for one in steps],
             *cell.activations,
             *([saved] if cell.keeps_gates else []),
             *cell.flags,

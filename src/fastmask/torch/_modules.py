@@ -129,7 +129,7 @@ class Recurrent(torch.nn.RNNBase):
         count = CELLS[self.mode].states
         shape = self.num_layers * (1 + self.bidirectional), batch, self.hidden_size
         if hx is None:
-            return [data.new_zeros(shape) for _ in range(count)]
+            return [data.new_zeros(shape)] * count
         states = list(hx) if count > 1 else [hx]
         if len(states) != count:
             raise ValueError(f"hx must be a pair of tensors (h, c), not {len(states)} tensors")
