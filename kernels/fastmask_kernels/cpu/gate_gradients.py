@@ -219,7 +219,7 @@ def gate_gradients(
     depth = sum(part.shape[1] for part in cell.parts)
     order, counts = ranks[0], ranks[2]
     shares = share(
-        *(counts.item, rows, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads)
+        *(counts.item, rows, len(gates), 0, units, depth // units, dtype.itemsize, threads)
     )
     members = shares.members
     stride = -(-units // width) * width

@@ -54,11 +54,11 @@ CELLS = {
 
 
 class Weights(NamedTuple):
-    """One direction's weights in the shapes that kernels have for them.
+    """One direction's weights as kernels order them, in memory as torch has them.
 
-    kernel (F, gates * H), recurrent_kernel (H, gates * H), bias (gates * H,), or (2, 3 * H) for
-    the GRU. The matrices are transposed views of copies: to transpose them in memory takes ten
-    times as long as to copy them, and who packs or multiplies them does not care.
+    kernel (gates * H, F), recurrent_kernel (gates * H, H), bias (gates * H,), or (2, 3 * H) for
+    the GRU. Kernels see the matrices transposed: to transpose them in memory takes ten times as
+    long as to copy them, and who packs or multiplies them does not care.
     """
 
     kernel: Tensor
@@ -73,8 +73,8 @@ def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
         biases = [weight_ih.new_zeros(len(weight_ih))] * 2
     bias_ih, bias_hh = biases
     return Weights(
-        _copied(cell, weight_ih).t(),
-        _copied(cell, weight_hh).t(),
+        _copied(cell, weight_ih),
+        _copied(cell, weight_hh),
         _reordered(cell, torch.stack(biases), 1) if cell.order else bias_ih + bias_hh,
     )
 
@@ -82,8 +82,8 @@ def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
 def to_torch(cell: Cell, gradients: Weights, bias: bool) -> list[Tensor]:
     """Gradients in the form of torch's weights; `bias` says whether biases are among these."""
     found = [
-        _reordered(cell, gradients.kernel.t()),
-        _reordered(cell, gradients.recurrent_kernel.t()),
+        _reordered(cell, gradients.kernel),
+        _reordered(cell, gradients.recurrent_kernel),
     ]
     if bias and cell.order:
         found += [row.clone() for row in _reordered(cell, gradients.bias, 1)]

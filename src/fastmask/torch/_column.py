@@ -27,7 +27,7 @@ class Column(Protocol):
 
         Args:
             kernel: its name.
-            outputs: what it writes, as `view` and `weights` give it.
+            outputs: what it writes, from `view` and `weights`.
             inputs: likewise, packed weights, a plan's arrays, plain arguments.
         """
 
@@ -38,7 +38,7 @@ class Column(Protocol):
         """
 
     def weights(self, weights: Weights) -> Sequence[Any]:
-        """The weights, or their gradients, as the backward kernels take them."""
+        """The weights, or their gradients, transposed as kernels see them."""
 
     def pack(self, cell: Cell, weights: Weights) -> Any:
         """The weights in the layout that the forward kernels read."""

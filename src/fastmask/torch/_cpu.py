@@ -31,19 +31,19 @@ class _CPU:
 
     def weights(self, weights: Weights) -> list[Array]:
         """See `Column`."""
-        return [weight.numpy() for weight in weights]
+        kernel, recurrent_kernel, bias = [weight.numpy() for weight in weights]
+        return [kernel.T, recurrent_kernel.T, bias]
 
     def pack(self, cell: Cell, weights: Weights) -> Array:
         """See `Column`."""
         column = kernels()
-        kernel, recurrent_kernel, bias = self.weights(weights)
+        arrays = self.weights(weights)
+        kernel, recurrent_kernel, _ = arrays
         size = getattr(column, f"{cell.name}_packed_size")(
             len(kernel), len(recurrent_kernel), kernel.dtype
         )
         packed: Array = column.aligned_empty(size, kernel.dtype)
-        getattr(column, f"{cell.name}_pack").unchecked(
-            *(packed, kernel, recurrent_kernel, bias, *cell.flags)
-        )
+        getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
         return packed
 
     def plan(

@@ -72,18 +72,19 @@ class Cuda:
         """See `Column`."""
         return tensor.detach().resolve_neg().contiguous()
 
-    def weights(self, weights: Weights) -> Weights:
+    def weights(self, weights: Weights) -> list[Tensor]:
         """See `Column`."""
-        return weights
+        return [weights.kernel.t(), weights.recurrent_kernel.t(), weights.bias]
 
     def pack(self, cell: Cell, weights: Weights) -> Tensor:
         """See `Column`."""
-        kernel, recurrent_kernel, _ = weights
+        arrays = self.weights(weights)
+        kernel, recurrent_kernel, _ = arrays
         size = getattr(self._kernels, f"{cell.name}_packed_size")(
             len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]
         )
         packed = kernel.new_empty(size)
-        self.call(f"{cell.name}_pack", [packed], *weights, *cell.flags)
+        self.call(f"{cell.name}_pack", [packed], *arrays, *cell.flags)
         return packed
 
     def plan(

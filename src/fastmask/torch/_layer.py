@@ -78,9 +78,8 @@ def forward(
     valid = len(plan.steps)
     rows = valid if rows is None else rows
     out = x.new_empty(batch, time, directions * units)
-    last = [x.new_empty(state.shape) for state in states]
-    steps_shape = (directions, rows if keep else 0, units)
-    steps = [x.new_empty(steps_shape) for _ in states]
+    last = [x.new_empty(directions, batch, units) for _ in states]
+    steps = [x.new_empty(directions, rows if keep else 0, units) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
     gates = x.new_empty(directions, gate_rows, cell.width * units)
     view = column.view
@@ -135,19 +134,19 @@ def backward(
     """
     column = column_of(x.device)
     batch, time, features = x.shape
-    units = states[0].shape[2]
+    directions, _, units = states[0].shape
     valid = len(plan.steps)
     dx_sum: Any = None
-    dstates = [x.new_empty(state.shape) for state in states]
+    dstates = [x.new_empty(directions, batch, units) for _ in states]
     dtorch: list[Tensor] = []
     saved = kept.gates.shape[1] > 0
-    view, nothing = column.view, x.new_zeros(states[0].shape)
+    view, nothing = column.view, x.new_zeros(directions, batch, units)
     inputs, first, steps = view(x), [*map(view, states)], [*map(view, kept.steps)]
     dends = [view(nothing if dend is None else dend) for dend in dlast]
     dfirst = [*map(view, dstates)]
     if dout is None:
         dout = x.new_empty(batch, 0, units)
-    for d in range(len(weights)):
+    for d in range(directions):
         dx = x.new_empty(batch, time if want_dx else 0, features)
         dweights = Weights(*map(torch.empty_like, weights[d]))
         gates = kept.gates[d, :valid] if saved else x.new_empty(valid, cell.width * units)
@@ -177,6 +176,6 @@ def as_kernels_take(
     cell: Cell, weights: Sequence[Sequence[Tensor]]
 ) -> tuple[list[Weights], list[Any]]:
     """Of each direction the weights for the backward and for the forward kernels."""
-    transposed = [to_kernels(cell, direction) for direction in weights]
+    ordered = [to_kernels(cell, direction) for direction in weights]
     column = column_of(weights[0][0].device)
-    return transposed, [column.pack(cell, direction) for direction in transposed]
+    return ordered, [column.pack(cell, direction) for direction in ordered]
