@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._mask import Plan
 from ._cells import Cell, Weights
+from ._cpu import CPU
 
 CUDA = "cuda"  # the type of the devices that the CUDA kernels are for
 
@@ -84,8 +85,6 @@ def column_of(device: torch.device) -> Column:
         from ._cuda import Cuda
 
         return Cuda.only()
-    from ._cpu import CPU
-
     return CPU
 
 
