@@ -425,6 +425,17 @@ def test_an_optimizer_may_step_between_forward_and_backward(name: str) -> None:
 
 
 @each_module
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_are_laid_out_as_torch_has_them(name: str, bias: bool) -> None:
+    _, ours = twins(name, 3, 5, bias=bias, bidirectional=True)
+    out = ours(torch.randn(6, 4, 3, dtype=FLOAT64))[0].sum()
+    weights = list(ours.parameters())
+    for weight, gradient in zip(weights, torch.autograd.grad(out, weights), strict=True):
+        assert gradient.stride() == weight.stride()
+        gradient.detach_()  # an error where it is a view
+
+
+@each_module
 def test_dropout(name: str) -> None:
     theirs, ours = twins(name, 3, 5, num_layers=2, dropout=1.0)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)

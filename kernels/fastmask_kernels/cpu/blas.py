@@ -1,4 +1,4 @@
-"""Large matrix products, left to a library: NumPy's BLAS, or that of the calling framework.
+"""Large matrix products and sums, left to a library: NumPy, or the calling framework.
 
 A framework's own products run in the threads that it already has; a second library beside it
 would bring its own, and on as many processors as threads they would keep each other waiting.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +17,39 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Product = Callable[[Array, Array, Array], Any]
 """Writes a @ b to its third argument."""
+Sum = Callable[[Array, Array], Any]
+"""Writes the sum of each column of a matrix to its second argument."""
 
 
-def _by_numpy(a: Array, b: Array, out: Array) -> None:
+def _product(a: Array, b: Array, out: Array) -> None:
     np.matmul(a, b, out=out)
 
 
+def _sum(values: Array, out: Array) -> None:
+    np.matmul(np.ones(len(values), values.dtype), values, out=out)
+
+
+class _Library(NamedTuple):
+    product: Product = _product
+    sum: Sum = _sum
+
+
 class _Context(threading.local):
-    product: Product = staticmethod(_by_numpy)
+    library = _Library()
 
 
 _context = _Context()
 
 
 @contextmanager
-def products_by(product: Product) -> Iterator[None]:
-    """Products within, in this thread, are done by `product`."""
-    before = _context.product
-    _context.product = product
+def computed_by(product: Product, sum: Sum) -> Iterator[None]:
+    """Products and sums within, in this thread, are done by these two."""
+    before = _context.library
+    _context.library = _Library(product, sum)
     try:
         yield
     finally:
-        _context.product = before
+        _context.library = before
 
 
 def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -55,7 +66,14 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
     if a.shape[1] and out.size:
-        _context.product(a, b, out)
+        _context.library.product(a, b, out)
     else:
         out[...] = 0
+    return out
+
+
+def sum_columns(values: Array) -> Array:
+    """Sum of each column of a matrix (M, N): (N,)."""
+    out = np.empty(values.shape[1], values.dtype)
+    _context.library.sum(values, out)
     return out

@@ -47,17 +47,17 @@ def pack_transposed(parts: list[Array]) -> Array:
     """
     dtype, width = parts[0].dtype, STRIP * lanes(parts[0].dtype)
     units = len(parts[0])
-    strips = panels_of(units, dtype) * (PANEL // STRIP)
+    strips, full = panels_of(units, dtype) * (PANEL // STRIP), units // width
     packed = aligned_empty(sum(strips * width * part.shape[1] for part in parts), dtype)
     start = 0
     for part in parts:
         stop = start + strips * width * part.shape[1]
         blocks = packed[start:stop].reshape(strips, part.shape[1], width)
         start = stop
-        for block, left in zip(blocks, range(0, strips * width, width)):
-            weights = part[left : left + width].T
-            block[:, : weights.shape[1]] = weights
-            block[:, weights.shape[1] :] = 0
+        whole, rest = part[: full * width], part[full * width :].T
+        blocks[:full] = whole.reshape(full, width, part.shape[1]).transpose(0, 2, 1)
+        blocks[full:] = 0
+        blocks[full : full + 1, :, : rest.shape[1]] = rest
     return packed
 
 
@@ -219,7 +219,7 @@ def gate_gradients(
     depth = sum(part.shape[1] for part in cell.parts)
     order, counts = ranks[0], ranks[2]
     shares = share(
-        *(counts.item, rows, int(counts.sum()), 0, units, depth // units, dtype.itemsize, threads)
+        *(counts.item, rows, len(gates), 0, units, depth // units, dtype.itemsize, threads)
     )
     members = shares.members
     stride = -(-units // width) * width

@@ -82,12 +82,6 @@ def row_blocks(rows: int) -> list[slice]:
     return [slice(start, start + BLOCK_ROWS) for start in range(0, rows, BLOCK_ROWS)]
 
 
-def column_sums(values: Array) -> Array:
-    """Sum of each column of a matrix."""
-    sums: Array = multiply(np.ones((1, len(values)), values.dtype), values)[0]
-    return sums
-
-
 def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:
     """Write dx: dz @ kernel^T at the valid steps, 0 at the others.
 
@@ -103,9 +97,29 @@ def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:
     if len(steps) == len(rows):
         multiply(dz, kernel.T, rows)
         return
-    rows.fill(0)
+    words = rows.view(word_of(rows.dtype))
+    place = _place_rows.for_dtype(words.dtype)
+    end = 0
     for block in row_blocks(len(steps)):
-        rows[steps[block]] = multiply(dz[block], kernel.T)
+        found = multiply(dz[block], kernel.T)
+        end = place(words, found.view(words.dtype), steps[block], end)
+    rows[end:] = 0
+
+
+@compiled(lambda u: types.int64(output(u, 2), array(u, 2), array(types.int64, 1), types.int64))
+def _place_rows(out: Any, rows: Any, steps: Any, end: int) -> int:
+    """Write rows to where the steps are in `out`, and zeros before them from `end` on.
+
+    Returns where they end.
+    """
+    for i in range(len(steps)):
+        for gap in range(end, steps[i]):
+            for f in range(out.shape[1]):
+                out[gap, f] = 0
+        end = steps[i] + 1
+        for f in range(out.shape[1]):
+            out[steps[i], f] = rows[i, f]
+    return end
 
 
 def activate(values: Array, begin: int, end: int, activation: str) -> None:

@@ -10,13 +10,12 @@ import numpy as np
 
 from .._checked import checked
 from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE
-from .blas import multiply
+from .blas import multiply, sum_columns
 from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
     Ints,
     activate,
-    column_sums,
     input_gradient,
     row_blocks,
     states_before,
@@ -74,24 +73,21 @@ def gru_bwd(
         *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first, steps, ranks),
         *(x.shape[1], reverse, zero_masked, threads),
     )
-    dn, dz_r, q = np.split(dz, [units, 3 * units], axis=1)
-    x_rows = valid_rows(x, steps)
-    _products(dkernel, (x_rows, dz_r), (x_rows, dn))
-    del x_rows  # as large as x
+    at_input, at_state = dz[:, : 3 * units], dz[:, units:]
+    of_input = multiply(valid_rows(x, steps).T, at_input, np.empty_like(dkernel))
+    dkernel[:] = np.roll(of_input, -units, axis=1)
     before = states_before(h_first, h_steps, offsets, reverse)
-    _products(drecurrent_kernel, (before, dz_r), (before, q) if reset_after else (q, dn))
-    of_n, of_z_r, of_q = np.split(column_sums(dz), [units, 3 * units])
+    if reset_after:
+        multiply(before.T, at_state, drecurrent_kernel)
+    else:
+        dn, dz_r, q = np.split(dz, [units, 3 * units], axis=1)
+        multiply(before.T, dz_r, drecurrent_kernel[:, : 2 * units])
+        multiply(q.T, dn, drecurrent_kernel[:, 2 * units :])
+    of_n, of_z_r, of_q = np.split(sum_columns(dz), [units, 3 * units])
     dbias[:, : 2 * units] = of_z_r
     dbias[0, 2 * units :] = of_n
     dbias[1, 2 * units :] = of_q if reset_after else of_n
-    input_gradient(dx, dz[:, : 3 * units], np.roll(kernel, units, axis=1), steps)
-
-
-def _products(out: Array, of_z_r: tuple[Array, Array], of_n: tuple[Array, Array]) -> None:
-    """Gradients of the weights of z and r, and of those of n: inputs^T gradients."""
-    edge = of_z_r[1].shape[1]
-    for (inputs, gradients), columns in ((of_z_r, out[:, :edge]), (of_n, out[:, edge:])):
-        multiply(inputs.T, gradients, columns)
+    input_gradient(dx, at_input, np.roll(kernel, units, axis=1), steps)
 
 
 def _compute_gates(

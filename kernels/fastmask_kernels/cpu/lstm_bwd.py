@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from .._checked import checked
 from .backward import LSTM
-from .blas import multiply
+from .blas import multiply, sum_columns
 from .gate_gradients import Cell, gate_gradients
 from .gradients import (
     Array,
     Ints,
     activate,
-    column_sums,
     input_gradient,
     row_blocks,
     states_before,
@@ -68,7 +67,7 @@ def lstm_bwd(
     )
     multiply(valid_rows(x, steps).T, dz, dkernel)
     multiply(states_before(h_first, h_steps, offsets, reverse).T, dz, drecurrent_kernel)
-    dbias[:] = column_sums(dz)
+    dbias[:] = sum_columns(dz)
     input_gradient(dx, dz, kernel, steps)
 
 

@@ -85,12 +85,14 @@ def _fill(part: Array, weights: Array, units: int, paired: bool) -> None:
     """part[vector, strip, row, gate, lane] = weights[row, (strip, gate, vector, lane)]."""
     _, strips, rows, gates, width = part.shape
     by_gate = weights.reshape(rows, strips, gates, units).transpose(1, 0, 2, 3)
-    for i, vector in enumerate(part):
-        columns = by_gate[..., i * width : (i + 1) * width]
-        if paired and 2 * columns.shape[-1] <= width:
-            columns = _in_pairs(columns, width)
-        vector[..., : columns.shape[-1]] = columns
-        vector[..., columns.shape[-1] :] = 0
+    full = units // width
+    whole = by_gate[..., : full * width].reshape(strips, rows, gates, full, width)
+    part[:full] = whole.transpose(3, 0, 1, 2, 4)
+    columns = by_gate[..., full * width :]
+    if paired and 0 < 2 * columns.shape[-1] <= width:
+        columns = _in_pairs(columns, width)
+    part[full:, ..., : columns.shape[-1]] = columns
+    part[full:, ..., columns.shape[-1] :] = 0
 
 
 def _in_pairs(columns: Array, width: int) -> Array:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .._checked import checked
 from .backward import RNN
-from .blas import multiply
+from .blas import multiply, sum_columns
 from .gate_gradients import Cell, gate_gradients
-from .gradients import Array, Ints, column_sums, input_gradient, states_before, valid_rows
+from .gradients import Array, Ints, input_gradient, states_before, valid_rows
 from .ranks import ranks_of
 
 
@@ -44,5 +44,5 @@ def rnn_bwd(
     )
     multiply(valid_rows(x, steps).T, dz, dkernel)
     multiply(states_before(h_first, h_steps, offsets, reverse).T, dz, drecurrent_kernel)
-    dbias[:] = column_sums(dz)
+    dbias[:] = sum_columns(dz)
     input_gradient(dx, dz, kernel, steps)

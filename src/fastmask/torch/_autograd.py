@@ -61,7 +61,7 @@ class Layer(Function):
         """See `_layer.forward`."""
         states, weights = tensors[: cell.states], tensors[cell.states :]
         each = len(weights) // directions
-        transposed, packed = as_kernels_take(
+        copies, packed = as_kernels_take(
             cell, [weights[d * each : (d + 1) * each] for d in range(directions)]
         )
         out, last, kept = forward(cell, x, states, packed, plan, zero_masked, keep)
@@ -70,8 +70,8 @@ class Layer(Function):
         ctx.bias = each > 2
         ctx.spent = False
         # Of the weights their copies for kernels: torch needs not watch whether they change.
-        copies = [array for direction in transposed for array in direction]
-        ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *copies)
+        flat = [weight for direction in copies for weight in direction]
+        ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *flat)
         ctx.set_materialize_grads(False)
         return out, *last
 

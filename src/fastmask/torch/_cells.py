@@ -54,10 +54,11 @@ CELLS = {
 
 
 class Weights(NamedTuple):
-    """One direction's weights as kernels take them.
+    """One direction's weights as kernels order them, in memory as torch has them.
 
-    kernel (F, gates * H), recurrent_kernel (H, gates * H), bias (gates * H,), or (2, 3 * H) for
-    the GRU, all contiguous.
+    kernel (gates * H, F), recurrent_kernel (gates * H, H), bias (gates * H,), or (2, 3 * H) for
+    the GRU. Kernels see the matrices transposed: to transpose them in memory takes ten times as
+    long as to copy them, and who packs or multiplies them does not care.
     """
 
     kernel: Tensor
@@ -72,8 +73,8 @@ def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
         biases = [weight_ih.new_zeros(len(weight_ih))] * 2
     bias_ih, bias_hh = biases
     return Weights(
-        _reordered(cell, weight_ih).t().clone(memory_format=torch.contiguous_format),
-        _reordered(cell, weight_hh).t().clone(memory_format=torch.contiguous_format),
+        _copied(cell, weight_ih),
+        _copied(cell, weight_hh),
         _reordered(cell, torch.stack(biases), 1) if cell.order else bias_ih + bias_hh,
     )
 
@@ -81,14 +82,21 @@ def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
 def to_torch(cell: Cell, gradients: Weights, bias: bool) -> list[Tensor]:
     """Gradients in the form of torch's weights; `bias` says whether biases are among these."""
     found = [
-        _reordered(cell, gradients.kernel.t()).contiguous(),
-        _reordered(cell, gradients.recurrent_kernel.t()).contiguous(),
+        _reordered(cell, gradients.kernel),
+        _reordered(cell, gradients.recurrent_kernel),
     ]
     if bias and cell.order:
         found += [row.clone() for row in _reordered(cell, gradients.bias, 1)]
     elif bias:
         found += [gradients.bias, gradients.bias.clone()]  # the gradient of a sum
     return found
+
+
+def _copied(cell: Cell, weight: Tensor) -> Tensor:
+    if cell.order is None:
+        return weight.clone(memory_format=torch.contiguous_format)
+    copy: Tensor = _reordered(cell, weight)
+    return copy
 
 
 def _reordered(cell: Cell, weight: Tensor, axis: int = 0) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._plan import Plan
 from ._cells import Cell, Weights
+from ._cpu import CPU
 from ._parts import Part
 
 CUDA = "cuda"  # the type of the devices that the CUDA kernels are for
@@ -23,14 +24,23 @@ class Column(Protocol):
     steps. Their arrays are NumPy's on the CPU and tensors on other devices.
     """
 
-    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
+    def run(self, kernel: str, outputs: Sequence[Any], *inputs: Any) -> None:
         """Call a layer's kernel with all its arguments but the last one, the number of threads.
 
         Args:
             kernel: its name.
-            outputs: contiguous tensors that it writes.
-            inputs: tensors of any layout, packed weights, a plan's arrays, plain arguments.
+            outputs: what it writes, from `view` and `weights`.
+            inputs: likewise, packed weights, a plan's arrays, plain arguments.
         """
+
+    def view(self, tensor: Tensor) -> Any:
+        """A tensor as kernels see it: its memory where it is contiguous, else that of a copy.
+
+        To be indexed as the tensor is, at less expense.
+        """
+
+    def weights(self, weights: Weights) -> Sequence[Any]:
+        """The weights, or their gradients, transposed as kernels see them."""
 
     def pack(self, cell: Cell, weights: Weights) -> Any:
         """The weights in the layout that the forward kernels read."""
@@ -79,8 +89,6 @@ def column_of(device: torch.device) -> Column:
         from ._cuda import Cuda
 
         return Cuda.only()
-    from ._cpu import CPU
-
     return CPU
 
 

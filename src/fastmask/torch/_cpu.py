@@ -22,14 +22,24 @@ from ._parts import Part, parts_of
 class _CPU:
     """See `Column`."""
 
-    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
+    def run(self, kernel: str, outputs: Sequence[Array], *inputs: Any) -> None:
         """See `Column`."""
-        run(kernel, *[made.numpy() for made in outputs], *map(_as_kernels_take, inputs))
+        run(kernel, *outputs, *inputs)
+
+    def view(self, tensor: Tensor) -> Array:
+        """See `Column`."""
+        array: Array = tensor.detach().resolve_neg().contiguous().numpy()
+        return array
+
+    def weights(self, weights: Weights) -> list[Array]:
+        """See `Column`."""
+        kernel, recurrent_kernel, bias = [weight.numpy() for weight in weights]
+        return [kernel.T, recurrent_kernel.T, bias]
 
     def pack(self, cell: Cell, weights: Weights) -> Array:
         """See `Column`."""
         column = kernels()
-        arrays = [as_array(weight) for weight in weights]
+        arrays = self.weights(weights)
         kernel, recurrent_kernel, _ = arrays
         size = getattr(column, f"{cell.name}_packed_size")(
             len(kernel), len(recurrent_kernel), kernel.dtype
@@ -51,7 +61,7 @@ class _CPU:
 
     def parts(self, plan: Plan, time: int) -> list[Part]:
         """See `Column`."""
-        return parts_of(Plan(*map(_as_kernels_take, plan)), time)
+        return parts_of(plan, time)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """See `Column`; there is nothing to choose."""
@@ -91,15 +101,6 @@ class _CPU:
 
 
 CPU = _CPU()
-
-
-def as_array(tensor: Tensor) -> Any:
-    """The memory of a CPU tensor as a contiguous array; a copy only where it is not contiguous."""
-    return tensor.detach().resolve_neg().contiguous().numpy()
-
-
-def _as_kernels_take(value: Any) -> Any:
-    return as_array(value) if isinstance(value, Tensor) else value
 
 
 def _half(out: Tensor, direction: int) -> Array:

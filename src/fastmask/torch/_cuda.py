@@ -43,7 +43,11 @@ class Cuda:
 
     def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
         """See `Column`."""
-        self.call(kernel, outputs, *inputs, _THREADS)
+        made = [_room_for(out) for out in outputs]
+        self.call(kernel, made, *inputs, _THREADS)
+        for out, found in zip(outputs, made, strict=True):
+            if found is not out:
+                out.copy_(found)
 
     def call(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
         """As `run`, with all arguments."""
@@ -66,14 +70,23 @@ class Cuda:
         ):
             yield
 
+    def view(self, tensor: Tensor) -> Tensor:
+        """See `Column`."""
+        return tensor.detach().resolve_neg().contiguous()
+
+    def weights(self, weights: Weights) -> list[Tensor]:
+        """See `Column`."""
+        return [weights.kernel.t(), weights.recurrent_kernel.t(), weights.bias]
+
     def pack(self, cell: Cell, weights: Weights) -> Tensor:
         """See `Column`."""
-        kernel, recurrent_kernel, _ = weights
+        arrays = self.weights(weights)
+        kernel, recurrent_kernel, _ = arrays
         size = getattr(self._kernels, f"{cell.name}_packed_size")(
             len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]
         )
         packed = kernel.new_empty(size)
-        self.call(f"{cell.name}_pack", [packed], *weights, *cell.flags)
+        self.call(f"{cell.name}_pack", [packed], *arrays, *cell.flags)
         return packed
 
     def plan(
@@ -161,6 +174,12 @@ class Cuda:
         """See `Column`."""
         half = dout.chunk(2, 2)[direction]
         return half.flip(1) if direction else half
+
+
+def _room_for(out: Tensor) -> Tensor:
+    """`out`, or as much contiguous memory where it is not."""
+    contiguous = torch.contiguous_format
+    return out if out.is_contiguous() else torch.empty_like(out, memory_format=contiguous)
 
 
 def _as_kernels_take(value: Any) -> Any:

@@ -79,21 +79,22 @@ def forward(
     valid = len(plan.steps)
     rows = valid if rows is None else rows
     out = x.new_empty(batch, time, directions * units)
-    last = [x.new_empty(state.shape) for state in states]
-    steps_shape = (directions, rows if keep else 0, units)
-    steps = [x.new_empty(steps_shape) for _ in states]
+    last = [x.new_empty(directions, batch, units) for _ in states]
+    steps = [x.new_empty(directions, rows if keep else 0, units) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
     gates = x.new_empty(directions, gate_rows, cell.width * units)
+    view = column.view
+    inputs, first, ends = view(x), [*map(view, states)], [*map(view, last)]
+    kept = [*map(view, (*steps, gates) if cell.keeps_gates else steps)]
     for d in range(directions):
         half = out if directions == 1 else x.new_empty(batch, time, units)
-        kept = [s[d, :valid] for s in (*steps, *([gates] if cell.keeps_gates else []))]
         column.run(
             f"{cell.name}_fwd",
-            [half, *[s[d] for s in last], *kept],
-            x,
+            [view(half), *[end[d] for end in ends], *[one[d, :valid] for one in kept]],
+            inputs,
             *plan,
             packed[d],
-            *[s[d] for s in states],
+            *[state[d] for state in first],
             *cell.activations,
             *cell.flags,
             d == 1,
@@ -134,36 +135,42 @@ def backward(
     """
     column = column_of(x.device)
     batch, time, features = x.shape
-    units = states[0].shape[2]
+    directions, _, units = states[0].shape
     dx_sum: Any = None
-    dstates = [x.new_empty(state.shape) for state in states]
+    dstates = [x.new_empty(directions, batch, units) for _ in states]
     dtorch: list[Tensor] = []
-    known = [
-        torch.zeros_like(state) if d is None else d for d, state in zip(dlast, states, strict=True)
-    ]
     saved = kept.gates.shape[1] > 0
     # What is computed again is there for one part of the batch at a time.
     parts = column.parts(plan, time) if cell.keeps_gates and not saved else whole(plan)
-    room = max(part.steps.stop - part.steps.start for part in parts)
-    for d in range(len(weights)):
+    room = max(len(part.plan.steps) for part in parts)
+    view, nothing = column.view, x.new_zeros(directions, batch, units)
+    inputs, first, steps = view(x), [*map(view, states)], [*map(view, kept.steps)]
+    dends = [view(nothing if dend is None else dend) for dend in dlast]
+    dfirst = [*map(view, dstates)]
+    if dout is None:
+        dout = x.new_empty(batch, 0, units)
+    for d in range(directions):
         dx = x.new_empty(batch, time if want_dx else 0, features)
-        dhalf: Any = x.new_empty(batch, 0, units) if dout is None else dout
-        if dhalf.shape[2] != units:
-            dhalf = column.half_of(dhalf, d)
-        gates = kept.gates[d] if saved else x.new_empty(room, cell.width * units)
-        each = []
-        for rows, steps, own in parts:
+        dinputs, each = view(dx), []
+        doutputs = view(dout) if dout.shape[2] == units else column.half_of(dout, d)
+        gates = view(kept.gates[d] if saved else x.new_empty(room, cell.width * units))
+        for rows, own, plan_of_part in parts:
             each.append(Weights(*map(torch.empty_like, weights[d])))
             column.run(
                 f"{cell.name}_bwd",
-                [dx[rows], *each[-1], *[s[d][rows] for s in dstates], gates[: len(own.steps)]],
-                dhalf[rows],
-                *[s[d][rows] for s in known],
-                x[rows],
-                *own,
-                *weights[d],
-                *[s[d][rows] for s in states],
-                *[s[d][steps] for s in kept.steps],
+                [
+                    dinputs[rows],
+                    *column.weights(each[-1]),
+                    *[one[d][rows] for one in dfirst],
+                    gates[: len(plan_of_part.steps)],
+                ],
+                doutputs[rows],
+                *[dend[d][rows] for dend in dends],
+                inputs[rows],
+                *plan_of_part,
+                *column.weights(weights[d]),
+                *[state[d][rows] for state in first],
+                *[one[d][own] for one in steps],
                 *cell.activations,
                 *([saved] if cell.keeps_gates else []),
                 *cell.flags,
@@ -189,6 +196,6 @@ def as_kernels_take(
     cell: Cell, weights: Sequence[Sequence[Tensor]]
 ) -> tuple[list[Weights], list[Any]]:
     """Of each direction the weights for the backward and for the forward kernels."""
-    transposed = [to_kernels(cell, direction) for direction in weights]
+    ordered = [to_kernels(cell, direction) for direction in weights]
     column = column_of(weights[0][0].device)
-    return transposed, [column.pack(cell, direction) for direction in transposed]
+    return ordered, [column.pack(cell, direction) for direction in ordered]

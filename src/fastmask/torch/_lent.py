@@ -1,4 +1,4 @@
-"""What torch lends to the kernels: its threads and its matrix products.
+"""What torch lends to the kernels: its threads and its matrix products and sums.
 
 Kernels with threads of their own, and NumPy's BLAS with others, would compete for processors
 with torch's OpenMP threads, which wait for their next work in a loop.
@@ -7,9 +7,7 @@ with torch's OpenMP threads, which wait for their next work in a loop.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,28 +22,28 @@ from .._typing import Array
 def run(kernel: str, *arguments: Any) -> None:
     """Call a kernel with all its arguments but the last one, the number of threads."""
     column = kernels()
-    with _lending(column.__name__):
-        threads = min(get_num_threads(), torch.get_num_threads())
-        getattr(column, kernel).unchecked(*arguments, threads)
-
-
-@contextmanager
-def _lending(column: str) -> Iterator[None]:
-    if not column.endswith(".cpu"):
-        yield
+    call = partial(getattr(column, kernel).unchecked, *arguments)
+    threads = min(get_num_threads(), torch.get_num_threads())
+    if not column.__name__.endswith(".cpu"):
+        call(threads)
         return
-    threads, blas = _borrowers(column)
-    with threads.openmp_team(_openmp()), blas.products_by(_product):
-        yield
+    openmp_team, computed_by = _borrowers(column.__name__)
+    with openmp_team(_openmp()), computed_by(_product, _sum):
+        call(threads)
 
 
 @cache
 def _borrowers(column: str) -> tuple[Any, Any]:
-    return import_module(f"{column}.threads"), import_module(f"{column}.blas")
+    threads, blas = import_module(f"{column}.threads"), import_module(f"{column}.blas")
+    return threads.openmp_team, blas.computed_by
 
 
 def _product(a: Array, b: Array, out: Array) -> None:
     torch.mm(torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out))
+
+
+def _sum(values: Array, out: Array) -> None:
+    torch.sum(torch.from_numpy(values), 0, out=torch.from_numpy(out))
 
 
 @cache

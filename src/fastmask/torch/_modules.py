@@ -129,7 +129,7 @@ class Recurrent(torch.nn.RNNBase):
         count = CELLS[self.mode].states
         shape = self.num_layers * (1 + self.bidirectional), batch, self.hidden_size
         if hx is None:
-            return [data.new_zeros(shape) for _ in range(count)]
+            return [data.new_zeros(shape)] * count
         states = list(hx) if count > 1 else [hx]
         if len(states) != count:
             raise ValueError(f"hx must be a pair of tensors (h, c), not {len(states)} tensors")
@@ -183,7 +183,7 @@ class Recurrent(torch.nn.RNNBase):
 
 def _in_autocast(device: torch.device) -> bool:
     # torch knows none for "meta", and says so by an error.
-    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+    return bool(device.type != "meta" and torch.is_autocast_enabled(device.type))
 
 
 class LSTM(Recurrent):

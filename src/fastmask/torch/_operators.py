@@ -213,8 +213,9 @@ def _by_direction(weights: list[Tensor], states: list[Tensor]) -> list[list[Tens
 
 
 def _plan_of(plan: list[Tensor], x: Tensor) -> Plan:
+    column = column_of(x.device)
     if not plan:
         batch, time, _ = x.shape
-        return column_of(x.device).plan(None, batch, time, x.device)
+        return column.plan(None, batch, time, x.device)
     offsets, steps, order, count = plan
-    return Plan(offsets, steps[: int(count)], order)
+    return Plan(*map(column.view, (offsets, steps[: int(count)], order)))
