@@ -167,10 +167,7 @@ def stuck(out: Any) -> None:
 
 
 @pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
-def test_the_simulator_tells_of_threads_that_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from . import simulator
-
-    monkeypatch.setattr(simulator, "PATIENCE", 0.3)
+def test_the_simulator_tells_of_threads_that_wait_for_ever() -> None:
     with pytest.raises(RuntimeError, match="wait for each other for ever"):
         on_device(stuck, 1, 32, np.zeros(32, np.float32))
 

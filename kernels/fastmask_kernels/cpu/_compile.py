@@ -21,6 +21,7 @@ from numba import njit, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from .._sources import source_digest
+from ._inner import InnerCompiler
 
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
@@ -55,7 +56,7 @@ def inner(function: Callable[..., Any]) -> Any:
     the function.
     """
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(error_model="numpy", **options)(function)
+    return njit(error_model="numpy", pipeline_class=InnerCompiler, **options)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
