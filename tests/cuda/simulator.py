@@ -6,10 +6,10 @@ a list that all of them see. Blocks run one after another, those of a cooperativ
 Threads that all wait for each other fail. Local and shared arrays begin full of NaN, and pointers
 raise where an index is negative or too large.
 
-Nothing is left to chance, but much to dice that fall alike in every run: threads that were held
-up go on from the first to the last or from the last to the first, and now and then one has to
-let the others go ahead just as it is about to touch memory that they share. So each order of two
-threads that no barrier forbids comes up soon.
+Nothing is left to chance, but much to dice that fall alike in every run: after a barrier threads
+go on from the first to the last or from the last to the first, and now and then one that is about
+to touch memory of others is held up until none of them can go on without it. So what a missing
+barrier allows to happen does happen soon.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ class Engine:
 
     def __init__(self) -> None:
         self.ready: deque[Thread] = deque()
+        self._held_up: deque[Thread] = deque()
         self.dice = random.Random(0)
         self._idle = 0
 
     def run(self, threads: list[Thread]) -> None:
         """Run all to their ends; raises what one of them raises."""
         self.go_on(threads)
-        while self.ready:
-            self.ready.popleft().switch()
+        while self.ready or self._held_up:
+            (self.ready or self._held_up).popleft().switch()
         if not all(thread.dead for thread in threads):
             raise RuntimeError("threads of the kernel wait for each other for ever")
 
@@ -52,10 +53,10 @@ class Engine:
         self._idle = 0
         self.ready.extend(threads if self.dice.random() < 0.5 else reversed(threads))
 
-    def let_others_run(self) -> None:
-        """Put the caller behind all others that can run."""
+    def hold_up(self) -> None:
+        """Let the caller go on only when no other thread can."""
         thread = this()
-        self.ready.append(thread)
+        self._held_up.append(thread)
         thread.parent.switch()
 
     def wait_a_moment(self) -> None:
@@ -63,12 +64,12 @@ class Engine:
         self._idle += 1
         if self._idle > PATIENCE:
             raise RuntimeError("a thread of the kernel waits for ever")
-        self.let_others_run()
+        self.hold_up()
 
     def interrupt(self) -> None:
         """Before an access to memory that threads share."""
         if self.dice.random() < INTERRUPTED:
-            self.let_others_run()
+            self.hold_up()
 
 
 class Meeting:

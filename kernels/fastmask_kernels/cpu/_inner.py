@@ -1,8 +1,8 @@
 """How Numba compiles functions that only kernels call: as far as the kernels need it.
 
 Numba optimises every function by itself, with a copy of all that it calls, makes machine code of
-it, and does both once more for each of its callers. Here a function is only lowered to LLVM's
-language; what is done with it is done once, in the kernel that it is linked into.
+it, and does both once more within each of its callers. Here a function is only lowered to LLVM's
+language; whatever else is done with it is done once, in the kernel that it is linked into.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class _Lowered(JITCodeLibrary):  # type: ignore[misc]
     """Code as it was lowered, with that of all it calls."""
 
     def add_llvm_module(self, module: Any) -> None:
-        """As it is."""
+        """Take it as it is, where Numba would run passes over each function."""
         self._final_module.link_in(module)
 
     def finalize(self) -> None:
-        """Nothing but linking: neither optimised nor given to the machine."""
+        """Link, and neither optimise nor give anything to the machine."""
         for library in dict.fromkeys(self._linking_libraries):
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
