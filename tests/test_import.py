@@ -14,9 +14,9 @@ import fastmask as fm
 HEAVY = ["numba", "llvmlite", "torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"]
 # Of the standard library; NumPy may import some of them on its own account.
 SLOW = [
-    *("argparse", "asyncio", "concurrent.futures", "email", "http", "importlib.metadata", "inspect"),
-    *("json", "logging", "multiprocessing", "subprocess", "tempfile", "unittest", "urllib"),
-    *("zipfile",),
+    *("argparse", "asyncio", "concurrent.futures", "email", "http", "importlib.metadata"),
+    *("inspect", "json", "logging", "multiprocessing", "subprocess", "tempfile", "unittest"),
+    *("urllib", "zipfile"),
 ]
 
 
