@@ -1,110 +1,164 @@
 """Numba's CUDA simulator with what it lacks: warps, waiting blocks, and the project's PTX.
 
 `install()` puts an engine of its own in place of the simulator's. Every thread of a block is a
-Python thread; what lanes of a warp say to each other goes through a list that all of them see
-between two barriers. Blocks run one after another, those of a cooperative kernel at once. A
-thread that waits for five minutes fails. Local and shared arrays begin full of NaN, and pointers
+greenlet, which runs until it waits for others; what lanes of a warp say to each other goes through
+a list that all of them see. Blocks run one after another, those of a cooperative kernel at once.
+Threads that all wait for each other fail. Local and shared arrays begin full of NaN, and pointers
 raise where an index is negative or too large.
+
+Nothing is left to chance, but much to dice that fall alike in every run: after a barrier threads
+go on from the first to the last or from the last to the first, and now and then one that is about
+to touch memory of others is held up until none of them can go on without it. So what a missing
+barrier allows to happen does happen soon.
 """
 
 from __future__ import annotations
 
+import contextvars
 import math
+import random
 import sys
-import threading
+from collections import deque
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import numpy as np
+from greenlet import getcurrent, greenlet
 
-PATIENCE = 300.0
+PATIENCE = 100_000  # looks at memory that do no good before a thread has waited long enough
+INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
 FULL = 0xFFFFFFFF
+
+
+class Engine:
+    """Whose turn it is among the threads of a launch."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Thread] = deque()
+        self._held_up: deque[Thread] = deque()
+        self.dice = random.Random(0)
+        self._idle = 0
+
+    def run(self, threads: list[Thread]) -> None:
+        """Run all to their ends; raises what one of them raises."""
+        self.go_on(threads)
+        while self.ready or self._held_up:
+            (self.ready or self._held_up).popleft().switch()
+        if not all(thread.dead for thread in threads):
+            raise RuntimeError("threads of the kernel wait for each other for ever")
+
+    def go_on(self, threads: list[Thread]) -> None:
+        """These can run, the first or the last one first."""
+        self._idle = 0
+        self.ready.extend(threads if self.dice.random() < 0.5 else reversed(threads))
+
+    def hold_up(self) -> None:
+        """Let the caller go on only when no other thread can."""
+        thread = this()
+        self._held_up.append(thread)
+        thread.parent.switch()
+
+    def wait_a_moment(self) -> None:
+        """For a thread that looks at memory again and again."""
+        self._idle += 1
+        if self._idle > PATIENCE:
+            raise RuntimeError("a thread of the kernel waits for ever")
+        self.hold_up()
+
+    def interrupt(self) -> None:
+        """Before an access to memory that threads share."""
+        if self.dice.random() < INTERRUPTED:
+            self.hold_up()
+
+
+class Meeting:
+    """What threads showed each other."""
+
+    def __init__(self) -> None:
+        self.shown: list[Any] = [None] * 32
+        self._made: Any = self
+
+    def made(self, make: Callable[[list[Any]], Any]) -> Any:
+        """What `make` makes of it, which all that met ask for alike: made for the first."""
+        if self._made is self:
+            self._made = make(self.shown)
+        return self._made
 
 
 class Gate:
     """A barrier that threads may leave for good: the others wait for those that are left."""
 
-    def __init__(self, parties: int, failed: threading.Event) -> None:
-        self._condition = threading.Condition()
-        self._parties, self._waiting, self._round, self._failed = parties, 0, 0, failed
+    def __init__(self, parties: int, engine: Engine) -> None:
+        self._parties, self._engine = parties, engine
+        self._waiting: list[Thread] = []
+        self._meeting = Meeting()
 
-    def wait(self) -> None:
-        with self._condition:
-            mine = self._round
-            self._waiting += 1
-            if self._waiting >= self._parties:
-                self._open()
-                return
-            done = self._condition.wait_for(
-                lambda: self._round != mine or self._failed.is_set(), PATIENCE
-            )
-            if self._failed.is_set() and self._round == mine:
-                raise RuntimeError("another thread failed")
-            if not done:
-                raise RuntimeError("threads of the kernel wait for each other for ever")
+    def meet(self, place: int = 0, value: Any = None) -> Meeting:
+        """Show a value to the others and wait until all have."""
+        thread, meeting = this(), self._meeting
+        meeting.shown[place] = value
+        self._waiting.append(thread)
+        self._open_for_all()
+        thread.parent.switch()
+        return meeting
 
     def leave(self) -> None:
-        with self._condition:
-            self._parties -= 1
-            if self._waiting and self._waiting >= self._parties:
-                self._open()
+        self._parties -= 1
+        self._open_for_all()
 
-    def wake(self) -> None:
-        with self._condition:
-            self._condition.notify_all()
-
-    def _open(self) -> None:
-        self._waiting = 0
-        self._round += 1
-        self._condition.notify_all()
-
-
-class Warp:
-    """Up to 32 threads that can show each other a value."""
-
-    def __init__(self, lanes: int, failed: threading.Event) -> None:
-        self.gate = Gate(lanes, failed)
-        self._shown: list[Any] = [None] * 32
-
-    def exchange(self, lane: int, value: Any) -> list[Any]:
-        """What every lane shows; all lanes of the warp must come here together."""
-        self._shown[lane] = value
-        self.gate.wait()
-        shown = list(self._shown)
-        self.gate.wait()
-        return shown
+    def _open_for_all(self) -> None:
+        if self._waiting and len(self._waiting) >= self._parties:
+            self._engine.go_on(self._waiting)
+            self._waiting, self._meeting = [], Meeting()
 
 
 class Block:
     """What the threads of a block share."""
 
-    def __init__(self, index: tuple[int, ...], threads: int, failed: threading.Event) -> None:
+    def __init__(self, index: Any, threads: int, engine: Engine) -> None:
         self.index = index
-        self.gate = Gate(threads, failed)
-        self.warps = [Warp(min(32, threads - w), failed) for w in range(0, threads, 32)]
+        self.gate = Gate(threads, engine)
+        self.warps = [Gate(min(32, threads - w), engine) for w in range(0, threads, 32)]
         self.arrays: dict[Any, np.ndarray] = {}
-        self.lock = threading.Lock()
 
 
-class Thread(threading.Thread):
+class Thread(greenlet):
     """One thread of a kernel."""
 
+    engine: Engine
     block: Block
-    number: int
+    warp: Gate
+    lane: int
+    index: Any  # threadIdx
 
 
 class Checked(np.ndarray):
-    """Memory behind a pointer, or an array of a kernel: no index is negative."""
+    """A thread's own array: no index is negative."""
 
     def __getitem__(self, index: Any) -> Any:
-        return super().__getitem__(_inside(index))
+        return _get(self, _inside(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        super().__setitem__(_inside(index), value)
+        _set(self, _inside(index), value)
 
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
+
+
+class Common(Checked):
+    """Memory of more than one thread, or behind a pointer."""
+
+    def __getitem__(self, index: Any) -> Any:
+        this().engine.interrupt()
+        return _get(self, _inside(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        this().engine.interrupt()
+        _set(self, _inside(index), value)
+
+
+_get, _set = np.ndarray.__getitem__, np.ndarray.__setitem__
 
 
 def _inside(index: Any) -> Any:
@@ -114,26 +168,26 @@ def _inside(index: Any) -> Any:
     return int(index) if isinstance(index, np.integer) else index
 
 
-def fresh(shape: Any, dtype: Any) -> np.ndarray:
+def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> np.ndarray:
     """Memory that nobody wrote to yet."""
     array = np.empty(shape, dtype)
     array.view("u1").fill(0xFF)  # NaN of every kind of float
-    return array.view(Checked)
+    return array.view(kind)
 
 
 def this() -> Any:
     """The thread that asks."""
-    return threading.current_thread()
+    return getcurrent()
 
 
 def lane() -> int:
-    return this().number % 32
+    return this().lane
 
 
 def exchange(value: Any) -> list[Any]:
     """What every lane of the caller's warp shows."""
     thread = this()
-    return thread.block.warps[thread.number // 32].exchange(thread.number % 32, value)
+    return thread.warp.meet(thread.lane, value).shown
 
 
 def install() -> None:
@@ -142,7 +196,6 @@ def install() -> None:
 
     from fastmask_kernels.cuda import _ptx
 
-    sys.setswitchinterval(1e-4)
     module = _module_class(kernelapi)
 
     def call(self: Any, *args: Any) -> Any:
@@ -151,67 +204,51 @@ def install() -> None:
             with kernelapi.swapped_cuda_module(self.fn, context):
                 return self.fn(*args)
         grid, block = kernel.normalize_kernel_dimensions(self.grid_dim, self.block_dim)
-        run(module, self.fn, grid, block, self.dynshared_size, args, self)
-        return None
-
-    def run(
-        module: Any, function: Any, grid: Any, block: Any, dynamic: int, args: Any, owner: Any
-    ) -> None:
-        values = [a.view(Checked) if isinstance(a, np.ndarray) else a for a in args]
-        fake = module(grid, block, dynamic)
-        with kernel._push_kernel_context(fake), kernelapi.swapped_cuda_module(function, fake):
-            indices = [tuple(reversed(i)) for i in product(*map(range, reversed(grid)))]
-            together = getattr(owner, "cooperative", False)
+        fake = module(grid, block, self.dynshared_size)
+        values = [a.view(Common) if isinstance(a, np.ndarray) else a for a in args]
+        with kernel._push_kernel_context(fake), kernelapi.swapped_cuda_module(self.fn, fake):
+            indices = [kernelapi.Dim3(*i[::-1]) for i in product(*map(range, reversed(grid)))]
+            threads = [kernelapi.Dim3(*i[::-1]) for i in product(*map(range, reversed(block)))]
+            together = getattr(self, "cooperative", False)
             for group in [indices] if together else [[i] for i in indices]:
-                run_blocks(function, group, math.prod(block), values)
+                run_blocks(self.fn, group, threads, values)
+        return None
 
     kernel.FakeCUDAKernel.__call__ = call
     for name, emulation in EMULATIONS.items():
         setattr(_ptx, name, emulation)
 
 
-def run_blocks(function: Callable[..., None], group: list[Any], size: int, args: list[Any]) -> None:
-    """Run some blocks at once and raise what the first failed thread raised."""
-    failed = threading.Event()
-    errors: list[BaseException] = []
-    threads = []
-    for index in group:
-        block = Block(index, size, failed)
-        threads += [_thread(function, block, n, args, failed, errors) for n in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
+def run_blocks(
+    function: Callable[..., None], blocks: list[Any], threads: list[Any], args: list[Any]
+) -> None:
+    """Run some blocks at once; indices are those that kernels see."""
+    engine = Engine()
+    started = []
+    with np.errstate(all="ignore"):
+        for index in blocks:
+            block = Block(index, len(threads), engine)
+            started += [_thread(function, block, n, i, args, engine) for n, i in enumerate(threads)]
+        engine.run(started)
 
 
 def _thread(
     function: Callable[..., None],
     block: Block,
     number: int,
+    index: Any,
     args: list[Any],
-    failed: threading.Event,
-    errors: list[BaseException],
+    engine: Engine,
 ) -> Thread:
-    warp = block.warps[number // 32]
-
     def work() -> None:
-        try:
-            with np.errstate(all="ignore"):
-                function(*args)
-        except BaseException as error:
-            if not failed.is_set():
-                errors.append(error)
-            failed.set()
-            for gate in (block.gate, *(w.gate for w in block.warps)):
-                gate.wake()
-        finally:
-            block.gate.leave()
-            warp.gate.leave()
+        function(*args)
+        thread.block.gate.leave()
+        thread.warp.leave()
 
-    thread = Thread(target=work, daemon=True)
-    thread.block, thread.number = block, number
+    thread = Thread(work)
+    thread.gr_context = contextvars.copy_context()  # where NumPy keeps what errors are ignored
+    thread.engine, thread.block, thread.index = engine, block, index
+    thread.warp, thread.lane = block.warps[number // 32], number % 32
     return thread
 
 
@@ -224,14 +261,13 @@ def _module_class(kernelapi: Any) -> Any:
 
         def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
             dtype = kernelapi.numpy_support.as_dtype(dtype) if _is_numba(dtype) else dtype
-            block = this().block
+            arrays = this().block.arrays
             caller = sys._getframe(1)
             key: Any = "dynamic" if shape == 0 else (caller.f_code, caller.f_lasti)
-            with block.lock:
-                if key not in block.arrays:
-                    size = (self._dynamic, "u1") if shape == 0 else (shape, dtype)
-                    block.arrays[key] = fresh(*size)
-                memory = block.arrays[key]
+            if key not in arrays:
+                size = (self._dynamic, "u1") if shape == 0 else (shape, dtype)
+                arrays[key] = fresh(*size, Common)
+            memory = arrays[key]
             if shape == 0:
                 items = self._dynamic // np.dtype(dtype).itemsize
                 return memory[: items * np.dtype(dtype).itemsize].view(dtype)
@@ -240,30 +276,27 @@ def _module_class(kernelapi: Any) -> Any:
     class Local:
         def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
             dtype = kernelapi.numpy_support.as_dtype(dtype) if _is_numba(dtype) else dtype
-            return fresh(shape, dtype)
+            return fresh(shape, dtype, Checked)
 
     class Module(kernelapi.FakeCUDAModule):
         def __init__(self, grid: Any, block: Any, dynamic: int) -> None:
             super().__init__(grid, block, 0)
             self._shared, self._local = Shared(dynamic), Local()
-            self._size = block
 
         @property
         def threadIdx(self) -> Any:
-            x, y, _ = self._size
-            number = this().number
-            return kernelapi.Dim3(number % x, number // x % y, number // (x * y))
+            return this().index
 
         @property
         def blockIdx(self) -> Any:
-            return kernelapi.Dim3(*this().block.index)
+            return this().block.index
 
         @property
         def laneid(self) -> int:
             return lane()
 
         def syncthreads(self) -> None:
-            this().block.gate.wait()
+            this().block.gate.meet()
 
         def syncwarp(self, mask: int = FULL) -> None:
             exchange(None)
@@ -295,7 +328,7 @@ def _module_class(kernelapi: Any) -> Any:
             return int(value).bit_count()
 
         def nanosleep(self, nanoseconds: int) -> None:
-            threading.Event().wait(1e-4)
+            this().engine.wait_a_moment()
 
         def fma(self, a: Any, b: Any, c: Any) -> Any:
             return a * b + c
@@ -348,19 +381,24 @@ def _product(
     operands: tuple[Any, ...], depth: int, width: int, numbers: Callable[[Any], list[Any]]
 ) -> tuple[Any, ...]:
     """D = A B + C from every lane's fragments; `width` numbers stand in a register."""
-    a, b = np.zeros((16, depth), np.float32), np.zeros((depth, 8), np.float32)
-    c = np.zeros((16, 8), np.float32)
-    for number, held in enumerate(exchange(operands)):
-        g, t = divmod(number, 4)
-        for i in range(4):
-            k = width * t + (i // 2) * 4 * width
-            a[g + i % 2 * 8, k : k + width] = numbers(held[i])
-        for i in range(2):
-            k = width * t + i * 4 * width
-            b[k : k + width, g] = numbers(held[4 + i])
-        c[g, 2 * t : 2 * t + 2], c[g + 8, 2 * t : 2 * t + 2] = held[6:8], held[8:10]
-    d = a @ b + c
-    g, t = divmod(lane(), 4)
+
+    def multiply(shown: list[Any]) -> np.ndarray:
+        a, b = np.zeros((16, depth), np.float32), np.zeros((depth, 8), np.float32)
+        c = np.zeros((16, 8), np.float32)
+        for number, held in enumerate(shown):
+            g, t = divmod(number, 4)
+            for i in range(4):
+                k = width * t + (i // 2) * 4 * width
+                a[g + i % 2 * 8, k : k + width] = numbers(held[i])
+            for i in range(2):
+                k = width * t + i * 4 * width
+                b[k : k + width, g] = numbers(held[4 + i])
+            c[g, 2 * t : 2 * t + 2], c[g + 8, 2 * t : 2 * t + 2] = held[6:8], held[8:10]
+        return a @ b + c
+
+    thread = this()
+    d = thread.warp.meet(thread.lane, operands).made(multiply)
+    g, t = divmod(thread.lane, 4)
     return d[g, 2 * t], d[g, 2 * t + 1], d[g + 8, 2 * t], d[g + 8, 2 * t + 1]
 
 
@@ -409,27 +447,22 @@ def _copy_16(target: Any, source: Any) -> None:
     _sixteen_bytes(target)[:] = _sixteen_bytes(source)
 
 
-_COUNTERS = threading.Lock()
-
-
-def _add_release(address: Any, value: Any) -> None:
-    array, i = address
-    with _COUNTERS:
-        array[i] += np.uint32(value)
+def _add_to(address: Any, value: Any) -> None:
+    _fetch_add(address, value)
 
 
 def _fetch_add(address: Any, value: Any) -> Any:
     array, i = address
-    with _COUNTERS:
-        old = array[i]
-        array[i] += np.uint32(value)
+    whole = array.view(np.ndarray)  # nobody comes in between
+    old = whole[i]
+    whole[i] += whole.dtype.type(value)
     return old
 
 
-def _add_to(address: Any, value: Any) -> None:
+def _load_acquire(address: Any) -> Any:
     array, i = address
-    with _COUNTERS:
-        array[i] += value
+    this().engine.wait_a_moment()
+    return array[i]
 
 
 EMULATIONS: dict[str, Callable[..., Any]] = {
@@ -455,8 +488,8 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "copy_async_wait": lambda: None,
     "add_to": _add_to,
     "fetch_add": _fetch_add,
-    "add_release": _add_release,
-    "load_acquire": lambda address: address[0][address[1]],
+    "add_release": _add_to,
+    "load_acquire": _load_acquire,
     "global_address": lambda array, i: (array, int(i)),
     "shared_address": lambda array, i: (array, int(i)),
 }

@@ -167,12 +167,25 @@ def stuck(out: Any) -> None:
 
 
 @pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
-def test_the_simulator_tells_of_threads_that_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from . import simulator
-
-    monkeypatch.setattr(simulator, "PATIENCE", 0.3)
+def test_the_simulator_tells_of_threads_that_wait_for_ever() -> None:
     with pytest.raises(RuntimeError, match="wait for each other for ever"):
         on_device(stuck, 1, 32, np.zeros(32, np.float32))
+
+
+@kernel(pointer(uint32))
+def deaf(counter: Any) -> None:
+    """Every thread looks for what none of them does."""
+    while ptx.load_acquire(ptx.global_address(counter, 0)) == 0:
+        pass
+
+
+@pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
+def test_the_simulator_tells_of_threads_that_look_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    from . import simulator
+
+    monkeypatch.setattr(simulator, "PATIENCE", 1000)
+    with pytest.raises(RuntimeError, match="waits for ever"):
+        on_device(deaf, 1, 32, np.zeros(1, np.uint32))
 
 
 @kernel(pointer(uint32), uint32)

@@ -21,6 +21,7 @@ from numba import njit, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from .._sources import source_digest
+from ._inner import InnerCompiler
 
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
@@ -48,23 +49,23 @@ class _SourceCache(FunctionCache):  # type: ignore[misc]
         return sig, codegen.magic_tuple(), self._kernel, source_digest()
 
 
-def inner(function: Callable[..., Any]) -> Any:
-    """A function that only compiled kernels call.
-
-    The wrappers with which Python could call it are left out: they take as long to compile as
-    the function.
-    """
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(error_model="numpy", **options)(function)
+def inner(function: Callable[..., Any], forceinline: bool = False) -> Any:
+    """A function that only compiled kernels call; LLVM decides where it is inlined."""
+    return njit(
+        error_model="numpy",
+        forceinline=forceinline,  # said even where not: else callees do as their first caller
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        pipeline_class=InnerCompiler,
+    )(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A large function that one compiled kernel calls, at one place.
+    """A large function that kernels call at one place, where it is inlined.
 
-    It is inlined before type inference. As a function of its own it would be optimised twice,
-    alone and within its caller; inlining smaller ones too would take the compiler longer still.
+    By LLVM: Numba, which can do it too, takes longer for that than for all type inference.
     """
-    return njit(inline="always")(function)
+    return inner(function, forceinline=True)
 
 
 @contextmanager

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ._compile import compiled, inlined, inner, output
+from ._compile import compiled, inner, output
 from .atomics import atomic_add, atomic_load, spin_hint
 from .simd import I32, I64, data_pointer
 from .teamwork import ABORTED
@@ -170,7 +170,7 @@ def _open(board: Any, start: int, members: int) -> None:
     atomic_add(board, BELL, 1)
 
 
-@inlined
+@njit(inline="always")  # before type inference: `_record` looks at the kernel's own arguments
 def post(board: Any, start: int, control: Any, members: int, member: int) -> bool:
     """First line of a kernel that helpers may join, whose last arguments are start and member.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from ._device import SIMULATED
@@ -79,9 +80,10 @@ if SIMULATED:
 
     def take_ticket(counter: Any) -> int:
         """The number in counter[0], which is then one more."""
+        memory = np.asarray(counter)  # the arrays of tests let other threads in at any access
         with _lock:
-            ticket = int(counter[0])
-            counter[0] = ticket + 1
+            ticket = int(memory[0])
+            memory[0] = ticket + 1
         return ticket
 
 else:
