@@ -21,7 +21,12 @@ from numba import njit, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from .._sources import source_digest
-from ._inner import InnerCompiler
+
+try:
+    from ._inner import InnerCompiler
+except (ImportError, AttributeError):
+    # Numba has changed inside: its own way, which takes two seconds more
+    from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]
 
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
