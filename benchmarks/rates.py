@@ -50,7 +50,7 @@ PATIENCE = 200_000  # pauses of the processor, some milliseconds
 ATTEMPTS = 200
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic  # type: ignore[untyped-decorator]  # Numba is Any
 def _multiply_add(typingctx: Any, sums: Any, rounds: Any) -> Any:  # noqa: ARG001 - Numba's
     """sums = sums / 2 + 1, so many times, in CHAINS registers."""
 
@@ -69,7 +69,7 @@ def _multiply_add(typingctx: Any, sums: Any, rounds: Any) -> Any:  # noqa: ARG00
     return types.void(sums, types.int64), codegen
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)  # type: ignore[untyped-decorator]  # Numba is Any
 def _multiply_adds(sums: Any, rounds: int) -> None:
     _multiply_add(sums, rounds)
 

@@ -117,7 +117,7 @@ def shim() -> SimpleNamespace:
     return SimpleNamespace(
         **found,
         Layer=Layer,
-        Input=lambda shape, batch_size: fm.Input(shape),  # noqa: ARG005
+        Input=lambda shape, batch_size: fm.Input(shape),  # noqa: ARG005 - Keras's form
     )
 
 

@@ -127,7 +127,7 @@ class TestBidirectional:
         same(inner.get_weights(), before)
         assert inner.zero_output_for_mask is False
 
-    @pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])  # noqa: S301
+    @pytest.mark.parametrize("clone", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])  # noqa: S301 - own bytes
     def test_copies(self, clone: Any) -> None:
         layer = seeded(L.Bidirectional(L.RNN([L.LSTMCell(3), L.GRUCell(2)])))
         same(clone(layer)(X), layer(X))

@@ -67,7 +67,7 @@ class TestDemo:
     ) -> None:
         good = _demo.Result(370, 7, 29, 9, 0.45, 0.97, 40.0, 4.0, 1e-7)
         assert not good.faults
-        monkeypatch.setattr(_demo, "run", lambda _say: good._replace(**change))  # type: ignore[arg-type]
+        monkeypatch.setattr(_demo, "run", lambda _say: good._replace(**change))  # type: ignore[arg-type]  # on purpose
         assert cli.main(["demo"]) == 1
         assert words in capsys.readouterr().err
 

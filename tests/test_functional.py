@@ -33,7 +33,7 @@ class Split(Layer):
     def call(self, inputs: Any) -> Any:
         return np.split(inputs, 2, axis=1)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         return None if mask is None else np.split(mask, 2, axis=1)
 
 
@@ -43,7 +43,7 @@ class Sum(Layer):
     def call(self, inputs: Any) -> Any:
         return inputs[0] + inputs[1]
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         return None if mask is None else mask[0]
 
 
@@ -85,7 +85,7 @@ class TestSymbolic:
         with pytest.raises(ValueError, match="each size of shape must be at least 0, not -1"):
             fm.Input((-1,))
         with pytest.raises(TypeError, match="name must be a string"):
-            fm.Input((1,), name=3)  # type: ignore[arg-type]
+            fm.Input((1,), name=3)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(TypeError, match="dtype must be a dtype, not 'no'"):
             fm.Input((1,), dtype="no")
 
@@ -168,7 +168,7 @@ class OneMask(Layer):
     def call(self, inputs: Any) -> Any:
         return inputs, inputs
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         return [mask]
 
 
@@ -303,11 +303,11 @@ class TestModel:
             y = Activation(None)(y)
         model = fm.Model(x, y)
         same(model(X[:, 0]), X[:, 0])
-        pickle.loads(pickle.dumps(model))  # noqa: S301
+        pickle.loads(pickle.dumps(model))  # noqa: S301 - own bytes
 
     def test_copies(self) -> None:
         model = two_by_two()
-        for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+        for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301 - own bytes
             for one, other in zip(again([MORE, IDS]), model([MORE, IDS]), strict=True):
                 same(one, other)
 
@@ -335,7 +335,7 @@ class TestModel:
             def call(self, inputs: Any, mask: Any = None) -> Any:
                 return self.stack[1](self.stack[0](inputs), mask=mask)
 
-            def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+            def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
                 return None
 
         model = Mine()
@@ -355,7 +355,7 @@ class TestRefuses:
         with pytest.raises(TypeError, match=r"outputs of model 'm' must be symbolic.*not ndarray"):
             fm.Model(x, X, name="m")
         with pytest.raises(TypeError, match=r"inputs of model 'm' must be symbolic.*not Dense"):
-            fm.Model(Dense(2), x, name="m")  # type: ignore[arg-type]
+            fm.Model(Dense(2), x, name="m")  # type: ignore[arg-type]  # on purpose
         with pytest.raises(ValueError, match="'m' must have outputs"):
             fm.Model(x, [], name="m")
         with pytest.raises(TypeError):
@@ -412,7 +412,7 @@ class TestRefuses:
             def call(self, inputs: Any) -> Any:
                 return inputs
 
-            def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+            def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
                 return None if mask is None else np.asarray(mask)[:, 1:]
 
         for use in (
@@ -522,7 +522,7 @@ class TestFiles:
         with pytest.raises(ValueError, match="cannot be saved"):
             fm.save_model(constant, tmp_path / "b.npz")
 
-    HOSTILE: dict[str, Callable[[Any], Any]] = {  # noqa: RUF012
+    HOSTILE: dict[str, Callable[[Any], Any]] = {  # noqa: RUF012 - never changed
         "later value": lambda c: c["steps"][0].update(inputs={"value": 2}),
         "own value": lambda c: c["steps"][1].update(inputs={"value": 3}),
         "negative value": lambda c: c["steps"][0].update(inputs={"value": -1}),

@@ -290,7 +290,7 @@ class TestCustomLayers:
             pass
 
         class NoInputs(fm.layers.Layer):
-            def call(self) -> None:  # type: ignore[override]
+            def call(self) -> None:  # type: ignore[override]  # on purpose
                 pass
 
         class NoInit(fm.layers.Layer):
@@ -331,7 +331,7 @@ class TestWeights:
 
     def test_shape_that_is_none(self) -> None:
         with pytest.raises(TypeError, match="shape of a weight must be a tuple of sizes, not 3"):
-            Dropper().add_weight(3)  # type: ignore[arg-type]
+            Dropper().add_weight(3)  # type: ignore[arg-type]  # on purpose
 
     def test_cannot_be_replaced_unseen(self) -> None:
         layer = self.Scale()
@@ -389,7 +389,7 @@ class TestWeights:
         with pytest.raises(ValueError, match="each size of a weight must be at least 0"):
             layer.add_weight((-1,))
         with pytest.raises(TypeError, match="each size of a weight must be an integer, not None"):
-            layer.add_weight((None,))  # type: ignore[arg-type]
+            layer.add_weight((None,))  # type: ignore[arg-type]  # on purpose
         with pytest.raises(ValueError, match="the initializer returned shape"):
             layer.add_weight((2,), initializer=lambda *_: np.zeros(3))
 
@@ -493,7 +493,7 @@ class TestEmbedding:
         with pytest.raises(ValueError, match="input_dim must be at least 1, not 0"):
             fm.layers.Embedding(0, 3)
         with pytest.raises(TypeError, match="output_dim must be an integer"):
-            fm.layers.Embedding(3, 2.5)  # type: ignore[arg-type]
+            fm.layers.Embedding(3, 2.5)  # type: ignore[arg-type]  # on purpose
 
 
 class TestMasking:
@@ -530,7 +530,7 @@ class TestMasking:
         with pytest.raises(TypeError, match="inputs must hold real numbers, not dtype object"):
             fm.layers.Masking()(X.astype(object))
         with pytest.raises(TypeError, match="mask_value must be a number, not 'a'"):
-            fm.layers.Masking("a")  # type: ignore[arg-type]
+            fm.layers.Masking("a")  # type: ignore[arg-type]  # on purpose
 
 
 class TestDense:
@@ -652,7 +652,7 @@ class TestInitializers:
         with pytest.raises(ValueError, match="not 'Evil'"):
             initializers.get({"class": "Evil"})
         with pytest.raises(TypeError, match="initializer must be a name or a function, not 3"):
-            initializers.get(3)  # type: ignore[arg-type]
+            initializers.get(3)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(ValueError, match="two axes or more"):
             initializers.Orthogonal()((3,))
 

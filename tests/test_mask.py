@@ -71,9 +71,9 @@ def test_is_read_only_and_independent_of_its_source() -> None:
     with pytest.raises(ValueError, match="read-only"):
         mask.valid[0, 0] = False
     with pytest.raises(AttributeError):
-        mask.valid = HOLES  # type: ignore[misc]
+        mask.valid = HOLES  # type: ignore[misc]  # on purpose
     with pytest.raises(AttributeError):
-        mask.other = 1  # type: ignore[attr-defined]
+        mask.other = 1  # type: ignore[attr-defined]  # on purpose
 
 
 def test_is_usable_as_a_bool_array() -> None:
@@ -213,7 +213,7 @@ class TestFromLengths:
         self, lengths: object, options: dict[str, object], error: type[Exception], words: str
     ) -> None:
         with pytest.raises(error, match=words):
-            fm.Mask.from_lengths(lengths, **options)  # type: ignore[arg-type]
+            fm.Mask.from_lengths(lengths, **options)  # type: ignore[arg-type]  # on purpose
 
 
 class TestMasked:
@@ -278,24 +278,24 @@ class TestMasked:
     def test_never_loses_its_mask_silently(self, operation: object) -> None:
         x = fm.Masked(np.ones((3, 4)), HOLES)
         with pytest.raises(TypeError, match=r"work on \.data"):
-            operation(x)  # type: ignore[operator]
+            operation(x)  # type: ignore[operator]  # on purpose
 
     def test_in_place_and_assignment(self) -> None:
         x = fm.Masked(np.ones((3, 4)), HOLES)
         with pytest.raises(TypeError, match=r"\.data"):
-            x += 1  # type: ignore[operator]
+            x += 1  # type: ignore[operator]  # on purpose
         with pytest.raises(TypeError, match=r"\.data"):
-            x[0] = 1  # type: ignore[index]
+            x[0] = 1  # type: ignore[index]  # on purpose
         array = np.ones((3, 4))
         with pytest.raises(TypeError, match=r"\.data"):
-            array += x  # type: ignore[arg-type]
+            array += x  # type: ignore[arg-type]  # on purpose
 
     def test_methods_of_arrays_are_explained(self) -> None:
         x = fm.Masked(np.ones((3, 4)), HOLES)
         with pytest.raises(AttributeError, match=r"no attribute 'mean'; the array is \.data"):
             x.mean()
         with pytest.raises(AttributeError):
-            x.data = np.zeros((3, 4))  # type: ignore[misc]
+            x.data = np.zeros((3, 4))  # type: ignore[misc]  # on purpose
 
     def test_can_be_a_key(self) -> None:
         x = fm.Masked(np.ones((3, 4)), HOLES)
@@ -303,13 +303,13 @@ class TestMasked:
 
 
 def pickled(x: object) -> object:
-    return pickle.loads(pickle.dumps(x))  # noqa: S301
+    return pickle.loads(pickle.dumps(x))  # noqa: S301 - own bytes
 
 
 @pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, pickled])
 def test_copies(clone: object) -> None:
     x = fm.Masked(np.arange(12.0).reshape(3, 4), HOLES)
-    y = clone(x)  # type: ignore[operator]
+    y = clone(x)  # type: ignore[operator]  # on purpose
     np.testing.assert_array_equal(y.data, x.data)
     np.testing.assert_array_equal(y.mask.valid, HOLES)
     np.testing.assert_array_equal(y.mask.plan.steps, x.mask.plan.steps)

@@ -422,7 +422,7 @@ def keras_pad_sequences() -> Callable[..., NDArray[Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         keras = pytest.importorskip("keras", reason="compares with Keras")
-    return keras.utils.pad_sequences  # type: ignore[no-any-return]
+    return keras.utils.pad_sequences  # type: ignore[no-any-return]  # keras has no types
 
 
 @pytest.mark.optional

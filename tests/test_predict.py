@@ -84,7 +84,7 @@ class Halves(fm.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return np.array_split(inputs, 2, axis=1)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         return None if mask is None else np.array_split(mask, 2, axis=1)
 
 
@@ -106,7 +106,7 @@ class MaskOfShortOnes(fm.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         return None if mask is None or mask.all() else mask
 
 
@@ -158,7 +158,7 @@ def test_outputs_that_lost_their_mask() -> None:
         def call(self, inputs: Any) -> Any:
             return inputs
 
-        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
             return None
 
     y = fm.Sequential([Forget()]).predict(ROWS, batch_size=2, verbose=0)
@@ -261,7 +261,7 @@ class TestStateful:
         again, _ = self.model()
         again(np.zeros((2, 4, 3)))
         again.set_weights(model.get_weights())
-        again.layers[1].states = None  # type: ignore[attr-defined]
+        again.layers[1].states = None  # type: ignore[attr-defined]  # on purpose
         x = fm.pad(rows)
         expected = [again(fm.Masked(x.data[s], x.mask[s])) for s in (slice(2), slice(2, 4))]
         np.testing.assert_allclose(y, np.concatenate(expected), rtol=1e-6)

@@ -142,7 +142,7 @@ class TestSaving:
         with pytest.raises(ValueError, match=r"path must end in \.npz, not"):
             fm.save_model(small_model(), tmp_path / "a.txt")
         with pytest.raises(TypeError, match="model must be a fastmask model or layer, not dict"):
-            fm.save_model({}, path)  # type: ignore[arg-type]
+            fm.save_model({}, path)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(ValueError, match="model must be built before it is saved, but 'new'"):
             fm.save_model(fm.Sequential([LSTM(3, name="new")]), path)
         model = fm.Sequential([fm.layers.Lambda(np.tanh, name="squash")])
@@ -386,7 +386,7 @@ class TestRefusesHostileFiles:
         with pytest.raises(ValueError, match=r"path must end in \.npz, not"):
             fm.load_model(tmp_path / "model.pkl")
         with pytest.raises(TypeError, match="path must be the name of a file, not None"):
-            fm.load_model(None)  # type: ignore[arg-type]
+            fm.load_model(None)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(FileNotFoundError):
             fm.load_model(tmp_path / "model.npz")
         (tmp_path / "folder.npz").mkdir()

@@ -72,7 +72,7 @@ def test_nests() -> None:
     outer = fm.Sequential([inner, fm.Sequential([LSTM(3)])])
     assert outer(X).shape == (3, 3)
     assert len(outer.get_weights()) == 6
-    flat = fm.Sequential([*inner.layers, *outer.layers[1].layers])  # type: ignore[attr-defined]
+    flat = fm.Sequential([*inner.layers, *outer.layers[1].layers])  # type: ignore[attr-defined]  # on purpose
     np.testing.assert_array_equal(outer(X), flat(X))
 
 
@@ -133,11 +133,11 @@ class TestBuilding:
 
     def test_refuses(self) -> None:
         with pytest.raises(TypeError, match="layers must be a list of layers, not <Dense"):
-            fm.Sequential(fm.layers.Dense(2))  # type: ignore[arg-type]
+            fm.Sequential(fm.layers.Dense(2))  # type: ignore[arg-type]  # on purpose
         with pytest.raises(TypeError, match="weights must be a list of arrays, not NoneType"):
-            fm.Sequential([]).set_weights(None)  # type: ignore[arg-type]
+            fm.Sequential([]).set_weights(None)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(TypeError, match="layer must be a fastmask Layer, not 3"):
-            fm.Sequential([3])  # type: ignore[list-item]
+            fm.Sequential([3])  # type: ignore[list-item]  # on purpose
         with pytest.raises(ValueError, match="but 'a' is taken"):
             fm.Sequential([Masking(name="a"), LSTM(3, name="a")])
         layer = LSTM(3, return_sequences=True)

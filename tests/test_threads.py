@@ -51,6 +51,6 @@ def test_bad_environment(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 )
 def test_bad_value(value: object, error: type[Exception]) -> None:
     with pytest.raises(error, match="n must be"):
-        fm.set_num_threads(value)  # type: ignore[arg-type]
+        fm.set_num_threads(value)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(TypeError, match="n must be an integer, not True"):
         fm.set_num_threads(True)

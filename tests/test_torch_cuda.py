@@ -15,13 +15,13 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402
+from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
 
-import fastmask.torch as ft  # noqa: E402
-from fastmask._gpu._torch import TorchOwner  # noqa: E402
-from fastmask.torch import _cuda, _fallback, _masks, _modules  # noqa: E402
-from tests.cases import MASK_KINDS  # noqa: E402
-from tests.torch_cases import (  # noqa: E402
+import fastmask.torch as ft  # noqa: E402 - needs torch
+from fastmask._gpu._torch import TorchOwner  # noqa: E402 - needs torch
+from fastmask.torch import _cuda, _fallback, _masks, _modules  # noqa: E402 - needs torch
+from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
+from tests.torch_cases import (  # noqa: E402 - needs torch
     FLOAT64,
     NAMES,
     as_tuple,
@@ -33,7 +33,7 @@ from tests.torch_cases import (  # noqa: E402
     random_states,
     twins,
 )
-from tests.torch_gpu import GPU, ON_GPU, SIMULATED, Stream, gpu  # noqa: E402, F401
+from tests.torch_gpu import GPU, ON_GPU, SIMULATED, Stream, gpu  # noqa: E402, F401 - needs torch; fixture
 
 CELL = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 each_module = pytest.mark.parametrize("name", NAMES)
@@ -66,7 +66,7 @@ class TestKernels:
 
     @each_module
     @pytest.mark.parametrize("kind", MASK_KINDS)
-    def test_masks(self, name: str, kind: str, gpu: GPU) -> None:  # noqa: F811
+    def test_masks(self, name: str, kind: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
         both = kind != "left"
         theirs, ours = twins(name, 2, 3, bidirectional=both, batch_first=True, device=gpu.device)
         valid = random_mask(kind, 3, 4, seed=len(kind)).to(gpu.device)
@@ -77,7 +77,7 @@ class TestKernels:
         assert gpu.count(f"{CELL[name]}_fwd") == 1 + both
         assert gpu.count(f"{CELL[name]}_bwd") == 1 + both
 
-    def test_packed_sequences(self, gpu: GPU) -> None:  # noqa: F811
+    def test_packed_sequences(self, gpu: GPU) -> None:  # noqa: F811 - the fixture
         theirs, ours = twins("LSTM", 2, 3, device=gpu.device)
         x = torch.randn(3, 4, 2, dtype=FLOAT64, device=gpu.device)
         sequences = pack_padded_sequence(x, [1, 4, 2], batch_first=True, enforce_sorted=False)
@@ -88,7 +88,7 @@ class TestKernels:
             found.append([tensor.cpu() for tensor in (out.data, *last, *grads)])
         assert_all_close(*found)
 
-    def test_float32_layers_without_bias(self, gpu: GPU) -> None:  # noqa: F811
+    def test_float32_layers_without_bias(self, gpu: GPU) -> None:  # noqa: F811 - the fixture
         theirs, ours = twins(
             "GRU", 2, 3, num_layers=2, bias=False, dtype=torch.float32, device=gpu.device
         )
@@ -97,7 +97,7 @@ class TestKernels:
             assert_all_close([ours(x)[0].cpu()], [theirs(x)[0].cpu()], 1e-5)
         assert gpu.count("gru_fwd") == 2
 
-    def test_recomputed_gates_and_repeated_outputs(self, gpu: GPU) -> None:  # noqa: F811
+    def test_recomputed_gates_and_repeated_outputs(self, gpu: GPU) -> None:  # noqa: F811 - the fixture
         options = {"recompute": True, "zero_output_for_mask": False, "batch_first": True}
         _, ours = twins("LSTM", 2, 3, **options, device=gpu.device)
         valid = torch.tensor([[True, False, True], [False, True, False]], device=gpu.device)
@@ -127,7 +127,7 @@ class TestKernels:
                 assert torch.equal(ours(x, mask=mask)[0], ours(x, mask=valid)[0])
             assert torch.equal(_masks.valid_tensor(mask, "cpu"), valid.cpu())
 
-    def test_backward_goes_in_the_form_of_forward(self, gpu: GPU) -> None:  # noqa: F811
+    def test_backward_goes_in_the_form_of_forward(self, gpu: GPU) -> None:  # noqa: F811 - the fixture
         """Also where the caller's choice is over; weights that are kept are of one form."""
         _, ours = twins("RNN", 2, 3, dtype=torch.float32, device=gpu.device)
         x = torch.randn(2, 3, 2, device=gpu.device, requires_grad=True)
@@ -149,7 +149,7 @@ class TestKernels:
 
 @each_module
 @pytest.mark.parametrize("kind", MASK_KINDS)
-def test_masks(name: str, kind: str, gpu: GPU) -> None:  # noqa: F811
+def test_masks(name: str, kind: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
     options = {"num_layers": 2, "bidirectional": kind != "left", "batch_first": True}
     theirs, ours = twins(name, 3, 5, **options, device=gpu.device)
     valid = random_mask(kind, 5, 7).to(gpu.device)
@@ -161,7 +161,7 @@ def test_masks(name: str, kind: str, gpu: GPU) -> None:  # noqa: F811
 
 @each_module
 @pytest.mark.parametrize("ordered", [True, False])
-def test_packed_sequences(name: str, ordered: bool, gpu: GPU) -> None:  # noqa: F811
+def test_packed_sequences(name: str, ordered: bool, gpu: GPU) -> None:  # noqa: F811 - the fixture
     theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, device=gpu.device)
     lengths = [7, 4, 4, 1] if ordered else [4, 1, 7, 4]
     x = torch.randn(4, 7, 3, dtype=FLOAT64, device=gpu.device)
@@ -180,7 +180,7 @@ def test_packed_sequences(name: str, ordered: bool, gpu: GPU) -> None:  # noqa: 
 
 
 @each_module
-def test_forms_of_masks(name: str, gpu: GPU) -> None:  # noqa: F811
+def test_forms_of_masks(name: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
     _, ours = twins(name, 3, 5, device=gpu.device)
     x = torch.randn(4, 4, 3, dtype=FLOAT64, device=gpu.device)
     valid = random_mask("holes", 4, 4).to(gpu.device)
@@ -197,7 +197,7 @@ def test_forms_of_masks(name: str, gpu: GPU) -> None:  # noqa: F811
             ours(x, mask=mask)
 
 
-def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F811
+def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F811 - the fixture
     _, ours = twins("LSTM", 3, 5, num_layers=3, bidirectional=True, batch_first=True)
     ours = ours.to(gpu.device)
     x = torch.randn(4, 6, 3, dtype=FLOAT64, device=gpu.device)
@@ -217,7 +217,7 @@ def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F81
 
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
-def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811
+def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
     """Also that `steps` is no longer than the plan, as products by torch demand."""
     valid = random_mask(kind, 5, 7)
     mask = on_host(valid)
@@ -231,7 +231,7 @@ def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811
         assert found.tolist() == expected.tolist()
 
 
-def test_kernels_are_tried_apart_from_fake_tensors(gpu: GPU) -> None:  # noqa: F811
+def test_kernels_are_tried_apart_from_fake_tensors(gpu: GPU) -> None:  # noqa: F811 - the fixture
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
@@ -239,7 +239,7 @@ def test_kernels_are_tried_apart_from_fake_tensors(gpu: GPU) -> None:  # noqa: F
     assert gpu.count("mask_from_lengths") == 1
 
 
-def test_masks_of_inference_mode(gpu: GPU) -> None:  # noqa: F811
+def test_masks_of_inference_mode(gpu: GPU) -> None:  # noqa: F811 - the fixture
     _, ours = twins("GRU", 3, 5, batch_first=True, device=gpu.device)
     x = torch.randn(2, 6, 3, dtype=FLOAT64, device=gpu.device)
     with torch.inference_mode():
@@ -250,7 +250,7 @@ def test_masks_of_inference_mode(gpu: GPU) -> None:  # noqa: F811
 
 
 def test_no_wait_once_there_is_a_plan(
-    gpu: GPU,  # noqa: F811
+    gpu: GPU,  # noqa: F811 - the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, ours = twins("LSTM", 3, 5, bidirectional=True, batch_first=True, device=gpu.device)
@@ -273,7 +273,7 @@ def test_no_wait_once_there_is_a_plan(
 
 
 @each_module
-def test_weights_are_packed_once_until_they_change(name: str, gpu: GPU) -> None:  # noqa: F811
+def test_weights_are_packed_once_until_they_change(name: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
     theirs, ours = twins(name, 3, 5, bidirectional=True, device=gpu.device)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, device=gpu.device)
 
@@ -304,7 +304,7 @@ def test_weights_are_packed_once_until_they_change(name: str, gpu: GPU) -> None:
 
 
 @without_gpu
-def test_kernels_run_on_the_streams_of_torch(gpu: GPU) -> None:  # noqa: F811
+def test_kernels_run_on_the_streams_of_torch(gpu: GPU) -> None:  # noqa: F811 - the fixture
     _, ours = twins("GRU", 3, 5, batch_first=True)
     x = torch.randn(2, 4, 3, dtype=FLOAT64)
     valid = torch.ones(2, 4, dtype=torch.bool)
@@ -323,7 +323,7 @@ def test_kernels_run_on_the_streams_of_torch(gpu: GPU) -> None:  # noqa: F811
 
 
 @without_gpu
-def test_what_a_graph_records_is_not_kept(gpu: GPU) -> None:  # noqa: F811
+def test_what_a_graph_records_is_not_kept(gpu: GPU) -> None:  # noqa: F811 - the fixture
     _, ours = twins("GRU", 3, 5, batch_first=True)
     x = torch.randn(2, 4, 3, dtype=FLOAT64)
     valid = torch.ones(2, 4, dtype=torch.bool)
@@ -344,7 +344,7 @@ def test_what_a_graph_records_is_not_kept(gpu: GPU) -> None:  # noqa: F811
 
 @each_module
 @pytest.mark.parametrize("shape", [(0, 4), (6, 0)])
-def test_nothing_to_do(name: str, shape: tuple[int, int], gpu: GPU) -> None:  # noqa: F811
+def test_nothing_to_do(name: str, shape: tuple[int, int], gpu: GPU) -> None:  # noqa: F811 - the fixture
     _, ours = twins(name, 3, 5, bidirectional=True, device=gpu.device)
     x = torch.randn(*shape, 3, dtype=FLOAT64, device=gpu.device, requires_grad=True)
     for mask in (None, torch.ones(shape, device=gpu.device)):
@@ -355,7 +355,7 @@ def test_nothing_to_do(name: str, shape: tuple[int, int], gpu: GPU) -> None:  # 
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own, while it compiles
-def test_compiled(gpu: GPU) -> None:  # noqa: F811
+def test_compiled(gpu: GPU) -> None:  # noqa: F811 - the fixture
     torch._dynamo.reset()
     _, ours = twins("LSTM", 3, 5, num_layers=2, bidirectional=True, device=gpu.device)
     compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
@@ -384,7 +384,7 @@ class TestFallback:
     def test_no_kernels(
         self,
         error: Exception,
-        gpu: GPU,  # noqa: F811
+        gpu: GPU,  # noqa: F811 - the fixture
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def refuse(_: str) -> Any:
@@ -404,7 +404,7 @@ class TestFallback:
 
     def test_autocast(
         self,
-        gpu: GPU,  # noqa: F811
+        gpu: GPU,  # noqa: F811 - the fixture
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         theirs, ours = twins("LSTM", 3, 5, dtype=torch.float32, device=gpu.device)

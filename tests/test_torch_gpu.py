@@ -16,11 +16,11 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
-from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402
+from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
 
-import fastmask.torch as ft  # noqa: E402
-from tests.cases import MASK_KINDS  # noqa: E402
-from tests.torch_cases import (  # noqa: E402
+import fastmask.torch as ft  # noqa: E402 - needs torch
+from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
+from tests.torch_cases import (  # noqa: E402 - needs torch
     FLOAT64,
     NAMES,
     as_tuple,

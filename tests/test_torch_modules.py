@@ -17,16 +17,16 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import (  # noqa: E402
+from torch.nn.utils.rnn import (  # noqa: E402 - needs torch
     PackedSequence,
     pack_padded_sequence,
     pack_sequence,
 )
 
-import fastmask.torch as ft  # noqa: E402
-from fastmask.torch._parts import ROWS, parts_of  # noqa: E402
-from tests.cases import MASK_KINDS  # noqa: E402
-from tests.torch_cases import (  # noqa: E402
+import fastmask.torch as ft  # noqa: E402 - needs torch
+from fastmask.torch._parts import ROWS, parts_of  # noqa: E402 - needs torch
+from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
+from tests.torch_cases import (  # noqa: E402 - needs torch
     FLOAT64,
     NAMES,
     as_tuple,

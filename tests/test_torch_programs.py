@@ -15,10 +15,10 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import pack_sequence  # noqa: E402
+from torch.nn.utils.rnn import pack_sequence  # noqa: E402 - needs torch
 
-import fastmask.torch as ft  # noqa: E402
-from tests.torch_cases import (  # noqa: E402
+import fastmask.torch as ft  # noqa: E402 - needs torch
+from tests.torch_cases import (  # noqa: E402 - needs torch
     FLOAT64,
     NAMES,
     as_tuple,
@@ -90,7 +90,7 @@ class TestConvert:
 
     def test_error(self) -> None:
         with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, not int"):
-            ft.convert(3)  # type: ignore[type-var]
+            ft.convert(3)  # type: ignore[type-var]  # on purpose
 
 
 class TestFallback:
@@ -258,7 +258,7 @@ class TestCompile:
     def test_export_for_batches_of_any_size(self, masked: bool) -> None:
         _, ours = twins("GRU", 3, 5, num_layers=2, bidirectional=True, batch_first=True)
 
-        class Program(torch.nn.Module):  # type: ignore[misc]
+        class Program(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
             def __init__(self) -> None:
                 super().__init__()
                 self.layers = ours
@@ -288,7 +288,7 @@ class TestCompile:
             assert_all_close([compiled(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
 
 
-class Recordings(torch.utils.data.Dataset):  # type: ignore[misc]
+class Recordings(torch.utils.data.Dataset):  # type: ignore[misc]  # torch is Any here
     """Features of random sequences, computed where they are asked for."""
 
     def __init__(self) -> None:

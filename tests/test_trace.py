@@ -29,7 +29,7 @@ class Shift(layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         return None if mask is None else np.roll(mask, 1, axis=1)
 
 
@@ -317,7 +317,7 @@ def test_states_stay() -> None:
 
 def test_refuses() -> None:
     with pytest.raises(TypeError, match="model must be a fastmask model or layer, not int"):
-        fm.trace_masks(3, X)  # type: ignore[arg-type]
+        fm.trace_masks(3, X)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(TypeError, match=r"layer 'none' must return an array, .* not NoneType"):
         fm.trace_masks(layers.Lambda(lambda _: None, name="none"), X)
 

@@ -25,7 +25,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from fastmask._gpu import _torch as owner  # noqa: E402 - needs torch
-from fastmask.torch import _column, _cuda  # noqa: E402
+from fastmask.torch import _column, _cuda  # noqa: E402 - needs torch
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ON_GPU = not SIMULATED and torch.cuda.is_available()

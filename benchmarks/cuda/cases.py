@@ -42,7 +42,7 @@ class Trial:
 
 def square(batch: int, units: int, fill: float = 1.0, kind: str = "right", **more: object) -> Case:
     """A case with as many features as units."""
-    return Case(batch, TIME, units, units, fill, kind, **more)  # type: ignore[arg-type]
+    return Case(batch, TIME, units, units, fill, kind, **more)  # type: ignore[arg-type]  # a str is wider
 
 
 def trials() -> list[Trial]:
@@ -108,7 +108,7 @@ def merged(given: Iterator[Trial]) -> list[Trial]:
 def tiny_trials() -> list[Trial]:
     """For the simulator: every kind of trial, as small as can be."""
     full, half, holes = (
-        Case(2, 2, 1, 2, fill, kind)  # type: ignore[arg-type]
+        Case(2, 2, 1, 2, fill, kind)  # type: ignore[arg-type]  # a str is wider
         for fill, kind in ((1.0, "right"), (0.5, "right"), (0.5, "holes"))
     )
     return [

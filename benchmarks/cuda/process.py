@@ -110,7 +110,7 @@ class Worker:
         self._simulated, self._command = simulated, command
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
-        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with this object
 
     def __enter__(self) -> Worker:
         return self

@@ -78,7 +78,7 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
             known.add(form)
         function(*args)
 
-    call.unchecked = function  # type: ignore[attr-defined]
+    call.unchecked = function  # type: ignore[attr-defined]  # a new one
     return call
 
 

@@ -48,7 +48,7 @@ class Mask(NDArrayOperatorsMixin):
     """
 
     __slots__ = ("__weakref__", "_on_devices", "_plan", "_valid")
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # as NumPy has it
     _valid: Bools
     _plan: Plan | None
     _on_devices: dict[Any, Any] | None

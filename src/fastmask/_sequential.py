@@ -54,7 +54,7 @@ class Sequential(Flow):
         return list(self._layers)
 
     @property
-    def built(self) -> bool:  # type: ignore[override]
+    def built(self) -> bool:  # type: ignore[override]  # derived
         """Whether all layers have their weights."""
         return all(layer.built for layer in self._layers)
 

@@ -26,13 +26,13 @@ try:
     from ._inner import InnerCompiler
 except (ImportError, AttributeError):
     # Numba has changed inside: its own way, which takes two seconds more
-    from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]
+    from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]  # instead
 
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
 
 
-class _SourceCache(FunctionCache):  # type: ignore[misc]
+class _SourceCache(FunctionCache):  # type: ignore[misc]  # Numba is Any here
     """Numba's disk cache, whose key covers the sources of all callees.
 
     Numba's own key has the values that a function closes over, which differ from process to
@@ -127,7 +127,7 @@ class CompiledKernel:
                     ready.compile(self._signature_of(_NUMBA_TYPES[dtype]))
                     ready.disable_compile()
                     self._ready[dtype] = ready
-        return ready  # type: ignore[no-any-return]
+        return ready  # type: ignore[no-any-return]  # a dispatcher
 
 
 _NUMBA_TYPES = {

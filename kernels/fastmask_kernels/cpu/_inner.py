@@ -16,7 +16,7 @@ from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import NativeLowering
 
 
-class _Lowered(JITCodeLibrary):  # type: ignore[misc]
+class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
     """Code as it was lowered, with that of all it calls."""
 
     def add_llvm_module(self, module: Any) -> None:
@@ -31,7 +31,7 @@ class _Lowered(JITCodeLibrary):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
-class _Declare(LoweringPass):  # type: ignore[misc]
+class _Declare(LoweringPass):  # type: ignore[misc]  # Numba is Any here
     """Tell callers under which function they find the code; it cannot be called from Python."""
 
     _name = "declare"
@@ -50,7 +50,7 @@ class _Declare(LoweringPass):  # type: ignore[misc]
         return True
 
 
-class InnerCompiler(CompilerBase):  # type: ignore[misc]
+class InnerCompiler(CompilerBase):  # type: ignore[misc]  # Numba is Any here
     """Numba's compiler without its end."""
 
     def define_pipelines(self) -> list[Any]:

@@ -218,7 +218,7 @@ def _source_cache(function: Callable[..., None], name: str) -> Any:
 
     from .._sources import source_digest
 
-    class SourceCache(CUDACache):  # type: ignore[misc]
+    class SourceCache(CUDACache):  # type: ignore[misc]  # Numba is Any here
         def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
             return sig, codegen.magic_tuple(), name, source_digest()
 

@@ -83,10 +83,10 @@ def _step(
         valid = empty(rows, np.bool_, device)
         fill(valid, 1)
     plan = tuple(empty(n, np.int64, device) for n in (rows + 1, rows, rows))
-    plan_steps.unchecked(*plan, _with_shape(valid, (rows, 1)))  # type: ignore[attr-defined]
+    plan_steps.unchecked(*plan, _with_shape(valid, (rows, 1)))  # type: ignore[attr-defined]  # see `checked`
     new = [empty(state.shape, state.dtype, device) for state in states]
     with use_products(None):  # `steps` is longer than the plan
-        forward.unchecked(  # type: ignore[attr-defined]
+        forward.unchecked(  # type: ignore[attr-defined]  # see `checked`
             empty((rows, 0, units), x.dtype, device),
             *new,
             *(empty((0, width * units), x.dtype, device) for width in saved),

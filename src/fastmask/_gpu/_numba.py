@@ -14,7 +14,7 @@ class NumbaOwner:
     name = "numba"
     multiply = None
 
-    def stream(self, device: int) -> int:  # noqa: ARG002
+    def stream(self, device: int) -> int:  # noqa: ARG002 - see `Owner`
         """What `fastmask_kernels.cuda.use_stream` says, by default the default stream."""
         return int(_device().stream_of_launch().handle)
 

@@ -99,7 +99,7 @@ class Layer(Weighted):
         super().__init_subclass__(**kwargs)
         cls._call_spec = None
         if "build" in cls.__dict__:
-            cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]
+            cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]  # wrapped
 
     def __init__(
         self, *, name: str | None = None, dtype: str | None = None, **of_training: Any
@@ -127,7 +127,7 @@ class Layer(Weighted):
         """Compute the outputs; see the class."""
         raise NotImplementedError(f"{type(self).__name__} must define call(self, inputs)")
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         """The mask of the outputs.
 
         Args:

@@ -145,7 +145,7 @@ class Bidirectional(Layer):
 
     reset_states = reset_state  # Keras has both
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         """The mask, where the output is a sequence."""
         kept = mask if self.return_sequences else None
         if self.merge_mode is not None and not self.return_state:

@@ -52,7 +52,7 @@ class Dot(Merge):
             raise ValueError(f"axes must be an integer or two of them, not {axes!r}")
         self.normalize = flag(normalize, "normalize")
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002 - Keras's form
         """None, as in Keras; a mask that came is lost."""
         if mask is not None:
             self._warn_of_loss(None)

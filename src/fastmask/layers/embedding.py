@@ -69,7 +69,7 @@ class Embedding(Layer):
         )
         self.mask_zero = flag(mask_zero, "mask_zero")
 
-    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002
+    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002 - as layers have it
         """Make the table; see `Layer`."""
         self.embeddings = self.add_weight(
             (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"

@@ -66,7 +66,7 @@ class Masking(Layer):
             inputs = np.where(valid[:, :, None], inputs, inputs.dtype.type(0))
         return Masked(inputs, Mask._of(valid))
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         """True where any feature differs from the value; `mask` is ignored."""
         return self._valid(self._cast(np.asarray(inputs)))
 

@@ -96,7 +96,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         y: Array = total / count.reshape(-1, *(1,) * (total.ndim - 1))
         return y
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002 - Keras's form
         """None: there are no steps any more."""
         return
 

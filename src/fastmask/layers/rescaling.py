@@ -80,7 +80,7 @@ class Identity(SameShape):
         """See the class."""
         return inputs
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         """The masks as they are, each for its own input."""
         return mask
 

@@ -216,7 +216,7 @@ class RNN(Layer):
 
     reset_states = reset_state  # Keras has both
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
         """The mask, reversed for `go_backwards`, where the output is a sequence."""
         if not self.return_sequences:
             mask = None

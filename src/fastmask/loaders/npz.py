@@ -48,7 +48,7 @@ def save(model: Layer, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         with open(temporary, "xb") as file:
-            np.savez(file, config=config, **weights)  # type: ignore[arg-type]
+            np.savez(file, config=config, **weights)  # type: ignore[arg-type]  # NumPy: bool
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

@@ -105,4 +105,4 @@ def why_not(device: torch.device) -> str:
 
 # What torch.compiler.assume_constant_result does. As a decorator that would import the compiler
 # with this module, which takes 2 s.
-why_not._dynamo_marked_constant = True  # type: ignore[attr-defined]
+why_not._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch reads it

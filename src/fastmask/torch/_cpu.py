@@ -53,7 +53,7 @@ class _CPU:
         mask: Any,
         batch: int,
         time: int,
-        device: torch.device,  # noqa: ARG002
+        device: torch.device,  # noqa: ARG002 - there is one
         given: Any = None,  # noqa: ARG002 - a `Mask` keeps its plan itself
     ) -> Plan:
         """See `Column`."""

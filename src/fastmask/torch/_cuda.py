@@ -138,7 +138,7 @@ class Cuda:
         self.call("plan_steps", made, valid)
         return made
 
-    def parts(self, plan: Plan, time: int) -> list[Part]:  # noqa: ARG002
+    def parts(self, plan: Plan, time: int) -> list[Part]:  # noqa: ARG002 - as in `Column`
         """See `Column`; one, as the host does not know where the rows begin."""
         return whole(plan)
 

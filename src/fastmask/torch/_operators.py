@@ -85,8 +85,8 @@ def _(
     x: Tensor,
     states: list[Tensor],
     weights: list[Tensor],  # noqa: ARG001 - their shapes follow from the others
-    plan: list[Tensor],  # noqa: ARG001
-    zero_masked: bool,  # noqa: ARG001
+    plan: list[Tensor],  # noqa: ARG001 - likewise
+    zero_masked: bool,  # noqa: ARG001 - likewise
     keep: int,
 ) -> list[Tensor]:
     cell = CELLS[mode]
@@ -151,12 +151,12 @@ def _(
     x: Tensor,
     states: list[Tensor],
     weights: list[Tensor],
-    plan: list[Tensor],  # noqa: ARG001
-    zero_masked: bool,  # noqa: ARG001
-    dout: Tensor,  # noqa: ARG001
-    dlast: list[Tensor],  # noqa: ARG001
-    steps: list[Tensor],  # noqa: ARG001
-    gates: Tensor,  # noqa: ARG001
+    plan: list[Tensor],  # noqa: ARG001 - likewise
+    zero_masked: bool,  # noqa: ARG001 - likewise
+    dout: Tensor,  # noqa: ARG001 - likewise
+    dlast: list[Tensor],  # noqa: ARG001 - likewise
+    steps: list[Tensor],  # noqa: ARG001 - likewise
+    gates: Tensor,  # noqa: ARG001 - likewise
     want_dx: bool,
 ) -> list[Tensor]:
     dx = x.new_empty(x.shape if want_dx else 0)
