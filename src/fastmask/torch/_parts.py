@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from .._plan import Plan
 
 PARTS = 4  # at most
@@ -48,6 +46,6 @@ def _part(plan: Plan, time: int, begin: int, end: int) -> Part:
         Plan(
             offsets[begin : end + 1] - own.start,
             steps[own] - begin * time,
-            np.ascontiguousarray(order[(order >= begin) & (order < end)] - begin),
+            order[(order >= begin) & (order < end)] - begin,
         ),
     )
