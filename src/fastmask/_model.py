@@ -49,15 +49,14 @@ class Model(Layer):
 
     _casts_inputs = False
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
-        """A model of a graph, unless it is a subclass."""
-        if cls is Model:
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
+        if type(self) is Model:
             from ._functional import Functional  # which itself imports this module
 
-            cls = Functional
-        return super().__new__(cls)
-
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
+            # In __new__ it would hide the arguments from help() and editors.
+            self.__class__ = Functional
+            Functional.__init__(self, inputs, outputs, name)  # type: ignore[arg-type]  # it is one
+            return
         if inputs is not None or outputs is not None:
             raise TypeError(f"{type(self).__name__} must define call instead of taking inputs")
         super().__init__(name=name)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+elif sys.version_info >= (3, 11):
+    from typing import Unpack
+else:  # nothing but tools that print hints look at it when a program runs
+    Unpack = Optional
+
+__all__ = ["Array", "Bools", "DTypeLike", "Ints", "Shape", "Unpack"]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]

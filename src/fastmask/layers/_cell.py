@@ -13,10 +13,11 @@ from .._checks import choice, flag, rate, whole_number
 from .._dispatch import kernels, real_array
 from .._mask import Mask
 from .._recurrent import ACTIVATIONS, forward, initial_states, pack, placed
-from .._typing import Array, Bools, Ints, Shape
-from ..activations import name_of
+from .._typing import Array, Bools, DTypeLike, Ints, Shape, Unpack
+from ..activations import Activation, name_of
 from ._layer import Layer
 from ._loop import Step, loop
+from ._of_training import OfTraining
 
 # What dropout multiplies with: an array for all gates, or one for each; None for nothing.
 Kept = Sequence[Array] | None
@@ -44,7 +45,7 @@ class KernelCell(Layer):
     def __init__(
         self,
         units: int,
-        activation: Any = "tanh",
+        activation: str | Activation | None = "tanh",
         use_bias: bool = True,
         kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
         recurrent_initializer: initializers.AnyInitializer = "orthogonal",
@@ -53,9 +54,11 @@ class KernelCell(Layer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.units = whole_number(units, "units", 1)
         self.activation = kernel_activation(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

@@ -19,6 +19,7 @@ from .._dispatch import as_array
 from .._gpu.anywhere import on_device
 from .._mask import Mask, Masked, fitting_mask
 from .._names import automatic_name
+from .._typing import DTypeLike, Unpack
 from ._calls import (
     CallSpec,
     arrays_of,
@@ -31,15 +32,12 @@ from ._calls import (
     without_masks,
 )
 from ._infer import probe, record
+from ._of_training import OfTraining, check_of_training
 from ._symbolic import SymbolicTensor, is_symbolic
 from ._watch import watcher
 from ._weights import Weighted
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_OF_TRAINING: dict[str, Any] = {
-    "trainable": True,
-    **dict.fromkeys(("lora_rank", "lora_alpha", "quantization_config")),
-}
 _building = RLock()
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
@@ -102,10 +100,14 @@ class Layer(Weighted):
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]  # wrapped
 
     def __init__(
-        self, *, name: str | None = None, dtype: str | None = None, **of_training: Any
+        self,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
         for argument, value in of_training.items():
-            _check_of_training(argument, value, type(self).__name__)
+            check_of_training(argument, value, type(self).__name__)
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         self.name = name or automatic_name(type(self).__name__)
@@ -370,17 +372,6 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-
-def _check_of_training(argument: str, value: Any, layer: str) -> None:
-    """See that an argument of Keras's that is not used here has its default."""
-    if argument not in _OF_TRAINING and not argument.endswith(("_regularizer", "_constraint")):
-        raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}")
-    if value is not _OF_TRAINING.get(argument):
-        raise ValueError(
-            f"{argument} of {layer} must be {_OF_TRAINING.get(argument)}, not {value!r}: it is for "
-            "training, which fastmask leaves to others"
-        )
 
 
 def _frames_of_fastmask() -> int:

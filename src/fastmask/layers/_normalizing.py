@@ -28,12 +28,11 @@ class Scaled(SameShape):
         epsilon: float,
         center: bool,
         scale: bool,
-        *,
-        beta_initializer: initializers.AnyInitializer = "zeros",
-        gamma_initializer: initializers.AnyInitializer = "ones",
-        **kwargs: Any,
+        beta_initializer: initializers.AnyInitializer,
+        gamma_initializer: initializers.AnyInitializer,
+        **options: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**options)
         self.axis = axes_of(axis, "axis")
         self.epsilon = real_number(epsilon, "epsilon")
         self.center = flag(center, "center")

@@ -6,9 +6,15 @@ from typing import Any, ClassVar
 
 from .._checks import flag
 from .._names import automatic_name
-from .._typing import Array
+from .._typing import Array, DTypeLike
 from ._cell import KernelCell
 from .rnn import RNN
+
+
+def arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What an `__init__` was called with, whose `locals()` are given."""
+    named = {name: value for name, value in given.items() if name not in ("self", "__class__")}
+    return {**named.pop("of_training"), **named}
 
 
 class OfCell:
@@ -35,13 +41,13 @@ class Recurrent(RNN):
         own = tuple(name for name in RNN._options if name != "cell")
         cls._options = (*cls._cell_class._options, *own)
 
-    def __init__(self, *args: Any, use_cudnn: Any = "auto", **kwargs: Any) -> None:
-        if use_cudnn != "auto":
+    def __init__(self, *, name: str | None, dtype: DTypeLike | None, **options: Any) -> None:
+        if (use_cudnn := options.pop("use_cudnn")) != "auto":
             flag(use_cudnn, "use_cudnn")  # taken because Keras has it
-        of_cell = {n: kwargs.pop(n) for n in (*self._cell_class._options, "dtype") if n in kwargs}
-        name = kwargs.pop("name", None) or automatic_name(type(self).__name__)
+        of_cell = {option: options.pop(option) for option in self._cell_class._options}
         # The cell has the layer's name: messages tell of the layer that the user knows.
-        super().__init__(self._cell_class(*args, name=name, **of_cell), name=name, **kwargs)
+        name = name or automatic_name(type(self).__name__)
+        super().__init__(self._cell_class(name=name, dtype=dtype, **of_cell), name=name, **options)
 
     units, activation, use_bias = OfCell(), OfCell(), OfCell()
     kernel_initializer, recurrent_initializer = OfCell(), OfCell()

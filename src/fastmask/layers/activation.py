@@ -6,8 +6,9 @@ from typing import Any
 
 from .. import activations
 from .._dispatch import real_array
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class Activation(Layer):
@@ -17,6 +18,7 @@ class Activation(Layer):
         activation: name or function of an array.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -47,9 +49,10 @@ class Activation(Layer):
         activation: str | activations.Activation | None,
         *,
         name: str | None = None,
-        dtype: str = "float32",
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.activation = activations.name_of(activation, "activation")
 
     def call(self, inputs: Any) -> Array:

@@ -8,9 +8,10 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, rate
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis
 from ._normalizing import KERAS_EPSILON, Scaled
+from ._of_training import OfTraining
 
 
 class BatchNormalization(Scaled):
@@ -35,6 +36,7 @@ class BatchNormalization(Scaled):
         synchronized: must be False, as is Keras's default: there is one device.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -73,14 +75,18 @@ class BatchNormalization(Scaled):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        *,
+        beta_initializer: initializers.AnyInitializer = "zeros",
+        gamma_initializer: initializers.AnyInitializer = "ones",
         moving_mean_initializer: initializers.AnyInitializer = "zeros",
         moving_variance_initializer: initializers.AnyInitializer = "ones",
+        *,
         renorm: bool = False,
         renorm_clipping: None = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
         for name, value in (("renorm", renorm), ("synchronized", synchronized)):
             if flag(value, name):
@@ -88,7 +94,17 @@ class BatchNormalization(Scaled):
         if renorm_clipping is not None:
             raise ValueError(f"renorm_clipping must be None, not {renorm_clipping!r}")
         rate(renorm_momentum, "renorm_momentum")
-        super().__init__(one_axis(axis), epsilon, center, scale, **kwargs)
+        super().__init__(
+            one_axis(axis),
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            name=name,
+            dtype=dtype,
+            **of_training,
+        )
         self.momentum = rate(momentum, "momentum")
         self.moving_mean_initializer = initializers.get(
             moving_mean_initializer, "moving_mean_initializer"

@@ -10,9 +10,10 @@ from .._checks import choice
 from .._dispatch import real_array
 from .._gpu.anywhere import computed, own, reversed_in_time
 from .._mask import fitting_mask
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._cell_protocol import as_list, output_size_of
 from ._layer import Layer
+from ._of_training import OfTraining
 from .rnn import RNN
 
 _MODES = ("concat", "sum", "mul", "ave")
@@ -32,6 +33,7 @@ class Bidirectional(Layer):
             another kind and size.
         name: see `Layer`.
         dtype: see `Layer`; that of `layer` by default.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -74,13 +76,14 @@ class Bidirectional(Layer):
         merge_mode: str | None = "concat",
         *,
         backward_layer: RNN | None = None,
-        dtype: str | None = None,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
         for word, one in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(one, RNN):
                 raise TypeError(f"{word} must be an LSTM, GRU, SimpleRNN or RNN, not {one!r}")
-        super().__init__(dtype=dtype or layer.dtype, **kwargs)
+        super().__init__(name=name, dtype=layer.dtype if dtype is None else dtype, **of_training)
         self.merge_mode = None if merge_mode is None else choice(merge_mode, "merge_mode", _MODES)
         base = layer.name.removeprefix("forward_")
         self.forward_layer: RNN = layer._anew(name=f"forward_{base}")

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import one_axis, positive
 from ._merge import Merge, union
+from ._of_training import OfTraining
 
 
 class Concatenate(Merge):
@@ -21,6 +22,7 @@ class Concatenate(Merge):
         axis: the axis; 1 for the time axis.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of arrays, whose sizes differ along the axis only.
@@ -45,8 +47,15 @@ class Concatenate(Merge):
 
     _options = ("axis",)
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.axis = one_axis(axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

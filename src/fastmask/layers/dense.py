@@ -9,8 +9,9 @@ import numpy as np
 from .. import activations, initializers
 from .._checks import flag, whole_number
 from .._dispatch import real_array
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class Dense(Layer):
@@ -24,6 +25,7 @@ class Dense(Layer):
         bias_initializer: first values of the bias, (U,).
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -54,12 +56,14 @@ class Dense(Layer):
         units: int,
         activation: str | activations.Activation | None = None,
         use_bias: bool = True,
-        *,
         kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
         bias_initializer: initializers.AnyInitializer = "zeros",
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.units = whole_number(units, "units", 1)
         self.activation = activations.name_of(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

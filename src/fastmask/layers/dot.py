@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from .._checks import flag
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import axes_of, positive
 from ._merge import Merge
 from ._normalizing import KERAS_EPSILON, to_length_one
+from ._of_training import OfTraining
 
 
 class Dot(Merge):
@@ -20,6 +21,7 @@ class Dot(Merge):
         normalize: whether the vectors get length 1 first, which gives cosines.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of two arrays (B, ...).
@@ -45,8 +47,16 @@ class Dot(Merge):
     _most = 2
     _options = ("axes", "normalize")
 
-    def __init__(self, axes: int | list[int], normalize: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        axes: int | list[int],
+        normalize: bool = False,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.axes = axes_of(axes, "axes")
         if isinstance(self.axes, list) and len(self.axes) != 2:
             raise ValueError(f"axes must be an integer or two of them, not {axes!r}")

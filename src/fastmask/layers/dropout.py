@@ -14,8 +14,9 @@ import numpy as np
 from .._checks import rate as checked_rate
 from .._checks import whole_number
 from .._dispatch import real_array
-from .._typing import Array
+from .._typing import Array, DTypeLike, Unpack
 from ._elementwise import SameShape
+from ._of_training import OfTraining
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 
@@ -23,8 +24,17 @@ _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 class Noise(SameShape):
     """Base of the layers that draw in training; a subclass says how it disturbs an array."""
 
-    def __init__(self, strength: float, word: str, seed: int | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        strength: float,
+        word: str,
+        seed: int | None,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self._strength = checked_rate(strength, word)
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
@@ -53,6 +63,7 @@ class Dropout(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -83,9 +94,12 @@ class Dropout(Noise):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(rate, "rate", seed, **kwargs)
+        super().__init__(rate, "rate", seed, name=name, dtype=dtype, **of_training)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property
@@ -112,6 +126,7 @@ class SpatialDropout1D(Dropout):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -137,8 +152,16 @@ class SpatialDropout1D(Dropout):
 
     _options = ("rate", "seed")
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(rate, (None, 1, None), seed, **kwargs)
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(rate, (None, 1, None), seed, name=name, dtype=dtype, **of_training)
 
 
 class GaussianDropout(Noise):
@@ -149,6 +172,7 @@ class GaussianDropout(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -172,8 +196,16 @@ class GaussianDropout(Noise):
 
     _options = ("rate", "seed")
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(_below_one(rate), "rate", seed, **kwargs)
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **of_training)
 
     @property
     def rate(self) -> float:
@@ -194,6 +226,7 @@ class GaussianNoise(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -217,8 +250,16 @@ class GaussianNoise(Noise):
 
     _options = ("stddev", "seed")
 
-    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(stddev, "stddev", seed, **kwargs)
+    def __init__(
+        self,
+        stddev: float,
+        seed: int | None = None,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(stddev, "stddev", seed, name=name, dtype=dtype, **of_training)
 
     @property
     def stddev(self) -> float:
@@ -239,6 +280,7 @@ class AlphaDropout(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -267,9 +309,12 @@ class AlphaDropout(Noise):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, **kwargs)
+        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **of_training)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property

@@ -10,8 +10,9 @@ from .. import initializers
 from .._checks import flag, whole_number
 from .._dispatch import integer_array, kernels
 from .._gpu.anywhere import on_device
-from .._typing import Array, Ints, Shape
+from .._typing import Array, DTypeLike, Ints, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class Embedding(Layer):
@@ -25,6 +26,7 @@ class Embedding(Layer):
             ids carry is ignored, and without `mask_zero` lost, with a warning.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: ids, (B, T) or any other shape; integers of any dtype, or floats that are whole.
@@ -59,9 +61,11 @@ class Embedding(Layer):
         embeddings_initializer: initializers.AnyInitializer = "uniform",
         *,
         mask_zero: bool = False,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.input_dim = whole_number(input_dim, "input_dim", 1)
         self.output_dim = whole_number(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(

@@ -8,9 +8,11 @@ import numpy as np
 
 from .._checks import whole_number
 from .._dispatch import real_array
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
+from ..initializers import AnyInitializer
 from ._elementwise import SameShape, axes_of, known_size, one_axis, positive
 from ._normalizing import Scaled, to_length_one
+from ._of_training import OfTraining
 
 
 class LayerNormalization(Scaled):
@@ -25,6 +27,7 @@ class LayerNormalization(Scaled):
         gamma_initializer: first values of gamma, of the same shape.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -51,9 +54,24 @@ class LayerNormalization(Scaled):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        **kwargs: Any,
+        beta_initializer: AnyInitializer = "zeros",
+        gamma_initializer: AnyInitializer = "ones",
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(axis, epsilon, center, scale, **kwargs)
+        super().__init__(
+            axis,
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            name=name,
+            dtype=dtype,
+            **of_training,
+        )
 
     def call(self, inputs: Any) -> Array:
         """See the class."""
@@ -77,6 +95,7 @@ class GroupNormalization(Scaled):
         gamma_initializer: first values of gamma, (F,).
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -107,9 +126,24 @@ class GroupNormalization(Scaled):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        **kwargs: Any,
+        beta_initializer: AnyInitializer = "zeros",
+        gamma_initializer: AnyInitializer = "ones",
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(one_axis(axis), epsilon, center, scale, **kwargs)
+        super().__init__(
+            one_axis(axis),
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            name=name,
+            dtype=dtype,
+            **of_training,
+        )
         self.groups = whole_number(groups, "groups", -1)
         if not self.groups:
             raise ValueError("groups must be at least 1, or -1, not 0")
@@ -152,6 +186,7 @@ class UnitNormalization(SameShape):
         axis: the axis, or a list of axes, of the vectors.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -174,8 +209,15 @@ class UnitNormalization(SameShape):
 
     _options = ("axis",)
 
-    def __init__(self, axis: int | list[int] = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        axis: int | list[int] = -1,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.axis = axes_of(axis, "axis")
 
     def call(self, inputs: Any) -> Array:

@@ -8,9 +8,12 @@ import numpy as np
 
 from .. import _recurrent
 from .._checks import flag
-from .._typing import Array
+from .._typing import Array, DTypeLike, Unpack
+from ..activations import Activation
+from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, kernel_activation, product
-from ._rnn import OfCell, Recurrent
+from ._of_training import OfTraining
+from ._rnn import OfCell, Recurrent, arguments
 
 
 class GRUCell(KernelCell):
@@ -30,6 +33,7 @@ class GRUCell(KernelCell):
         seed: of the dropout.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -61,14 +65,35 @@ class GRUCell(KernelCell):
     def __init__(
         self,
         units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        activation: str | Activation | None = "tanh",
+        recurrent_activation: str | Activation | None = "sigmoid",
         use_bias: bool = True,
-        *args: Any,
+        kernel_initializer: AnyInitializer = "glorot_uniform",
+        recurrent_initializer: AnyInitializer = "orthogonal",
+        bias_initializer: AnyInitializer = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         reset_after: bool = True,
-        **kwargs: Any,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(units, activation, use_bias, *args, **kwargs)
+        super().__init__(
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            name=name,
+            dtype=dtype,
+            **of_training,
+        )
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.reset_after = flag(reset_after, "reset_after")
 
@@ -109,20 +134,21 @@ class GRU(Recurrent):
         kernel_initializer: first values of the input weights.
         recurrent_initializer: first values of the state's weights.
         bias_initializer: first values of the bias.
+        dropout: share of inputs dropped in training; at inference nothing is dropped.
+        recurrent_dropout: the same for the state; training then takes a plain loop over time.
+        seed: of the dropout.
         return_sequences: return the outputs of all steps instead of the last one.
         return_state: return (output, h) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the state that the last call ended with.
         unroll: taken for Keras's sake; changes nothing.
-        use_cudnn: the same.
-        zero_output_for_mask: masked steps give zeros instead of the previous output.
-        dropout: share of inputs dropped in training; at inference nothing is dropped.
-        recurrent_dropout: the same for the state; training then takes a plain loop over time.
         reset_after: apply the reset gate after the product with the recurrent kernel; then the
             bias is (2, 3H), a row for the input and one for the state.
-        seed: of the dropout.
+        use_cudnn: taken for Keras's sake; changes nothing.
+        zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -154,3 +180,30 @@ class GRU(Recurrent):
 
     _cell_class = GRUCell
     recurrent_activation, reset_after = OfCell(), OfCell()
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation | None = "tanh",
+        recurrent_activation: str | Activation | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: AnyInitializer = "glorot_uniform",
+        recurrent_initializer: AnyInitializer = "orthogonal",
+        bias_initializer: AnyInitializer = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: bool | str = "auto",
+        zero_output_for_mask: bool = False,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(**arguments(locals()))

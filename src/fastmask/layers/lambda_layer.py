@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .._typing import DTypeLike, Unpack
 from ._calls import is_shape
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class Lambda(Layer):
@@ -26,6 +28,7 @@ class Lambda(Layer):
         arguments: further arguments of the function, by name.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: an array, or a list of arrays.
@@ -55,9 +58,12 @@ class Lambda(Layer):
         output_shape: Any = None,
         mask: Any = None,
         arguments: dict[str, Any] | None = None,
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         if not callable(function):
             raise TypeError(f"function must be a function, not {function!r}")
         self.function = function

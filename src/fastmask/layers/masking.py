@@ -11,8 +11,9 @@ from .._dispatch import kernels, number_array, real_array
 from .._gpu import on_gpu
 from .._gpu.anywhere import computed, on_device, own
 from .._mask import Mask, Masked
-from .._typing import Array, Bools, Shape
+from .._typing import Array, Bools, DTypeLike, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class Masking(Layer):
@@ -22,6 +23,7 @@ class Masking(Layer):
         mask_value: the value.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F); a mask that they carry is ignored.
@@ -52,9 +54,14 @@ class Masking(Layer):
     _options = ("mask_value",)
 
     def __init__(
-        self, mask_value: float = 0.0, *, name: str | None = None, dtype: str = "float32"
+        self,
+        mask_value: float = 0.0,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.mask_value = real_number(mask_value, "mask_value")
 
     def call(self, inputs: Any) -> Masked:

@@ -22,6 +22,7 @@ class Add(Merge):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of arrays, whose shapes are broadcast; (B, F) counts as (B, 1, F) beside
@@ -55,6 +56,7 @@ class Subtract(Merge):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of two arrays; see `Add`.
@@ -91,6 +93,7 @@ class Average(Merge):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -144,6 +147,7 @@ class Multiply(MergeValid):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -202,6 +206,7 @@ class Maximum(Extreme):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -232,6 +237,7 @@ class Minimum(Extreme):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.

@@ -9,9 +9,10 @@ import numpy as np
 from .._checks import flag
 from .._dispatch import as_array, real_array
 from .._mask import Masked
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape, axes_of, known_size, positive
 from ._normalizing import KERAS_EPSILON
+from ._of_training import OfTraining
 
 
 class Normalization(SameShape):
@@ -25,6 +26,7 @@ class Normalization(SameShape):
         invert: do the opposite: from mean 0 and variance 1 to the given ones.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -58,9 +60,12 @@ class Normalization(SameShape):
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.axis: int | list[int] = [] if axis is None else axes_of(axis, "axis")
         if (mean is None) != (variance is None):
             raise ValueError("mean and variance must both be given, or neither of them")

@@ -8,8 +8,9 @@ import numpy as np
 
 from .._checks import choice, flag
 from .._dispatch import real_array
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class GlobalPooling(Layer):
@@ -19,9 +20,15 @@ class GlobalPooling(Layer):
     _options = ("data_format", "keepdims")
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.data_format = as_data_format(data_format)
         self.keepdims = flag(keepdims, "keepdims")
 
@@ -54,6 +61,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         keepdims: whether the time axis stays, with size 1.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -110,6 +118,7 @@ class GlobalMaxPooling1D(GlobalPooling):
         keepdims: whether the time axis stays, with size 1.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F).

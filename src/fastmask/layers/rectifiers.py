@@ -9,8 +9,9 @@ import numpy as np
 from .. import activations, initializers
 from .._checks import real_number
 from .._dispatch import real_array
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape, axes_of, known_size
+from ._of_training import OfTraining
 
 
 class ReLU(SameShape):
@@ -22,6 +23,7 @@ class ReLU(SameShape):
         threshold: inputs up to it are damped.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -49,9 +51,12 @@ class ReLU(SameShape):
         max_value: float | None = None,
         negative_slope: float = 0.0,
         threshold: float = 0.0,
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.max_value = None if max_value is None else _not_negative(max_value, "max_value")
         self.negative_slope = _not_negative(negative_slope, "negative_slope")
         self.threshold = _not_negative(threshold, "threshold")
@@ -74,6 +79,7 @@ class LeakyReLU(SameShape):
         negative_slope: the slope.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -96,8 +102,15 @@ class LeakyReLU(SameShape):
 
     _options = ("negative_slope",)
 
-    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        negative_slope: float = 0.3,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.negative_slope = _not_negative(negative_slope, "negative_slope")
 
     def call(self, inputs: Any) -> Array:
@@ -113,6 +126,7 @@ class ELU(SameShape):
         alpha: what the output goes to for small x, negated.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -134,8 +148,15 @@ class ELU(SameShape):
 
     _options = ("alpha",)
 
-    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.alpha = real_number(alpha, "alpha")
 
     def call(self, inputs: Any) -> Array:
@@ -151,6 +172,7 @@ class PReLU(SameShape):
         shared_axes: axes along which alpha is the same; [1] for sequences of any length.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -179,9 +201,11 @@ class PReLU(SameShape):
         alpha_initializer: initializers.AnyInitializer = "zeros",
         *,
         shared_axes: int | list[int] | None = None,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.alpha_initializer = initializers.get(alpha_initializer, "alpha_initializer")
         axes = [] if shared_axes is None else axes_of(shared_axes, "shared_axes")
         self.shared_axes = axes if isinstance(axes, list) else [axes]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .._dispatch import as_array, real_array
-from .._typing import Array
+from .._typing import Array, DTypeLike, Unpack
 from ._elementwise import SameShape
+from ._of_training import OfTraining
 
 
 class Rescaling(SameShape):
@@ -17,6 +18,7 @@ class Rescaling(SameShape):
         offset: likewise.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -38,8 +40,16 @@ class Rescaling(SameShape):
 
     _options = ("scale", "offset")
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        scale: Any,
+        offset: Any = 0.0,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self._scale = real_array(scale, "scale", self._dtype)
         self._offset = real_array(offset, "offset", self._dtype)
         self.scale = as_array(scale, "scale").tolist()
@@ -58,6 +68,7 @@ class Identity(SameShape):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: an array, or a list of arrays.

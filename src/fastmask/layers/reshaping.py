@@ -10,8 +10,9 @@ import numpy as np
 
 from .._checks import whole_number
 from .._dispatch import as_array
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 from .pooling import as_data_format
 
 
@@ -23,6 +24,7 @@ class Flatten(Layer):
             the second axis to the end first.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -46,8 +48,15 @@ class Flatten(Layer):
     _takes_lists = False
     _options = ("data_format",)
 
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        data_format: str | None = None,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.data_format = as_data_format(data_format)
 
     def call(self, inputs: Any) -> Array:
@@ -69,6 +78,7 @@ class Reshape(Layer):
         target_shape: the shape, without the batch axis; at most one size may be -1.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -93,8 +103,15 @@ class Reshape(Layer):
     _takes_lists = False
     _options = ("target_shape",)
 
-    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        target_shape: Sequence[int],
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.target_shape = [whole_number(n, "a size in target_shape", -1) for n in target_shape]
         if self.target_shape.count(-1) > 1:
             raise ValueError(f"target_shape must have at most one -1, not {target_shape}")
@@ -132,6 +149,7 @@ class Permute(Layer):
             features.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -156,8 +174,15 @@ class Permute(Layer):
     _takes_lists = False
     _options = ("dims",)
 
-    def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        dims: Sequence[int],
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.dims = [whole_number(n, "a number in dims", 1) for n in dims]
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(f"dims must hold each of 1, 2, ... once, not {tuple(dims)}")
@@ -178,6 +203,7 @@ class RepeatVector(Layer):
         n: the number of steps.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -202,8 +228,15 @@ class RepeatVector(Layer):
     _takes_lists = False
     _options = ("n",)
 
-    def __init__(self, n: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        n: int,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.n = whole_number(n, "n", 1)
 
     def call(self, inputs: Any) -> Array:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
+from ._of_training import OfTraining
 from .pooling import as_data_format
 from .reshaping import with_axes
 
@@ -23,6 +24,7 @@ class ZeroPadding1D(Layer):
             "channels_first" for (B, F, T).
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -51,9 +53,12 @@ class ZeroPadding1D(Layer):
         self,
         padding: int | Sequence[int] = 1,
         data_format: str | None = None,
-        **kwargs: Any,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.padding = _pair(padding, "padding")
         self.data_format = as_data_format(data_format)
 
@@ -83,6 +88,7 @@ class Cropping1D(Layer):
         cropping: number of steps at either end, or both in a pair.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -107,8 +113,15 @@ class Cropping1D(Layer):
     _takes_lists = False
     _options = ("cropping",)
 
-    def __init__(self, cropping: int | Sequence[int] = (1, 1), **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        cropping: int | Sequence[int] = (1, 1),
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.cropping = _pair(cropping, "cropping")
 
     def call(self, inputs: Any) -> Array:
@@ -139,6 +152,7 @@ class UpSampling1D(Layer):
         size: how often.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -162,8 +176,15 @@ class UpSampling1D(Layer):
     _takes_lists = False
     _options = ("size",)
 
-    def __init__(self, size: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        size: int = 2,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.size = whole_number(size, "size", 1)
 
     def call(self, inputs: Any) -> Array:

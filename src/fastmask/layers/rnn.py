@@ -12,11 +12,12 @@ from .._dispatch import as_array, real_array
 from .._gpu.anywhere import cast, copied, reversed_in_time, reversed_mask
 from .._mask import Mask, as_mask, checked_mask, fitting_mask
 from .._recurrent import ALL_ROWS, placed
-from .._typing import Array, Bools, Shape
+from .._typing import Array, Bools, DTypeLike, Shape, Unpack
 from ._calls import flat
 from ._cell import KernelCell
 from ._cell_protocol import check_cell, first_states, is_known, output_size_of, over_time, sizes_of
 from ._layer import Layer
+from ._of_training import OfTraining
 from .stacked_rnn_cells import StackedRNNCells
 
 
@@ -40,6 +41,7 @@ class RNN(Layer):
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`; that of the cell by default.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, ...) array or `Masked`.
@@ -95,13 +97,14 @@ class RNN(Layer):
         unroll: bool = False,
         zero_output_for_mask: bool = False,
         *,
-        dtype: str | None = None,
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
     ) -> None:
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
         check_cell(cell, "cell")
-        super().__init__(dtype=dtype or cell.dtype, **kwargs)
+        super().__init__(name=name, dtype=cell.dtype if dtype is None else dtype, **of_training)
         self.cell = cell
         self._cells: list[Any] = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
         self.return_sequences = flag(return_sequences, "return_sequences")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from .. import _recurrent
-from .._typing import Array
+from .._typing import Array, DTypeLike, Unpack
+from ..activations import Activation
+from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
-from ._rnn import Recurrent
+from ._of_training import OfTraining
+from ._rnn import Recurrent, arguments
 
 
 class SimpleRNNCell(KernelCell):
@@ -23,6 +26,7 @@ class SimpleRNNCell(KernelCell):
         seed: of the dropout.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -66,18 +70,19 @@ class SimpleRNN(Recurrent):
         kernel_initializer: first values of the input weights.
         recurrent_initializer: first values of the state's weights.
         bias_initializer: first values of the bias.
+        dropout: share of inputs dropped in training; at inference nothing is dropped.
+        recurrent_dropout: the same for the state; training then takes a plain loop over time.
         return_sequences: return the outputs of all steps instead of the last one.
         return_state: return (output, h) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the state that the last call ended with.
         unroll: taken for Keras's sake; changes nothing.
-        use_cudnn: the same.
-        zero_output_for_mask: masked steps give zeros instead of the previous output.
-        dropout: share of inputs dropped in training; at inference nothing is dropped.
-        recurrent_dropout: the same for the state; training then takes a plain loop over time.
         seed: of the dropout.
+        use_cudnn: taken for Keras's sake; changes nothing.
+        zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -106,3 +111,28 @@ class SimpleRNN(Recurrent):
     """
 
     _cell_class = SimpleRNNCell
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation | None = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: AnyInitializer = "glorot_uniform",
+        recurrent_initializer: AnyInitializer = "orthogonal",
+        bias_initializer: AnyInitializer = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        use_cudnn: bool | str = "auto",
+        zero_output_for_mask: bool = False,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(**arguments(locals()))

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._dispatch import as_array, real_array
-from .._typing import Array
+from .._typing import Array, DTypeLike, Unpack
 from ._elementwise import SameShape, along, axes_of, positive
+from ._of_training import OfTraining
 from ._symbolic import broadcasts
 
 
@@ -19,6 +20,7 @@ class Softmax(SameShape):
         axis: the axis, or a list of axes; 1 for the time axis.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T) or (B, T, ...).
@@ -46,8 +48,15 @@ class Softmax(SameShape):
     _options = ("axis",)
     _any_mask = True
 
-    def __init__(self, axis: int | list[int] = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        axis: int | list[int] = -1,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.axis = axes_of(axis, "axis")
 
     def call(self, inputs: Any, mask: Any = None) -> Array:

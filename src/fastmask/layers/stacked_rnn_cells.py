@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._cell import KernelCell
 from ._cell_protocol import (
     as_list,
@@ -16,6 +16,7 @@ from ._cell_protocol import (
     output_size_of,
 )
 from ._layer import Layer
+from ._of_training import OfTraining
 
 
 class StackedRNNCells(Layer):
@@ -25,6 +26,7 @@ class StackedRNNCells(Layer):
         cells: the cells, the first one gets the inputs.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -52,8 +54,15 @@ class StackedRNNCells(Layer):
 
     _options = ("cells",)
 
-    def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        cells: Sequence[Any],
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, **of_training)
         if not isinstance(cells, (list, tuple)):
             raise TypeError(f"cells must be a list of cells, not {cells!r}")
         if not cells:

@@ -9,9 +9,10 @@ import numpy as np
 from .._dispatch import as_array
 from .._gpu import on_gpu
 from .._mask import Masked
-from .._typing import Array, Shape
+from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape
 from ._layer import Layer
+from ._of_training import OfTraining
 from .activation import Activation
 from .bidirectional import Bidirectional
 from .dense import Dense
@@ -39,6 +40,7 @@ class TimeDistributed(Layer):
         layer: the layer.
         name: see `Layer`.
         dtype: see `Layer`.
+        **of_training: see `Layer`.
 
     Called with
         inputs: (B, T, ...).
@@ -68,10 +70,17 @@ class TimeDistributed(Layer):
     _casts_inputs = False
     _options = ("layer",)
 
-    def __init__(self, layer: Layer, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"layer must be a fastmask Layer, not {layer!r}")
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, **of_training)
         self.layer = layer
 
     def build(self, input_shape: Shape) -> None:

@@ -1,0 +1,135 @@
+"""What help(), editors and the reference page show is what can be passed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+import fastmask as fm
+from fastmask.layers._of_training import OfTraining
+
+KERAS = json.loads((Path(__file__).parent / "data" / "keras_signatures.json").read_text())
+MODULES = ("activations", "initializers", "layers", "losses", "metrics", "models", "ops")
+# What one of these gives would be lost: fastmask has no such argument.
+NOT_TAKEN = {"Bidirectional": {"weights"}, "Embedding": {"weights"}}
+Parameter = inspect.Parameter
+
+
+def public_names() -> Iterator[tuple[str, Any]]:
+    """All public functions and classes, and the public methods of these classes."""
+    found = {name: getattr(fm, name) for name in fm.__all__}
+    for module in map(importlib.import_module, (f"fastmask.{name}" for name in MODULES)):
+        own = [
+            n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+        ]
+        for name in getattr(module, "__all__", own):
+            found[f"{module.__name__.removeprefix('fastmask.')}.{name}"] = getattr(module, name)
+    for name, value in found.items():
+        if inspect.isclass(value) or inspect.isfunction(value):
+            if not name.rpartition(".")[2].startswith("_"):
+                yield name, value
+        if inspect.isclass(value):
+            for attribute, method in vars(value).items():
+                method = getattr(method, "__func__", method)  # of a class method
+                if inspect.isfunction(method) and not attribute.startswith("_"):
+                    yield f"{name}.{attribute}", method
+
+
+NAMES = dict(public_names())
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def parameters(value: Callable[..., Any]) -> list[Parameter]:
+    return [
+        p for p in inspect.signature(value).parameters.values() if p.name not in ("self", "cls")
+    ]
+
+
+def documented(value: Any) -> list[str] | None:
+    """The names in the docstring's section Args."""
+    section = re.search(r"(?ms)^Args:\n(.*?)(?:\n\n|\Z)", inspect.getdoc(value) or "")
+    return re.findall(r"(?m)^    (\*{0,2}\w+): \S", section[1]) if section else None
+
+
+def test_there_are_names() -> None:
+    assert len(NAMES) > 150
+    assert {"layers.LSTM", "pad_sequences", "Mask.from_lengths", "Model.predict"} <= set(NAMES)
+
+
+@each
+def test_arguments_are_named_and_annotated(name: str) -> None:
+    for parameter in parameters(NAMES[name]):
+        open_ended = name.endswith(".call")  # of a base class, which says nothing of subclasses
+        assert parameter.kind is not Parameter.VAR_POSITIONAL or open_ended, parameter
+        assert parameter.annotation is not Parameter.empty, parameter
+        if parameter.kind is Parameter.VAR_KEYWORD and not open_ended:
+            assert parameter.annotation == "Unpack[OfTraining]", parameter
+    assert inspect.isclass(NAMES[name]) or "return" in NAMES[name].__annotations__
+
+
+@each
+def test_annotations_can_be_evaluated(name: str) -> None:
+    value = NAMES[name]
+    get_type_hints(value.__init__ if inspect.isclass(value) else value)
+
+
+@each
+def test_docstring_tells_of_these_arguments(name: str) -> None:
+    value = NAMES[name]
+    names = documented(value)
+    if names is None:
+        # Activations, and methods that override one that is documented, have a line alone.
+        short = "." in name.removeprefix("layers.") and not name.startswith(("ops.", "losses."))
+        assert short or not parameters(value)
+        return
+    stars = {Parameter.VAR_KEYWORD: "**", Parameter.VAR_POSITIONAL: "*"}
+    assert names == [stars.get(p.kind, "") + p.name for p in parameters(value)]
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_layer_has_arguments_of_keras_in_order(name: str) -> None:
+    ours = {p.name: p for p in parameters(getattr(fm.layers, name))}
+    theirs = dict(KERAS[name])
+    by_position = [p.name for p in ours.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    # What can be given by position means the same in Keras.
+    assert by_position == list(theirs)[: len(by_position)]
+    shared = [argument for argument in theirs if argument in ours]
+    last = ("name", "dtype")
+    assert [n for n in ours if n in theirs and n not in last] == [
+        n for n in shared if n not in last
+    ]
+    assert (
+        not set(theirs) - set(ours) - set(OfTraining.__annotations__) - NOT_TAKEN.get(name, set())
+    )
+    for argument in shared:
+        default = ours[argument].default
+        known = "required" if default is Parameter.empty else default
+        plain = list(known) if isinstance(known, tuple) else known
+        assert str(plain).lower() == str(theirs[argument]).lower(), argument
+
+
+def test_a_call_without_arguments_tells_of_the_layer() -> None:
+    for name in ("LSTM", "GRU", "SimpleRNN", "Dense", "RNN"):
+        with pytest.raises(TypeError, match=rf"^{name}\.__init__\(\) missing .*'(units|cell)'"):
+            getattr(fm.layers, name)()
+
+
+@pytest.mark.optional
+def test_stored_arguments_are_those_of_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("torch")
+    keras = pytest.importorskip("keras", "3.15")
+    if not keras.__version__.startswith("3.15."):
+        pytest.skip("the stored arguments are those of Keras 3.15")
+    for name, arguments in KERAS.items():
+        known = inspect.signature(getattr(keras.layers, name)).parameters.values()
+        assert [argument for argument, _ in arguments] == [
+            p.name for p in known if p.kind is Parameter.POSITIONAL_OR_KEYWORD
+        ]
