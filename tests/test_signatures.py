@@ -32,9 +32,9 @@ def public_names() -> Iterator[tuple[str, Any]]:
         for name in getattr(module, "__all__", own):
             found[f"{module.__name__.removeprefix('fastmask.')}.{name}"] = getattr(module, name)
     for name, value in found.items():
-        if inspect.isclass(value) or inspect.isfunction(value):
-            if not name.rpartition(".")[2].startswith("_"):
-                yield name, value
+        of_ours = inspect.isclass(value) or inspect.isfunction(value)
+        if of_ours and not name.rpartition(".")[2].startswith("_"):
+            yield name, value
         if inspect.isclass(value):
             for attribute, method in vars(value).items():
                 method = getattr(method, "__func__", method)  # of a class method
