@@ -115,6 +115,21 @@ def test_layer_has_arguments_of_keras_in_order(name: str) -> None:
         assert str(plain).lower() == str(theirs[argument]).lower(), argument
 
 
+@pytest.mark.parametrize("name", [n for n in KERAS if n not in ("Layer",)])
+def test_name_and_dtype_arrive(name: str) -> None:
+    cls = getattr(fm.layers, name)
+    values = {"activation": "relu", "axes": 1, "cell": fm.layers.LSTMCell(2), "dims": (1,)}
+    values |= {"cells": [fm.layers.GRUCell(2)], "layer": fm.layers.GRU(2), "function": abs}
+    values |= {"target_shape": (1,)}
+    required = {p.name: values.get(p.name, 1) for p in parameters(cls) if p.default is p.empty}
+    required.pop("of_training", None)
+    if "rate" in required:
+        required["rate"] = 0.5
+    layer = cls(**required, name="mine", dtype="float64", trainable=True)
+    assert (layer.name, layer.dtype) == ("mine", "float64")
+    assert cls(**required).dtype == "float32"
+
+
 def test_a_call_without_arguments_tells_of_the_layer() -> None:
     for name in ("LSTM", "GRU", "SimpleRNN", "Dense", "RNN"):
         with pytest.raises(TypeError, match=rf"^{name}\.__init__\(\) missing .*'(units|cell)'"):

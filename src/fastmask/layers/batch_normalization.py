@@ -88,9 +88,9 @@ class BatchNormalization(Scaled):
         dtype: DTypeLike | None = None,
         **of_training: Unpack[OfTraining],
     ) -> None:
-        for name, value in (("renorm", renorm), ("synchronized", synchronized)):
-            if flag(value, name):
-                raise ValueError(f"{name} must be False, which alone is supported, not {value!r}")
+        for word, value in (("renorm", renorm), ("synchronized", synchronized)):
+            if flag(value, word):
+                raise ValueError(f"{word} must be False, which alone is supported, not {value!r}")
         if renorm_clipping is not None:
             raise ValueError(f"renorm_clipping must be None, not {renorm_clipping!r}")
         rate(renorm_momentum, "renorm_momentum")
