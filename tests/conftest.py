@@ -24,7 +24,8 @@ from typing import Any
 import pytest
 
 MARK = "own_process"
-TIMEOUT = 900  # seconds, for slow machines
+TIMEOUT = 900  # seconds of a process, for slow machines
+SLOWER = "240"  # of one of its tests: checks of bounds and plain instructions take long to compile
 _outcomes: dict[str, Future[Any]] = {}
 _waiting: SimpleQueue[tuple[str, pytest.Mark]] = SimpleQueue()
 
@@ -36,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker(MARK) is not None)
+    for item in items:
+        if item.get_closest_marker(MARK):  # it only waits; the process's own tests have timeouts
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -74,7 +78,7 @@ def _run(mark: pytest.Mark) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as cache:
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *mark.args],
-            env={**os.environ, "NUMBA_CACHE_DIR": cache, **mark.kwargs},
+            env={**os.environ, "NUMBA_CACHE_DIR": cache, "PYTEST_TIMEOUT": SLOWER, **mark.kwargs},
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

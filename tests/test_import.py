@@ -26,7 +26,7 @@ def run(code: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=50,
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr

@@ -307,7 +307,7 @@ for _ in range(3):
     assert (layer(x) == expected).all()
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
     )
     assert done.returncode == 0, done.stderr
 

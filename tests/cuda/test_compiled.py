@@ -12,7 +12,10 @@ from . import compiling
 from .compiling import ARCHITECTURES, compile_report, doubles
 
 REASON = compiling.missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+pytestmark = [
+    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
+    pytest.mark.timeout(300),  # compiling for two GPUs
+]
 
 REGISTERS = {
     "softmax": 64,

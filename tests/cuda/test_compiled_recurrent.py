@@ -11,7 +11,10 @@ from . import compiling
 from .compiling import ARCHITECTURES, Report, compile_report, doubles
 
 REASON = compiling.missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+pytestmark = [
+    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
+    pytest.mark.timeout(300),  # compiling for two GPUs
+]
 
 CELLS = ("lstm", "gru_after", "gru_before", "rnn")
 FLOAT, DOUBLE = np.dtype("f4"), np.dtype("f8")

@@ -19,7 +19,10 @@ import pytest
 from . import compiling
 
 REASON = compiling.missing()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+pytestmark = [
+    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
+    pytest.mark.timeout(300),  # compiling for two GPUs
+]
 ARCH = (9, 0)
 
 
