@@ -110,7 +110,6 @@ def test_streams(name: str) -> None:
     with torch.no_grad():
         expected = ours(x, mask=valid.clone())[0]
         torch.cuda.synchronize()
-        ours.flatten_parameters()
         found = []
         for stream in [torch.cuda.Stream() for _ in range(4)]:
             stream.wait_stream(torch.cuda.current_stream())

@@ -90,3 +90,60 @@ def by_rows(module: Any, x: Any, valid: Any, hx: Any = None) -> tuple[Any, tuple
         ends.append(as_tuple(last))
     states = tuple(torch.stack(state, 1) for state in zip(*ends, strict=True))
     return torch.stack(outputs), states
+
+
+def in_place(module: Any) -> None:
+    """Change weights where torch counts it."""
+    with torch.no_grad():
+        module.weight_hh_l0.mul_(0.5)
+
+
+def through_data(module: Any) -> None:
+    """Change them where torch does not."""
+    module.weight_ih_l0.data.mul_(0.5)
+
+
+def through_numpy(module: Any) -> None:
+    """Change them behind torch's back; on a GPU there is no such view."""
+    bias = module.bias_hh_l0.data
+    (bias.numpy() if bias.device.type == "cpu" else bias)[...] += 0.5
+
+
+def by_new_data(module: Any) -> None:
+    """Give a parameter other memory."""
+    module.bias_hh_l0_reverse.data = torch.randn_like(module.bias_hh_l0)
+
+
+def by_new_parameter(module: Any) -> None:
+    """Put another parameter in the place of one."""
+    module.weight_hh_l0 = torch.nn.Parameter(torch.randn_like(module.weight_hh_l0))
+
+
+def by_loading(module: Any) -> None:
+    """Load a state_dict."""
+    module.load_state_dict({name: 0.5 * value for name, value in module.state_dict().items()})
+
+
+def by_training(module: Any) -> None:
+    """One step of an optimizer that is one kernel, of which torch counts nothing."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5, fused=True)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def by_foreach(module: Any) -> None:
+    """One step of an optimizer that changes all of them at once."""
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.5, foreach=True)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+CHANGES = (
+    *(in_place, through_data, through_numpy, by_new_data, by_new_parameter),
+    *(by_loading, by_training, by_foreach),
+)
+"""Ways to change weights of a bidirectional module."""

@@ -71,7 +71,7 @@ class KernelCell(Layer):
         self.recurrent_dropout = rate(recurrent_dropout, "recurrent_dropout")
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
-        self._packed: tuple[str, Array] | None = None
+        self._packed: tuple[object, str, Array] | None = None  # version, column, weights
 
     @property
     def state_size(self) -> int | list[int]:
@@ -253,9 +253,7 @@ class KernelCell(Layer):
     def _weight(self, number: int) -> Array:
         if not self.built:
             raise AttributeError(f"layer {self.name!r} has no weights before it is built")
-        view = self._weights[number].value.view()
-        view.flags.writeable = False
-        return view
+        return self._weights[number].value.view()
 
     def _values(self) -> tuple[Array, Array, Array | None]:
         kernel, recurrent, *bias = (weight.value for weight in self._weights)
@@ -266,16 +264,16 @@ class KernelCell(Layer):
         if type(x) is not np.ndarray:
             on_gpu: Array = import_module("fastmask._gpu._weights").packed(self, x)
             return on_gpu
-        column = kernels()
+        column = kernels().__name__
+        version = self._weights.version  # before packing: see `Weights`
         known = self._packed
-        if known is None or known[0] != column.__name__:
-            known = (column.__name__, pack(self._kind, *self._values(), self._settings()))
+        if known is None or known[0] is not version or known[1] != column:
+            known = (version, column, pack(self._kind, *self._values(), self._settings()))
             self._packed = known
-        return known[1]
+        return known[2]
 
-    def _weights_changed(self) -> None:
-        super()._weights_changed()
-        self._packed = None
+    def _is_sealed(self) -> bool:
+        return True  # of subclasses too: kernels read what was packed
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": None}  # a copy packs its own

@@ -35,7 +35,7 @@ from ._infer import probe, record
 from ._of_training import OfTraining, check_of_training
 from ._symbolic import SymbolicTensor, is_symbolic
 from ._watch import watcher
-from ._weights import Weighted
+from ._weights import Weighted, Weights
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _building = RLock()
@@ -114,7 +114,7 @@ class Layer(Weighted):
         known = "float32" if dtype is None else getattr(dtype, "name", dtype)
         self.dtype = choice(known, "dtype", ("float32", "float64"))
         self._dtype = np.dtype(self.dtype)
-        self._weights = []
+        self._weights = Weights(sealed=self._is_sealed())
 
     def build(self, input_shape: Any) -> None:
         """Make the weights; called once, with the shape of the first inputs.

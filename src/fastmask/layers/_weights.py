@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
+from threading import RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +26,55 @@ class Weight(NamedTuple):
     name: str
     value: Array
     trainable: bool
+
+
+class Weights(list[Weight]):
+    """The weights of one layer.
+
+    Args:
+        weights: the first ones.
+        sealed: whether NumPy refuses to write to the values, but within `changing`.
+
+    Attributes:
+        version: another object after each change of their values. What is made from the values
+            is kept with the version that was there before it was begun, and used while that is
+            still the version: a change that comes between, or beside, is never missed.
+    """
+
+    def __init__(self, weights: Iterable[Weight] = (), *, sealed: bool = False) -> None:
+        super().__init__()
+        self.version = object()
+        self._sealed = sealed
+        for weight in weights:
+            self.append(weight)
+
+    def append(self, weight: Weight) -> None:
+        """Add one."""
+        if self._sealed:
+            weight.value.flags.writeable = False
+        super().append(weight)
+
+    def __reduce__(self) -> Any:
+        # By way of `append`: a copy of a read-only array can be written to.
+        return partial(Weights, sealed=self._sealed), (list(self),)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let the values be written within, sealed ones too."""
+        values = [weight.value for weight in self]
+        with _changing:
+            writeable = [value.flags.writeable for value in values]
+            try:
+                for value in values:
+                    value.flags.writeable = True
+                yield
+            finally:
+                for value, before in zip(values, writeable, strict=True):
+                    value.flags.writeable = before
+                self.version = object()  # last: who sees it sees the new values
+
+
+_changing = RLock()  # arrays are writeable for one thread at a time
 
 
 @contextmanager
@@ -66,16 +116,21 @@ class Weighted:
     name: str
     built: bool
     _dtype: np.dtype[Any]
-    _weights: list[Weight]
+    _weights: Weights
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
         if isinstance(old, np.ndarray) and old is not value and self._is_weight(old):
-            raise AttributeError(
-                f"{name!r} is a weight of layer {self.name!r}: change it in place, "
-                "or all weights with set_weights"
-            )
+            how = "change it in place, or all weights with" if old.flags.writeable else "use"
+            raise AttributeError(f"{name!r} is a weight of layer {self.name!r}: {how} set_weights")
         super().__setattr__(name, value)
+
+    def _is_sealed(self) -> bool:
+        """Whether only `set_weights` changes the weights, which NumPy refuses to write to.
+
+        A layer of a user's own may write to them: it computes with the arrays themselves.
+        """
+        return type(self).__module__.startswith("fastmask.")
 
     def _is_weight(self, array: Array) -> bool:
         return any(weight.value is array for weight in self._weights)
@@ -99,7 +154,8 @@ class Weighted:
             name: its name, for messages.
 
         Returns:
-            The array. `set_weights` changes it in place, so it may be kept as an attribute.
+            The array. `set_weights` changes it in place, so it may be kept as an attribute; a
+            layer of your own may write to it.
 
         Raises:
             TypeError: the shape is not made of integers.
@@ -163,19 +219,18 @@ class Weighted:
                 raise TypeError(f"{what} must hold real numbers, not dtype {value.dtype}")
             if value.shape != weight.value.shape:
                 raise ValueError(f"{what} must have shape {weight.value.shape}, not {value.shape}")
-        for layer in self._all_layers():
-            layer._weights_changed()
-        for weight, value in zip(own, new, strict=True):
-            weight.value[...] = value
+        pairs = [
+            (weight, _apart(value, own, weight)) for weight, value in zip(own, new, strict=True)
+        ]
+        with ExitStack() as stack:
+            for layer in self._all_layers():
+                stack.enter_context(layer._weights.changing())
+            for weight, value in pairs:
+                weight.value[...] = value
 
     def count_params(self) -> int:
         """The number of numbers in the weights."""
         return sum(weight.value.size for weight in self._all_weights())
-
-    def _weights_changed(self) -> None:
-        """Forget what was derived from the weights."""
-        if "fastmask._gpu._weights" in sys.modules:
-            sys.modules["fastmask._gpu._weights"].forget(self)
 
     def _all_weights(self) -> Iterator[Weight]:
         for layer in self._all_layers():
@@ -206,3 +261,10 @@ class Weighted:
                 seen.add(id(value))
                 items = value.values() if isinstance(value, dict) else value
                 stack.extend(reversed(list(items)))
+
+
+def _apart(value: Array, weights: list[Weight], target: Weight) -> Array:
+    """`value` in the dtype of `target`, and not in the memory of one of the weights."""
+    dtype = target.value.dtype
+    shared = any(np.may_share_memory(value, weight.value) for weight in weights)
+    return np.array(value, dtype) if shared else np.asarray(value, dtype)

@@ -129,9 +129,10 @@ class BatchNormalization(Scaled):
         mean, variance = self.moving_mean, self.moving_variance
         if training and x.size:  # no step, no moments
             new = self._moments(x, mask)
-            for moving, moment in zip((mean, variance), new, strict=True):
-                moving *= self.momentum
-                moving += (1.0 - self.momentum) * moment
+            with self._weights.changing():
+                for moving, moment in zip((mean, variance), new, strict=True):
+                    moving *= self.momentum
+                    moving += (1.0 - self.momentum) * moment
             mean, variance = new
         return self._scaled(x, self._broadcast(mean, x), self._broadcast(variance, x))
 

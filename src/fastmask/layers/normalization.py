@@ -124,8 +124,9 @@ class Normalization(SameShape):
             raise ValueError("data must hold at least one valid step")
         kept = {axis - first for axis in self._axes}
         others = tuple(axis for axis in range(x.ndim) if axis not in kept)
-        self._mean[...] = x.mean(axis=others)
-        self._variance[...] = x.var(axis=others)
+        with self._weights.changing():
+            self._mean[...] = x.mean(axis=others)
+            self._variance[...] = x.var(axis=others)
 
     def call(self, inputs: Any) -> Array:
         """See the class."""

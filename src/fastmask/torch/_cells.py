@@ -66,17 +66,28 @@ class Weights(NamedTuple):
     bias: Tensor
 
 
-def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
-    """Copies of torch's weight_ih, weight_hh and, where there are any, bias_ih and bias_hh."""
+def in_order(cell: Cell, weights: Sequence[Tensor]) -> Weights:
+    """torch's weight_ih, weight_hh and, where there are any, bias_ih and bias_hh, for packing.
+
+    What needs no other order is not copied.
+    """
     weight_ih, weight_hh, *biases = [weight.detach() for weight in weights]
     if not biases:
         biases = [weight_ih.new_zeros(len(weight_ih))] * 2
     bias_ih, bias_hh = biases
     return Weights(
-        _copied(cell, weight_ih),
-        _copied(cell, weight_hh),
+        _reordered(cell, weight_ih),
+        _reordered(cell, weight_hh),
         _reordered(cell, torch.stack(biases), 1) if cell.order else bias_ih + bias_hh,
     )
+
+
+def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
+    """`in_order`, as copies, which backward may find unchanged."""
+    kernel, recurrent_kernel, bias = in_order(cell, weights)
+    if cell.order is None:
+        kernel, recurrent_kernel = _copied(kernel), _copied(recurrent_kernel)
+    return Weights(kernel, recurrent_kernel, bias)
 
 
 def to_torch(cell: Cell, gradients: Weights, bias: bool) -> list[Tensor]:
@@ -92,11 +103,8 @@ def to_torch(cell: Cell, gradients: Weights, bias: bool) -> list[Tensor]:
     return found
 
 
-def _copied(cell: Cell, weight: Tensor) -> Tensor:
-    if cell.order is None:
-        return weight.clone(memory_format=torch.contiguous_format)
-    copy: Tensor = _reordered(cell, weight)
-    return copy
+def _copied(weight: Tensor) -> Tensor:
+    return weight.clone(memory_format=torch.contiguous_format)
 
 
 def _reordered(cell: Cell, weight: Tensor, axis: int = 0) -> Any:

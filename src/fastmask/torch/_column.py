@@ -67,12 +67,6 @@ class Column(Protocol):
         torch goes backward in threads of its own, which know nothing of the caller's contexts.
         """
 
-    def stamp(self, weights: Sequence[Tensor]) -> Any:
-        """What tells by `fits` whether weights have changed since; None if nothing can."""
-
-    def fits(self, stamp: Any, weights: Sequence[Tensor]) -> bool:
-        """Whether weights are what they were when `stamp` was made."""
-
     def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
         """What returns the tensors to whoever asks, perhaps on another stream."""
 

@@ -67,26 +67,6 @@ class _CPU:
         """See `Column`; there is nothing to choose."""
         return nullcontext
 
-    def stamp(self, weights: Sequence[Tensor]) -> Any:
-        """Copies of the weights.
-
-        A tensor's version counter would tell sooner whether it has changed, but not after
-        `weight.data.copy_(...)`, nor after a write through NumPy.
-        """
-        return kernels(), [weight.clone() for weight in weights]
-
-    def fits(self, stamp: Any, weights: Sequence[Tensor]) -> bool:
-        """See `Column`."""
-        column, copies = stamp
-        return (
-            column is kernels()
-            and len(copies) == len(weights)
-            and all(
-                a.dtype == b.dtype and torch.equal(a, b)
-                for a, b in zip(copies, weights, strict=True)
-            )
-        )
-
     def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
         """See `Column`."""
         return lambda: tensors

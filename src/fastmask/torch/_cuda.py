@@ -146,22 +146,6 @@ class Cuda:
         """See `Column`: the form of recurrent weights."""
         return partial(self._kernels.use_weights, self._kernels.chosen_weights())
 
-    def stamp(self, weights: Sequence[Tensor]) -> tuple[str, list[Stamp]] | None:
-        """See `Column`; what is recorded in a CUDA graph is not there yet."""
-        if capturing() or not all(map(countable, weights)):
-            return None
-        return self._kernels.chosen_weights(), [Stamp(weight) for weight in weights]
-
-    def fits(self, stamp: tuple[str, list[Stamp]], weights: Sequence[Tensor]) -> bool:
-        """See `Column`; a CUDA graph, which runs again later, packs what is there then."""
-        form, stamps = stamp
-        return (
-            not capturing()
-            and form == self._kernels.chosen_weights()
-            and len(stamps) == len(weights)
-            and all(known.fits(weight) for known, weight in zip(stamps, weights, strict=True))
-        )
-
     def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
         """See `Column`."""
         return Shared(tensors)

@@ -17,7 +17,6 @@ from ._layer import Keep
 from ._masks import batch_first_mask, outside_graph
 from ._packed import packed, padded, rows_of
 from ._stack import plan_of, run_stack
-from ._weight_cache import forget
 
 _NO_PROJECTION = 0
 HOST = "cpu"  # where autocast leaves the modules in the dtype of their weights
@@ -161,16 +160,6 @@ class Recurrent(torch.nn.RNNBase):
         if device.type != HOST and _in_autocast(device):
             return f"autocast on {device.type} asks for half precision"
         return why_not(device)
-
-    def flatten_parameters(self) -> None:
-        """Bring the weights into torch's order of memory, and forget what was kept of them.
-
-        To be called where weights on a GPU were changed without torch's noticing: through
-        `weight.data`, or by another library.
-        """
-        super().flatten_parameters()
-        if not torch.compiler.is_compiling():
-            forget(list(self.parameters()))
 
     def extra_repr(self) -> str:
         """The arguments that are not the defaults."""

@@ -17,7 +17,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 from .._mask import Mask
 from .._plan import Plan
 from ._column import column_of
-from ._streams import Stamp, countable
 
 
 class Rows(NamedTuple):
@@ -35,7 +34,7 @@ class Rows(NamedTuple):
 class _Known(NamedTuple):
     """What is kept with a packed sequence's `batch_sizes`, which all layers of a model share."""
 
-    stamp: Stamp
+    sizes: Tensor  # as they were
     device: torch.device
     arrays: Callable[[], Sequence[Any]]  # positions, and those of the plan
     batch: int
@@ -52,12 +51,11 @@ def rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
         ValueError: there are none, or more at a step than at the one before.
     """
     known = _known.get(batch_sizes)
-    if known is None or known.device != device or not known.stamp.fits(batch_sizes):
-        positions, plan, batch, time = rows = _rows_of(batch_sizes, device)
-        if not countable(batch_sizes):
-            return rows
+    if known is None or known.device != device or not torch.equal(known.sizes, batch_sizes):
+        sizes = batch_sizes.detach().clone()  # first: of what changes meanwhile nothing is kept
+        positions, plan, batch, time = _rows_of(sizes, device)
         shared = column_of(device).share([positions, *plan])
-        known = _known[batch_sizes] = _Known(Stamp(batch_sizes), device, shared, batch, time)
+        known = _known[batch_sizes] = _Known(sizes, device, shared, batch, time)
     positions, *arrays = known.arrays()
     return Rows(positions, Plan(*arrays), known.batch, known.time)
 

@@ -1,22 +1,30 @@
-"""Weights in the kernels' layout, kept from call to call while nothing is trained."""
+"""Weights in the kernels' layout, kept from call to call while nothing is trained.
+
+On the CPU alone, where a look at all of them tells whether they have changed, however that was
+done. Nothing else does: the version that torch counts knows of no write through `weight.data` or
+NumPy, and of no step of a fused optimizer. On a GPU one would have to wait for the answer, and
+packing takes as long as comparing, so that there they are packed for each call.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ._cells import Cell
-from ._column import Column, column_of
-from ._layer import as_kernels_take
+from .._dispatch import kernels
+from ._cells import Cell, in_order
+from ._column import column_of
+from ._cpu import CPU
 
 
 class _Entry(NamedTuple):
-    column: Column
-    stamp: Any
-    packed: Callable[[], Sequence[Any]]
+    table: Any  # the column of the kernel table that packed them
+    copies: list[list[Tensor]]  # of each direction
+    packed: Sequence[Any]
 
 
 _entries: Any = WeakIdKeyDictionary()  # by weight_ih of the first direction
@@ -26,19 +34,35 @@ def packed_once(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> Sequence[Any
     """What the forward kernels read, of each direction."""
     first = weights[0][0]
     column = column_of(first.device)
-    flat = [weight.detach() for direction in weights for weight in direction]
-    entry = _entries.get(first)
-    if entry is None or entry.column is not column or not column.fits(entry.stamp, flat):
-        _, packed = as_kernels_take(cell, weights)
-        stamp = column.stamp(flat)
-        if stamp is None:
-            return packed
-        entry = _entries[first] = _Entry(column, stamp, column.share(packed))
-    kept: Sequence[Any] = entry.packed()
-    return kept
+    if column is not CPU:
+        return [column.pack(cell, in_order(cell, direction)) for direction in weights]
+    entry: _Entry | None = _entries.get(first)
+    if entry is None or not _fits(entry, weights):
+        entry = _entries[first] = _new_entry(cell, weights)
+    return entry.packed
 
 
-def forget(weights: Sequence[Tensor]) -> None:
-    """Let nothing be kept of weights that may have changed without a trace."""
-    for weight in weights:
-        _entries.pop(weight, None)
+def _new_entry(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
+    # Copied first, and packed from the copies: a change meanwhile shows in the next comparison.
+    copies = [
+        [weight.detach().clone(memory_format=torch.contiguous_format) for weight in direction]
+        for direction in weights
+    ]
+    packed = [CPU.pack(cell, in_order(cell, direction)) for direction in copies]
+    return _Entry(kernels(), copies, packed)
+
+
+def _fits(entry: _Entry, weights: Sequence[Sequence[Tensor]]) -> bool:
+    """Whether the weights are what they were when they were packed."""
+    return (
+        entry.table is kernels()
+        and len(entry.copies) == len(weights)
+        and all(map(_equal, entry.copies, weights))
+    )
+
+
+def _equal(copies: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
+    return len(copies) == len(weights) and all(
+        copy.dtype == weight.dtype and torch.equal(copy, weight.detach())
+        for copy, weight in zip(copies, weights, strict=True)
+    )
