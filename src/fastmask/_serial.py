@@ -26,6 +26,8 @@ _NO_CODE = (
 )
 _DESCRIPTION = {"class", "config", "build_shape"}
 _PARTS = ("value", "mask", "data")
+_NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
+_DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)}  # np.dtype reads much more
 
 
 def known_classes(custom: Mapping[str, type[Layer]] | None = None) -> dict[str, type[Layer]]:
@@ -78,6 +80,19 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
             raise ValueError(f"a {name} has no build_shape of its own, only its layers have")
         layer.build(_shape(data["build_shape"]))
     return layer
+
+
+def number_of_layers(data: Any) -> int:
+    """How many layers are described in it, at any depth."""
+    count, stack = 0, [data]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            count += _is_description(one)
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)
+    return count
 
 
 def program_to_config(program: Program) -> dict[str, Any]:
@@ -192,10 +207,9 @@ def _input(data: Any) -> InputSpec:
     name, shape, dtype = _fields(data, "name shape dtype")
     if not isinstance(name, str) or not isinstance(dtype, str):
         raise ValueError(f"an input must have a name and a dtype, not {name!r:.80}, {dtype!r:.80}")
-    known = np.dtype(dtype)
-    if known.kind not in "fiub":
+    if dtype not in _DTYPES:
         raise ValueError(f"dtype of input {name!r} must be that of numbers, not {dtype!r:.80}")
-    return InputSpec(name, (None, *_shape(shape)), known)
+    return InputSpec(name, (None, *_shape(shape)), _DTYPES[dtype])
 
 
 def _fields(data: Any, names: str) -> list[Any]:

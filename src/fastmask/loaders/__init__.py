@@ -18,7 +18,9 @@ _FORMATS = {".npz": "npz"}
 def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write a model, or a single layer, to a file.
 
-    An existing file is replaced only when the new one is complete.
+    An existing file is replaced, keeping its mode, only when the new one is complete; a link is
+    followed. What a killed process left behind is removed when another model is written into the
+    same folder.
 
     Args:
         model: a model whose weights exist: it has been built, or called once.
@@ -26,8 +28,8 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: `model` is not a model or layer, or `path` not the name of a file.
-        ValueError: the ending is unknown, the model is not built, or a part of it, such as a
-            function given as activation, cannot be written.
+        ValueError: the ending is unknown, `path` is not a regular file, the model is not built,
+            or a part of it, such as a function given as activation, cannot be written.
         OSError: the file cannot be written.
 
     Source:
@@ -65,7 +67,8 @@ def load_model(
 
     Raises:
         TypeError: `path` is not the name of a file.
-        ValueError: the ending is unknown, or the file is damaged or not a model.
+        ValueError: the ending is unknown, or the file is not a regular one, damaged, or not a
+            model.
         OSError: the file cannot be read.
 
     Source:

@@ -11,33 +11,26 @@ weights' shapes must be those of the described model, before an array is made.
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 
-from .._serial import deserialize, known_classes, serialize
+from .._serial import deserialize, known_classes, number_of_layers, serialize
 from .._typing import Array
 from ..layers import Layer
 from ..layers._weights import filling
+from ._npy import read_array
+from ._reading import opened
+from ._writing import write_whole
 
 _FORMAT, _VERSION = "fastmask", 1
 _CONFIG = "config.npy"
 _MOST_CONFIG_BYTES = 16 * 2**20
-
-# What the standard library and NumPy raise on damaged files, besides ValueError.
-_DAMAGE = (
-    *(zipfile.BadZipFile, zipfile.LargeZipFile, struct.error, SyntaxError, RecursionError),
-    *(TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, MemoryError),
-    *(NotImplementedError, RuntimeError),
-)
+_MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are made in an hour
 
 
 def save(model: Layer, path: Path) -> None:
@@ -45,29 +38,26 @@ def save(model: Layer, path: Path) -> None:
     text = _description_of(model)
     weights = {f"w{i}": _little_endian(value) for i, value in enumerate(model.get_weights())}
     config = np.frombuffer(text.encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        with open(temporary, "xb") as file:
-            np.savez(file, config=config, **weights)  # type: ignore[arg-type]  # NumPy: bool
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+
+    def fill(file: IO[bytes]) -> None:
+        np.savez(file, config=config, **weights)  # type: ignore[arg-type]  # NumPy: bool
+
+    write_whole(path, fill)
 
 
 def _description_of(model: Layer) -> str:
     """The JSON text from which `load` can make the model again."""
     layers = list(model._all_layers())
-    for layer in reversed(layers):  # name the layer rather than the model around it
-        if not layer.built:
-            raise ValueError(f"model must be built before it is saved, but {layer.name!r} is not")
+    _check_built(layers, "model must be built before it is saved")
     try:
         described = serialize(model)
+        _check_number(described)
         text = json.dumps({"format": _FORMAT, "version": _VERSION, "model": described})
+        if len(text) > _MOST_CONFIG_BYTES:
+            raise ValueError(f"its description takes more than {_MOST_CONFIG_BYTES} bytes")
         with filling("shapes"):
             again = deserialize(described, {type(layer).__name__: type(layer) for layer in layers})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"model {model.name!r} cannot be saved: {error}") from error
     shapes, wanted = ([weight.shape for weight in one.weights] for one in (again, model))
     if shapes != wanted:
@@ -78,30 +68,45 @@ def _description_of(model: Layer) -> str:
     return text
 
 
+def _check_built(layers: list[Layer], expected: str) -> None:
+    for layer in reversed(layers):  # name the layer rather than the model around it
+        if not layer.built:
+            raise ValueError(f"{expected}, but {layer.name!r} is not")
+
+
+def _check_number(description: Any) -> None:
+    count = number_of_layers(description)
+    if count > _MOST_LAYERS:
+        raise ValueError(f"a file holds at most {_MOST_LAYERS} layers, not {count}")
+
+
 def load(path: Path, custom_objects: Mapping[str, type[Layer]] | None) -> Any:
     """See `fastmask.load_model`."""
     classes = known_classes(custom_objects)
-    content = path.read_bytes()  # at once, so that errors of the disk are not taken for damage
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return _read(archive, len(content), classes)
-    except (ValueError, *_DAMAGE) as error:
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{path} is not a model that can be read: {reason}") from error
+    with opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read(archive, file.size, classes)
+        except OSError:  # of the disk
+            raise
+        except Exception as error:  # no list of what parsers raise on damaged files is complete
+            reason = f"{str(error) or type(error).__name__:.1000}"
+            raise ValueError(f"{path} is not a model that can be read: {reason}") from error
 
 
 def _read(archive: zipfile.ZipFile, limit: int, classes: Mapping[str, type[Layer]]) -> Any:
     members = archive.infolist()
     _check_members(members, limit)
-    description = _description(archive.read(_CONFIG))
+    description = _description(archive)
+    _check_number(description)
     with filling("shapes"):
         skeleton = deserialize(description, classes)
+    _check_built(list(skeleton._all_layers()), "all its layers must be built")
     expected = [weight.value for weight in skeleton._all_weights()]
     if len(members) != 1 + len(expected):
         raise ValueError(f"it has {len(members) - 1} weights, but the model has {len(expected)}")
     weights = [
-        _array(archive.read(f"w{i}.npy"), f"w{i}", value.shape, value.dtype)
-        for i, value in enumerate(expected)
+        read_array(archive, f"w{i}", value.shape, value.dtype) for i, value in enumerate(expected)
     ]
     with filling("uninitialised"):
         model = deserialize(description, classes)
@@ -123,11 +128,11 @@ def _check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
         raise ValueError("its members claim to be longer than the file")
 
 
-def _description(content: bytes) -> Any:
-    if len(content) > _MOST_CONFIG_BYTES:
+def _description(archive: zipfile.ZipFile) -> Any:
+    if archive.getinfo(_CONFIG).file_size > _MOST_CONFIG_BYTES:
         raise ValueError(f"its config is longer than {_MOST_CONFIG_BYTES} bytes")
-    text = _array(content, "config", None, np.dtype(np.uint8)).tobytes()
-    description = json.loads(text)
+    text = read_array(archive, "config", None, np.dtype(np.uint8)).tobytes()
+    description = json.loads(text, object_pairs_hook=_with_different_keys)
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ValueError(f"its config does not say that its format is {_FORMAT}")
     if description.get("version") != _VERSION:
@@ -137,22 +142,11 @@ def _description(content: bytes) -> Any:
     return description.get("model")
 
 
-def _array(content: bytes, name: str, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> Array:
-    """The array in a .npy file, which must have `dtype` and `shape` (None: one axis)."""
-    stream = io.BytesIO(content)
-    if npy.read_magic(stream) != (1, 0):
-        raise ValueError(f"{name} is not in version 1.0 of the .npy format")
-    stored_shape, fortran, stored_dtype = npy.read_array_header_1_0(stream)
-    data = content[stream.tell() :]
-    if shape is None:
-        shape = (len(data) // dtype.itemsize,)
-    if stored_shape != shape or fortran:
-        raise ValueError(f"{name} must have shape {shape}, not {stored_shape}")
-    if stored_dtype != dtype.newbyteorder("<"):
-        raise ValueError(f"{name} must have dtype {dtype}, not {stored_dtype}")
-    if len(data) != int(np.prod(shape, dtype=object)) * dtype.itemsize:
-        raise ValueError(f"{name} must have {shape} numbers, but its data has another length")
-    return np.frombuffer(data, stored_dtype).reshape(shape)
+def _with_different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"its config says twice what one of these is: {', '.join(found)}")
+    return found
 
 
 def _little_endian(value: Array) -> Array:

@@ -1,0 +1,71 @@
+"""Files that may come from strangers: only regular ones are opened, and read in small pieces."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MOST_AT_ONCE = 16 * 2**20  # bytes
+
+# A pipe that takes the file's place must not make the opening wait, nor a terminal become ours.
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+class Reader(io.BufferedReader):
+    """A file for parsers that believe what it says of itself: what cannot be is a ValueError."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self.size = os.fstat(raw.fileno()).st_size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """See `io.BufferedReader`."""
+        if whence == os.SEEK_SET and not 0 <= offset <= self.size:
+            raise ValueError(f"it refers to byte {offset}, but has {self.size}")
+        return super().seek(offset, whence)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See `io.BufferedReader`."""
+        if size is None or size < 0:
+            size = self.size - self.tell()
+        if size > MOST_AT_ONCE:
+            raise ValueError(f"a part of it that must be short has {size} bytes")
+        return super().read(size)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Reader]:
+    """Open a file.
+
+    Raises:
+        ValueError: it is a pipe, device, socket or folder, or a link to one.
+        OSError: it cannot be opened.
+    """
+    check_regular(os.stat(path), path)  # before anything is opened: that may wake a device
+    with io.FileIO(path, opener=lambda name, flags: os.open(name, flags | _FLAGS)) as raw:
+        check_regular(os.fstat(raw.fileno()), path)  # now nobody can put another in its place
+        with Reader(raw) as file:
+            yield file
+
+
+def check_regular(status: os.stat_result, path: Path) -> None:
+    """See that it is a file, and not something else that has a name.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        return
+    kinds = {
+        "a folder": stat.S_ISDIR(mode),
+        "a pipe": stat.S_ISFIFO(mode),
+        "a socket": stat.S_ISSOCK(mode),
+        "a device": stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+    }
+    kind = next((kind for kind, holds in kinds.items() if holds), "something else")
+    raise ValueError(f"path must be a regular file, but {path} is {kind}")
