@@ -24,6 +24,7 @@ _NO_CODE = (
     "load_model(path, custom_objects={'Mine': Mine}); or keep the weights alone, "
     "model.get_weights()"
 )
+_MOST_VALUES = 1024  # of an array in a description
 _DESCRIPTION = {"class", "config", "build_shape"}
 _PARTS = ("value", "mask", "data")
 _NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
@@ -167,7 +168,20 @@ def _without_layers(value: Any) -> Any:
         return serialize(value)
     if isinstance(value, list) and any(isinstance(one, Layer) for one in value):
         return [_without_layers(one) for one in value]
+    if isinstance(value, dict) and isinstance(value.get("value"), np.ndarray):
+        return _without_array(value)
     return value
+
+
+def _without_array(constant: dict[str, Any]) -> dict[str, Any]:
+    """The description of a `Constant`, whose array, if it is long, nobody needs any more.
+
+    Weights come from the file, such as the vectors of words that they began with.
+    """
+    array = constant["value"]
+    return (
+        {**constant, "value": array.tolist()} if array.size <= _MOST_VALUES else {"class": "Zeros"}
+    )
 
 
 def _with_layers(value: Any, classes: Mapping[str, type[Layer]]) -> Any:

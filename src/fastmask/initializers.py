@@ -10,164 +10,75 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import real_number, whole_number
+from ._constant_initializers import Constant, Given, Identity, Initializer, Ones, Zeros
+from ._names import snake_case
+from ._random_initializers import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LecunNormal,
+    LecunUniform,
+    Orthogonal,
+    RandomNormal,
+    RandomUniform,
+    TruncatedNormal,
+    VarianceScaling,
+)
 from ._typing import Array
 
+__all__ = [
+    "AnyInitializer",
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "get",
+]
 
-class Initializer:
-    """What fills a new weight: called with its shape and dtype, it returns the values."""
-
-    _options: tuple[str, ...] = ()
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """The first values, of `shape` and `dtype`."""
-        raise NotImplementedError
-
-    def get_config(self) -> dict[str, Any]:
-        """What `get` needs to make this initialiser again."""
-        options = {option: getattr(self, option) for option in self._options}
-        return {"class": type(self).__name__, **options}
-
-
-class Zeros(Initializer):
-    """Zeros."""
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        return np.zeros(shape, dtype)
-
-
-class Ones(Initializer):
-    """Ones."""
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        return np.ones(shape, dtype)
-
-
-class Constant(Initializer):
-    """`value` everywhere."""
-
-    _options = ("value",)
-
-    def __init__(self, value: float = 0.0) -> None:
-        self.value = real_number(value, "value")
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        return np.full(shape, self.value, dtype)
-
-
-class _Random(Initializer):
-    """An initialiser that draws; with a `seed` it draws the same numbers every time."""
-
-    def __init__(self, seed: int | None) -> None:
-        self.seed = None if seed is None else whole_number(seed, "seed", 0)
-
-    def _generator(self) -> np.random.Generator:
-        return np.random.default_rng(self.seed)
-
-
-class RandomUniform(_Random):
-    """Uniform from `minval` to `maxval`."""
-
-    _options = ("minval", "maxval", "seed")
-
-    def __init__(
-        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
-    ) -> None:
-        super().__init__(seed)
-        self.minval = real_number(minval, "minval")
-        self.maxval = real_number(maxval, "maxval")
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        return self._generator().uniform(self.minval, self.maxval, shape).astype(dtype)
-
-
-class RandomNormal(_Random):
-    """Normal with the given mean and standard deviation."""
-
-    _options = ("mean", "stddev", "seed")
-
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        super().__init__(seed)
-        self.mean = real_number(mean, "mean")
-        self.stddev = real_number(stddev, "stddev")
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        return self._generator().normal(self.mean, self.stddev, shape).astype(dtype)
-
-
-class GlorotUniform(_Random):
-    """Uniform within sqrt(6 / (fan_in + fan_out)) of zero (Glorot and Bengio, 2010)."""
-
-    _options = ("seed",)
-
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(seed)
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        fan_in, fan_out = _fans(shape)
-        limit = np.sqrt(6.0 / max(2.0, fan_in + fan_out))
-        return self._generator().uniform(-limit, limit, shape).astype(dtype)
-
-
-class Orthogonal(_Random):
-    """Orthonormal columns, or rows where there are fewer of these (Saxe et al., 2014)."""
-
-    _options = ("gain", "seed")
-
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        super().__init__(seed)
-        self.gain = real_number(gain, "gain")
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
-        """See `Initializer`."""
-        if len(shape) < 2:
-            raise ValueError(f"an orthogonal weight must have two axes or more, not shape {shape}")
-        rows, columns = int(np.prod(shape[:-1])), shape[-1]
-        normal = self._generator().normal(size=(max(rows, columns), min(rows, columns)))
-        q, r = np.linalg.qr(normal)
-        q *= np.where(np.diag(r) < 0, -1.0, 1.0)  # else the distribution is not uniform
-        return (self.gain * (q if rows >= columns else q.T).reshape(shape)).astype(dtype)
-
-
-def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    if len(shape) < 2:
-        return (shape[0],) * 2 if shape else (1, 1)
-    field = int(np.prod(shape[:-2]))
-    return shape[-2] * field, shape[-1] * field
-
-
-_CLASSES = {
+_CLASSES: dict[str, type[Initializer]] = {
     cls.__name__: cls
-    for cls in (Zeros, Ones, Constant, RandomUniform, RandomNormal, GlorotUniform, Orthogonal)
+    for cls in (
+        *(Zeros, Ones, Constant, Identity, Orthogonal),
+        *(RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling),
+        *(GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal),
+    )
 }
-_NAMES: dict[str, type[Initializer]] = {
-    "zeros": Zeros,
-    "ones": Ones,
-    "constant": Constant,
+_SNAKE_CASE = {snake_case(name): cls for name, cls in _CLASSES.items()}
+_ALIASES: dict[str, type[Initializer]] = {
+    "zero": Zeros,
+    "one": Ones,
     "uniform": RandomUniform,
-    "random_uniform": RandomUniform,
     "normal": RandomNormal,
-    "random_normal": RandomNormal,
-    "glorot_uniform": GlorotUniform,
-    "orthogonal": Orthogonal,
-    **_CLASSES,
+    "IdentityInitializer": Identity,
+    "OrthogonalInitializer": Orthogonal,
 }
+_NAMES = {**_SNAKE_CASE, **_CLASSES, **_ALIASES}
 
-AnyInitializer = str | Initializer | dict[str, Any] | Callable[..., Array]
+AnyInitializer = (
+    str | Initializer | type[Initializer] | dict[str, Any] | Array | Callable[..., Array] | None
+)
 
 
 def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., Array]:
     """The initialiser that `identifier` means.
 
     Args:
-        identifier: a name such as "glorot_uniform", an `Initializer`, its `get_config()`, or
-            any function of shape and dtype.
+        identifier: a name such as "glorot_uniform" or "GlorotUniform", which None means too; an
+            `Initializer`, its class, its `get_config()` or what Keras writes for one; the values
+            themselves in an array; or any function of shape and dtype.
         name: the argument's name, for the error message.
 
     Returns:
@@ -184,17 +95,58 @@ def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., 
         >>> from fastmask import initializers
         >>> initializers.get("ones")((2,), "float32")
         array([1., 1.], dtype=float32)
+        >>> initializers.get({"class_name": "Constant", "config": {"value": 3}})((2,))
+        array([3., 3.], dtype=float32)
     """
+    if identifier is None:
+        return GlorotUniform()
     if isinstance(identifier, str):
-        if identifier not in _NAMES:
-            raise ValueError(f"{name} must be one of {', '.join(_NAMES)}, not {identifier!r}")
-        return _NAMES[identifier]()
+        return _class_named(identifier, name)()
     if isinstance(identifier, dict):
-        options = dict(identifier)
-        made_from = options.pop("class", None)
-        if made_from not in _CLASSES:
-            raise ValueError(f"{name} must be one of {', '.join(_CLASSES)}, not {made_from!r}")
-        return _CLASSES[made_from](**options)
-    if not callable(identifier):
+        return _from_config(identifier, name)
+    if isinstance(identifier, np.ndarray):
+        return Given(identifier)
+    made: Any = identifier() if isinstance(identifier, type) else identifier
+    if not callable(made):
         raise TypeError(f"{name} must be a name or a function, not {identifier!r}")
-    return identifier
+    function: Callable[..., Array] = made
+    return function
+
+
+def _class_named(identifier: Any, name: str) -> type[Initializer]:
+    if not isinstance(identifier, str) or identifier not in _NAMES:
+        known = ", ".join(_SNAKE_CASE)
+        raise ValueError(f"{name} must be one of {known}, not {identifier!r:.80}")
+    return _NAMES[identifier]
+
+
+def _from_config(config: dict[str, Any], name: str) -> Initializer:
+    """The initialiser that was described, by us or by Keras."""
+    if "class_name" in config:
+        made_from, options = config["class_name"], config.get("config")
+        if not isinstance(options, dict):
+            raise TypeError(f"config of {name} must be a dictionary, not {options!r:.80}")
+        options = {key: _plain(value) for key, value in options.items()}
+    else:
+        options = dict(config)
+        made_from = options.pop("class", None)
+    return _class_named(made_from, name)(**options)
+
+
+def _plain(value: Any) -> Any:
+    """An option as Keras writes it: arrays and generators of seeds are described, too."""
+    if not isinstance(value, dict) or not isinstance(value.get("config"), dict):
+        return value
+    inner = value["config"]
+    if value.get("class_name") == "SeedGenerator":
+        return inner.get("seed")
+    if value.get("class_name") in ("__numpy__", "__tensor__"):
+        return np.asarray(inner.get("value"))
+    return value
+
+
+def __getattr__(name: str) -> type[Initializer]:
+    """Keras's names in small letters, such as `he_normal`, for the classes."""
+    if name in _SNAKE_CASE:
+        return _SNAKE_CASE[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

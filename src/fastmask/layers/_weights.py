@@ -104,7 +104,7 @@ def new_value(
         return np.broadcast_to(np.zeros((), dtype), shape)
     if how == "uninitialised":
         return np.empty(shape, dtype)
-    value = np.array(initializer(shape, dtype), dtype, order="C")
+    value = np.array(np.asarray(initializer(shape, dtype)), dtype, order="C")
     if value.shape != shape:
         raise ValueError(f"the initializer returned shape {value.shape}, not {shape}")
     return value
