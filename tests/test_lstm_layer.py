@@ -217,7 +217,9 @@ class TestWeights:
         layer = fm.layers.LSTM(5, name="new")
         with pytest.raises(AttributeError, match="'new' has no weights before it is built"):
             _ = layer.kernel
-        with pytest.raises(ValueError, match=r"weights of 'new' must be 0 arrays \(it has not"):
+        with pytest.raises(
+            ValueError, match=r"weights of 'new' cannot be set yet, because layer 'new' has none"
+        ):
             layer.set_weights([np.ones((2, 20))])
 
     @pytest.mark.parametrize(
@@ -355,7 +357,7 @@ def test_copies(clone: Any) -> None:
         ({"activation": "swoosh"}, ValueError, "activation must be one of .* not 'swoosh'"),
         ({"activation": "softmax"}, ValueError, "activation must be one of 'linear', 'relu'"),
         ({"recurrent_activation": np.tan}, ValueError, "recurrent_activation must be one of"),
-        ({"activation": 3}, TypeError, "activation must be a name or a function, not 3"),
+        ({"activation": 3}, TypeError, "activation must be one of .*, not 3"),
         ({"use_bias": "x"}, TypeError, "use_bias must be True or False"),
         ({"dropout": 1.5}, ValueError, "dropout must be between 0 and 1, not 1.5"),
         ({"recurrent_dropout": "a"}, TypeError, "recurrent_dropout must be a number, not 'a'"),
@@ -390,7 +392,7 @@ def test_refuses_inputs(x: Any, error: type[Exception], words: str) -> None:
 def test_refuses_to_build() -> None:
     with pytest.raises(ValueError, match=r"must have shape \(batch, time, features\), not"):
         fm.layers.LSTM(3).build((None, 4))
-    with pytest.raises(ValueError, match=r"input_shape of layer 'lstm.*' must be"):
+    with pytest.raises(ValueError, match=r"input_shape of layer 'lstm.*' must have a known"):
         fm.layers.LSTM(3).build((None, 4, None))
 
 

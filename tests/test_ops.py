@@ -204,7 +204,7 @@ def test_inputs_are_not_changed() -> None:
         ({"mask": MASK[0]}, ValueError, r"mask must have shape \(batch, time\)"),
         ({"mask": "yes"}, TypeError, "mask must be bool, integer or float"),
         ({"initial_state": STATE[:1]}, ValueError, "initial_state must have 2 arrays, not 1"),
-        ({"initial_state": 0.0}, TypeError, "initial_state must be a list of arrays, not float"),
+        ({"initial_state": 0.0}, TypeError, "initial_state must be a list of 2 arrays"),
         (
             {"initial_state": [STATE[0], STATE[1][:2]]},
             ValueError,
@@ -216,7 +216,7 @@ def test_inputs_are_not_changed() -> None:
             r"initial_state\[1\] must hold real numbers",
         ),
         ({"activation": "softmax"}, ValueError, "activation must be one of 'linear', 'relu'"),
-        ({"recurrent_activation": 3}, ValueError, "recurrent_activation must be one of"),
+        ({"recurrent_activation": 3}, TypeError, "recurrent_activation must be one of"),
         ({"return_sequences": "no"}, TypeError, "return_sequences must be True or False"),
         ({"go_backwards": 2}, TypeError, "go_backwards must be True or False, not 2"),
         ({"zero_output_for_mask": None}, TypeError, "zero_output_for_mask must be True or False"),

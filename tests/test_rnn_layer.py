@@ -274,7 +274,9 @@ class TestCells:
             cell(X[:, 0, :2], states=cell.get_initial_state(B))
         with pytest.raises(ValueError, match=r"states\[0\] must have shape"):
             cell(X[:, 0], states=cell.get_initial_state(2))
-        with pytest.raises(ValueError, match=r"input_shape of layer 'gru_cell.*' must be"):
+        with pytest.raises(
+            ValueError, match=r"input_shape of layer 'gru_cell.*' must have a known"
+        ):
             L.GRUCell(3).build((None, None))
 
     def test_options_of_the_cell_are_the_layers(self) -> None:

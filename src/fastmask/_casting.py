@@ -7,6 +7,7 @@ of range, finite floats that become infinite, complex numbers as real ones, cut 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from itertools import product
 from numbers import Complex, Integral, Real
 from typing import Any
@@ -15,7 +16,9 @@ import numpy as np
 
 from ._typing import Array
 
-_NUMBER_OF_KIND = {"b": Integral, "i": Integral, "u": Integral, "f": Real, "c": Complex}
+_INTEGERS = dict.fromkeys("biu", (Integral,))
+_NUMBER_OF_KIND = {**_INTEGERS, "f": (Real, Decimal), "c": (Complex, Decimal)}
+_SUGGESTION = ": pass dtype='float32', or whole numbers"
 _FLOAT64 = np.dtype(np.float64)
 _ROUNDING = {source + to for source, to in (*product("biuf", "fc"), ("c", "c"))}
 
@@ -46,32 +49,49 @@ def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
         if result.kind != "f" or "f" in kinds:
             return result
     names = ", ".join(sorted(map(str, known)))
-    raise TypeError(f"dtype must be given: sequences hold {names}, which no dtype holds in common")
+    raise TypeError(
+        f"dtype must be given: sequences hold {names}, which no dtype holds in common; give one, "
+        "such as dtype='float64'"
+    )
 
 
-def fill_value(value: Any, dtype: np.dtype[Any]) -> Array:
-    """`value` as a 0-d array of `dtype`.
+def fill_value(value: Any, dtype: np.dtype[Any], step: tuple[int, ...] = ()) -> Array:
+    """`value` as an array of `dtype`, 0-d or of a shape that broadcasts to that of a step.
 
     Raises:
-        ValueError: it is not one value, or not one that `dtype` can hold.
+        ValueError: it has another shape, or `dtype` cannot hold it.
     """
     if dtype.hasobject:
         filled = np.empty((), dtype)
         filled[()] = value
         return filled
     try:
-        # 0.0, Keras's default, is welcome among integers; 0.5, NaN and infinity are not.
-        whole = dtype.kind in "biu" and isinstance(value, Real) and float(value).is_integer()
-        given = np.array(int(value), object) if whole else np.asarray(value)
-        if given.ndim == 0:
-            check_cast(given, dtype, "value")
-            if dtype.kind not in "fc":
-                return given.astype(dtype)
-            with np.errstate(over="raise"):
-                return given.astype(dtype)
+        given = np.asarray(value)
+        if dtype.kind in "biu":
+            given = _with_integers(given)
+        np.broadcast_to(given, step)  # or raises
+        check_cast(given, dtype, "value")
+        if dtype.kind not in "fc":
+            return given.astype(dtype)
+        with np.errstate(over="raise"):
+            return given.astype(dtype)
     except (ArithmeticError, TypeError, ValueError):
         pass
-    raise ValueError(f"value must be one that dtype {dtype} can hold, not {value!r}")
+    each = f", or hold one for each number of a step (shape {step})" if step else ""
+    raise ValueError(f"value must be one that dtype {dtype} can hold{each}, not {value!r}")
+
+
+def _with_integers(given: Array) -> Array:
+    """Whole numbers as integers: 0.0, Keras's default, is welcome among these, and 0.5 is not."""
+    numbers = [_integer(one) for one in given.ravel().tolist()]
+    array = np.empty(given.shape, object)
+    array.ravel()[:] = numbers
+    return array
+
+
+def _integer(number: Any) -> Any:
+    whole = isinstance(number, (Real, Decimal)) and float(number).is_integer()
+    return int(number) if whole else number
 
 
 def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
@@ -129,9 +149,17 @@ def _check_objects(array: Array, dtype: np.dtype[Any], name: str) -> None:
     value: Any
     for value in array.ravel():
         if number is None or not isinstance(value, number):
+            fraction = number == (Integral,) and isinstance(value, (Real, Decimal))
             raise ValueError(
-                f"{name} holds {value!r} of type {type(value).__name__}, "
-                f"which dtype {dtype} cannot hold without loss"
+                f"{name} holds {value!r} of type {type(value).__name__}, which dtype {dtype} "
+                f"cannot hold{_SUGGESTION if fraction else ' without loss'}"
             )
-        if number is Integral:
+        if number == (Integral,):
             check_range(value, value, dtype, name)
+        elif isinstance(value, Decimal) and value.is_finite() and np.isinf(_rounded(value, dtype)):
+            raise ValueError(f"{name} holds {value!r}, too large for dtype {dtype}")
+
+
+def _rounded(value: Decimal, dtype: np.dtype[Any]) -> Any:
+    with np.errstate(over="ignore"):
+        return np.asarray(float(value)).astype(dtype)

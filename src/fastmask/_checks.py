@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -69,6 +69,21 @@ def rate(value: Any, name: str) -> float:
     return number
 
 
+def listed(choices: Iterable[str]) -> str:
+    """Names as a message shows them."""
+    return ", ".join(map(repr, choices))
+
+
+def closest(value: Any, choices: Iterable[str]) -> str:
+    """A question, for the end of a message, whether a choice like `value` was meant; else ""."""
+    if not isinstance(value, str):
+        return ""
+    from difflib import get_close_matches  # a millisecond, for those who err
+
+    found = get_close_matches(value, choices, n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
 def choice(value: Any, name: str, choices: Sequence[str]) -> str:
     """`value`, which must be one of `choices`.
 
@@ -76,6 +91,6 @@ def choice(value: Any, name: str, choices: Sequence[str]) -> str:
         ValueError: it is none of them.
     """
     if not isinstance(value, str) or value not in choices:
-        expected = ", ".join(map(repr, choices))
-        raise ValueError(f"{name} must be one of {expected}, not {value!r}")
+        meant = closest(value, choices)
+        raise ValueError(f"{name} must be one of {listed(choices)}, not {value!r}{meant}")
     return value

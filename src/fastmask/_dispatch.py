@@ -60,7 +60,7 @@ def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Arr
         dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
     if own is not dtype and own != dtype:
         if own.kind not in "fiub":
-            raise TypeError(f"{name} must hold real numbers, not dtype {own}")
+            raise no_numbers(array, name)
         return np.require(array, dtype, ["C", "A"])
     return _as_kernels_take_it(array)
 
@@ -77,7 +77,7 @@ def number_array(value: Any, name: str) -> Array:
         return view
     array = as_array(value, name)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, not dtype {array.dtype}")
+        raise no_numbers(array, name)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return _as_kernels_take_it(array)
@@ -105,7 +105,7 @@ def integer_array(value: Any, name: str) -> Ints:
         return _as_kernels_take_it(array)
     kind = array.dtype.kind
     if kind not in "iufb":
-        raise TypeError(f"{name} must hold integers, not dtype {array.dtype}")
+        raise no_numbers(array, name, "integers")
     if kind == "f":
         array = array.astype(np.float64, copy=False)
         whole = (np.abs(array) < 2.0**63) & (np.trunc(array) == array)
@@ -152,3 +152,11 @@ def as_array(value: Any, name: str) -> Array:
         raise ValueError(
             f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
         ) from error
+
+
+def no_numbers(array: Array, name: str, wanted: str = "real numbers") -> TypeError:
+    """The error for an array, called `name`, that does not hold what is wanted."""
+    such = ""
+    if array.dtype.kind in "OSU" and array.size:
+        such = f" such as {array.ravel()[:1].tolist()[0]!r:.80}"
+    return TypeError(f"{name} must hold {wanted}, not dtype {array.dtype}{such}")

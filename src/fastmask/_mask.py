@@ -95,7 +95,8 @@ class Mask(NDArrayOperatorsMixin):
         """The mask of padded sequences.
 
         Args:
-            lengths: (B,) integers, the number of valid steps in each row.
+            lengths: (B,), the number of valid steps in each row; integers of any dtype, or floats
+                that are whole.
             maxlen: the number of steps T; the longest length by default.
             padding: "post" for valid steps first, "pre" for valid steps last.
 
@@ -103,8 +104,9 @@ class Mask(NDArrayOperatorsMixin):
             A mask of shape (B, maxlen).
 
         Raises:
-            TypeError: `lengths` or `maxlen` are not integers.
-            ValueError: a length is negative or more than `maxlen`, or `lengths` is not flat.
+            TypeError: `lengths` does not hold numbers, or `maxlen` is not an integer.
+            ValueError: a length is negative, not a whole number or more than `maxlen`, or
+                `lengths` is not flat.
 
         Examples:
             >>> import fastmask as fm

@@ -35,7 +35,7 @@ def pad_sequences(
             NumPy gives the sequences.
         padding: "pre" or "post", where short sequences are padded.
         truncating: "pre" or "post", where long sequences lose steps.
-        value: what to pad with.
+        value: what to pad with: a number, or one for each number of a step.
 
     Returns:
         Array (B, T) or (B, T, *features) of `dtype`. Without sequences, (0, maxlen or 0).
@@ -80,7 +80,7 @@ def pad(
         dtype: of the result; by default the one that NumPy gives the sequences.
         padding: "pre" or "post", where short sequences are padded.
         truncating: "pre" or "post", where long sequences lose steps.
-        value: what to pad with. The mask does not depend on it.
+        value: as for `pad_sequences`. The mask does not depend on it.
 
     Returns:
         `Masked` with data (B, T) or (B, T, *features) and its mask (B, T).

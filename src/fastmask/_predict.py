@@ -53,13 +53,28 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int, shown: bool
     result: _Output | None = None
     for rows in progress(batches, len(batches)) if shown else batches:
         parts = [_take(one, rows) for one in sources]
-        outputs = model(parts[0] if alone else parts)
+        try:
+            outputs = model(parts[0] if alone else parts)
+        except TypeError as error:
+            _tell_of_dtypes(sources, alone, model.name, error)
+            raise
         _check_outputs(outputs, len(parts[0]), model.name)
         if len(batches) == 1 and not ragged:
             return outputs
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
     return result.value() if result is not None else None
+
+
+def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError) -> None:
+    """Raise again, with the argument's name, what a layer says of inputs that are no numbers."""
+    for i, one in enumerate(sources):
+        if getattr(one.dtype, "kind", "f") in "OSU":
+            what = "x" if alone else f"x[{i}]"
+            raise TypeError(
+                f"{what} holds {'objects' if one.dtype.kind == 'O' else 'strings'}, which model "
+                f"{name!r} does not take: {error}"
+            ) from error
 
 
 def _check_outputs(outputs: Any, rows: int, name: str) -> None:

@@ -133,7 +133,7 @@ def padded(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array:
     shape = (len(rows), batch.time, *_step_shape(filled or rows, rows))
     batch = batch._replace(rows=rows)
     batch = batch._replace(rows=list(batch.cut_rows()), cut_first=None)
-    fill = fill_value(value, dtype)
+    fill = fill_value(value, dtype, shape[2:])
     out = None
     if math.prod(shape) and len(dtypes) == 1 and not dtype.hasobject:
         (source,) = dtypes
@@ -203,7 +203,8 @@ def _pack(batch: Ragged, dtype: np.dtype[Any] | None, value: Any) -> Array | Non
         dtype = np.dtype({int: np.int64, float: np.float64}.get(type(first), object))
     if dtype not in _CODES:
         return None
-    out = np.full((len(batch.rows), batch.time, *step_shape), fill_value(value, dtype))
+    fill = fill_value(value, dtype, step_shape)
+    out = np.full((len(batch.rows), batch.time, *step_shape), fill)
     return out if _pack_into(out, batch, rows, _CODES[dtype]) else None
 
 
@@ -232,7 +233,7 @@ def _pack_into(out: Array, batch: Ragged, rows: Iterable[Any], code: str) -> boo
 
 def _parts(batch: Ragged, shape: tuple[int, ...], fill: Array) -> list[Any]:
     """Rows and the gaps beside them, in the order of memory."""
-    gap = memoryview(fill.tobytes() * math.prod(shape[1:]))
+    gap = memoryview(np.broadcast_to(fill, shape[1:]).tobytes())
     step_bytes = len(gap) // batch.time
     gaps = {length: gap[length * step_bytes :] for length in batch.distinct}
     parts: list[Any] = [None] * (2 * len(batch.rows))
@@ -256,7 +257,7 @@ def _narrow(
 ) -> Array | None:
     """The padded array of arrays of a wider integer dtype; None if a value does not fit."""
     low, high = integer_range(source)
-    if not low <= int(fill) <= high:
+    if not low <= int(fill.min()) <= int(fill.max()) <= high:
         return None
     low, high = integer_range(fill.dtype)
     native = source.newbyteorder("=")

@@ -10,15 +10,40 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import closest, listed
 from ._dispatch import kernels, real_array
 from ._gpu import on_gpu
 from ._mask import Mask, plan_for
 from ._plan import Plan
 from ._threads import get_num_threads
 from ._typing import Array, Bools
+from .activations import is_name, name_of, of_size
 
 ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 """The activations that the kernels know."""
+
+
+def kernel_activation(identifier: Any, name: str) -> str:
+    """The name of an activation that the kernels know; `name` is the argument's, for messages.
+
+    Raises:
+        ValueError: they do not know it.
+        TypeError: it is neither a name nor a function.
+    """
+    expected = f"{name} must be one of {listed(ACTIVATIONS)}"
+    if not (isinstance(identifier, str) or callable(identifier) or identifier is None):
+        raise TypeError(f"{expected}, not {identifier!r}{of_size(identifier, name)}")
+    known = identifier if isinstance(identifier, str) else name_of(identifier, name)
+    if isinstance(known, str) and known in ACTIVATIONS:
+        return known
+    own = getattr(identifier, "__name__", None)
+    if own in ACTIVATIONS:
+        hint = f": give its name, {own!r}"
+    elif isinstance(known, str) and not is_name(known):
+        hint = closest(known, ACTIVATIONS)
+    else:
+        hint = "; a cell of your own in fastmask.layers.RNN(cell) may use any function"
+    raise ValueError(f"{expected}, not {identifier!r}{hint}")
 
 
 ALL_ROWS: Bools = np.empty(0, np.bool_)
@@ -213,8 +238,11 @@ def initial_states(
     batch: int,
     dtype: np.dtype[Any],
     name: str = "initial_state",
+    start: int = 0,
 ) -> list[Array]:
     """`given`, called `name` in messages, as a list of arrays (B, size); zeros where it is None.
+
+    Messages count the arrays from `start`.
 
     Raises:
         TypeError: it is not a list of arrays of real numbers.
@@ -225,11 +253,14 @@ def initial_states(
     if len(sizes) == 1 and (isinstance(given, np.ndarray) or on_gpu(given)) and given.ndim == 2:
         given = [given]
     if not isinstance(given, (list, tuple)):
-        raise TypeError(f"{name} must be a list of arrays, not {type(given).__name__}")
+        raise TypeError(
+            f"{name} must be a list of {len(sizes)} arrays (batch, units), "
+            f"not {type(given).__name__}"
+        )
     if len(given) != len(sizes):
         raise ValueError(f"{name} must have {len(sizes)} arrays, not {len(given)}")
-    states = [real_array(s, f"{name}[{i}]", dtype) for i, s in enumerate(given)]
-    for i, (state, size) in enumerate(zip(states, sizes, strict=True)):
+    states = [real_array(s, f"{name}[{i}]", dtype) for i, s in enumerate(given, start)]
+    for i, (state, size) in enumerate(zip(states, sizes, strict=True), start):
         if state.shape != (batch, size):
             raise ValueError(
                 f"{name}[{i}] must have shape (batch, units) = ({batch}, {size}), not {state.shape}"

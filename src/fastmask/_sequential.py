@@ -44,7 +44,8 @@ class Sequential(Flow):
         self._layers: list[Layer] = []
         self._end: Any = None  # what comes out of the last layer, where an `Input` said it
         if not isinstance(layers, (Iterable, type(None))):
-            raise TypeError(f"layers must be a list of layers, not {layers!r}")
+            hint = ": put it into a list" if isinstance(layers, Layer) else ""
+            raise TypeError(f"layers must be a list of layers, not {layers!r}{hint}")
         for layer in layers or ():
             self.add(layer)
 
@@ -72,7 +73,9 @@ class Sequential(Flow):
             self._end = layer
             return
         if not isinstance(layer, Layer):
-            raise TypeError(f"layer must be a fastmask Layer, not {layer!r}")
+            given: Any = layer
+            hint = ": make one of that class" if isinstance(given, type) else ""
+            raise TypeError(f"layer must be a fastmask Layer, not {given!r}{hint}")
         if any(layer.name == other.name for other in self._layers):
             raise ValueError(f"layer must have a name of its own, but {layer.name!r} is taken")
         if any(inner is self for inner in layer._all_layers()):

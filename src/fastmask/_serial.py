@@ -35,6 +35,15 @@ def known_classes(custom: Mapping[str, type[Layer]] | None = None) -> dict[str, 
     """The classes that `deserialize` may make, by name."""
     from .models import Functional, Sequential  # which itself imports this module
 
+    if not (custom is None or isinstance(custom, Mapping)):
+        raise TypeError(f"custom_objects must be like {{'Mine': Mine}}, not {custom!r}")
+    values: dict[Any, Any] = dict(custom or {})
+    for key, cls in values.items():
+        if not (isinstance(key, str) and isinstance(cls, type) and issubclass(cls, Layer)):
+            raise TypeError(
+                "custom_objects must hold classes of layers by their names, like "
+                f"{{'Mine': Mine}}, not {key!r}: {cls!r}"
+            )
     own: dict[str, type[Layer]] = {"Functional": Functional, "Sequential": Sequential}
     return {**_BUILT_IN, **own, **(custom or {})}
 
@@ -70,7 +79,10 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
         raise ValueError("a layer must be described by class, config and build_shape")
     name, config = data["class"], data["config"]
     if not isinstance(name, str) or name not in classes:
-        raise ValueError(f"unknown layer class {name!r}")
+        raise ValueError(
+            f"unknown layer class {name!r}; if it is one of yours, give it to "
+            f"load_model(path, custom_objects={{{name!r}: {name}}})"
+        )
     if not isinstance(config, dict):
         raise ValueError(f"config of a {name} must be a dictionary, not {config!r}")
     cls = classes[name]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import closest, listed
+
 Array = NDArray[np.floating[Any]]
 Activation = Callable[[Array], Array]
 
@@ -165,14 +167,30 @@ def name_of(identifier: str | Activation | None, name: str) -> str | Activation:
         return "linear"
     if isinstance(identifier, str):
         if identifier not in _BY_NAME:
-            raise ValueError(f"{name} must be one of {', '.join(_BY_NAME)}, not {identifier!r}")
+            meant = closest(identifier, _BY_NAME)
+            raise ValueError(f"{name} must be one of {listed(_BY_NAME)}, not {identifier!r}{meant}")
         return identifier
     if not callable(identifier):
-        raise TypeError(f"{name} must be a name or a function, not {identifier!r}")
+        raise TypeError(
+            f"{name} must be a name such as 'relu', a function of an array, or None, "
+            f"not {identifier!r}{of_size(identifier, name)}"
+        )
     for known, function in _BY_NAME.items():
         if function is identifier:
             return known
     return identifier
+
+
+def is_name(value: str) -> bool:
+    """Whether there is an activation of that name."""
+    return value in _BY_NAME
+
+
+def of_size(value: Any, name: str) -> str:
+    """For the end of a message: what a number in the place of an activation may be meant for."""
+    if name != "activation" or not isinstance(value, int):
+        return ""
+    return "; sizes of inputs are not given, a layer finds them when it is first called"
 
 
 def get(identifier: str | Activation | None) -> Activation:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from . import _recurrent
-from ._checks import choice, flag
+from ._checks import flag
 from ._dispatch import real_array
 from ._mask import fitting_mask
 from ._padding import pad_sequences
-from ._recurrent import ACTIVATIONS, Cell, forward, initial_states, pack, placed
+from ._recurrent import Cell, forward, initial_states, kernel_activation, pack, placed
 from ._typing import Array
 
 __all__ = ["gru", "lstm", "pad_sequences", "rnn"]
@@ -195,7 +195,7 @@ def rnn(
 
 def _activations(activation: str, **others: str) -> tuple[str, ...]:
     named = {"activation": activation, **others}
-    return tuple(choice(value, name, ACTIVATIONS) for name, value in named.items())
+    return tuple(kernel_activation(value, name) for name, value in named.items())
 
 
 def _run(

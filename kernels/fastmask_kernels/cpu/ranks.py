@@ -16,8 +16,8 @@ _FAULTS = (
     "",
     "offsets must begin with 0, not decrease, and end within steps",
     "order must name every row once",
-    "order must name the rows with most valid steps first",
-    "steps must ascend within each row's positions",
+    "order must name rows with more valid steps first, offsets[b + 1] - offsets[b] for row b",
+    "steps[offsets[b]:offsets[b + 1]] must ascend within b * T, ..., b * T + T - 1",
 )
 _i8 = types.int64
 _INT64 = np.dtype(np.int64)

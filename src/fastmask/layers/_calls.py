@@ -78,7 +78,12 @@ def separate(inputs: Any) -> tuple[Any, Any]:
             masks.append(mask)
             masked = masked or mask is not None
         return arrays, masks if masked else None
-    return (inputs if on_gpu(inputs) else as_array(inputs, "inputs")), None
+    if on_gpu(inputs):
+        return inputs, None
+    array = as_array(inputs, "inputs")
+    if not array.ndim and array.dtype.kind in "OSU":
+        raise TypeError(f"inputs must be an array or nested lists of numbers, not {inputs!r:.80}")
+    return array, None
 
 
 def without_masks(spec: CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,28 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _recurrent, activations, initializers
-from .._checks import choice, flag, rate, whole_number
+from .._checks import flag, rate, whole_number
 from .._dispatch import kernels, real_array
 from .._mask import Mask
-from .._recurrent import ACTIVATIONS, forward, initial_states, pack, placed
+from .._recurrent import forward, initial_states, kernel_activation, pack, placed
 from .._typing import Array, Bools, DTypeLike, Ints, Shape, Unpack
-from ..activations import Activation, name_of
+from ..activations import Activation
 from ._layer import Layer
 from ._loop import Step, loop
 from ._of_training import OfTraining
+
+# By the number of axes that are wanted, and that came.
+_HINTS = {
+    (3, 2): (
+        ": numbers, one a step, need an axis of features, x[:, :, None]; ids need an Embedding "
+        "before this layer, and a recurrent layer before it needs return_sequences=True"
+    ),
+    (3, 4): (
+        ": a sequence at every step needs TimeDistributed around this layer, and an image or the "
+        "like at every step needs TimeDistributed(Flatten()) before it"
+    ),
+    (2, 3): ": a cell makes one step; RNN(cell) goes over time",
+}
 
 # What dropout multiplies with: an array for all gates, or one for each; None for nothing.
 Kept = Sequence[Array] | None
@@ -106,13 +119,11 @@ class KernelCell(Layer):
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs (B, F); see `Layer`."""
         shape = tuple(input_shape)
-        if len(shape) != 2 or shape[1] is None:
-            raise ValueError(
-                f"input_shape of layer {self.name!r} must be (batch, features), or (batch, time, "
-                f"features) of a layer, with known features, not {shape}"
-            )
+        if len(shape) != 2:
+            raise unfit(shape, "batch, features", self.name)
+        features = known_features(shape, self.name)
         columns = self._kind.gates * self.units
-        self.add_weight((shape[1], columns), initializer=self.kernel_initializer, name="kernel")
+        self.add_weight((features, columns), initializer=self.kernel_initializer, name="kernel")
         self.add_weight(
             (self.units, columns), initializer=self.recurrent_initializer, name="recurrent_kernel"
         )
@@ -252,7 +263,10 @@ class KernelCell(Layer):
 
     def _weight(self, number: int) -> Array:
         if not self.built:
-            raise AttributeError(f"layer {self.name!r} has no weights before it is built")
+            raise AttributeError(
+                f"layer {self.name!r} has no weights before it is built: call it on some "
+                "data, or its build(input_shape)"
+            )
         return self._weights[number].value.view()
 
     def _values(self) -> tuple[Array, Array, Array | None]:
@@ -291,7 +305,7 @@ class KernelCell(Layer):
 
     def _check_shape(self, shape: Shape, axes: str, name: str) -> None:
         if len(shape) != axes.count(",") + 1:
-            raise ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {shape}")
+            raise unfit(shape, axes, name)
         if not self._weights:
             raise ValueError(f"layer {name!r} must be built before its call method is used")
         features = len(self._weights[0].value)
@@ -302,14 +316,25 @@ class KernelCell(Layer):
             )
 
 
-def kernel_activation(identifier: Any, name: str) -> str:
-    """The name of an activation that the kernels know.
+def unfit(shape: Shape, axes: str, name: str) -> ValueError:
+    """The error for inputs of layer `name` that do not have the axes which `axes` names."""
+    hint = _HINTS.get((axes.count(",") + 1, len(shape)), "")
+    return ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {shape}{hint}")
+
+
+def known_features(shape: Shape, name: str) -> int:
+    """The last size of the inputs of layer `name`.
 
     Raises:
-        ValueError: they do not.
-        TypeError: it is not an activation at all.
+        ValueError: it is not.
     """
-    return choice(name_of(identifier, name), name, ACTIVATIONS)
+    features = shape[-1]
+    if features is None:
+        raise ValueError(
+            f"input_shape of layer {name!r} must have a known number of features, for which there "
+            f"are weights, not {shape}"
+        )
+    return features
 
 
 def product(x: Array, weights: Array, kept: Kept) -> Array:

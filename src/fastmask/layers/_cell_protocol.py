@@ -26,8 +26,10 @@ def check_cell(cell: Any, name: str) -> Any:
     if not isinstance(cell, Layer):
         raise TypeError(f"{name} must be a fastmask Layer, not {cell!r}")
     if type(cell).call is Layer.call or not hasattr(cell, "state_size"):
+        own = getattr(cell, "_cell_class", None)
+        hint = f": use fastmask.layers.{own.__name__}, or the layer by itself" if own else ""
         raise TypeError(
-            f"{name} must have call(inputs, states) and state_size, which {cell!r} has not"
+            f"{name} must have call(inputs, states) and state_size, which {cell!r} has not{hint}"
         )
     return cell
 
@@ -51,13 +53,15 @@ def output_size_of(cell: Any) -> int:
     return sizes_of(cell)[0] if size is None else size
 
 
-def first_states(cell: Any, given: Any, batch: int, name: str = "initial_state") -> list[Array]:
-    """The states to start from: `given`, called `name` in messages, or the cell's own."""
+def first_states(
+    cell: Any, given: Any, batch: int, name: str = "initial_state", start: int = 0
+) -> list[Array]:
+    """The states to start from: `given` or the cell's own; for messages see `initial_states`."""
     if isinstance(cell, KernelCell):
-        return initial_states(given, cell._sizes, batch, cell._dtype, name)
+        return initial_states(given, cell._sizes, batch, cell._dtype, name, start)
     make = getattr(cell, "get_initial_state", None)
     if given is not None or make is None:
-        return initial_states(given, sizes_of(cell), batch, cell._dtype, name)
+        return initial_states(given, sizes_of(cell), batch, cell._dtype, name, start)
     own = [as_array(one, name) for one in as_list(make(batch_size=batch))]
     count = len(sizes_of(cell))
     if len(own) != count or any(one.shape[:1] != (batch,) for one in own):

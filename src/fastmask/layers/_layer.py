@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from threading import RLock
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from ._calls import (
     shapes,
     without_masks,
 )
+from ._elsewhere import missing
 from ._infer import probe, record
 from ._of_training import OfTraining, check_of_training
 from ._symbolic import SymbolicTensor, is_symbolic
@@ -107,7 +108,7 @@ class Layer(Weighted):
         **of_training: Unpack[OfTraining],
     ) -> None:
         for argument, value in of_training.items():
-            check_of_training(argument, value, type(self).__name__)
+            check_of_training(argument, value, type(self))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         self.name = name or automatic_name(type(self).__name__)
@@ -373,6 +374,13 @@ class Layer(Weighted):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
+    if not TYPE_CHECKING:  # to which every name would seem to exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if (text := missing(type(self).__name__, name)) and not hasattr(type(self), name):
+                raise AttributeError(text, name=name, obj=self)
+            object.__getattribute__(self, name)  # raises again: a property has words of its own
+
 
 def _frames_of_fastmask() -> int:
     """The `stacklevel` with which its caller warns at the first line outside the package.
@@ -388,6 +396,12 @@ def _frames_of_fastmask() -> int:
 def _built_once(build: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(build)
     def once(self: Layer, input_shape: Any) -> None:
+        if isinstance(input_shape, (int, str)):
+            raise TypeError(
+                f"input_shape of layer {self.name!r} must be a tuple of sizes with that of the "
+                f"batch, None where it may vary, such as (None, {input_shape!r}), "
+                f"not {input_shape!r}"
+            )
         with _building:  # several threads may call a new layer at once
             if not self.built:
                 build(self, input_shape)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal, TypedDict
+
+from .._checks import closest
 
 
 class OfTraining(TypedDict, total=False):
@@ -29,18 +32,26 @@ class OfTraining(TypedDict, total=False):
     quantization_config: None
 
 
-def check_of_training(argument: str, value: Any, layer: str) -> None:
-    """See that an argument of `layer` is one of these and has its default.
+def check_of_training(argument: str, value: Any, cls: type) -> None:
+    """See that an argument of a layer class is one of these and has its default.
 
     Raises:
         TypeError: it is another one.
         ValueError: it has another value.
     """
+    layer = cls.__name__
     if argument not in OfTraining.__annotations__:
-        raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}")
+        known = {
+            name
+            for base in cls.__mro__
+            if "__init__" in vars(base)
+            for name in inspect.signature(vars(base)["__init__"]).parameters
+        }
+        meant = closest(argument, known - {"self", "args", "kwargs", "of_training"})
+        raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}{meant}")
     default = True if argument == "trainable" else None
     if value is not default:
         raise ValueError(
-            f"{argument} of {layer} must be {default}, not {value!r}: it is for "
-            "training, which fastmask leaves to others"
+            f"{argument} of {layer} must be {default}, not {value!r}: it is for training, and "
+            "fastmask's layers are for inference"
         )

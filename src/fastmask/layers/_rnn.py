@@ -71,5 +71,8 @@ class Recurrent(RNN):
     @property
     def _built_cell(self) -> KernelCell:
         if not self.built:
-            raise AttributeError(f"layer {self.name!r} has no weights before it is built")
+            raise AttributeError(
+                f"layer {self.name!r} has no weights before it is built: call it on some "
+                "data, or its build(input_shape)"
+            )
         return self.cell

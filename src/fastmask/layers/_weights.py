@@ -206,12 +206,11 @@ class Weighted:
         """
         own = list(self._all_weights())
         if not isinstance(weights, (list, tuple)):
-            raise TypeError(f"weights must be a list of arrays, not {type(weights).__name__}")
-        if len(weights) != len(own):
-            hint = "" if self.built else " (it has not been built yet)"
-            raise ValueError(
-                f"weights of {self.name!r} must be {len(own)} arrays{hint}, not {len(weights)}"
+            raise TypeError(
+                f"weights must be a list of arrays, not {type(weights).__name__}: see get_weights()"
             )
+        if len(weights) != len(own):
+            raise ValueError(self._other_number(len(weights), own))
         new = [as_array(value, f"weights[{i}]") for i, value in enumerate(weights)]
         for i, (weight, value) in enumerate(zip(own, new, strict=True)):
             what = f"weights[{i}] ({weight.name}) of {self.name!r}"
@@ -227,6 +226,21 @@ class Weighted:
                 stack.enter_context(layer._weights.changing())
             for weight, value in pairs:
                 weight.value[...] = value
+
+    def _other_number(self, count: int, own: list[Weight]) -> str:
+        """What to say to `count` weights where there are `own`."""
+        unbuilt = [layer.name for layer in self._all_layers() if not layer.built]
+        if unbuilt:
+            return (
+                f"{count} weights of {self.name!r} cannot be set yet, because layer "
+                f"{unbuilt[-1]!r} has none before it is built: call {self.name!r} on some data, or "
+                "its build(input_shape), with a shape such as (None, None, 3), before"
+            )
+        shapes = ", ".join(str(weight.value.shape) for weight in own)
+        return (
+            f"weights of {self.name!r} must be {len(own)} arrays, not {count}; their shapes are "
+            f"{shapes:.400}"
+        )
 
     def count_params(self) -> int:
         """The number of numbers in the weights."""

@@ -117,8 +117,9 @@ class Bidirectional(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of both layers; see `Layer`."""
-        self.forward_layer.build(input_shape)
-        self.backward_layer.build(input_shape)
+        for layer in self._both:
+            layer._check_axes(tuple(input_shape), self.name)
+            layer.build(input_shape)
 
     def call(
         self, inputs: Any, initial_state: Any = None, mask: Any = None, training: bool = False
@@ -128,10 +129,14 @@ class Bidirectional(Layer):
         if mask is not None:  # one plan serves both
             known = fitting_mask(mask, np.shape(inputs), "the input of %r", self.name).valid
         states = self._halves(initial_state)
-        (y, *first), (back, *second) = (
-            as_list(layer.call(inputs, state, known, training))
-            for layer, state in zip((self.forward_layer, self.backward_layer), states, strict=True)
-        )
+        try:
+            (y, *first), (back, *second) = (
+                as_list(layer.call(inputs, state, known, training))
+                for layer, state in zip(self._both, states, strict=True)
+            )
+        except (TypeError, ValueError):
+            self._check_states(states, len(inputs))
+            raise
         if self.return_sequences:
             later = self.forward_layer.go_backwards
             y, back = (reversed_in_time(y), back) if later else (y, reversed_in_time(back))
@@ -176,6 +181,10 @@ class Bidirectional(Layer):
         return {**super().get_config(), **layers}
 
     @property
+    def _both(self) -> tuple[RNN, RNN]:
+        return self.forward_layer, self.backward_layer
+
+    @property
     def _counts(self) -> tuple[int, int]:
         """How many states the two layers have."""
         forward, backward = self.forward_layer, self.backward_layer
@@ -194,6 +203,13 @@ class Bidirectional(Layer):
                 f"and {second} for the backward layer, not {len(given)}"
             )
         return given[:first], given[first:]
+
+    def _check_states(self, states: tuple[Any, Any], batch: int) -> None:
+        """See that the initial states fit, with messages that count those of both layers."""
+        start = 0
+        for layer, state, count in zip(self._both, states, self._counts, strict=True):
+            layer._split(state, batch, "initial_state", start)
+            start += count
 
     def _as_outputs(self, half: Any) -> Array:
         """One layer's output in this layer's dtype, contiguous where it is not merged."""

@@ -8,10 +8,11 @@ import numpy as np
 
 from .. import _recurrent
 from .._checks import flag
+from .._recurrent import kernel_activation
 from .._typing import Array, DTypeLike, Unpack
 from ..activations import Activation
 from ..initializers import AnyInitializer
-from ._cell import Kept, KernelCell, activate, kernel_activation, product
+from ._cell import Kept, KernelCell, activate, product
 from ._of_training import OfTraining
 from ._rnn import OfCell, Recurrent, arguments
 

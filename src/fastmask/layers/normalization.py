@@ -131,8 +131,9 @@ class Normalization(SameShape):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
-        sizes = [size if axis in self._axes else 1 for axis, size in enumerate(x.shape)]
-        if int(np.prod([x.shape[axis] for axis in self._axes if axis < x.ndim])) != self._mean.size:
+        axes = positive(self.axis, x.ndim, self.name)  # of these inputs, whatever it was built for
+        sizes = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+        if tuple(x.shape[axis] for axis in axes) != self._mean.shape:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have the size {self._mean.shape} on axis "
                 f"{self.axis}, not shape {x.shape}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,7 @@ class Reshape(Layer):
         **of_training: Unpack[OfTraining],
     ) -> None:
         super().__init__(name=name, dtype=dtype, **of_training)
-        self.target_shape = [whole_number(n, "a size in target_shape", -1) for n in target_shape]
+        self.target_shape = _whole_numbers(target_shape, "target_shape", -1)
         if self.target_shape.count(-1) > 1:
             raise ValueError(f"target_shape must have at most one -1, not {target_shape}")
 
@@ -183,7 +183,7 @@ class Permute(Layer):
         **of_training: Unpack[OfTraining],
     ) -> None:
         super().__init__(name=name, dtype=dtype, **of_training)
-        self.dims = [whole_number(n, "a number in dims", 1) for n in dims]
+        self.dims = _whole_numbers(dims, "dims", 1)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(f"dims must hold each of 1, 2, ... once, not {tuple(dims)}")
 
@@ -256,6 +256,12 @@ def with_axes(inputs: Any, ndim: int | None, layer: str) -> Array:
             f"inputs of layer {layer!r} must have {ndim or 'one or more'} axes, not shape {x.shape}"
         )
     return x
+
+
+def _whole_numbers(value: Any, name: str, least: int) -> list[int]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a tuple of integers, such as ({value!r},), not {value!r}")
+    return [whole_number(n, f"each number in {name}", least) for n in value]
 
 
 def _product(sizes: Shape) -> int | None:

@@ -14,7 +14,7 @@ from .._mask import Mask, as_mask, checked_mask, fitting_mask
 from .._recurrent import ALL_ROWS, placed
 from .._typing import Array, Bools, DTypeLike, Shape, Unpack
 from ._calls import flat
-from ._cell import KernelCell
+from ._cell import KernelCell, known_features, unfit
 from ._cell_protocol import check_cell, first_states, is_known, output_size_of, over_time, sizes_of
 from ._layer import Layer
 from ._of_training import OfTraining
@@ -118,11 +118,7 @@ class RNN(Layer):
     def build(self, input_shape: Shape) -> None:
         """Make the weights of the cell; see `Layer`."""
         shape = tuple(input_shape)
-        if len(shape) < 3:
-            raise ValueError(
-                f"inputs of layer {self.name!r} must have shape (batch, time, features), not "
-                f"{shape}; a recurrent layer before it needs return_sequences=True"
-            )
+        self._check_axes(shape, self.name)
         self.cell.build((shape[0], *shape[2:]))
 
     def call(
@@ -266,10 +262,21 @@ class RNN(Layer):
             return cell._checked(inputs, "batch, time, features", self.name)
         x = as_array(inputs, "inputs")
         if x.ndim < 3:
-            raise ValueError(
-                f"inputs of layer {self.name!r} must have shape (batch, time, ...), not {x.shape}"
-            )
+            raise unfit(x.shape, "batch, time, ...", self.name)
         return x
+
+    def _check_axes(self, shape: Shape, name: str) -> None:
+        """See that inputs of that shape, of the layer called `name` in messages, fit a cell.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if isinstance(self._cells[0], KernelCell):
+            if len(shape) != 3:
+                raise unfit(shape, "batch, time, features", name)
+            known_features(shape, name)
+        elif len(shape) < 3:
+            raise unfit(shape, "batch, time, ...", name)
 
     def _first(self, given: Any, batch: int) -> list[list[Array]]:
         if self.stateful and self.states is not None:
@@ -293,11 +300,13 @@ class RNN(Layer):
         each = iter(placed(list(flat(states)), given, {"inputs": x}))
         return [[next(each) for _ in own] for own in states]
 
-    def _split(self, given: Any, batch: int, name: str = "initial_state") -> list[list[Array]]:
-        """The states of each cell to start from: given, called `name` in messages, or its own."""
+    def _split(
+        self, given: Any, batch: int, name: str = "initial_state", start: int = 0
+    ) -> list[list[Array]]:
+        """The states of each cell to start from: given, or its own; see `initial_states`."""
         if isinstance(self.cell, StackedRNNCells):
-            return self.cell._first(given, batch, name)
-        return [first_states(self.cell, given, batch, name)]
+            return self.cell._first(given, batch, name, start)
+        return [first_states(self.cell, given, batch, name, start)]
 
     def _in_place(self, state: Any, batch: int) -> list[list[Array]]:
         """The arrays of `state`, for each cell."""
@@ -307,9 +316,10 @@ class RNN(Layer):
                 raise TypeError(f"state[{i}] must be an array that can be changed in place")
         each = self._split(state, batch, "state")
         if any(one is not given for one, given in zip(flat(each), arrays, strict=True)):
+            known = ", ".join(str(one.dtype) for one in arrays)
             raise TypeError(
-                f"state must hold C-contiguous arrays of dtype {self.dtype}, "
-                "because they are changed in place"
+                f"state must hold C-contiguous arrays of dtype {self.dtype}, not of {known}, "
+                "because they are changed in place: get_initial_state(batch_size) makes them"
             )
         for i, one in enumerate(arrays):
             if any(np.may_share_memory(one, other) for other in arrays[:i]):  # exact: C-contiguous

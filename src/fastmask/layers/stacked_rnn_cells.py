@@ -113,15 +113,17 @@ class StackedRNNCells(Layer):
         """See `Layer`."""
         return {**super().get_config(), "cells": [cell._anew() for cell in self.cells]}
 
-    def _first(self, given: Any, batch: int, name: str = "initial_state") -> list[list[Array]]:
-        """The states of each cell to start from: given, called `name` in messages, or its own."""
+    def _first(
+        self, given: Any, batch: int, name: str = "initial_state", start: int = 0
+    ) -> list[list[Array]]:
+        """The states of each cell to start from: given, or its own; see `initial_states`."""
         count = len(self.cells)
         each = [None] * count if given is None else as_list(given)
         if len(each) != count:
             raise ValueError(f"{name} must have the states of {count} cells, not {len(each)}")
         return [
             first_states(cell, own, batch, f"{name}[{i}]")
-            for i, (cell, own) in enumerate(zip(self.cells, each, strict=True))
+            for i, (cell, own) in enumerate(zip(self.cells, each, strict=True), start)
         ]
 
     def _like_keras(self, states: list[list[Any]]) -> list[Any]:

@@ -13,6 +13,20 @@ from ..layers import Layer
 __all__ = ["load_model", "save_model"]
 
 _FORMATS = {".npz": "npz"}
+_LIST = "and here model.set_weights(list(numpy.load('weights.npz').values()))"
+_KERAS = (
+    "a file of Keras, which this version does not read. Bring the weights over by hand: there "
+    f"numpy.savez('weights.npz', *keras_model.get_weights()), {_LIST}, the model being built"
+)
+_OTHERS = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5", ".json"), _KERAS),
+    **dict.fromkeys(
+        (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".onnx"),
+        "a file of another program, which this version does not read. Bring the weights over by "
+        "hand, as layer.set_weights takes them: the page 'Bringing weights over' of the "
+        "documentation has the order of the gates",
+    ),
+}
 
 
 def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
@@ -86,5 +100,9 @@ def _format(path: str | os.PathLike[str]) -> Any:
     except TypeError:
         raise TypeError(f"path must be the name of a file, not {path!r}") from None
     if ending not in _FORMATS:
-        raise ValueError(f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}")
+        other = _OTHERS.get(ending.lower())
+        raise ValueError(
+            f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}"
+            + (f", {other}" if other else "")
+        )
     return import_module(f".{_FORMATS[ending]}", __name__)

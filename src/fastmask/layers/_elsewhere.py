@@ -1,0 +1,55 @@
+"""What layers and models of Keras and torch have and ours have not, and where to go instead."""
+
+from __future__ import annotations
+
+_TRAINING = (
+    "fastmask's layers and models are for inference: train with fastmask.torch, whose modules take "
+    "the place of torch.nn's, or in Keras, and bring the weights here with set_weights(list)"
+)
+_SAVING = (
+    "write a model with fastmask.save_model(model, path), read it with fastmask.load_model(path)"
+)
+_WEIGHTS = (
+    "get_weights() and set_weights(list) take the weights out and in; a file of them is "
+    "numpy.savez(path, *model.get_weights())"
+)
+_TORCH = "fastmask.torch has the modules of torch; layers and models here hold NumPy arrays"
+_INSTEAD = {
+    _TRAINING: (
+        "fit fit_generator compile compiled compile_from_config get_compile_config compiled_loss "
+        "compiled_metrics compute_loss compute_metrics compute_loss_and_updates evaluate "
+        "evaluate_generator train_on_batch train_step train_function make_train_function "
+        "test_on_batch test_step test_function make_test_function optimizer loss losses "
+        "add_loss metrics metrics_names metrics_variables add_metric get_metrics_result "
+        "reset_metrics history stop_training jit_compile run_eagerly auto_scale_loss "
+        "trainable trainable_variables trainable_weights non_trainable_variables "
+        "non_trainable_weights enable_lora lora_enabled"
+    ),
+    _SAVING: "save export to_json to_yaml save_own_variables load_own_variables",
+    _WEIGHTS: "save_weights load_weights variables add_variable",
+    "call the model itself on a batch, model(x), or model.predict(x) on many rows": (
+        "predict_on_batch predict_step predict_generator predict_function make_predict_function"
+    ),
+    "the argument dtype, 'float32' or 'float64', says what a layer computes in": (
+        "dtype_policy compute_dtype variable_dtype"
+    ),
+    _TORCH: (
+        "parameters named_parameters buffers named_buffers state_dict load_state_dict zero_grad "
+        "requires_grad_ train eval to cuda cpu half double forward backward"
+    ),
+}
+_WHERE = {name: where for where, names in _INSTEAD.items() for name in names.split()}
+
+
+def missing(kind: str, attribute: str) -> str | None:
+    """What to say of an attribute that a class `kind` has not; None where there is no more to say.
+
+    Args:
+        kind: name of the class.
+        attribute: what was asked for.
+
+    Returns:
+        A sentence or None.
+    """
+    where = _WHERE.get(attribute)
+    return None if where is None else f"{kind} has no {attribute!r}: {where}"
