@@ -29,10 +29,6 @@ from fastmask.torch import _column, _cuda  # noqa: E402 - needs torch
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ON_GPU = not SIMULATED and torch.cuda.is_available()
-if SIMULATED:
-    from tests.cuda.simulator import install
-
-    install()
 
 
 class Stream:
@@ -177,13 +173,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[GPU]:
         monkeypatch.setattr(torch.cuda, "Event", Event)
         monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: gpu.capturing)
         monkeypatch.setattr(owner, "as_tensor", lambda view: torch.from_numpy(as_host_array(view)))
-    if SIMULATED:
-        from fastmask_kernels.cuda import _kernel
-
-        monkeypatch.setattr(_kernel, "THREADS", 64)
-        monkeypatch.setattr(_kernel, "MOST_THREADS", 64)
-        monkeypatch.setattr(_kernel, "MOST_BLOCKS", 2)
-        monkeypatch.setattr(_kernel, "MOST_BLOCKS_Y", 2)
     _forget()
     monkeypatch.setattr(_cuda, "import_module", lambda _: Watched(_kernels(), gpu))
     yield gpu

@@ -32,14 +32,10 @@ def require_device() -> None:
 
 
 def enter_simulator() -> None:
-    """Warps, blocks that run at once and emulated PTX, as the tests of the kernels have them."""
-    from tests.cuda.simulator import install
-
+    """Launches of few threads."""
     from fastmask_kernels.cuda import _kernel
 
-    install()
-    _kernel.THREADS = _kernel.MOST_THREADS = 32
-    _kernel.MOST_BLOCKS = _kernel.MOST_BLOCKS_Y = 2
+    _kernel.THREADS = _kernel.LARGE_BLOCK = 32
 
 
 @cache

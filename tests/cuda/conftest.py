@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 
-import pytest
-
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ANYWHERE = (
     "test_simulated.py",
@@ -31,24 +29,10 @@ def on_gpu() -> bool:
 
 
 if SIMULATED:
-    from .simulator import install
-
     collect_ignore = list(ANYWHERE)
-    install()
 elif not on_gpu():
     collect_ignore_glob = [
         path.name
         for path in os.scandir(os.path.dirname(__file__))
         if path.name.startswith("test_") and path.name not in ANYWHERE
     ]
-
-
-@pytest.fixture(autouse=SIMULATED)
-def _small_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few threads, which the simulator takes long for, and several rounds of every loop."""
-    from fastmask_kernels.cuda import _kernel
-
-    monkeypatch.setattr(_kernel, "THREADS", 64)
-    monkeypatch.setattr(_kernel, "MOST_THREADS", 64)
-    monkeypatch.setattr(_kernel, "MOST_BLOCKS", 2)
-    monkeypatch.setattr(_kernel, "MOST_BLOCKS_Y", 2)

@@ -11,8 +11,9 @@ import pytest
 from fastmask_kernels import cuda, reference
 from fastmask_kernels.cuda import _device, _driver
 from fastmask_kernels.cuda._kernel import blocks_for, lanes_for, threads_for
+from fastmask_kernels.spec import ACTIVATIONS, KERNELS
 
-from ..cases import LSTMCase
+from ..cases import LSTMCase, RNNCase
 from .column import Memory, column
 
 simulated = pytest.mark.skipif(not _device.SIMULATED, reason="memory of the host is no device's")
@@ -109,14 +110,17 @@ def test_read_only_inputs() -> None:
     assert valid.tolist() == [[False, True]]
 
 
-def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_no_driver_or_no_compiler(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_driver, "SIMULATED", False)
     monkeypatch.setattr(_driver.cuda, "is_available", lambda: False, raising=False)
+    monkeypatch.setattr(_driver, "_has_driver", lambda: there)
+    message = "NVVM .* was not found: pip install" if there else "no CUDA device can be used"
     _device.require_device.cache_clear()
     try:
-        with pytest.raises(RuntimeError, match="no CUDA device can be used"):
+        with pytest.raises(RuntimeError, match=message):
             _device.device_arrays([])
-        with pytest.raises(RuntimeError, match="no CUDA device can be used"):
+        with pytest.raises(RuntimeError, match=message):
             cuda.check_indices()
     finally:
         _device.require_device.cache_clear()
@@ -163,3 +167,58 @@ def test_launches_have_whole_warps_and_blocks_for_everything(items: int) -> None
     assert 32 % lanes == 0
     assert blocks_for(items, threads) * threads >= min(items, threads)
     assert (blocks_for(items, threads) == 0) == (items == 0)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_output_shares_no_memory(name: str) -> None:
+    """Its first or its last byte is another array's; inputs may be parts of each other."""
+    arguments = KERNELS[name].arguments
+    arrays = [a for a in arguments if a.shape is not None]
+    plain = {a.name: ACTIVATIONS[0] if a.dtype == "activation" else 1 for a in arguments}
+    memory = _device.to_device(np.zeros(16 * (len(arrays) + 1), np.uint8))
+
+    def call(first: Any, second: Any, at: int) -> None:
+        def place(number: int) -> int:
+            return 16 * arrays.index(first) + at if arrays[number] is second else 16 * number
+
+        views = {
+            a.name: _device.DeviceArray(
+                *(memory.address + place(number), (16,), np.dtype(np.uint8), 0),
+                *(memory.flags, memory),
+            )
+            for number, a in enumerate(arrays)
+        }
+        getattr(cuda, name)(*[views.get(a.name, plain[a.name]) for a in arguments])
+
+    for first in arrays:
+        for second in arrays:
+            for at in (0, 15, -15):
+                if first is not second and (first.output or second.output):
+                    with pytest.raises(ValueError, match="must not share memory with"):
+                        call(first, second, at)
+    inputs = [a for a in arrays if not a.output]
+    with pytest.raises((TypeError, ValueError)) as caught:  # of dtypes or shapes
+        call(inputs[0], inputs[-1], 0)
+    assert "share" not in str(caught.value)
+
+
+@simulated
+def test_names_of_arrays_that_share_memory() -> None:
+    case = RNNCase(2, 3, 2, 4)
+    offsets, steps, order = case.plan
+    packed = np.zeros(column.rnn_packed_size(2, 4, np.float32), np.float32)
+    states = [np.zeros((2, 4), np.float32) for _ in range(2)]
+    out = np.frombuffer(steps, np.float32)[:0].reshape(2, 0, 4)
+    rest = np.zeros((0, 4), np.float32), case.x, offsets, steps, order, packed
+
+    def call(out: np.ndarray, last: np.ndarray, first: np.ndarray) -> None:
+        arrays = out, last, *rest, first
+        cuda.rnn_fwd(*map(Memory, arrays), "tanh", False, False, 1)
+
+    call(out, *states)  # nothing is shared by an array without elements
+    with pytest.raises(ValueError, match=r"h_last is an output and .* share memory with h_first"):
+        call(out, states[0], states[0])
+    large = np.zeros((2, 3, 4), np.float32)
+    last = large.reshape(-1)[8:16].reshape(2, 4)
+    with pytest.raises(ValueError, match=r"h_last is an output and .* share memory with out"):
+        call(large, last, states[0])

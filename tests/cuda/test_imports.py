@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 from fastmask_kernels import cpu
 
 HIDDEN = """
 import importlib.util as util, sys
 found = util.find_spec
-util.find_spec = lambda name, *more: None if name == "numba_cuda" else found(name, *more)
+util.find_spec = lambda name, *more: None if name == "{}" else found(name, *more)
 """
+needs_numba_cuda = pytest.mark.skipif(
+    find_spec("numba_cuda") is None, reason='needs numba-cuda: pip install "fastmask-rnn[test]"'
+)
 
 
-def run(program: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, simulated: bool = False) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": str(int(simulated))}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_without_numba_cuda_the_extra_is_named() -> None:
     told = run(
-        HIDDEN + "import fastmask, fastmask_kernels.cpu; import fastmask_kernels.cuda"
+        HIDDEN.format("numba_cuda")
+        + "import fastmask, fastmask_kernels.cpu; import fastmask_kernels.cuda"
     ).stderr
     assert 'ImportError: CUDA kernels need numba-cuda: pip install "fastmask-rnn[cuda]"' in told
+    assert '"fastmask-rnn[simulator]"' in told
+
+
+@needs_numba_cuda
+def test_the_simulator_names_what_it_needs() -> None:
+    program = HIDDEN.format("greenlet") + "import fastmask_kernels.cuda"
+    told = run(program, simulated=True).stderr
+    assert "greenlet is not installed" in told
+    assert 'pip install "fastmask-rnn[simulator]"' in told
+    assert not run(program).stderr  # compiled kernels need none
+    told = run("import fastmask_kernels.cuda.simulator").stderr
+    assert "ImportError: the simulator needs NUMBA_ENABLE_CUDASIM=1" in told
 
 
 def test_fastmask_imports_no_cuda() -> None:

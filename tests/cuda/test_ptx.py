@@ -181,9 +181,9 @@ def deaf(counter: Any) -> None:
 
 @pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
 def test_the_simulator_tells_of_threads_that_look_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from . import simulator
+    from fastmask_kernels.cuda.simulator import _engine
 
-    monkeypatch.setattr(simulator, "PATIENCE", 1000)
+    monkeypatch.setattr(_engine, "PATIENCE", 1000)
     with pytest.raises(RuntimeError, match="waits for ever"):
         on_device(deaf, 1, 32, np.zeros(1, np.uint32))
 

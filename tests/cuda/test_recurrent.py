@@ -174,3 +174,52 @@ def test_what_is_masked_reaches_nothing(poison: float) -> None:
 def test_packed_of_another_size() -> None:
     with pytest.raises(ValueError, match="packed must have"):
         column.lstm_pack(np.zeros(3), np.zeros((2, 8)), np.zeros((2, 8)), np.zeros(8))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("units", [9, 20])
+def test_many_steps_of_several_warps(cell: str, units: int) -> None:
+    """Gradients of a step are written where nobody still reads those of the step before."""
+    check(make(cell, 3, 5, 2, units, kind="left", seed=units))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before", "rnn"])
+def test_many_steps_of_two_blocks(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(monkeypatch, registers=100, shared=160 * 1024)
+    monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
+    monkeypatch.setattr(resident, "MOST_SPLIT", 2)
+    check(make(cell, 3, 4, 2, 9, kind="left", seed=1))
+
+
+def calls_with_packed(cell: str) -> list[Any]:
+    """Forward and step kernels of a cell as functions of the packed weights alone."""
+    case = CASES[cell](2, 3, 2, 5, seed=4)
+    states = [np.zeros((2, 5), np.float32) for _ in case.states]
+    saved = [np.zeros((0, 5), np.float32) for _ in case.states]
+    if case.gates_saved:
+        saved.append(np.zeros((0, 5 * case.gates_saved), np.float32))
+    out, last = np.zeros((2, 3, 5), np.float32), [state.copy() for state in states]
+    x = np.zeros((2, 3, 2), np.float32)
+
+    def forward(packed: np.ndarray) -> None:
+        getattr(column, f"{cell}_fwd")(
+            *(out, *last, *saved, x, *case.plan, packed, *states),
+            *(*case.options, False, False, 1),
+        )
+
+    def step(packed: np.ndarray) -> None:
+        valid = np.ones(2, bool)
+        getattr(column, f"{cell}_step")(*states, x[:, 0].copy(), valid, packed, *case.options, 1)
+
+    return [forward, step]
+
+
+@pytest.mark.parametrize("cell", CASES)
+@pytest.mark.parametrize("which", [0, 1], ids=["fwd", "step"])
+def test_packed_weights_of_another_size(cell: str, which: int) -> None:
+    call = calls_with_packed(cell)[which]
+    size = getattr(column, f"{cell}_packed_size")(2, 5, np.float32)
+    call(np.zeros(size, np.float32))
+    for other in (0, 7, size - 1, size + 1, 2 * size):
+        with pytest.raises(ValueError, match=f"packed must have {size} elements .* not {other}"):
+            call(np.zeros(other, np.float32))

@@ -1,4 +1,4 @@
-"""Runs the tests of the CUDA kernels in Numba's simulator, one process for each file."""
+"""Runs the tests of the CUDA kernels, and the example, in Numba's simulator: a process a file."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import pytest
 from .conftest import ANYWHERE
 
 HERE = Path(__file__).parent
-FILES = sorted(path.name for path in HERE.glob("test_*.py") if path.name not in ANYWHERE)
+EXAMPLE = HERE.parents[1] / "examples" / "test_in_the_simulator.py"
+FILES = sorted(path for path in HERE.glob("test_*.py") if path.name not in ANYWHERE)
 
 
-def _simulated(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.own_process(str(HERE / name), NUMBA_ENABLE_CUDASIM="1")
+def _simulated(path: Path) -> pytest.MarkDecorator:
+    # What the example computes on the host as well need not be compiled for that.
+    column = {"FASTMASK_KERNELS": "reference"} if path == EXAMPLE else {}
+    return pytest.mark.own_process(str(path), NUMBA_ENABLE_CUDASIM="1", **column)
 
 
 @pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason='needs numba-cuda: pip install "fastmask-rnn[test]"'
 )
-@pytest.mark.parametrize("file", [pytest.param(name, marks=_simulated(name)) for name in FILES])
+@pytest.mark.parametrize(
+    "file", [pytest.param(path.name, marks=_simulated(path)) for path in [*FILES, EXAMPLE]]
+)
 def test_in_the_simulator(file: str, own_process: str) -> None:
     assert " passed" in own_process, file

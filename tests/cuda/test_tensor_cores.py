@@ -224,6 +224,21 @@ def test_against_a_loop_that_rounds(cell: str, form: str) -> None:
     check(case, form)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_many_steps_of_several_warps(cell: str) -> None:
+    """What a step leaves for the next is written where nobody still reads."""
+    with cuda.use_weights("bfloat16"):
+        check(make(cell, 3, 5, 2, 20, kind="left", seed=1), "bfloat16")
+
+
+@pytest.mark.parametrize("together", ["lstm", "gru_before", "rnn"])
+def test_many_steps_of_two_blocks(together: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
+    monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
+    with cuda.use_weights("bfloat16"):
+        check(make(together, 3, 4, 2, 9, kind="left", seed=1), "bfloat16")
+
+
 @pytest.mark.parametrize("kind", MASK_KINDS)
 def test_every_kind_of_mask(kind: str) -> None:
     with cuda.use_weights("tf32"):

@@ -33,6 +33,7 @@ __all__ = [
     "SIMULATED",
     "DeviceArray",
     "Flags",
+    "as_numba",
     "current_stream",
     "device_arrays",
     "empty",
@@ -164,10 +165,7 @@ def view_of(value: Any, name: str) -> DeviceArray:
     """
     if isinstance(value, DeviceArray):
         return value
-    try:
-        interface = value.__cuda_array_interface__
-    except AttributeError:
-        interface = None
+    interface = _interface_of(value)
     if not isinstance(interface, dict):
         kind = type(value).__name__
         host = " (memory of the host)" if isinstance(value, np.ndarray) else ""
@@ -184,6 +182,15 @@ def view_of(value: Any, name: str) -> DeviceArray:
     flags = Flags(contiguous, not address % max(dtype.alignment, 1), not read_only)
     device = device_of(address) if math.prod(shape) else 0
     return DeviceArray(address or 0, shape, dtype, device, flags, value)
+
+
+def _interface_of(value: Any) -> Any:
+    try:
+        return value.__cuda_array_interface__
+    except AttributeError:
+        if SIMULATED and hasattr(type(value), "__cuda_ndarray__"):
+            return {**value.__array_interface__, "version": 3}  # the simulator's, over NumPy's
+        return None
 
 
 def _dtype_of(interface: dict[str, Any]) -> np.dtype[Any]:
@@ -284,9 +291,18 @@ def to_host(array: Any) -> NDArray[Any]:
         return host_view(view, view.dtype).reshape(view.shape).copy()
     flat = DeviceArray(view.address, (view.nbytes,), _BYTE, view.device, view.flags, view)
     with on_device(view.device):
-        copied = cuda.as_cuda_array(flat, sync=False).copy_to_host(stream=current_stream())
+        copied = as_numba(flat).copy_to_host(stream=current_stream())
         wait()
     return np.asarray(copied).view(view.dtype).reshape(view.shape)
+
+
+def as_numba(view: Any) -> Any:
+    """An array of numba's over the memory of an array on a device."""
+    if SIMULATED:
+        from .simulator import as_numba
+
+        return as_numba(view)
+    return cuda.as_cuda_array(view, sync=False)
 
 
 def host_view(view: DeviceArray, dtype: Any) -> NDArray[Any]:

@@ -20,7 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 if find_spec("numba_cuda") is None:
-    raise ImportError('CUDA kernels need numba-cuda: pip install "fastmask-rnn[cuda]"')
+    raise ImportError(
+        'CUDA kernels need numba-cuda: pip install "fastmask-rnn[cuda]", or for the simulator, '
+        'without a GPU, "fastmask-rnn[simulator]"'
+    )
 
 from numba import cuda
 from numba.cuda.core import config
@@ -35,15 +38,29 @@ def require_device() -> None:
     """Do nothing where there is a device.
 
     Raises:
-        RuntimeError: there is no CUDA driver or no device.
+        RuntimeError: there is no CUDA driver, no device, or no compiler.
     """
-    if SIMULATED:
+    if SIMULATED or cuda.is_available():
         return
-    if not cuda.is_available():
+    if _has_driver():  # then it is the compiler that numba misses
         raise RuntimeError(
-            "no CUDA device can be used: there is no driver, no GPU, or the driver is too old "
-            "for the installed CUDA libraries (fastmask info shows what is seen)"
+            "no CUDA kernel can be compiled: there is a driver, but NVVM (libnvvm) of the CUDA "
+            'toolkit was not found: pip install "fastmask-rnn[cuda]", or set CUDA_HOME'
         )
+    raise RuntimeError(
+        "no CUDA device can be used: there is no driver, no GPU, or the driver is too old "
+        "for the installed CUDA libraries (fastmask info shows what is seen)"
+    )
+
+
+def _has_driver() -> bool:
+    from numba.cuda.cudadrv.driver import driver
+    from numba.cuda.cudadrv.error import CudaSupportError
+
+    try:
+        return bool(driver.is_available)
+    except CudaSupportError:
+        return False
 
 
 def _driver() -> Any:

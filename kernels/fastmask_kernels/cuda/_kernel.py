@@ -56,8 +56,12 @@ WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA
 STATIC_SHARED = 48 * 1024  # bytes of shared memory that a block may have unasked
 THREADS = 128  # in a block, where a kernel has no reason for another number
+LARGE_BLOCK = MOST_THREADS  # threads of a block that works alone
 MOST_BLOCKS = 4096  # of one launch; kernels go on with a stride of the whole grid
 MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
+if SIMULATED:  # which takes long for each thread; and so every loop takes several rounds
+    THREADS = LARGE_BLOCK = 64
+    MOST_BLOCKS = MOST_BLOCKS_Y = 2
 
 _NUMBERS = {
     np.dtype(name): getattr(types, name)
@@ -141,8 +145,11 @@ class Kernel:
         if not (all(grid) if isinstance(grid, tuple) else grid):
             return
         if SIMULATED:
-            launch = self._dispatcher()[grid, threads, 0, shared]
-            launch(*map(_simulated, self.argtypes, args))
+            from .simulator import launch
+
+            values = map(_simulated, self.argtypes, args)
+            together = self.cooperative
+            launch(self.function, grid, threads, *values, shared=shared, cooperative=together)
             return
         device = next(a.device for a in args if isinstance(a, DeviceArray))
         with on_device(device):
@@ -177,10 +184,6 @@ class Kernel:
         return self._compiled
 
     def _compile(self) -> Any:
-        if SIMULATED:
-            simulated = cuda.jit(self.function)
-            simulated.cooperative = self.cooperative
-            return simulated
         # Without link-time optimisation what runs is what the tests look at: PTX from NVVM,
         # assembled by ptxas.
         dispatcher = cuda.jit(lto=False, **self.options)(self.function)

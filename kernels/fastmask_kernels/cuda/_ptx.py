@@ -1,7 +1,7 @@
 """PTX instructions that Numba has no name for. No other file holds assembly.
 
-Each is a function for kernels, called through the module (`ptx.tanh_approx(x)`), so that tests
-can put an emulation in its place. Operands of a text are numbered, results first.
+Each is a function for kernels, called through the module (`ptx.tanh_approx(x)`); in the simulator
+an emulation is in its place. Operands of a text are numbered, results first.
 
 Matrix fragments (PTX ISA, "Matrix Fragments for mma"): lane = 4 * g + t of a warp holds of
     mma_bf16  D (16 x 8) += A (16 x 16) B (16 x 8), pairs of bf16 in a register, low half first:
@@ -22,6 +22,8 @@ from llvmlite import ir
 from numba.cuda import types
 from numba.cuda.extending import intrinsic
 from numba.cuda.typing import signature
+
+from ._driver import SIMULATED
 
 f32, f64 = types.float32, types.float64
 i32, i64, u32, u64 = types.int32, types.int64, types.uint32, types.uint64
@@ -190,3 +192,8 @@ global_address = _function(
 shared_address = _function(
     "shared_address", 2, lambda array, i: signature(u32, array, i), _shared_address
 )
+
+if SIMULATED:
+    from .simulator._emulations import EMULATIONS
+
+    globals().update(EMULATIONS)

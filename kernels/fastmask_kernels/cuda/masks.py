@@ -92,7 +92,7 @@ def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
     blocks = blocks_for(rows, threads // WARP)
     _filled().launch(*span(starts.nbytes), starts, starts.nbytes, 0)
     _count().launch(blocks, threads, offsets, starts, valid, rows, time, in_part, parts)
-    scanning = threads_for(max(rows, lengths), _kernel.MOST_THREADS)
+    scanning = threads_for(max(rows, lengths), _kernel.LARGE_BLOCK)
     _scan().launch(2, scanning, offsets, rows, starts, lengths)
     blocks = blocks_for(rows + parts, threads // WARP)
     _place().launch(

@@ -21,8 +21,9 @@ _keep = keep(_MOST, lambda view: int(view.nbytes))
 
 def on_gpu(value: Any) -> bool:
     """Whether it is an array on a GPU."""
-    if not hasattr(type(value), "__cuda_array_interface__"):
-        return False
+    kind = type(value)
+    if not hasattr(kind, "__cuda_array_interface__"):
+        return hasattr(kind, "__cuda_ndarray__")  # of Numba's simulator
     try:  # torch's tensors on the CPU have it only by name
         return hasattr(value, "__cuda_array_interface__")
     except RuntimeError:  # those that require gradients
@@ -225,6 +226,8 @@ def as_numpy_speaker(value: Any) -> Any:
     """`value` as an array that NumPy's functions compute with, without a copy; None if none can."""
     if speaks_numpy(value):
         return value
+    if not hasattr(type(value), "__cuda_array_interface__"):  # of Numba's simulator
+        return import_module("fastmask._gpu._simulated").SimulatedArray(value)
     try:
         cupy = import_module("cupy")
     except ImportError:
@@ -244,7 +247,7 @@ def as_kind(value: Any, like: Any) -> Any:
         return value
     if owner.name == "torch":
         return sys.modules["torch"].as_tensor(value, device=like.device)
-    return device_module().cuda.as_cuda_array(value, sync=False)
+    return device_module().as_numba(value)
 
 
 def speaks_numpy(value: Any) -> bool:

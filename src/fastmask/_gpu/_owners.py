@@ -1,4 +1,4 @@
-"""Who an array on a GPU belongs to, told by the module of its type."""
+"""Who an array on a GPU belongs to, told by the module of its type, or by its package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _KNOWN = {
     "cupy": ("_cupy", "CuPyOwner"),
     "numba": _NUMBA,
     "fastmask_kernels": _NUMBA,  # whose memory is numba's
-    "fastmask": ("_torch_numpy", "TorchArrayOwner"),
+    "fastmask._gpu._torch_numpy": ("_torch_numpy", "TorchArrayOwner"),
+    "fastmask._gpu._simulated": ("_simulated", "SimulatedOwner"),
 }
 _registered: dict[str, Owner] = {}
 
@@ -26,7 +27,7 @@ def owner_of(array: Any) -> Owner:
         TypeError: it is none that fastmask knows.
     """
     for kind in type(array).__mro__:
-        known = _owner(kind.__module__.partition(".")[0])
+        known = _owner(kind.__module__)
         if known is not None:
             return known
     kind = type(array)
@@ -42,11 +43,12 @@ def register(module: str, owner: Owner) -> None:
 
 
 @cache
-def _owner(package: str) -> Owner | None:
-    if package in _registered:
-        return _registered[package]
-    if package not in _KNOWN:
-        return None
-    module, name = _KNOWN[package]
-    found: Owner = getattr(import_module(f"{__package__}.{module}"), name)()
-    return found
+def _owner(module: str) -> Owner | None:
+    for known in (module, module.partition(".")[0]):
+        if known in _registered:
+            return _registered[known]
+        if known in _KNOWN:
+            file, name = _KNOWN[known]
+            found: Owner = getattr(import_module(f"{__package__}.{file}"), name)()
+            return found
+    return None

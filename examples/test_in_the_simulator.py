@@ -1,0 +1,60 @@
+"""Tests of GPU code on a machine without a GPU: kernels run in Numba's CUDA simulator.
+
+pip install "fastmask-rnn[simulator]" pytest
+NUMBA_ENABLE_CUDASIM=1 pytest examples/test_in_the_simulator.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import cuda, float32
+
+import fastmask as fm
+from fastmask_kernels.cuda.simulator import launch
+
+
+def test_a_model_computes_on_the_device_what_it_computes_on_the_host() -> None:
+    rng = np.random.default_rng(0)
+    x, valid = rng.normal(size=(3, 4, 2)).astype("f4"), rng.random((3, 4)) < 0.6
+    model = fm.Sequential([fm.layers.GRU(5, return_sequences=True), fm.layers.Dense(2)])
+    expected = model(fm.Masked(x, valid))
+    found = model(fm.Masked(cuda.to_device(x), cuda.to_device(valid)))
+    np.testing.assert_allclose(found.data.copy_to_host(), expected.data, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(found.mask), valid)
+
+
+@cuda.jit
+def row_sums(out, x):
+    """A block for each row: a warp adds up by shuffles, which Numba's own simulator lacks."""
+    row, lane = cuda.blockIdx.x, cuda.laneid
+    total = x[row, lane]
+    for distance in (16, 8, 4, 2, 1):
+        total += cuda.shfl_down_sync(0xFFFFFFFF, total, distance)
+    if lane == 0:
+        out[row] = total
+
+
+def test_a_kernel_with_warps() -> None:
+    x = np.random.default_rng(1).normal(size=(3, 32)).astype("f4")
+    out = cuda.to_device(np.zeros(3, "f4"))
+    launch(row_sums, 3, 32, out, cuda.to_device(x))
+    np.testing.assert_allclose(out.copy_to_host(), x.sum(1), rtol=1e-5)
+
+
+@cuda.jit
+def turned(out, x, with_barrier):
+    """A block of 64 threads turns an array round, through shared memory."""
+    shared = cuda.shared.array(64, float32)
+    i = cuda.threadIdx.x
+    shared[i] = x[i]
+    if with_barrier:
+        cuda.syncthreads()
+    out[i] = shared[63 - i]
+
+
+def test_a_missing_barrier_shows() -> None:
+    x, out = np.arange(64, dtype="f4"), np.zeros(64, "f4")
+    launch(turned, 1, 64, out, x, True)
+    np.testing.assert_array_equal(out, x[::-1])
+    launch(turned, 1, 64, out, x, False)
+    assert not np.array_equal(out, x[::-1])

@@ -1,0 +1,143 @@
+"""The threads of a launch, whose turn it is, and where they wait for each other."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+from numpy.typing import NDArray
+
+PATIENCE = 100_000  # looks at memory that do no good before a thread has waited long enough
+INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
+LATEST_FIRST = 0.95  # how often the thread held up last goes on first, so that others stay long
+
+
+class Engine:
+    """Whose turn it is among the threads of a launch."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Thread] = deque()
+        self._held_up: list[Thread] = []
+        self.dice = random.Random(0)
+        self._idle = 0
+
+    def run(self, threads: list[Thread]) -> None:
+        """Run all to their ends; raises what one of them raises."""
+        self.go_on(threads)
+        while self.ready or self._held_up:
+            (self.ready.popleft() if self.ready else self._released()).switch()
+        if not all(thread.dead for thread in threads):
+            raise RuntimeError("threads of the kernel wait for each other for ever")
+
+    def _released(self) -> Thread:
+        if self.dice.random() < LATEST_FIRST:
+            return self._held_up.pop()
+        return self._held_up.pop(self.dice.randrange(len(self._held_up)))
+
+    def go_on(self, threads: list[Thread]) -> None:
+        """These can run, the first or the last one first."""
+        self._idle = 0
+        self.ready.extend(threads if self.dice.random() < 0.5 else reversed(threads))
+
+    def hold_up(self) -> None:
+        """Let the caller go on only when no other thread can."""
+        thread = this()
+        self._held_up.append(thread)
+        thread.parent.switch()
+
+    def wait_a_moment(self) -> None:
+        """For a thread that looks at memory again and again."""
+        self._idle += 1
+        if self._idle > PATIENCE:
+            raise RuntimeError("a thread of the kernel waits for ever")
+        self.hold_up()
+
+    def interrupt(self) -> None:
+        """Before an access to memory that threads share."""
+        if self.dice.random() < INTERRUPTED:
+            self.hold_up()
+
+
+class Meeting:
+    """What threads showed each other."""
+
+    def __init__(self, parties: int) -> None:
+        self.shown: list[Any] = [None] * parties
+        self._made: Any = self
+
+    def made(self, make: Callable[[list[Any]], Any]) -> Any:
+        """What `make` makes of it, which all that met ask for alike: made for the first."""
+        if self._made is self:
+            self._made = make(self.shown)
+        return self._made
+
+
+class Gate:
+    """A barrier that threads may leave for good: the others wait for those that are left.
+
+    Args:
+        parties: how many threads meet.
+        engine: of their launch.
+        places: how many there are for what they show each other.
+    """
+
+    def __init__(self, parties: int, engine: Engine, places: int) -> None:
+        self._parties, self._engine, self._places = parties, engine, places
+        self._waiting: list[Thread] = []
+        self._meeting = Meeting(places)
+
+    def meet(self, place: int = 0, value: Any = None) -> Meeting:
+        """Show a value to the others and wait until all have."""
+        thread, meeting = this(), self._meeting
+        meeting.shown[place] = value
+        self._waiting.append(thread)
+        self._open_for_all()
+        thread.parent.switch()
+        return meeting
+
+    def leave(self) -> None:
+        """Let the others wait no longer for the caller."""
+        self._parties -= 1
+        self._open_for_all()
+
+    def _open_for_all(self) -> None:
+        if self._waiting and len(self._waiting) >= self._parties:
+            self._engine.go_on(self._waiting)
+            self._waiting, self._meeting = [], Meeting(self._places)
+
+
+class Block:
+    """What the threads of a block share."""
+
+    def __init__(self, index: Any, threads: int, engine: Engine) -> None:
+        self.index = index
+        self.gate = Gate(threads, engine, threads)
+        self.warps = [Gate(min(32, threads - w), engine, 32) for w in range(0, threads, 32)]
+        self.arrays: dict[Any, NDArray[Any]] = {}
+
+
+class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
+    """One thread of a kernel."""
+
+    engine: Engine
+    grid: Gate | None  # where all blocks meet, if they run at once
+    block: Block
+    warp: Gate
+    number: int  # in its block
+    lane: int
+    index: Any  # threadIdx
+
+
+def this() -> Any:
+    """The thread that asks."""
+    return getcurrent()
+
+
+def exchange(value: Any) -> list[Any]:
+    """What every lane of the caller's warp shows."""
+    thread = this()
+    shown: list[Any] = thread.warp.meet(thread.lane, value).shown
+    return shown

@@ -1,0 +1,100 @@
+"""Running a kernel: a greenlet for each of its threads."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numba.cuda.simulator import kernel as simulated
+from numba.cuda.simulator.kernelapi import Dim3, swapped_cuda_module
+
+from ._engine import Block, Engine, Gate, Thread
+from ._memory import seen
+from ._module import Module
+
+Sizes = int | tuple[int, ...]
+
+_one_at_a_time = threading.Lock()  # Numba has one place for the module that kernels see
+
+
+def launch(
+    kernel: Callable[..., None],
+    grid: Sizes,
+    threads: Sizes,
+    *args: Any,
+    shared: int = 0,
+    cooperative: bool = False,
+) -> None:
+    """Run a kernel in the simulator, to its end.
+
+    Args:
+        kernel: a function, or what `numba.cuda.jit` made of it in the simulator. It calls
+            Numba's module by the name `cuda`, which its file has imported.
+        grid: number of blocks, in up to three dimensions.
+        threads: threads in a block, likewise.
+        args: arrays of `numba.cuda.to_device` or of NumPy, which are not copied; numbers.
+        shared: bytes of dynamic shared memory.
+        cooperative: run all blocks at the same time, so that they can wait for each other.
+
+    Raises:
+        IndexError: an index is negative or too large.
+        RuntimeError: threads wait for each other for ever.
+    """
+    function = getattr(kernel, "py_func", kernel)
+    sizes, block_sizes = _three(grid), _three(threads)
+    module, values = Module(sizes, block_sizes, shared), [seen(arg) for arg in args]
+    blocks, indices = _indices(sizes), _indices(block_sizes)
+    with (
+        _one_at_a_time,
+        simulated._push_kernel_context(module),
+        swapped_cuda_module(function, module),
+        np.errstate(all="ignore"),
+    ):
+        for together in [blocks] if cooperative else [[one] for one in blocks]:
+            engine = Engine()
+            all_of_them = len(together) * len(indices)
+            meeting = Gate(all_of_them, engine, 1) if cooperative else None
+            started = []
+            for index in together:
+                block = Block(index, len(indices), engine)
+                started += [
+                    _thread(function, values, block, meeting, number, at, engine)
+                    for number, at in enumerate(indices)
+                ]
+            engine.run(started)
+
+
+def _three(sizes: Sizes) -> tuple[int, ...]:
+    sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+    return (*sizes, 1, 1)[:3]
+
+
+def _indices(sizes: tuple[int, ...]) -> list[Any]:
+    """All of a grid or a block, x first."""
+    return [Dim3(*index[::-1]) for index in product(*map(range, reversed(sizes)))]
+
+
+def _thread(
+    function: Callable[..., None],
+    args: list[Any],
+    block: Block,
+    grid: Gate | None,
+    number: int,
+    index: Any,
+    engine: Engine,
+) -> Thread:
+    def work() -> None:
+        function(*args)
+        for gate in (thread.block.gate, thread.warp, thread.grid):
+            if gate is not None:
+                gate.leave()
+
+    thread = Thread(work)
+    thread.gr_context = contextvars.copy_context()  # where NumPy keeps what errors are ignored
+    thread.engine, thread.grid, thread.block, thread.index = engine, grid, block, index
+    thread.number, thread.warp, thread.lane = number, block.warps[number // 32], number % 32
+    return thread

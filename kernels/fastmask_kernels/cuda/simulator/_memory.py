@@ -1,0 +1,77 @@
+"""Arrays as kernels see them: no negative index, and other threads come in between accesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+from numpy.typing import NDArray
+
+from ._engine import this
+
+
+class Checked(np.ndarray[Any, Any]):
+    """A thread's own array: no index is negative."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return _get(self, _inside(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        _set(self, _inside(index), value)
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+
+class Common(Checked):
+    """Memory of more than one thread, or behind a pointer."""
+
+    def __getitem__(self, index: Any) -> Any:
+        this().engine.interrupt()
+        return _get(self, _inside(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        this().engine.interrupt()
+        _set(self, _inside(index), value)
+
+
+_get: Callable[..., Any] = np.ndarray.__getitem__
+_set: Callable[..., Any] = np.ndarray.__setitem__
+
+
+def _inside(index: Any) -> Any:
+    for i in index if isinstance(index, tuple) else (index,):
+        if isinstance(i, (int, np.integer)) and i < 0:
+            raise IndexError(f"negative index {i} in a kernel")
+    return int(index) if isinstance(index, np.integer) else index
+
+
+def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> NDArray[Any]:
+    """Memory that nobody wrote to yet."""
+    array = np.empty(shape, dtype)
+    array.view("u1").fill(0xFF)  # NaN of every kind of float
+    return array.view(kind)
+
+
+def seen(value: Any) -> Any:
+    """An argument of a launch as its kernel sees it, without a copy."""
+    if hasattr(type(value), "__cuda_ndarray__"):  # of Numba's simulator, around one of NumPy's
+        value = np.asarray(value)
+    return value.view(Common) if isinstance(value, np.ndarray) else value
+
+
+def as_numba(value: Any) -> Any:
+    """An array as Numba's simulator has them, over the memory of one on the simulated device."""
+    interface = value.__cuda_array_interface__
+    if 0 in interface["shape"]:
+        return FakeCUDAArray(np.empty(interface["shape"], interface["typestr"]))
+    return FakeCUDAArray(np.asarray(_Described({**interface, "version": 3}, value)))
+
+
+class _Described:
+    """Lets NumPy look at memory, which `owner` keeps."""
+
+    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
+        self.__array_interface__, self._owner = interface, owner

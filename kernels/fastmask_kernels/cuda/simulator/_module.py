@@ -1,0 +1,162 @@
+"""The module `cuda` as kernels see it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba.cuda.np.numpy_support import as_dtype
+from numba.cuda.simulator import kernelapi
+
+from ._engine import exchange, this
+from ._memory import Checked, Common, fresh
+
+FULL = 0xFFFFFFFF  # all lanes of a warp
+
+
+class Shared:
+    """Arrays of a block: one for each place in the source that asks for one."""
+
+    def __init__(self, dynamic: int) -> None:
+        self._dynamic = dynamic
+
+    def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
+        """Memory that the threads of a block share; of size 0 the dynamic one."""
+        arrays = this().block.arrays
+        if shape == 0:
+            memory = arrays.setdefault("dynamic", fresh(self._dynamic, "u1", Common))
+            whole = self._dynamic // _numpy(dtype).itemsize * _numpy(dtype).itemsize
+            return memory[:whole].view(_numpy(dtype))
+        caller = sys._getframe(1)
+        key = caller.f_code, caller.f_lasti
+        if key not in arrays:
+            arrays[key] = fresh(shape, _numpy(dtype), Common)
+        return arrays[key]
+
+
+class Local:
+    """Arrays of a thread."""
+
+    def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
+        """Memory of one thread's."""
+        return fresh(shape, _numpy(dtype), Checked)
+
+
+class Atomic:
+    """Numba's operations, on memory that lets no other thread in between."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation = getattr(kernelapi.FakeCUDAAtomic, name)
+        return lambda array, *args: operation(self, np.asarray(array), *args)
+
+
+class Grid:
+    """All blocks of a cooperative launch."""
+
+    def sync(self) -> None:
+        """Wait for all threads of all blocks.
+
+        Raises:
+            RuntimeError: the launch is not cooperative.
+        """
+        if this().grid is None:
+            raise RuntimeError("blocks wait for each other in cooperative launches alone")
+        this().grid.meet()
+
+
+class Groups:
+    """Numba's cooperative groups."""
+
+    def this_grid(self) -> Grid:
+        """All blocks."""
+        return Grid()
+
+
+class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here
+    """What Numba's simulator has, with warps, and with other arrays and barriers.
+
+    Args:
+        grid: blocks in three dimensions.
+        block: threads of a block in three dimensions.
+        dynamic: bytes of dynamic shared memory.
+    """
+
+    def __init__(self, grid: tuple[int, ...], block: tuple[int, ...], dynamic: int) -> None:
+        super().__init__(grid, block, 0)
+        self._shared, self._local = Shared(dynamic), Local()
+        self._atomic, self._cg = Atomic(), Groups()
+
+    @property
+    def threadIdx(self) -> Any:
+        return this().index
+
+    @property
+    def blockIdx(self) -> Any:
+        return this().block.index
+
+    @property
+    def laneid(self) -> Any:
+        return this().lane
+
+    def syncthreads(self) -> None:
+        this().block.gate.meet()
+
+    def syncthreads_count(self, value: Any) -> int:
+        return sum(_shown_to_block(value))
+
+    def syncthreads_and(self, value: Any) -> int:
+        return int(False not in _shown_to_block(value))
+
+    def syncthreads_or(self, value: Any) -> int:
+        return int(True in _shown_to_block(value))
+
+    def syncwarp(self, mask: int = FULL) -> None:
+        exchange(None)
+
+    def shfl_sync(self, mask: int, value: Any, source: int) -> Any:
+        return exchange(value)[int(source) % 32]
+
+    def shfl_xor_sync(self, mask: int, value: Any, other: int) -> Any:
+        return exchange(value)[this().lane ^ int(other)]
+
+    def shfl_down_sync(self, mask: int, value: Any, delta: int) -> Any:
+        source = this().lane + int(delta)
+        return exchange(value)[source if source < 32 else this().lane]
+
+    def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
+        source = this().lane - int(delta)
+        return exchange(value)[source if source >= 0 else this().lane]
+
+    def ballot_sync(self, mask: int, value: Any) -> int:
+        return sum(1 << i for i, told in enumerate(exchange(bool(value))) if told)
+
+    def any_sync(self, mask: int, value: Any) -> bool:
+        return any(exchange(bool(value)))
+
+    def all_sync(self, mask: int, value: Any) -> bool:
+        return all(told is not False for told in exchange(bool(value)))
+
+    def popc(self, value: int) -> int:
+        return int(value).bit_count()
+
+    def nanosleep(self, nanoseconds: int) -> None:
+        this().engine.wait_a_moment()
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        return a * b + c
+
+
+def _shown_to_block(value: Any) -> list[bool]:
+    """What the threads of the block showed, without those that have left."""
+    thread = this()
+    shown = thread.block.gate.meet(thread.number, bool(value)).shown
+    return [told for told in shown if told is not None]
+
+
+def _numpy(dtype: Any) -> np.dtype[Any]:
+    """A dtype of NumPy's or a type of Numba's."""
+    of_numba = type(dtype).__module__.startswith("numba")
+    found: np.dtype[Any] = np.dtype(as_dtype(dtype) if of_numba else dtype)
+    return found

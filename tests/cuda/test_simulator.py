@@ -1,0 +1,215 @@
+"""Numba's simulator as users have it: arrays of `to_device`, and kernels of their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import cuda, float32, int64
+
+import fastmask as fm
+from fastmask import _dispatch
+from fastmask_kernels import cuda as kernels
+from fastmask_kernels.cuda import _device
+
+if not _device.SIMULATED:
+    pytest.skip("tests the simulator", allow_module_level=True)
+from fastmask_kernels.cuda.simulator import as_numba, launch
+
+DOCS = Path(__file__).parents[2] / "docs" / "cuda.md"
+L = fm.layers
+HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
+
+
+@pytest.fixture(autouse=True)
+def _reference_on_the_host() -> Iterator[None]:
+    before = _dispatch._column
+    _dispatch.use_column("reference")
+    yield
+    _dispatch._column = before
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype("f4")
+
+
+def put(value: Any) -> Any:
+    """The same on the simulated device."""
+    if isinstance(value, fm.Masked):
+        return fm.Masked(cuda.to_device(value.data), value.mask)
+    if isinstance(value, list):
+        return [put(one) for one in value]
+    return cuda.to_device(np.ascontiguousarray(value))
+
+
+def same(found: Any, expected: Any) -> None:
+    if isinstance(expected, (list, tuple)):
+        for pair in zip(found, expected, strict=True):
+            same(*pair)
+    elif isinstance(expected, fm.Masked):
+        np.testing.assert_array_equal(np.asarray(found.mask), expected.mask.valid)
+        same(found.data, expected.data)
+    else:
+        assert type(found) is type(cuda.to_device(np.zeros(1)))
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found.copy_to_host(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["", "in another order and dtype"])
+def test_operations(turned: bool) -> None:
+    arrays = [normal(0, 3, 4, 2), normal(1, 2, 12), normal(2, 3, 12), normal(3, 12)]
+    given = [np.asfortranarray(one.astype("f8")) for one in arrays] if turned else arrays
+    found = fm.ops.lstm(*map(cuda.to_device, given), mask=cuda.to_device(HOLES))
+    same(found, fm.ops.lstm(*given, mask=HOLES))
+
+
+def test_masks() -> None:
+    mask = fm.Mask(cuda.to_device(HOLES))
+    assert type(mask.valid) is type(cuda.to_device(HOLES))
+    assert mask.lengths.tolist() == [3, 0, 2]
+    np.testing.assert_array_equal(np.asarray(mask), HOLES)
+
+
+LAYERS: dict[str, Callable[[], Any]] = {
+    "lstm": lambda: L.LSTM(3, return_sequences=True),
+    "gru": lambda: L.GRU(3, return_state=True),
+    "both ways": lambda: L.Bidirectional(L.SimpleRNN(3)),
+    "masking": lambda: L.Masking(0.0),
+    "dense": lambda: L.Dense(4, activation="softmax"),
+    "mean": L.GlobalAveragePooling1D,
+    "normalized": L.LayerNormalization,
+    "shared": lambda: L.TimeDistributed(L.Dense(2)),
+    "model": lambda: fm.Sequential([L.GRU(2, return_sequences=True), L.Dense(3)]),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name: str) -> None:
+    """With kernels, and of NumPy's code."""
+    layer, x = LAYERS[name](), fm.Masked(normal(4, 3, 4, 2), HOLES)
+    expected = layer(x)
+    same(layer(put(x)), expected)
+
+
+def test_ids_and_lists_of_inputs() -> None:
+    ids, parts = np.array([[1, 2, 0], [3, 0, 0]]), [normal(5, 2, 3), normal(6, 2, 3)]
+    embedding, joined = L.Embedding(5, 3, mask_zero=True), L.Concatenate()
+    same(embedding(put(ids)), embedding(ids))
+    same(joined(put(parts)), joined(parts))
+    with pytest.raises(TypeError, match="array on a CUDA device"):
+        joined([put(parts[0]), parts[1]])
+
+
+def test_kernels_of_the_table() -> None:
+    valid, ids = put(np.zeros((1, 3), bool)), put(np.array([[0, 7, 8]]))
+    kernels.mask_not_equal(valid, ids, 0)
+    assert valid.copy_to_host().tolist() == [[False, True, True]]
+    kernels.mask_not_equal(valid, ids[:, ::1], 7)
+    assert valid.copy_to_host().tolist() == [[True, False, True]]
+    with pytest.raises(ValueError, match="C-contiguous"):
+        kernels.mask_not_equal(valid, put(np.arange(6)[np.newaxis])[:, ::2], 0)
+
+
+def test_the_page_of_the_documentation() -> None:
+    section = DOCS.read_text().split("## Run a kernel in the simulator")[1]
+    blocks = [part.split("```")[0] for part in section.split("```python\n")[1:3]]
+    for block in blocks:
+        exec(compile(block, str(DOCS), "exec"), {"__name__": "documentation"})
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (0, 3)])
+def test_arrays_of_others_as_those_of_numba(shape: tuple[int, ...]) -> None:
+    turned = put(normal(7, *shape[::-1])).T
+    array = as_numba(_device.view_of(put(normal(8, *shape)), "array"))
+    assert array.shape == turned.shape == shape
+
+
+@cuda.jit
+def counted(out: Any, x: Any) -> None:
+    """What threads have in common: votes of a block, and a sum in one place."""
+    i = cuda.threadIdx.x
+    positive = x[i] > 0
+    out[0] = cuda.syncthreads_count(positive)
+    out[1] = cuda.syncthreads_and(positive)
+    out[2] = cuda.syncthreads_or(positive)
+    cuda.atomic.add(out, 3, i)
+    cuda.atomic.max(out, 4, i)
+
+
+def test_votes_and_atomics() -> None:
+    x, out = normal(9, 70), cuda.to_device(np.zeros(5, np.int64))
+    launch(counted, 1, 70, out, x)
+    assert out.copy_to_host().tolist() == [(x > 0).sum(), 0, 1, 70 * 69 // 2, 69]
+
+
+@cuda.jit
+def exchanged(out: Any, x: Any) -> None:
+    """Every block reads what the others wrote before a barrier of all."""
+    i = cuda.grid(1)
+    out[0, i] = x[i]
+    cuda.cg.this_grid().sync()
+    out[1, i] = out[0, cuda.gridsize(1) - 1 - i]
+
+
+def test_blocks_wait_for_each_other_in_cooperative_launches() -> None:
+    x, out = normal(10, 3 * 4), np.zeros((2, 12), "f4")
+    launch(exchanged, 3, 4, out, cuda.to_device(x), cooperative=True)
+    np.testing.assert_array_equal(out, [x, x[::-1]])
+    with pytest.raises(RuntimeError, match="cooperative launches alone"):
+        launch(exchanged, 3, 4, out, x)
+
+
+@cuda.jit
+def placed(out: Any, shift: int) -> None:
+    """Dimensions, dynamic shared memory, and a device function."""
+    shared = cuda.shared.array(0, float32)
+    shared[cuda.threadIdx.x] = float32(cuda.threadIdx.x)
+    x, y = cuda.grid(2)
+    out[next_to(y, shift), x] = shared[cuda.threadIdx.x]
+
+
+@cuda.jit(device=True)
+def next_to(place: int, shift: int) -> Any:
+    return int64(place + shift)
+
+
+def test_dimensions_and_indices() -> None:
+    out = np.full((3, 4), -1, "f4")
+    launch(placed, (2, 3), (2, 1), out, 0, shared=8)
+    assert out.tolist() == [[0, 1, 0, 1]] * 3
+    for shift in (-1, 1):
+        with pytest.raises(IndexError):
+            launch(placed, (2, 3), (2, 1), out, shift, shared=8)
+
+
+def test_numbas_own_launches_stay_as_they_are() -> None:
+    out = cuda.to_device(np.zeros((3, 4), "f4"))
+
+    @cuda.jit
+    def numbered(out: Any) -> None:
+        x, y = cuda.grid(2)
+        out[y, x] = x
+
+    numbered[(2, 3), (2, 1)](out)
+    assert out.copy_to_host().tolist() == [[0, 1, 2, 3]] * 3
+
+
+def test_calls_of_several_threads() -> None:
+    x = normal(11, 3, 4, 2)
+    layer = L.LSTM(3)
+    expected, found = layer(x), {}
+
+    def call(number: int) -> None:
+        found[number] = layer(put(x)).copy_to_host()
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        np.testing.assert_allclose(found[number], expected, atol=2e-6)
