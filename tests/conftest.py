@@ -1,4 +1,10 @@
-"""Tests that need a process of their own run beside the others, on another processor.
+"""What concerns all tests: chance, and processes of their own.
+
+Nothing depends on chance: each run draws the same examples, and the same weights where a test
+gives no seed, whichever tests ran before. FASTMASK_TEST_SEED=7 with --hypothesis-seed=7 draws
+others.
+
+Tests that need a process of their own run beside the others, on another processor.
 
     @pytest.mark.own_process(*arguments of pytest, NAME="value", ...)
     def test_something(own_process: str) -> None:
@@ -11,23 +17,42 @@ The tests that ask for their output come last.
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+import zlib
 from concurrent.futures import Future
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import settings
+
+SEED = int(os.environ.get("FASTMASK_TEST_SEED", "0"))
+settings.register_profile("same", derandomize=True)
+settings.register_profile("others", derandomize=False, database=None)
+settings.load_profile("others" if SEED else "same")
 
 MARK = "own_process"
 TIMEOUT = 900  # seconds of a process, for slow machines
 SLOWER = "240"  # of one of its tests: checks of bounds and plain instructions take long to compile
 _outcomes: dict[str, Future[Any]] = {}
 _waiting: SimpleQueue[tuple[str, pytest.Mark]] = SimpleQueue()
+
+
+@pytest.fixture(autouse=True)
+def _same_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generators without a seed get one of the test's own."""
+    seeds = itertools.count(zlib.crc32(request.node.nodeid.encode()) + SEED)
+    seeded = np.random.default_rng
+    monkeypatch.setattr(
+        np.random, "default_rng", lambda seed=None: seeded(next(seeds) if seed is None else seed)
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

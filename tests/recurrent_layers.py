@@ -11,9 +11,8 @@ import fastmask as fm
 from . import golden
 
 L = fm.layers
-RANDOM = np.random.default_rng(0)
 B, T, F, H = golden.B, golden.T, golden.F, 4
-X = RANDOM.normal(size=(B, T, F)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(B, T, F)).astype(np.float32)
 MASKS = [name for name, mask in golden.MASKS.items() if mask is not None]
 HOLED = golden.MASKS["holed"]
 ROWOFF = golden.MASKS["rowoff"]
@@ -33,6 +32,12 @@ def seeded(layer: Any, features: int = F) -> Any:
     random = np.random.default_rng(1)
     layer.set_weights([0.5 * random.normal(size=w.shape) for w in layer.get_weights()])
     return layer
+
+
+def random_states(*units: int) -> list[Any]:
+    """Arrays (B, units), the same ones at each call."""
+    random = np.random.default_rng(2)
+    return [random.normal(size=(B, n)).astype(np.float32) for n in units]
 
 
 def plain(value: Any) -> Any:

@@ -13,14 +13,13 @@ import fastmask as fm
 
 from .recurrent_layers import (
     HOLED,
-    RANDOM,
     ROWOFF,
-    B,
     F,
     H,
     L,
     X,
     plain,
+    random_states,
     same,
     seeded,
 )
@@ -73,7 +72,7 @@ class TestBidirectional:
     def test_states(self) -> None:
         inner = L.LSTM(H, return_state=True, return_sequences=True)
         layer = seeded(L.Bidirectional(inner))
-        states = [RANDOM.normal(size=(B, H)).astype(np.float32) for _ in range(4)]
+        states = random_states(H, H, H, H)
         _, *after = layer(X, initial_state=states, mask=ROWOFF)
         forward, backward = layer.forward_layer, layer.backward_layer
         expected = [
@@ -95,7 +94,7 @@ class TestBidirectional:
         options = {"return_sequences": sequences, "return_state": True}
         back = L.GRU(5, go_backwards=True, **options)
         layer = seeded(L.Bidirectional(L.LSTM(H, **options), mode, backward_layer=back))
-        states = [RANDOM.normal(size=(B, n)).astype(np.float32) for n in (H, H, 5)]
+        states = random_states(H, H, 5)
         y = layer(fm.Masked(X, HOLED), initial_state=states)
         forward, backward = layer.forward_layer, layer.backward_layer
         first, *after = forward(X, mask=HOLED, initial_state=states[:2])

@@ -21,10 +21,9 @@ from fastmask.layers._symbolic import Call, SymbolicTensor
 
 from .test_saving import members_of, npy, write
 
-RANDOM = np.random.default_rng(0)
 IDS = np.array([[7, 1, 3, 0, 0], [2, 0, 0, 0, 0], [1, 2, 3, 4, 5]])
 MORE = np.array([[1, 0, 2], [0, 0, 0], [5, 5, 5]])
-X = RANDOM.normal(size=(3, 5, 4)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
 
 
 class Split(Layer):
@@ -488,7 +487,8 @@ def test_equals_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [one.name for one in theirs.layers if one.name not in ("a", "b")]
     assert [one.name for one in ours.layers] == names
     ours.set_weights(theirs.get_weights())
-    inputs = [RANDOM.integers(0, 20, (3, 6)), RANDOM.integers(0, 20, (3, 4))]
+    random = np.random.default_rng(0)
+    inputs = [random.integers(0, 20, (3, 6)), random.integers(0, 20, (3, 4))]
     for one, other in zip(ours(inputs), theirs(inputs), strict=True):
         np.testing.assert_allclose(one, other.detach().numpy(), atol=1e-5)
 

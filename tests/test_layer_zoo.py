@@ -25,8 +25,7 @@ HOLED = golden.MASKS["holed"]
 ROWOFF = golden.MASKS["rowoff"]
 assert HOLED is not None
 assert ROWOFF is not None
-RANDOM = np.random.default_rng(0)
-X = RANDOM.normal(size=(golden.B, golden.T, golden.F)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(golden.B, golden.T, golden.F)).astype(np.float32)
 NAN = np.where(ROWOFF[:, :, None], X, np.float32(np.nan))
 POOLED = {"average_pooling", "average_pooling_keepdims"}
 USED_UP = POOLED | {
@@ -332,7 +331,7 @@ class TestLayersOfTheirOwn:
         assert fm.layers.Lambda(np.exp)(X).dtype == np.float32
 
     def test_time_distributed_layer_with_masks_of_its_own(self) -> None:
-        documents = RANDOM.normal(size=(2, 3, 4, 5)).astype(np.float32)
+        documents = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
         lstm = fm.layers.LSTM(6)
         y = fm.layers.TimeDistributed(lstm)(fm.Masked(documents, [[1, 1, 0], [1, 0, 0]]))
         assert y.mask.valid.tolist() == [[True, True, False], [True, False, False]]
@@ -340,7 +339,7 @@ class TestLayersOfTheirOwn:
         assert [w.shape for w in lstm.get_weights()] == [(5, 24), (6, 24), (24,)]
 
     def test_time_distributed_model(self) -> None:
-        ids = RANDOM.integers(0, 9, (2, 3, 4))
+        ids = np.random.default_rng(0).integers(0, 9, (2, 3, 4))
         embedding = fm.layers.Embedding(9, 5, mask_zero=True)
         inner = fm.Sequential([embedding, fm.layers.LSTM(6)])
         y = fm.layers.TimeDistributed(inner)(ids)
@@ -494,7 +493,7 @@ def test_inputs_of_another_size(name: str) -> None:
 
 
 def test_time_distributed_model_of_a_masked_input() -> None:
-    x = RANDOM.normal(size=(2, 3, 4)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
     inner = fm.Sequential([fm.layers.Dense(2)])
     y = fm.layers.TimeDistributed(inner)(fm.Masked(x, [[1, 0, 0], [1, 1, 0]]))
     np.testing.assert_array_equal(y.mask.lengths, [1, 2])
@@ -503,7 +502,7 @@ def test_time_distributed_model_of_a_masked_input() -> None:
 
 def test_moving_moments_of_an_empty_batch_stay() -> None:
     layer = fm.layers.BatchNormalization()
-    layer(RANDOM.normal(size=(4, 3, 2)), training=True)
+    layer(np.random.default_rng(0).normal(size=(4, 3, 2)), training=True)
     before = layer.get_weights()
     layer(np.ones((0, 3, 2)), training=True)
     for a, b in zip(layer.get_weights(), before, strict=True):

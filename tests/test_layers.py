@@ -16,8 +16,7 @@ import pytest
 import fastmask as fm
 from fastmask import activations, initializers
 
-RANDOM = np.random.default_rng(0)
-X = RANDOM.normal(size=(3, 4, 2)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
 MASK = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
 
 
@@ -536,7 +535,7 @@ class TestMasking:
 class TestDense:
     @pytest.mark.parametrize("shape", [(3, 2), (3, 4, 2), (3, 4, 5, 2), (0, 2), (3, 0, 2)])
     def test_computes(self, shape: tuple[int, ...]) -> None:
-        x = RANDOM.normal(size=shape).astype(np.float32)
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         layer = fm.layers.Dense(6, activation="relu")
         y = layer(x)
         kernel, bias = layer.get_weights()
@@ -689,7 +688,7 @@ class TestAgainstKeras:
         np.testing.assert_array_equal(ours.mask.valid, theirs._keras_mask.numpy())
 
     def test_embedding(self) -> None:
-        ids = RANDOM.integers(0, 5, (4, 6))
+        ids = np.random.default_rng(0).integers(0, 5, (4, 6))
         ours, theirs = self.both(
             fm.layers.Embedding(5, 3, mask_zero=True),
             self.keras.layers.Embedding(5, 3, mask_zero=True),

@@ -18,8 +18,7 @@ from fastmask import _plan
 
 from . import golden
 
-RANDOM = np.random.default_rng(0)
-X = RANDOM.normal(size=(3, 4, 2)).astype(np.float32)
+X = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
 MASK = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
 
 
@@ -276,8 +275,9 @@ def test_empty(shape: tuple[int, int, int], sequences: bool) -> None:
 @pytest.mark.parametrize("shape", [(2, 5, 3), (40, 60, 32)])
 def test_number_of_threads_does_not_change_a_bit(shape: tuple[int, int, int]) -> None:
     layer = fm.layers.LSTM(48, return_sequences=True)
-    x = RANDOM.normal(size=shape).astype(np.float32)
-    x = fm.Masked(x, RANDOM.random(shape[:2]) < 0.6)
+    random = np.random.default_rng(0)
+    x = random.normal(size=shape).astype(np.float32)
+    x = fm.Masked(x, random.random(shape[:2]) < 0.6)
     before = fm.get_num_threads()
     results = []
     try:
@@ -316,7 +316,8 @@ for _ in range(3):
 
 def test_eight_threads_at_once() -> None:
     layer = fm.layers.LSTM(16, return_sequences=True)  # not built: they build it, too
-    xs = [RANDOM.normal(size=(4, 20, 8)).astype(np.float32) for _ in range(8)]
+    random = np.random.default_rng(0)
+    xs = [random.normal(size=(4, 20, 8)).astype(np.float32) for _ in range(8)]
     results: dict[int, Any] = {}
     start = threading.Barrier(8)
 

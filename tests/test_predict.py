@@ -120,7 +120,7 @@ def test_a_mask_that_only_some_batches_have() -> None:
 def test_several_inputs() -> None:
     a, b = fm.Input((None, 2)), fm.Input((3,))
     model = fm.Model([a, b], [LSTM(4)(a), Dense(2)(b), LSTM(3, return_sequences=True)(a)])
-    plain = RANDOM.normal(size=(10, 3)).astype(np.float32)
+    plain = np.random.default_rng(1).normal(size=(10, 3)).astype(np.float32)
     last, dense, whole = model.predict([ROWS, plain], batch_size=4, verbose=0)
     x = fm.pad(ROWS)
     expected = model([x, plain])

@@ -10,13 +10,13 @@ import pytest
 
 from .recurrent_layers import (
     ONE_CELL,
-    RANDOM,
     ROWOFF,
     B,
     F,
     H,
     L,
     X,
+    random_states,
     same,
     seeded,
 )
@@ -82,7 +82,7 @@ class TestDropout:
         """Each gate has weights of its own, so dropping for a gate is dropping in its columns."""
         cell = seeded(ONE_CELL[kind]()).cell
         kernel, recurrent_kernel, bias = cell._values()
-        states = [RANDOM.normal(size=(B, H)).astype(np.float32) for _ in cell._sizes]
+        states = random_states(*cell._sizes)
         count = cell._kind.gates
         for gate in range(count):
             off = [np.full((B, F), float(i != gate), np.float32) for i in range(count)]

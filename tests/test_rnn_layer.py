@@ -16,7 +16,6 @@ from .recurrent_layers import (
     HOLED,
     MASKS,
     ONE_CELL,
-    RANDOM,
     ROWOFF,
     B,
     H,
@@ -25,6 +24,7 @@ from .recurrent_layers import (
     Sum,
     T,
     X,
+    random_states,
     same,
     seeded,
 )
@@ -47,7 +47,7 @@ class TestOwnCell:
         known = seeded(L.LSTM(H, **options))
         own = seeded(L.RNN(OwnLSTM(H), **options))
         mask = golden.MASKS[masks]
-        state = [RANDOM.normal(size=(B, H)).astype(np.float32) for _ in range(2)]
+        state = random_states(H, H)
         ours, other = (one(X, mask=mask, initial_state=state) for one in (known, own))
         same(ours, other, 1e-5)
         if sequences:
@@ -258,7 +258,7 @@ class TestCells:
         options = {} if kind == "SimpleRNN" else {"recurrent_activation": gate}
         layer = seeded(ONE_CELL[kind](activation="relu", use_bias=bias, **options))
         cell = layer.cell
-        states = [RANDOM.normal(size=(B, H)).astype(np.float32) for _ in cell._sizes]
+        states = random_states(*cell._sizes)
         x = np.ascontiguousarray(X[:, 0])
         same(cell._formula(x, states, None, None), cell._step(x, states), 1e-6)
         ones = [np.ones((B, H), np.float32)] * cell._kind.gates

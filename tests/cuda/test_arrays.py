@@ -68,6 +68,12 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
+@pytest.fixture(autouse=True)
+def _own_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of a test does not depend on the tests before it."""
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(7))
+
+
 def normal(*shape: int, dtype: str = "f4") -> np.ndarray:
     return RNG.normal(size=shape).astype(dtype)
 
