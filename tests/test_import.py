@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+
+import pytest
 
 import fastmask as fm
 
@@ -74,3 +77,39 @@ def test_all_names_exist() -> None:
         assert getattr(fm.layers, name) is not None
     assert "fastmask" in fm.__name__
     assert fm.__version__
+
+
+@pytest.mark.optional
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+def test_torch_is_imported_when_asked_for() -> None:
+    code = """
+import sys
+import fastmask as fm
+assert "torch" not in sys.modules
+print(fm.torch.LSTM(3, 5), fm.torch is sys.modules["fastmask.torch"])
+"""
+    assert run(code) == "LSTM(3, 5) True"
+
+
+def test_torch_is_an_attribute_only_where_it_is_installed() -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+import fastmask as fm
+assert not hasattr(fm, "torch")
+for action in (lambda: fm.torch, lambda: exec("from fastmask import torch")):
+    try:
+        action()
+    except (AttributeError, ImportError) as error:
+        print(type(error).__name__, error)
+"""
+    message = 'fastmask.torch needs PyTorch: pip install "fastmask-rnn[torch]"'
+    assert run(code).splitlines() == [
+        f"AttributeError {message}",
+        f"ModuleNotFoundError {message}",
+    ]
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(AttributeError, match="module 'fastmask' has no attribute 'touch'"):
+        _ = fm.touch  # type: ignore[attr-defined]  # on purpose

@@ -327,14 +327,6 @@ def test_torch_func_is_refused(name: str, grad: bool) -> None:
 
 
 @each_module
-@pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_torch_jit_is_refused(name: str) -> None:
-    _, ours = twins(name, 3, 5)
-    with pytest.raises(NotImplementedError, match=f"{name} cannot be traced .* torch.export"):
-        torch.jit.trace(ours, (torch.randn(6, 4, 3, dtype=FLOAT64),))
-
-
-@each_module
 @pytest.mark.parametrize("which", ["output", "states"])
 def test_loss_of_one_result(name: str, which: str) -> None:
     theirs, ours = twins(name, 3, 5, bidirectional=True)
@@ -512,11 +504,22 @@ def test_seeds_give_the_weights_of_torch() -> None:
         ({"mask": torch.full((6, 4), torch.nan)}, ValueError, "mask holds NaN"),
         ({"mask": np.full((6, 4), "a")}, TypeError, "mask must be bool, integer or float"),
         ({"hx": torch.ones(1, 5, 5)}, RuntimeError, r"hx must have shape \(1, 4, 5\)"),
-        ({"hx": torch.ones(1, 5)}, RuntimeError, r"hx must have shape \(1, 4, 5\)"),
-        ({"input": torch.ones(6, 4, 2)}, RuntimeError, "input_size"),
-        ({"input": torch.ones(6, 4, 3).double()}, ValueError, "dtype"),
+        ({"hx": torch.ones(1, 5)}, ValueError, r"hx must have shape \(1, 4, 5\), not \(1, 5\)$"),
+        ({"hx": torch.ones(6, 4)}, ValueError, r"\(1, 4, 5\), not \(6, 4\) .* given as mask="),
+        ({"hx": np.ones((6, 4))}, TypeError, "hx must be a tensor, not ndarray .* as mask="),
+        ({"hx": fm.Mask(np.ones((4, 6)))}, TypeError, "hx must .* not Mask .* as mask="),
+        ({"input": torch.ones(6, 4, 2)}, RuntimeError, "input must have 3 features .*, not 2"),
+        ({"input": torch.ones(6, 4, 2)}, ValueError, r"not 2 \(shape \(6, 4, 2\)\)"),
+        ({"input": torch.ones(6, 4, 3).double()}, ValueError, "input must hold torch.float32.*64"),
+        (
+            {"input": torch.ones(6, 4, 3).bfloat16()},
+            ValueError,
+            "input must hold .* torch.bfloat16",
+        ),
+        ({"input": torch.ones(6, 4, 3).half()}, ValueError, "input must hold .* torch.float16"),
         ({"hx": torch.ones(1, 4, 5).double()}, ValueError, "hx must hold torch.float32 like"),
-        ({"hx": np.ones((1, 4, 5))}, TypeError, "hx must hold tensors, not ndarray"),
+        ({"hx": torch.ones(1, 4, 5).half()}, ValueError, "hx must hold .*, not torch.float16"),
+        ({"hx": np.ones((1, 4, 5))}, TypeError, "hx must be a tensor, not ndarray$"),
         ({"input": np.ones((6, 4, 3))}, TypeError, "input must be a Tensor or a PackedSequence"),
         ({"input": torch.ones(3)}, ValueError, "input must have 2 or 3 axes, not 1"),
     ],
@@ -527,6 +530,65 @@ def test_errors(arguments: dict[str, Any], error: type[Exception], message: str)
         module(**{"input": torch.ones(6, 4, 3), **arguments})
 
 
+@pytest.mark.parametrize(
+    ("hx", "error", "message"),
+    [
+        (
+            torch.ones(6, 4),
+            ValueError,
+            r"pair of tensors .* not a tensor of shape \(6, 4\) .*mask=",
+        ),
+        (torch.ones(6, 4) > 0, ValueError, "a mask is given as mask="),
+        (np.ones((6, 4)), ValueError, "pair of tensors .* not ndarray .* a mask is given as mask="),
+        ([[1, 1, 1, 1]] * 6, ValueError, "pair of tensors .* not 6 of them .* given as mask="),
+        (fm.Mask(np.ones((4, 6))), ValueError, "pair of tensors .* not Mask .* given as mask="),
+        (torch.ones(1, 4, 5), ValueError, r"pair of tensors \(h, c\), not a tensor .*5\)$"),
+        ([torch.ones(1, 4, 5)] * 3, ValueError, r"pair of tensors \(h, c\), not 3 of them$"),
+        ([torch.ones(1, 4, 5), None], TypeError, "hx must hold tensors, not NoneType$"),
+    ],
+)
+def test_errors_of_pairs(hx: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ft.LSTM(3, 5)(torch.ones(6, 4, 3), hx)
+
+
+@each_module
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(
+    ("name_of_weight", "changed", "message"),
+    [
+        ("weight_ih_l0", lambda w: w[:, :2], r"must have shape \(\d+, 3\), not \(\d+, 2\)"),
+        ("weight_hh_l1_reverse", lambda w: w[:-1], r"must have shape \(\d+, 5\), not \(\d+, 5\)"),
+        ("weight_ih_l1", lambda w: w[:, :5], r"must have shape \(\d+, 10\), not \(\d+, 5\)"),
+        ("bias_hh_l0", lambda w: w[None], r"must have shape \(\d+,\), not \(1, \d+\)"),
+        ("bias_ih_l1", lambda w: w.double(), "must be torch.float32 on cpu like weight_ih_l0"),
+    ],
+)
+def test_errors_of_weights(
+    name: str, grad: bool, name_of_weight: str, changed: Any, message: str
+) -> None:
+    module = getattr(ft, name)(3, 5, num_layers=2, bidirectional=True)
+    weight = getattr(module, name_of_weight).detach()
+    setattr(module, name_of_weight, torch.nn.Parameter(changed(weight)))
+    with (
+        torch.set_grad_enabled(grad),
+        pytest.raises(ValueError, match=name_of_weight + " " + message),
+    ):
+        module(torch.ones(6, 4, 3))
+
+
+@pytest.mark.parametrize("name", ["GRU", "RNN"])
+def test_projections_are_for_the_lstm(name: str) -> None:
+    with pytest.raises(ValueError, match=r"proj_size is for LSTM alone.*\(proj_size=2\)"):
+        getattr(ft, name)(3, 5, proj_size=2)
+
+
+@each_module
+def test_a_constructor_without_sizes(name: str) -> None:
+    with pytest.raises(TypeError, match=r"missing 2 required .* 'input_size' and 'hidden_size'"):
+        getattr(ft, name)()
+
+
 def test_errors_of_packed_sequences() -> None:
     sequences = pack_sequence([torch.ones(3, 3), torch.ones(2, 3)])
     with pytest.raises(ValueError, match="mask must be None for a PackedSequence"):
@@ -535,6 +597,12 @@ def test_errors_of_packed_sequences() -> None:
         ft.GRU(3, 5)(sequences, torch.ones(1, 3, 5))
     with pytest.raises(ValueError, match="pair of tensors"):
         ft.LSTM(3, 5)(sequences, torch.ones(1, 2, 5))
+    with pytest.raises(ValueError, match="input must have 4 features"):
+        ft.GRU(4, 5)(sequences)
+    with pytest.raises(ValueError, match=r"input must hold torch.float32"):
+        ft.GRU(3, 5)(sequences.double())
+    with pytest.raises(ValueError, match=r"input.data must have 2 axes, not 3"):
+        ft.GRU(3, 5)(pack_sequence([torch.ones(3, 3, 1)]))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ carry them along, and compute on the valid steps alone, with exactly Keras's sem
 Importing this package imports neither Numba nor any framework.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import activations, initializers, layers, losses, metrics, ops
 from ._mask import Mask, Masked, get_mask
 from ._padding import pad, pad_sequences, unpad
@@ -37,3 +40,16 @@ __all__ = [
     "trace_masks",
     "unpad",
 ]
+
+if not TYPE_CHECKING:  # to a type checker every name would be one of the package
+
+    def __getattr__(name: str) -> Any:
+        """`fastmask.torch`, imported when it is first asked for."""
+        if name != "torch":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            return import_module(".torch", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise AttributeError(str(error)) from error

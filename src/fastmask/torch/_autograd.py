@@ -13,6 +13,7 @@ from .._plan import Plan
 from ._cells import Cell, Weights
 from ._column import column_of
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
+from ._recorders import refuse_transforms
 
 FEW = 1 << 14
 """So many numbers are copied in 10 us or less, and then stay for a second backward.
@@ -20,25 +21,6 @@ FEW = 1 << 14
 Gates that are computed again differ from those that were saved by rounding. Who compares one
 backward with another to the bit, as `torch.autograd.gradcheck` does, has small arrays.
 """
-
-
-def refuse_transforms(name: str) -> None:
-    """Raise where torch.func is at work, whose tensors have no memory, or torch.jit traces.
-
-    Raises:
-        NotImplementedError: one of them is.
-    """
-    if torch.jit.is_tracing():
-        raise NotImplementedError(
-            f"fastmask.torch.{name} cannot be traced by torch.jit: use torch.export, "
-            f"torch.compile, or torch.nn.{name}"
-        )
-    if torch._C._are_functorch_transforms_active():
-        raise NotImplementedError(
-            f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
-            "call torch.autograd.grad or backward for gradients, give the module a batch instead "
-            f"of vmap, or use torch.nn.{name}"
-        )
 
 
 class Layer(Function):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from ._modules import GRU, LSTM, RNN, Recurrent
+from ._derived import derived, why_not
+from ._modules import GRU, LSTM, RNN
+from ._recurrent import Recurrent
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -19,8 +22,10 @@ def convert(model: Model) -> Model:
 
     A module keeps its identity and only changes its class. So parameters stay the same objects,
     an optimizer goes on training them, and hooks, options and whoever holds the module stay as
-    they are. Modules of classes derived from torch.nn's are left alone, with a warning, since
-    what they override may depend on it.
+    they are. A module of a class that the program derived from torch.nn's stays an instance of
+    that class, whose methods go on doing what they do: fastmask computes where they call
+    `super().forward`. Where they do without it, or replace what it asks, the module is left
+    alone, and a warning says why.
 
     Args:
         model: any module, a single torch.nn.LSTM included.
@@ -43,13 +48,31 @@ def convert(model: Model) -> Model:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     for name, module in model.named_modules():
-        ours = _OURS.get(type(module))
-        if ours is not None:
-            object.__setattr__(module, "__class__", ours)
-        elif isinstance(module, tuple(_OURS)):
-            warnings.warn(
-                f"module {name!r} stays as it is: {type(module).__name__} is derived from a "
-                "class of torch.nn",
-                stacklevel=2,
-            )
+        if isinstance(module, Recurrent) or not isinstance(module, tuple(_OURS)):
+            continue
+        reason = _convert(module)
+        if reason:
+            warnings.warn(f"module {name!r} stays as it is: {reason}", stacklevel=2)
     return model
+
+
+def _convert(module: nn.Module) -> str:
+    """Change the class of a module, or say why not."""
+    cls: Any = type(module)
+    # With parametrizations torch makes a class for the one module, which has them as properties.
+    parametrized = is_parametrized(module) and cls.__name__.startswith("Parametrized")
+    base = cls.__bases__[0] if parametrized else cls
+    ours: Any = _OURS.get(base)
+    if ours is None:
+        reason = why_not(module, base)
+        if reason:
+            return reason
+        ours = derived(base)
+    if parametrized:
+        own = {n: v for n, v in vars(cls).items() if n not in ("__dict__", "__weakref__")}
+        ours = type(cls.__name__, (ours,), own)
+    try:
+        object.__setattr__(module, "__class__", ours)
+    except TypeError as error:  # __slots__
+        return str(error)
+    return ""

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .._mask import Mask
 from ._masks import batch_first_mask, valid_tensor
+from ._recorders import needs_torch
 
 
 def by_torch(
@@ -23,7 +24,12 @@ def by_torch(
 ) -> tuple[Any, Any]:
     """What `module` returns, computed by the class of torch.nn that it stands for."""
     if not torch.compiler.is_compiling():
-        _warn(type(module).__name__, reason)
+        _warn(original.__name__, reason)
+    if mask is not None and needs_torch():
+        raise NotImplementedError(
+            f"mask of fastmask.torch.{original.__name__} cannot be recorded by torch.jit or "
+            "exported to ONNX: give a PackedSequence instead, or use torch.export"
+        )
     twin = original.__new__(original)
     object.__setattr__(twin, "__dict__", module.__dict__)  # the same parameters and options
     known = batch_first_mask(mask, input, module.batch_first)

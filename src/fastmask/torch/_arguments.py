@@ -1,0 +1,119 @@
+"""What a module is called with, and its weights: whether they fit, and initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._mask import Mask
+from ._cells import CELLS
+
+
+class WrongShape(ValueError, RuntimeError):
+    """What fastmask calls a ValueError, and torch.nn a RuntimeError."""
+
+
+def in_autocast(device: torch.device) -> bool:
+    """Whether autocast is on for a device; torch knows none for "meta", and raises an error."""
+    return bool(device.type != "meta" and torch.is_autocast_enabled(device.type))
+
+
+def check_input(module: Any, data: Tensor) -> None:
+    """See that the input, or a packed sequence's data, fits the weights.
+
+    Raises:
+        ValueError: it has other features, or another dtype outside of autocast.
+    """
+    if data.shape[-1] != module.input_size:
+        raise WrongShape(
+            f"input must have {module.input_size} features (input_size), "
+            f"not {data.shape[-1]} (shape {tuple(data.shape)})"
+        )
+    dtype = getattr(module, module._all_weights[0][0]).dtype
+    if data.dtype != dtype and not in_autocast(data.device):
+        raise ValueError(f"input must hold {dtype}, the dtype of the weights, not {data.dtype}")
+
+
+def check_weights(module: Any, weights: Sequence[Sequence[Tensor]]) -> None:
+    """See that the weights, which anybody may have replaced, are those that the kernels expect.
+
+    Raises:
+        ValueError: one has another shape, dtype or device.
+    """
+    units, directions = module.hidden_size, 1 + module.bidirectional
+    rows, first = CELLS[module.mode].gates * units, weights[0][0]
+    for number, own in enumerate(weights):
+        features = module.input_size if number < directions else directions * units
+        expected = (rows, features), (rows, units), (rows,), (rows,)
+        for i, weight in enumerate(own):
+            if weight.shape != expected[i]:
+                raise WrongShape(
+                    f"{module._all_weights[number][i]} must have shape {expected[i]}, "
+                    f"not {tuple(weight.shape)}"
+                )
+            if weight.dtype != first.dtype or weight.device != first.device:
+                raise ValueError(
+                    f"{module._all_weights[number][i]} must be {first.dtype} on {first.device} "
+                    f"like {module._all_weights[0][0]}, not {weight.dtype} on {weight.device}"
+                )
+
+
+def states(module: Any, hx: Any, input: Tensor, batch: int, single: bool = False) -> list[Tensor]:
+    """The initial states, (layers * directions, B, H) each.
+
+    Args:
+        module: whose states.
+        hx: what the user gave.
+        input: the input, or a packed sequence's data.
+        batch: B.
+        single: whether the input is one sequence.
+
+    Raises:
+        TypeError: it holds something else than tensors.
+        ValueError: there are too few or too many, or one does not fit the input.
+    """
+    count = CELLS[module.mode].states
+    shape = module.num_layers * (1 + module.bidirectional), batch, module.hidden_size
+    if hx is None:
+        return [input.new_zeros(shape)] * count
+    if count > 1 and not (isinstance(hx, (tuple, list)) and len(hx) == count):
+        what = _described(hx)
+        raise WrongShape(f"hx must be a pair of tensors (h, c), not {what}{_hint(hx, input)}")
+    given = list(hx) if count > 1 else [hx]
+    expected = (shape[0], shape[2]) if single else shape
+    for state in given:
+        if not isinstance(state, Tensor):
+            what = "must hold tensors" if count > 1 else "must be a tensor"
+            raise TypeError(f"hx {what}, not {type(state).__name__}{_hint(hx, input)}")
+        if state.shape != expected:
+            came = tuple(state.shape)
+            raise WrongShape(f"hx must have shape {expected}, not {came}{_hint(hx, input)}")
+        if state.device != input.device:
+            raise ValueError(f"hx must be on {input.device} like the input, not {state.device}")
+        if state.dtype != input.dtype and not in_autocast(input.device):
+            raise ValueError(f"hx must hold {input.dtype} like the input, not {state.dtype}")
+    return [state.unsqueeze(1) for state in given] if single else given
+
+
+def _described(hx: Any) -> str:
+    if isinstance(hx, (tuple, list)):
+        return f"{len(hx)} of them"
+    if isinstance(hx, Tensor):
+        return f"a tensor of shape {tuple(hx.shape)}"
+    return type(hx).__name__
+
+
+def _hint(hx: Any, input: Tensor) -> str:
+    """What to say where a mask was given as the second argument, which is hx."""
+    masks = {tuple(input.shape[:-1]), tuple(input.shape[-2::-1])}
+    try:
+        shape = tuple(np.shape(hx)) if isinstance(hx, (tuple, list)) else tuple(hx.shape)
+    except (AttributeError, TypeError, ValueError):
+        return ""
+    if isinstance(hx, Mask) or str(getattr(hx, "dtype", "")).endswith("bool") or shape in masks:
+        return " (the second argument is hx; a mask is given as mask=)"
+    return ""

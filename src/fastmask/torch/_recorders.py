@@ -1,0 +1,59 @@
+"""Tools of torch that record what modules do, instead of letting them do it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def refuse_transforms(name: str) -> None:
+    """Raise where torch.func is at work, whose tensors have no memory.
+
+    Raises:
+        NotImplementedError: it is.
+    """
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
+            "call torch.autograd.grad or backward for gradients, give the module a batch instead "
+            f"of vmap, or use torch.nn.{name}"
+        )
+
+
+def needs_torch() -> bool:
+    """Whether what is recorded now can only be operators that torch knows: by torch.jit or ONNX."""
+    if torch.compiler.is_compiling():
+        return bool(torch.onnx.is_in_onnx_export())
+    return bool(torch.jit.is_tracing())
+
+
+def leaf(module: Any, forward: Any, input: Any, hx: Any, mask: Any) -> Any:
+    """The call of a module as torch.fx records calls of torch.nn's, without a look inside.
+
+    Args:
+        module: which `torch.fx.symbolic_trace` has taken for one of the user's.
+        forward: that of its class.
+        input: what stands for the input.
+        hx: for the states.
+        mask: for the mask.
+
+    Raises:
+        NotImplementedError: there is code of others around the module's own, which would be
+            recorded and yet run again with the module; or the module is the whole program.
+    """
+    from ._recurrent import Recurrent
+
+    name = input.tracer.path_of_module(module)
+    why = ""
+    if not name:
+        why = "a module by itself: trace the one that it belongs to"
+    elif forward is not Recurrent.forward:
+        why = f"module {name!r}, whose class {type(module).__name__} has a forward of its own"
+    elif module._forward_hooks or module._forward_pre_hooks:
+        why = f"module {name!r}, which has hooks: add them after tracing"
+    if why:
+        raise NotImplementedError(f"torch.fx cannot record {why}")
+    arguments = (input,) if hx is None else (input, hx)
+    options = {} if mask is None else {"mask": mask}
+    return input.tracer.create_proxy("call_module", name, arguments, options)
