@@ -555,7 +555,7 @@ ELSEWHERE: list[Wrong] = [
             AttributeError,
             (f"Dense has no '{name}'", TRAINING, "fastmask.torch"),
         )
-        for name in ("trainable_variables", "trainable_weights", "add_loss", "trainable", "losses")
+        for name in ("trainable_variables", "trainable_weights", "add_loss", "losses")
     ),
     (
         "model.save",

@@ -18,7 +18,7 @@ from fastmask.layers._of_training import OfTraining
 KERAS = json.loads((Path(__file__).parent / "data" / "keras_signatures.json").read_text())
 MODULES = ("activations", "initializers", "layers", "losses", "metrics", "models", "ops")
 # What one of these gives would be lost: fastmask has no such argument.
-NOT_TAKEN = {"Bidirectional": {"weights"}, "Embedding": {"weights"}}
+NOT_TAKEN = {"Bidirectional": {"weights"}}
 Parameter = inspect.Parameter
 
 

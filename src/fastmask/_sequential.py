@@ -9,7 +9,7 @@ from ._model import Flow
 from ._serial import serialize
 from .layers import Layer
 from .layers._infer import infer
-from .layers._symbolic import Apply, SymbolicTensor
+from .layers._symbolic import Apply, Input, SymbolicTensor
 
 
 class Sequential(Flow):
@@ -82,6 +82,8 @@ class Sequential(Flow):
             raise ValueError(
                 f"layer {layer.name!r} cannot be put into {self.name!r}, which would contain itself"
             )
+        if self._end is None and not self._layers and layer._first_shape is not None:
+            self._end = Input(layer._first_shape[1:])
         if self._end is not None:
             self._end = infer(layer, self._end, {}).outputs
         self._layers.append(layer)

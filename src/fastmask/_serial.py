@@ -88,6 +88,7 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
     cls = classes[name]
     config = {key: _with_layers(value, classes) for key, value in config.items()}
     layer = cls.from_config(config)
+    layer._first_shape = None  # it was built before it was described, and is built like that again
     if data["build_shape"] is not None:
         if hasattr(layer, "_flow"):
             raise ValueError(f"a {name} has no build_shape of its own, only its layers have")

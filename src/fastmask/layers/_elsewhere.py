@@ -22,7 +22,7 @@ _INSTEAD = {
         "test_on_batch test_step test_function make_test_function optimizer loss losses "
         "add_loss metrics metrics_names metrics_variables add_metric get_metrics_result "
         "reset_metrics history stop_training jit_compile run_eagerly auto_scale_loss "
-        "trainable trainable_variables trainable_weights non_trainable_variables "
+        "trainable_variables trainable_weights non_trainable_variables "
         "non_trainable_weights enable_lora lora_enabled"
     ),
     _SAVING: "save export to_json to_yaml save_own_variables load_own_variables",

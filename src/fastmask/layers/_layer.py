@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import warnings
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from .. import _gpu, initializers
-from .._checks import choice
+from .._checks import flag
 from .._dispatch import as_array
 from .._gpu.anywhere import on_device
 from .._mask import Mask, Masked, fitting_mask
 from .._names import automatic_name
-from .._typing import DTypeLike, Unpack
+from .._typing import DTypeLike, Shape, Unpack
 from ._calls import (
     CallSpec,
     arrays_of,
@@ -33,7 +34,7 @@ from ._calls import (
 )
 from ._elsewhere import missing
 from ._infer import probe, record
-from ._of_training import OfTraining, check_of_training
+from ._of_training import OfTraining, check_of_training, dtype_name, input_shape_in
 from ._symbolic import SymbolicTensor, is_symbolic
 from ._watch import watcher
 from ._weights import Weighted, Weights
@@ -60,7 +61,10 @@ class Layer(Weighted):
         name: name of the layer; made from the class's name by default.
         dtype: "float32", which None means too, or "float64": dtype of the weights, which float
             inputs are cast to.
-        **of_training: Keras's arguments that have a meaning in training only, such as
+        **of_training: further arguments of Keras's. `input_shape`, or `batch_input_shape` or
+            `input_dim`, of the first layer of a `Sequential` builds the model like a
+            `fastmask.Input` before it. `trainable=False` keeps a BatchNormalization from
+            learning in training calls. Those that have a meaning in training only, such as
             `kernel_regularizer`, are taken if they have their default, None.
 
     Raises:
@@ -93,6 +97,8 @@ class Layer(Weighted):
     _dtype = np.dtype(np.float32)
     _build_shape: Any = None
     _warned = False
+    _trainable = True
+    _first_shape: Shape | None = None  # of the inputs of a model that begins with the layer
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -112,10 +118,12 @@ class Layer(Weighted):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         self.name = name or automatic_name(type(self).__name__)
-        known = "float32" if dtype is None else getattr(dtype, "name", dtype)
-        self.dtype = choice(known, "dtype", ("float32", "float64"))
+        self.dtype = dtype_name(dtype)
         self._dtype = np.dtype(self.dtype)
         self._weights = Weights(sealed=self._is_sealed())
+        self._first_shape = input_shape_in(of_training)
+        if not flag(of_training.get("trainable", True), "trainable"):
+            self._trainable = False
 
     def build(self, input_shape: Any) -> None:
         """Make the weights; called once, with the shape of the first inputs.
@@ -343,6 +351,17 @@ class Layer(Weighted):
             stacklevel=_frames_of_fastmask(),
         )
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training calls change the layer; what is set goes for all layers inside it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        wanted = flag(value, "trainable")
+        for layer in self._all_layers():
+            layer._trainable = wanted
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same layer again, without its weights."""
         options = {name: getattr(self, name) for name in self._options}
@@ -350,7 +369,8 @@ class Layer(Weighted):
             name: value.get_config() if isinstance(value, initializers.Initializer) else value
             for name, value in options.items()
         }
-        return {"name": self.name, "dtype": self.dtype, **config}
+        frozen = {} if self._trainable else {"trainable": False}
+        return {"name": self.name, "dtype": self.dtype, **frozen, **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -394,8 +414,15 @@ def _frames_of_fastmask() -> int:
 
 
 def _built_once(build: Callable[..., None]) -> Callable[..., None]:
+    *_, shape = inspect.signature(build).parameters.values()
+    default = shape.default
+
     @functools.wraps(build)
-    def once(self: Layer, input_shape: Any) -> None:
+    def once(self: Layer, input_shape: Any = default) -> None:
+        if input_shape is shape.empty:
+            raise TypeError(f"build of layer {self.name!r} needs input_shape")
+        if input_shape is None and default is not shape.empty:
+            input_shape = default
         if isinstance(input_shape, (int, str)):
             raise TypeError(
                 f"input_shape of layer {self.name!r} must be a tuple of sizes with that of the "

@@ -1,17 +1,36 @@
-"""Keras's arguments of training: taken at their defaults, so that code for Keras runs as it is."""
+"""Arguments that every layer of Keras has, so that code for Keras runs as it is.
+
+Those of training are taken at their defaults.
+"""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any, Literal, TypedDict
 
-from .._checks import closest
+import numpy as np
+
+from .._checks import choice, closest
+from .._typing import Shape
+from ._symbolic import sizes
+
+_FIRST = ("input_shape", "batch_input_shape", "input_dim")
+_SOMEWHERE_ELSE = ("input_dim", "weights")  # which Embedding has, meaning something else
+_OF_INFERENCE = ("trainable", "implementation", *_FIRST)
+_REASONS = {
+    "autocast": "a layer computes in its dtype",
+    "weights": "set_weights(weights) sets them as soon as the layer is built",
+}
 
 
 class OfTraining(TypedDict, total=False):
-    """The arguments and the only value that each may have."""
+    """The arguments, and the only value that those of training may have."""
 
-    trainable: Literal[True]
+    trainable: bool
+    input_shape: Any
+    batch_input_shape: Any
+    implementation: int
+    autocast: Literal[True]
     activity_regularizer: None
     alpha_constraint: None
     alpha_regularizer: None
@@ -40,7 +59,7 @@ def check_of_training(argument: str, value: Any, cls: type) -> None:
         ValueError: it has another value.
     """
     layer = cls.__name__
-    if argument not in OfTraining.__annotations__:
+    if argument not in (*OfTraining.__annotations__, *_SOMEWHERE_ELSE):
         known = {
             name
             for base in cls.__mro__
@@ -49,9 +68,48 @@ def check_of_training(argument: str, value: Any, cls: type) -> None:
         }
         meant = closest(argument, known - {"self", "args", "kwargs", "of_training"})
         raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}{meant}")
-    default = True if argument == "trainable" else None
+    if argument in _OF_INFERENCE:
+        return
+    default = True if argument == "autocast" else None
     if value is not default:
-        raise ValueError(
-            f"{argument} of {layer} must be {default}, not {value!r}: it is for training, and "
-            "fastmask's layers are for inference"
+        reason = _REASONS.get(
+            argument, "it is for training, and fastmask's layers are for inference"
         )
+        raise ValueError(f"{argument} of {layer} must be {default}, not {value!r:.80}: {reason}")
+
+
+def input_shape_in(given: OfTraining) -> Shape | None:
+    """The shape of the inputs, with the batch, that a layer was told to begin a model with.
+
+    Raises:
+        TypeError: it is not made of integers and None.
+        ValueError: it is told in several ways.
+    """
+    told = {name: value for name, value in given.items() if name in _FIRST and value is not None}
+    if len(told) > 1:
+        raise ValueError(f"only one of {', '.join(told)} must be given")
+    for name, value in told.items():
+        if name == "input_dim":
+            return (None, *sizes((value,), name))
+        shape = sizes(value, name)
+        return (None, *shape[1:]) if name == "batch_input_shape" else (None, *shape)
+    return None
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name, "float32" or "float64", of a dtype or whatever else Keras and NumPy take for one.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    if dtype is None:
+        return "float32"
+    if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):  # of a policy of Keras
+        dtype = dtype["config"].get("name")
+    if isinstance(dtype, str):
+        name: Any = dtype
+    elif isinstance(dtype, type):
+        name = np.dtype(dtype).name
+    else:
+        name = getattr(dtype, "name", dtype)  # of NumPy's dtypes and Keras's policies
+    return choice(name, "dtype", ("float32", "float64"))

@@ -95,20 +95,29 @@ class Call(NamedTuple):
 Apply = Callable[[Any, Any, dict[str, Any]], Any]
 
 
-def Input(shape: Any, dtype: str = "float32", name: str | None = None) -> SymbolicTensor:
+def Input(
+    shape: Any = None,
+    dtype: Any = "float32",
+    name: str | None = None,
+    *,
+    batch_size: int | None = None,
+    batch_shape: Any = None,
+) -> SymbolicTensor:
     """An input of a model that is put together by calling layers on it.
 
     Args:
         shape: shape of the input without the batch axis; None for sizes that may vary.
         dtype: its dtype, "int32" for ids.
         name: its name, for messages; made by default.
+        batch_size: taken because Keras has it; a model takes batches of any size.
+        batch_shape: shape of the input with the batch axis, instead of `shape`.
 
     Returns:
         A symbolic tensor.
 
     Raises:
         TypeError: `shape` is not made of integers and None, or `dtype` or `name` is none.
-        ValueError: a size is negative.
+        ValueError: a size is negative, or not exactly one of `shape` and `batch_shape` is given.
 
     Source:
         Keras: `keras.Input`.
@@ -123,16 +132,33 @@ def Input(shape: Any, dtype: str = "float32", name: str | None = None) -> Symbol
         >>> model([[711, 632, 71, 0], [73, 8, 3215, 55]]).shape
         (2, 32)
     """
-    if isinstance(shape, str) or not hasattr(shape, "__iter__"):
-        raise TypeError(f"shape must be a tuple of sizes without the batch, not {shape!r}")
-    sizes = [n if n is None else whole_number(n, "each size of shape", 0) for n in shape]
+    if batch_size is not None:
+        whole_number(batch_size, "batch_size", 1)
+    if batch_shape is not None:
+        if shape is not None:
+            raise ValueError("only one of shape and batch_shape must be given")
+        shape = sizes(batch_shape, "batch_shape")[1:]
+    known_sizes = sizes(shape, "shape")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, not {name!r}")
     try:
-        known = np.dtype(dtype)
+        known = np.dtype("float32" if dtype is None else dtype)
     except TypeError:
         raise TypeError(f"dtype must be a dtype, not {dtype!r}") from None
-    return SymbolicTensor((None, *sizes), known, name or automatic_name("InputLayer"))
+    return SymbolicTensor((None, *known_sizes), known, name or automatic_name("InputLayer"))
+
+
+def sizes(shape: Any, name: str) -> Shape:
+    """A shape, whose sizes may be open, as a tuple.
+
+    Raises:
+        TypeError: it is not made of integers and None.
+        ValueError: a size is negative.
+    """
+    if isinstance(shape, (str, bytes, dict)) or not hasattr(shape, "__iter__"):
+        what = " with that of the batch" if name.startswith("batch") else " without the batch"
+        raise TypeError(f"{name} must be a tuple of sizes{what}, not {shape!r}")
+    return tuple(n if n is None else whole_number(n, f"each size of {name}", 0) for n in shape)
 
 
 def is_symbolic(inputs: Any) -> bool:

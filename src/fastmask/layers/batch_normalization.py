@@ -127,7 +127,7 @@ class BatchNormalization(Scaled):
         """See the class."""
         x = self._fitting(inputs)
         mean, variance = self.moving_mean, self.moving_variance
-        if training and x.size:  # no step, no moments
+        if training and self.trainable and x.size:  # no step, no moments
             new = self._moments(x, mask)
             with self._weights.changing():
                 for moving, moment in zip((mean, variance), new, strict=True):

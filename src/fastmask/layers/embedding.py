@@ -24,6 +24,8 @@ class Embedding(Layer):
         embeddings_initializer: first values of the table.
         mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. A mask that the
             ids carry is ignored, and without `mask_zero` lost, with a warning.
+        weights: the table, (input_dim, output_dim), or a list with it, such as vectors of words.
+        input_length: taken because Keras has it; changes nothing.
         name: see `Layer`.
         dtype: see `Layer`.
         **of_training: see `Layer`.
@@ -61,6 +63,8 @@ class Embedding(Layer):
         embeddings_initializer: initializers.AnyInitializer = "uniform",
         *,
         mask_zero: bool = False,
+        weights: Any = None,
+        input_length: int | None = None,  # noqa: ARG002 - as in Keras
         name: str | None = None,
         dtype: DTypeLike | None = None,
         **of_training: Unpack[OfTraining],
@@ -72,9 +76,13 @@ class Embedding(Layer):
             embeddings_initializer, "embeddings_initializer"
         )
         self.mask_zero = flag(mask_zero, "mask_zero")
+        if weights is not None:
+            self.build()
+            several = isinstance(weights, (list, tuple)) and len(weights) == 1
+            self.set_weights(weights if several and np.ndim(weights[0]) == 2 else [weights])
 
-    def build(self, input_shape: Any = None) -> None:  # noqa: ARG002 - as layers have it
-        """Make the table; see `Layer`."""
+    def build(self, input_shape: Any = (None, None)) -> None:  # noqa: ARG002 - as layers have it
+        """Make the table, which does not depend on the inputs; see `Layer`."""
         self.embeddings = self.add_weight(
             (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
         )

@@ -77,6 +77,7 @@ class LeakyReLU(SameShape):
 
     Args:
         negative_slope: the slope.
+        alpha: the slope, as it was called before.
         name: see `Layer`.
         dtype: see `Layer`.
         **of_training: see `Layer`.
@@ -106,12 +107,14 @@ class LeakyReLU(SameShape):
         self,
         negative_slope: float = 0.3,
         *,
+        alpha: float | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
         **of_training: Unpack[OfTraining],
     ) -> None:
         super().__init__(name=name, dtype=dtype, **of_training)
-        self.negative_slope = _not_negative(negative_slope, "negative_slope")
+        slope = negative_slope if alpha is None else alpha
+        self.negative_slope = _not_negative(slope, "negative_slope")
 
     def call(self, inputs: Any) -> Array:
         """See the class."""
