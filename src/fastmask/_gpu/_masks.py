@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._bounded import keep
 from .._mask import Mask
 from .._plan import full_plan
 from .._typing import Array, Bools, Ints
 from . import _arrays
 from ._arrays import BOOL, INT64
-
-_MOST_PLANS = 64 * 2**20  # bytes of plans without a mask, which are kept
 
 
 class DevicePlan(NamedTuple):
@@ -248,7 +246,7 @@ def _made(mask: DeviceMask, device: int) -> DevicePlan:
     return DevicePlan(offsets, steps, order, np.diff(starts))
 
 
-@keep(_MOST_PLANS, lambda plan: 8 * (len(plan.lengths) * 3 + plan.steps.size))
+@lru_cache(maxsize=16)
 def _full_plan(batch: int, time: int, device: int) -> DevicePlan:
     return _sent(*full_plan(batch, time), device)
 
