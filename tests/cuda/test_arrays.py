@@ -387,6 +387,29 @@ def test_new_weights_count_at_once() -> None:
         same(copy.deepcopy(layer)(put(x, CupyLike)), layer(x), CupyLike)
 
 
+@pytest.mark.parametrize("make", [lambda: L.GRU(H), lambda: L.Dense(3)], ids=["packed", "copied"])
+def test_weights_that_change_while_they_are_copied(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What began before the change serves no call after it."""
+    rng = np.random.default_rng(17)
+    layer, x = make(), rng.normal(size=(B, T, F)).astype("f4")
+    layer(x)
+    new = [rng.normal(size=one.shape) for one in layer.get_weights()]
+    copy_to_device = _arrays.put
+
+    def change_after(array: Any, device: int) -> Any:
+        copied = copy_to_device(array, device)
+        monkeypatch.setattr(_arrays, "put", copy_to_device)
+        layer.set_weights(new)
+        return copied
+
+    monkeypatch.setattr(_arrays, "put", change_after)
+    layer(put(x, CupyLike))
+    assert _arrays.put is copy_to_device
+    same(layer(put(x, CupyLike)), layer(x), CupyLike)
+
+
 def test_weights_that_a_layer_may_write_to_are_compared() -> None:
     class Scale(L.Layer):
         def build(self, input_shape: Any) -> None:
