@@ -1,6 +1,6 @@
 """What a layer call costs over the operation in it, on arrays so small that this shows.
 
-    python -m benchmarks.overhead [--seconds 1] [--out docs/overhead.md]
+    python -m benchmarks.overhead [--seconds 1] [--out FILE]
 
 Layer and operation take turns; the operation is plain NumPy, or the kernel itself. It does the same
 work, masks included, and its result is compared with the layer's before it is timed.
@@ -256,14 +256,18 @@ def page(timings: dict[str, dict[str, Timing]], about: dict[str, Any]) -> str:
     return "\n\n".join([HEAD.strip(), verdict, table(titles, rows), made]) + "\n"
 
 
+OUT = Path("build", "benchmarks", "overhead.md")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each case")
-    parser.add_argument("--out", type=Path, default=Path("docs/overhead.md"), help="file to write")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"file to write ({OUT})")
     options = parser.parse_args(arguments)
     about = describe(fm.get_num_threads(), False)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(page(measure(options.seconds), about))
     print(f"wrote {options.out}")
 

@@ -1,6 +1,8 @@
-"""Measure, and write docs/benchmarks.md, docs/benchmarks.json and the pictures beside them.
+"""Measure, and write benchmarks.md, benchmarks.json and the pictures beside them.
 
-    python -m benchmarks.report [--quick] [--only lstm,training] [--threads 2] [--out docs]
+    python -m benchmarks.report [--quick] [--only lstm,training] [--threads 2] [--out FOLDER]
+
+They are written to build/benchmarks, which git ignores; the published ones with `--out docs`.
 
 The sections are lstm, gru, rnn, training, memory, streaming, padding, startup and rates.
 Sections that are not measured in this run are kept as they stand in benchmarks.json, so one of
@@ -14,29 +16,33 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import measure
-from benchmarks.cells import CELLS
-from benchmarks.machine import describe
-from benchmarks.picture import draw
-from benchmarks.tables import render
+if TYPE_CHECKING:
+    from benchmarks.measure import Section
 
 SECTIONS = (
     *("lstm", "gru", "rnn", "training", "memory", "streaming"),
     *("padding", "startup", "rates"),
 )
+OUT = Path("build", "benchmarks")
 PICTURES = {"lstm": "benchmarks.svg", "training": "benchmarks-training.svg"}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    options = parse(arguments)
+    options = parse(arguments)  # before the imports: --help needs no extra
+    try:
+        from benchmarks.machine import describe
+
+        sections = measurements(options)
+    except ImportError as error:
+        raise SystemExit(f'{error}: pip install -e ".[bench]" in the checkout') from error
     options.out.mkdir(parents=True, exist_ok=True)
     raw = options.out / "benchmarks.json"
     report: dict[str, Any] = json.loads(raw.read_text()) if raw.exists() else {}
     about = describe(options.threads, options.quick)
-    for name, section in measurements(options).items():
+    for name, section in sections.items():
         report[name] = {"about": about, **section()}
         raw.write_text(json.dumps(report, indent=1) + "\n")
     write(report, options.out)
@@ -50,7 +56,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure, or none")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of every library")
     parser.add_argument("--seconds", type=float, help="time for each case (3, or 0.5 if quick)")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder to write to ({OUT})")
     options = parser.parse_args(arguments)
     options.only = [] if options.only == "none" else options.only.split(",")
     if unknown := set(options.only) - set(SECTIONS):
@@ -60,10 +66,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measurements(options: argparse.Namespace) -> dict[str, Callable[[], measure.Section]]:
+def measurements(options: argparse.Namespace) -> dict[str, Callable[[], Section]]:
     """The measurements that were asked for; each still to be called."""
+    from benchmarks import measure
+    from benchmarks.cells import CELLS
+
     threads, seconds, quick = options.threads, options.seconds, options.quick
-    every: dict[str, Callable[[], measure.Section]] = {
+    every: dict[str, Callable[[], Section]] = {
         **{cell: partial(measure.measure_forward, cell, threads, seconds, quick) for cell in CELLS},
         "training": lambda: measure.measure_training(threads, seconds, quick),
         "memory": lambda: measure.measure_memory(threads, quick),
@@ -77,6 +86,9 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], measure.
 
 def write(report: dict[str, Any], folder: Path) -> None:
     """Write the pictures and the page, sections in their usual order."""
+    from benchmarks.picture import draw
+    from benchmarks.tables import render
+
     pictures = {
         name: picture
         for name, picture in PICTURES.items()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import njit
 
 import fastmask as fm
 from fastmask import _demo, _naive, _system, cli
@@ -39,15 +40,13 @@ class TestDemo:
         assert max(map(len, lines)) <= 100
 
     def test_result(self) -> None:
-        said: list[str] = []
-        result = _demo.run(said.append)
+        result = _demo.run(lambda _line: None)
         assert result.utterances == 370
         assert (result.shortest, result.longest, result.speakers) == (7, 29, 9)
         assert 0.4 < result.skipped < 0.5
         assert result.accuracy >= 0.96
         assert result.difference < 1e-5
         assert not result.faults
-        assert all("compiling" in line for line in said)
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -79,15 +78,15 @@ class TestDemo:
         assert cli.main(["demo"]) == 1
         assert "japanese_vowels_lstm.npz is not a model that can be read" in capsys.readouterr().err
 
-    def test_slow_first_call_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Soon(_demo.Timer):
-            def __init__(self, _seconds: float, *rest: Any) -> None:
-                super().__init__(0.0, *rest)
-
+    def test_compiling_is_told_where_it_happens(self) -> None:
         said: list[str] = []
-        monkeypatch.setattr(_demo, "Timer", Soon)
+        _demo.run(lambda _line: None)
         _demo.run(said.append)
-        assert said == ["compiling kernels once, about 5 s ..."]
+        assert not said  # all was compiled before
+
+        with _demo._telling(lambda: said.append("compiling")):
+            assert njit(lambda: 1)() + njit(lambda: 2)() == 3
+        assert said == ["compiling"]
 
     def test_naive_loop_is_right(self) -> None:
         random = np.random.default_rng(0)
@@ -175,8 +174,54 @@ class TestBench:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(cli, "__file__", str(tmp_path / "a" / "fastmask" / "cli.py"))
+        monkeypatch.chdir(tmp_path)
         assert cli.main(["bench"]) == 1
         assert "the benchmarks are in the source checkout" in capsys.readouterr().err
+
+    def test_installed_package_in_a_checkout(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "benchmarks").mkdir()
+        (tmp_path / "benchmarks" / "report.py").write_text("")
+        (tmp_path / "pyproject.toml").write_text('[project]\nname = "fastmask-rnn"\n')
+        monkeypatch.setattr(cli, "__file__", str(tmp_path / "a" / "b" / "fastmask" / "cli.py"))
+        monkeypatch.chdir(tmp_path / "benchmarks")
+        seen: list[Path] = []
+
+        def fake(command: list[str], cwd: Path, check: bool) -> Any:
+            assert not check
+            seen.append(cwd)
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr(subprocess, "run", fake)
+        assert cli.main(["bench"]) == 0
+        assert seen == [tmp_path]
+        (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\n')
+        assert cli.main(["bench"]) == 1
+        assert "the benchmarks are in the source checkout" in capsys.readouterr().err
+
+    def test_help_needs_no_extra_and_docs_stay(self) -> None:
+        program = (
+            "import sys\n"
+            "for name in 'torch onnx onnxruntime keras matplotlib threadpoolctl pytest'.split():\n"
+            "    sys.modules[name] = None\n"
+            "from benchmarks import report\n"
+            "assert report.parse([]).out == report.OUT\n"
+            "report.main(['--help'])\n"
+        )
+        checkout = Path(__file__).parents[1]
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=checkout,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "--out" in done.stdout
+        ignored = (checkout / ".gitignore").read_text().split()
+        assert "/build/" in ignored
 
 
 class TestArguments:

@@ -11,6 +11,8 @@ from pathlib import Path
 from . import _demo, _system
 from ._version import __version__
 
+_REPORT = Path("benchmarks", "report.py")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
@@ -69,8 +71,8 @@ def _run_info(_rest: list[str]) -> int:
 
 
 def _run_bench(rest: list[str]) -> int:
-    checkout = Path(__file__).resolve().parents[2]
-    if not (checkout / "benchmarks" / "report.py").is_file():
+    checkout = _checkout()
+    if checkout is None:
         print(
             "fastmask: the benchmarks are in the source checkout, not in the installed package:\n"
             "get the source archive of fastmask-rnn, unpack it, and there run\n"
@@ -80,3 +82,15 @@ def _run_bench(rest: list[str]) -> int:
         return 1
     command = [sys.executable, "-m", "benchmarks.report", *rest]
     return subprocess.run(command, cwd=checkout, check=False).returncode
+
+
+def _checkout() -> Path | None:
+    """The source checkout that this file is in, or else the current folder."""
+    own = Path(__file__).resolve().parents[2]
+    if (own / _REPORT).is_file():
+        return own
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        project = folder / "pyproject.toml"
+        if (folder / _REPORT).is_file() and project.is_file():
+            return folder if 'name = "fastmask-rnn"' in project.read_text("utf-8") else None
+    return None
