@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ._batches import batches_in
 from ._checks import whole_number
 from ._mask import Masked
-from ._predict import predict
+from ._predict import predict, predict_batches
 from ._summary import Summary, summarise, symbolic_inputs
 from .layers import Layer
 from .layers._calls import flat
@@ -116,7 +117,13 @@ class Model(Layer):
         sys.stdout.write(f"{rows}\n")
         return rows
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int = 1) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = 32,
+        verbose: int | str = 1,
+        steps: int | None = None,
+    ) -> Any:
         """The outputs for many inputs, computed batch by batch.
 
         Args:
@@ -128,6 +135,7 @@ class Model(Layer):
             batch_size: number of rows computed at once.
             verbose: 0 for silence; otherwise work of more than a second shows its progress in
                 a terminal, with tqdm where that is installed.
+            steps: number of batches after which to stop; None for all.
 
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. For sequences
@@ -152,11 +160,17 @@ class Model(Layer):
             >>> model.predict([np.ones((3, 2)), np.ones((7, 2))], verbose=0).shape
             (2, 4)
         """
-        size = whole_number(batch_size, "batch_size", 1)
+        size = 32 if batch_size is None else whole_number(batch_size, "batch_size", 1)
+        most = None if steps is None else whole_number(steps, "steps", 1)
         count = self._input_count()
+        batches = batches_in(x, "x")
+        if batches is not None:
+            return predict_batches(self, batches, count, most, bool(verbose))
         if count > 1 and (not isinstance(x, (list, tuple)) or len(x) != count):
             raise ValueError(f"x must be a list of {count} inputs for model {self.name!r}")
         inputs = [x] if count == 1 else list(x)
+        if most is not None:
+            inputs = [_first_rows(one, most * size) for one in inputs]
         if any(isinstance(one, (list, tuple)) and not one for one in inputs):
             inputs = self._without_rows(inputs)
         return predict(self, inputs, count == 1, size, bool(verbose))
@@ -179,6 +193,12 @@ class Model(Layer):
 
     def _input_count(self) -> int:
         return 1
+
+
+def _first_rows(inputs: Any, count: int) -> Any:
+    if isinstance(inputs, Masked):
+        return Masked(inputs.data[:count], inputs.mask.valid[:count])
+    return inputs[:count]
 
 
 class Flow(Model):

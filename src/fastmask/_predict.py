@@ -9,6 +9,7 @@ come first: what does not fit into memory fails at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,14 @@ from .layers._calls import flat
 Rows = Any  # a slice or an index array
 
 
-def predict(model: Layer, inputs: list[Any], alone: bool, size: int, shown: bool) -> Any:
+def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
     """What `model` returns for the inputs.
 
     Args:
         model: called on a batch.
         inputs: for each input of the model an array, a `Masked` or a list of sequences.
         alone: whether the model takes the only input and not a list of inputs.
-        size: number of rows in a batch.
+        size: number of rows in a batch; None for all.
         shown: whether progress is shown.
 
     Raises:
@@ -44,6 +45,7 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int, shown: bool
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:
         raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
+    size = size or max(1, counts[0])
     ragged = [one for one in sources if isinstance(one, _Sequences)]
     stateful = [one for one in model._all_layers() if getattr(one, "stateful", False)]
     for layer in stateful:
@@ -64,6 +66,56 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int, shown: bool
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
     return result.value() if result is not None else None
+
+
+def predict_batches(
+    model: Layer, batches: Iterator[Any], count: int, steps: int | None, shown: bool
+) -> Any:
+    """What `model` returns for batches, of which one is kept at a time.
+
+    Args:
+        model: called on each batch.
+        batches: the inputs of each.
+        count: number of the model's inputs.
+        steps: number of batches; None for all.
+        shown: whether progress is shown.
+
+    Raises:
+        ValueError: there is no batch, or one does not fit, or the outputs do not fit together.
+    """
+    drawn = islice(batches, steps)
+    results = []
+    for x in progress(drawn, steps) if shown else drawn:
+        if count > 1 and (not isinstance(x, (list, tuple)) or len(x) != count):
+            raise ValueError(
+                f"batches of x must be ([{count} inputs],), or such a tuple with targets, for "
+                f"model {model.name!r}, but the inputs are of type {type(x).__name__}"
+            )
+        results.append(predict(model, [x] if count == 1 else list(x), count == 1, None, False))
+    if not results:
+        raise ValueError("x must have at least one batch, but it has none")
+    return _put_together(results, model.name)
+
+
+def _put_together(results: list[Any], name: str) -> Any:
+    """The outputs for all rows; of `results` nothing is left."""
+    counts = [len(next(iter(flat(one)))) for one in results]
+    shapes = {tuple(_step_shape(one) for one in flat(each)) for each in results}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"outputs of model {name!r} must have one shape for all batches, but rows have shapes "
+            f"{sorted(map(str, shapes))}: give batches with masks, or padded to one length"
+        )
+    whole, start = _Output(sum(counts), results[0]), 0
+    for count in counts:
+        whole.put(slice(start, start + count), results.pop(0))
+        start += count
+    return whole.value()
+
+
+def _step_shape(output: Any) -> Any:
+    """Shape of a row; of a `Masked`, without its number of steps."""
+    return ("mask", *output.shape[2:]) if isinstance(output, Masked) else tuple(output.shape[1:])
 
 
 def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError) -> None:

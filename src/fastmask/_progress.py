@@ -12,7 +12,7 @@ _Item = TypeVar("_Item")
 _LONG = 1.0  # seconds, before anything is shown
 
 
-def progress(items: Iterable[_Item], count: int) -> Iterator[_Item]:
+def progress(items: Iterable[_Item], count: int | None) -> Iterator[_Item]:
     """The same items; once they have taken long, a bar or line on the terminal counts them."""
     start, bar = time.monotonic(), None
     try:
@@ -27,7 +27,7 @@ def progress(items: Iterable[_Item], count: int) -> Iterator[_Item]:
             bar.close()
 
 
-def _bar(done: int, count: int) -> Any:
+def _bar(done: int, count: int | None) -> Any:
     try:
         tqdm = import_module("tqdm")
     except ImportError:
@@ -38,13 +38,14 @@ def _bar(done: int, count: int) -> Any:
 class _Line:
     """What `tqdm` would be, as far as it is needed."""
 
-    def __init__(self, done: int, count: int) -> None:
+    def __init__(self, done: int, count: int | None) -> None:
         self.done, self.count = done, count
         self.update(0)
 
     def update(self, more: int) -> None:
         self.done += more
-        sys.stderr.write(f"\rbatch {self.done} of {self.count}")
+        of_all = "" if self.count is None else f" of {self.count}"
+        sys.stderr.write(f"\rbatch {self.done}{of_all}")
         sys.stderr.flush()
 
     def close(self) -> None:

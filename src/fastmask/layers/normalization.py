@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from .._batches import batches_in
 from .._checks import flag
 from .._dispatch import as_array, real_array
 from .._mask import Masked
@@ -13,6 +15,24 @@ from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape, axes_of, known_size, positive
 from ._normalizing import KERAS_EPSILON
 from ._of_training import OfTraining
+
+
+class Moments:
+    """Count, mean and sum of squared differences from it, of batches that are added."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, x: Array, axes: tuple[int, ...]) -> None:
+        """Add a batch; see Chan, Golub and LeVeque, 1979."""
+        more = math.prod(x.shape[axis] for axis in axes)
+        count = self.count + more
+        off = x.mean(axis=axes) - self.mean
+        self.mean = self.mean + off * (more / count)
+        self.squares = self.squares + x.var(axis=axes) * more + off**2 * (self.count * more / count)
+        self.count = count
 
 
 class Normalization(SameShape):
@@ -101,32 +121,46 @@ class Normalization(SameShape):
 
         Args:
             data: (N, ...) array or `Masked`, of which only the valid steps are looked at; Keras
-                looks at all.
+                looks at all. Or batches of these: a list of arrays, a generator, a
+                `torch.utils.data.DataLoader`, or an object with `len` and `[number]` such as a
+                `keras.utils.PyDataset`; one is kept at a time, and what follows the inputs in a
+                tuple is not looked at.
 
         Raises:
             ValueError: the layer was given a mean, or the data does not fit.
         """
         if self.mean is not None:
             raise ValueError(f"layer {self.name!r} was given a mean, so it cannot adapt")
+        of_arrays = isinstance(data, (list, tuple)) and all(hasattr(one, "shape") for one in data)
+        batches = iter(data) if of_arrays else batches_in(data, "data")
+        total = Moments()
+        for batch in [data] if batches is None else batches:
+            x, others = self._counted(batch)
+            if x.size:
+                total.add(x, others)
+        if not total.count:
+            raise ValueError("data must hold at least one valid step")
+        with self._weights.changing():
+            self._mean[...] = total.mean
+            self._variance[...] = total.squares / total.count
+
+    def _counted(self, data: Any) -> tuple[Array, tuple[int, ...]]:
+        """The numbers of a batch that count, and the axes over which they do."""
         array = data.data if isinstance(data, Masked) else as_array(data, "data")
         x = real_array(array, "data", np.dtype(np.float64))
         self.build(x.shape)
-        shape, sizes = tuple(x.shape[axis] for axis in self._axes), self._mean.shape
+        axes = positive(self.axis, x.ndim, self.name)
+        shape, sizes = tuple(x.shape[axis] for axis in axes), self._mean.shape
         if shape != sizes:
             raise ValueError(f"data must have the size {sizes} on axis {self.axis}, not {shape}")
         first = 0
         if isinstance(data, Masked):
-            if self._axes and self._axes[0] < 2:
+            if axes and axes[0] < 2:
                 raise ValueError(f"data has a mask, so axis must not be {self.axis}: use 2 or more")
             x = x[data.mask.valid]
             first = 1  # batch and time are one axis now
-        if not x.size:
-            raise ValueError("data must hold at least one valid step")
-        kept = {axis - first for axis in self._axes}
-        others = tuple(axis for axis in range(x.ndim) if axis not in kept)
-        with self._weights.changing():
-            self._mean[...] = x.mean(axis=others)
-            self._variance[...] = x.var(axis=others)
+        kept = {axis - first for axis in axes}
+        return x, tuple(axis for axis in range(x.ndim) if axis not in kept)
 
     def call(self, inputs: Any) -> Array:
         """See the class."""
