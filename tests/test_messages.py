@@ -669,3 +669,52 @@ def test_normalization_of_another_number_of_axes() -> None:
     both = np.concatenate([a, b])
     expected = (a - both.mean(axis=0)) / both.std(axis=0)
     np.testing.assert_allclose(layer(a), expected, atol=1e-5)
+
+
+def test_summary_says_that_a_model_is_not_built() -> None:
+    model = fm.Sequential([L.LSTM(4, name="reader")], name="small")
+    shown = str(model.summary())
+    assert "small: not built" in shown
+    assert "build(input_shape)" in shown
+    assert "0 parameters" not in shown
+    row = next(line for line in shown.splitlines() if line.startswith("reader"))
+    assert row.split()[2:] == ["?", "?", "?"]
+    model.build((None, None, 3))
+    assert str(model.summary()).startswith("small: 128 parameters")
+
+
+def test_saving_into_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        fm.save_model(built(), tmp_path / "missing" / "m.npz")
+    assert str(caught.value).endswith(f"'{tmp_path / 'missing'}'")
+
+
+def test_names_of_keras_guide() -> None:
+    assert fm.utils.pad_sequences is fm.pad_sequences
+    x = L.Embedding(9, 4, mask_zero=True)([[3, 0]])
+    assert x._keras_mask is x.mask
+    symbolic = L.Embedding(9, 4, mask_zero=True)(fm.Input((None,), "int32"))
+    assert L.LSTM(4)(symbolic, mask=symbolic._keras_mask).shape == (None, 4)
+    assert fm.Input((3,))._keras_mask is None
+
+
+def test_plans_that_contradict_themselves_name_both_arrays() -> None:
+    kernels = pytest.importorskip("fastmask_kernels.cpu")
+    state = np.zeros((2, 4), np.float32)
+    packed = np.zeros(kernels.rnn_packed_size(3, 4, X.dtype), np.float32)
+    outputs = np.zeros((2, 5, 4), np.float32)
+
+    def run(offsets: list[int], order: list[int]) -> None:
+        kernels.rnn_fwd(
+            *(outputs, state.copy(), np.empty((0, 4), np.float32), X, np.array(offsets)),
+            *(np.array([0, 1, 5, 6, 7]), np.array(order), packed, state),
+            *("tanh", False, False, 1),
+        )
+
+    with pytest.raises(ValueError, match=r"order must name .* offsets\[b \+ 1\] - offsets\[b\]"):
+        run([0, 2, 5], [0, 1])
+    with pytest.raises(ValueError, match=r"steps\[offsets\[b\]:offsets\[b \+ 1\]\] must ascend"):
+        run([0, 3, 5], [0, 1])
+    empty = [np.empty(size, np.int64) for size in (4, 10, 2)]  # of 3 rows, 10 steps, 2 rows
+    with pytest.raises(ValueError, match=r"order must have shape \(B\) with B=3 of offsets"):
+        kernels.plan_steps(*empty, np.ones((2, 5), np.bool_))

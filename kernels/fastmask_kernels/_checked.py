@@ -64,13 +64,14 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
             form = ()
         if form not in known:
             sizes: dict[str, int] = {}
+            seen: dict[str, str] = {}
             shared: dict[str, np.dtype[Any]] = {}
             for i, argument, shape in arrays:
                 if door is None and not isinstance(args[i], np.ndarray):
                     kind = type(args[i])
                     came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
                     raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
-                _check_array(argument, shape, args[i], sizes, shared)
+                _check_array(argument, shape, args[i], sizes, seen, shared)
             for _, argument, shape in arrays:
                 _check_optional(argument, shape, sizes)
             if len(known) >= _MOST_FORMS:
@@ -99,8 +100,10 @@ def _check_array(
     shape: tuple[str, ...],
     value: Any,
     sizes: dict[str, int],
+    seen: dict[str, str],
     shared: dict[str, np.dtype[Any]],
 ) -> None:
+    """Check an array; `sizes` are those of the arrays before it, `seen` says of which."""
     name = argument.name
     dtype = value.dtype
     if argument.dtype in (REAL, ANY):
@@ -116,10 +119,12 @@ def _check_array(
     if value.ndim != len(shape) or not all(
         _fits(size, word, sizes) for size, word in zip(value.shape, shape, strict=True)
     ):
-        known = ", ".join(f"{k}={v}" for k, v in sizes.items())
+        known = ", ".join(f"{k}={v}" + f" of {seen[k]}" * (k in seen) for k, v in sizes.items())
         raise ValueError(
             f"{name} must have shape ({', '.join(shape)}) with {known}, not {value.shape}"
         )
+    for letter in sizes:
+        seen.setdefault(letter, name)
     flags = value.flags
     if not (flags.c_contiguous and flags.aligned):
         raise ValueError(f"{name} must be C-contiguous and aligned")

@@ -8,7 +8,7 @@ Importing this package imports neither Numba nor any framework.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import activations, initializers, layers, losses, metrics, ops
+from . import activations, initializers, layers, losses, metrics, ops, utils
 from ._mask import Mask, Masked, get_mask
 from ._padding import pad, pad_sequences, unpad
 from ._threads import get_num_threads, set_num_threads
@@ -39,6 +39,7 @@ __all__ = [
     "set_num_threads",
     "trace_masks",
     "unpad",
+    "utils",
 ]
 
 if not TYPE_CHECKING:  # to a type checker every name would be one of the package

@@ -303,6 +303,11 @@ class Masked:
         return self._mask
 
     @property
+    def _keras_mask(self) -> Mask:
+        """The mask, by the name that Keras's guide has for it."""
+        return self._mask
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the data."""
         return self._data.shape

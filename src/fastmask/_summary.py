@@ -36,7 +36,7 @@ class Summary(list[SummaryRow]):
             (
                 f"{row.layer} ({row.type})",
                 "?" if row.shape is None else ", ".join(map(str, _shapes(row.shape))),
-                f"{row.parameters:,}",
+                "?" if row.shape is None and not row.parameters else f"{row.parameters:,}",
                 row.mask,
             )
             for row in self
@@ -67,7 +67,13 @@ def _unknown(model: Any) -> Summary:
 
 
 def _titled(model: Any, rows: list[SummaryRow]) -> Summary:
-    return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
+    if model.built:
+        return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
+    return Summary(
+        rows,
+        f"{model.name}: not built, so that its parameters are not known; call it on some data, or "
+        "its build(input_shape), before",
+    )
 
 
 def symbolic_inputs(model: Any) -> Any:

@@ -35,6 +35,11 @@ class SymbolicTensor:
         return len(self.shape)
 
     @property
+    def _keras_mask(self) -> SymbolicMask | None:
+        """The same by the name that Keras's guide has for it."""
+        return self._symbolic_mask
+
+    @property
     def _symbolic_mask(self) -> SymbolicMask | None:
         return SymbolicMask(self) if self.masked else None
 
