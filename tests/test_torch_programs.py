@@ -456,8 +456,9 @@ def test_code_of_the_documentation() -> None:
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block.split("```")[0], names)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert isinstance(names["model"][1], ft.GRU)
+    assert names["tensor"].shape == (4, 2)
 
 
 @pytest.mark.parametrize("module", ["_modules", "_convert"])

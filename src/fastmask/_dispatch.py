@@ -129,7 +129,7 @@ def as_array(value: Any, name: str) -> Array:
 
     Raises:
         TypeError: it is a masked array of numpy.ma, whose mask would be lost; or it is on a GPU
-            and not of CuPy.
+            and not of CuPy; or NumPy cannot hold it, such as a tensor in bfloat16.
         ValueError: its rows differ in length.
     """
     if type(value) is np.ndarray:
@@ -137,13 +137,10 @@ def as_array(value: Any, name: str) -> Array:
     if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
         raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
     if _gpu.on_gpu(value):
-        kind = type(value)
         if _gpu.speaks_numpy(value):
             on_gpu: Array = value
             return on_gpu
-        raise TypeError(
-            f"{name} must be an array on the host, not {kind.__module__}.{kind.__name__} on a GPU"
-        )
+        raise TypeError(f"{name} must be an array on the host, not {_kind(value)} on a GPU")
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -152,6 +149,13 @@ def as_array(value: Any, name: str) -> Array:
         raise ValueError(
             f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
         ) from error
+    except (TypeError, RuntimeError) as error:  # torch's, of dtypes, gradients and layouts
+        what = f"{_kind(value)} ({value.dtype})" if hasattr(value, "dtype") else _kind(value)
+        raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__name__}"
 
 
 def no_numbers(array: Array, name: str, wanted: str = "real numbers") -> TypeError:

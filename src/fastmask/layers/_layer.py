@@ -193,7 +193,8 @@ class Layer(Weighted):
             **kwargs: further arguments of `call`.
 
         Returns:
-            What `call` returns, as `Masked` where a mask goes on.
+            What `call` returns, as `Masked` where a mask goes on. On the host these are NumPy
+            arrays, whatever the inputs were; on a GPU they are of the inputs' kind.
         """
         spec = self._call_spec or self._read_call_spec()
         if args:
