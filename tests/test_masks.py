@@ -125,12 +125,33 @@ def test_plan_of_a_known_mask(column: Any) -> None:
 
 
 @COLUMNS
-def test_nan_differs_from_everything(column: Any) -> None:
-    x = np.array([[[np.nan], [0.0], [-0.0]]], np.float32)
-    for value, expected in ((0.0, [True, False, False]), (math.nan, [True, True, True])):
-        valid = garbage((1, 3))
-        column.mask_any_not_equal(valid, x, value)
-        assert valid.tolist() == [expected]
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("features", [1, 2, 70])
+def test_nan_equals_nan_alone(column: Any, dtype: str, features: int) -> None:
+    numbers = [np.nan, 0.0, -0.0, np.inf, -np.inf, np.finfo(dtype).max, np.finfo(dtype).tiny]
+    x = np.repeat(np.array(numbers, dtype)[None, :, None], features, axis=2)
+    for nan in (math.nan, -math.nan, np.float32("nan")):
+        valid, of_ids = garbage((1, 7)), garbage((1, 7))
+        column.mask_any_not_equal(valid, x, nan)
+        column.mask_not_equal(of_ids, np.ascontiguousarray(x[:, :, 0]), nan)
+        assert valid.tolist() == of_ids.tolist() == [[False] + [True] * 6]
+    for pattern in (0x7F800001, 0xFFC00001, 0xFFFFFFFF):  # other NaNs, with either sign
+        other = np.full((1, 1, features), pattern, np.uint32).view(np.float32)
+        valid = garbage((1, 1))
+        column.mask_any_not_equal(valid, other, math.nan)
+        assert valid.tolist() == [[False]]
+    valid = garbage((1, 7))
+    column.mask_any_not_equal(valid, x, 0.0)
+    assert valid.tolist() == [[True, False, False, True, True, True, True]]
+
+
+@COLUMNS
+def test_one_number_beside_nan_is_valid(column: Any) -> None:
+    x = np.full((1, 2, 40), np.nan, np.float32)
+    x[0, 1, 33] = 0
+    valid = garbage((1, 2))
+    column.mask_any_not_equal(valid, x, math.nan)
+    assert valid.tolist() == [[False, True]]
 
 
 @COLUMNS

@@ -1,12 +1,14 @@
 """Numbers seen as bits, so that a kernel for each item size serves every dtype.
 
-Copies need only words that tile an item. Comparisons need a pattern (keep, bits), the one that a
-number equal to `value` must show:
+Copies need only words that tile an item. Comparisons need a pattern (keep, bits, some), the one
+that a number equal to `value` must show:
 
-    x == value  <=>  (x & keep) == bits
+    x == value  <=>  (x & keep) == bits, and (x & some) != 0 unless some is 0
 
-where keep is all ones, except for a zero among floats: there it hides the sign, for -0 is 0.
-A value that no number of the dtype equals (NaN, 0.5 or 300 among int8) has no pattern.
+where keep is all ones, except for a zero among floats: there it hides the sign, for -0 is 0. Only
+NaN has `some`: it has all bits of infinity, and one in its fraction. As a value it equals itself,
+as someone means who says that NaN marks what is missing. A value that no number of the dtype
+equals (0.5 or 300 among int8, NaN among all integers) has no pattern.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def word_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def pattern_of(dtype: np.dtype[Any], value: float, name: str) -> NDArray[Any] | None:
-    """(keep, bits) as unsigned integers of the dtype's size, or None where nothing is equal.
+    """(keep, bits, some), unsigned and of the dtype's size, or None where nothing is equal.
 
     Raises:
         TypeError: `value` is not a number, or `dtype`, that of the array `name`, not of numbers.
@@ -47,10 +49,13 @@ def _pattern_of(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
     if same is None:
         return None
     word = f"u{dtype.itemsize}"
-    keep = ~np.zeros((), word)
+    keep, some = ~np.zeros((), word), np.zeros((), word)
     if dtype.kind == "f" and same == 0:
         keep = ~np.array(-0.0, dtype).view(word)
-    pattern = np.array([keep, same.view(word) & keep], word)
+    if dtype.kind == "f" and np.isnan(same):
+        keep = np.array(np.inf, dtype).view(word)
+        some = ~np.array(-np.inf, dtype).view(word)
+    pattern = np.array([keep, same.view(word) & keep, some], word)
     pattern.flags.writeable = False
     return pattern
 
@@ -63,7 +68,7 @@ def _representation(dtype: np.dtype[Any], value: float) -> NDArray[Any] | None:
                 same = np.array(float(value)).astype(dtype)
         except OverflowError:  # an integer beyond float64
             return None
-        if np.isnan(same) or np.isfinite(same) != math.isfinite(value):
+        if np.isinf(same) and not math.isinf(value):
             return None
         return same
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -114,13 +114,13 @@ KERNELS: dict[str, Kernel] = {
     for kernel in (
         _kernel(
             "mask_not_equal",
-            "valid = ids != value",
+            "valid = ids != value; the value NaN equals NaN",
             (("valid", "bool", "B T"),),
             (("ids", ANY, "B T"), ("value", "number")),
         ),
         _kernel(
             "mask_any_not_equal",
-            "valid = any(x != value, axis=-1); NaN differs from every value",
+            "valid = any(x != value, axis=-1); the value NaN equals NaN, which no other value does",
             (("valid", "bool", "B T"),),
             (("x", ANY, "B T F"), ("value", "number")),
         ),

@@ -29,6 +29,8 @@ def mask_not_equal(valid: Bools, ids: NDArray[Any], value: float) -> None:
     pattern = pattern_of(ids.dtype, value, "ids")
     if pattern is None:
         valid.fill(True)
+    elif pattern[2]:
+        np.logical_not(np.isnan(ids), out=valid)
     else:
         word = pattern.dtype
         _not_equal.for_dtype(word)(valid.reshape(-1), ids.view(word).reshape(-1), pattern)
@@ -41,6 +43,9 @@ def mask_any_not_equal(valid: Bools, x: NDArray[Any], value: float) -> None:
     pattern = pattern_of(x.dtype, value, "x")
     if pattern is None or features == 0:
         valid.fill(features > 0)
+        return
+    if pattern[2]:  # NaN: too rare for loops that would be slower with it
+        np.logical_not(np.isnan(x).all(axis=2), out=valid)
         return
     word = pattern.dtype
     flat = x.view(word).reshape(-1)

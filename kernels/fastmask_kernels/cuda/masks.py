@@ -64,9 +64,8 @@ def mask_any_not_equal(valid: Any, x: Any, value: float) -> None:
         lanes = lanes_for(features)
         threads = threads_for(valid.size * lanes)
         blocks = blocks_for(valid.size, threads // lanes)
-        keep, bits = pattern.tolist()
         compare = _any_not_equal(pattern.dtype)
-        compare.launch(blocks, threads, valid, x, valid.size, features, lanes, keep, bits)
+        compare.launch(*(blocks, threads, valid, x, valid.size, features, lanes), *pattern.tolist())
 
 
 @checked
@@ -106,8 +105,7 @@ def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
     if pattern is None:
         fill(valid, 1)
         return
-    keep, bits = pattern.tolist()
-    _not_equal(pattern.dtype).launch(*span(valid.size), valid, x, valid.size, keep, bits)
+    _not_equal(pattern.dtype).launch(*span(valid.size), valid, x, valid.size, *pattern.tolist())
 
 
 def fill(valid: DeviceArray, value: int) -> None:
@@ -131,11 +129,11 @@ def _filled() -> Kernel:
 def _not_equal(dtype: np.dtype[Any]) -> Kernel:
     word = number(dtype)
 
-    @kernel(pointer(uint8), pointer(word), int64, word, word)
-    def not_equal(valid: Any, x: Any, count: int, keep: int, bits: int) -> None:
+    @kernel(pointer(uint8), pointer(word), int64, word, word, word)
+    def not_equal(valid: Any, x: Any, count: int, keep: int, bits: int, some: int) -> None:
         i = cuda.grid(1)
         while i < count:
-            valid[i] = (x[i] & keep) != bits
+            valid[i] = (x[i] & keep) != bits or (some != 0 and (x[i] & some) == 0)
             i += cuda.gridsize(1)
 
     return not_equal
@@ -147,9 +145,9 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
 
     # `lanes` lanes look at one step. They are all of a warp where a step takes several rounds,
     # so the lanes of a warp always agree on how many rounds there are, as a ballot demands.
-    @kernel(pointer(uint8), pointer(word), int64, int64, int32, word, word)
+    @kernel(pointer(uint8), pointer(word), int64, int64, int32, word, word, word)
     def any_not_equal(
-        valid: Any, x: Any, steps: int, features: int, lanes: int, keep: int, bits: int
+        valid: Any, x: Any, steps: int, features: int, lanes: int, keep: int, bits: int, some: int
     ) -> None:
         lane = cuda.laneid & (lanes - 1)
         first = cuda.laneid - lane  # of the lanes that look at the same step
@@ -163,7 +161,8 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
             while f < features and not differs:
                 mine = False
                 if step < steps and f + lane < features:
-                    mine = (x[step * features + f + lane] & keep) != bits
+                    shown = x[step * features + f + lane]
+                    mine = (shown & keep) != bits or (some != 0 and (shown & some) == 0)
                 differs = cuda.ballot_sync(_FULL, mine) & group
                 f += lanes
             if lane == 0 and step < steps:

@@ -55,7 +55,7 @@ def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
 
 
 def _differs(x: NDArray[Any], value: float, name: str) -> Bools:
-    """Where x != value; among floats, value is first rounded to theirs."""
+    """Where x != value, and NaN equals itself; among floats, value is first rounded to theirs."""
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {x.dtype}")
     if isinstance(value, (bool, int, np.bool_, np.integer)):
@@ -69,6 +69,8 @@ def _differs(x: NDArray[Any], value: float, name: str) -> Bools:
             x = x.astype(np.uint8)
         whole = isinstance(value, float) and value.is_integer()
         return np.asarray(x != (int(value) if whole else value))
+    if value != value:  # NaN; an integer may be too large for math.isnan
+        return np.asarray(~np.isnan(x))
     if sys.float_info.max < abs(value) < math.inf:  # an integer beyond float64
         return np.ones(x.shape, bool)
     with np.errstate(over="ignore"):
