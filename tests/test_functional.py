@@ -398,6 +398,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match="'one' cannot be put into 'two', which would contain"):
             two.add(one)
         x = fm.Input((4,))
+        two.add(fm.layers.Identity())
         model = fm.Model(x, two(x), name="m")
         with pytest.raises(ValueError, match="'m' cannot be put into 'two'"):
             two.add(model)
@@ -581,3 +582,33 @@ class TestFiles:
             assert tracemalloc.get_traced_memory()[1] < 5e6
         finally:
             tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "other"),
+    [
+        (lambda: fm.layers.Dense(2), (None, 5), (6,)),
+        (lambda: fm.layers.LSTM(2), (None, 4, 5), (4, 6)),
+        (lambda: fm.layers.Bidirectional(fm.layers.GRU(2)), (None, 4, 5), (None, 6)),
+        (lambda: fm.layers.RNN([fm.layers.GRUCell(2)]), (None, 4, 5), (4, 6)),
+        (lambda: fm.layers.TimeDistributed(fm.layers.Dense(2)), (None, 4, 5), (4, 6)),
+        (lambda: fm.layers.LayerNormalization(), (None, 5), (6,)),
+        (lambda: fm.layers.GroupNormalization(-1), (None, 4, 5), (4, 6)),
+        (lambda: fm.layers.BatchNormalization(), (None, 5), (6,)),
+        (lambda: fm.layers.Normalization(), (None, 5), (6,)),
+        (lambda: fm.layers.PReLU(), (None, 5), (6,)),
+    ],
+)
+def test_layers_built_for_one_width_refuse_another(make: Any, shape: Any, other: Any) -> None:
+    for use in (lambda layer: layer(fm.Input(other)), lambda layer: layer.build((None, *other))):
+        layer = make()
+        layer.build(shape)
+        with pytest.raises(ValueError, match=r"inputs of layer .* must"):
+            use(layer)
+        layer.build(shape)
+        open_sizes = [None if n == 4 else n for n in shape[1:]]
+        assert layer(fm.Input(open_sizes)).ndim >= 2
+    model = fm.Sequential([fm.layers.Dense(2)])
+    model.build((None, 5))
+    with pytest.raises(ValueError, match="must have shape"):
+        model(fm.Input((6,)))

@@ -8,6 +8,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -231,7 +232,7 @@ class TestCustomLayers:
             Odd(name="odd")(fm.Input((4, 2)))
 
     @pytest.mark.parametrize(
-        "mask", [MASK[0], "mask", 5, np.ones((3, 4, 2)), np.full((3, 4), np.nan)]
+        "mask", [MASK[0], "mask", 5, np.ones((3, 4, 3)), np.full((3, 4), np.nan), -1.0 * MASK]
     )
     def test_compute_mask_that_returns_no_mask(self, mask: Any) -> None:
         class Odd(Dropper):
@@ -421,6 +422,39 @@ def test_inputs_that_are_no_arrays() -> None:
         layer([[1.0], [1.0, 2.0]])
     with pytest.raises(TypeError, match=r"numpy\.ma"):
         layer(np.ma.masked_array([1.0, 2.0]))
+
+
+class TestMaskingOfNaN:
+    X = np.array([[[1, 2], [np.nan, np.nan], [np.nan, 3], [0, 0]]], np.float32)
+    VALID = np.array([[True, False, True, True]])
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_means_is_nan(self, dtype: str) -> None:
+        layer = fm.layers.Masking(np.nan, dtype=dtype)
+        y = layer(self.X)
+        np.testing.assert_array_equal(y.mask, self.VALID)
+        np.testing.assert_array_equal(layer.compute_mask(self.X), self.VALID)
+        np.testing.assert_array_equal(y.data, np.where(self.VALID[:, :, None], self.X, 0))
+
+    def test_never_floods_the_output(self) -> None:
+        whole = np.random.default_rng(1).normal(size=(3, 5, 2)).astype(np.float32)
+        x = whole.copy()
+        x[1, 2:] = x[2] = np.nan
+        model = fm.Sequential([fm.layers.Masking(float("nan")), fm.layers.LSTM(3)])
+        y = model(x)
+        assert np.isfinite(y).all()
+        np.testing.assert_allclose(y[1], model(whole[1:2, :2])[0], atol=1e-6)
+        assert not y[2].any()
+        mean = fm.layers.GlobalAveragePooling1D()(fm.layers.Masking(np.nan)(x))
+        np.testing.assert_allclose(mean[1], whole[1, :2].mean(0), atol=1e-6)
+
+    def test_of_integers_and_in_files(self, tmp_path: Path) -> None:
+        assert fm.layers.Masking(np.nan)(np.zeros((1, 2, 3), int)).mask.all()
+        model = fm.Sequential([fm.layers.Masking(np.nan)])
+        model(self.X)
+        fm.save_model(model, tmp_path / "a.npz")
+        y = fm.load_model(tmp_path / "a.npz")(self.X)
+        np.testing.assert_array_equal(y.mask, self.VALID)
 
 
 class TestEmbedding:

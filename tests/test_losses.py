@@ -170,3 +170,23 @@ def test_weights_of_masked_steps_are_not_looked_at() -> None:
     )
     assert accuracy == 1.0
     assert np.isfinite(fm.losses.masked_mean([[2.0, np.nan]], [[1, 0]], sample_weight=weights))
+
+
+def test_two_masks_are_joined_by_and() -> None:
+    loss = fm.Masked([[1.0, 3.0, 99.0]], [[1, 1, 0]])
+    assert fm.losses.masked_mean(loss, mask=[[1, 0, 1]]) == 1.0
+    assert fm.losses.masked_mean(loss, mask=[[0, 0, 1]]) == 0.0
+    predicted = fm.Masked([[0.9, 0.2, 0.9]], [[1, 1, 0]])
+    assert metrics.binary_accuracy([[1, 1, 0]], predicted, mask=[[1, 0, 1]]) == 1.0
+
+
+def test_a_probability_at_the_threshold_means_0() -> None:
+    assert metrics.binary_accuracy([[0]], [[0.5]]) == 1.0
+    assert metrics.binary_accuracy([[1]], [[0.5]]) == 0.0
+    assert metrics.binary_accuracy([[1, 0]], [[0.25, 0.25]], threshold=0.25) == 0.5
+
+
+def test_masks_with_more_axes_than_values() -> None:
+    scores = np.ones((2, 3, 4))
+    with pytest.raises(ValueError, match=r"mask of shape \(2, 3, 4\) has more axes"):
+        metrics.sparse_categorical_accuracy(np.ones((2, 3)), scores, mask=np.ones((2, 3, 4)))

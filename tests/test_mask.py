@@ -25,7 +25,8 @@ HOLES = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
         HOLES.astype(np.int8),
         HOLES.astype(np.uint64) * 7,
         HOLES.astype(np.float32),
-        HOLES.astype(np.float16) * -0.5,
+        HOLES.astype(np.float16) * 1.0,
+        np.where(HOLES, 1.0, -0.0),
         HOLES[:, :, None],
         HOLES[:, :, None].tolist(),
         np.asfortranarray(HOLES),
@@ -46,14 +47,24 @@ def test_takes_any_kind_of_mask(given: object) -> None:
     ("given", "error", "words"),
     [
         ([1, 0, 1], ValueError, r"mask must have shape \(batch, time\).*not \(3,\)"),
-        (np.ones((2, 3, 4)), ValueError, r"not \(2, 3, 4\)"),
-        (np.ones((2, 3, 1, 1)), ValueError, r"not \(2, 3, 1, 1\)"),
         (True, ValueError, r"not \(\)"),
         ([[1, 0], [1]], ValueError, "mask must be an array, but its rows differ"),
         ([["a"]], TypeError, "mask must be bool, integer or float, not dtype <U1"),
         (np.ones((1, 1), complex), TypeError, "complex128"),
         (np.array([[None]]), TypeError, "object"),
         ([[1.0, np.nan]], ValueError, "NaN"),
+        (
+            [[0.0, 0.0, -np.inf]],
+            ValueError,
+            r"True or 1 where .* valid.*-inf.*looks like an additive",
+        ),
+        ([[0.0, -1e9, 0.0]], ValueError, "looks like an additive attention mask"),
+        (np.float16([[0, -3]]), ValueError, r"not -3.0.*pass mask == 0"),
+        ([[0.2, 1.0]], ValueError, r"True or 1 .*not 0.2: compare first, as in mask > 0.5"),
+        ([[7.0, 1.0]], ValueError, "not 7.0"),
+        ([[np.inf, 1.0]], ValueError, "not inf"),
+        ([[0, -1]], ValueError, "not -1: this looks like an additive"),
+        (np.int8([[[0], [-128]]]), ValueError, "not -128"),
         (fm.Masked(np.ones((2, 2)), HOLES[:2, :2]), TypeError, r"\.data"),
         (np.ma.masked_array([[1, 0]]), TypeError, "numpy.ma"),
     ],
@@ -97,12 +108,102 @@ def test_is_usable_as_a_bool_array() -> None:
         bool(mask)
 
 
+def test_has_what_bool_arrays_have() -> None:
+    mask = fm.Mask(HOLES)
+    assert mask.any()
+    assert not mask.all()
+    assert mask.sum() == 7
+    np.testing.assert_array_equal(mask.any(axis=1), [True, False, True])
+    np.testing.assert_array_equal(mask.sum(1, keepdims=True), [[3], [0], [4]])
+    np.testing.assert_array_equal(mask.T, HOLES.T)
+    np.testing.assert_array_equal(mask.astype(np.float32), HOLES.astype(np.float32))
+    np.testing.assert_array_equal(mask.nonzero(), HOLES.nonzero())
+    np.testing.assert_array_equal(mask.reshape(4, 3), HOLES.reshape(4, 3))
+    np.testing.assert_array_equal(mask.transpose(), HOLES.T)
+    np.testing.assert_array_equal(mask.repeat(2, axis=1), HOLES.repeat(2, axis=1))
+    np.testing.assert_array_equal(mask.cumsum(axis=1), HOLES.cumsum(axis=1))
+    np.testing.assert_array_equal([mask.argmax(1), mask.argmin(1)], [[0, 0, 0], [1, 0, 0]])
+    assert mask.tolist() == HOLES.tolist()
+    assert (mask.mean(), mask.min(), mask.max()) == (7 / 12, False, True)
+    assert (mask.itemsize, mask.nbytes) == (1, 12)
+    assert [one.tolist() for one in mask] == HOLES.tolist()
+    assert next(reversed(mask)).tolist() == HOLES[-1].tolist()
+    assert True in mask
+    for function in (np.any, np.all, np.count_nonzero, np.flatnonzero, np.transpose, np.argsort):
+        np.testing.assert_array_equal(function(mask), function(HOLES))
+    np.testing.assert_array_equal(np.add(HOLES, 1.0, where=mask, out=np.zeros((3, 4))), 2 * HOLES)
+    np.testing.assert_array_equal(mask ^ mask, np.zeros((3, 4)))
+    assert {"any", "T", "lengths"} <= set(dir(mask))
+    copy = mask.copy()
+    copy[:] = False  # one's own
+    assert mask.any()
+
+
+def test_is_not_changed_in_place() -> None:
+    mask = fm.Mask(HOLES)
+    with pytest.raises(TypeError, match="a mask is read-only: write mask = mask & other"):
+        mask &= HOLES
+    with pytest.raises(TypeError, match="read-only"):
+        np.logical_or(HOLES, HOLES, out=mask)  # type: ignore[call-overload]  # on purpose
+    with pytest.raises(ValueError, match="read-only"):
+        mask.T[0, 0] = False
+    for name in ("sort", "resize", "put", "setflags", "itemset", "nonsense", "data"):
+        with pytest.raises(AttributeError, match=f"Mask has no attribute '{name}'"):
+            getattr(mask, name)
+    np.testing.assert_array_equal(mask, HOLES)
+
+
+def test_small_masks_are_printed() -> None:
+    assert repr(fm.Mask([[1, 0]])) == "Mask([[ True, False]])"
+    assert str(fm.Mask(HOLES)) == (
+        "Mask([[ True, False,  True,  True],\n"
+        "      [False, False, False, False],\n"
+        "      [ True,  True,  True,  True]])"
+    )
+    assert repr(fm.Mask(np.eye(10))) == "Mask(shape=(10, 10), fill=0.10)"
+    assert repr(fm.Mask(np.zeros((0, 3)))) == "Mask([])"
+
+
+ADDITIVE = np.array([[0.0, 0.0, -np.inf]])
+
+
+@pytest.mark.parametrize(
+    "enters",
+    [
+        fm.Mask,
+        lambda mask: fm.Masked(np.ones((1, 3)), mask),
+        lambda mask: fm.layers.Dense(2)(np.ones((1, 3, 2)), mask=mask),
+        lambda mask: fm.layers.LSTM(2)(np.ones((1, 3, 2)), mask=mask),
+        lambda mask: fm.layers.LSTM(2)(np.ones((1, 3, 2)), mask=mask[:, :, None]),
+        lambda mask: fm.layers.Bidirectional(fm.layers.GRU(2))(np.ones((1, 3, 2)), mask=mask),
+        lambda mask: fm.layers.Softmax()(np.ones((1, 3, 3)), mask=mask),
+        lambda mask: fm.layers.Softmax()(np.ones((2, 3, 3)), mask=mask),
+        lambda mask: fm.layers.Add()([np.ones((1, 3))] * 2, mask=[mask, None]),
+        lambda mask: fm.layers.Lambda(np.tanh, mask=mask)(np.ones((1, 3))),
+        lambda mask: fm.layers.Lambda(np.tanh, mask=lambda *_: mask)(np.ones((1, 3))),
+        lambda mask: fm.layers.GlobalAveragePooling1D("channels_first")(
+            np.ones((1, 2, 3)), mask=mask
+        ),
+        lambda mask: fm.layers.GRU(2).step(np.ones((3, 2)), [np.zeros((3, 2), "f")], mask[0]),
+        lambda mask: fm.Sequential([fm.layers.LSTM(2)])(np.ones((1, 3, 2)), mask=mask),
+        lambda mask: fm.layers.LSTM(2)(fm.Input((3, 2)), mask=mask),
+        lambda mask: fm.ops.rnn(np.ones((1, 3, 2)), np.ones((2, 2)), np.eye(2), mask=mask),
+        lambda mask: fm.losses.masked_mean(np.ones((1, 3)), mask),
+        lambda mask: fm.metrics.binary_accuracy(np.ones((1, 3)), np.ones((1, 3)), mask=mask),
+        lambda mask: fm.trace_masks(fm.layers.LSTM(2), np.ones((1, 3, 2)), mask=mask),
+    ],
+)
+@pytest.mark.parametrize("given", [ADDITIVE, np.array([[0, 0, -1]]), np.array([[0.5, 1, 1]])])
+def test_one_convention_wherever_masks_enter(enters: object, given: object) -> None:
+    with pytest.raises(ValueError, match="True or 1 where a step is valid"):
+        enters(given)  # type: ignore[operator]  # on purpose
+
+
 def test_properties() -> None:
     mask = fm.Mask(HOLES)
     assert mask.lengths.tolist() == [3, 0, 4]
     assert mask.lengths.dtype == np.int64
     assert mask.fill == pytest.approx(7 / 12)
-    assert repr(mask) == "Mask(shape=(3, 4), fill=0.58)"
     assert fm.Mask(np.zeros((0, 5))).fill == 1.0
     assert fm.Mask(np.zeros((2, 0))).lengths.tolist() == [0, 0]
 

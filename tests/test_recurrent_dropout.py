@@ -15,6 +15,7 @@ from .recurrent_layers import (
     F,
     H,
     L,
+    OwnLSTM,
     X,
     random_states,
     same,
@@ -110,3 +111,21 @@ class TestDropout:
     def test_reaches_the_layers_inside(self) -> None:
         layer = L.Bidirectional(L.LSTM(H, dropout=0.5, seed=0))
         assert (layer(X, training=True) != layer(X)).any()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN", "own"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_initial_states_of_the_caller_stay_as_they_are(kind: str, dtype: Any) -> None:
+    rng = np.random.default_rng(9)
+    layer: Any = L.RNN(OwnLSTM(H))
+    if kind != "own":
+        layer = getattr(L, kind)(H, recurrent_dropout=0.5, return_sequences=True)
+    x = rng.normal(size=(B, 4, F)).astype(np.float32)
+    count = 2 if kind in ("LSTM", "own") else 1
+    states = [rng.normal(size=(B, H)).astype(dtype) for _ in range(count)]
+    before = copy.deepcopy(states)
+    mask = np.array([[1, 0, 1, 1]] * (B - 1) + [[0, 0, 0, 0]], bool)
+    for training in (True, False):
+        layer(x, initial_state=states, mask=mask, training=training)
+        for state, one in zip(states, before, strict=True):
+            np.testing.assert_array_equal(state, one)

@@ -10,6 +10,7 @@ import pytest
 
 import fastmask as fm
 from fastmask import _plan
+from fastmask.layers._calls import flat
 
 from . import golden
 from .recurrent_layers import (
@@ -308,3 +309,47 @@ class TestCells:
             make().get_initial_state(-1)
         with pytest.raises(TypeError, match="batch_size must be an integer, not 'a'"):
             make().get_initial_state("a")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: L.LSTM(H, stateful=True),
+        lambda: L.GRU(H, stateful=True, dtype="float64"),
+        lambda: L.RNN([L.LSTMCell(H), L.GRUCell(2)], stateful=True),
+        lambda: L.Bidirectional(L.LSTM(H, stateful=True)),
+        lambda: L.RNN(OwnLSTM(H), stateful=True),
+    ],
+)
+def test_states_are_zeros_after_a_reset(make: Any) -> None:
+    layer = seeded(make(), X.shape[2])
+    assert layer.states is None
+    layer.reset_state()
+    assert layer.states is None
+    first = layer(X)
+    shapes = [np.shape(one) for one in flat(layer.states)]
+    assert any(one.any() for one in flat(layer.states))
+    layer.reset_state()
+    after = list(flat(layer.states))
+    assert [one.shape for one in after] == shapes
+    assert {one.dtype for one in after} == {np.dtype(layer.dtype)}
+    assert not any(one.any() for one in after)
+    np.testing.assert_array_equal(layer(X), first)
+    layer.reset_state()
+    np.testing.assert_array_equal(layer(X[:1]), first[:1])  # of another size
+    with pytest.raises(ValueError, match="must have batch size 1"):
+        layer(X)
+    layer.reset_state()
+    model = fm.Sequential([layer])
+    assert model.predict(X, batch_size=B, verbose=0).shape == first.shape
+
+
+def test_states_that_are_set_after_a_reset_are_kept() -> None:
+    layer = seeded(L.GRU(H, stateful=True), X.shape[2])
+    first = layer(X)
+    kept = layer.states
+    second = layer(X)
+    layer.reset_state()
+    layer.states = kept
+    np.testing.assert_array_equal(layer(X), second)
+    assert (first != second).any()

@@ -107,7 +107,6 @@ class TestGoesRound:
 
     def test_no_weights(self, tmp_path: Path) -> None:
         self.check(fm.Sequential([Masking()]), X, tmp_path / "a.npz")
-        self.check(fm.Sequential(), X, tmp_path / "b.npz")
 
 
 class TestSaving:

@@ -77,11 +77,37 @@ def test_nests() -> None:
     np.testing.assert_array_equal(outer(X), flat(X))
 
 
-def test_empty_model_passes_all_through() -> None:
-    model = fm.Sequential()
+def test_empty_model() -> None:
+    for call in (lambda m: m(X), lambda m: m.build((None, 2)), lambda m: m(fm.Input((2,)))):
+        with pytest.raises(ValueError, match=r"has no layers: call model.add\(layer\) first"):
+            call(fm.Sequential(name="empty"))
+    model = fm.Sequential([fm.Input(X.shape[1:])])
     x = fm.Masked(X, IDS != 0)
     assert model(x).mask is x.mask
     assert model(X) is X
+
+
+def test_inputs_of_one_shape_alone() -> None:
+    model = fm.Sequential([fm.Input((None, 2)), fm.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"has inputs of shape \(None, None, 2\) already"):
+        model.build((None, None, 5))
+    empty = fm.Sequential([fm.Input((2,))])
+    with pytest.raises(ValueError, match=r"cannot have shape \(None, 4\)"):
+        empty.add(fm.Input((4,)))
+    model.build((7, 4, 2))
+    with pytest.raises(ValueError, match=r"shape \(None, None, 2\) already"):
+        model.add(fm.Input((None, 2)))
+    after = fm.Sequential([fm.layers.Dense(3)])
+    after.add(fm.Input((5,)))
+    assert after.built
+    later = fm.Sequential([fm.layers.Dense(3)])
+    later.build((None, 5))
+    with pytest.raises(ValueError, match=r"shape \(None, 5\) already"):
+        later.build((None, 6))
+    called = fm.Sequential([fm.layers.Dense(3)])
+    called(np.ones((2, 5)))
+    with pytest.raises(ValueError, match=r"must have shape \(batch, ..., 5\)"):
+        called.build((None, 6))
 
 
 def test_dtype_is_the_layers() -> None:
@@ -124,7 +150,7 @@ class TestBuilding:
         assert model(IDS).shape == (3, 2)
         model.add(Dense(3))
         assert model.layers[-1].get_weights()[0].shape == (2, 3)
-        with pytest.raises(TypeError, match="layer must be a fastmask Layer"):
+        with pytest.raises(ValueError, match="cannot have shape"):
             model.add(fm.Input((3,)))
 
     def test_layers_is_a_copy(self) -> None:

@@ -192,7 +192,8 @@ def test_forms_of_masks(name: str, gpu: GPU) -> None:  # noqa: F811 - the fixtur
     ours.batch_first = True
     assert torch.equal(ours(x.transpose(0, 1), mask=valid)[0].transpose(0, 1), expected)
     assert_all_close([ours(x[:, 0], mask=valid[0])[0].cpu()], [expected[:, 0].cpu()])
-    for mask, error in ((valid * torch.nan, ValueError), (valid * 1j, TypeError)):
+    refused = valid * torch.nan, valid * -1, valid * 0.5, torch.where(valid, 0, -torch.inf)
+    for mask, error in (*((one, ValueError) for one in refused), (valid * 1j, TypeError)):
         with pytest.raises(error, match="mask"):
             ours(x, mask=mask)
 
@@ -384,6 +385,8 @@ class TestFallback:
         assert not gpu.launches
         with pytest.raises(ValueError, match="mask holds NaN"):
             ours(x, mask=valid * torch.nan)
+        with pytest.raises(ValueError, match="looks like an additive attention mask"):
+            ours(x, mask=torch.where(valid, 0.0, -torch.inf))
 
     def test_autocast(
         self,

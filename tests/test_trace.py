@@ -240,7 +240,7 @@ class TestInside:
         reader = Reader()
         model: Any = reader
         if where == "sequential":
-            model = fm.Sequential([fm.Sequential([]), fm.Sequential([reader])])
+            model = fm.Sequential([layers.Identity(), fm.Sequential([reader])])
         if where == "functional":
             ids = fm.Input((None,), "int32")
             model = fm.Model(ids, reader(ids))
@@ -248,7 +248,7 @@ class TestInside:
         model(IDS)
         prefix = f"{model.layers[1].name}/" if where == "sequential" else ""
         time = None if where == "functional" else 4
-        rows = model.summary()[-len(READER) :]  # after that of an empty model
+        rows = model.summary()[-len(READER) :]  # after that of the layer before it
         assert [(row.layer, row.shape, row.parameters, row.mask) for row in rows] == [
             (prefix + name, (None, time, shape[2]), parameters, did)
             for name, shape, parameters, did in READER

@@ -3,39 +3,47 @@
 A mask is a plan: from the boolean array follow, once, the positions of the valid steps, and
 every recurrent layer then works on these alone. So that the plan is never made twice, the
 read-only array of a mask leads back to the mask (`as_mask`), wherever it was handed around.
+
+A mask with more axes than (B, T) is of sequences within sequences, such as (B, S, W) of the words
+in the sentences of documents. Step by step it is the mask (B * S, W): see `of_steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NoReturn
 from weakref import ref
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from . import _gpu
+from ._bool_array import BoolArray
 from ._checks import choice, whole_number
 from ._dispatch import as_array, integer_array, kernels
 from ._plan import Plan, full_plan, plan_of
 from ._typing import Array, Bools, Ints
+from ._validity import checked_mask
 
 _BOOL = np.dtype(np.bool_)
+_SMALL = 64  # steps of a mask that is printed in full
 _masks_by_array: dict[int, ref[Mask]] = {}  # a WeakValueDictionary takes a microsecond more a mask
 
 
-class Mask(NDArrayOperatorsMixin):
+class Mask(BoolArray):
     """Says which steps of a batch of sequences are valid; read-only.
 
-    It can be used wherever a bool array (B, T) can: NumPy functions, operators, indexing.
+    It can be used wherever a bool array (B, T) can: NumPy functions, operators, indexing, and
+    arrays' methods and attributes such as `any`, `sum`, `T` or `astype`.
 
     Args:
-        valid: (B, T) or (B, T, 1), bool, integer or float, array or nested lists; non-zero
-            means that the step is valid. It is copied; an array on a GPU stays there.
+        valid: (B, T) or (B, T, 1), array or nested lists; or (B, S, W) and more axes, for
+            sequences within sequences. Bool; or integers, of which zero means masked, others
+            valid, and none may be negative; or floats, 0 and 1 alone. It is copied; an array
+            on a GPU stays there.
 
     Raises:
         TypeError: `valid` does not hold numbers.
-        ValueError: `valid` has another shape, or holds NaN.
+        ValueError: `valid` has fewer axes, or holds a number that is neither valid nor masked,
+            as additive attention masks do.
 
     Examples:
         >>> import fastmask as fm
@@ -47,10 +55,11 @@ class Mask(NDArrayOperatorsMixin):
                [ True, False,  True]])
     """
 
-    __slots__ = ("__weakref__", "_on_devices", "_plan", "_valid")
+    __slots__ = ("__weakref__", "_of_steps", "_on_devices", "_plan", "_valid")
     __hash__ = None  # type: ignore[assignment]  # as NumPy has it
     _valid: Bools
     _plan: Plan | None
+    _of_steps: Any
     _on_devices: dict[Any, Any] | None
 
     def __new__(cls, valid: Any) -> Mask:
@@ -63,12 +72,12 @@ class Mask(NDArrayOperatorsMixin):
 
     def __init__(self, valid: Any) -> None:
         if type(valid) is not np.ndarray or valid.ndim != 2 or valid.dtype is not _BOOL:
-            valid = _two_dimensional(valid)
+            valid = _as_steps(valid)
         self._take(np.array(valid, dtype=_BOOL, order="C"))
 
     @classmethod
     def _of(cls, valid: Bools) -> Mask:
-        """A mask that owns `valid`, a fresh C-contiguous bool array (B, T)."""
+        """A mask that owns `valid`, a C-contiguous bool array (B, T, ...) that nobody changes."""
         mask = object.__new__(cls)
         mask._take(valid)
         return mask
@@ -79,8 +88,7 @@ class Mask(NDArrayOperatorsMixin):
 
     def _remember(self, valid: Any) -> None:
         self._valid = valid
-        self._plan = None
-        self._on_devices = None
+        self._plan = self._of_steps = self._on_devices = None
         _masks_by_array[id(valid)] = ref(self)
 
     def __del__(self, masks: dict[int, ref[Mask]] = _masks_by_array) -> None:
@@ -135,8 +143,8 @@ class Mask(NDArrayOperatorsMixin):
 
     @property
     def lengths(self) -> Ints:
-        """The number of valid steps in each row, int64 (B,)."""
-        lengths: Ints = self._valid.sum(axis=1, dtype=np.int64)
+        """The number of valid steps in each row, int64 (B,); in a mask (B, S, W), int64 (B, S)."""
+        lengths: Ints = self._valid.sum(axis=-1, dtype=np.int64)
         return lengths
 
     @property
@@ -147,22 +155,47 @@ class Mask(NDArrayOperatorsMixin):
 
     @property
     def plan(self) -> Plan:
-        """The positions of the valid steps, found on first use and then kept."""
+        """The positions of the valid steps, found on first use and then kept.
+
+        Of a mask (B, S, W) it has B * S rows, those of `of_steps`.
+        """
         plan = self._plan
         if plan is None:  # two threads may both make it: they make the same
-            plan = self._plan = plan_of(self._valid)
+            deep = self._valid.ndim > 2
+            plan = self._plan = self.of_steps.plan if deep else plan_of(self._valid)
         return plan
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(B, T)."""
-        batch, time = self._valid.shape
-        return batch, time
+    def of_steps(self) -> Mask:
+        """The masks of all steps of a mask (B, S, W), one after the other: (B * S, W); kept.
+
+        Raises:
+            ValueError: the mask has two axes, so that a step is one flag.
+        """
+        if self._of_steps is None:
+            batch, time, *inner = self.shape
+            if not inner:
+                raise ValueError(f"a mask of shape {self.shape} has one flag for each step")
+            self._of_steps = self._reshaped((batch * time, *inner))
+        steps: Mask = self._of_steps
+        return steps
+
+    def _reshaped(self, shape: tuple[int, ...]) -> Mask:
+        return Mask._of(self._valid.reshape(shape))
+
+    def _like(self, valid: Any) -> Mask:
+        """A mask of an array where this one's is, of which it owns what it needs."""
+        return Mask._of(valid)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, T), or more axes."""
+        return self._valid.shape
 
     @property
     def ndim(self) -> int:
-        """Always 2."""
-        return 2
+        """2, or more for sequences within sequences."""
+        return len(self.shape)
 
     @property
     def size(self) -> int:
@@ -174,48 +207,44 @@ class Mask(NDArrayOperatorsMixin):
         """Always bool."""
         return self._valid.dtype
 
-    def __len__(self) -> int:
-        return len(self._valid)
-
-    def __bool__(self) -> bool:
-        return bool(self._valid)  # NumPy's own answer: an error, for more than one step
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._valid[key]
-
-    def __iter__(self) -> Iterator[Bools]:
-        return iter(self._valid)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        valid = self._valid
-        if dtype is None or np.dtype(dtype) == valid.dtype:
-            return valid.copy() if copy else valid
-        if copy is False:
-            raise ValueError(f"a mask cannot be seen as {np.dtype(dtype)} without a copy")
-        return valid.astype(dtype)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if any(isinstance(value, Masked) for value in inputs):
-            return NotImplemented
-        arrays = [value._valid if isinstance(value, Mask) else value for value in inputs]
-        return getattr(ufunc, method)(*arrays, **kwargs)
+    def _array(self) -> Bools:
+        return self._valid
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mask, (self._valid,)
+        return _copied, (self._array(),)
 
     def __repr__(self) -> str:
-        batch, time = self.shape
-        return f"Mask(shape=({batch}, {time}), fill={self.fill:.2f})"
+        if self.size > _SMALL:
+            return f"Mask(shape={self.shape}, fill={self.fill:.2f})"
+        return f"Mask({np.array2string(self._array(), separator=', ', prefix='Mask(')})"
+
+
+def _copied(valid: Bools) -> Mask:
+    return Mask._of(np.array(valid, np.bool_, order="C"))
 
 
 def as_mask(value: Any) -> Mask | None:
     """The mask that `value` is, or is the array of, or describes; None stays None."""
     if value is None or type(value) is Mask:
         return value
-    known = _masks_by_array.get(id(value))
-    if known is not None and (mask := known()) is not None and mask._valid is value:
-        return mask
+    known = known_mask(value)
+    if known is not None:
+        return known
     return value if isinstance(value, Mask) else Mask(value)
+
+
+def known_mask(array: Any) -> Mask | None:
+    """The mask that has this very array, if there is one."""
+    known = _masks_by_array.get(id(array))
+    if known is not None and (mask := known()) is not None and mask._valid is array:
+        return mask
+    return None
+
+
+def mask_of_output(value: Any, shape: Any) -> Mask | None:
+    """As `as_mask`, for an output of that shape, which tells an axis of size 1 of steps."""
+    mask = as_mask(value)
+    return None if mask is None else _with_all_axes(mask, value, shape)
 
 
 def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
@@ -223,28 +252,14 @@ def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
     return full_plan(batch, time) if mask is None else mask.plan
 
 
-def checked_mask(array: Array) -> Array:
-    """`array`, of any shape, of which the non-zero ones mean valid.
-
-    Raises:
-        TypeError: it does not hold real numbers.
-        ValueError: it holds NaN.
-    """
-    kind = array.dtype.kind
-    if kind not in "biuf":
-        raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
-    if kind == "f" and np.isnan(array).any():
-        raise ValueError("mask holds NaN, which is neither valid nor masked")
-    return array
-
-
-def _two_dimensional(valid: Any) -> Array:
+def _as_steps(valid: Any) -> Array:
     array = checked_mask(as_array(valid, "mask"))
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim != 2:
+    if array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim < 2:
         raise ValueError(
-            f"mask must have shape (batch, time) or (batch, time, 1), not {array.shape}"
+            f"mask must have shape (batch, time) or (batch, time, 1), or more axes for sequences "
+            f"within sequences, not {array.shape}"
         )
     return array
 
@@ -257,11 +272,12 @@ class Masked:
 
     Args:
         data: array (B, T, ...).
-        mask: `Mask`, or whatever `Mask` takes, of shape (B, T).
+        mask: `Mask`, or whatever `Mask` takes, of shape (B, T); or with more of the axes of
+            `data`, as (B, S, W) for words in sentences.
 
     Raises:
         TypeError: `data` is itself a `Masked`, or `mask` does not hold numbers.
-        ValueError: the mask does not fit the first two axes of `data`.
+        ValueError: the mask does not fit the first axes of `data`.
 
     Examples:
         >>> import fastmask as fm
@@ -299,7 +315,7 @@ class Masked:
 
     @property
     def mask(self) -> Mask:
-        """The mask, (B, T)."""
+        """The mask, (B, T) or with more of the axes of the data."""
         return self._mask
 
     @property
@@ -355,21 +371,48 @@ for _name in (
 
 
 def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
-    """`mask` as a `Mask`, which must fit the first two axes of `shape`.
+    """`mask` as a `Mask`, which must fit the first axes of `shape`, two or more.
 
     Raises:
         ValueError: it does not; the message names `name % arguments` and both shapes.
     """
     known = as_mask(mask)
-    if known is not None and known._valid.shape == shape[:2]:
-        return known
+    if known is not None:
+        own = known._valid.shape
+        if own == shape[: len(own)]:
+            same = mask is known or mask is known._valid
+            return known if same else _with_all_axes(known, mask, shape)
     name = name % arguments if arguments else name
     if known is None:
         raise TypeError(f"mask of {name} must be an array, not None")
+    axes = "two" if known.ndim == 2 else str(known.ndim)
     raise ValueError(
         f"mask has shape {known.shape}, but {name} has shape {shape}: "
-        "the first two axes must be the same"
+        f"the first {axes} axes must be the same"
     )
+
+
+def _with_all_axes(known: Mask, given: Any, shape: tuple[int, ...]) -> Mask:
+    """`known`, made of `given`, with the last axis of size 1 if it is one of steps in the data."""
+    axes = known.ndim + 1
+    if np.ndim(given) == axes < len(shape) and shape[axes - 1] == 1:
+        return known._reshaped((*known.shape, 1))
+    return known
+
+
+def sequence_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
+    """As `fitting_mask`, for what takes one mask of steps, (B, T), and no other.
+
+    Raises:
+        ValueError: the mask does not fit, or has more axes.
+    """
+    known = fitting_mask(mask, shape, name, *arguments)
+    if len(known._valid.shape) > 2:
+        raise ValueError(
+            f"mask of {name % arguments if arguments else name} must have shape (batch, time), not "
+            f"{known.shape}: TimeDistributed gives each step the mask of its own"
+        )
+    return known
 
 
 def get_mask(x: Any) -> Any:

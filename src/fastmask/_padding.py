@@ -120,6 +120,7 @@ def unpad(masked: Masked) -> list[Array]:
 
     Raises:
         TypeError: `masked` is not a `Masked`.
+        ValueError: its mask has more axes than (B, T).
 
     Source:
         PyTorch: `torch.nn.utils.rnn.unpad_sequence`.
@@ -131,6 +132,8 @@ def unpad(masked: Masked) -> list[Array]:
     """
     if not isinstance(masked, Masked):
         raise TypeError(f"masked must be a fastmask.Masked, not {type(masked).__name__}")
+    if masked.mask.ndim != 2:
+        raise ValueError(f"masked must have a mask (batch, time), not {masked.mask.shape}")
     data, plan = masked.data, masked.mask.plan
     batch, time, *step = data.shape
     if data.dtype.hasobject:

@@ -148,6 +148,9 @@ def _check_batches(layer: Any, count: int, size: int) -> None:
             f"stateful and wants batches of one size, but it is {size}"
         )
     kept = getattr(layer, "states", None)
+    recurrent = [one for one in layer._all_layers() if "_reset" in vars(one)]
+    if recurrent and all(one.states is one._reset for one in recurrent):
+        return  # batches of any size may follow
     first = next((len(one) for one in flat(kept) if isinstance(one, np.ndarray)), None)
     if first not in (None, min(count, size)):
         raise ValueError(
@@ -251,12 +254,14 @@ class _Output:
             data[rows] = array
         else:
             data[rows, : array.shape[1]] = array
-        if isinstance(value, Masked) and self.valid is None:
-            self.valid = np.repeat(self.filled[:, np.newaxis], array.shape[1], axis=1)
+        mask = value.mask.valid if isinstance(value, Masked) else None
+        if mask is not None and self.valid is None:
+            before = self.filled.reshape(-1, *(1,) * (mask.ndim - 1))
+            self.valid = np.broadcast_to(before, (self.count, *mask.shape[1:])).copy()
         if self.valid is not None:
-            mask = value.mask.valid if isinstance(value, Masked) else np.True_
-            self.valid = _widened(self.valid, np.empty((0, *data.shape[1:2]), np.bool_))
-            self.valid[rows, : array.shape[1]] = mask
+            axes = self.valid.ndim
+            self.valid = _widened(self.valid, np.empty((0, *data.shape[1:axes]), np.bool_))
+            self.valid[rows, : array.shape[1]] = np.True_ if mask is None else mask
         self.filled[rows] = True
 
     def value(self) -> Any:

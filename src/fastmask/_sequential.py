@@ -9,7 +9,7 @@ from ._model import Flow
 from ._serial import serialize
 from .layers import Layer
 from .layers._infer import infer
-from .layers._symbolic import Apply, Input, SymbolicTensor
+from .layers._symbolic import Apply, Input, SymbolicTensor, fits
 
 
 class Sequential(Flow):
@@ -42,6 +42,7 @@ class Sequential(Flow):
     ) -> None:
         super().__init__(name=name)
         self._layers: list[Layer] = []
+        self._input_shape: Any = None  # where it was said
         self._end: Any = None  # what comes out of the last layer, where an `Input` said it
         if not isinstance(layers, (Iterable, type(None))):
             hint = ": put it into a list" if isinstance(layers, Layer) else ""
@@ -63,14 +64,15 @@ class Sequential(Flow):
         """Put a layer at the end.
 
         Args:
-            layer: the layer; or, as the first of all, what `fastmask.Input` returns.
+            layer: the layer; or what `fastmask.Input` returns, once, for the first of all layers.
 
         Raises:
             TypeError: it is not a layer.
-            ValueError: a layer of its name is there already, or it contains this model.
+            ValueError: a layer of its name is there already, it contains this model, or it is
+                a second `fastmask.Input`.
         """
-        if isinstance(layer, SymbolicTensor) and layer.call is None and not self._layers:
-            self._end = layer
+        if isinstance(layer, SymbolicTensor) and layer.call is None:
+            self._begin_with(layer)
             return
         if not isinstance(layer, Layer):
             given: Any = layer
@@ -83,7 +85,7 @@ class Sequential(Flow):
                 f"layer {layer.name!r} cannot be put into {self.name!r}, which would contain itself"
             )
         if self._end is None and not self._layers and layer._first_shape is not None:
-            self._end = Input(layer._first_shape[1:])
+            self._begin_with(Input(layer._first_shape[1:]))
         if self._end is not None:
             self._end = infer(layer, self._end, {}).outputs
         self._layers.append(layer)
@@ -93,7 +95,14 @@ class Sequential(Flow):
 
         Args:
             input_shape: shape of the inputs, with None for sizes that may vary.
+
+        Raises:
+            ValueError: the model has been built for another shape, or has no layers.
         """
+        self._check_not_empty()
+        if self._input_shape is None:
+            self._input_shape = tuple(input_shape)
+        self._check_input_shape(input_shape)
         for layer in self._layers:
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
@@ -104,7 +113,32 @@ class Sequential(Flow):
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
+    def _begin_with(self, inputs: SymbolicTensor) -> None:
+        if self._input_shape is not None:
+            raise self._other_inputs(inputs.shape)
+        self._input_shape, self._end = inputs.shape, inputs
+        for layer in self._layers:
+            self._end = infer(layer, self._end, {}).outputs
+
+    def _check_input_shape(self, shape: Any) -> None:
+        self._check_not_empty()
+        if self._input_shape is None:
+            self._layers[0]._check_input_shape(shape)
+        elif not fits(tuple(shape), self._input_shape):
+            raise self._other_inputs(tuple(shape))
+
+    def _other_inputs(self, shape: Any) -> ValueError:
+        return ValueError(
+            f"model {self.name!r} has inputs of shape {self._input_shape} already, "
+            f"so they cannot have shape {shape}"
+        )
+
+    def _check_not_empty(self) -> None:
+        if not self._layers and self._input_shape is None:
+            raise ValueError(f"model {self.name!r} has no layers: call model.add(layer) first")
+
     def _flow(self, inputs: Any, apply: Apply) -> Any:
+        self._check_not_empty()
         for layer in self._layers:
             inputs = apply(layer, inputs, {})
         return inputs

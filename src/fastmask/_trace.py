@@ -108,7 +108,7 @@ def _fix(visit: Visit) -> str:
         return f"{kind}(..., mask_zero=True)  # or Masked(y, get_mask(x)) to keep that of the ids"
     if kind == "Lambda":
         return "Lambda(..., mask=lambda x, mask: mask)  # or the mask that fits its outputs"
-    same = shape[:2] == mask.shape
+    same = shape[: mask.ndim] == mask.shape
     if own and same:
         return f"self.supports_masking = True  # in {kind}.__init__"
     if own:

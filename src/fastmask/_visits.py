@@ -9,7 +9,7 @@ import numpy as np
 
 from ._mask import Mask, Masked
 from .layers import Layer
-from .layers._calls import flat, separate, shapes
+from .layers._calls import flat, narrowed, separate, shapes
 from .layers._fate import fate, makes_masks
 from .layers._symbolic import is_symbolic
 from .layers._watch import watching
@@ -70,7 +70,7 @@ def _visit(
     arrays, carried = separate(inputs)
     arrays = layer._cast(arrays)
     if mask is not None:
-        carried = layer._explicit(mask, arrays)
+        carried = narrowed(layer._explicit(mask, arrays), carried)
     masks = carried if isinstance(carried, list) else [carried] * len(list(flat(arrays)))
     also = [_mask(one) for value in options.values() for one in flat(value)]
     before = [*masks, *(one for one in also if one is not None)]

@@ -25,7 +25,8 @@ def unpacked(value: Any, mask: Any, name: str) -> tuple[Array, Bools | None]:
     given = None if mask is None else fitting_mask(mask, array.shape, name).valid
     if own is None or given is None:
         return array, given if own is None else own.valid
-    return array, own.valid & given
+    ndim = max(own.ndim, given.ndim)
+    return array, _up_to(own.valid, ndim) & _up_to(given, ndim)
 
 
 def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -> Array | None:
@@ -46,6 +47,8 @@ def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -
                 f"last axes, not {given.shape}"
             )
         weights = given
+    if mask is not None and mask.ndim > len(shape):
+        raise ValueError(f"mask of shape {mask.shape} has more axes than the values, {shape}")
     if mask is not None:  # whatever the weight of a masked step is, it is not looked at
         given = np.ones(len(mask)) if weights is None else weights
         ndim = max(mask.ndim, given.ndim)

@@ -38,7 +38,7 @@ def masked_mean(loss: Any, mask: Any, sample_weight: Any = None) -> float:
     weights = weights_of(values.shape, valid, sample_weight)
     count = values.size
     if valid is not None:
-        count = int(np.count_nonzero(valid)) * int(np.prod(values.shape[2:]))
+        count = int(np.count_nonzero(valid)) * int(np.prod(values.shape[valid.ndim :]))
     if not count:
         return 0.0
     if weights is None:

@@ -9,7 +9,7 @@ import numpy as np
 from . import _recurrent
 from ._checks import flag
 from ._dispatch import real_array
-from ._mask import fitting_mask
+from ._mask import sequence_mask
 from ._padding import pad_sequences
 from ._recurrent import Cell, forward, initial_states, kernel_activation, pack, placed
 from ._typing import Array
@@ -44,7 +44,7 @@ def lstm(
         bias: (4H,), or None for zeros.
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
         recurrent_activation: the same choices, for the gates.
-        mask: (B, T) or (B, T, 1), `Mask`, array or nested lists, non-zero where a step is
+        mask: (B, T) or (B, T, 1), `Mask`, array or nested lists, True or 1 where a step is
             valid; None where all are.
         initial_state: h and c, (B, H) each; zeros by default.
         return_sequences: whether the output has all steps, or only the last one.
@@ -218,7 +218,7 @@ def _run(
     _check_shapes(cell, x, kernel, recurrent_kernel, rest, bias_rows)
     states = initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), dtype)
     states = placed(states, initial_state is not None, found)
-    known = None if mask is None else fitting_mask(mask, x.shape, "x")
+    known = None if mask is None else sequence_mask(mask, x.shape, "x")
     words = ("return_sequences", "go_backwards", "zero_output_for_mask")
     return forward(
         cell,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import pickle
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -266,7 +267,10 @@ def test_masks(kind: type[NumbaLike]) -> None:
 def test_masks_that_are_none() -> None:
     with pytest.raises(ValueError, match="mask holds NaN"):
         fm.Mask(CupyLike(np.array([[1.0, np.nan]])))
-    np.testing.assert_array_equal(fm.Mask(CupyLike(np.array([[-0.0, 2.5]]))), [[False, True]])
+    np.testing.assert_array_equal(fm.Mask(CupyLike(np.array([[-0.0, 1.0]]))), [[False, True]])
+    for bad in ([[0.0, -np.inf]], [[0.5, 1.0]], [[0, -1]]):
+        with pytest.raises(ValueError, match="True or 1 where a step is valid"):
+            fm.Mask(CupyLike(np.array(bad)))
     with pytest.raises(ValueError, match=r"mask must have shape \(batch, time\)"):
         fm.Mask(CupyLike(np.ones(3)))
     with pytest.raises(TypeError, match="mask must hold real numbers"):
@@ -274,6 +278,20 @@ def test_masks_that_are_none() -> None:
     function, (x, *weights), _ = arguments("rnn")
     with pytest.raises(ValueError, match=r"mask has shape \(3, 4\), but x has shape \(1, 4, 2\)"):
         function(CupyLike(x[:1]), *put(weights, CupyLike), mask=CupyLike(HOLES))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masks_of_three_axes(kind: type[NumbaLike]) -> None:
+    valid = np.stack([HOLES, ~HOLES], axis=1)
+    mask, host = fm.Mask(kind(valid)), fm.Mask(valid)
+    assert (mask.shape, mask.ndim, mask.fill) == (host.shape, 3, host.fill)
+    np.testing.assert_array_equal(mask.lengths, host.lengths)
+    np.testing.assert_array_equal(mask, valid)
+    np.testing.assert_array_equal(mask.any(axis=2), valid.any(axis=2))
+    for found, expected in zip(mask.plan, host.plan, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert pickle.loads(pickle.dumps(mask)).shape == valid.shape  # noqa: S301 - own bytes
+    assert fm.Mask(kind(valid[..., None])).shape == valid.shape
 
 
 def with_weights(layer: Any, x: Any) -> Any:
@@ -285,6 +303,7 @@ def with_weights(layer: Any, x: Any) -> Any:
 
 SEQUENCES = fm.Masked(np.where(HOLES[:, :, None], normal(B, T, F), 0).astype("f4"), HOLES)
 IDS = np.array([[3, 1, 0, 2], [0, 0, 0, 0], [0, 4, 4, 0]])
+DOCUMENTS = fm.Masked(np.stack([SEQUENCES.data] * 2, axis=1), np.stack([HOLES, ~HOLES], axis=1))
 # Layers that need kernels only, then those that need NumPy's functions too.
 WITH_KERNELS = {
     "lstm": (lambda: L.LSTM(H, return_sequences=True, return_state=True), SEQUENCES),
@@ -300,6 +319,8 @@ WITH_KERNELS = {
         lambda: L.Bidirectional(L.SimpleRNN(2, return_sequences=True), merge_mode=None),
         SEQUENCES,
     ),
+    "documents": (lambda: L.Embedding(5, 3, mask_zero=True), np.stack([IDS, IDS[::-1]], axis=1)),
+    "masked_documents": (lambda: L.Masking(), np.stack([SEQUENCES.data] * 2, axis=1)),
     "embedding": (lambda: L.Embedding(5, 3, mask_zero=True), IDS),
     "masking": (lambda: L.Masking(), SEQUENCES.data),
     "model": (
@@ -322,6 +343,13 @@ BY_CUPY = {
     "multiply": (lambda: L.Multiply(), [SEQUENCES, SEQUENCES]),
     "padding": (lambda: L.ZeroPadding1D(1), SEQUENCES.data),
     "distributed": (lambda: L.TimeDistributed(L.Dense(2)), SEQUENCES),
+    "hierarchical": (lambda: L.TimeDistributed(L.SimpleRNN(2)), DOCUMENTS),
+    "hierarchical_sequences": (
+        lambda: L.TimeDistributed(L.SimpleRNN(2, return_sequences=True)),
+        DOCUMENTS,
+    ),
+    "group_norm": (lambda: L.GroupNormalization(-1), SEQUENCES),
+    "masking_nan": (lambda: L.Masking(np.nan), np.array([[[np.nan, np.nan], [1, 2]]], "f4")),
 }
 
 

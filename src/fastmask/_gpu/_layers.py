@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .._mask import Mask, Masked
-from . import _arrays, _weights
+from ..layers._calls import narrowed
+from . import _arrays, _masks, _weights
 from ._masks import DeviceMask, seen_mask
 from ._owners import owner_of
 
@@ -43,7 +44,7 @@ def run(
         ValueError: arrays are on different devices.
     """
     if mask is not None:
-        carried = layer._explicit(mask, inputs)
+        carried = narrowed(layer._explicit(mask, inputs), carried)
     if not layer.built:
         layer._build_for(inputs)
     several = isinstance(inputs, list)
@@ -102,20 +103,20 @@ def rows_of(layer: Any, table: Any, ids: Any) -> Any:
 
 
 def not_equal(ids: Any, value: float) -> Mask:
-    """The mask that is valid where `ids`, (B, T), is not `value`."""
-    ids = _arrays.view_of(ids, "inputs")
-    valid = _arrays.empty(ids.shape, _arrays.BOOL, ids)
-    with _arrays.launching(ids) as kernels:
-        kernels.mask_not_equal(valid, ids, value)
-    return DeviceMask.of_array(valid.owner)
+    """The mask that is valid where `ids`, (B, T, ...), is not `value`."""
+    return DeviceMask.of_array(_masks.not_equal(_arrays.view_of(ids, "inputs"), value))
 
 
 def any_not_equal(x: Any, value: float) -> Mask:
-    """The mask that is valid where any feature of x, (B, T, F), is not `value`."""
+    """The mask that is valid where any feature of x, (B, T, ..., F), is not `value`."""
     x = _arrays.view_of(x, "inputs")
-    valid = _arrays.empty(x.shape[:2], _arrays.BOOL, x)
+    *rows, time, features = x.shape
+    flat = int(np.prod(rows)), time
+    valid = _arrays.empty(x.shape[:-1], _arrays.BOOL, x)
     with _arrays.launching(x) as kernels:
-        kernels.mask_any_not_equal(valid, x, value)
+        kernels.mask_any_not_equal(
+            _arrays.part(valid, flat), _arrays.part(x, (*flat, features)), value
+        )
     return DeviceMask.of_array(valid.owner)
 
 
@@ -141,7 +142,7 @@ def one_after_the_other(batches: list[Any]) -> Any:
         return whole.owner
     valid = [one.mask.valid for one in batches]
     joined = one_after_the_other(valid) if _arrays.on_gpu(valid[0]) else np.concatenate(valid)
-    return Masked._of(whole.owner, Mask(joined))
+    return Masked(whole.owner, joined)
 
 
 def _data(value: Any) -> Any:
@@ -175,7 +176,7 @@ def _mask_back(mask: Mask, like: Any) -> Mask:
     if mask.origin is not mask:
         return mask.origin
     valid = _arrays.as_kind(mask.valid, like)
-    return mask if valid is mask.valid else Mask(valid)
+    return mask if valid is mask.valid else DeviceMask.of_array(valid)
 
 
 @contextmanager

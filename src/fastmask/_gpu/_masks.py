@@ -7,15 +7,16 @@ for the number of valid steps then, and never again.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._mask import Mask
 from .._plan import full_plan
-from .._typing import Array, Bools, Ints
+from .._typing import Bools, Ints
+from .._validity import checked_mask
 from . import _arrays
 from ._arrays import BOOL, INT64
 
@@ -36,7 +37,7 @@ class DeviceMask(Mask):
     host, for which the array is copied once.
 
     Args:
-        valid: see `Mask`; a float array is looked at on the host, for NaN.
+        valid: see `Mask`; numbers of which some are refused are looked at on the host.
     """
 
     __slots__ = ("_host", "_origin")
@@ -45,18 +46,16 @@ class DeviceMask(Mask):
 
     def __init__(self, valid: Any) -> None:
         view = _arrays.view_of(_arrays.number_array(valid, "mask"), "mask")
-        if view.ndim == 3 and view.shape[2] == 1:
-            view = _arrays.part(view, view.shape[:2])
-        if view.ndim != 2:
+        if view.ndim > 2 and view.shape[-1] == 1:
+            view = _arrays.part(view, view.shape[:-1])
+        if view.ndim < 2:
             raise ValueError(
-                f"mask must have shape (batch, time) or (batch, time, 1), not {tuple(view.shape)}"
+                f"mask must have shape (batch, time) or (batch, time, 1), or more axes for "
+                f"sequences within sequences, not {tuple(view.shape)}"
             )
-        if view.dtype.kind == "f" and np.isnan(_arrays.to_host(view)).any():
-            raise ValueError("mask holds NaN, which is neither valid nor masked")
-        copy = _arrays.empty(view.shape, BOOL, view)
-        with _arrays.launching(view) as kernels:
-            kernels.mask_not_equal(copy, view, 0)
-        self._keep(copy.owner)
+        if view.dtype.kind in "if":
+            checked_mask(_arrays.to_host(view))
+        self._keep(not_equal(view, 0))
 
     @classmethod
     def of_array(cls, valid: Any) -> DeviceMask:
@@ -69,6 +68,15 @@ class DeviceMask(Mask):
         self._host = self._origin = None
         self._remember(valid)
 
+    def _reshaped(self, shape: tuple[int, ...]) -> Mask:
+        view = _arrays.view_of(self._valid, "mask")
+        copy = _arrays.empty(shape, BOOL, view)  # not all kinds of arrays can be reshaped
+        _arrays.copy_into(copy, _arrays.part(view, shape))
+        return DeviceMask.of_array(copy.owner)
+
+    def _like(self, valid: Any) -> Mask:
+        return DeviceMask.of_array(valid)
+
     @property
     def origin(self) -> Mask:
         """The mask that this one is another view of, or itself."""
@@ -79,12 +87,15 @@ class DeviceMask(Mask):
     def host(self) -> Mask:
         """The same mask on the host."""
         if self._host is None:
-            self._host = Mask(_arrays.to_host(_arrays.view_of(self._valid, "mask")))
+            valid = _arrays.to_host(_arrays.view_of(self._valid, "mask"))
+            self._host = Mask._of(np.array(valid, BOOL, order="C"))
         return self._host
 
     @property
     def lengths(self) -> Ints:
-        """The number of valid steps in each row, int64 (B,), on the host."""
+        """The number of valid steps in each row, int64 (B,), or (B, S), on the host."""
+        if self.ndim > 2:
+            return self.of_steps.lengths.reshape(self.shape[:-1])
         plan = plan_on(self, _arrays.view_of(self._valid, "mask").device)
         return plan.lengths.copy()
 
@@ -99,40 +110,32 @@ class DeviceMask(Mask):
         return self.host.plan
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(B, T)."""
-        batch, time = self._valid.shape
-        return int(batch), int(time)
+    def shape(self) -> tuple[int, ...]:
+        """(B, T), or more axes."""
+        return tuple(map(int, self._valid.shape))
 
     @property
     def size(self) -> int:
         """B * T."""
-        batch, time = self.shape
-        return batch * time
+        return prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype[np.bool_]:
         """Always bool."""
         return BOOL
 
-    def __bool__(self) -> bool:
-        return bool(self.host)
+    def _array(self) -> Bools:
+        return self.host._valid
 
-    def __getitem__(self, key: Any) -> Any:
-        return self.host[key]
 
-    def __iter__(self) -> Iterator[Bools]:
-        return iter(self.host)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self.host.__array__(dtype, copy)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        hosts = [one.host if isinstance(one, DeviceMask) else one for one in inputs]
-        return getattr(ufunc, method)(*hosts, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self.host.__reduce__()
+def not_equal(array: Any, value: float) -> Any:
+    """The bool array that tells where a view, with two axes or more, is not `value`."""
+    *rows, time = array.shape
+    valid = _arrays.empty(array.shape, BOOL, array)
+    flat = prod(rows), time
+    with _arrays.launching(array) as kernels:
+        kernels.mask_not_equal(_arrays.part(valid, flat), _arrays.part(array, flat), value)
+    return valid.owner
 
 
 def plan_for(mask: Mask | None, batch: int, time: int, device: int) -> DevicePlan:

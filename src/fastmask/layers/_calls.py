@@ -10,7 +10,7 @@ import numpy as np
 
 from .._dispatch import as_array
 from .._gpu import on_gpu
-from .._mask import Masked, as_mask, get_mask
+from .._mask import Mask, Masked, as_mask, get_mask
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -94,6 +94,21 @@ def without_masks(spec: CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:
         mask = get_mask(arguments.get(name)) if given is None else as_mask(given)
         plain[own] = None if mask is None else mask.valid
     return plain
+
+
+def narrowed(given: Any, carried: Any) -> Any:
+    """The masks that the caller gives instead of those that the inputs carry.
+
+    A mask of sentences, (B, S), says nothing of words: beside one of words, (B, S, W), both hold.
+    """
+    if isinstance(given, list):
+        return list(map(narrowed, given, carried or [None] * len(given)))
+    if not isinstance(given, Mask) or not isinstance(carried, Mask):
+        return given
+    inner = carried.ndim - given.ndim
+    if inner <= 0:
+        return given
+    return Mask._of(np.asarray(carried) & np.reshape(given, given.shape + (1,) * inner))
 
 
 def arrays_of(masks: Any) -> Any:

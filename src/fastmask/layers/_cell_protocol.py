@@ -72,6 +72,14 @@ def first_states(
     return [one.astype(cell._dtype, copy=False) for one in own]
 
 
+def zero_states(states: Any, batch: int | None, dtype: np.dtype[Any]) -> Any:
+    """States, in lists as they are, that are all zero, for as many rows, or for `batch` ones."""
+    if isinstance(states, (list, tuple)):
+        return type(states)(zero_states(one, batch, dtype) for one in states)
+    rows, *sizes = states.shape
+    return np.zeros((rows if batch is None else batch, *sizes), dtype)
+
+
 def as_list(states: Any) -> list[Any]:
     """One state or several, as a list."""
     return list(states) if isinstance(states, (list, tuple)) else [states]

@@ -27,9 +27,7 @@ def fate(layer: Any, before: list[Mask | None], after: list[Mask | None], makes:
     if not given or (makes and left):
         return "made" if left else "-"
     spec = layer._call_spec or layer._read_call_spec()
-    used = bool(spec.mask or spec.others)
-    if hasattr(layer, "_takes"):  # a Lambda, which uses what its function takes
-        used = "mask" in layer._takes
+    used = layer._uses_mask(max(mask.ndim for mask in given))
     if not left:
         meant = spec.makes_masks or layer.supports_masking  # otherwise it has warned
         return "dropped" if not used else "used" if meant else "used, dropped"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._mask import Mask, Masked, as_mask
+from .._mask import Mask, Masked, mask_of_output
 from .._typing import Shape
 from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
 from ._fate import fate, makes_masks
@@ -65,6 +65,8 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         return Inferred(_fresh(outputs, layer.name), "-")
     if not layer.built:
         layer.build(shapes(inputs))
+    else:
+        layer._check_input_shape(shapes(inputs))
     spec = layer._call_spec or layer._read_call_spec()
     options = {name: value for name, value in options.items() if name != "mask"}
     arrays, carried = separate(_sample(inputs, SIZES[0]))
@@ -73,7 +75,7 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
     if "compute_output_shape" in _methods_beyond_layer(layer):
         known = layer.compute_output_shape(shapes(inputs))
         found = known if not is_shape(known) else [known]
-        after = _masks_after(layer, spec, arrays, arrays_of(carried), len(found))
+        after = _masks_after(layer, spec, arrays, arrays_of(carried), found)
         dtypes = [layer._dtype] * len(found)
         many = not is_shape(known)
     else:
@@ -83,7 +85,7 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         after = [one.mask if isinstance(one, Masked) else None for one in flat(values)]
         dtypes = [one.dtype for one in flat(values)]
     outputs = [
-        _symbols(shape, dtype, layer.name, mask is not None)
+        _symbols(shape, dtype, layer.name, 0 if mask is None else mask.ndim)
         for shape, dtype, mask in zip(found, dtypes, after, strict=True)
     ]
     makes = any(mask is not None for mask in before) and makes_masks(layer, arrays)
@@ -138,8 +140,11 @@ def _methods_beyond_layer(layer: Any) -> set[str]:
     return own
 
 
-def _masks_after(layer: Any, spec: Any, arrays: Any, valid: Any, count: int) -> list[Mask | None]:
-    """The masks of the outputs, as a call of the layer would find them."""
+def _masks_after(
+    layer: Any, spec: Any, arrays: Any, valid: Any, shapes: list[Any]
+) -> list[Mask | None]:
+    """The masks of outputs of these shapes, as a call of the layer would find them."""
+    count = len(shapes)
     masks: Any = None
     if spec.makes_masks or (valid is not None and layer.supports_masking):
         masks = layer.compute_mask(arrays, valid)
@@ -152,7 +157,7 @@ def _masks_after(layer: Any, spec: Any, arrays: Any, valid: Any, count: int) -> 
             f"compute_mask of layer {layer.name!r} must return one mask for each of "
             f"{count} outputs, not {len(masks)}"
         )
-    return [as_mask(mask) for mask in masks]
+    return [mask_of_output(mask, shape) for mask, shape in zip(masks, shapes, strict=True)]
 
 
 def _sample(value: Any, size: int, dtype: Any = None) -> Any:
@@ -160,7 +165,7 @@ def _sample(value: Any, size: int, dtype: Any = None) -> Any:
     if isinstance(value, SymbolicTensor):
         shape = _sized(value.shape, size)
         data = np.zeros(shape, dtype if dtype is not None else value.dtype)
-        return Masked(data, _pattern(shape)) if value.masked else data
+        return Masked(data, _pattern(shape[: value.masked])) if value.masked else data
     if isinstance(value, SymbolicMask):
         return _pattern(_sized(value.shape, size))
     if isinstance(value, (list, tuple)):
@@ -173,7 +178,8 @@ def _sized(shape: Shape, size: int) -> tuple[int, ...]:
 
 
 def _pattern(shape: tuple[int, ...]) -> Mask:
-    return Mask(np.arange(shape[1]) <= np.arange(shape[0])[:, None])
+    *rows, steps = np.indices(shape)
+    return Mask._of(steps <= sum(rows))
 
 
 def _masks(value: Any) -> list[Mask | None]:
@@ -194,7 +200,7 @@ def explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
     if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
         raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
     return [
-        _as_masked(one, False) if own is None else _one_masked(layer, one, own)
+        _as_masked(one, 0) if own is None else _one_masked(layer, one, own)
         for one, own in zip(inputs, mask, strict=True)
     ]
 
@@ -204,20 +210,23 @@ def _one_masked(layer: Any, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor
         shape = mask.shape
     else:
         shape = np.shape(mask) if layer._any_mask else Mask(mask).shape
-    of_steps = len(shape) > 1 and fits(shape[:2], tensor.shape[:2])
+    steps = layer._steps_of(tensor.shape)
+    if len(shape) > 2 and shape[-1] == 1 and not len(shape) < len(steps):
+        shape = shape[:-1]
+    of_steps = len(shape) > 1 and fits(shape, steps[: len(shape)])
     if not of_steps and not (layer._any_mask and broadcasts(shape, tensor.shape)):
         raise ValueError(
             f"mask has shape {shape}, but the input of layer {layer.name!r} has shape "
             f"{tensor.shape}: the first two axes must be the same"
         )
-    return _as_masked(tensor, True)
+    return _as_masked(tensor, max(len(shape), tensor.masked) if of_steps else 2)
 
 
-def _as_masked(tensor: SymbolicTensor, masked: bool) -> SymbolicTensor:
+def _as_masked(tensor: SymbolicTensor, masked: int) -> SymbolicTensor:
     return SymbolicTensor(tensor.shape, tensor.dtype, tensor.name, masked)
 
 
-def _symbols(shape: Any, dtype: Any, name: str, masked: bool) -> Any:
+def _symbols(shape: Any, dtype: Any, name: str, masked: int) -> Any:
     """A new tensor, or a list of them where there is a list of shapes."""
     if is_shape(shape):
         return SymbolicTensor(shape, dtype, name, masked)

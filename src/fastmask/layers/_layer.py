@@ -27,6 +27,7 @@ from ._calls import (
     by_name,
     flat,
     is_shape,
+    narrowed,
     read_call_spec,
     separate,
     shapes,
@@ -40,6 +41,10 @@ from ._watch import watcher
 from ._weights import Weighted, Weights
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+USED = (
+    "was passed an input with a mask attached to it. It uses the mask, but does not say what "
+    "becomes of it, and will therefore destroy the mask information for the layers after it."
+)
 _building = RLock()
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
@@ -227,7 +232,7 @@ class Layer(Weighted):
         else:
             inputs = self._cast(inputs)
         if mask is not None:
-            carried = self._explicit(mask, inputs)
+            carried = narrowed(self._explicit(mask, inputs), carried)
         valid = arrays_of(carried)
         if kwargs:
             kwargs = without_masks(spec, kwargs)
@@ -283,7 +288,7 @@ class Layer(Weighted):
     def _explicit(self, mask: Any, inputs: Any) -> Any:
         name = "the input of layer %r"
         if not isinstance(inputs, list):
-            return fitting_mask(mask, inputs.shape, name, self.name)
+            return fitting_mask(mask, self._steps_of(inputs.shape), name, self.name)
         if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
             raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
         if all(one is None for one in mask):
@@ -294,6 +299,22 @@ class Layer(Weighted):
             else fitting_mask(one, array.shape, f"{name}, number %d,", self.name, i)
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
         ]
+
+    def _check_input_shape(self, shape: Any) -> None:
+        """See whether the layer, now that it is built, takes inputs of a shape.
+
+        Raises:
+            ValueError: it does not.
+        """
+
+    def _steps_of(self, shape: Any) -> Any:
+        """The axes of its inputs of which a mask has the first ones."""
+        return shape
+
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - some layers look at it
+        """Whether a mask with so many axes makes a difference to what it computes."""
+        spec = self._call_spec or self._read_call_spec()
+        return bool(spec.mask or spec.others)
 
     def _build_for(self, inputs: Any) -> None:
         self.build(shapes(inputs))
@@ -346,9 +367,7 @@ class Layer(Weighted):
             return
         self._warned = True
         warnings.warn(
-            f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask "
-            "attached to it. However, this layer does not support masking and will therefore "
-            "destroy the mask information.",
+            f"Layer '{self.name}' (of type {type(self).__name__}) {self._how_lost()}",
             stacklevel=_frames_of_fastmask(),
         )
 
@@ -362,6 +381,19 @@ class Layer(Weighted):
         wanted = flag(value, "trainable")
         for layer in self._all_layers():
             layer._trainable = wanted
+
+    def _how_lost(self) -> str:
+        """What became of a mask that goes no further, and what to do."""
+        if self._uses_mask(2):
+            return (
+                f"{USED} If its outputs have the same steps, set supports_masking = True in it; "
+                "if they have others, define compute_mask(self, inputs, mask) and return their "
+                "mask, or None to end the mask without this warning."
+            )
+        return (
+            "was passed an input with a mask attached to it. However, this layer does not support "
+            "masking and will therefore destroy the mask information."
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same layer again, without its weights."""
@@ -434,5 +466,7 @@ def _built_once(build: Callable[..., None]) -> Callable[..., None]:
             if not self.built:
                 build(self, input_shape)
                 self._note_built(input_shape)
+            elif input_shape is not None:
+                self._check_input_shape(input_shape)
 
     return once

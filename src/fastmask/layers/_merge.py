@@ -10,6 +10,7 @@ import numpy as np
 from .._dispatch import number_array
 from .._typing import Array, Shape
 from ._calls import is_shape
+from ._elementwise import along
 from ._layer import Layer
 
 
@@ -37,13 +38,19 @@ class Merge(Layer):
             raise self._misfit([x.shape for x in arrays]) from error
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The union of the masks, where all inputs have one."""
+        """The union of the masks, where all inputs have one.
+
+        Raises:
+            ValueError: inputs and masks are not lists of one length.
+        """
         if mask is None:
             return None
+        self._check_lists(inputs, mask)
         if any(one is None for one in mask):
             self._warn_of_loss(None)
             return None
         try:
+            check_masks(mask, [np.ndim(x) for x in inputs])
             return union(mask)
         except ValueError as error:
             raise self._misfit([np.shape(x) for x in inputs]) from error
@@ -55,6 +62,25 @@ class Merge(Layer):
 
     def _merge(self, arrays: list[Array]) -> Array:
         raise NotImplementedError
+
+    def _check_lists(self, inputs: Any, mask: Any) -> None:
+        for name, value in (("inputs", inputs), ("mask", mask)):
+            if not isinstance(value, (list, tuple)):
+                raise ValueError(
+                    f"{name} of layer {self.name!r} must be a list, not {type(value).__name__}"
+                )
+        if len(inputs) != len(mask):
+            raise ValueError(
+                f"mask of layer {self.name!r} must be a list with one mask for each of "
+                f"{len(inputs)} inputs, not {len(mask)}"
+            )
+
+    def _how_lost(self) -> str:
+        return (
+            "was passed an input with a mask attached to it, and another one without. As in Keras "
+            "it will therefore destroy the mask information: give the other one a mask too, as in "
+            "Masked(y, get_mask(x))."
+        )
 
     def _check_number(self, input_shape: Any) -> None:
         wanted = f"exactly {self._most}" if self._most else "one or more"
@@ -98,8 +124,25 @@ class Merge(Layer):
         return ValueError(f"inputs of layer {self.name!r} do not fit together: {listed}")
 
 
+def check_masks(masks: Any, ndims: list[int]) -> None:
+    """See that arrays of so many axes have masks that fit together.
+
+    Raises:
+        ValueError: a masked array has less axes than another one: those that it gets behind the
+            batch axis are none that its mask knows.
+    """
+    most = max(ndims)
+    if any(one is not None and ndim < most for one, ndim in zip(masks, ndims, strict=True)):
+        raise ValueError("a masked input has less axes than another one")
+
+
 def union(masks: list[Any]) -> Any:
     """Where any of the masks is true; themselves where they are one."""
     first = masks[0]
     different = [one for one in masks if one is not first]
-    return functools.reduce(np.logical_or, different, first)
+    if not different:
+        return first
+    ndim = max(map(np.ndim, masks))
+    return functools.reduce(
+        np.logical_or, (along(one, ndim) for one in different), along(first, ndim)
+    )

@@ -10,7 +10,7 @@ from .. import initializers
 from .._checks import flag, real_number
 from .._dispatch import real_array
 from .._typing import Array, Shape
-from ._elementwise import SameShape, axes_of, known_size, positive
+from ._elementwise import SameShape, along, axes_of, known_size, positive
 
 KERAS_EPSILON = 1e-7  # keras.config.epsilon()
 
@@ -53,13 +53,19 @@ class Scaled(SameShape):
 
     def _fitting(self, inputs: Any) -> Array:
         x = real_array(inputs, "inputs", self._dtype)
-        if x.ndim != self._ndim or tuple(x.shape[axis] for axis in self._axes) != self._sizes:
+        self._check_input_shape(x.shape)
+        return x
+
+    def _check_input_shape(self, shape: Any) -> None:
+        fits = len(shape) == self._ndim and all(
+            shape[axis] in (size, None) for axis, size in zip(self._axes, self._sizes, strict=True)
+        )
+        if not fits:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have {self._ndim} axes, and on axis "
                 f"{', '.join(map(str, self._axes))} the size "
-                f"{', '.join(map(str, self._sizes))}, not shape {x.shape}"
+                f"{', '.join(map(str, self._sizes))}, not shape {tuple(shape)}"
             )
-        return x
 
     def _broadcast(self, weight: Array, x: Array) -> Array:
         shape = [size if axis in self._axes else 1 for axis, size in enumerate(x.shape)]
@@ -75,9 +81,47 @@ class Scaled(SameShape):
         return y
 
 
-def to_length_one(x: Array, axis: tuple[int, ...], epsilon: float) -> Array:
-    """x over its Euclidean length along `axis`, or over `epsilon` where that is larger."""
-    squares = np.square(x).sum(axis=axis, keepdims=True)
+def counting(mask: Any, x: Array, axes: tuple[int, ...]) -> Array | None:
+    """Which numbers of x count in sums over `axes`, in the shape of x; None where all do.
+
+    A mask of steps makes no difference to sums within a step.
+    """
+    if mask is None or not mixes_steps(axes, mask.ndim):
+        return None
+    valid: Array = np.broadcast_to(along(mask, x.ndim), x.shape)
+    return valid
+
+
+def mixes_steps(axes: tuple[int, ...], ndim: int) -> bool:
+    """Whether sums over the axes go over several steps of a mask with so many axes."""
+    return any(axis < ndim for axis in axes)
+
+
+def moments(x: Array, axes: tuple[int, ...], valid: Array | None) -> tuple[Array, Array]:
+    """Mean and variance over axes, which stay with size 1, of the numbers that are valid.
+
+    Where none is, they are 0 and 1.
+    """
+    if valid is None:
+        return x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+    zero = x.dtype.type(0)
+    count = valid.sum(axis=axes, keepdims=True, dtype=x.dtype)
+    divisor = np.maximum(count, 1)
+    mean = np.where(valid, x, zero).sum(axis=axes, keepdims=True) / divisor
+    off = np.where(valid, x - mean, zero)
+    variance = (off * off).sum(axis=axes, keepdims=True) / divisor
+    return mean, np.where(count > 0, variance, x.dtype.type(1))
+
+
+def to_length_one(
+    x: Array, axis: tuple[int, ...], epsilon: float, valid: Array | None = None
+) -> Array:
+    """x over its Euclidean length along `axis`, or over `epsilon` where that is larger.
+
+    The length is that of the numbers that are valid.
+    """
+    counted = x if valid is None else np.where(valid, x, x.dtype.type(0))
+    squares = np.square(counted).sum(axis=axis, keepdims=True)
     with np.errstate(divide="ignore"):
         factor = np.minimum(1 / np.sqrt(squares), x.dtype.type(1 / epsilon))
     y: Array = x * factor

@@ -21,11 +21,11 @@ class SymbolicTensor:
 
     __slots__ = ("call", "dtype", "index", "masked", "name", "shape")
 
-    def __init__(self, shape: Shape, dtype: Any, name: str, masked: bool = False) -> None:
+    def __init__(self, shape: Shape, dtype: Any, name: str, masked: int = 0) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
         self.name = name
-        self.masked = masked
+        self.masked = masked  # how many axes its mask will have, 0 for none
         self.call: Call | None = None  # which it is an output of
         self.index = 0  # among the outputs
 
@@ -75,8 +75,8 @@ class SymbolicMask:
 
     @property
     def shape(self) -> Shape:
-        """(batch, time), None for what is open."""
-        return self.tensor.shape[:2]
+        """(batch, time) and further axes of the mask, None for what is open."""
+        return self.tensor.shape[: self.tensor.masked]
 
     def __repr__(self) -> str:
         return f"<SymbolicMask of {self.tensor.name!r} {self.shape}>"

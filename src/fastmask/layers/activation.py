@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import activations
 from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
 from ._of_training import OfTraining
 
+_OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they make of a masked step
+
 
 class Activation(Layer):
     """Applies an activation to every element; passes masks on.
+
+    A softmax over the steps of inputs (B, T) leaves masked ones out, and gives them 0.
 
     Args:
         activation: name or function of an array.
@@ -22,6 +28,7 @@ class Activation(Layer):
 
     Called with
         inputs: array of any shape.
+        mask: (B, T), instead of the one that the inputs carry.
 
     Returns:
         An array of the same shape.
@@ -55,9 +62,18 @@ class Activation(Layer):
         super().__init__(name=name, dtype=dtype, **of_training)
         self.activation = activations.name_of(activation, "activation")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
-        return activations.get(self.activation)(real_array(inputs, "inputs", self._dtype))
+        x = real_array(inputs, "inputs", self._dtype)
+        function = activations.get(self.activation)
+        if mask is None or mask.ndim < x.ndim or self.activation not in _OVER_LAST_AXIS:
+            return function(x)
+        valid = np.where(mask, x, x.dtype.type(-np.inf))
+        y = function(np.where(mask.any(axis=-1, keepdims=True), valid, x.dtype.type(0)))
+        return np.where(mask, y, x.dtype.type(_OVER_LAST_AXIS[self.activation]))
+
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
+        return False  # but where the last axis is that of the steps
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""

@@ -9,7 +9,7 @@ import numpy as np
 from .._checks import choice
 from .._dispatch import real_array
 from .._gpu.anywhere import computed, own, reversed_in_time
-from .._mask import fitting_mask
+from .._mask import sequence_mask
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._cell_protocol import as_list, output_size_of
 from ._layer import Layer
@@ -127,7 +127,7 @@ class Bidirectional(Layer):
         """Run both layers over the valid steps; see the class."""
         known = mask
         if mask is not None:  # one plan serves both
-            known = fitting_mask(mask, np.shape(inputs), "the input of %r", self.name).valid
+            known = sequence_mask(mask, np.shape(inputs), "the input of %r", self.name).valid
         states = self._halves(initial_state)
         try:
             (y, *first), (back, *second) = (
@@ -160,6 +160,9 @@ class Bidirectional(Layer):
             return kept
         outputs = [kept] * (2 if self.merge_mode is None else 1)
         return outputs + [None] * (sum(self._counts) if self.return_state else 0)
+
+    def _check_input_shape(self, shape: Any) -> None:
+        self.forward_layer._check_input_shape(shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """See `Layer`."""

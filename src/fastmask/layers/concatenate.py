@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, DTypeLike, Shape, Unpack
-from ._elementwise import one_axis, positive
+from ._elementwise import along, one_axis, positive
 from ._merge import Merge, union
 from ._of_training import OfTraining
 
@@ -59,17 +59,29 @@ class Concatenate(Merge):
         self.axis = one_axis(axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The masks one after the other, or, along the features, their union."""
-        if mask is None or all(one is None for one in mask):
+        """The masks one after the other, or, along the features, their union.
+
+        Raises:
+            ValueError: inputs and masks are not lists of one length.
+        """
+        if mask is None:
             return None
+        self._check_lists(inputs, mask)
+        if all(one is None for one in mask):
+            return None
+        axes = max(np.ndim(one) for one in mask if one is not None)
         masks = [
-            np.ones_like(x, np.bool_, shape=np.shape(x)[:2]) if one is None else one
+            np.ones_like(x, np.bool_, shape=np.shape(x)[:axes]) if one is None else one
             for x, one in zip(inputs, mask, strict=True)
         ]
         (axis,) = positive(self.axis, np.ndim(inputs[0]), self.name)
-        if axis < 2:
-            return np.concatenate(masks, axis)
-        return union(masks)
+        if axis >= axes:
+            return union(masks)
+        whole = [
+            one if np.ndim(one) == axes else np.broadcast_to(along(one, axes), np.shape(x)[:axes])
+            for x, one in zip(inputs, masks, strict=True)
+        ]
+        return np.concatenate(whole, axis)
 
     def _merge(self, arrays: list[Array]) -> Array:
         return np.concatenate(arrays, self.axis)

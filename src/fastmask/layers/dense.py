@@ -85,17 +85,21 @@ class Dense(Layer):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
+        self._check_input_shape(x.shape)
         features = len(self.kernel)
-        if x.ndim < 2 or x.shape[-1] != features:
-            raise ValueError(
-                f"inputs of layer {self.name!r} must have shape (batch, ..., {features}), "
-                f"not {x.shape}"
-            )
         # One matrix product; for three axes and more np.matmul would make one for each row.
         y = x.reshape(-1, features) @ self.kernel if x.size else self._nothing(x)
         if self.bias is not None:
             y += self.bias
         return activations.get(self.activation)(y.reshape(*x.shape[:-1], self.units))
+
+    def _check_input_shape(self, shape: Any) -> None:
+        features = len(self.kernel)
+        if len(shape) < 2 or shape[-1] not in (features, None):
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have shape (batch, ..., {features}), "
+                f"not {tuple(shape)}"
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""

@@ -8,6 +8,7 @@ from typing import Any
 from .._checks import flag
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import axes_of, positive
+from ._layer import Layer
 from ._merge import Merge
 from ._normalizing import KERAS_EPSILON, to_length_one
 from ._of_training import OfTraining
@@ -66,6 +67,9 @@ class Dot(Merge):
         """None, as in Keras; a mask that came is lost."""
         if mask is not None:
             self._warn_of_loss(None)
+
+    def _how_lost(self) -> str:
+        return Layer._how_lost(self)
 
     def _merge(self, arrays: list[Array]) -> Array:
         x, y = arrays

@@ -34,7 +34,8 @@ class Embedding(Layer):
         inputs: ids, (B, T) or any other shape; integers of any dtype, or floats that are whole.
 
     Returns:
-        The rows, the shape of the ids and D; `Masked` with `mask_zero`.
+        The rows, the shape of the ids and D; `Masked` with `mask_zero`, where ids of three axes,
+        (B, S, W), make a mask (B, S, W).
 
     Raises:
         TypeError: the ids are not numbers.
@@ -105,15 +106,17 @@ class Embedding(Layer):
                 self._warn_of_loss(None)
             return None
         ids = integer_array(inputs, "inputs")
-        if ids.ndim != 2:
+        if ids.ndim < 2:
             raise ValueError(
-                f"inputs of layer {self.name!r} must have shape (batch, time) to make a mask, "
-                f"not {ids.shape}"
+                f"inputs of layer {self.name!r} must have shape (batch, time) to make a mask, or "
+                f"more axes, not {ids.shape}"
             )
         if type(ids) is not np.ndarray:
             return on_device().not_equal(ids, 0)
         valid = np.empty(ids.shape, np.bool_)
-        kernels().mask_not_equal.unchecked(valid, ids, 0)  # as in `call`, all made or checked here
+        rows = (-1, ids.shape[-1]) if ids.size else (0, 0)
+        # Unchecked: as in `call`, all made or checked here.
+        kernels().mask_not_equal.unchecked(valid.reshape(rows), ids.reshape(rows), 0)
         return valid
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -10,13 +10,15 @@ from .._checks import whole_number
 from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..initializers import AnyInitializer
-from ._elementwise import SameShape, axes_of, known_size, one_axis, positive
-from ._normalizing import Scaled, to_length_one
+from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive
+from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
 from ._of_training import OfTraining
 
 
 class LayerNormalization(Scaled):
     """Mean 0 and variance 1 over the features of every step; passes masks on.
+
+    Over axes that include the time axis, masked steps do not count in mean and variance.
 
     Args:
         axis: the axis, or a list of axes, of which mean and variance are taken.
@@ -31,6 +33,7 @@ class LayerNormalization(Scaled):
 
     Called with
         inputs: (B, ..., F).
+        mask: (B, T), instead of the one that the inputs carry.
 
     Returns:
         An array of the same shape.
@@ -40,7 +43,8 @@ class LayerNormalization(Scaled):
         ValueError: the inputs do not fit.
 
     Source:
-        Keras: `keras.layers.LayerNormalization`; Ba et al., 2016.
+        Keras: `keras.layers.LayerNormalization`, in which masked steps count like all others;
+        Ba et al., 2016.
 
     Examples:
         >>> import fastmask as fm
@@ -73,17 +77,19 @@ class LayerNormalization(Scaled):
             **of_training,
         )
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
-        mean = x.mean(axis=self._axes, keepdims=True)
-        return self._scaled(x, mean, x.var(axis=self._axes, keepdims=True))
+        return self._scaled(x, *moments(x, self._axes, counting(mask, x, self._axes)))
+
+    def _uses_mask(self, axes: int) -> bool:
+        return mixes_steps(self._axes, axes)
 
 
 class GroupNormalization(Scaled):
     """Mean 0 and variance 1 over groups of features and all steps of a row; passes masks on.
 
-    As in Keras, masked steps count in the moments like all others.
+    Masked steps do not count in the moments.
 
     Args:
         groups: number of groups, which divides the axis's size; -1 for a group of each feature.
@@ -99,6 +105,7 @@ class GroupNormalization(Scaled):
 
     Called with
         inputs: (B, ..., F).
+        mask: (B, T), instead of the one that the inputs carry.
 
     Returns:
         An array of the same shape.
@@ -108,7 +115,8 @@ class GroupNormalization(Scaled):
         ValueError: the groups or the inputs do not fit.
 
     Source:
-        Keras: `keras.layers.GroupNormalization`; Wu and He, 2018.
+        Keras: `keras.layers.GroupNormalization`, in which masked steps count like all others;
+        Wu and He, 2018.
 
     Examples:
         >>> import fastmask as fm
@@ -159,7 +167,7 @@ class GroupNormalization(Scaled):
             )
         super().build(input_shape)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
         if not x.size:
@@ -167,20 +175,23 @@ class GroupNormalization(Scaled):
         (axis,) = self._axes
         groups = self._sizes[0] if self.groups == -1 else self.groups
         members = self._sizes[0] // groups
-        grouped = x.reshape(*x.shape[:axis], groups, members, *x.shape[axis + 1 :])
-        others = tuple(a for a in range(1, grouped.ndim) if a != axis)
+        sizes = (*x.shape[:axis], groups, members, *x.shape[axis + 1 :])
+        others = tuple(a for a in range(1, len(sizes)) if a != axis)
+        valid = None if mask is None else np.broadcast_to(along(mask, x.ndim), x.shape)
+        mean, variance = moments(
+            x.reshape(sizes), others, None if valid is None else valid.reshape(sizes)
+        )
         shape = [len(x)] + [1] * (x.ndim - 1)
         shape[axis] = self._sizes[0]
-        mean, variance = (
-            # (B, groups), then the same for each member of a group
-            np.repeat(moment(axis=others), members, axis=1).reshape(shape)
-            for moment in (grouped.mean, grouped.var)
-        )
-        return self._scaled(x, mean, variance)
+        # The same for each member of a group.
+        each = [np.repeat(one, members, axis=axis + 1).reshape(shape) for one in (mean, variance)]
+        return self._scaled(x, *each)
 
 
 class UnitNormalization(SameShape):
     """Scales every feature vector to length 1; passes masks on.
+
+    Along axes that include the time axis, masked steps do not count in the length.
 
     Args:
         axis: the axis, or a list of axes, of the vectors.
@@ -190,6 +201,7 @@ class UnitNormalization(SameShape):
 
     Called with
         inputs: (B, ..., F).
+        mask: (B, T), instead of the one that the inputs carry.
 
     Returns:
         An array of the same shape; vectors of zeros stay zero.
@@ -199,7 +211,7 @@ class UnitNormalization(SameShape):
         ValueError: the inputs have no such axis.
 
     Source:
-        Keras: `keras.layers.UnitNormalization`.
+        Keras: `keras.layers.UnitNormalization`, in which masked steps count like all others.
 
     Examples:
         >>> import fastmask as fm
@@ -220,7 +232,15 @@ class UnitNormalization(SameShape):
         super().__init__(name=name, dtype=dtype, **of_training)
         self.axis = axes_of(axis, "axis")
 
-    def call(self, inputs: Any) -> Array:
+    def build(self, input_shape: Shape) -> None:
+        """Find the axes; see `Layer`."""
+        self._axes = positive(self.axis, len(input_shape), self.name)
+
+    def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
-        return to_length_one(x, positive(self.axis, x.ndim, self.name), 1e-12)
+        axes = positive(self.axis, x.ndim, self.name)
+        return to_length_one(x, axes, 1e-12, counting(mask, x, axes))
+
+    def _uses_mask(self, axes: int) -> bool:
+        return mixes_steps(self._axes, axes)

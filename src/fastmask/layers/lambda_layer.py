@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import DTypeLike, Unpack
 from ._calls import is_shape
-from ._layer import Layer
+from ._layer import USED, Layer
 from ._of_training import OfTraining
 
 
@@ -87,6 +87,17 @@ class Lambda(Layer):
         if self.mask is None and mask is not None:
             self._warn_of_loss(None)
         return self.mask
+
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
+        return "mask" in self._takes
+
+    def _how_lost(self) -> str:
+        if not self._uses_mask(2):
+            return super()._how_lost()
+        return (
+            f"{USED} Pass mask= to Lambda: the mask of the outputs, or a function of inputs and "
+            "mask that returns it; one that returns None ends the mask without this warning."
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """See `Layer`."""

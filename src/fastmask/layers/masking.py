@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,20 +21,20 @@ class Masking(Layer):
     """Masks the steps at which all features equal a value, and sets them to zero.
 
     Args:
-        mask_value: the value.
+        mask_value: the value; NaN for steps whose features are all not a number.
         name: see `Layer`.
         dtype: see `Layer`.
         **of_training: see `Layer`.
 
     Called with
-        inputs: (B, T, F); a mask that they carry is ignored.
+        inputs: (B, T, F), or (B, S, W, F) and more axes; a mask that they carry is ignored.
 
     Returns:
         `Masked` of the same shape.
 
     Raises:
         TypeError: the inputs do not hold real numbers.
-        ValueError: the inputs have another number of axes.
+        ValueError: the inputs have less than three axes.
 
     Source:
         Keras: `keras.layers.Masking`.
@@ -70,7 +71,7 @@ class Masking(Layer):
             return self._call_on_gpu(inputs)
         valid = self._valid(inputs)
         if self.mask_value != 0.0:
-            inputs = np.where(valid[:, :, None], inputs, inputs.dtype.type(0))
+            inputs = np.where(valid[..., None], inputs, inputs.dtype.type(0))
         return Masked(inputs, Mask._of(valid))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
@@ -91,20 +92,21 @@ class Masking(Layer):
             return Masked._of(own(x), mask)
 
         def zeroed(x: Array, valid: Bools) -> Array:
-            return np.where(valid[:, :, None], x, x.dtype.type(0))
+            return np.where(valid[..., None], x, x.dtype.type(0))
 
         return Masked._of(computed(self, zeroed, [own(x), mask.valid]), mask)
 
     def _valid(self, inputs: Any) -> Bools:
         self._check(inputs)
         x = number_array(inputs, "inputs")
-        valid = np.empty(x.shape[:2], np.bool_)
-        kernels().mask_any_not_equal(valid, x, self.mask_value)
-        return valid
+        *rows, time, features = x.shape
+        valid = np.empty((prod(rows), time), np.bool_)
+        kernels().mask_any_not_equal(valid, x.reshape(*valid.shape, features), self.mask_value)
+        return valid.reshape(x.shape[:-1])
 
     def _check(self, inputs: Any) -> None:
-        if inputs.ndim != 3:
+        if inputs.ndim < 3:
             raise ValueError(
-                f"inputs of layer {self.name!r} must have shape (batch, time, features), "
-                f"not {inputs.shape}"
+                f"inputs of layer {self.name!r} must have shape (batch, time, features), or more "
+                f"axes before the last one, not {inputs.shape}"
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import Array
 from ._elementwise import along
-from ._merge import Merge, union
+from ._merge import Merge, check_masks, union
 
 
 class Add(Merge):
@@ -128,7 +128,9 @@ class MergeValid(Merge):
         arrays = self._arrays(inputs)
         masks = mask or [None] * len(arrays)
         try:
-            ndim = max([x.ndim for x in arrays])
+            ndims = [x.ndim for x in arrays]
+            ndim = max(ndims)
+            check_masks(masks, ndims)
             seen = {id(one): None if one is None else along(one, ndim) for one in masks}
             valid = [seen[id(one)] for one in masks]  # one mask of several inputs stays one
             return self._merge_valid(same_rank(arrays), valid)

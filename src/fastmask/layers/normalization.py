@@ -15,6 +15,7 @@ from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape, axes_of, known_size, positive
 from ._normalizing import KERAS_EPSILON
 from ._of_training import OfTraining
+from ._symbolic import fits
 
 
 class Moments:
@@ -165,14 +166,18 @@ class Normalization(SameShape):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
+        self._check_input_shape(x.shape)
         axes = positive(self.axis, x.ndim, self.name)  # of these inputs, whatever it was built for
         sizes = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
-        if tuple(x.shape[axis] for axis in axes) != self._mean.shape:
-            raise ValueError(
-                f"inputs of layer {self.name!r} must have the size {self._mean.shape} on axis "
-                f"{self.axis}, not shape {x.shape}"
-            )
         mean = self._mean.reshape(sizes)
         spread = np.maximum(np.sqrt(self._variance), KERAS_EPSILON).reshape(sizes)
         y: Array = mean + x * spread if self.invert else (x - mean) / spread
         return y
+
+    def _check_input_shape(self, shape: Any) -> None:
+        axes = positive(self.axis, len(shape), self.name)
+        if not fits(tuple(shape[axis] for axis in axes), self._mean.shape):
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have the size {self._mean.shape} on axis "
+                f"{self.axis}, not shape {tuple(shape)}"
+            )

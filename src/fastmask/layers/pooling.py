@@ -36,6 +36,9 @@ class GlobalPooling(Layer):
     def _time(self) -> int:
         return 1 if self.data_format == "channels_last" else 2
 
+    def _steps_of(self, shape: Any) -> Any:
+        return shape if len(shape) != 3 else (shape[0], shape[self._time])
+
     def _sequences(self, inputs: Any) -> Array:
         x = real_array(inputs, "inputs", self._dtype)
         if x.ndim != 3:
@@ -57,18 +60,18 @@ class GlobalAveragePooling1D(GlobalPooling):
 
     Args:
         data_format: "channels_last" for inputs (B, T, F), which None means too, or
-            "channels_first" for (B, F, T), which cannot have a mask.
+            "channels_first" for (B, F, T).
         keepdims: whether the time axis stays, with size 1.
         name: see `Layer`.
         dtype: see `Layer`.
         **of_training: see `Layer`.
 
     Called with
-        inputs: (B, T, F).
+        inputs: (B, T, F), or (B, F, T) with "channels_first".
         mask: (B, T), instead of the one that the inputs carry.
 
     Returns:
-        (B, F), or (B, 1, F) with `keepdims`; zeros for a row without a valid step.
+        (B, F), or with `keepdims` the time axis as well; zeros for a row without a valid step.
 
     Raises:
         TypeError: an argument is of a wrong kind.
@@ -95,11 +98,13 @@ class GlobalAveragePooling1D(GlobalPooling):
             reduce = x.mean if x.shape[self._time] else x.sum
             mean: Array = reduce(axis=self._time, keepdims=self.keepdims)
             return mean
-        if self._time != 1:
+        if mask.shape != self._steps_of(x.shape):
             raise ValueError(
-                f"layer {self.name!r} has data_format 'channels_first', with which there is no mask"
+                f"mask has shape {mask.shape}, but the inputs of layer {self.name!r}, of shape "
+                f"{x.shape}, have (batch, time) = {self._steps_of(x.shape)}"
             )
-        total = np.where(mask[:, :, None], x, x.dtype.type(0)).sum(axis=1, keepdims=self.keepdims)
+        valid = mask[:, :, None] if self._time == 1 else mask[:, None, :]
+        total = np.where(valid, x, x.dtype.type(0)).sum(axis=self._time, keepdims=self.keepdims)
         count = np.maximum(mask.sum(axis=1, dtype=x.dtype), 1)
         y: Array = total / count.reshape(-1, *(1,) * (total.ndim - 1))
         return y

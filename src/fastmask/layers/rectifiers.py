@@ -12,6 +12,7 @@ from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape, axes_of, known_size
 from ._of_training import OfTraining
+from ._symbolic import broadcasts
 
 
 class ReLU(SameShape):
@@ -230,17 +231,17 @@ class PReLU(SameShape):
     def call(self, inputs: Any) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
-        try:
-            fits = np.broadcast_shapes(x.shape[1:], self.alpha.shape) == x.shape[1:]
-        except ValueError:
-            fits = False
-        if x.ndim != self.alpha.ndim + 1 or not fits:
-            raise ValueError(
-                f"inputs of layer {self.name!r} must fit its weight of shape (batch, "
-                f"*{self.alpha.shape}), not have shape {x.shape}"
-            )
+        self._check_input_shape(x.shape)
         y: Array = np.maximum(x, 0) - self.alpha * np.maximum(-x, 0)
         return y
+
+    def _check_input_shape(self, shape: Any) -> None:
+        fits = broadcasts(self.alpha.shape, tuple(shape[1:]))
+        if len(shape) != self.alpha.ndim + 1 or not fits:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must fit its weight of shape (batch, "
+                f"*{self.alpha.shape}), not have shape {tuple(shape)}"
+            )
 
 
 def _not_negative(value: Any, name: str) -> float:

@@ -10,12 +10,21 @@ import numpy as np
 from .._checks import flag, whole_number
 from .._dispatch import as_array, real_array
 from .._gpu.anywhere import cast, copied, reversed_in_time, reversed_mask
-from .._mask import Mask, as_mask, checked_mask, fitting_mask
+from .._mask import Mask, as_mask, sequence_mask
 from .._recurrent import ALL_ROWS, placed
 from .._typing import Array, Bools, DTypeLike, Shape, Unpack
+from .._validity import checked_mask
 from ._calls import flat
 from ._cell import KernelCell, known_features, unfit
-from ._cell_protocol import check_cell, first_states, is_known, output_size_of, over_time, sizes_of
+from ._cell_protocol import (
+    check_cell,
+    first_states,
+    is_known,
+    output_size_of,
+    over_time,
+    sizes_of,
+    zero_states,
+)
 from ._layer import Layer
 from ._of_training import OfTraining
 from .stacked_rnn_cells import StackedRNNCells
@@ -114,6 +123,7 @@ class RNN(Layer):
         flag(unroll, "unroll")  # taken because Keras has it; there is nothing to unroll
         self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
         self.states: Any = None
+        self._reset: Any = None  # the states, where reset_state() has made them
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of the cell; see `Layer`."""
@@ -128,10 +138,11 @@ class RNN(Layer):
         x = self._checked(inputs)
         known = None
         if mask is not None:
-            known = fitting_mask(mask, x.shape, "the input of %r", self.name)
+            known = sequence_mask(mask, x.shape, "the input of %r", self.name)
         first = self._first(initial_state, len(x))
         if initial_state is not None or self.stateful or type(x) is not np.ndarray:
-            first = self._placed(first, initial_state is not None or self.states is not None, x)
+            kept = self.states is not None and self.states is not self._reset
+            first = self._placed(first, initial_state is not None or kept, x)
         output, states = self._through_cells(x, known, first, training)
         if self._cells[-1]._dtype != self._dtype:
             output = cast(output, self._dtype)
@@ -210,8 +221,12 @@ class RNN(Layer):
         return list(self._outside(self._split(None, batch)))
 
     def reset_state(self) -> None:
-        """Forget the states that a stateful layer keeps from batch to batch."""
-        self.states = None
+        """Let the states that a stateful layer keeps from batch to batch be zeros.
+
+        The next batch may have another size.
+        """
+        if self.states is not None:
+            self.states = self._reset = zero_states(self.states, None, self._dtype)
 
     reset_states = reset_state  # Keras has both
 
@@ -224,6 +239,11 @@ class RNN(Layer):
         if not self.return_state:
             return mask
         return [mask] + [None] * len(self._outside([sizes_of(cell) for cell in self._cells]))
+
+    def _check_input_shape(self, shape: Any) -> None:
+        cell = self._cells[0]
+        if isinstance(cell, KernelCell) and shape[-1] is not None:
+            cell._check_shape(tuple(shape), "batch, time, features", self.name)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
         """See `Layer`."""
@@ -279,7 +299,9 @@ class RNN(Layer):
             raise unfit(shape, "batch, time, ...", name)
 
     def _first(self, given: Any, batch: int) -> list[list[Array]]:
-        if self.stateful and self.states is not None:
+        if given is None and self.states is not None and self.states is self._reset:
+            given = zero_states(self.states, batch, self._dtype)
+        elif self.stateful and self.states is not None and self.states is not self._reset:
             kept = len(next(flat(self.states)))
             if kept != batch:
                 raise ValueError(

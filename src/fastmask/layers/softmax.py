@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._dispatch import as_array, real_array
-from .._typing import Array, DTypeLike, Unpack
+from .._mask import Mask, known_mask
+from .._typing import Array, DTypeLike, Shape, Unpack
+from .._validity import checked_mask
 from ._elementwise import SameShape, along, axes_of, positive
 from ._of_training import OfTraining
 from ._symbolic import broadcasts
@@ -66,7 +68,7 @@ class Softmax(SameShape):
         if not x.size:
             return x
         if mask is not None:
-            if mask.shape == x.shape[:2]:
+            if mask.ndim > 1 and mask.shape == x.shape[: mask.ndim]:
                 mask = along(mask, x.ndim)
             x = np.where(mask, x, x.dtype.type(-np.inf))
         top = x.max(axis=axes, keepdims=True)
@@ -83,22 +85,32 @@ class Softmax(SameShape):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask; of one that is not (B, T), which steps have a number that counts."""
         shape = np.shape(inputs)
-        if mask is None or np.shape(mask) == shape[:2]:
+        if mask is None or known_mask(mask) is not None:
+            return mask
+        axes = np.ndim(mask)
+        if (axes == 2 or 2 < axes < len(shape)) and np.shape(mask) == shape[:axes]:
             return mask
         return np.broadcast_to(mask, shape).any(axis=tuple(range(2, len(shape))))
 
     def _explicit(self, mask: Any, inputs: Any) -> Any:
         array = as_array(mask, "mask")
-        if array.ndim > 1 and array.shape in (inputs.shape[:2], (*inputs.shape[:2], 1)):
+        fits = isinstance(mask, Mask) and array.shape == inputs.shape[: array.ndim]
+        if fits or self._is_of_steps(array.shape, inputs.shape):
             return super()._explicit(mask, inputs)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
         if not broadcasts(array.shape, inputs.shape):
             raise ValueError(
                 f"mask has shape {array.shape}, but the input of layer {self.name!r} has shape "
                 f"{inputs.shape}: it must be that shape, its first two axes, or broadcast to it"
             )
-        return _Elements(array.astype(np.bool_))
+        return _Elements(checked_mask(array).astype(np.bool_))
+
+    @staticmethod
+    def _is_of_steps(shape: Shape, inputs: Shape) -> bool:
+        """Whether a mask of that shape says which steps are valid, and not which numbers count."""
+        axes = len(shape)
+        if axes == 2 or 2 < axes < len(inputs):
+            return shape == inputs[:axes]
+        return shape == (*inputs[:2], 1)
 
 
 class _Elements(NamedTuple):
@@ -109,6 +121,10 @@ class _Elements(NamedTuple):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.valid.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     @property
     def size(self) -> int:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .._dispatch import as_array
 from .._gpu import on_gpu
-from .._mask import Masked
+from .._mask import Mask, Masked, fitting_mask
 from .._typing import Array, DTypeLike, Shape, Unpack
-from ._elementwise import SameShape
 from ._layer import Layer
 from ._of_training import OfTraining
-from .activation import Activation
+from ._rows import rows_alone
 from .bidirectional import Bidirectional
-from .dense import Dense
 from .pooling import GlobalPooling
 from .rnn import RNN
 from .softmax import Softmax
 
-# What these do to a row does not depend on the others, so that all steps can be one batch.
-_ROW_BY_ROW = (Dense, Activation, SameShape)
 _MASKS_OF_SEQUENCES = (RNN, Bidirectional, GlobalPooling, Softmax)
 
 
@@ -31,10 +28,16 @@ def _wants_sequences(layer: Layer) -> bool:
 
 
 class TimeDistributed(Layer):
-    """Applies a layer to every step; passes masks on.
+    """Applies a layer to every step; gives each step the mask that is its own, and passes masks on.
 
-    A layer that takes a mask gets that of the step, (B,). Layers that want one of sequences,
-    such as LSTM, get none.
+    Of a mask (B, T, W), as of the words in the sentences of documents, each step has its own,
+    (B, W), which the layer is given as if it were called on that step. The output has a mask
+    (B, T, W) where the layer passes its mask on, else (B, T): a step without any valid part is
+    masked. Of a mask (B, T) each step has one flag: a layer that takes a mask gets (B,), but those
+    that want one of sequences, such as LSTM, get none.
+
+    All steps are one batch where the layer looks at each row by itself, as recurrent layers do,
+    and models of such layers: masked steps then cost nothing. Other layers are called step by step.
 
     Args:
         layer: the layer.
@@ -44,7 +47,8 @@ class TimeDistributed(Layer):
 
     Called with
         inputs: (B, T, ...).
-        mask: (B, T), instead of the one that the inputs carry.
+        mask: (B, T), or (B, T, W) and more axes, instead of the one that the inputs carry; but one
+            of steps, (B, T), leaves a mask (B, T, W) in force at the steps that it names.
         training: passed on to the layer.
 
     Returns:
@@ -55,7 +59,9 @@ class TimeDistributed(Layer):
         ValueError: the inputs have less than three axes.
 
     Source:
-        Keras: `keras.layers.TimeDistributed`.
+        Keras: `keras.layers.TimeDistributed`, which passes a mask (B, T, W) on as it is, so that no
+        recurrent layer can follow. A mask that the layer itself makes for each step is lost, with
+        a warning.
 
     Examples:
         >>> import numpy as np
@@ -87,44 +93,112 @@ class TimeDistributed(Layer):
         """Make the weights of the layer; see `Layer`."""
         self.layer.build(self._step_shape(input_shape))
 
-    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Array:
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         """See the class."""
         x = as_array(inputs, "inputs")
-        batch, time = self._step_shape(x.shape)[0], x.shape[1]
-        layer = self.layer
-        spec = layer._call_spec or layer._read_call_spec()
-        if isinstance(layer, _ROW_BY_ROW) and not (spec.mask or (spec.training and training)):
-            rows = x.reshape(batch * time, *x.shape[2:])
-            y: Array = layer.call(layer._cast(rows))
-            return y.reshape(batch, time, *y.shape[1:])
-        if not time:
+        self._step_shape(x.shape)
+        if not x.shape[1]:
             shape = self.compute_output_shape(x.shape)
             return np.zeros_like(x, self._dtype, shape=[n or 0 for n in shape])
-        takes_mask = spec.mask and mask is not None and not _wants_sequences(layer)
-        outputs = []
-        for t in range(time):
-            options: dict[str, Any] = {spec.mask: mask[:, t]} if takes_mask else {}
-            if spec.training:
-                options["training"] = training
-            outputs.append(self._plain(layer.call(layer._cast(x[:, t]), **options)))
-        return np.stack(outputs, axis=1)
+        inner = None
+        if mask is not None and mask.ndim > 2:
+            inner = fitting_mask(mask, x.shape, "the input of layer %r", self.name)
+        if self._in_one_batch(training):
+            y, of_steps = self._of_rows(x, inner, training)
+        else:
+            y, of_steps = self._step_by_step(x, mask, inner, training)
+        if inner is None:
+            return y
+        return Masked._of(y, _joined(inner, of_steps))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask; of one with more axes than (B, T) what the layer makes of it."""
+        if mask is None or np.ndim(mask) == 2:
+            return mask
+        shape = np.shape(inputs)
+        known = fitting_mask(mask, shape, "the input of layer %r", self.name)
+        layer, made = self.layer, None
+        spec = layer._call_spec or layer._read_call_spec()
+        if spec.makes_masks or layer.supports_masking:
+            rows = layer._cast(inputs.reshape(shape[0] * shape[1], *shape[2:]))
+            made = layer.compute_mask(rows, known.of_steps.valid)
+        if made is not None:
+            made = fitting_mask(made, np.shape(made), "the steps")
+        return _joined(known, made).valid
+
+    def _check_input_shape(self, shape: Any) -> None:
+        self.layer._check_input_shape(self._step_shape(shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""
         output = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (output[0], input_shape[1], *output[1:])
 
-    def _plain(self, output: Any) -> Any:
-        """The output of a step; a mask that it carries for axes inside the step is lost."""
+    def _in_one_batch(self, training: bool) -> bool:
+        """Whether all steps may be rows of one batch; not where each step draws for itself."""
+        layer = self.layer
+        spec = layer._call_spec or layer._read_call_spec()
+        draws = training and (spec.training or hasattr(layer, "_flow"))
+        return not draws and rows_alone(layer)
+
+    def _of_rows(self, x: Array, inner: Mask | None, training: bool) -> tuple[Array, Mask | None]:
+        """The outputs of all steps, and the masks (B * T, ...) that they carry."""
+        batch, time = x.shape[:2]
+        rows = x.reshape(batch * time, *x.shape[2:])
+        output = self._called(rows, None if inner is None else inner.of_steps, training)
+        y, of_steps = self._taken_apart(output, inner is not None)
+        return y.reshape(batch, time, *y.shape[1:]), of_steps
+
+    def _step_by_step(
+        self, x: Array, mask: Any, inner: Mask | None, training: bool
+    ) -> tuple[Array, Mask | None]:
+        """As `_of_rows`, with a call of the layer for every step."""
+        layer = self.layer
+        spec = layer._call_spec or layer._read_call_spec()
+        flags = spec.mask and mask is not None and inner is None and not _wants_sequences(layer)
+        parts = []
+        for t in range(x.shape[1]):
+            if flags:
+                options = {spec.mask: mask[:, t]}
+                if spec.training:
+                    options["training"] = training
+                output = layer.call(layer._cast(x[:, t]), **options)
+            else:
+                own = None if inner is None else inner._like(inner.valid[:, t].copy())
+                output = self._called(x[:, t], own, training)
+            parts.append(self._taken_apart(output, inner is not None))
+        outputs, masks = zip(*parts, strict=True)
+        return np.stack(outputs, axis=1), _stacked(masks)
+
+    def _called(self, x: Array, mask: Mask | None, training: bool) -> Any:
+        layer = self.layer
+        if mask is not None:
+            return layer(Masked._of(x, mask), training=training)
+        spec = layer._call_spec or layer._read_call_spec()
+        if spec.makes_masks:  # a mask that it makes shows in what its call returns
+            return layer(x, training=training)
+        return layer.call(layer._cast(x), **({"training": training} if spec.training else {}))
+
+    def _taken_apart(self, output: Any, goes_on: bool) -> tuple[Any, Mask | None]:
+        """The array and the mask of an output; a mask that goes no further is lost."""
+        mask = None
         if isinstance(output, Masked):
-            self.layer._warn_of_loss(None)
-            return output.data
+            output, mask = output.data, output.mask
+            if not goes_on:
+                self._warn_of_loss(None)
         if not (isinstance(output, np.ndarray) or on_gpu(output)):
             raise TypeError(
                 f"layer {self.layer.name!r} in {self.name!r} must return one array, "
                 f"not {type(output).__name__}"
             )
-        return output
+        return output, mask
+
+    def _how_lost(self) -> str:
+        return (
+            f"will destroy the mask that its layer {self.layer.name!r} makes for each step, as in "
+            "Keras. Make the mask before it, of three axes or more, as Embedding(mask_zero=True) "
+            "does of ids (batch, steps, words): then each step gets its own, and it goes on."
+        )
 
     def _step_shape(self, shape: Any) -> Any:
         if len(shape) < 3:
@@ -133,3 +207,26 @@ class TimeDistributed(Layer):
                 f"axes or more, not {tuple(shape)}"
             )
         return (shape[0], *shape[2:])
+
+
+def _joined(inner: Mask, of_steps: Mask | None) -> Mask:
+    """The mask of outputs whose steps have the masks `of_steps`, or none of their own.
+
+    Args:
+        inner: the mask of the inputs, (B, T, W).
+        of_steps: (B * T, W), or other axes after the first one.
+    """
+    if of_steps is inner.of_steps:
+        return inner
+    if of_steps is None:
+        return inner._like(inner.valid.any(axis=tuple(range(2, inner.ndim))))
+    return inner._like(of_steps.valid.reshape(*inner.shape[:2], *of_steps.shape[1:]))
+
+
+def _stacked(masks: Sequence[Mask | None]) -> Mask | None:
+    """The masks of all steps, (B, W) each, as one, (B * T, W)."""
+    known = [mask for mask in masks if mask is not None]
+    if not known:
+        return None
+    steps = np.stack([mask.valid for mask in known], axis=1)
+    return known[0]._like(steps.reshape(-1, *steps.shape[2:]))

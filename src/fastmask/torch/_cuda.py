@@ -19,7 +19,7 @@ from .._mask import Mask
 from .._plan import Plan
 from . import _column
 from ._cells import Cell, Weights
-from ._masks import NAN_IN_MASK
+from ._masks import check_tensor, count_misread
 from ._parts import Part, whole
 from ._streams import Shared, Stamp, capturing, countable
 
@@ -122,11 +122,12 @@ class Cuda:
         mask = mask.to(device)
         offsets, steps, order = self.plan_steps(mask != 0)
         facts = offsets[-1:]
-        if mask.is_floating_point():
-            facts = torch.cat([facts, mask.isnan().sum()[None]])
-        count, *nans = facts.tolist()  # here the host waits
-        if any(nans):
-            raise ValueError(NAN_IN_MASK)
+        misread = count_misread(mask)
+        if isinstance(misread, Tensor):
+            facts = torch.cat([facts, misread[None]])
+        count, *bad = facts.tolist()  # here the host waits
+        if any(bad):
+            check_tensor(mask)
         return Plan(offsets, steps[:count], order)
 
     def plan_steps(self, valid: Tensor) -> list[Tensor]:

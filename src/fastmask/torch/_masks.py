@@ -10,18 +10,13 @@ from torch import Tensor
 
 from .._dispatch import as_array
 from .._mask import Mask
+from .._validity import checked_mask
 from . import _column
-
-NAN_IN_MASK = "mask holds NaN, which is neither valid nor masked"
 
 
 def mask_of(valid: Any) -> Mask:
     """`valid`, (B, T), as a `Mask`."""
-    if isinstance(valid, Tensor):
-        valid = valid.detach().cpu()
-        valid = valid.double() if valid.is_floating_point() else valid  # NumPy has no bfloat16
-        valid = valid.numpy()
-    return Mask(valid)
+    return Mask(as_host_array(valid) if isinstance(valid, Tensor) else valid)
 
 
 def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tensor | None:
@@ -39,7 +34,8 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
 
     Raises:
         TypeError: the mask does not hold numbers.
-        ValueError: the mask has another shape than the first axes of the input.
+        ValueError: the mask has another shape than the first axes of the input, or holds a number
+            that is neither valid nor masked.
     """
     if mask is None:
         return None
@@ -78,9 +74,32 @@ def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
     """A mask as a bool tensor (B, T) on a device."""
     if isinstance(mask, Mask):
         return _tensor_of(mask).to(device)
-    if mask.is_floating_point() and not torch.compiler.is_compiling() and mask.isnan().any():
-        raise ValueError(NAN_IN_MASK)
+    if not torch.compiler.is_compiling():
+        check_tensor(mask)
     return mask.to(device) != 0
+
+
+def check_tensor(mask: Tensor) -> None:
+    """See that the numbers of a mask tell valid from masked; of some the host waits for a device.
+
+    Raises:
+        ValueError: one does not.
+    """
+    if count_misread(mask):
+        checked_mask(as_host_array(mask))
+
+
+def count_misread(mask: Tensor) -> Tensor | int:
+    """How many numbers of a mask are neither valid nor masked; on its device, or 0 for certain."""
+    if mask.is_floating_point():
+        return ((mask != 0) & (mask != 1)).sum()
+    return (mask < 0).sum() if mask.dtype.is_signed else 0
+
+
+def as_host_array(valid: Tensor) -> Any:
+    """A mask as an array of NumPy's, which has no bfloat16."""
+    valid = valid.detach().cpu()
+    return (valid.double() if valid.is_floating_point() else valid).numpy()
 
 
 def _tensor_of(mask: Mask) -> Any:

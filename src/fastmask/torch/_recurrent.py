@@ -50,9 +50,9 @@ class Recurrent(torch.nn.RNNBase):
                 (T, F) for one sequence, or a PackedSequence.
             hx: the initial states, (layers * directions, B, H), without B for one sequence: one
                 tensor, for an LSTM a pair; zeros by default.
-            mask: non-zero where a step is valid; a tensor or an array with the axes of `input`,
-                (T, B), (B, T) or (T,), or a `fastmask.Mask`, always (B, T), whose plan is kept
-                from call to call. All steps are valid by default.
+            mask: True or 1 where a step is valid, False or 0 elsewhere; a tensor or an array with
+                the axes of `input`, (T, B), (B, T) or (T,), or a `fastmask.Mask`, always (B, T),
+                whose plan is kept from call to call. All steps are valid by default.
 
         Returns:
             (output, hx) as torch.nn's modules return them. At masked steps the output is zero,

@@ -1,0 +1,65 @@
+"""Which layers look at each row of a batch by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._mask import Mask, Masked
+from ._calls import flat
+from ._cell_protocol import is_known
+from ._elementwise import SameShape
+from ._layer import Layer
+from ._merge import Merge
+from .activation import Activation
+from .bidirectional import Bidirectional
+from .dense import Dense
+from .embedding import Embedding
+from .masking import Masking
+from .pooling import GlobalPooling
+from .reshaping import Flatten, Permute, RepeatVector, Reshape
+from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
+from .rnn import RNN
+
+_ALWAYS = (Dense, Activation, Embedding, Masking, GlobalPooling)
+_REARRANGING = (Flatten, Permute, RepeatVector, Reshape, Cropping1D, UpSampling1D, ZeroPadding1D)
+_BY_AXIS = (SameShape, Merge)
+
+
+def rows_alone(layer: Layer) -> bool:
+    """Whether, outside training, what comes out for a row depends on that row alone.
+
+    Then rows may be computed in one batch that would else be in several. Of classes that are not
+    this package's nothing is known.
+    """
+    if not type(layer).__module__.startswith("fastmask."):
+        return False
+    if isinstance(layer, _ALWAYS + _REARRANGING):
+        return True
+    if isinstance(layer, _BY_AXIS):
+        return _leaves_the_batch_axis(layer)
+    if isinstance(layer, RNN):
+        return not layer.stateful and all(map(is_known, layer._cells))
+    if isinstance(layer, Bidirectional):
+        return rows_alone(layer.forward_layer) and rows_alone(layer.backward_layer)
+    inner = getattr(layer, "layer", None)
+    if inner is not None:  # TimeDistributed
+        return rows_alone(inner)
+    return hasattr(layer, "_flow") and _flow_alone(layer)
+
+
+def _leaves_the_batch_axis(layer: Any) -> bool:
+    """Whether the axes of the layer are surely others than that of the batch."""
+    axis = getattr(layer, "axis", -1)
+    axes = axis if isinstance(axis, list) else [axis]
+    return all(one == -1 or one > 0 for one in axes)
+
+
+def _flow_alone(model: Any) -> bool:
+    """Whether all layers of a model are so, and no array with rows of its own comes in between."""
+    steps = model._program.steps if hasattr(model, "_program") else []
+    given = [value for step in steps for value in flat(list(step.options.values()))]
+    if any(isinstance(value, (np.ndarray, Mask, Masked)) for value in given):
+        return False
+    return all(map(rows_alone, model.layers))
