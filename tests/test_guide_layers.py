@@ -206,6 +206,19 @@ def test_the_guides_call_with_a_mask_of_its_own() -> None:
     np.testing.assert_allclose(y.sum(axis=1), 1, atol=1e-5)
 
 
+def test_a_mask_that_layers_look_at_holds_no_shares() -> None:
+    ids, shares = np.ones((2, 3), int), np.full((2, 3), 0.5)
+    own = fm.Sequential([layers.Embedding(5, 2, mask_zero=True), layers.LSTM(2)])
+    np.testing.assert_array_equal(own(ids, shares), own(ids))
+    with pytest.raises(ValueError, match="additive attention mask"):
+        own(ids, -shares)
+    x = fm.Input((None,), "int32")
+    both = fm.Model(x, [own(x), layers.Rescaling(2)(x)])
+    for model in (both, fm.Sequential([layers.Embedding(5, 2), layers.LSTM(2)])):
+        with pytest.raises(ValueError, match="True or 1 where a step is valid"):
+            model(ids, shares)
+
+
 class Noisy(layers.Layer):
     """Behaves differently in training."""
 

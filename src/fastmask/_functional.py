@@ -65,6 +65,15 @@ class Functional(Flow):
         symbolic += [SymbolicTensor(shape, "float32", "more") for shape in given[len(symbolic) :]]
         return shapes(infer(self, symbolic, {}).outputs)
 
+    def _first_layers(self) -> list[Layer]:
+        given = range(len(self._program.inputs))
+        steps = self._program.steps
+        return [
+            step.layer
+            for step in steps
+            if any(slot.number in given for slot in _graph.slots_in([step.inputs, step.options]))
+        ]
+
     def _flow(self, inputs: Any, apply: Apply) -> Any:
         given = _graph.check_inputs(self._program, inputs, self.name)
         return _graph.execute(self._program, given, apply)

@@ -12,7 +12,7 @@ from ._checks import whole_number
 from ._mask import Masked
 from ._predict import predict, predict_batches
 from ._summary import Summary, summarise, symbolic_inputs
-from .layers import Layer
+from .layers import Embedding, Layer, Masking
 from .layers._calls import flat
 from .layers._symbolic import Apply
 from .layers._watch import watching
@@ -215,6 +215,23 @@ class Flow(Model):
         """Call the layers; see the class."""
         return self._flow(inputs if mask is None else with_mask(inputs, mask), _call)
 
+    def _first_layers(self) -> list[Layer]:
+        """The layers that are called on the inputs."""
+        raise NotImplementedError
+
+    def _explicit(self, mask: Any, inputs: Any) -> Any:
+        return super()._explicit(self._readable(mask), inputs)
+
+    def _readable(self, mask: Any) -> Any:
+        """The mask; where every layer makes its own, shares from 0 to 1 are no error.
+
+        Keras's guide gives random numbers to such a model, and nobody looks at them.
+        """
+        if type(mask) is not np.ndarray or not all(map(_ignores_masks, self._first_layers())):
+            return mask
+        shares = mask.dtype.kind == "f" and bool(((mask >= 0) & (mask <= 1)).all())
+        return mask != 0 if shares else mask
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The masks of the outputs, found by computing them."""
         with watching(None):  # the same calls again
@@ -231,6 +248,10 @@ class Flow(Model):
 
     def _note_built(self, input_shape: Any) -> None:
         """Nothing: each layer remembers its own shape."""
+
+
+def _ignores_masks(layer: Layer) -> bool:
+    return isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
 
 
 def with_mask(inputs: Any, mask: Any) -> Any:

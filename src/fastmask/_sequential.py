@@ -137,6 +137,9 @@ class Sequential(Flow):
         if not self._layers and self._input_shape is None:
             raise ValueError(f"model {self.name!r} has no layers: call model.add(layer) first")
 
+    def _first_layers(self) -> list[Layer]:
+        return self._layers[:1]
+
     def _flow(self, inputs: Any, apply: Apply) -> Any:
         self._check_not_empty()
         for layer in self._layers:
