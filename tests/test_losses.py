@@ -109,8 +109,8 @@ class TestAccuracy:
 SCRIPT = """
 import json, sys
 import numpy as np, keras
+from keras.src.backend.common.masking import set_keras_mask as set_mask
 from tests import test_losses as t
-set_mask = keras.src.backend.set_keras_mask
 mask = keras.ops.convert_to_tensor(t.MASK)
 def masked(x):
     tensor = keras.ops.convert_to_tensor(x.astype("float32"))

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import keras
 import numpy as np
+from keras.src.backend.common import masking
 from tests import layer_zoo
 
 TOLERANCE = 5e-6
@@ -44,9 +45,9 @@ def answer(name: str, masks: str) -> layer_zoo.Answer:
         if mask is not None and case.expand_mask:
             options["mask"] = keras.ops.convert_to_tensor(mask[:, :, None])
         elif mask is not None:
-            keras.src.backend.set_keras_mask(tensor, keras.ops.convert_to_tensor(mask))
+            masking.set_keras_mask(tensor, keras.ops.convert_to_tensor(mask))
     output = layer(tensors if len(tensors) > 1 else tensors[0], **options)
-    carried = keras.src.backend.get_keras_mask(output)
+    carried = masking.get_keras_mask(output)
     mask = None if carried is None else keras.ops.convert_to_numpy(carried)
     if mask is not None and case.expand_mask:
         mask = mask[:, :, 0]

@@ -12,6 +12,7 @@ from .._typing import Array, Shape
 from ._calls import is_shape
 from ._elementwise import along
 from ._layer import Layer
+from ._symbolic import SymbolicTensor
 
 
 class Merge(Layer):
@@ -50,7 +51,7 @@ class Merge(Layer):
             self._warn_of_loss(None)
             return None
         try:
-            check_masks(mask, [np.ndim(x) for x in inputs])
+            check_masks(mask, [number_of_axes(x) for x in inputs])
             return union(mask)
         except ValueError as error:
             raise self._misfit([np.shape(x) for x in inputs]) from error
@@ -134,6 +135,11 @@ def check_masks(masks: Any, ndims: list[int]) -> None:
     most = max(ndims)
     if any(one is not None and ndim < most for one, ndim in zip(masks, ndims, strict=True)):
         raise ValueError("a masked input has less axes than another one")
+
+
+def number_of_axes(x: Any) -> int:
+    """Of an array, or of a symbolic tensor, which stands for one."""
+    return x.ndim if isinstance(x, SymbolicTensor) else np.ndim(x)
 
 
 def union(masks: list[Any]) -> Any:

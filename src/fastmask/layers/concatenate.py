@@ -8,7 +8,7 @@ import numpy as np
 
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis, positive
-from ._merge import Merge, union
+from ._merge import Merge, number_of_axes, union
 from ._of_training import OfTraining
 
 
@@ -74,7 +74,7 @@ class Concatenate(Merge):
             np.ones_like(x, np.bool_, shape=np.shape(x)[:axes]) if one is None else one
             for x, one in zip(inputs, mask, strict=True)
         ]
-        (axis,) = positive(self.axis, np.ndim(inputs[0]), self.name)
+        (axis,) = positive(self.axis, number_of_axes(inputs[0]), self.name)
         if axis >= axes:
             return union(masks)
         whole = [
