@@ -581,6 +581,18 @@ def test_errors_of_weights(
         module(torch.ones(6, 4, 3))
 
 
+def test_weights_shared_by_modules_of_other_sizes() -> None:
+    first, other = ft.GRU(3, 5), ft.GRU(4, 5)
+    with torch.no_grad():
+        first(torch.ones(6, 4, 3))
+        for name, parameter in first.named_parameters():
+            setattr(other, name, parameter)
+        with pytest.raises(
+            ValueError, match=r"weight_ih_l0 must have shape \(15, 4\), not \(15, 3\)"
+        ):
+            other(torch.ones(6, 4, 4))
+
+
 @pytest.mark.parametrize("name", ["GRU", "RNN"])
 def test_projections_are_for_the_lstm(name: str) -> None:
     with pytest.raises(ValueError, match=r"proj_size is for LSTM alone.*\(proj_size=2\)"):

@@ -22,8 +22,8 @@ def in_autocast(device: torch.device) -> bool:
     return bool(device.type != "meta" and torch.is_autocast_enabled(device.type))
 
 
-def check_input(module: Any, data: Tensor) -> None:
-    """See that the input, or a packed sequence's data, fits the weights.
+def check_input(module: Any, data: Tensor, dtype: torch.dtype) -> None:
+    """See that the input, or a packed sequence's data, fits the weights, which hold `dtype`.
 
     Raises:
         ValueError: it has other features, or another dtype outside of autocast.
@@ -33,7 +33,6 @@ def check_input(module: Any, data: Tensor) -> None:
             f"input must have {module.input_size} features (input_size), "
             f"not {data.shape[-1]} (shape {tuple(data.shape)})"
         )
-    dtype = getattr(module, module._all_weights[0][0]).dtype
     if data.dtype != dtype and not in_autocast(data.device):
         raise ValueError(f"input must hold {dtype}, the dtype of the weights, not {data.dtype}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,19 +79,20 @@ class Recurrent(torch.nn.RNNBase):
             raise TypeError(f"input must be a Tensor or a PackedSequence, not {kind}")
         if not torch.compiler.is_compiling():
             refuse_transforms(name)
-        reason = self._why_not(input.data if sequences else input)
+        weight = getattr(self, self._all_weights[0][0])
+        reason = self._why_not(input.data if sequences else input, weight)
         if reason:
             return by_torch(self, self._original, reason, input, hx, mask)
         if sequences:
-            result: tuple[Any, Any] = outside_graph(self._forward_packed)(input, hx)
+            result: tuple[Any, Any] = outside_graph(self._forward_packed)(input, hx, weight.dtype)
             return result
-        return self._forward_padded(input, hx, mask)
+        return self._forward_padded(input, hx, mask, weight.dtype)
 
-    def _forward_padded(self, input: Tensor, hx: Any, mask: Any) -> tuple[Tensor, Any]:
+    def _forward_padded(self, input: Tensor, hx: Any, mask: Any, dtype: Any) -> tuple[Tensor, Any]:
         dims = input.dim()
         if dims not in (2, 3):
             raise ValueError(f"input must have 2 or 3 axes, not {dims}")
-        _arguments.check_input(self, input)
+        _arguments.check_input(self, input, dtype)
         single = dims == 2
         time_first = not (single or self.batch_first)
         known = batch_first_mask(mask, input, self.batch_first)
@@ -102,10 +104,12 @@ class Recurrent(torch.nn.RNNBase):
             return out.squeeze(0), self._as_hx([state.squeeze(1) for state in last])
         return out.transpose(0, 1) if time_first else out, self._as_hx(last)
 
-    def _forward_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+    def _forward_packed(
+        self, input: PackedSequence, hx: Any, dtype: Any
+    ) -> tuple[PackedSequence, Any]:
         if input.data.dim() != 2:
             raise ValueError(f"input.data must have 2 axes, not {input.data.dim()}")
-        _arguments.check_input(self, input.data)
+        _arguments.check_input(self, input.data, dtype)
         rows = rows_of(input.batch_sizes, input.data.device)
         states = _arguments.states(self, hx, input.data, rows.batch)
         if input.sorted_indices is not None:
@@ -118,7 +122,6 @@ class Recurrent(torch.nn.RNNBase):
     def _run(self, x: Tensor, states: list[Tensor], plan: Any) -> tuple[Tensor, list[Tensor]]:
         """The stack over x (B, T, F)."""
         weights = self.all_weights
-        _arguments.check_weights(self, weights)
         directions = 1 + self.bidirectional
         dtype = weights[0][0].dtype
         return run_stack(
@@ -126,6 +129,7 @@ class Recurrent(torch.nn.RNNBase):
             x.to(dtype),  # another one only gets here under autocast
             [state.to(dtype) for state in states],
             [weights[i : i + directions] for i in range(0, len(weights), directions)],
+            partial(_arguments.check_weights, self, weights),
             plan,
             self.dropout if self.training else 0.0,
             self.zero_output_for_mask,
@@ -135,9 +139,8 @@ class Recurrent(torch.nn.RNNBase):
     def _as_hx(self, states: list[Tensor]) -> Any:
         return tuple(states) if len(states) > 1 else states[0]
 
-    def _why_not(self, data: Tensor) -> str:
+    def _why_not(self, data: Tensor, weight: Tensor) -> str:
         """Why the kernels cannot compute this; empty where they can."""
-        weight = getattr(self, self._all_weights[0][0])
         device = weight.device
         if data.device != device:
             raise ValueError(f"input must be on {device} like the weights, not on {data.device}")

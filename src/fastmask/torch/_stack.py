@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ def run_stack(
     x: Tensor,
     states: Sequence[Tensor],
     layers: Sequence[Weights],
+    check: Callable[[], None],
     plan: Any,
     dropout: float,
     zero_masked: bool,
@@ -37,6 +38,7 @@ def run_stack(
         x: (B, T, F).
         states: the initial states, (layers * D, B, H) each.
         layers: the weights of each direction of each layer.
+        check: raises an error where weights do not fit; called before any are packed.
         plan: see `plan_of`.
         dropout: rate, of what goes from layer to layer; 0 where nothing is trained.
         zero_masked: whether masked steps give zeros, or the previous output.
@@ -51,7 +53,7 @@ def run_stack(
     for number, weights in enumerate(layers):
         mine = slice(number * directions, (number + 1) * directions)
         first = [state[mine] for state in states]
-        x, *last = run(mode, x.contiguous(), first, weights, plan, zero_masked, keep)
+        x, *last = run(mode, x.contiguous(), first, weights, check, plan, zero_masked, keep)
         ends.append(last)
         if dropout and number + 1 < len(layers):
             x = torch.nn.functional.dropout(x, dropout)
@@ -79,6 +81,7 @@ def _layer(
     x: Tensor,
     states: list[Tensor],
     weights: Weights,
+    check: Callable[[], None],
     plan: Plan,
     zero_masked: bool,
     keep: Keep,
@@ -86,11 +89,15 @@ def _layer(
     cell = CELLS[mode]
     flat = [weight for direction in weights for weight in direction]
     if _needs_backward(x, *states, *flat):
+        check()
         outputs: tuple[Tensor, ...] = Layer.apply(
             cell, plan, zero_masked, keep, len(weights), x, *states, *flat
         )
         return outputs
-    packed = packed_once(cell, weights)
+    weight_ih, weight_hh, *_ = weights[0]
+    if weight_ih.shape[1:] != x.shape[2:] or weight_hh.shape[1:] != states[0].shape[2:]:
+        check()  # also of what is packed already, for a module with which they are shared
+    packed = packed_once(cell, weights, check)
     out, last, _ = forward(cell, x, states, packed, plan, zero_masked)
     return out, *last
 
@@ -100,10 +107,12 @@ def _compiled_layer(
     x: Tensor,
     states: list[Tensor],
     weights: Weights,
+    check: Callable[[], None],
     plan: list[Tensor],
     zero_masked: bool,
     keep: Keep,
 ) -> tuple[Tensor, ...]:
+    check()
     flat = [weight for direction in weights for weight in direction]
     wanted = int(keep) if _needs_backward(x, *states, *flat) else 0
     outputs = layer_operator(mode, x, states, flat, plan, zero_masked, wanted)

@@ -8,7 +8,7 @@ packing takes as long as comparing, so that there they are packed for each call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -30,14 +30,18 @@ class _Entry(NamedTuple):
 _entries: Any = WeakIdKeyDictionary()  # by weight_ih of the first direction
 
 
-def packed_once(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> Sequence[Any]:
-    """What the forward kernels read, of each direction."""
+def packed_once(
+    cell: Cell, weights: Sequence[Sequence[Tensor]], check: Callable[[], None]
+) -> Sequence[Any]:
+    """What the forward kernels read, of each direction; before it is made, `check` is called."""
     first = weights[0][0]
     column = column_of(first.device)
     if column is not CPU:
+        check()
         return [column.pack(cell, in_order(cell, direction)) for direction in weights]
     entry: _Entry | None = _entries.get(first)
     if entry is None or not _fits(entry, weights):
+        check()
         entry = _entries[first] = _new_entry(cell, weights)
     return entry.packed
 
