@@ -193,6 +193,48 @@ def test_layers_of_ones_own_are_called_step_by_step(training: bool) -> None:
     np.testing.assert_array_equal(y.mask, expected.mask)
 
 
+def reader() -> Any:
+    """A model with attention over words, as in hierarchical attention networks."""
+    x = fm.Input((None, 4))
+    words = L.Bidirectional(L.GRU(3, return_sequences=True))(x)
+    weights = L.Softmax(axis=1)(L.Dense(1)(L.Dense(3, activation="tanh")(words)))
+    return fm.Model(x, L.GlobalAveragePooling1D()(L.Multiply()([words, weights])))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        reader,
+        lambda: fm.Sequential([L.GroupNormalization(2), L.BatchNormalization(), L.LSTM(3)]),
+        lambda: L.RNN([L.LSTMCell(3), L.GRUCell(2)], return_sequences=True, go_backwards=True),
+        lambda: L.Bidirectional(L.LSTM(3, return_sequences=True), merge_mode="mul"),
+        lambda: L.Activation("relu"),
+        lambda: L.UnitNormalization(axis=1),
+    ],
+)
+@pytest.mark.parametrize("shape", [(3, 2, 5), (1, 1, 1), (2, 3, 1), (0, 2, 3), (2, 3, 0)])
+def test_one_batch_equals_a_call_for_every_step(
+    make: Make, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(23)
+    x = rng.normal(size=(*shape, 4)).astype(np.float32)
+    mask = rng.random(shape) < 0.5
+    layer = L.TimeDistributed(make())
+    for given in (x, fm.Masked(x, mask), fm.Masked(x, mask.any(axis=2))):
+        results = []
+        for alone in (True, False):
+            monkeypatch.setattr(
+                "fastmask.layers.time_distributed.rows_alone", lambda _, alone=alone: alone
+            )
+            results.append(layer(given))
+        one, other = (y.data if isinstance(y, fm.Masked) else y for y in results)
+        np.testing.assert_allclose(one, other, atol=1e-6)
+        one, other = (fm.get_mask(y) for y in results)
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_array_equal(one, other)
+
+
 def test_a_subclass_of_a_known_layer_is_called_step_by_step() -> None:
     class Centred(L.Dense):
         def call(self, inputs: Any) -> Any:
@@ -371,7 +413,11 @@ def test_a_mask_made_for_each_step_is_lost_with_a_warning() -> None:
     np.testing.assert_array_equal(y.data, L.TimeDistributed(encoder)(ids))
 
 
-def test_empty_documents() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_empty_documents(alone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastmask.layers.time_distributed.rows_alone", lambda _: alone)
+    sequences = L.TimeDistributed(L.GRU(3, return_sequences=True))
+    assert sequences(embedded(np.zeros((4, 3, 0), int))).mask.shape == (4, 3, 0)
     layer = L.TimeDistributed(L.LSTM(3))
     layer(embedded(documents(20)))
     for shape in ((0, 3, 5), (4, 0, 5), (4, 3, 0)):

@@ -229,4 +229,5 @@ def _stacked(masks: Sequence[Mask | None]) -> Mask | None:
     if not known:
         return None
     steps = np.stack([mask.valid for mask in known], axis=1)
-    return known[0]._like(steps.reshape(-1, *steps.shape[2:]))
+    batch, time, *inner = steps.shape
+    return known[0]._like(steps.reshape(batch * time, *inner))
