@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import activations, initializers, layers, losses, metrics, ops, utils
-from ._mask import Mask, Masked, get_mask
+from ._mask import Mask
+from ._masked import Masked, get_mask
 from ._padding import pad, pad_sequences, unpad
 from ._threads import get_num_threads, set_num_threads
 from ._trace import trace_masks

@@ -10,7 +10,7 @@ from . import _graph
 from ._dispatch import as_array
 from ._gpu import on_gpu
 from ._graph import Program
-from ._mask import Masked
+from ._masked import Masked
 from ._model import Flow, Model
 from ._serial import program_from_config, program_to_config
 from .layers import Layer

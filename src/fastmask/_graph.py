@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ._mask import Masked
+from ._masked import Masked
 from ._typing import Shape
 from .layers import Layer
 from .layers._calls import flat

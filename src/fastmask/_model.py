@@ -9,7 +9,7 @@ import numpy as np
 
 from ._batches import batches_in
 from ._checks import whole_number
-from ._mask import Masked
+from ._masked import Masked
 from ._predict import predict, predict_batches
 from ._summary import Summary, summarise, symbolic_inputs
 from .layers import Embedding, Layer, Masking

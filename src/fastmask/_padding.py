@@ -12,7 +12,8 @@ import numpy as np
 from ._casting import as_dtype
 from ._checks import choice, whole_number
 from ._dispatch import kernels
-from ._mask import Mask, Masked
+from ._mask import Mask
+from ._masked import Masked
 from ._ragged import Ragged, padded, ragged
 from ._typing import Array
 

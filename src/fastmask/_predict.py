@@ -17,7 +17,7 @@ import numpy as np
 from ._dispatch import as_array
 from ._gpu import on_gpu
 from ._gpu.anywhere import on_device
-from ._mask import Masked
+from ._masked import Masked
 from ._padding import pad
 from ._progress import progress
 from ._typing import Array

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._mask import Mask, Masked
+from ._mask import Mask
+from ._masked import Masked
 from .layers import Layer
 from .layers._calls import flat, narrowed, separate, shapes
 from .layers._fate import fate, makes_masks

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ._dispatch import real_array
-from ._mask import Masked, fitting_mask
+from ._mask import fitting_mask
+from ._masked import Masked
 from ._typing import Array, Bools
 
 _FLOAT64 = np.dtype(np.float64)

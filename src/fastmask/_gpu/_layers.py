@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .._mask import Mask, Masked
+from .._mask import Mask
+from .._masked import Masked
 from ..layers._calls import narrowed
 from . import _arrays, _masks, _weights
 from ._masks import DeviceMask, seen_mask

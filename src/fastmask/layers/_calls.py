@@ -10,7 +10,8 @@ import numpy as np
 
 from .._dispatch import as_array
 from .._gpu import on_gpu
-from .._mask import Mask, Masked, as_mask, get_mask
+from .._mask import Mask, as_mask
+from .._masked import Masked, get_mask
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._mask import Mask, Masked, mask_of_output
+from .._mask import Mask, mask_of_output
+from .._masked import Masked
 from .._typing import Shape
 from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
 from ._fate import fate, makes_masks

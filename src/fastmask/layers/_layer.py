@@ -18,7 +18,8 @@ from .. import _gpu, initializers
 from .._checks import flag
 from .._dispatch import as_array
 from .._gpu.anywhere import on_device
-from .._mask import Mask, Masked, fitting_mask
+from .._mask import Mask, fitting_mask
+from .._masked import Masked
 from .._names import automatic_name
 from .._typing import DTypeLike, Shape, Unpack
 from ._calls import (

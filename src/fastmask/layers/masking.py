@@ -11,7 +11,8 @@ from .._checks import real_number
 from .._dispatch import kernels, number_array, real_array
 from .._gpu import on_gpu
 from .._gpu.anywhere import computed, on_device, own
-from .._mask import Mask, Masked
+from .._mask import Mask
+from .._masked import Masked
 from .._typing import Array, Bools, DTypeLike, Shape, Unpack
 from ._layer import Layer
 from ._of_training import OfTraining

@@ -10,7 +10,7 @@ import numpy as np
 from .._batches import batches_in
 from .._checks import flag
 from .._dispatch import as_array, real_array
-from .._mask import Masked
+from .._masked import Masked
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import SameShape, axes_of, known_size, positive
 from ._normalizing import KERAS_EPSILON

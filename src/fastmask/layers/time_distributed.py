@@ -9,7 +9,8 @@ import numpy as np
 
 from .._dispatch import as_array
 from .._gpu import on_gpu
-from .._mask import Mask, Masked, fitting_mask
+from .._mask import Mask, fitting_mask
+from .._masked import Masked
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._layer import Layer
 from ._of_training import OfTraining
