@@ -185,6 +185,20 @@ INPUTS: list[Wrong] = [
         ("batch_size must be at least 1, not 0",),
     ),
 ]
+INPUTS += [
+    (
+        "predict ragged words",
+        lambda: built().predict([["a"], ["b", "c"]]),
+        ValueError,
+        ("x must hold sequences of numbers", "<U1"),
+    ),
+    (
+        "predict numbers and words",
+        lambda: built().predict([[[1.0] * 3, [2.0] * 3], [["a"] * 3]]),
+        TypeError,
+        ("x must hold sequences of numbers", "<U1, float64"),
+    ),
+]
 STATES: list[Wrong] = [
     (
         "backward state of another size",
@@ -386,7 +400,27 @@ ARGUMENTS: list[Wrong] = [
         ("data must hold real numbers, not dtype object such as None",),
     ),
 ]
+ARGUMENTS += [
+    (
+        "an activation in capitals",
+        lambda: fm.activations.get("Relu"),
+        ValueError,
+        ("activation must be one of", "'Relu'", "did you mean 'relu'?"),
+    ),
+    (
+        "a misspelt initialiser",
+        lambda: L.Embedding(3, 2, embeddings_initializer="he_normla"),
+        ValueError,
+        ("embeddings_initializer must be one of", "'he_normla'", "did you mean 'he_normal'?"),
+    ),
+]
 PADDING: list[Wrong] = [
+    (
+        "words without a filler",
+        lambda: fm.pad([["a"], ["b", "c"]]),
+        ValueError,
+        ("value must be one that dtype <U1 can hold", "not 0", "such as ''"),
+    ),
     (
         "a filler of another size",
         lambda: fm.pad_sequences(VECTORS, value=[7, 8]),
@@ -515,7 +549,7 @@ FILES: list[Wrong] = [
         "save .keras",
         lambda: fm.save_model(built(), "m.keras"),
         ValueError,
-        ("path must end in .npz", "'m.keras'"),
+        ("path must end in .npz", "'m.keras'", "save_model writes no other format"),
     ),
     ("load .txt", lambda: fm.load_model("m.txt"), ValueError, ("path must end in .npz", "m.txt")),
     (

@@ -78,7 +78,8 @@ def fill_value(value: Any, dtype: np.dtype[Any], step: tuple[int, ...] = ()) -> 
     except (ArithmeticError, TypeError, ValueError):
         pass
     each = f", or hold one for each number of a step (shape {step})" if step else ""
-    raise ValueError(f"value must be one that dtype {dtype} can hold{each}, not {value!r}")
+    such = ": give a string such as ''" if dtype.kind == "U" else ""
+    raise ValueError(f"value must be one that dtype {dtype} can hold{each}, not {value!r}{such}")
 
 
 def _with_integers(given: Array) -> Array:

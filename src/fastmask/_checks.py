@@ -80,7 +80,8 @@ def closest(value: Any, choices: Iterable[str]) -> str:
         return ""
     from difflib import get_close_matches  # a millisecond, for those who err
 
-    found = get_close_matches(value, choices, n=1)
+    lower = {choice.lower(): choice for choice in choices}
+    found = [lower[one] for one in get_close_matches(value.lower(), lower, n=1)]
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 

@@ -165,7 +165,7 @@ class _Sequences:
     def __init__(self, rows: list[Any], lengths: list[int], name: str) -> None:
         self.rows, self.name = rows, name
         self.lengths = np.array(lengths, np.int64)
-        longest = pad([rows[int(self.lengths.argmax())]]).data
+        longest = self._padded([rows[int(self.lengths.argmax())]]).data
         self.shape, self.dtype = longest.shape[1:], longest.dtype
 
     def __len__(self) -> int:
@@ -175,10 +175,16 @@ class _Sequences:
         rows = np.arange(len(self))[rows]
         batch = [self.rows[row] for row in rows.tolist()]
         if self.lengths[rows].any():
-            return pad(batch, maxlen=self.shape[0])
+            return self._padded(batch, self.shape[0])
         # Nothing in the batch says what a step looks like.
         data = np.zeros((len(batch), *self.shape), self.dtype)
         return Masked(data, np.zeros((len(batch), self.shape[0]), np.bool_))
+
+    def _padded(self, rows: list[Any], maxlen: int | None = None) -> Masked:
+        try:
+            return pad(rows, maxlen)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name} must hold sequences of numbers: {error}") from error
 
 
 def _source(value: Any, name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import closest
 from ._constant_initializers import Constant, Given, Identity, Initializer, Ones, Zeros
 from ._names import snake_case
 from ._random_initializers import (
@@ -116,7 +117,8 @@ def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., 
 def _class_named(identifier: Any, name: str) -> type[Initializer]:
     if not isinstance(identifier, str) or identifier not in _NAMES:
         known = ", ".join(_SNAKE_CASE)
-        raise ValueError(f"{name} must be one of {known}, not {identifier!r:.80}")
+        meant = closest(identifier, _SNAKE_CASE)
+        raise ValueError(f"{name} must be one of {known}, not {identifier!r:.80}{meant}")
     return _NAMES[identifier]
 
 

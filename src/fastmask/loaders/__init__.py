@@ -61,7 +61,7 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastmask model or layer, not {type(model).__name__}")
-    _format(path).save(model, Path(path))
+    _format(path, "save_model writes no other format").save(model, Path(path))
 
 
 def load_model(
@@ -94,13 +94,14 @@ def load_model(
     return _format(path).load(Path(path), custom_objects)
 
 
-def _format(path: str | os.PathLike[str]) -> Any:
+def _format(path: str | os.PathLike[str], why_not: str = "") -> Any:
+    """The module for a file; `why_not` says what is the matter with another ending."""
     try:
         ending = Path(path).suffix
     except TypeError:
         raise TypeError(f"path must be the name of a file, not {path!r}") from None
     if ending not in _FORMATS:
-        other = _OTHERS.get(ending.lower())
+        other = why_not or _OTHERS.get(ending.lower())
         raise ValueError(
             f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}"
             + (f", {other}" if other else "")
