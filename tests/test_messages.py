@@ -33,6 +33,11 @@ class Mine(L.Layer):
         return inputs
 
 
+def called_twice(layer: L.Layer, first: Any, second: Any) -> Any:
+    layer(first)
+    return layer(second)
+
+
 def load_without_classes(folder: Path) -> None:
     model = fm.Sequential([Mine()])
     model(X)
@@ -186,6 +191,24 @@ INPUTS: list[Wrong] = [
     ),
 ]
 INPUTS += [
+    (
+        "a sequence at no step",
+        lambda: L.TimeDistributed(L.LSTM(4, name="in"), name="out")(X),
+        ValueError,
+        ("'out'", "(2, 5, 3)", "at each step", "'in'", "(2, 3)"),
+    ),
+    (
+        "a sequence at no step, built",
+        lambda: called_twice(L.TimeDistributed(L.LSTM(4, name="in"), name="out"), X[:, None], X),
+        ValueError,
+        ("'out'", "(2, 5, 3)", "at each step", "'in'"),
+    ),
+    (
+        "lengths for a mask",
+        lambda: L.LSTM(4)(X, mask=[5, 2]),
+        ValueError,
+        ("mask must have shape (batch, time)", "(2,)", "Mask.from_lengths"),
+    ),
     (
         "predict ragged words",
         lambda: built().predict([["a"], ["b", "c"]]),

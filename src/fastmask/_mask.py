@@ -257,9 +257,10 @@ def _as_steps(valid: Any) -> Array:
     if array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim < 2:
+        hint = ": Mask.from_lengths makes one of numbers of steps" if array.ndim else ""
         raise ValueError(
             f"mask must have shape (batch, time) or (batch, time, 1), or more axes for sequences "
-            f"within sequences, not {array.shape}"
+            f"within sequences, not {array.shape}{hint}"
         )
     return array
 

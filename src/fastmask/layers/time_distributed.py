@@ -92,7 +92,11 @@ class TimeDistributed(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of the layer; see `Layer`."""
-        self.layer.build(self._step_shape(input_shape))
+        step_shape = self._step_shape(input_shape)
+        try:
+            self.layer.build(step_shape)
+        except ValueError as error:
+            raise self._at_each_step(input_shape, error) from error
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         """See the class."""
@@ -104,10 +108,13 @@ class TimeDistributed(Layer):
         inner = None
         if mask is not None and mask.ndim > 2:
             inner = fitting_mask(mask, x.shape, "the input of layer %r", self.name)
-        if self._in_one_batch(training):
-            y, of_steps = self._of_rows(x, inner, training)
-        else:
-            y, of_steps = self._step_by_step(x, mask, inner, training)
+        try:
+            if self._in_one_batch(training):
+                y, of_steps = self._of_rows(x, inner, training)
+            else:
+                y, of_steps = self._step_by_step(x, mask, inner, training)
+        except ValueError as error:
+            raise self._at_each_step(x.shape, error) from error
         if inner is None:
             return y
         return Masked._of(y, _joined(inner, of_steps))
@@ -126,6 +133,13 @@ class TimeDistributed(Layer):
         if made is not None:
             made = fitting_mask(made, np.shape(made), "the steps")
         return _joined(known, made).valid
+
+    def _at_each_step(self, shape: Any, error: ValueError) -> ValueError:
+        """The error of the layer, which tells of steps, with the shape that the caller gave."""
+        return ValueError(
+            f"inputs of layer {self.name!r}, of shape {tuple(shape)}, do not fit at each step: "
+            f"{error}"
+        )
 
     def _check_input_shape(self, shape: Any) -> None:
         self.layer._check_input_shape(self._step_shape(shape))
