@@ -176,7 +176,8 @@ def test_saves(name: str, tmp_path: Path) -> None:
 def test_every_layer_is_compared() -> None:
     inside = {"LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"}  # of RNN
     compared = {type(case.make(fm.layers)).__name__ for case in layer_zoo.CASES.values()}
-    assert compared >= set(LAYERS) - inside - {"Embedding"}
+    # Keras's RMSNormalization loses masks; test_rms_normalization.py compares its numbers.
+    assert compared >= set(LAYERS) - inside - {"Embedding", "RMSNormalization"}
 
 
 class TestNanAtMaskedSteps:

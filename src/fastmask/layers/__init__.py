@@ -21,6 +21,7 @@ from .rectifiers import ELU, LeakyReLU, PReLU, ReLU
 from .rescaling import Identity, Rescaling
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
+from .rms_normalization import RMSNormalization
 from .rnn import RNN
 from .simple_rnn import SimpleRNN, SimpleRNNCell
 from .softmax import Softmax
@@ -64,6 +65,7 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "RMSNormalization",
     "ReLU",
     "RepeatVector",
     "Rescaling",

@@ -22,6 +22,8 @@ class Scaled(SameShape):
         *("axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer"),
     )
 
+    rms_scaling = False
+
     def __init__(
         self,
         axis: int | list[int],
@@ -46,9 +48,9 @@ class Scaled(SameShape):
         self._sizes = tuple(known_size(input_shape, axis, self.name) for axis in self._axes)
         self._ndim = len(input_shape)
         self.gamma = self.beta = None
-        if self.scale:
+        if self.scale or self.rms_scaling:
             self.gamma = self.add_weight(self._sizes, self.gamma_initializer, name="gamma")
-        if self.center:
+        if self.center and not self.rms_scaling:
             self.beta = self.add_weight(self._sizes, self.beta_initializer, name="beta")
 
     def _fitting(self, inputs: Any) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import whole_number
+from .._checks import flag, whole_number
 from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..initializers import AnyInitializer
@@ -27,6 +27,8 @@ class LayerNormalization(Scaled):
         scale: whether to multiply by gamma.
         beta_initializer: first values of beta, of the axes' sizes.
         gamma_initializer: first values of gamma, of the same shape.
+        rms_scaling: divide by the standard deviation without taking the mean off, and have gamma
+            and no beta; what the name says, `RMSNormalization` does.
         name: see `Layer`.
         dtype: see `Layer`.
         **of_training: see `Layer`.
@@ -52,6 +54,8 @@ class LayerNormalization(Scaled):
         array([[-1.,  1.]], dtype=float32)
     """
 
+    _options = (*Scaled._options, "rms_scaling")
+
     def __init__(
         self,
         axis: int | list[int] = -1,
@@ -61,6 +65,7 @@ class LayerNormalization(Scaled):
         beta_initializer: AnyInitializer = "zeros",
         gamma_initializer: AnyInitializer = "ones",
         *,
+        rms_scaling: bool = False,
         name: str | None = None,
         dtype: DTypeLike | None = None,
         **of_training: Unpack[OfTraining],
@@ -76,11 +81,13 @@ class LayerNormalization(Scaled):
             dtype=dtype,
             **of_training,
         )
+        self.rms_scaling = flag(rms_scaling, "rms_scaling")
 
     def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
-        return self._scaled(x, *moments(x, self._axes, counting(mask, x, self._axes)))
+        mean, variance = moments(x, self._axes, counting(mask, x, self._axes))
+        return self._scaled(x, np.zeros_like(mean) if self.rms_scaling else mean, variance)
 
     def _uses_mask(self, axes: int) -> bool:
         return mixes_steps(self._axes, axes)
