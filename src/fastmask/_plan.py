@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from ._dispatch import INT64, kernels
+from ._keeping import keeping
 from ._typing import Bools, Ints
+
+MOST_KEPT = 1 << 22  # bytes of full plans; larger ones are made in no time beside their call
 
 _plans_made = 0
 
@@ -42,7 +44,12 @@ def plan_of(valid: Bools) -> Plan:
     return _read_only(offsets, steps[: offsets[batch]], order)
 
 
-@lru_cache(maxsize=16)
+def full_plan_size(batch: int, time: int) -> int:
+    """Bytes of a plan where all steps are valid."""
+    return (2 * batch + 1 + batch * time) * INT64.itemsize
+
+
+@keeping(full_plan_size, MOST_KEPT)
 def full_plan(batch: int, time: int) -> Plan:
     """The plan where all steps are valid."""
     return _read_only(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from .._keeping import keeping
 from ._owners import owner_of
 
 FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
+MOST_KEPT = 1 << 26  # bytes on devices of each kind of array that calls have in common
 
 
 def on_gpu(value: Any) -> bool:
@@ -166,18 +167,18 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Any:
     return part(_zeros(int(np.prod(shape)), dtype, device), shape)
 
 
-@lru_cache(maxsize=32)
+@keeping(lambda size, dtype, _: size * dtype.itemsize, MOST_KEPT)
 def _zeros(size: int, dtype: np.dtype[Any], device: int) -> Any:
     return put(np.zeros(size, dtype), device)
 
 
-@lru_cache(maxsize=32)
+@keeping(lambda count, _: count * INT64.itemsize, MOST_KEPT)
 def counting(count: int, device: int) -> Any:
     """0, 1, ..., count - 1 as int64; nobody writes to them, and they are kept."""
     return put(np.arange(count, dtype=np.int64), device)
 
 
-@lru_cache(maxsize=32)
+@keeping(lambda batch, time, _: batch * time * INT64.itemsize, MOST_KEPT)
 def _backwards(batch: int, time: int, device: int) -> Any:
     """For each place of a batch that is turned round in time, the place that it comes from."""
     places = np.arange(batch * time, dtype=np.int64).reshape(batch, time)

@@ -7,14 +7,14 @@ for the number of valid steps then, and never again.
 from __future__ import annotations
 
 import weakref
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._keeping import keeping
 from .._mask import Mask
-from .._plan import full_plan
+from .._plan import full_plan, full_plan_size
 from .._typing import Bools, Ints
 from .._validity import checked_mask
 from . import _arrays
@@ -249,7 +249,7 @@ def _made(mask: DeviceMask, device: int) -> DevicePlan:
     return DevicePlan(offsets, steps, order, np.diff(starts))
 
 
-@lru_cache(maxsize=16)
+@keeping(lambda batch, time, _: full_plan_size(batch, time), _arrays.MOST_KEPT)
 def _full_plan(batch: int, time: int, device: int) -> DevicePlan:
     return _sent(*full_plan(batch, time), device)
 
