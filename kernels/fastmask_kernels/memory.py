@@ -24,4 +24,4 @@ def aligned_empty(size: int, dtype: Any) -> NDArray[Any]:
     itemsize = np.dtype(dtype).itemsize
     memory = np.empty(size + spare(dtype), dtype)
     start = -memory.__array_interface__["data"][0] % CACHE_LINE // itemsize
-    return memory[start : start + size]
+    return memory[start:][:size]  # an empty part of it would begin where the memory does
