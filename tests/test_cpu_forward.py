@@ -94,6 +94,46 @@ def test_gates_are_saved_before_their_memory_is_used_again() -> None:
                 np.testing.assert_array_equal(a, b)
 
 
+def test_masked_outputs_are_complete_when_a_shared_call_returns() -> None:
+    """Another thread may still be writing long rows of them when the first has done its own."""
+    case = LSTMCase(24, 20_000, 3, 64, kind="empty", sequences=False)
+    case.sequences = True  # without gradients of so many outputs
+    rng = np.random.default_rng(7)
+    for row in range(case.batch):
+        steps = rng.choice(case.time // 2, 2, replace=False)
+        case.valid[row, steps], case.x[row, steps] = True, rng.normal(size=(2, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer, "share", lambda *_: Shares(2, 2, 99))
+        for _ in range(40):  # a helper does not come each time
+            out = case.run(cpu, threads=2)[0]
+            assert not np.isnan(out[:, -1]).any()  # at once: what is written last
+    assert not np.isnan(out).any()
+
+
+def test_the_caller_waits_for_masked_outputs_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without helpers: another thread has begun with a share, and is not done yet."""
+    rows, of_others = 20, layer.ROWS_OF_A_SHARE
+    control = {layer.NEXT_ROW: of_others, layer.ROWS_DONE: 0}
+    written = set()
+
+    def add(counters: dict[int, int], counter: int, more: int) -> int:
+        before = counters[counter]
+        counters[counter] += more
+        return before
+
+    def wait(counters: dict[int, int], counter: int, goal: int) -> None:
+        assert counters[counter] < goal  # nobody has said that all is done
+        written.update(range(of_others))
+        counters[counter] += of_others
+        assert counters[counter] >= goal
+
+    monkeypatch.setattr(layer, "atomic_add", add)
+    monkeypatch.setattr(layer, "wait_for", wait)
+    monkeypatch.setattr(layer, "fill_masked", lambda _, row: written.add(row))
+    layer._share_masked.py_func(None, control, rows, 0)
+    assert written == set(range(rows))
+
+
 @EACH_CELL
 @pytest.mark.parametrize("kind", MASK_KINDS)
 @pytest.mark.parametrize("sizes", [(33, 40, 24, 64), (2, 300, 64, 96), (70, 20, 16, 130)])
@@ -243,7 +283,7 @@ def _arguments(case: LSTMCase) -> dict[str, Any]:
         ("offsets", np.array([0, 3, 5, 8, 99]), "end within steps"),
         ("offsets", np.array([0, 8, 5, 6, 9]), "not decrease"),
         ("offsets", np.array([0, 10**15, 5, 6, 9]), "not decrease"),
-        ("offsets", np.array([0, 0, 5, 10, 20]), "most valid steps first"),
+        ("offsets", np.array([0, 0, 5, 10, 20]), "more valid steps first"),
         ("order", np.array([0, 1, 2, 2]), "every row once"),
         ("order", np.array([0, 1, 2, 4]), "every row once"),
         ("order", np.array([-1, 1, 2, 3]), "every row once"),

@@ -140,7 +140,7 @@ def forward(
     if zero_output_for_mask and mask is not None and time:
         output[~mask.valid[:, 0 if go_backwards else -1]] = 0
     elif _has_empty_row(plan):
-        output[np.diff(plan.offsets) == 0] = 0
+        output[plan.offsets[1:] == plan.offsets[:-1]] = 0
     return output, last
 
 

@@ -38,7 +38,7 @@ from .cell_gradients import (
 )
 from .gemm import Tiles
 from .product import product
-from .simd import copy_row, lanes_of
+from .simd import copy_row, fill_row, lanes_of
 from .teamwork import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
 
 STRIP = 2  # registers
@@ -56,14 +56,14 @@ class Batch(NamedTuple):
     sequences: bool  # whether there is a `dout`
     gates: Any  # real (P, gates_width)
     dh_first: Any  # real (B, H)
+    dc_first: Any  # real (B, H), of an LSTM
     dout: Any  # real (B, T, H)
     dh_last: Any  # real (B, H)
     states: Any  # real (P, H): after each step, c of an LSTM, else h
     first_states: Any  # real (B, H)
     steps: Any  # int64 (P): flat positions
-    row: Any  # int64 (B): row of a rank
-    first: Any  # int64 (B): where its steps begin
-    count: Any  # int64 (B): how many they are
+    offsets: Any  # int64 (B + 1): where the steps of a row begin
+    order: Any  # int64 (B): row of a rank
     reverse: bool
     zero_masked: bool
 
@@ -73,7 +73,7 @@ class Net(NamedTuple):
 
     cell: int
     packed: Any  # real: see `gate_gradients.pack_transposed`
-    carry: Any  # real (B, padded H): dc of an LSTM, the direct part of dh of a GRU
+    carry: Any  # real (slots, padded H): dc of an LSTM, the direct part of dh of a GRU
     panels: int
     first_gate: int  # of those that the first round's product reads
     depth: int  # length of that product
@@ -82,10 +82,12 @@ class Net(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """One thread's own memory. Index arrays are int64, one entry an active row."""
+    """One thread's own memory. Index arrays are int64, one entry a row in hand."""
 
     z: Any  # real: dh of one panel
-    rank: Any  # ranks of the rows of this group
+    row: Any  # the rows of this group, longest first
+    first: Any  # where their steps begin
+    count: Any  # how many they are
     state: Any  # where they begin in `carry`
     gates: Any  # where the step's gates begin
     later: Any  # where dZ of the following step begins, as the product reads it
@@ -96,17 +98,30 @@ class Scratch(NamedTuple):
 
 
 @inner
+def begin_carry(
+    batch: Any, net: Any, scratch: Any, taken: int, begin: int, carry_last: Any
+) -> None:
+    """Set out what reaches the last steps of those rows whose place stands behind `begin`."""
+    units, width = batch.units, lanes_of(net.carry)
+    for i in range(taken):
+        if scratch.state[i] >= begin:
+            for left in range(0, units, width):
+                at, columns = scratch.state[i] + left, min(width, units - left)
+                fill_row(net.carry, at, width)
+                copy_row(net.carry, at, carry_last, scratch.row[i] * units + left, columns)
+
+
+@inner
 def _find_steps(batch: Any, net: Any, scratch: Any, rows: int, k: int) -> None:
     """List where the rows of step k are."""
     units, width = batch.units, batch.gates_width
     back = -1 if batch.reverse else 1  # from a step's place to that of the following one
     for i in range(rows):
-        rank = scratch.rank[i]
-        step = entry_of(batch, rank, k)
+        step = entry_of(batch, scratch.first[i], scratch.count[i], k)
         scratch.gates[i] = step * width
         scratch.later[i] = (step + back) * width + net.first_gate * units
         scratch.after[i] = step * units
-        scratch.before[i] = (step - back) * units if k > 0 else batch.row[rank] * units
+        scratch.before[i] = (step - back) * units if k > 0 else scratch.row[i] * units
 
 
 @inner
@@ -133,7 +148,7 @@ def _receive(
             if gru:  # whose carry begins with dh_last
                 add_part(scratch.z, z, net.carry, scratch.state[i] + unit, columns)
             elif i >= joined:
-                start = batch.row[scratch.rank[i]] * units + unit
+                start = scratch.row[i] * units + unit
                 add_part(scratch.z, z, batch.dh_last, start, columns)
 
 
@@ -178,8 +193,11 @@ def _step(
         columns = min(lanes, units - unit)
         if k < 0:
             for i in range(rows):
-                target = batch.row[scratch.rank[i]] * units + unit
+                target = scratch.row[i] * units + unit
                 copy_row(batch.dh_first, target, scratch.z, i * width + v * lanes, columns)
+                if net.cell == LSTM:
+                    carried = scratch.state[i] + unit
+                    copy_row(batch.dc_first, target, net.carry, carried, columns)
         elif net.cell == LSTM:
             lstm_gradient(batch, net, scratch, k, rows, v, unit, columns)
         elif net.cell == RNN:
@@ -193,25 +211,25 @@ def _step(
 
 
 @inner
-def _begun(batch: Any, scratch: Any, rows: int, taken: int, k: int) -> int:
+def _begun(scratch: Any, rows: int, taken: int, k: int) -> int:
     """How many of the group's rows, at least `rows`, have a step k or begin with it."""
-    while rows < taken and batch.count[scratch.rank[rows]] > k:
+    while rows < taken and scratch.count[rows] > k:
         rows += 1
     return rows
 
 
 @inlined
 def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, end: int) -> bool:
-    """Run the steps before k, down to `end`, of the group in `scratch.rank`.
+    """Run the steps before k, down to `end`, of the rows in `scratch.row`.
 
     Returns False where this thread left the others before that.
     """
     phase = 0
-    rows = _begun(batch, scratch, 0, taken, k)
+    rows = _begun(scratch, 0, taken, k)
     while k > end:
         k -= 1
         joined = rows
-        rows = _begun(batch, scratch, rows, taken, k)
+        rows = _begun(scratch, rows, taken, k)
         if rows == 0:
             continue
         _find_steps(batch, net, scratch, rows, k)

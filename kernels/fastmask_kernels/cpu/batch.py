@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ._compile import inner
-from .simd import copy_row, fill_row, lanes_of, prefetch_row, prefetch_row_to_write
+from .simd import copy_row, fill_row, flat, lanes_of, prefetch_row, prefetch_row_to_write
 
 
 class Batch(NamedTuple):
@@ -31,18 +31,19 @@ class Batch(NamedTuple):
     gates: Any  # real (P, 4H)
     x: Any  # real (B, T, F)
     steps: Any  # int64 (P): flat positions
-    row: Any  # int64 (B): row of a rank
-    first: Any  # int64 (B): where its steps begin
-    count: Any  # int64 (B): how many they are
+    offsets: Any  # int64 (B + 1): where the steps of a row begin
+    order: Any  # int64 (B): row of a rank
     reverse: bool
     zero_masked: bool
 
 
 class Scratch(NamedTuple):
-    """One thread's own memory. Index arrays are int64, one entry an active row."""
+    """One thread's own memory. Index arrays are int64, one entry a row in hand."""
 
     z: Any  # real: sums of products before activation
-    rank: Any  # ranks of the rows of this group
+    row: Any  # the rows of this group, longest first
+    first: Any  # where their steps begin
+    count: Any  # how many they are
     state: Any  # where their state begins in a plane of h, and in c
     source: Any  # where the rows of x begin that a product reads
     begin: Any  # where a block's steps begin in `source`
@@ -51,31 +52,59 @@ class Scratch(NamedTuple):
 
 
 @inner
-def take_group(scratch: Any, rows: int, group: int, groups: int, stride: int) -> int:
-    """Deal ranks to a group, there and back again so that their lengths even out."""
-    taken = 0
-    for i in range(-(-rows // groups)):
-        rank = i * groups + (group if i % 2 == 0 else groups - 1 - group)
-        if rank < rows:
-            scratch.rank[taken] = rank
-            scratch.state[taken] = rank * stride
-            taken += 1
-    return taken
+def begin_rows(
+    batch: Any, net: Any, scratch: Any, taken: int, begin: int, h_first: Any, c_first: Any
+) -> None:
+    """Set out the first states of those rows whose state stands behind `begin`.
+
+    Of rows without steps they are the last ones too.
+    """
+    units, width = batch.units, lanes_of(net.h)
+    for i in range(taken):
+        if scratch.state[i] < begin:
+            continue
+        for left in range(0, units, width):
+            first, at = scratch.row[i] * units + left, scratch.state[i] + left
+            columns = width if width < units - left else units - left
+            fill_row(net.h, at, width)
+            fill_row(net.c, at, width)
+            copy_row(net.h, at, h_first, first, columns)
+            if batch.has_c:
+                copy_row(net.c, at, c_first, first, columns)
+            if scratch.count[i] == 0:
+                copy_row(batch.h_last, first, h_first, first, columns)
+                if batch.has_c:
+                    copy_row(batch.c_last, first, c_first, first, columns)
 
 
 @inner
-def active_rows(batch: Any, scratch: Any, rows: int, k: int) -> int:
+def copy_all(target: Any, source: Any) -> None:
+    """Copy an array to another one."""
+    to, values = flat(target), flat(source)
+    for i in range(target.size):
+        to[i] = values[i]
+
+
+@inner
+def clear(target: Any) -> None:
+    """Fill an array with zeros."""
+    to = flat(target)
+    for i in range(target.size):
+        to[i] = 0
+
+
+@inner
+def active_rows(scratch: Any, rows: int, k: int) -> int:
     """How many of the group's first `rows` rows have a step k."""
-    while rows > 0 and batch.count[scratch.rank[rows - 1]] <= k:
+    while rows > 0 and scratch.count[rows - 1] <= k:
         rows -= 1
     return rows
 
 
 @inner
-def entry_of(batch: Any, rank: int, k: int) -> int:
+def entry_of(batch: Any, first: int, count: int, k: int) -> int:
     """Index into `steps` of a row's k-th step, in processing order."""
-    place = batch.count[rank] - 1 - k if batch.reverse else k
-    return int(batch.first[rank] + place)
+    return int(first + (count - 1 - k if batch.reverse else k))
 
 
 @inner
@@ -84,10 +113,11 @@ def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int
     ahead = -batch.features if batch.reverse else batch.features
     total = 0
     for j in range(block):
-        rows = active_rows(batch, scratch, rows, k + j)
+        rows = active_rows(scratch, rows, k + j)
         scratch.begin[j] = total
         for i in range(rows):
-            source = batch.steps[entry_of(batch, scratch.rank[i], k + j)] * batch.features
+            entry = entry_of(batch, scratch.first[i], scratch.count[i], k + j)
+            source = batch.steps[entry] * batch.features
             scratch.source[total] = source
             total += 1
             if block == 1:
@@ -107,12 +137,11 @@ def output_position(batch: Any, row: int, position: int) -> int:
 def find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
     """List where the outputs of step k go."""
     for i in range(rows):
-        rank = scratch.rank[i]
-        row = batch.row[rank]
-        target = output_position(batch, row, batch.steps[entry_of(batch, rank, k)])
+        row, first, count = scratch.row[i], scratch.first[i], scratch.count[i]
+        target = output_position(batch, row, batch.steps[entry_of(batch, first, count, k)])
         after = (row + 1) * batch.time
-        if k + 1 < batch.count[rank]:
-            after = output_position(batch, row, batch.steps[entry_of(batch, rank, k + 1)])
+        if k + 1 < count:
+            after = output_position(batch, row, batch.steps[entry_of(batch, first, count, k + 1)])
         scratch.target[i] = target
         scratch.gap[i] = after - target - 1
 
@@ -135,18 +164,18 @@ def write_outputs(
 
 
 @inner
-def fill_masked(batch: Any, rank: int) -> None:
+def fill_masked(batch: Any, row: int) -> None:
     """Write a row's masked outputs: zeros, or the output before them.
 
     After the last step, from end to end: panel by panel within the steps took twice as long.
     """
-    row, count = batch.row[rank], batch.count[rank]
+    first, count = batch.offsets[row], batch.offsets[row + 1] - batch.offsets[row]
     position = row * batch.time
     last = position - 1
     for k in range(count + 1):
         step = (row + 1) * batch.time
         if k < count:
-            step = output_position(batch, row, batch.steps[entry_of(batch, rank, k)])
+            step = output_position(batch, row, batch.steps[entry_of(batch, first, count, k)])
         while position < step:
             _write_masked(batch, position * batch.units, last * batch.units, k == 0)
             position += 1
@@ -184,7 +213,7 @@ def save_step(
     """Copy states and gates of one vector of units to where the backward pass finds them."""
     units = batch.units
     for i in range(rows):
-        entry = entry_of(batch, scratch.rank[i], k)
+        entry = entry_of(batch, scratch.first[i], scratch.count[i], k)
         state = scratch.state[i] + left
         copy_row(batch.h_steps, entry * units + left, net.h, plane + state, columns)
         if batch.has_c:
@@ -201,10 +230,9 @@ def write_last(
 ) -> None:
     """Copy one vector of units of the rows whose last step was k."""
     for i in range(rows - 1, -1, -1):
-        rank = scratch.rank[i]
-        if batch.count[rank] > k + 1:
-            break  # ranks before it are as long
-        last = batch.row[rank] * batch.units + left
+        if scratch.count[i] > k + 1:
+            break  # rows before it are as long
+        last = scratch.row[i] * batch.units + left
         state = scratch.state[i] + left
         copy_row(batch.h_last, last, net.h, plane + state, columns)
         if batch.has_c:

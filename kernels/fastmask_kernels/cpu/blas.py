@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+SUMMED_ROWS = 1 << 16  # which are multiplied by ones at a time
+
 Array = NDArray[np.floating]
 Product = Callable[[Array, Array, Array], Any]
 """Writes a @ b to its third argument."""
@@ -26,7 +28,11 @@ def _product(a: Array, b: Array, out: Array) -> None:
 
 
 def _sum(values: Array, out: Array) -> None:
-    np.matmul(np.ones(len(values), values.dtype), values, out=out)
+    ones = np.ones(min(len(values), SUMMED_ROWS), values.dtype)
+    np.matmul(ones, values[:SUMMED_ROWS], out=out)
+    for begin in range(SUMMED_ROWS, len(values), SUMMED_ROWS):
+        rows = values[begin : begin + SUMMED_ROWS]
+        out += ones[: len(rows)] @ rows
 
 
 class _Library(NamedTuple):

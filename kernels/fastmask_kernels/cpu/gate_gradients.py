@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,19 +13,20 @@ from ..memory import aligned_empty
 from ._compile import array, compiled, output
 from .activations import CODES
 from .atomics import atomic_add
-from .backward import STRIP, Batch, Net, Scratch, retreat
-from .batch import take_group
+from .backward import STRIP, Batch, Net, Scratch, begin_carry, retreat
 from .cell_gradients import PANEL
+from .groups import Groups, deal, take_common, take_group
 from .handoff import post, withdraw
-from .sharing import ALONE_TO_THE_END, share
-from .simd import flat, lanes, lanes_of
+from .ranks import length_of_rank
+from .sharing import ALONE_TO_THE_END, Shares, share
+from .simd import flat, flat_from, lanes, lanes_of
 from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
 from .threads import ALONE, reserve, run_shared
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
-INDEX_ROWS = 8  # index arrays of a thread, see `backward.Scratch`
+INDEX_ROWS = 10  # index arrays of a thread, see `backward.Scratch`
 _i8 = types.int64
 _flag = types.boolean
 
@@ -68,25 +70,29 @@ def panels_of(units: int, dtype: Any) -> int:
 
 @compiled(
     lambda t: _i8(
-        *(output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(_i8, 2), output(_i8, 1)),
-        *(array(t, 3), array(t, 2), array(t, 2), array(t, 2), array(_i8, 1), array(_i8, 2)),
-        *(array(t, 1), _i8, _i8, _i8, _i8, _i8, _i8, _flag, _flag, _i8, _i8, _i8),
+        *(output(t, 2), output(t, 2), output(t, 2), output(t, 1), output(t, 1), output(_i8, 1)),
+        *(output(_i8, 1), array(t, 3), array(t, 2), array(t, 2), array(t, 2), array(t, 2)),
+        *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1), _i8, _i8, _i8, _i8, _i8, _i8),
+        *(_flag, _flag, _i8, _i8, types.UniTuple(_i8, len(Groups._fields))),
         *(output(_i8, 1), _i8, _i8),
     )
 )
 def _work(
     gates: Any,
     dh_first: Any,
+    dc_first: Any,
     carry: Any,
     z: Any,
     indices: Any,
     control: Any,
     dout: Any,
     dh_last: Any,
+    carry_last: Any,
     states: Any,
     first_states: Any,
+    offsets: Any,
     steps: Any,
-    ranks: Any,
+    order: Any,
     packed: Any,
     time: int,
     cell: int,
@@ -97,19 +103,18 @@ def _work(
     reverse: bool,
     zero_masked: bool,
     members: int,
-    groups: int,
     join: int,
+    dealt: Any,
     board: Any,
     slot: int,
     member: int,
 ) -> int:
     """One thread's part: what is done together first; then groups of rows, each alone."""
-    if post(board, slot, control, members, member):
-        return int(withdraw(board, slot, member))
-    arrive(control, member)
+    groups = Groups(dealt[0], dealt[1], dealt[2], dealt[3], dealt[4])
     rows, units = dh_first.shape
-    join = min(join, ranks[2, 0])
-    stride = carry.shape[1]
+    stride = -(-units // lanes_of(gates)) * lanes_of(gates)
+    longest = offsets[order[0] + 1] - offsets[order[0]]
+    join = min(join, longest)
     batch = Batch(
         time,
         units,
@@ -117,14 +122,14 @@ def _work(
         dout.shape[1] > 0,
         flat(gates),
         flat(dh_first),
+        flat(dc_first),
         flat(dout),
         flat(dh_last),
         flat(states),
         flat(first_states),
         flat(steps),
-        flat(ranks[0]),
-        flat(ranks[1]),
-        flat(ranks[2]),
+        flat(offsets),
+        flat(order),
         reverse,
         zero_masked,
     )
@@ -139,54 +144,62 @@ def _work(
         activation,
         recurrent_activation,
     )
-    own = INDEX_ROWS * member
+    entries = max(groups.rows, groups.common)
+    own = INDEX_ROWS * member * entries
     scratch = Scratch(
-        flat(z[member]),
-        flat(indices[own]),
-        flat(indices[own + 1]),
-        flat(indices[own + 2]),
-        flat(indices[own + 3]),
-        flat(indices[own + 4]),
-        flat(indices[own + 5]),
-        flat(indices[own + 6]),
-        flat(indices[own + 7]),
+        flat_from(z, member * entries * PANEL * lanes_of(gates)),
+        flat_from(indices, own),
+        flat_from(indices, own + entries),
+        flat_from(indices, own + 2 * entries),
+        flat_from(indices, own + 3 * entries),
+        flat_from(indices, own + 4 * entries),
+        flat_from(indices, own + 5 * entries),
+        flat_from(indices, own + 6 * entries),
+        flat_from(indices, own + 7 * entries),
+        flat_from(indices, own + 8 * entries),
+        flat_from(indices, own + 9 * entries),
     )
-    counters = flat(control)
     zero: Any = np.int64(0)  # of the other branch's type
     one: Any = np.int64(1)
+    taken = take_common(batch, scratch, groups, stride)
+    if slot >= 0 or members == 1:  # the caller: in a team it comes once more, behind this
+        begin_carry(batch, net, scratch, taken, zero, flat(carry_last))
+    if post(board, slot, control, members, member):
+        return int(withdraw(board, slot, member))
+    arrive(control, member)
+    counters = flat(control)
     together = True
     while True:
         if together:
             team = Team(counters, scratch.z, member, members)
-            group, shares = zero, one
-            k, end = ranks[2, 0], join if groups > 0 else zero - 1
+            k, end = longest, join if groups.number > 0 else zero - 1
         else:
             team = Team(counters, scratch.z, zero, one)
-            group, shares = atomic_add(counters, NEXT_GROUP, 1), groups
-            if group >= groups:
+            group = atomic_add(counters, NEXT_GROUP, 1)
+            if group >= groups.number:
                 break
             k, end = join, zero - 1
-        taken = take_group(scratch, rows, group, shares, stride)
+            taken = take_group(batch, scratch, groups, group, rows, member, stride)
+            begin_carry(batch, net, scratch, taken, groups.common * stride, flat(carry_last))
         if not retreat(batch, net, scratch, team, taken, k, end):
             return int(withdraw(board, slot, member))  # groups begin when the common steps are done
         if not together:
             atomic_add(counters, GROUPS_DONE, 1)
         together = False
-    wait_for(counters, GROUPS_DONE, groups)
+    wait_for(counters, GROUPS_DONE, groups.number)
     return int(withdraw(board, slot, member))
 
 
 def gate_gradients(
     gates: Array,
     dh_first: Array,
-    carry: Array | None,
+    dc: tuple[Array, Array] | None,
     cell: Cell,
     dout: Array,
     dh_last: Array,
     states: Array,
     first_states: Array,
-    steps: Ints,
-    ranks: Ints,
+    plan: tuple[Ints, Ints, Ints],
     time: int,
     reverse: bool,
     zero_masked: bool,
@@ -197,15 +210,13 @@ def gate_gradients(
     Args:
         gates: (P, width): activated gates in, gradients of what they were applied to out.
         dh_first: (B, H), written.
-        carry: (B, H), what is carried from step to step besides gradients of gates: dc of
-            an LSTM, of its last state in, of its first state out. None for other cells.
+        dc: dc_first, written, and dc_last of an LSTM, (B, H) each; None for other cells.
         cell: which cell, and its recurrent weights.
         dout: (B, T or 0, H), see `spec`.
         dh_last: (B, H).
         states: (P, H): c of an LSTM, else h, after each step.
         first_states: (B, H).
-        steps: (P,), see `spec`.
-        ranks: see `ranks.ranks_of`.
+        plan: offsets, steps, order, which have been checked.
         time: T.
         reverse: see `spec`.
         zero_masked: see `spec`.
@@ -215,32 +226,39 @@ def gate_gradients(
     dtype = gates.dtype
     if not rows * units:
         return
-    width = lanes(dtype)
     depth = sum(part.shape[1] for part in cell.parts)
-    order, counts = ranks[0], ranks[2]
-    shares = share(
-        *(counts.item, rows, len(gates), 0, units, depth // units, dtype.itemsize, threads)
-    )
-    members = shares.members
-    stride = -(-units // width) * width
-    carried = np.zeros((rows, stride), dtype)
-    carried[:, :units] = (dh_last if carry is None else carry)[order]
-    z_size = rows * PANEL * width
-    z = aligned_empty(members * z_size, dtype).reshape(members, z_size)
-    indices = np.empty((members * INDEX_ROWS, max(rows, 2)), np.int64)
-    control = np.zeros(control_size(members), np.int64)
+    length = partial(length_of_rank, plan)
+    shares = share(*(length, rows, len(gates), 0, units, depth // units, dtype.itemsize, threads))
+    groups, *scratch = _scratch(rows, units, dtype, shares)
+    control = np.zeros(control_size(shares.members), np.int64)
     packed = pack_transposed(cell.parts)
     work = _work.for_dtype(dtype)
     # From here to the call nothing may fail: the slot would be lost.
-    start = reserve(members, shares.patient)
-    if start == ALONE:
+    start = reserve(shares.members, shares.patient)
+    if start == ALONE and shares.members > 1:  # here is no slot to lose
         shares = ALONE_TO_THE_END
+        groups, *scratch = _scratch(rows, units, dtype, shares)
+    dc_first, carry_last = (dh_first[:, :0], dh_last) if dc is None else dc
     arguments = (
-        *(gates, dh_first, carried, z, indices, control, dout, dh_last, states, first_states),
-        *(steps, ranks, packed, time, cell.number, cell.first_gate),
+        *(gates, dh_first, dc_first, *scratch, control, dout, dh_last, carry_last),
+        *(states, first_states, *plan, packed, time, cell.number, cell.first_gate),
         *(cell.parts[0].shape[1], CODES[cell.activation], CODES[cell.recurrent_activation]),
-        *(reverse, zero_masked, *shares[:3]),
+        *(reverse, zero_masked, shares.members, shares.join, tuple(groups)),
     )
     run_shared(work, arguments, start, control)
-    if carry is not None:
-        carry[order] = carried[:, :units]
+
+
+def _scratch(
+    rows: int, units: int, dtype: Any, shares: Shares
+) -> tuple[Groups, Array, Array, Ints]:
+    """How rows are dealt; memory for what is carried, for sums, and for indices."""
+    members, width = shares.members, lanes(dtype)
+    stride = -(-units // width) * width
+    row_bytes = dtype.itemsize * (stride + PANEL * width) + 8 * INDEX_ROWS
+    groups = deal(rows, shares.groups, shares.common, row_bytes)
+    return (
+        groups,
+        aligned_empty(groups.slots(members) * stride, dtype),
+        aligned_empty(members * groups.most * PANEL * width, dtype),
+        np.empty(members * INDEX_ROWS * groups.most, np.int64),
+    )

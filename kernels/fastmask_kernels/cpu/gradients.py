@@ -7,7 +7,8 @@ with one row for each valid step.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -24,62 +25,96 @@ from .simd import flat
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 1024  # whose products with weights take little memory
+COPIED_ROWS = 4096  # at least, of which a product with their gates' gradients is made at a time
+COPIED_BYTES = 1 << 23  # and so much, where rows are short: what adding the products up costs
 
 
-def valid_rows(x: Array, steps: Ints) -> Array:
-    """x at the valid steps, (P, F): a view where every step is valid.
+class Inputs(NamedTuple):
+    """What the gates of the valid steps are computed from; rows of it are copied as needed."""
 
-    Args:
-        x: (B, T, F).
-        steps: (P,), all of them positions of x.
-    """
-    rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2])
-    if len(steps) == len(rows):
-        return rows
-    out = np.empty((len(steps), x.shape[2]), x.dtype)
-    copy_rows(out, rows, steps)
-    return out
+    x: Array  # (B, T, F)
+    first: Array  # (B, H): before the first step of each row
+    states: Array  # (P, H): after each valid step
+    offsets: Ints  # (B + 1,)
+    steps: Ints  # (P,), all of them positions of x
+    reverse: bool  # whether rows are walked from their end
 
+    def x_rows(self, block: slice) -> Array:
+        """x at some of the valid steps, (rows, F): a view where every step is valid."""
+        rows = self.x.reshape(self.x.shape[0] * self.x.shape[1], self.x.shape[2])
+        if self.all_valid:
+            return rows[block]
+        steps = self.steps[block]
+        out = np.empty((len(steps), self.x.shape[2]), self.x.dtype)
+        copy_rows(out, rows, steps)
+        return out
 
-def states_before(first: Array, states: Array, offsets: Ints, reverse: bool) -> Array:
-    """The state before each valid step, (P, H).
+    @property
+    def all_valid(self) -> bool:
+        """Whether every step is valid."""
+        return len(self.steps) == int(self.x.shape[0] * self.x.shape[1])
 
-    Args:
-        first: (B, H), before the first step of each row.
-        states: (P, H), after each valid step.
-        offsets: (B + 1,).
-        reverse: whether rows are walked from their end.
-    """
-    before = np.empty((int(offsets[-1]), states.shape[1]), states.dtype)
-    word = word_of(before.dtype)
-    _states_before.for_dtype(word)(
-        before.view(word), first.view(word), states.view(word), offsets, bool(reverse)
-    )
-    return before
+    def states_before(self, block: slice) -> Array:
+        """The states before some of the valid steps, (rows, H)."""
+        begin, end, _ = block.indices(len(self.steps))
+        before = np.empty((end - begin, self.states.shape[1]), self.states.dtype)
+        word = word_of(before.dtype)
+        row = int(np.searchsorted(self.offsets, begin, side="right")) - 1
+        _states_before.for_dtype(word)(
+            *(before.view(word), self.first.view(word), self.states.view(word)),
+            *(self.offsets, begin, row, bool(self.reverse)),
+        )
+        return before
+
+    def kernel_gradient(self, out: Array, dz: Array) -> None:
+        """Write x^T dz, summed over all valid steps."""
+        most = max(len(dz), 1) if self.all_valid else _most_copied(self.x.shape[2], dz)
+        _sum_of_products(out, self.x_rows, dz, most)
+
+    def recurrent_gradient(self, out: Array, dz: Array) -> None:
+        """Write h_before^T dz, summed over all valid steps."""
+        _sum_of_products(out, self.states_before, dz, _most_copied(self.states.shape[1], dz))
 
 
 @compiled(
     lambda u: types.void(
-        output(u, 2), array(u, 2), array(u, 2), array(types.int64, 1), types.boolean
+        *(output(u, 2), array(u, 2), array(u, 2), array(types.int64, 1)),
+        *(types.int64, types.int64, types.boolean),
     )
 )
-def _states_before(before: Any, first: Any, states: Any, offsets: Any, reverse: bool) -> None:
-    for row in range(len(offsets) - 1):
-        start, stop = offsets[row], offsets[row + 1]
-        edge = stop - 1 if reverse else start
-        back = -1 if reverse else 1
-        for step in range(start, stop):
-            for unit in range(before.shape[1]):
-                if step == edge:
-                    before[step, unit] = first[row, unit]
-                else:
-                    before[step, unit] = states[step - back, unit]
+def _states_before(
+    before: Any, first: Any, states: Any, offsets: Any, begin: int, row: int, reverse: bool
+) -> None:
+    # `row` is the one that has step `begin`.
+    back = -1 if reverse else 1
+    for i in range(before.shape[0]):
+        step = begin + i
+        while step >= offsets[row + 1]:
+            row += 1
+        edge = offsets[row + 1] - 1 if reverse else offsets[row]
+        for unit in range(before.shape[1]):
+            if step == edge:
+                before[i, unit] = first[row, unit]
+            else:
+                before[i, unit] = states[step - back, unit]
 
 
-def row_blocks(rows: int) -> list[slice]:
-    """The rows of a matrix in blocks whose products with others take little memory."""
-    return [slice(start, start + BLOCK_ROWS) for start in range(0, rows, BLOCK_ROWS)]
+def _most_copied(width: int, dz: Array) -> int:
+    return max(COPIED_ROWS, COPIED_BYTES // (max(width, 1) * dz.itemsize))
+
+
+def _sum_of_products(out: Array, rows_of: Callable[[slice], Array], dz: Array, most: int) -> None:
+    """out = rows^T dz, of so many rows at a time."""
+    first, *others = row_blocks(len(dz), most) or [slice(0, 0)]
+    multiply(rows_of(first).T, dz[first], out)
+    for block in others:
+        out += multiply(rows_of(block).T, dz[block])
+
+
+def row_blocks(rows: int, most: int = BLOCK_ROWS) -> list[slice]:
+    """The rows of a matrix in blocks of so many."""
+    return [slice(start, min(start + most, rows)) for start in range(0, rows, most)]
 
 
 def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:

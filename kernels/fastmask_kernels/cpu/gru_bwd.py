@@ -12,16 +12,8 @@ from .._checked import checked
 from .backward import GRU_RESET_AFTER, GRU_RESET_BEFORE
 from .blas import multiply, sum_columns
 from .gate_gradients import Cell, gate_gradients
-from .gradients import (
-    Array,
-    Ints,
-    activate,
-    input_gradient,
-    row_blocks,
-    states_before,
-    valid_rows,
-)
-from .ranks import ranks_of
+from .gradients import Array, Inputs, Ints, activate, input_gradient, row_blocks
+from .ranks import check_plan
 
 
 @checked
@@ -53,35 +45,30 @@ def gru_bwd(
 ) -> None:
     """See `spec`."""
     units = h_first.shape[1]
-    ranks = ranks_of(offsets, steps, order, x.shape[1])
+    check_plan(offsets, steps, order, x.shape[1])
     steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
+    inputs = Inputs(x, h_first, h_steps, offsets, steps, reverse)
     if not gates_saved:
-        _compute_gates(
-            dz,
-            valid_rows(x, steps),
-            states_before(h_first, h_steps, offsets, reverse),
-            (kernel, recurrent_kernel, bias),
-            (activation, recurrent_activation),
-            reset_after,
-        )
+        functions = (activation, recurrent_activation)
+        _compute_gates(dz, inputs, (kernel, recurrent_kernel, bias), functions, reset_after)
     parts = [recurrent_kernel]
     if not reset_after:
         parts = [recurrent_kernel[:, : 2 * units], recurrent_kernel[:, 2 * units :]]
     number = GRU_RESET_AFTER if reset_after else GRU_RESET_BEFORE
     cell = Cell(number, 1, parts, activation, recurrent_activation)
     gate_gradients(
-        *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first, steps, ranks),
-        *(x.shape[1], reverse, zero_masked, threads),
+        *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first),
+        *((offsets, steps, order), x.shape[1], reverse, zero_masked, threads),
     )
     at_input, at_state = dz[:, : 3 * units], dz[:, units:]
-    of_input = multiply(valid_rows(x, steps).T, at_input, np.empty_like(dkernel))
+    of_input = np.empty_like(dkernel)
+    inputs.kernel_gradient(of_input, at_input)
     dkernel[:] = np.roll(of_input, -units, axis=1)
-    before = states_before(h_first, h_steps, offsets, reverse)
     if reset_after:
-        multiply(before.T, at_state, drecurrent_kernel)
+        inputs.recurrent_gradient(drecurrent_kernel, at_state)
     else:
         dn, dz_r, q = np.split(dz, [units, 3 * units], axis=1)
-        multiply(before.T, dz_r, drecurrent_kernel[:, : 2 * units])
+        inputs.recurrent_gradient(drecurrent_kernel[:, : 2 * units], dz_r)
         multiply(q.T, dn, drecurrent_kernel[:, 2 * units :])
     of_n, of_z_r, of_q = np.split(sum_columns(dz), [units, 3 * units])
     dbias[:, : 2 * units] = of_z_r
@@ -92,18 +79,17 @@ def gru_bwd(
 
 def _compute_gates(
     gates: Array,
-    x: Array,
-    before: Array,
+    inputs: Inputs,
     weights: tuple[Array, Array, Array],
     functions: tuple[str, str],
     reset_after: bool,
 ) -> None:
-    """The gates of all steps at once, from the states before them."""
+    """The gates of all steps, from the states before them."""
     (w_n, u_n, b_n), (w_z_r, u_z_r, b_z_r) = _by_gate(weights)
     activation, recurrent_activation = functions
-    units = before.shape[1]
+    units = len(weights[1])
     for block in row_blocks(len(gates)):
-        x_rows, h = x[block], before[block]
+        x_rows, h = inputs.x_rows(block), inputs.states_before(block)
         n, z_r, q = np.split(gates[block], [units, 3 * units], axis=1)
         z_r[:] = multiply(x_rows, w_z_r) + multiply(h, u_z_r) + b_z_r.sum(axis=0)
         activate(gates[block], units, 3 * units, recurrent_activation)

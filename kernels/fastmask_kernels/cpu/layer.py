@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from ..memory import spare
 from ._compile import CompiledKernel, array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
-from .batch import Batch, Scratch, fill_masked, take_group
+from .batch import Batch, Scratch, begin_rows, clear, copy_all, fill_masked
+from .groups import Groups, take_common, take_group
 from .handoff import post, withdraw
-from .packing import Array, packed_size, vectors_of
-from .ranks import length_of_rank, raise_fault, rank_rows
-from .recurrent import BLOCK_ROWS, Cell, Net, count_panels, panels_of, time_loop
-from .sharing import ALONE_TO_THE_END, share
-from .simd import aligned_start, copy_row, fill_row, flat, flat_from, lanes, lanes_of
+from .packing import Array
+from .ranks import find_fault, length_of_rank, raise_fault
+from .recurrent import Cell, Net, count_panels, time_loop
+from .sharing import ALONE_TO_THE_END, Shares, share
+from .simd import aligned_start, flat, flat_from, lanes_of
+from .sizes import INDEX_ROWS, SETTINGS_OF_SIZES, Sizes, SizesOf, sizes_of
 from .teamwork import (
     GROUPS_DONE,
     NEXT_GROUP,
@@ -36,64 +36,22 @@ from .threads import ALONE, reserve, run_shared
 
 Ints = NDArray[np.int64]
 
+SETTINGS = 7 + SETTINGS_OF_SIZES  # plain numbers of a call
 ROWS_OF_A_SHARE = 8  # whose masked outputs a thread writes in one go
-INDEX_ROWS = 6  # index arrays of a thread, see `batch.Scratch`
 _i8 = types.int64
-
-
-@inner
-def _begin(
-    h_last: Any,
-    c_last: Any,
-    h: Any,
-    c: Any,
-    h_first: Any,
-    c_first: Any,
-    row_of: Any,
-    count_of: Any,
-    rows: int,
-    units: int,
-    has_c: bool,
-) -> None:
-    """Set out the first state by rank, and the last one of rows without steps."""
-    width = lanes_of(h)
-    stride = -(-units // width) * width
-    for rank in range(rows):
-        for left in range(0, units, width):
-            first, at = row_of[rank] * units + left, rank * stride + left
-            columns = width if width < units - left else units - left
-            fill_row(h, at, width)
-            fill_row(c, at, width)
-            copy_row(h, at, h_first, first, columns)
-            if has_c:
-                copy_row(c, at, c_first, first, columns)
-            if count_of[rank] == 0:
-                copy_row(h_last, first, h_first, first, columns)
-                if has_c:
-                    copy_row(c_last, first, c_first, first, columns)
 
 
 @inner
 def _share_masked(batch: Any, control: Any, rows: int, member: int) -> None:
     """Write the masked outputs of all rows, a few rows a thread at a time."""
-    rank = 0
-    while rank < rows:
-        rank = atomic_add(control, NEXT_ROW, ROWS_OF_A_SHARE)
-        for i in range(rank, min(rank + ROWS_OF_A_SHARE, rows)):
+    row = 0
+    while row < rows:
+        row = atomic_add(control, NEXT_ROW, ROWS_OF_A_SHARE)
+        for i in range(row, min(row + ROWS_OF_A_SHARE, rows)):
             fill_masked(batch, i)
-        atomic_add(control, ROWS_DONE, ROWS_OF_A_SHARE if rank < rows else 0)
+        atomic_add(control, ROWS_DONE, ROWS_OF_A_SHARE if row < rows else 0)
     if member == 0:
         wait_for(control, ROWS_DONE, rows)
-
-
-class Sizes(NamedTuple):
-    """Of a call's memory."""
-
-    packed: int  # elements
-    state: int  # elements of the two planes of h and that of c
-    z: int  # elements of `z` for one thread's panel
-    block: int  # elements of `z` for all panels of a block of steps
-    entries: int  # of an index array
 
 
 class LayerKernel(NamedTuple):
@@ -101,7 +59,7 @@ class LayerKernel(NamedTuple):
 
     cell: Cell
     work: CompiledKernel
-    sizes: Callable[[int, int, int, Any, int], Sizes]  # of rows, features, units, dtype, members
+    sizes: SizesOf
 
 
 def _work_signature(t: Any) -> Any:
@@ -109,7 +67,7 @@ def _work_signature(t: Any) -> Any:
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
         *(output(t, 1), output(_i8, 1), array(t, 3)),
         *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1), array(t, 2), array(t, 2)),
-        types.UniTuple(_i8, 11),
+        types.UniTuple(_i8, SETTINGS),
         *(output(_i8, 1), _i8, _i8),
     )
 
@@ -142,46 +100,30 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         member: int,
     ) -> int:
         """Groups of rows, each alone; together, what steps are left; then masked outputs."""
-        activation, recurrent_activation, backwards, zeros = settings[:4]
-        counters, z_size, block_size, entries, members, groups, join = settings[4:]
+        # A tuple without names: with them calls take 2 us longer.
+        activation, recurrent_activation, backwards, zeros, members, join = settings[:6]
+        counters, seen_words, z_size, block_size, entries = settings[6:11]
+        number, dealt, window, most, common = settings[11:]
+        groups = Groups(number, dealt, window, most, common)
         rows, time, features = x.shape
         units = h_last.shape[1]
         vectors = -(-units // lanes_of(reals))
         stride = vectors * lanes_of(reals)
-        plane = rows * stride
-        state, index = aligned_start(reals), counters
-        row_of = flat_from(integers, index)
-        first_of = flat_from(integers, index + entries)
-        count_of = flat_from(integers, index + 2 * entries)
-        index += 3 * entries
-        if slot >= 0 or members == 1:  # the caller: in a team it is a member once more, behind this
+        plane = (groups.common + members * groups.rows) * stride
+        index = counters
+        first = slot >= 0 or members == 1  # the caller: in a team it comes once more, behind this
+        if first:
             for i in range(counters):
                 integers[i] = 0
             seen = flat_from(integers, index)
-            fault = rank_rows(row_of, first_of, count_of, seen, offsets, steps, order, time)
+            fault = find_fault(offsets, steps, order, time, seen, seen_words)
             if fault != 0:
                 return -int(fault)
-            _begin(
-                flat(h_last),
-                flat(c_last),
-                flat_from(reals, state),
-                flat_from(reals, state + 2 * plane),
-                flat(h_first),
-                flat(c_first),
-                row_of,
-                count_of,
-                rows,
-                units,
-                c_last.shape[1] > 0,
-            )
-            if plane == 0 or offsets[rows] == 0:
-                nothing = flat(out)
-                for i in range(out.size):
-                    nothing[i] = 0
+            if stride == 0 or offsets[rows] == 0:
+                clear(out)
+                copy_all(h_last, h_first)
+                copy_all(c_last, c_first)
                 return 0
-        if post(board, slot, integers, members, member):
-            return int(withdraw(board, slot, member))
-        arrive(integers, member)
         batch = Batch(
             time,
             features,
@@ -198,17 +140,17 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             flat(gates),
             flat(x),
             flat(steps),
-            row_of,
-            first_of,
-            count_of,
+            flat(offsets),
+            flat(order),
             backwards != 0,
             zeros != 0,
         )
+        state = aligned_start(reals)
         z = state + 3 * plane
         blocks = z + members * z_size
         own_block = flat_from(reals, blocks + member * block_size)
-        shared_block = flat_from(reals, blocks + members * block_size)
-        index += INDEX_ROWS * member * entries
+        common_block = flat_from(reals, blocks + members * block_size)
+        index += seen_words + INDEX_ROWS * member * entries
         scratch = Scratch(
             flat_from(reals, z + member * z_size),
             flat_from(integers, index),
@@ -217,53 +159,50 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             flat_from(integers, index + 3 * entries),
             flat_from(integers, index + 4 * entries),
             flat_from(integers, index + 5 * entries),
+            flat_from(integers, index + 6 * entries),
+            flat_from(integers, index + 7 * entries),
         )
-        control = flat(integers)
+        weights, h, c = flat(packed), flat_from(reals, state), flat_from(reals, state + 2 * plane)
+        saving = 1 if gates.shape[0] > 0 else 0
         zero: Any = np.int64(0)  # of the other branch's type
+        if first:
+            net = Net(weights, h, c, zero, vectors, plane, activation, recurrent_activation, saving)
+            taken = take_common(batch, scratch, groups, stride)
+            begin_rows(batch, net, scratch, taken, zero, flat(h_first), flat(c_first))
+        if post(board, slot, integers, members, member):
+            return int(withdraw(board, slot, member))
+        arrive(integers, member)
+        control = flat(integers)
         together = False
         while not together:
             group = atomic_add(control, NEXT_GROUP, 1)
-            together = group >= groups
+            together = group >= groups.number
             if together:
-                wait_for(control, GROUPS_DONE, groups)
-                group, groups = zero, zero + 1
-                team = Team(control, shared_block, member, members)
-                k, end = join, count_of[0]
+                wait_for(control, GROUPS_DONE, groups.number)
+                team = Team(control, common_block, member, members)
+                k, end = join, offsets[order[0] + 1] - offsets[order[0]]
             else:
                 team = Team(control, own_block, zero, zero + 1)
                 k, end = zero, join
+            panels = count_panels(vectors, panel_vectors, team.members)
             net = Net(
-                flat(packed),
-                flat_from(reals, state),
-                flat_from(reals, state + 2 * plane),
-                count_panels(vectors, panel_vectors, team.members),
-                vectors,
-                plane,
-                activation,
-                recurrent_activation,
-                1 if gates.shape[0] > 0 else 0,
+                weights, h, c, panels, vectors, plane, activation, recurrent_activation, saving
             )
-            taken = take_group(scratch, rows, group, groups, stride)
+            if together:
+                taken = take_common(batch, scratch, groups, stride)
+            else:
+                taken = take_group(batch, scratch, groups, group, rows, member, stride)
+                own = groups.common * stride
+                begin_rows(batch, net, scratch, taken, own, flat(h_first), flat(c_first))
             advance(batch, net, scratch, team, taken, k, end)
             if not together:
                 atomic_add(control, GROUPS_DONE, 1)
-        if batch.sequences and count_of[rows - 1] < time and not is_to_leave(control, member):
+        shortest = offsets[order[rows - 1] + 1] - offsets[order[rows - 1]]
+        if batch.sequences and shortest < time and not is_to_leave(control, member):
             _share_masked(batch, control, rows, member)
         return int(withdraw(board, slot, member))
 
-    @lru_cache(maxsize=256)
-    def sizes(rows: int, features: int, units: int, dtype: Any, members: int) -> Sizes:
-        vectors = vectors_of(units, dtype)
-        panels, row = panels_of(vectors, cell.panel, members), cell.tiles.row * lanes(dtype)
-        return Sizes(
-            packed_size(cell.layout, features, units, dtype),
-            state=3 * rows * vectors * lanes(dtype) + spare(dtype),
-            z=rows * row,
-            block=panels * max(2 * BLOCK_ROWS, rows if cell.rounds > 1 else 0) * row,
-            entries=max(rows, 2 * BLOCK_ROWS),
-        )
-
-    return LayerKernel(cell, work, sizes)
+    return LayerKernel(cell, work, sizes_of(cell))
 
 
 def run_layer(
@@ -303,30 +242,41 @@ def run_layer(
     length = partial(length_of_rank, plan)
     gates = kernel.cell.layout.recurrent
     shares = share(length, rows, len(plan[1]), features, units, gates, dtype.itemsize, threads)
-    members = shares.members
-    sizes = kernel.sizes(rows, features, units, dtype, members)
+    sizes = kernel.sizes(rows, features, units, dtype, *_of_memory(shares))
     if len(packed) != sizes.packed:
         raise ValueError(
             f"packed must come from {kernel.cell.name}_pack for {features} features, {units} units"
         )
     if len(saved[2]) and not len(saved[0]):
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
-    blocks = members * sizes.z + (members + 1) * sizes.block
-    reals = np.empty(sizes.state + blocks, dtype)
-    counters = control_size(members)
-    integers = np.empty(counters + (3 + members * INDEX_ROWS) * sizes.entries, np.int64)
-    activation, recurrent_activation = CODES[activations[0]], CODES[activations[1]]
+    options = CODES[activations[0]], CODES[activations[1]], int(reverse), int(zero_masked)
     work = kernel.work.for_dtype(dtype)
+    scratch = _scratch(sizes, dtype, shares, options)
     # From here to the call nothing may fail: the slot would be lost.
-    start = reserve(members, shares.patient)
-    if start == ALONE:
+    start = reserve(shares.members, shares.patient)
+    if start == ALONE and shares.members > 1:  # here is no slot to lose
         shares = ALONE_TO_THE_END
-    settings = (
-        *(activation, recurrent_activation, int(reverse), int(zero_masked)),
-        *(counters, sizes.z, sizes.block, sizes.entries),
-        *(shares.members, shares.groups, shares.join),
-    )
-    arguments = (*(out, *last, *saved, reals, integers, x, *plan, packed, *first), settings)
+        sizes = kernel.sizes(rows, features, units, dtype, *_of_memory(shares))
+        scratch = _scratch(sizes, dtype, shares, options)
+    reals, integers, settings = scratch
+    arguments = (out, *last, *saved, reals, integers, x, *plan, packed, *first, settings)
     done = run_shared(work, arguments, start, integers)
     if done < 0:
         raise_fault(-done)
+
+
+def _of_memory(shares: Shares) -> tuple[int, int, int]:
+    """What of a decision says how much memory a call needs."""
+    return shares.members, shares.groups, shares.common
+
+
+def _scratch(
+    sizes: Sizes, dtype: Any, shares: Shares, options: tuple[int, int, int, int]
+) -> tuple[Array, Ints, tuple[int, ...]]:
+    """Memory of a call, uninitialised, and what the kernel has to know."""
+    counters = control_size(shares.members)
+    return (
+        np.empty(sizes.reals, dtype),
+        np.empty(counters + sizes.integers, np.int64),
+        (*options, shares.members, shares.join, counters, *sizes.settings),
+    )

@@ -6,16 +6,8 @@ from .._checked import checked
 from .backward import LSTM
 from .blas import multiply, sum_columns
 from .gate_gradients import Cell, gate_gradients
-from .gradients import (
-    Array,
-    Ints,
-    activate,
-    input_gradient,
-    row_blocks,
-    states_before,
-    valid_rows,
-)
-from .ranks import ranks_of
+from .gradients import Array, Inputs, Ints, activate, input_gradient, row_blocks
+from .ranks import check_plan
 
 
 @checked
@@ -49,42 +41,36 @@ def lstm_bwd(
     threads: int,
 ) -> None:
     """See `spec`."""
-    ranks = ranks_of(offsets, steps, order, x.shape[1])
+    check_plan(offsets, steps, order, x.shape[1])
     steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
+    inputs = Inputs(x, h_first, h_steps, offsets, steps, reverse)
     if not gates_saved:
-        _compute_gates(
-            dz,
-            valid_rows(x, steps),
-            states_before(h_first, h_steps, offsets, reverse),
-            (kernel, recurrent_kernel, bias),
-            (activation, recurrent_activation),
-        )
+        functions = (activation, recurrent_activation)
+        _compute_gates(dz, inputs, (kernel, recurrent_kernel, bias), functions)
     cell = Cell(LSTM, 0, [recurrent_kernel], activation, recurrent_activation)
-    dc_first[:] = dc_last
     gate_gradients(
-        *(dz, dh_first, dc_first, cell, dout, dh_last, c_steps, c_first, steps, ranks),
-        *(x.shape[1], reverse, zero_masked, threads),
+        *(dz, dh_first, (dc_first, dc_last), cell, dout, dh_last, c_steps, c_first),
+        *((offsets, steps, order), x.shape[1], reverse, zero_masked, threads),
     )
-    multiply(valid_rows(x, steps).T, dz, dkernel)
-    multiply(states_before(h_first, h_steps, offsets, reverse).T, dz, drecurrent_kernel)
+    inputs.kernel_gradient(dkernel, dz)
+    inputs.recurrent_gradient(drecurrent_kernel, dz)
     dbias[:] = sum_columns(dz)
     input_gradient(dx, dz, kernel, steps)
 
 
 def _compute_gates(
     gates: Array,
-    x: Array,
-    before: Array,
+    inputs: Inputs,
     weights: tuple[Array, Array, Array],
     functions: tuple[str, str],
 ) -> None:
-    """The gates of all steps at once, from the states before them."""
+    """The gates of all steps, from the states before them."""
     kernel, recurrent_kernel, bias = weights
     activation, recurrent_activation = functions
-    units = before.shape[1]
+    units = len(recurrent_kernel)
     for block in row_blocks(len(gates)):
-        multiply(x[block], kernel, gates[block])
-        gates[block] += multiply(before[block], recurrent_kernel) + bias
+        multiply(inputs.x_rows(block), kernel, gates[block])
+        gates[block] += multiply(inputs.states_before(block), recurrent_kernel) + bias
     activate(gates, 0, 2 * units, recurrent_activation)
     activate(gates, 2 * units, 3 * units, activation)
     activate(gates, 3 * units, 4 * units, recurrent_activation)

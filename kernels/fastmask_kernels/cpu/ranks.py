@@ -1,4 +1,4 @@
-"""The plan by rank: rows in the order of their length, which time loops walk."""
+"""Checks of a plan, without which time loops would read what is not theirs."""
 
 from __future__ import annotations
 
@@ -19,43 +19,60 @@ _FAULTS = (
     "order must name rows with more valid steps first, offsets[b + 1] - offsets[b] for row b",
     "steps[offsets[b]:offsets[b + 1]] must ascend within b * T, ..., b * T + T - 1",
 )
+_BITS, _SHIFT = 64, 6  # of a word
+_SEEN_WORDS = 1 << 17  # a megabyte; orders of more rows are read several times
 _i8 = types.int64
 _INT64 = np.dtype(np.int64)
 
 
-@inner
-def rank_rows(
-    row_of: Any,
-    first_of: Any,
-    count_of: Any,
-    seen: Any,
-    offsets: Any,
-    steps: Any,
-    order: Any,
-    time: int,
-) -> int:
-    """Write row, first entry in `steps` and number of steps of each rank.
+def seen_size(rows: int) -> int:
+    """Elements of the scratch that a check of `order` needs."""
+    return max(1, min(-(-rows // _BITS), _SEEN_WORDS))
 
-    Returns 0 for a sound plan, else the number of its fault; `seen` is scratch.
+
+@inner
+def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
+    """Whether each row stands in `order` once; of so many rows at a time as there are bits."""
+    seen_rows = words * _BITS
+    for begin in range(0, rows, seen_rows):
+        for word in range(words):
+            seen[word] = 0
+        for rank in range(rows):
+            row = order[rank]
+            if row < 0 or row >= rows:
+                return False
+            place = row - begin
+            if 0 <= place < seen_rows:
+                word, bit = place >> _SHIFT, 1 << (place & (_BITS - 1))
+                if seen[word] & bit != 0:
+                    return False
+                seen[word] |= bit
+    return True
+
+
+@inner
+def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words: int) -> int:
+    """The number of what is wrong with a plan; 0 for a sound one.
+
+    `seen` is scratch of so many words, see `seen_size`.
     """
     rows = len(order)
     if offsets[0] != 0 or offsets[rows] > len(steps):
         return 1
     for row in range(rows):
-        seen[row] = 0
         if offsets[row + 1] < offsets[row]:
             return 1
+    if not _names_every_row(order, rows, seen, words):
+        return 2
+    longest = offsets[rows]
     for rank in range(rows):
         row = order[rank]
-        if row < 0 or row >= rows or seen[row] != 0:
-            return 2
-        seen[row] = 1
-        first, count = offsets[row], offsets[row + 1] - offsets[row]
-        if rank > 0 and count > count_of[rank - 1]:
+        first, end = offsets[row], offsets[row + 1]
+        if end - first > longest:
             return 3
-        row_of[rank], first_of[rank], count_of[rank] = row, first, count
+        longest = end - first
         before = row * time - 1
-        for step in range(first, first + count):
+        for step in range(first, end):
             if steps[step] <= before:
                 return 4
             before = steps[step]
@@ -72,18 +89,18 @@ def length_of_rank(plan: tuple[Ints, Ints, Ints], rank: int) -> int:
 
 
 def raise_fault(fault: int) -> None:
-    """Raise for what `rank_rows` returned, unless that is 0."""
+    """Raise for what `find_fault` returned, unless that is 0."""
     if fault:
         raise ValueError(f"offsets, steps and order are no plan: {_FAULTS[fault]}")
 
 
-_rank_rows = compiled(lambda i: _i8(*[output(i, 1)] * 4, *[array(i, 1)] * 3, _i8))(
-    rank_rows.py_func
-)
+@compiled(lambda i: _i8(*[array(i, 1)] * 3, _i8, output(i, 1)))
+def _find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any) -> int:
+    return int(find_fault(offsets, steps, order, time, seen, len(seen)))
 
 
-def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
-    """Row, first entry in `steps` and number of steps of each rank.
+def check_plan(offsets: Ints, steps: Ints, order: Ints, time: int) -> None:
+    """Raise unless the three are a plan.
 
     Args:
         offsets: (B + 1,), see `spec`.
@@ -91,12 +108,8 @@ def ranks_of(offsets: Ints, steps: Ints, order: Ints, time: int) -> Ints:
         order: (B,).
         time: T.
 
-    Returns:
-        (4, B); the last line is scratch.
-
     Raises:
-        ValueError: the three are no plan.
+        ValueError: they are none.
     """
-    ranks = np.empty((4, len(order)), np.int64)
-    raise_fault(_rank_rows.for_dtype(_INT64)(*ranks, offsets, steps, order, time))
-    return ranks
+    seen = np.empty(seen_size(len(order)), np.int64)
+    raise_fault(_find_fault.for_dtype(_INT64)(offsets, steps, order, time, seen))

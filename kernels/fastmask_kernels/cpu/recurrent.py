@@ -1,8 +1,8 @@
 """The time loop of every cell: which products a step needs, who computes them, what follows.
 
-State. `h` has two planes (rows, padded units): step k reads plane k % 2 and writes the
-other. `c` is one plane of the cell's own. Units that fill up a register have zero weights;
-nobody reads their state.
+State. `h` has two planes (slots, padded units), see `groups`: step k reads plane k % 2 and
+writes the other. `c` is one plane of the cell's own. Units that fill up a register have zero
+weights; nobody reads their state.
 
 Weights stand by vectors, one register's width of units each (see `packing`); a panel is one
 vector, or a few, that a thread computes in one go. With few rows the products with the kernel
@@ -41,8 +41,8 @@ class Net(NamedTuple):
     """Weights and state."""
 
     packed: Any  # real (W)
-    h: Any  # real (2 * B * padded H)
-    c: Any  # real (B * padded H): what a cell keeps besides h
+    h: Any  # real (2 * slots * padded H)
+    c: Any  # real (slots * padded H): what a cell keeps besides h
     panels: int
     vectors: int  # registers of one number a unit
     plane: int  # elements of one plane of h
@@ -170,7 +170,7 @@ def time_loop(cell: Cell) -> Any:
 
     @inlined
     def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
-        """Run steps k to `end` of the group in `scratch.rank`."""
+        """Run steps k to `end` of the rows in `scratch.row`."""
         lanes = lanes_of(scratch.z)
         width = np.int64(row_vectors) * lanes
         # Where a vector's two matrices stand, and how far apart their strips are.
@@ -181,7 +181,7 @@ def time_loop(cell: Cell) -> Any:
         recurrent_step = size if panel_vectors > 1 else strip * batch.units * lanes
         phase = 0
         while k < end:
-            rows = active_rows(batch, scratch, rows, k)
+            rows = active_rows(scratch, rows, k)
             if rows == 0:
                 break
             block = 1

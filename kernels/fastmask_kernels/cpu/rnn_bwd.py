@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .._checked import checked
 from .backward import RNN
-from .blas import multiply, sum_columns
+from .blas import sum_columns
 from .gate_gradients import Cell, gate_gradients
-from .gradients import Array, Ints, input_gradient, states_before, valid_rows
-from .ranks import ranks_of
+from .gradients import Array, Inputs, Ints, input_gradient
+from .ranks import check_plan
 
 
 @checked
@@ -35,14 +35,15 @@ def rnn_bwd(
     threads: int,
 ) -> None:
     """See `spec`."""
-    ranks = ranks_of(offsets, steps, order, x.shape[1])
+    check_plan(offsets, steps, order, x.shape[1])
     steps, dz = steps[: offsets[-1]], gates[: offsets[-1]]
+    inputs = Inputs(x, h_first, h_steps, offsets, steps, reverse)
     cell = Cell(RNN, 0, [recurrent_kernel], activation, "sigmoid")  # which it does not have
     gate_gradients(
-        *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first, steps, ranks),
-        *(x.shape[1], reverse, zero_masked, threads),
+        *(dz, dh_first, None, cell, dout, dh_last, h_steps, h_first),
+        *((offsets, steps, order), x.shape[1], reverse, zero_masked, threads),
     )
-    multiply(valid_rows(x, steps).T, dz, dkernel)
-    multiply(states_before(h_first, h_steps, offsets, reverse).T, dz, drecurrent_kernel)
+    inputs.kernel_gradient(dkernel, dz)
+    inputs.recurrent_gradient(drecurrent_kernel, dz)
     dbias[:] = sum_columns(dz)
     input_gradient(dx, dz, kernel, steps)

@@ -23,12 +23,13 @@ class Shares(NamedTuple):
     """Who takes part, and in what."""
 
     members: int  # threads
-    groups: int  # groups of rows, each walked by one thread
+    groups: int  # groups of rows, each walked by one thread; more where rows are many
     join: int  # step from which on all threads share each step
     patient: bool = True  # whether the call is long enough for helpers that must be woken first
+    common: int = 1 << 62  # most rows that have steps from `join` on
 
 
-ALONE_TO_THE_END = Shares(1, 1, 1 << 62, False)  # the calling thread takes all rows
+ALONE_TO_THE_END = Shares(1, 1, 1 << 62, False, 0)  # the calling thread takes all rows
 
 
 def share(
@@ -63,14 +64,14 @@ def share(
     work = 2 * weights * steps
     if threads == 1 or work < MIN_SHARED_WORK:
         return ALONE_TO_THE_END
-    join = length(0)
+    join, common = length(0), 0
     if gates * units * units >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
-        few = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
-        join = length(few) if few < rows else 0
+        common = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
+        join = length(common) if common < rows else 0
     groups = 0
     if join > 0 and rows == 1:
         return ALONE_TO_THE_END
     if join > 0:
         groups = threads * (1 + (rows >= 2 * threads * ROWS_OF_A_GROUP))
-    return Shares(threads, groups, join, work >= MIN_WORK_TO_WAKE)
+    return Shares(threads, groups, join, work >= MIN_WORK_TO_WAKE, common)

@@ -37,15 +37,15 @@ Bools = NDArray[np.bool_]
 # Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
 # within 8 %, for 32 to 512 units; more rows serve weights that come from far away.
 PART_ROWS = 96
+KEPT_BYTES = 1 << 22  # most bytes of each array that a thread keeps from call to call
 _INDICES = 9  # index arrays of a thread: those of `Scratch` and of `Part`
 _i8 = types.int64
 
 
 class Part(NamedTuple):
-    """The rows of a part, as `Batch` wants a plan."""
+    """The rows of a part."""
 
     events: Any  # rows, which are positions of steps too
-    once: Any  # (rows): ones
     walk: Any  # (2): the next row to look at, events passed
 
 
@@ -59,7 +59,8 @@ class Settings(NamedTuple):
     parts: int
     rows: int  # most rows of a part
     length: int  # of an index array
-    size: int  # scratch elements of a member
+    size: int  # elements of a part's states, and of its sums where a cell keeps them
+    z: int  # elements of a member's sums, where it does not
 
 
 @inner
@@ -133,6 +134,7 @@ def compile_step(cell: Cell) -> CompiledKernel:
         """Parts one after the other, each alone; or one, together."""
         members, joined, most = settings.members, settings.joined != 0, settings.rows
         size, length = settings.size, settings.length
+        areas = 1 if joined else members  # a part has one
         zero: Any = np.int64(0)  # literals would compile what they are given to anew
         one: Any = np.int64(1)
         rows, features = x.shape
@@ -153,15 +155,17 @@ def compile_step(cell: Cell) -> CompiledKernel:
         )
         own = indices[member * _INDICES * length :]
         scratch = Scratch(
-            flat(memory[member * size + 3 * plane :]),
+            flat(memory[areas * size + member * settings.z :]),
             flat(own),
             flat(own[length:]),
             flat(own[2 * length :]),
             flat(own[3 * length :]),
             flat(own[4 * length :]),
             flat(own[5 * length :]),
+            flat(own[6 * length :]),
+            flat(own[7 * length :]),
         )
-        part = Part(flat(own[6 * length :]), flat(own[7 * length :]), flat(own[8 * length :]))
+        part = Part(scratch.row, flat(own[8 * length :]))
         nothing = flat(memory)
         batch = Batch(
             one,
@@ -178,15 +182,14 @@ def compile_step(cell: Cell) -> CompiledKernel:
             nothing,
             nothing,
             flat(x),
+            part.events,  # the only step of the i-th row is the i-th
             part.events,
             part.events,
-            scratch.rank,
-            part.once,
             False,
             False,
         )
         for i in range(most):
-            scratch.rank[i], scratch.state[i], part.once[i] = i, i * stride, 1
+            scratch.first[i], scratch.count[i], scratch.state[i] = i, 1, i * stride
         part.walk[0], part.walk[1] = 0, 0
         taken = _list_events(part, valid, rows, zero, most) if joined else zero
         if slot >= 0:  # this is the caller, and nobody writes new states yet
@@ -229,9 +232,10 @@ class _Kept(threading.local):
         return kept if kept is not None and len(kept) >= size else aligned_empty(size, dtype)
 
     def give_back(self, *arrays: NDArray[Any]) -> None:
-        """Keep them for the next call."""
+        """Keep them for the next call, unless they are large."""
         for one in arrays:
-            self._arrays[one.dtype] = one
+            if one.nbytes <= KEPT_BYTES:
+                self._arrays[one.dtype] = one
 
 
 _kept = _Kept()
@@ -276,13 +280,13 @@ def run_step(
     events = int(np.count_nonzero(valid)) if len(valid) else rows
     if not (events and units):
         return
-    gates, panels = cell.layout.recurrent, panels_of(vectors_of(units, dtype), cell.panel, 1)
+    gates, vectors = cell.layout.recurrent, vectors_of(units, dtype)
     shares = share(_one_step, events, events, features, units, gates, dtype.itemsize, threads)
     joined = shares.members > 1 and shares.join == 0
     parts = 1 if joined else max(shares.groups, -(-events // PART_ROWS))
     most = -(-events // parts)
-    width = lanes(dtype)
-    sums = (panels if cell.rounds > 1 else 1) * cell.tiles.row * width
+    width, row = lanes(dtype), cell.tiles.row * lanes(dtype)
+    sums = panels_of(vectors, cell.panel, 1) * row if cell.rounds > 1 else 0
     settings = Settings(
         CODES[activations[0]],
         CODES[activations[1]],
@@ -291,9 +295,11 @@ def run_step(
         parts,
         most,
         max(most, 2),
-        most * (3 * vectors_of(units, dtype) * width + sums),
+        most * (3 * vectors * width + sums),
+        0 if sums else most * row,
     )
-    memory = _kept.take(shares.members * settings.size, dtype)
+    areas = 1 if joined else shares.members
+    memory = _kept.take(areas * settings.size + shares.members * settings.z, dtype)
     indices = _kept.take(shares.members * _INDICES * settings.length, _INT64)
     control = np.zeros(control_size(shares.members), np.int64)
     kernel = work.for_dtype(dtype)

@@ -1,0 +1,210 @@
+"""What a call asks of memory beyond its arguments: bounded, whatever its rows and threads."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastmask_kernels import cpu
+from fastmask_kernels.cpu import (
+    blas,
+    gate_gradients,
+    gradients,
+    groups,
+    gru,
+    layer,
+    lstm,
+    ranks,
+    rnn,
+    step,
+)
+from fastmask_kernels.cpu.sharing import MOST_THREADS, Shares, share
+
+from .cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
+from .test_cpu_forward import EACH_CELL, MAKERS
+
+Array = NDArray[Any]
+KERNELS = {
+    "lstm": lstm._KERNEL,
+    "gru": gru._KERNEL,
+    "gru_in_rounds": gru._KERNEL_IN_ROUNDS,
+    "rnn": rnn._KERNEL,
+}
+MEGABYTE = 1 << 20
+DTYPES = ("float32", "float64")
+
+
+def shares_of(rows: int, time: int, units: int, threads: int) -> Shares:
+    """What is decided for full rows."""
+    return share(lambda _: time, rows, rows * time, 16, units, 4, 4, threads)
+
+
+def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
+    """Bytes that a forward call asks for."""
+    shares = shares_of(rows, time, units, threads)
+    kind = np.dtype(dtype)
+    sizes = KERNELS[cell].sizes(rows, 16, units, kind, shares.members, shares.groups, shares.common)
+    return sizes.reals * kind.itemsize + sizes.integers * 8
+
+
+def backward_bytes(_: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
+    """Bytes that the time loop of a backward call asks for, of every cell."""
+    shares = shares_of(rows, time, units, threads)
+    _, *scratch = gate_gradients._scratch(rows, units, np.dtype(dtype), shares)
+    return sum(array.nbytes for array in scratch)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bytes_of", [forward_bytes, backward_bytes])
+@EACH_CELL
+def test_memory_is_bounded_a_thread(cell: str, bytes_of: Callable[..., int], dtype: str) -> None:
+    for units, each in ((4, 2), (64, 3), (512, 16 if dtype == "float64" else 8)):
+        for threads in (1, 8, 64, MOST_THREADS):
+            most = (1 + threads * each) * MEGABYTE
+            for rows, time in ((10, 1000), (500, 3), (100_000, 1), (4_000_000, 1)):
+                assert bytes_of(cell, rows, time, units, dtype, threads) < most
+
+
+@EACH_CELL
+def test_memory_of_one_thread_does_not_grow_with_rows(cell: str) -> None:
+    wanted = [forward_bytes(cell, rows, 1, 512, "float32", 1) for rows in (2048, 100_000, 10**7)]
+    assert max(wanted) < wanted[0] + 2 * MEGABYTE
+
+
+def traced(call: Callable[[], Any]) -> int:
+    """The most bytes that a call has at the same time."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("threads", [1, 6])
+@EACH_CELL
+def test_a_call_of_many_rows(cell: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole of a call, forward and backward: 40 MB of states, as much for gates or more."""
+    case = MAKERS[cell](160_000, 1, 3, 16, kind="right")
+    with monkeypatch.context() as patch:  # what is not the kernels' own is made before
+        calls: list[Callable[[], Any]] = []
+        for name in (f"{case.cell}_fwd", f"{case.cell}_bwd"):
+            kernel = getattr(cpu, name)
+            patch.setattr(cpu, name, lambda *a, k=kernel: (k(*a), calls.append(lambda: k(*a))))
+        case.run_backward(cpu, threads, save="states")
+    for call in calls:
+        assert traced(call) < (12 + 2 * threads) * MEGABYTE
+
+
+def test_a_step_of_few_rows_on_many_threads() -> None:
+    """They have one set of states, not one each."""
+    rows, units, threads = 384, 256, 64
+    shares = shares_of(rows, 1, units, threads)
+    assert shares.join == 0
+    states = [np.zeros((rows, units), np.float32) for _ in range(2)]
+    packed = np.zeros(cpu.lstm_packed_size(16, units, np.dtype("float32")), np.float32)
+    arguments = (*states, np.zeros((rows, 16), np.float32), np.empty(0, bool), packed)
+    cpu.lstm_step(*arguments, "tanh", "sigmoid", 1)  # compiles
+    step._kept._arrays.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "reserve", lambda *_: step.ALONE)
+        size = traced(lambda: cpu.lstm_step(*arguments, "tanh", "sigmoid", threads))
+    assert size < 10 * MEGABYTE
+
+
+def test_a_thread_keeps_little_scratch() -> None:
+    kept = step._Kept()
+    small, large = np.empty(1000), np.empty(step.KEPT_BYTES, np.int64)
+    kept.give_back(small, large)
+    assert kept.take(1000, small.dtype) is small
+    assert kept.take(len(large), large.dtype) is not large
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Groups of three rows and more where threads are many."""
+    monkeypatch.setattr(groups, "GROUP_ROWS", 3)
+    monkeypatch.setattr(groups, "GROUP_BYTES", 1)
+    for kernel in KERNELS.values():
+        kernel.sizes.cache_clear()  # type: ignore[attr-defined]  # an lru_cache
+    yield
+    for kernel in KERNELS.values():
+        kernel.sizes.cache_clear()  # type: ignore[attr-defined]  # an lru_cache
+
+
+def both_ways(case: RecurrentCase, shares: Shares) -> list[Array]:
+    """All that a forward and a backward call write, with threads that share them as told."""
+    lengths = np.sort(case.valid.sum(axis=1))[::-1]
+    join = min(shares.join, int(lengths.max(initial=0)))
+    common = int((lengths > join).sum()) if shares.groups else len(lengths)
+    told = shares._replace(join=join, common=common)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (layer, gate_gradients):
+            patch.setattr(module, "share", lambda *_: told)
+        return [
+            *case.run(cpu, threads=shares.members, save="gates"),
+            *case.run_backward(cpu, threads=shares.members),
+        ]
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("kind", MASK_KINDS)
+@EACH_CELL
+def test_the_size_of_groups_does_not_change_a_bit(cell: str, kind: str) -> None:
+    for reverse in (False, True):
+        case = MAKERS[cell](50, 6, 5, 37, kind=kind, seed=3, reverse=reverse)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(groups, "GROUP_ROWS", 1000)
+            whole = both_ways(case, Shares(1, 1, 99))
+        for kernel in KERNELS.values():
+            kernel.sizes.cache_clear()  # type: ignore[attr-defined]  # an lru_cache
+        for shares in (Shares(1, 1, 99), Shares(2, 2, 99), Shares(3, 4, 2), Shares(2, 0, 0)):
+            for a, b in zip(both_ways(case, shares), whole, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_every_row_is_in_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "GROUP_ROWS", 4)
+    for rows in (1, 2, 7, 16, 33, 100):
+        for dealt in (1, 2, 3, 7):
+            found = groups.deal(rows, dealt, 5, groups.GROUP_BYTES)
+            assert found.rows <= 4
+            assert found.number == dealt * -(-found.number // dealt)
+            assert found.window * (found.number // dealt) >= rows
+            assert found.slots(3) == min(rows, 5) + 3 * found.rows
+
+
+@pytest.mark.parametrize("words", [1, 2, 1000])
+def test_orders_longer_than_their_check(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_SEEN_WORDS", words)
+    rng = np.random.default_rng(0)
+    offsets, steps, order = plan_of(make_mask("holes", 300, 4, rng))
+    ranks.check_plan(offsets, steps, order, 4)
+    for place in (0, 63, 64, 150, 298):
+        for bad in (order[place + 1], -1, 300):
+            wrong = order.copy()
+            wrong[place] = bad
+            with pytest.raises(ValueError, match="every row once"):
+                ranks.check_plan(offsets, steps, wrong, 4)
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+@EACH_CELL
+def test_gradients_of_many_steps_are_summed_in_parts(
+    cell: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reverse in (False, True):
+        case = MAKERS[cell](*(9, 11, 5, 20), kind=kind, seed=5, dtype="float64", reverse=reverse)
+        whole = case.run_backward(cpu, save="states")
+        with monkeypatch.context() as patch:
+            patch.setattr(gradients, "COPIED_ROWS", 7)
+            patch.setattr(gradients, "COPIED_BYTES", 1)
+            patch.setattr(blas, "SUMMED_ROWS", 10)
+            parts = case.run_backward(cpu, save="states")
+        for a, b in zip(parts, whole, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
