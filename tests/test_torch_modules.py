@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import (  # noqa: E402 - needs torch
 )
 
 import fastmask.torch as ft  # noqa: E402 - needs torch
-from fastmask.torch._parts import ROWS, parts_of  # noqa: E402 - needs torch
+from fastmask.torch._parts import PART_BYTES, ROWS, parts_of  # noqa: E402 - needs torch
 from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
 from tests.torch_cases import (  # noqa: E402 - needs torch
     FLOAT64,
@@ -282,6 +282,17 @@ def test_parts_have_plans_of_their_own(kind: str) -> None:
         expected = fm.Mask(valid[part.rows]).plan
         for mine, theirs in zip(part.plan, expected, strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_parts_of_many_long_rows_take_little_memory() -> None:
+    plan = fm.Mask(np.ones((4096, 100), bool)).plan
+    step_bytes = 4 * 256 * 4
+    parts = parts_of(plan, 100, step_bytes)
+    sizes = [(part.steps.stop - part.steps.start) * step_bytes for part in parts]
+    assert sum(sizes) == 4096 * 100 * step_bytes
+    assert PART_BYTES / 2 < max(sizes) <= PART_BYTES
+    longer = parts_of(plan, 100, 1000 * step_bytes)
+    assert {part.rows.stop - part.rows.start for part in longer} == {ROWS}
 
 
 @each_module

@@ -58,8 +58,14 @@ class Column(Protocol):
             given: the mask as the user gave it, which the plan is kept with.
         """
 
-    def parts(self, plan: Plan, time: int) -> list[Part]:
-        """The batch in parts, for a backward pass with little memory."""
+    def parts(self, plan: Plan, time: int, step_bytes: int) -> list[Part]:
+        """The batch in parts, for a backward pass with little memory.
+
+        Args:
+            plan: which steps are valid.
+            time: T.
+            step_bytes: what backward computes again for a step.
+        """
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """What the caller chose, by context, for its calls: to be entered for later ones.

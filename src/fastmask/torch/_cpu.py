@@ -59,9 +59,9 @@ class _CPU:
         """See `Column`."""
         return plan_for(mask, batch, time)
 
-    def parts(self, plan: Plan, time: int) -> list[Part]:
+    def parts(self, plan: Plan, time: int, step_bytes: int) -> list[Part]:
         """See `Column`."""
-        return parts_of(plan, time)
+        return parts_of(plan, time, step_bytes)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """See `Column`; there is nothing to choose."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .._gpu._arrays import MOST_KEPT
 from .._gpu._torch import TorchOwner
+from .._keeping import keeping
 from .._mask import Mask
-from .._plan import Plan
+from .._plan import Plan, full_plan_size
 from . import _column
 from ._cells import Cell, Weights
 from ._masks import check_tensor, count_misread
@@ -97,7 +99,7 @@ class Cuda:
         A plan is kept with a `Mask`, which never changes, and with a tensor until it does.
         """
         if mask is None:
-            full = _full_plan.__wrapped__ if capturing() else _full_plan
+            full = _full_plan.make if capturing() else _full_plan
             return Plan(*full(batch, time, device)())
         holder = mask if isinstance(mask, Mask) else given
         if not (isinstance(holder, Mask) or countable(holder)):
@@ -139,9 +141,14 @@ class Cuda:
         self.call("plan_steps", made, valid)
         return made
 
-    def parts(self, plan: Plan, time: int) -> list[Part]:  # noqa: ARG002 - as in `Column`
+    def parts(
+        self,
+        plan: Plan,
+        time: int,
+        step_bytes: int,  # noqa: ARG002 - there is one part
+    ) -> list[Part]:
         """See `Column`; one, as the host does not know where the rows begin."""
-        return whole(plan)
+        return whole(plan, time)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """See `Column`: the form of recurrent weights."""
@@ -173,7 +180,7 @@ def _as_kernels_take(value: Any) -> Any:
     return value
 
 
-@lru_cache(maxsize=16)
+@keeping(lambda batch, time, _: full_plan_size(batch, time), MOST_KEPT)
 def _full_plan(batch: int, time: int, device: torch.device) -> Shared:
     rows = torch.arange(batch + 1, device=device)
     return Shared([rows * time, torch.arange(batch * time, device=device), rows[:batch]])

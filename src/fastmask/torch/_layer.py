@@ -141,8 +141,10 @@ def backward(
     dtorch: list[Tensor] = []
     saved = kept.gates.shape[1] > 0
     # What is computed again is there for one part of the batch at a time.
-    parts = column.parts(plan, time) if cell.keeps_gates and not saved else whole(plan)
-    room = max(len(part.plan.steps) for part in parts)
+    parts = whole(plan, time)
+    if cell.keeps_gates and not saved:
+        parts = column.parts(plan, time, cell.width * units * x.element_size())
+    room = max(part.steps.stop - part.steps.start for part in parts)
     view, nothing = column.view, x.new_zeros(directions, batch, units)
     inputs, first, steps = view(x), [*map(view, states)], [*map(view, kept.steps)]
     dends = [view(nothing if dend is None else dend) for dend in dlast]
@@ -151,16 +153,17 @@ def backward(
         dout = x.new_empty(batch, 0, units)
     for d in range(directions):
         dx = x.new_empty(batch, time if want_dx else 0, features)
-        dinputs, each = view(dx), []
+        dinputs, total = view(dx), None
         doutputs = view(dout) if dout.shape[2] == units else column.half_of(dout, d)
         gates = view(kept.gates[d] if saved else x.new_empty(room, cell.width * units))
-        for rows, own, plan_of_part in parts:
-            each.append(Weights(*map(torch.empty_like, weights[d])))
+        for part in parts:
+            rows, own, plan_of_part = part.rows, part.steps, part.plan
+            found = Weights(*map(torch.empty_like, weights[d]))
             column.run(
                 f"{cell.name}_bwd",
                 [
                     dinputs[rows],
-                    *column.weights(each[-1]),
+                    *column.weights(found),
                     *[one[d][rows] for one in dfirst],
                     gates[: len(plan_of_part.steps)],
                 ],
@@ -177,18 +180,18 @@ def backward(
                 d == 1,
                 zero_masked,
             )
+            total = found if total is None else _added(total, found)
         if want_dx:
             dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
-        dtorch += to_torch(cell, _total(each), bias)
+        assert total is not None  # there is a part even of no rows
+        dtorch += to_torch(cell, total, bias)
     return Gradients(dx_sum, dstates, dtorch)
 
 
-def _total(each: Sequence[Weights]) -> Weights:
-    """The sum of what the parts of a batch add to the gradients of the weights."""
-    total, *rest = each
-    for part in rest:
-        for sum_so_far, more in zip(total, part, strict=True):
-            sum_so_far += more
+def _added(total: Weights, part: Weights) -> Weights:
+    """The first, to which was added what a part of the batch adds to the gradients."""
+    for sum_so_far, more in zip(total, part, strict=True):
+        sum_so_far += more
     return total
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from .._plan import Plan
 
-PARTS = 4  # at most
+PARTS = 4  # at least, where rows are many enough
 ROWS = 16  # of a part at least: fewer would leave the kernels idle
+PART_BYTES = 1 << 26  # of what is computed again for a part, unless so few rows need more
 
 
 class Part(NamedTuple):
@@ -15,37 +16,44 @@ class Part(NamedTuple):
 
     rows: slice
     steps: slice  # of the batch's plan
-    plan: Plan  # the rows' own
+    whole: Plan  # of the batch
+    time: int  # T
+
+    @property
+    def plan(self) -> Plan:
+        """The rows' own plan, which takes memory."""
+        if self.rows == slice(None):
+            return self.whole
+        offsets, steps, order = self.whole
+        begin, end = self.rows.start, self.rows.stop
+        return Plan(
+            offsets[begin : end + 1] - self.steps.start,
+            steps[self.steps] - begin * self.time,
+            order[(order >= begin) & (order < end)] - begin,
+        )
 
 
-def whole(plan: Plan) -> list[Part]:
+def whole(plan: Plan, time: int) -> list[Part]:
     """The batch in one part."""
-    return [Part(slice(None), slice(0, len(plan.steps)), plan)]
+    return [Part(slice(None), slice(0, len(plan.steps)), plan, time)]
 
 
-def parts_of(plan: Plan, time: int) -> list[Part]:
+def parts_of(plan: Plan, time: int, step_bytes: int = 0) -> list[Part]:
     """The batch in parts.
 
     Args:
         plan: of NumPy arrays.
         time: T.
+        step_bytes: what is computed again for a step.
     """
     batch = len(plan.order)
-    size = max(ROWS, -(-batch // PARTS))
+    size = min(-(-batch // PARTS), PART_BYTES // max(time * step_bytes, 1))
+    size = max(ROWS, size)
     if size >= batch:
-        return whole(plan)
+        return whole(plan, time)
     return [_part(plan, time, begin, min(begin + size, batch)) for begin in range(0, batch, size)]
 
 
 def _part(plan: Plan, time: int, begin: int, end: int) -> Part:
-    offsets, steps, order = plan
-    own = slice(int(offsets[begin]), int(offsets[end]))
-    return Part(
-        slice(begin, end),
-        own,
-        Plan(
-            offsets[begin : end + 1] - own.start,
-            steps[own] - begin * time,
-            order[(order >= begin) & (order < end)] - begin,
-        ),
-    )
+    steps = slice(int(plan.offsets[begin]), int(plan.offsets[end]))
+    return Part(slice(begin, end), steps, plan, time)
