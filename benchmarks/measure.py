@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import memory, startup
+from benchmarks import memory, startup, wide
 from benchmarks.cases import Case, Problem, forward_cases, kind_cases, make_problem, training_cases
 from benchmarks.limit import FORWARD, PEAK_SIZE, TRAINING, limit_calls, peak_calls
 from benchmarks.padding import checked_calls, padding_cases
@@ -55,7 +55,17 @@ def measure_memory(threads: int, quick: bool) -> Section:
         megabytes = ", ".join(f"{name} {peak / 1e6:.0f}" for name, peak in peaks.items())
         print(f"{case.name} [MB]: {megabytes}", flush=True)
         groups.append({**asdict(case), "bytes": peaks})
-    return {"groups": groups}
+    return {"groups": groups, "calls": [] if FASTMASK.missing() else measure_wide()}
+
+
+def measure_wide() -> list[Section]:
+    """The scratch memory of calls of very many rows."""
+    found = []
+    for call in wide.wide_calls():
+        each = {str(threads): wide.wide_bytes(call, threads) for threads in wide.THREADS}
+        print(f"{call.title}: {each}", flush=True)
+        found.append({"title": call.title, "bytes": each})
+    return found
 
 
 def measure_streaming(threads: int, budget: float) -> Section:

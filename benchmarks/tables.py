@@ -72,6 +72,12 @@ its peak memory: outputs, gradients, what is kept for backward, work space. With
 gates of a quarter of one layer's rows are there at a time.
 """
 
+WIDE = """
+Megabytes by which a forward call of fastmask adds to the peak memory of its process, beyond inputs,
+outputs and plan; in parentheses what it asks for, of which threads that did not come use nothing.
+It grows with the threads, not with the rows.
+"""
+
 STREAMING = f"""
 One step in {STREAMS} live streams, of which {SHARE:.0%} have an event, others with each call;
 {FEATURES} features, {UNITS} units. Milliseconds. `fastmask, events` is `layer.step` with a mask.
@@ -238,7 +244,30 @@ def memory_part(section: dict[str, Any], _: list[str]) -> list[str]:
         for group in section["groups"]
     ]
     titles = ["cell, batch x time, features -> units", "fill", *names, "fastmask / packed"]
-    return ["## Memory of a training step", MEMORY, table(titles, rows)]
+    return ["## Memory of a training step", MEMORY, table(titles, rows), *wide_part(section)]
+
+
+def wide_part(section: dict[str, Any]) -> list[str]:
+    """Empty where fastmask is not installed."""
+    calls = section.get("calls")
+    if not calls:
+        return []
+    threads = list(calls[0]["bytes"])
+    rows = [
+        [
+            call["title"],
+            *(
+                f"{number(found['resident'] / 1e6)} ({number(found['asked'] / 1e6)})"
+                for found in (call["bytes"][n] for n in threads)
+            ),
+        ]
+        for call in calls
+    ]
+    titles = [
+        "cell, batch x time, features -> units",
+        *(f"{n} thread{'s' * (n != '1')}" for n in threads),
+    ]
+    return ["## Memory of a call of many rows", WIDE, table(titles, rows)]
 
 
 def streaming_part(section: dict[str, Any], _: list[str]) -> list[str]:

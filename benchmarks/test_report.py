@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, memory, picture, rates, report
+from benchmarks import measure, memory, picture, rates, report, wide
 from benchmarks.cases import Case
 from benchmarks.padding import PaddingCase
 from benchmarks.streaming import streaming_case
@@ -31,6 +31,8 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "padding_cases", lambda: [PaddingCase("lists", "ints", rows=20)])
     monkeypatch.setattr(memory, "memory_cases", lambda _: [Case(*TINY, layers=2)])
     monkeypatch.setattr(memory, "peak_growth", lambda *_: 1_000_000)
+    monkeypatch.setattr(wide, "wide_calls", lambda: [wide.WideCall("lstm", 100, 4, 8)])
+    monkeypatch.setattr(wide, "THREADS", (1, 2))
     monkeypatch.setattr(rates, "SHARE_CASES", [Case(*TINY)])
     monkeypatch.setattr(rates, "STEP_CASES", [Case(1, 6, 8, 8)])
     monkeypatch.setattr(rates, "TURNS", 1)
@@ -43,6 +45,7 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| ints from lists | end |" in page
     assert all(f"\n## {title}\n" in page for title in ("GRU", "Streaming", "Rates"))
     assert "| LSTM x 2, 4 x 6, 5 -> 8 | 1 |" in page
+    assert "| LSTM, 100 x 1, 4 -> 8 |" in page
     for name in report.PICTURES.values():
         assert (tmp_path / name).exists() == (find_spec("matplotlib") is not None)
     assert set(json.loads((tmp_path / "benchmarks.json").read_text())) == set(MEASURED)
