@@ -195,51 +195,10 @@ def _members(random: Random, content: bytes) -> bytes:
     return _put_together(members, method)
 
 
-_SHAPES = (
-    "()",
-    "(3",
-    "(-3,)",
-    "(2, 12)",
-    "(10**18,)",
-    "(99999999999999999999,)",
-    "(" * 3000,
-    "3",
-    "(3.0,)",
-)
-_SHAPES += (
-    "(1e99,)",
-    "(True,)",
-    "(None,)",
-    "((3,),)",
-    "(3L,)",
-    "[3]",
-    "(0, 0)",
-    "(3,)" * 99,
-    "({},)",
-)
-_DTYPES = (
-    "'<f4'",
-    "'>f4'",
-    "'|O'",
-    "'<f8'",
-    "'<M8[D]'",
-    "[('a', '<f4')]",
-    "'<U9999999'",
-    "'f4'",
-    "'|V8'",
-)
-_DTYPES += (
-    "''",
-    "'('",
-    "None",
-    "b'<f4'",
-    "'a9'",
-    "'\\d'",
-    "'<f4",
-    "(" * 200,
-    "'\u20ac'",
-    "__import__('os')",
-)
+_SHAPES = "() (3 (-3,) (2,12) (10**18,) (99999999999999999999,) 3 (3.0,) (1e99,) (True,)".split()
+_SHAPES += ["(None,)", "((3,),)", "(3L,)", "[3]", "(0, 0)", "(3,)" * 99, "({},)", "(" * 3000]
+_DTYPES = "'<f4' '>f4' '|O' '<f8' '<M8[D]' [('a','<f4')] '<U9999999' 'f4' '|V8' '' '(' None".split()
+_DTYPES += ["b'<f4'", "'a9'", "'\\d'", "'<f4", "(" * 200, "'\u20ac'", "__import__('os')"]
 
 
 def _headers(random: Random, content: bytes) -> bytes:
@@ -309,20 +268,12 @@ def _places(tree: Any) -> Any:
         yield from _places(value)
 
 
-_NAMES = (
-    *layers.__all__,
-    "Sequential",
-    "Functional",
-    "weights",
-    "input_shape",
-    "trainable",
-    "class",
-    "config",
-    "build_shape",
-    "value",
-    "mask",
-    "data",
-)
+_NAMES = [*layers.__all__, *"Sequential Functional weights input_shape trainable class".split()]
+_NAMES += "config build_shape value mask data".split()
+_WORDS = "tanh relu float64 float16 uniform concat object <U9".split()
+_NUMBERS = [0, 1, -1, 2, 3, 7, 2**31, 2**63, 2**64, 10**30, 10**400, -(10**18), 10**9]
+_OTHERS = [None, True, False, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "\ud800", "\0"]
+_OTHERS += ["a" * 9999]
 
 
 def _value(random: Random) -> Any:
@@ -330,31 +281,14 @@ def _value(random: Random) -> Any:
     deep: Any = []
     for _ in range(random.choice((1, 50, 900))):
         deep = [deep] if random.random() < 0.9 else {"class": deep}
-    numbers = (0, 1, -1, 2, 3, 7, 2**31, 2**63, 2**64, 10**30, 10**400, -(10**18), 10**9)
-    others = (
-        None,
-        True,
-        False,
-        0.5,
-        -0.0,
-        1e308,
-        float("nan"),
-        float("inf"),
-        "",
-        "\ud800",
-        "\0",
-        "a" * 9999,
-    )
     return random.choice(
         (
-            random.choice(numbers),
-            random.choice(others),
+            random.choice(_NUMBERS),
+            random.choice(_OTHERS),
             random.choice(_NAMES),
-            random.choice(
-                ("tanh", "relu", "float64", "float16", "uniform", "concat", "object", "<U9")
-            ),
-            [random.choice(numbers) for _ in range(random.randrange(5))],
-            {random.choice(_NAMES): random.choice(numbers)},
+            random.choice(_WORDS),
+            [random.choice(_NUMBERS) for _ in range(random.randrange(5))],
+            {random.choice(_NAMES): random.choice(_NUMBERS)},
             deep,
         )
     )
