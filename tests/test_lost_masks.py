@@ -123,3 +123,54 @@ def test_masks_along_the_batch() -> None:
     assert short.mask.tolist() == [[True, False], [False, True], [True, True]]
     plain = L.Concatenate(axis=0)([first, second.data])
     assert plain.mask[2].all()
+
+
+@pytest.mark.optional
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+class TestAgainstKeras:
+    @pytest.fixture(autouse=True)
+    def _keras(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+        pytest.importorskip("torch", reason="torch is not installed")
+        self.keras = pytest.importorskip("keras", reason="keras is not installed")
+
+    @pytest.mark.parametrize("cls", MERGES)
+    def test_lists_of_masks(self, cls: Any) -> None:
+        x = masked().data
+        wrong = ([x, x], MASK), (x, [MASK, MASK]), (x, MASK), ([x, x], [MASK])
+        for layers in (L, self.keras.layers):
+            layer = getattr(layers, cls.__name__)()
+            for inputs, mask in wrong:
+                with pytest.raises(ValueError, match="list"):
+                    layer.compute_mask(inputs, mask)
+            other = np.roll(MASK, 1)
+            union = np.asarray(layer.compute_mask([x, x], [MASK, other]))
+            np.testing.assert_array_equal(union.reshape(MASK.shape), MASK | other)
+
+    def test_models_of_layers_in_a_row(self) -> None:
+        def later(package: Any) -> None:
+            model = package.Sequential([package.layers.Dense(3)])
+            model.build((None, 5))
+            model.build((None, 6))
+
+        def twice(package: Any) -> None:
+            package.Sequential([package.Input((2,)), package.Input((2,))])
+
+        def another_width(package: Any) -> None:
+            layer = package.layers.Dense(3)
+            layer.build((None, 5))
+            layer(package.Input((6,)))
+
+        for package in (fm, self.keras):
+            for wrong in (later, twice, another_width, lambda p: p.Sequential()(np.ones((2, 3)))):
+                with pytest.raises(ValueError, match=r"shape|layers"):
+                    wrong(package)
+
+    def test_states_after_a_reset(self) -> None:
+        x = masked().data
+        for layers in (L, self.keras.layers):
+            layer = layers.GRU(3, stateful=True)
+            layer(x)
+            layer.reset_state()
+            (state,) = (np.asarray(getattr(one, "value", one)) for one in layer.states)
+            np.testing.assert_array_equal(state, np.zeros((2, 3)))

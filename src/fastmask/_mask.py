@@ -227,9 +227,9 @@ def as_mask(value: Any) -> Mask | None:
     """The mask that `value` is, or is the array of, or describes; None stays None."""
     if value is None or type(value) is Mask:
         return value
-    known = known_mask(value)
-    if known is not None:
-        return known
+    known = _masks_by_array.get(id(value))
+    if known is not None and (mask := known()) is not None and mask._valid is value:
+        return mask
     return value if isinstance(value, Mask) else Mask(value)
 
 
@@ -301,6 +301,9 @@ def sequence_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any)
     Raises:
         ValueError: the mask does not fit, or has more axes.
     """
+    ready = as_mask(mask)
+    if ready is not None and ready._valid.shape == shape[:2]:
+        return ready
     known = fitting_mask(mask, shape, name, *arguments)
     if len(known._valid.shape) > 2:
         raise ValueError(

@@ -51,7 +51,7 @@ class Merge(Layer):
             self._warn_of_loss(None)
             return None
         try:
-            check_masks(mask, [number_of_axes(x) for x in inputs])
+            check_masks(mask, inputs)
             return union(mask)
         except ValueError as error:
             raise self._misfit([np.shape(x) for x in inputs]) from error
@@ -65,6 +65,8 @@ class Merge(Layer):
         raise NotImplementedError
 
     def _check_lists(self, inputs: Any, mask: Any) -> None:
+        if type(inputs) is list and type(mask) is list and len(inputs) == len(mask):
+            return
         for name, value in (("inputs", inputs), ("mask", mask)):
             if not isinstance(value, (list, tuple)):
                 raise ValueError(
@@ -125,15 +127,18 @@ class Merge(Layer):
         return ValueError(f"inputs of layer {self.name!r} do not fit together: {listed}")
 
 
-def check_masks(masks: Any, ndims: list[int]) -> None:
-    """See that arrays of so many axes have masks that fit together.
+def check_masks(masks: Any, arrays: Any) -> None:
+    """See that arrays, or symbolic tensors, have masks that fit together.
 
     Raises:
         ValueError: a masked array has less axes than another one: those that it gets behind the
             batch axis are none that its mask knows.
     """
+    ndims = [x.ndim if type(x) is np.ndarray else number_of_axes(x) for x in arrays]
     most = max(ndims)
-    if any(one is not None and ndim < most for one, ndim in zip(masks, ndims, strict=True)):
+    if min(ndims) < most and any(
+        one is not None and ndim < most for one, ndim in zip(masks, ndims, strict=True)
+    ):
         raise ValueError("a masked input has less axes than another one")
 
 

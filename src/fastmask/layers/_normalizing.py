@@ -96,7 +96,7 @@ def counting(mask: Any, x: Array, axes: tuple[int, ...]) -> Array | None:
 
 def mixes_steps(axes: tuple[int, ...], ndim: int) -> bool:
     """Whether sums over the axes go over several steps of a mask with so many axes."""
-    return any(axis < ndim for axis in axes)
+    return bool(axes) and axes[0] < ndim  # they are in ascending order
 
 
 def moments(x: Array, axes: tuple[int, ...], valid: Array | None) -> tuple[Array, Array]:

@@ -23,8 +23,10 @@ from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
 from .rnn import RNN
 
-_ALWAYS = (Dense, Activation, Embedding, Masking, GlobalPooling)
-_REARRANGING = (Flatten, Permute, RepeatVector, Reshape, Cropping1D, UpSampling1D, ZeroPadding1D)
+_ALWAYS = (
+    *(Dense, Activation, Embedding, Masking, GlobalPooling, Flatten, Permute, RepeatVector),
+    *(Reshape, Cropping1D, UpSampling1D, ZeroPadding1D),
+)
 _BY_AXIS = (SameShape, Merge)
 
 
@@ -36,7 +38,7 @@ def rows_alone(layer: Layer) -> bool:
     """
     if not type(layer).__module__.startswith("fastmask."):
         return False
-    if isinstance(layer, _ALWAYS + _REARRANGING):
+    if isinstance(layer, _ALWAYS):
         return True
     if isinstance(layer, _BY_AXIS):
         return _leaves_the_batch_axis(layer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -114,9 +115,11 @@ class Embedding(Layer):
         if type(ids) is not np.ndarray:
             return on_device().not_equal(ids, 0)
         valid = np.empty(ids.shape, np.bool_)
-        rows = (-1, ids.shape[-1]) if ids.size else (0, 0)
-        # Unchecked: as in `call`, all made or checked here.
-        kernels().mask_not_equal.unchecked(valid.reshape(rows), ids.reshape(rows), 0)
+        flat, rows = valid, ids
+        if ids.ndim > 2:
+            shape = prod(ids.shape[:-1]), ids.shape[-1]
+            flat, rows = valid.reshape(shape), ids.reshape(shape)
+        kernels().mask_not_equal.unchecked(flat, rows, 0)  # as in `call`, all made or checked here
         return valid
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

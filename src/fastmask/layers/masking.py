@@ -100,10 +100,16 @@ class Masking(Layer):
     def _valid(self, inputs: Any) -> Bools:
         self._check(inputs)
         x = number_array(inputs, "inputs")
+        valid = np.empty(x.shape[:-1], np.bool_)
+        if x.ndim == 3:
+            kernels().mask_any_not_equal(valid, x, self.mask_value)
+            return valid
         *rows, time, features = x.shape
-        valid = np.empty((prod(rows), time), np.bool_)
-        kernels().mask_any_not_equal(valid, x.reshape(*valid.shape, features), self.mask_value)
-        return valid.reshape(x.shape[:-1])
+        flat = prod(rows), time
+        kernels().mask_any_not_equal(
+            valid.reshape(flat), x.reshape(*flat, features), self.mask_value
+        )
+        return valid
 
     def _check(self, inputs: Any) -> None:
         if inputs.ndim < 3:

@@ -128,9 +128,8 @@ class MergeValid(Merge):
         arrays = self._arrays(inputs)
         masks = mask or [None] * len(arrays)
         try:
-            ndims = [x.ndim for x in arrays]
-            ndim = max(ndims)
-            check_masks(masks, ndims)
+            check_masks(masks, arrays)
+            ndim = max([x.ndim for x in arrays])
             seen = {id(one): None if one is None else along(one, ndim) for one in masks}
             valid = [seen[id(one)] for one in masks]  # one mask of several inputs stays one
             return self._merge_valid(same_rank(arrays), valid)
