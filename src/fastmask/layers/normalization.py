@@ -149,7 +149,8 @@ class Normalization(SameShape):
         """The numbers of a batch that count, and the axes over which they do."""
         array = data.data if isinstance(data, Masked) else as_array(data, "data")
         x = real_array(array, "data", np.dtype(np.float64))
-        self.build(x.shape)
+        if not self.built:
+            self.build(x.shape)
         axes = positive(self.axis, x.ndim, self.name)
         shape, sizes = tuple(x.shape[axis] for axis in axes), self._mean.shape
         if shape != sizes:
