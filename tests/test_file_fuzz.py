@@ -49,6 +49,18 @@ def many_dtypes() -> str:
     return json.dumps({"format": "fastmask", "version": 1, "model": model})
 
 
+@pytest.mark.parametrize("shape", [[[]], [[2]], [[None, 2], [3]]])
+def test_an_input_has_one_shape(shape: list[object], tmp_path: Path) -> None:
+    one = {"name": "x", "shape": shape, "dtype": "float32"}
+    graph = {"name": "graph", "layers": [], "inputs": [one], "steps": [], "outputs": {"value": 0}}
+    model = described("Functional", graph, None)
+    text = json.dumps({"format": "fastmask", "version": 1, "model": model})
+    path = tmp_path / "a.npz"
+    write(path, {"config.npy": npy(np.frombuffer(text.encode(), np.uint8))})
+    with pytest.raises(ValueError, match="shape of input 'x' must be a list of sizes, not"):
+        fm.load_model(path)
+
+
 @pytest.mark.parametrize("make", [empty_lists, many_layers, many_dtypes])
 def test_long_descriptions_end_soon(make: Callable[[], str], tmp_path: Path) -> None:
     path = tmp_path / "a.npz"

@@ -236,7 +236,10 @@ def _input(data: Any) -> InputSpec:
         raise ValueError(f"an input must have a name and a dtype, not {name!r:.80}, {dtype!r:.80}")
     if dtype not in _DTYPES:
         raise ValueError(f"dtype of input {name!r} must be that of numbers, not {dtype!r:.80}")
-    return InputSpec(name, (None, *_shape(shape)), _DTYPES[dtype])
+    sizes = _shape(shape)
+    if isinstance(sizes, list):  # as a layer has that is called with several arrays
+        raise ValueError(f"shape of input {name!r} must be a list of sizes, not {shape!r:.80}")
+    return InputSpec(name, (None, *sizes), _DTYPES[dtype])
 
 
 def _fields(data: Any, names: str) -> list[Any]:
