@@ -148,9 +148,14 @@ def test_is_not_changed_in_place() -> None:
     with pytest.raises(ValueError, match="read-only"):
         mask.T[0, 0] = False
     for name in ("sort", "resize", "put", "setflags", "itemset", "nonsense", "data"):
-        with pytest.raises(AttributeError, match=f"Mask has no attribute '{name}'"):
+        with pytest.raises(AttributeError, match=f"'Mask' object has no attribute '{name}'"):
             getattr(mask, name)
     np.testing.assert_array_equal(mask, HOLES)
+
+
+def test_attributes_are_found_without_getattr() -> None:
+    for one in (fm.Mask, fm.layers.LSTM, fm.Model):
+        assert not hasattr(one, "__getattr__")  # slows down every look-up
 
 
 def test_small_masks_are_printed() -> None:

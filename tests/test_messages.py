@@ -674,6 +674,8 @@ def test_what_is_missing_is_missing() -> None:
         assert not hasattr(model, name)
         assert not hasattr(model.layers[0], name)
         assert getattr(model, name, 3) == 3
+        assert not hasattr(fm.Model, name)
+        assert name not in dir(model)
 
 
 def test_attributes_of_users_layers_are_their_own() -> None:

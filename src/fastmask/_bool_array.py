@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -11,7 +12,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from ._typing import Array, Bools
 
 # All that a read-only array has to answer; what changes an array, or its memory, is left out.
-_LIKE_ARRAYS = frozenset(
+_LIKE_ARRAYS = (
     "T all any argmax argmin argsort astype choose clip compress copy cumprod cumsum diagonal dot "
     "flags flat flatten item itemsize mT max mean min nbytes nonzero prod ravel repeat reshape "
     "searchsorted squeeze std strides sum swapaxes take tobytes tolist trace transpose var "
@@ -43,13 +44,9 @@ class BoolArray(NDArrayOperatorsMixin):
     def __contains__(self, value: Any) -> bool:
         return value in self._array()
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _LIKE_ARRAYS:
-            return getattr(self._array(), name)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    if TYPE_CHECKING:  # which the properties below are hidden from
 
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *_LIKE_ARRAYS})
+        def __getattr__(self, name: str) -> Any: ...
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         valid = self._array()
@@ -66,3 +63,14 @@ class BoolArray(NDArrayOperatorsMixin):
             kwargs["where"] = kwargs["where"]._array()
         arrays = [one._array() if isinstance(one, BoolArray) else one for one in inputs]
         return getattr(ufunc, method)(*arrays, **kwargs)
+
+
+def _property_of_arrays(name: str) -> property:
+    return property(
+        lambda self: getattr(self._array(), name), doc=getattr(np.ndarray, name).__doc__
+    )
+
+
+# No `__getattr__`, with which Python would look up all attributes of masks in a slow way.
+for _name in filter(partial(hasattr, np.ndarray), _LIKE_ARRAYS):
+    setattr(BoolArray, _name, _property_of_arrays(_name))

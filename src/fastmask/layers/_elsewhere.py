@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import NoReturn
+
 _TRAINING = (
     "fastmask's layers and models are for inference: train with fastmask.torch, whose modules take "
     "the place of torch.nn's, or in Keras, and bring the weights here with set_weights(list)"
@@ -38,18 +41,39 @@ _INSTEAD = {
         "requires_grad_ train eval to cuda cpu half double forward backward"
     ),
 }
-_WHERE = {name: where for where, names in _INSTEAD.items() for name in names.split()}
 
 
-def missing(kind: str, attribute: str) -> str | None:
-    """What to say of an attribute that a class `kind` has not; None where there is no more to say.
+class Missing:
+    """An attribute that a class has not, and why; what subclasses and users put there is theirs.
+
+    A `__getattr__` in its place would cost every call a microsecond: Python then looks up all
+    attributes in the slow way.
 
     Args:
-        kind: name of the class.
-        attribute: what was asked for.
-
-    Returns:
-        A sentence or None.
+        name: of the attribute.
+        where: what to use instead.
     """
-    where = _WHERE.get(attribute)
-    return None if where is None else f"{kind} has no {attribute!r}: {where}"
+
+    def __init__(self, name: str, where: str) -> None:
+        self._name = name
+        self._where = where
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        text = f"{owner.__name__} has no {self._name!r}: {self._where}"
+        raise AttributeError(text, name=self._name, obj=owner if instance is None else instance)
+
+
+class Elsewhere:
+    """Base of what says of Keras's and torch's attributes where to go instead."""
+
+    def __dir__(self) -> list[str]:
+        return [
+            name
+            for name in super().__dir__()
+            if not isinstance(inspect.getattr_static(self, name, None), Missing)
+        ]
+
+
+for _where, _names in _INSTEAD.items():
+    for _name in _names.split():
+        setattr(Elsewhere, _name, Missing(_name, _where))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from threading import RLock
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from ._calls import (
     shapes,
     without_masks,
 )
-from ._elsewhere import missing
+from ._elsewhere import Elsewhere
 from ._infer import probe, record
 from ._of_training import OfTraining, check_of_training, dtype_name, input_shape_in
 from ._symbolic import SymbolicTensor, is_symbolic
@@ -50,7 +50,7 @@ _building = RLock()
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
 
-class Layer(Weighted):
+class Layer(Weighted, Elsewhere):
     """Base class of layers; subclass it and write `call` in ordinary NumPy.
 
     A subclass may define
@@ -427,13 +427,6 @@ class Layer(Weighted):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-    if not TYPE_CHECKING:  # to which every name would seem to exist
-
-        def __getattr__(self, name: str) -> NoReturn:
-            if (text := missing(type(self).__name__, name)) and not hasattr(type(self), name):
-                raise AttributeError(text, name=name, obj=self)
-            object.__getattribute__(self, name)  # raises again: a property has words of its own
 
 
 def _frames_of_fastmask() -> int:
