@@ -1,0 +1,16 @@
+"""What there is to compute: functions that `find` makes entries of `problem.LOADS`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+FILES = ("files", "kernels", "layers", "models", "operators", "pieces", "weights")
+TORCH_FILES = ("torch_modules", "torch_training")
+
+
+def find(torch: bool) -> None:
+    """Import them; `torch`, which takes long, if it is wanted and there."""
+    wanted = TORCH_FILES if torch and find_spec("torch") is not None else ()
+    for name in (*FILES, *wanted):
+        import_module(f".{name}", __name__)

@@ -1,0 +1,67 @@
+"""Broken files: each is refused by a ValueError, or a model that can be written again."""
+
+from __future__ import annotations
+
+import random as stdlib
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastmask as fm
+
+from ..problem import Problem, Random, exact, load
+
+FILES = 20  # in a problem
+FUZZ = "tests.file_fuzz"
+
+
+@lru_cache(maxsize=1)
+def _originals() -> list[bytes]:
+    if find_spec(FUZZ) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            found: list[bytes] = import_module(FUZZ).originals(Path(folder))
+            return found
+    model = fm.Sequential([fm.layers.Masking(), fm.layers.LSTM(3), fm.layers.Dense(2)])
+    model.build((None, None, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        fm.save_model(model, Path(folder) / "model.npz")
+        return [(Path(folder) / "model.npz").read_bytes()]
+
+
+def _mutated(random: stdlib.Random, content: bytes) -> bytes:
+    if find_spec(FUZZ) is not None:
+        changed: bytes = import_module(FUZZ).mutate(random, content)
+        return changed
+    place = random.randrange(len(content))
+    return content[:place] + random.randbytes(random.randrange(9)) + content[place + 4 :]
+
+
+@load
+def broken_files(random: Random) -> Problem:
+    dice = stdlib.Random(int(random.integers(2**32)))
+    contents = [_mutated(dice, dice.choice(_originals())) for _ in range(FILES)]
+
+    def compute() -> Sequence[Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            for content in contents:
+                _load(content, Path(folder) / "model.npz")
+        return [np.empty(0)]
+
+    return exact(compute, [np.empty(0)])
+
+
+def _load(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    try:
+        model = fm.load_model(path)
+    except ValueError:
+        return
+    fm.save_model(model, path)
+    for one, other in zip(fm.load_model(path).get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

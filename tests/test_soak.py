@@ -1,0 +1,54 @@
+"""The soak program finds a fault that was put there, and says how to meet it again."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastmask_kernels import cpu
+
+from .soak.__main__ import main
+
+SHORT = ["--minutes", "0.02", "--seed", "1", "--loads", "gather", "operators"]
+SHORT += ["--ways", "plainly", "interrupted"]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it forks processes")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["soak", *arguments])
+    return main()
+
+
+def test_nothing_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, *SHORT) == 0
+    out = capsys.readouterr().out
+    assert "0 failed" in out
+    assert re.search(r"^operators +[1-9]", out, re.MULTILINE)
+
+
+def test_a_planted_fault_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = cpu.lstm_fwd.unchecked  # type: ignore[attr-defined]  # see `checked`
+
+    def wrong(out: Any, h_last: Any, *others: Any) -> None:
+        right(out, h_last, *others)
+        h_last[-1:] *= 1 + 1e-4
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.lstm_fwd, "unchecked", wrong)
+        assert run(monkeypatch, *SHORT) == 1
+        said = re.findall(r"repeat it: python -m tests.soak (.*)", capsys.readouterr().err)
+        assert said
+        assert run(monkeypatch, *said[0].split()) == 1
+        assert "FAILED" in capsys.readouterr().err
+    assert run(monkeypatch, *said[0].split()) == 0
