@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
             if not outcome.attempt(case):
                 return 1
         return 0
-    find(torch=True)
+    find(torch=not options.loads or any(load.startswith("torch") for load in options.loads))
     seed = secrets.randbits(32) if options.seed is None else options.seed
     print(f"soaking for {options.minutes:g} minutes with --seed {seed}", flush=True)
     begin = time.monotonic()
