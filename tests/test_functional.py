@@ -360,6 +360,13 @@ class TestRefuses:
         with pytest.raises(TypeError):
             fm.Model()
 
+    def test_a_mask_of_shares_where_not_all_layers_make_their_own(self) -> None:
+        x = fm.Input((None, 4))
+        shares = np.full(IDS.shape, 0.5)
+        assert fm.Model(x, Masking()(x))(X, mask=shares).shape == X.shape
+        with pytest.raises(ValueError, match=r"where it is masked, not 0\.5"):
+            fm.Model(x, [Masking()(x), LSTM(3)(x)])(X, mask=shares)
+
     def test_unconnected(self) -> None:
         a, b = fm.Input((4,), name="a"), fm.Input((4,), name="b")
         with pytest.raises(ValueError, match=r"output 1 \('sum'\) needs 'b', which is not among"):
@@ -463,6 +470,17 @@ class TestSummary:
         assert [row.mask for row in rows] == ["made", "changed", "kept", "used"]
         assert rows[1].shape == [(None, 2, 4)] * 2
         assert "Split" in str(rows)
+
+
+def test_layers_stand_by_their_longest_way_to_an_output() -> None:
+    x = fm.Input((2,))
+    start = Dense(2, name="start")(x)
+    short, deep = Dense(2, name="short")(start), start
+    for name in ("first", "second", "third"):
+        deep = Dense(2, name=name)(deep)
+    for outputs, last in (([short, deep], ["short", "third"]), ([deep, short], ["third", "short"])):
+        names = [one.name for one in fm.Model(x, outputs).layers]
+        assert names == ["start", "first", "second", *last]
 
 
 @pytest.mark.optional

@@ -81,6 +81,12 @@ class TestMask:
         symbol = sequences(L.Embedding(9, 4, mask_zero=True)(fm.Input((3, words), "int32")))
         assert symbol.masked == 3
 
+    def test_a_last_axis_of_one_is_none_where_the_data_has_more(self) -> None:
+        flags = np.array([[[1], [0], [1]], [[0], [0], [1]]])
+        x = fm.Masked(np.ones((2, 3, 4, 5)), flags)  # of sentences, not of words
+        np.testing.assert_array_equal(x.mask, flags[:, :, 0])
+        assert x.mask.shape == (2, 3)
+
     def test_must_fit_the_data(self) -> None:
         mask = documents(3) != 0
         with pytest.raises(ValueError, match=r"\(4, 3, 5\).*\(4, 3, 6, 2\).*first 3 axes"):
@@ -280,6 +286,37 @@ def test_nested() -> None:
             np.testing.assert_allclose(y[b], paragraphs(np.stack(paragraph, 1))[0], atol=1e-6)
         else:
             assert not y[b].any()
+
+
+def test_a_layer_that_ends_all_inner_masks() -> None:
+    """One vector stays of the words in the sentences of a paragraph."""
+
+    class Sum(L.Layer):
+        supports_masking = True
+
+        def call(self, inputs: Any, mask: Any) -> Any:
+            return np.where(mask[..., None], inputs, 0).sum(axis=(1, 2))
+
+        def compute_mask(self, *_: Any) -> Any:
+            return None
+
+    ids = documents(14, 3, 4, 2, 3)
+    ids[0, 1] = 0
+    x = embedded(ids)
+    y = L.TimeDistributed(Sum())(x)
+    assert isinstance(y, fm.Masked)
+    np.testing.assert_array_equal(y.mask, (ids != 0).any(axis=(2, 3)))
+    expected = np.where((ids != 0)[..., None], x.data, 0).sum(axis=(2, 3))
+    np.testing.assert_allclose(y.data, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("in_a_model", [False, True])
+def test_each_step_has_moments_of_its_own_in_training(in_a_model: bool) -> None:
+    x = np.random.default_rng(15).normal(size=(6, 3, 2)).astype(np.float32)
+    inner: Any = L.BatchNormalization(epsilon=0.0)
+    layer = L.TimeDistributed(fm.Sequential([inner]) if in_a_model else inner)
+    y = layer(x, training=True)
+    np.testing.assert_allclose(y, (x - x.mean(axis=0)) / x.std(axis=0), atol=1e-5)
 
 
 def attention(x: Any) -> Any:

@@ -590,6 +590,13 @@ class TestChannelsFirst:
         model = fm.Model(inputs, layer(inputs[0], mask=inputs[1]))
         np.testing.assert_array_equal(model([x, self.MASK]), layer(x, mask=self.MASK))
 
+    def test_means_of_no_step(self) -> None:
+        layer = fm.layers.GlobalAveragePooling1D("channels_first")
+        np.testing.assert_array_equal(layer(self.X[:, :, :0]), np.zeros((2, 3)))
+        assert layer(self.X[:, :0]).shape == (2, 0)
+        no_step = layer(self.X[:, :, :0], mask=self.MASK[:, :0])
+        np.testing.assert_array_equal(no_step, np.zeros((2, 3)))
+
     def test_masks_that_do_not_fit(self) -> None:
         layer = fm.layers.GlobalAveragePooling1D("channels_first")
         for mask in (self.MASK[:, :3], self.MASK.T):

@@ -745,3 +745,19 @@ def test_layers_deep_in_containers_are_found() -> None:
     layer = Nested()
     layer(np.ones((1, 3)))
     assert [w.shape for w in layer.get_weights()] == [(3, 2), (2,), (2, 3), (3,)]
+
+
+def test_training_can_be_switched_off_within_a_training_call() -> None:
+    class Frozen(fm.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.frozen = fm.Sequential([fm.layers.Dropout(0.5, seed=1)])
+            self.trained = fm.Sequential([fm.layers.Dropout(0.5, seed=1)])
+
+        def call(self, inputs: Any) -> Any:
+            return self.frozen(inputs, training=False), self.trained(inputs)
+
+    x = np.ones((4, 6), np.float32)
+    frozen, trained = Frozen()(x, training=True)
+    np.testing.assert_array_equal(frozen, x)
+    assert set(trained.ravel()) == {0, 2}

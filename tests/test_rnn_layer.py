@@ -353,3 +353,18 @@ def test_states_that_are_set_after_a_reset_are_kept() -> None:
     layer.states = kept
     np.testing.assert_array_equal(layer(X), second)
     assert (first != second).any()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_states_given_after_a_reset_may_be_those_of_a_batch_of_another_size(reset: bool) -> None:
+    layer = seeded(L.GRU(H, stateful=True), X.shape[2])
+    state = np.random.default_rng(5).normal(size=(1, H)).astype(np.float32)
+    expected = layer(X[:1], initial_state=[state])
+    layer.reset_state()
+    layer(X)
+    if reset:
+        layer.reset_state()
+        np.testing.assert_array_equal(layer(X[:1], initial_state=[state]), expected)
+    else:
+        with pytest.raises(ValueError, match=rf"must have batch size {B}, not 1"):
+            layer(X[:1], initial_state=[state])

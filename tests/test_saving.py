@@ -105,6 +105,19 @@ class TestGoesRound:
         with pytest.raises(ValueError, match="unknown layer class 'Scale'"):
             fm.load_model(path)
 
+    def test_a_custom_class_of_a_known_name(self, path: Path) -> None:
+        class Twice(Dense):
+            def call(self, inputs: Any) -> Any:
+                return 2 * super().call(inputs)
+
+        Twice.__name__ = "Dense"
+        model = fm.Sequential([Twice(2, name="twice")])
+        expected = model(X)
+        fm.save_model(model, path)
+        again = fm.load_model(path, custom_objects={"Dense": Twice})
+        np.testing.assert_array_equal(again(X), expected)
+        np.testing.assert_array_equal(2 * fm.load_model(path)(X), expected)
+
     def test_no_weights(self, tmp_path: Path) -> None:
         self.check(fm.Sequential([Masking()]), X, tmp_path / "a.npz")
 
