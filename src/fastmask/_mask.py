@@ -275,8 +275,9 @@ def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) 
     if known is not None:
         own = known._valid.shape
         if own == shape[: len(own)]:
-            same = mask is known or mask is known._valid
-            return known if same else _with_all_axes(known, mask, shape)
+            if mask is known or (type(mask) is np.ndarray and mask.ndim == len(own)):
+                return known
+            return _with_all_axes(known, mask, shape)
     name = name % arguments if arguments else name
     if known is None:
         raise TypeError(f"mask of {name} must be an array, not None")
@@ -290,7 +291,7 @@ def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) 
 def _with_all_axes(known: Mask, given: Any, shape: tuple[int, ...]) -> Mask:
     """`known`, made of `given`, with the last axis of size 1 if it is one of steps in the data."""
     axes = known.ndim + 1
-    if np.ndim(given) == axes < len(shape) and shape[axes - 1] == 1:
+    if axes < len(shape) and shape[axes - 1] == 1 and np.ndim(given) == axes:
         return known._reshaped((*known.shape, 1))
     return known
 

@@ -21,6 +21,8 @@ MOST_KEPT = 1 << 26  # bytes on devices of each kind of array that calls have in
 def on_gpu(value: Any) -> bool:
     """Whether it is an array on a GPU."""
     kind = type(value)
+    if kind is np.ndarray:
+        return False  # at once, as nearly always
     if not hasattr(kind, "__cuda_array_interface__"):
         return hasattr(kind, "__cuda_ndarray__")  # of Numba's simulator
     try:  # torch's tensors on the CPU have it only by name

@@ -14,6 +14,8 @@ from ._elementwise import along
 from ._layer import Layer
 from ._symbolic import SymbolicTensor
 
+_WITH_AXES = (np.ndarray, SymbolicTensor)
+
 
 class Merge(Layer):
     """Base of the layers that are called on a list and merge it.
@@ -134,17 +136,16 @@ def check_masks(masks: Any, arrays: Any) -> None:
         ValueError: a masked array has less axes than another one: those that it gets behind the
             batch axis are none that its mask knows.
     """
-    ndims = [x.ndim if type(x) is np.ndarray else number_of_axes(x) for x in arrays]
-    most = max(ndims)
-    if min(ndims) < most and any(
-        one is not None and ndim < most for one, ndim in zip(masks, ndims, strict=True)
-    ):
+    ndims = [number_of_axes(x) for x in arrays]
+    if ndims.count(ndims[0]) == len(ndims):
+        return
+    if any(one is not None and ndim < max(ndims) for one, ndim in zip(masks, ndims, strict=True)):
         raise ValueError("a masked input has less axes than another one")
 
 
 def number_of_axes(x: Any) -> int:
     """Of an array, or of a symbolic tensor, which stands for one."""
-    return x.ndim if isinstance(x, SymbolicTensor) else np.ndim(x)
+    return x.ndim if type(x) in _WITH_AXES else np.ndim(x)
 
 
 def union(masks: list[Any]) -> Any:
@@ -153,7 +154,7 @@ def union(masks: list[Any]) -> Any:
     different = [one for one in masks if one is not first]
     if not different:
         return first
-    ndim = max(map(np.ndim, masks))
-    return functools.reduce(
-        np.logical_or, (along(one, ndim) for one in different), along(first, ndim)
-    )
+    ndims = [number_of_axes(one) for one in masks]
+    if ndims.count(ndims[0]) < len(ndims):
+        first, *different = [along(one, max(ndims)) for one in masks]
+    return functools.reduce(np.logical_or, different, first)

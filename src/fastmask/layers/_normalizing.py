@@ -59,9 +59,12 @@ class Scaled(SameShape):
         return x
 
     def _check_input_shape(self, shape: Any) -> None:
-        fits = len(shape) == self._ndim and all(
-            shape[axis] in (size, None) for axis, size in zip(self._axes, self._sizes, strict=True)
-        )
+        fits = len(shape) == self._ndim
+        if fits:
+            found = tuple([shape[axis] for axis in self._axes])
+            fits = found == self._sizes or all(
+                n in (size, None) for n, size in zip(found, self._sizes, strict=True)
+            )
         if not fits:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have {self._ndim} axes, and on axis "

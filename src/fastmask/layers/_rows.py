@@ -36,6 +36,8 @@ def rows_alone(layer: Layer) -> bool:
     Then rows may be computed in one batch that would else be in several. Of classes that are not
     this package's nothing is known.
     """
+    if type(layer) in _ALWAYS:
+        return True
     if not type(layer).__module__.startswith("fastmask."):
         return False
     if isinstance(layer, _ALWAYS):

@@ -69,7 +69,7 @@ class Concatenate(Merge):
         self._check_lists(inputs, mask)
         if all(one is None for one in mask):
             return None
-        axes = max(np.ndim(one) for one in mask if one is not None)
+        axes = max([number_of_axes(one) for one in mask if one is not None])
         masks = [
             np.ones_like(x, np.bool_, shape=np.shape(x)[:axes]) if one is None else one
             for x, one in zip(inputs, mask, strict=True)
@@ -78,7 +78,9 @@ class Concatenate(Merge):
         if axis >= axes:
             return union(masks)
         whole = [
-            one if np.ndim(one) == axes else np.broadcast_to(along(one, axes), np.shape(x)[:axes])
+            one
+            if number_of_axes(one) == axes
+            else np.broadcast_to(along(one, axes), np.shape(x)[:axes])
             for x, one in zip(inputs, masks, strict=True)
         ]
         return np.concatenate(whole, axis)

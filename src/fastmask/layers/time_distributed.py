@@ -109,7 +109,7 @@ class TimeDistributed(Layer):
         if mask is not None and mask.ndim > 2:
             inner = fitting_mask(mask, x.shape, "the input of layer %r", self.name)
         try:
-            if self._in_one_batch(training):
+            if not (training and self._draws()) and rows_alone(self.layer):
                 y, of_steps = self._of_rows(x, inner, training)
             else:
                 y, of_steps = self._step_by_step(x, mask, inner, training)
@@ -149,12 +149,10 @@ class TimeDistributed(Layer):
         output = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (output[0], input_shape[1], *output[1:])
 
-    def _in_one_batch(self, training: bool) -> bool:
-        """Whether all steps may be rows of one batch; not where each step draws for itself."""
-        layer = self.layer
-        spec = layer._call_spec or layer._read_call_spec()
-        draws = training and (spec.training or hasattr(layer, "_flow"))
-        return not draws and rows_alone(layer)
+    def _draws(self) -> bool:
+        """Whether the layer draws in training, for each step by itself."""
+        spec = self.layer._call_spec or self.layer._read_call_spec()
+        return spec.training or hasattr(self.layer, "_flow")
 
     def _of_rows(self, x: Array, inner: Mask | None, training: bool) -> tuple[Array, Mask | None]:
         """The outputs of all steps, and the masks (B * T, ...) that they carry."""
@@ -192,11 +190,14 @@ class TimeDistributed(Layer):
         spec = layer._call_spec or layer._read_call_spec()
         if spec.makes_masks:  # a mask that it makes shows in what its call returns
             return layer(x, training=training)
-        return layer.call(layer._cast(x), **({"training": training} if spec.training else {}))
+        x = layer._cast(x)
+        return layer.call(x, training=training) if spec.training else layer.call(x)
 
     def _taken_apart(self, output: Any, goes_on: bool) -> tuple[Any, Mask | None]:
         """The array and the mask of an output; a mask that goes no further is lost."""
         mask = None
+        if type(output) is np.ndarray:
+            return output, mask
         if isinstance(output, Masked):
             output, mask = output.data, output.mask
             if not goes_on:
