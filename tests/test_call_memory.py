@@ -168,6 +168,23 @@ def test_the_size_of_groups_does_not_change_a_bit(cell: str, kind: str) -> None:
                 np.testing.assert_array_equal(a, b)
 
 
+@EACH_CELL
+def test_many_rows_without_steps_beside_few_long_ones(cell: str) -> None:
+    """Where threads share all steps of those by their own decision."""
+    for time in (1, 40):
+        case = MAKERS[cell](80, time, 30, 260, kind="full", seed=11)
+        case.valid[5:] = False
+        case.x[~case.valid] = np.nan
+        case.dout[~case.counted] = np.nan
+        found = [*case.run(cpu, 4, save="gates"), *case.run_backward(cpu, 4)]
+        alone = [*case.run(cpu, 1, save="gates"), *case.run_backward(cpu, 1)]
+        for a, b in zip(found, alone, strict=True):
+            assert not np.isnan(a).any()
+            np.testing.assert_array_equal(a, b)
+        for state, given in zip(found[1:], case.states, strict=False):
+            np.testing.assert_array_equal(state[5:], given[5:])
+
+
 def test_every_row_is_in_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "GROUP_ROWS", 4)
     for rows in (1, 2, 7, 16, 33, 100):

@@ -59,6 +59,7 @@ class Batch(NamedTuple):
     dc_first: Any  # real (B, H), of an LSTM
     dout: Any  # real (B, T, H)
     dh_last: Any  # real (B, H)
+    carry_last: Any  # real (B, H): what `carry` begins with
     states: Any  # real (P, H): after each step, c of an LSTM, else h
     first_states: Any  # real (B, H)
     steps: Any  # int64 (P): flat positions
@@ -98,20 +99,6 @@ class Scratch(NamedTuple):
 
 
 @inner
-def begin_carry(
-    batch: Any, net: Any, scratch: Any, taken: int, begin: int, carry_last: Any
-) -> None:
-    """Set out what reaches the last steps of those rows whose place stands behind `begin`."""
-    units, width = batch.units, lanes_of(net.carry)
-    for i in range(taken):
-        if scratch.state[i] >= begin:
-            for left in range(0, units, width):
-                at, columns = scratch.state[i] + left, min(width, units - left)
-                fill_row(net.carry, at, width)
-                copy_row(net.carry, at, carry_last, scratch.row[i] * units + left, columns)
-
-
-@inner
 def _find_steps(batch: Any, net: Any, scratch: Any, rows: int, k: int) -> None:
     """List where the rows of step k are."""
     units, width = batch.units, batch.gates_width
@@ -145,11 +132,15 @@ def _receive(
             columns = min(lanes, units - unit)
             z = (i * PANEL + v) * lanes
             sum_rows(scratch.z, z, batch.dout, source + unit, units, count, columns)
+            if i >= joined:
+                carry, last = scratch.state[i] + unit, scratch.row[i] * units + unit
+                if columns < lanes:  # what fills up a register need not be infinite or tiny
+                    fill_row(net.carry, carry, lanes)
+                copy_row(net.carry, carry, batch.carry_last, last, columns)
             if gru:  # whose carry begins with dh_last
                 add_part(scratch.z, z, net.carry, scratch.state[i] + unit, columns)
             elif i >= joined:
-                start = scratch.row[i] * units + unit
-                add_part(scratch.z, z, batch.dh_last, start, columns)
+                add_part(scratch.z, z, batch.dh_last, last, columns)
 
 
 @inner

@@ -52,17 +52,10 @@ class Scratch(NamedTuple):
 
 
 @inner
-def begin_rows(
-    batch: Any, net: Any, scratch: Any, taken: int, begin: int, h_first: Any, c_first: Any
-) -> None:
-    """Set out the first states of those rows whose state stands behind `begin`.
-
-    Of rows without steps they are the last ones too.
-    """
+def begin_rows(batch: Any, net: Any, scratch: Any, taken: int, h_first: Any, c_first: Any) -> None:
+    """Set out the first states of rows; of those without steps they are the last ones too."""
     units, width = batch.units, lanes_of(net.h)
     for i in range(taken):
-        if scratch.state[i] < begin:
-            continue
         for left in range(0, units, width):
             first, at = scratch.row[i] * units + left, scratch.state[i] + left
             columns = width if width < units - left else units - left

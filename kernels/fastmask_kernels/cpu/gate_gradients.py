@@ -13,9 +13,9 @@ from ..memory import aligned_empty
 from ._compile import array, compiled, output
 from .activations import CODES
 from .atomics import atomic_add
-from .backward import STRIP, Batch, Net, Scratch, begin_carry, retreat
+from .backward import STRIP, Batch, Net, Scratch, retreat
 from .cell_gradients import PANEL
-from .groups import Groups, deal, take_common, take_group
+from .groups import Groups, deal, take_group
 from .handoff import post, withdraw
 from .ranks import length_of_rank
 from .sharing import ALONE_TO_THE_END, Shares, share
@@ -125,6 +125,7 @@ def _work(
         flat(dc_first),
         flat(dout),
         flat(dh_last),
+        flat(carry_last),
         flat(states),
         flat(first_states),
         flat(steps),
@@ -161,32 +162,26 @@ def _work(
     )
     zero: Any = np.int64(0)  # of the other branch's type
     one: Any = np.int64(1)
-    taken = take_common(batch, scratch, groups, stride)
-    if slot >= 0 or members == 1:  # the caller: in a team it comes once more, behind this
-        begin_carry(batch, net, scratch, taken, zero, flat(carry_last))
     if post(board, slot, control, members, member):
         return int(withdraw(board, slot, member))
     arrive(control, member)
     counters = flat(control)
-    together = True
-    while True:
+    own_groups = groups.number if groups.rows > 0 else zero
+    group, together = groups.number, True
+    while group < own_groups or together:
         if together:
             team = Team(counters, scratch.z, member, members)
-            k, end = longest, join if groups.number > 0 else zero - 1
+            k, end = longest, join if groups.rows > 0 else zero - 1
         else:
             team = Team(counters, scratch.z, zero, one)
-            group = atomic_add(counters, NEXT_GROUP, 1)
-            if group >= groups.number:
-                break
             k, end = join, zero - 1
-            taken = take_group(batch, scratch, groups, group, rows, member, stride)
-            begin_carry(batch, net, scratch, taken, groups.common * stride, flat(carry_last))
+        taken = take_group(batch, scratch, groups, group, rows, member, stride)
         if not retreat(batch, net, scratch, team, taken, k, end):
             return int(withdraw(board, slot, member))  # groups begin when the common steps are done
         if not together:
             atomic_add(counters, GROUPS_DONE, 1)
-        together = False
-    wait_for(counters, GROUPS_DONE, groups.number)
+        group, together = atomic_add(counters, NEXT_GROUP, 1), False
+    wait_for(counters, GROUPS_DONE, own_groups)
     return int(withdraw(board, slot, member))
 
 

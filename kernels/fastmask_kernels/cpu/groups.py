@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ._compile import inner
 
 GROUP_BYTES = 1 << 20  # of a group's scratch: what a core's own cache holds
@@ -24,7 +22,7 @@ GROUP_ROWS = 256  # of a group at least, so that weights are not read too often
 class Groups(NamedTuple):
     """How the rows of a batch are dealt; plain numbers, for compiled kernels too."""
 
-    number: int  # of groups
+    number: int  # of groups; one of them where all steps are common, which only begins
     dealt: int  # groups of one window
     window: int  # ranks of a window
     rows: int  # most rows of a group, and a thread's own slots
@@ -45,13 +43,13 @@ def deal(rows: int, dealt: int, common: int, row_bytes: int) -> Groups:
 
     Args:
         rows: of the batch.
-        dealt: how many groups there are at least.
+        dealt: how many groups there are at least; 0 where all rows have slots in common.
         common: most ranks with slots in common.
         row_bytes: scratch memory that a row of a group takes.
     """
     common = min(rows, common)
     if dealt == 0:
-        return Groups(0, 1, 0, 0, common)
+        return Groups(1, 1, rows, 0, common)
     most = max(GROUP_ROWS, GROUP_BYTES // row_bytes)
     windows = max(1, -(-rows // (dealt * most)))
     window = -(-rows // windows)
@@ -59,45 +57,28 @@ def deal(rows: int, dealt: int, common: int, row_bytes: int) -> Groups:
 
 
 @inner
-def take_rows(
-    batch: Any, scratch: Any, first: int, rows: int, group: int, dealt: int, slots: Any, stride: int
+def take_group(
+    batch: Any, scratch: Any, groups: Any, number: int, rows: int, member: int, stride: int
 ) -> int:
-    """List a group's part of the ranks from `first` on; returns how many rows it has.
+    """List the rows of a group of the `rows` of a batch; returns how many they are.
 
-    They are dealt there and back again so that the lengths of groups even out. `slots` are the
-    number of common ones and the first of this thread's own.
+    Behind the last group come the rows with slots in common. Rows of a window are dealt there
+    and back again so that the lengths of groups even out.
     """
-    common, own = slots
+    first, part, dealt = number // groups.dealt * groups.window, number % groups.dealt, groups.dealt
+    rows = min(groups.window, rows - first)
+    if number >= groups.number:
+        first, part, dealt, rows = 0, 0, 1, groups.common
+    own = groups.common + member * groups.rows
     taken = 0
     for i in range(-(-rows // dealt)):
-        place = i * dealt + (group if i % 2 == 0 else dealt - 1 - group)
+        place = i * dealt + (part if i % 2 == 0 else dealt - 1 - part)
         if place < rows:
             rank = first + place
             row = batch.order[rank]
             scratch.row[taken] = row
             scratch.first[taken] = batch.offsets[row]
             scratch.count[taken] = batch.offsets[row + 1] - batch.offsets[row]
-            scratch.state[taken] = (rank if rank < common else own + taken) * stride
+            scratch.state[taken] = (rank if rank < groups.common else own + taken) * stride
             taken += 1
     return taken
-
-
-@inner
-def take_group(
-    batch: Any, scratch: Any, groups: Any, number: int, rows: int, member: int, stride: int
-) -> int:
-    """List the rows of a group of the `rows` of a batch; returns how many they are."""
-    first = number // groups.dealt * groups.window
-    rows = min(groups.window, rows - first)
-    slots = (groups.common, groups.common + member * groups.rows)
-    return int(
-        take_rows(batch, scratch, first, rows, number % groups.dealt, groups.dealt, slots, stride)
-    )
-
-
-@inner
-def take_common(batch: Any, scratch: Any, groups: Any, stride: int) -> int:
-    """List the rows whose last steps all threads share, which have a slot a rank."""
-    zero: Any = np.int64(0)  # a literal would compile take_rows once more
-    common = groups.common
-    return int(take_rows(batch, scratch, zero, common, zero, zero + 1, (common, common), stride))

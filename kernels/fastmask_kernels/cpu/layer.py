@@ -13,7 +13,7 @@ from ._compile import CompiledKernel, array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
 from .batch import Batch, Scratch, begin_rows, clear, copy_all, fill_masked
-from .groups import Groups, take_common, take_group
+from .groups import Groups, take_group
 from .handoff import post, withdraw
 from .packing import Array
 from .ranks import find_fault, length_of_rank, raise_fault
@@ -115,6 +115,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         if first:
             for i in range(counters):
                 integers[i] = 0
+            integers[NEXT_GROUP] = 1  # the first one is the caller's
             seen = flat_from(integers, index)
             fault = find_fault(offsets, steps, order, time, seen, seen_words)
             if fault != 0:
@@ -165,17 +166,12 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         weights, h, c = flat(packed), flat_from(reals, state), flat_from(reals, state + 2 * plane)
         saving = 1 if gates.shape[0] > 0 else 0
         zero: Any = np.int64(0)  # of the other branch's type
-        if first:
-            net = Net(weights, h, c, zero, vectors, plane, activation, recurrent_activation, saving)
-            taken = take_common(batch, scratch, groups, stride)
-            begin_rows(batch, net, scratch, taken, zero, flat(h_first), flat(c_first))
         if post(board, slot, integers, members, member):
             return int(withdraw(board, slot, member))
         arrive(integers, member)
         control = flat(integers)
-        together = False
-        while not together:
-            group = atomic_add(control, NEXT_GROUP, 1)
+        group = zero if member == 0 else atomic_add(control, NEXT_GROUP, 1)
+        while True:
             together = group >= groups.number
             if together:
                 wait_for(control, GROUPS_DONE, groups.number)
@@ -188,15 +184,14 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             net = Net(
                 weights, h, c, panels, vectors, plane, activation, recurrent_activation, saving
             )
-            if together:
-                taken = take_common(batch, scratch, groups, stride)
-            else:
-                taken = take_group(batch, scratch, groups, group, rows, member, stride)
-                own = groups.common * stride
-                begin_rows(batch, net, scratch, taken, own, flat(h_first), flat(c_first))
-            advance(batch, net, scratch, team, taken, k, end)
+            taken = take_group(batch, scratch, groups, group, rows, member, stride)
             if not together:
-                atomic_add(control, GROUPS_DONE, 1)
+                begin_rows(batch, net, scratch, taken, flat(h_first), flat(c_first))
+            advance(batch, net, scratch, team, taken, k, end)
+            if together:
+                break
+            atomic_add(control, GROUPS_DONE, 1)
+            group = atomic_add(control, NEXT_GROUP, 1)
         shortest = offsets[order[rows - 1] + 1] - offsets[order[rows - 1]]
         if batch.sequences and shortest < time and not is_to_leave(control, member):
             _share_masked(batch, control, rows, member)

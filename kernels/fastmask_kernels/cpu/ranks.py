@@ -33,8 +33,8 @@ def seen_size(rows: int) -> int:
 @inner
 def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
     """Whether each row stands in `order` once; of so many rows at a time as there are bits."""
-    seen_rows = words * _BITS
-    for begin in range(0, rows, seen_rows):
+    begin, seen_rows = 0, words * _BITS
+    while begin < rows:
         for word in range(words):
             seen[word] = 0
         for rank in range(rows):
@@ -47,6 +47,7 @@ def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
                 if seen[word] & bit != 0:
                     return False
                 seen[word] |= bit
+        begin += seen_rows
     return True
 
 

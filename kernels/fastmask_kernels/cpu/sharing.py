@@ -68,7 +68,8 @@ def share(
     if gates * units * units >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         common = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
-        join = length(common) if common < rows else 0
+        # At least a step: rows without any are not among the common ones.
+        join = max(length(common), 1) if common < rows else 0
     groups = 0
     if join > 0 and rows == 1:
         return ALONE_TO_THE_END
