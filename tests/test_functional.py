@@ -109,6 +109,29 @@ class TestSymbolic:
         plain = Dense(6)(fm.Input((None, 4)))
         assert fm.get_mask(Sum()([plain, y])) is None
 
+    @pytest.mark.parametrize(
+        ("make", "shape"),
+        [
+            (fm.layers.GlobalAveragePooling1D, (4,)),
+            (fm.layers.GlobalMaxPooling1D, (2, 3, 4)),
+            (fm.layers.UpSampling1D, (3, 3, 4)),
+            (fm.layers.Cropping1D, (4,)),
+            (fm.layers.ZeroPadding1D, ()),
+            (lambda: fm.layers.RepeatVector(2), (3, 3)),
+            (lambda: fm.layers.Permute((2, 1)), (3, 3, 3)),
+            (lambda: fm.layers.SpatialDropout1D(0.5), (4,)),
+            (lambda: fm.layers.Softmax(axis=3), (3, 4)),
+            (lambda: fm.layers.UnitNormalization(axis=2), (4,)),
+            (lambda: fm.layers.TimeDistributed(fm.layers.RepeatVector(2)), (3, 3, 4)),
+        ],
+    )
+    @pytest.mark.parametrize("built", [False, True])
+    def test_axes_that_a_layer_does_not_take(self, make: Any, shape: Any, built: bool) -> None:
+        layer = make()
+        layer.built = built  # none of these has weights
+        with pytest.raises(ValueError, match=f"'{layer.name}|'repeat_vector.* axes"):
+            layer(fm.Input(shape))
+
     def test_a_dropped_mask_warns_when_the_layer_is_called(self) -> None:
         x = Masking()(fm.Input((None, 2)))
         dropper = Dropper(name="flat")

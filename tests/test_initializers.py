@@ -121,6 +121,14 @@ class TestConstant:
         with pytest.raises(ValueError, match=r"the weight's shape \(4, 2\), not \(2,\)"):
             fm.layers.Embedding(4, 2, embeddings_initializer=table[0])([[3, 0]])
 
+    def test_of_a_bias_that_starts_as_ones(self) -> None:
+        layer = fm.layers.LSTM(3, bias_initializer=np.arange(12.0))
+        with pytest.raises(ValueError, match="bias_initializer must not be an array"):
+            layer.build((None, None, 4))
+        layer = fm.layers.LSTM(3, bias_initializer=np.arange(12.0), unit_forget_bias=False)
+        layer.build((None, None, 4))
+        np.testing.assert_array_equal(layer.get_weights()[2], np.arange(12.0))
+
     @pytest.mark.parametrize("rows", [5, 200_000])
     def test_in_a_file(self, rows: int, tmp_path: Path) -> None:
         table = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)

@@ -66,8 +66,7 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         return Inferred(_fresh(outputs, layer.name), "-")
     if not layer.built:
         layer.build(shapes(inputs))
-    else:
-        layer._check_input_shape(shapes(inputs))
+    layer._check_input_shape(shapes(inputs))
     spec = layer._call_spec or layer._read_call_spec()
     options = {name: value for name, value in options.items() if name != "mask"}
     arrays, carried = separate(_sample(inputs, SIZES[0]))

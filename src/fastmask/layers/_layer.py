@@ -98,6 +98,7 @@ class Layer(Weighted, Elsewhere):
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
     _takes_lists = True  # of several inputs
+    _input_axes: int | None = None  # how many its inputs must have, where the number is fixed
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
     _takes_gpu = False  # whether its code takes arrays on a GPU of any kind
     _dtype = np.dtype(np.float32)
@@ -307,6 +308,11 @@ class Layer(Weighted, Elsewhere):
         Raises:
             ValueError: it does not.
         """
+        if self._input_axes is not None and len(shape) != self._input_axes:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have {self._input_axes} axes, "
+                f"not shape {tuple(shape)}"
+            )
 
     def _steps_of(self, shape: Any) -> Any:
         """The axes of its inputs of which a mask has the first ones."""

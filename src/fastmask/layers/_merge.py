@@ -67,7 +67,7 @@ class Merge(Layer):
         raise NotImplementedError
 
     def _check_lists(self, inputs: Any, mask: Any) -> None:
-        if type(inputs) is list and type(mask) is list and len(inputs) == len(mask):
+        if type(inputs) is list and type(mask) is list and len(inputs) == len(mask) > 0:
             return
         for name, value in (("inputs", inputs), ("mask", mask)):
             if not isinstance(value, (list, tuple)):
@@ -79,6 +79,8 @@ class Merge(Layer):
                 f"mask of layer {self.name!r} must be a list with one mask for each of "
                 f"{len(inputs)} inputs, not {len(mask)}"
             )
+        if not inputs:
+            self._check_number(inputs)
 
     def _how_lost(self) -> str:
         return (

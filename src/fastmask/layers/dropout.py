@@ -150,6 +150,7 @@ class SpatialDropout1D(Dropout):
         True
     """
 
+    _input_axes = 3
     _options = ("rate", "seed")
 
     def __init__(

@@ -243,6 +243,9 @@ class UnitNormalization(SameShape):
         """Find the axes; see `Layer`."""
         self._axes = positive(self.axis, len(input_shape), self.name)
 
+    def _check_input_shape(self, shape: Any) -> None:
+        positive(self.axis, len(shape), self.name)
+
     def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)

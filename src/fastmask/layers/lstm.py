@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _recurrent
 from .._checks import flag
+from .._constant_initializers import Given
 from .._recurrent import kernel_activation
 from .._typing import Array, DTypeLike, Unpack
 from ..activations import Activation
@@ -104,6 +105,11 @@ class LSTMCell(KernelCell):
     def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:
         if not self.unit_forget_bias:
             return super()._first_bias(shape, dtype)
+        if isinstance(self.bias_initializer, Given):
+            raise ValueError(
+                "bias_initializer must not be an array where unit_forget_bias is True, because "
+                "a part of the bias then starts as ones: pass unit_forget_bias=False"
+            )
         i = super()._first_bias((self.units,), dtype)
         co = super()._first_bias((2 * self.units,), dtype)
         return np.concatenate([i, np.ones(self.units, dtype), co])

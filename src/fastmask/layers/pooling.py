@@ -17,6 +17,7 @@ class GlobalPooling(Layer):
     """Base of the layers that reduce the time axis of inputs (B, T, F)."""
 
     _takes_lists = False
+    _input_axes = 3
     _options = ("data_format", "keepdims")
 
     def __init__(

@@ -186,6 +186,7 @@ class Permute(Layer):
         self.dims = _whole_numbers(dims, "dims", 1)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(f"dims must hold each of 1, 2, ... once, not {tuple(dims)}")
+        self._input_axes = len(self.dims) + 1
 
     def call(self, inputs: Any) -> Array:
         """See the class."""
@@ -226,6 +227,7 @@ class RepeatVector(Layer):
     """
 
     _takes_lists = False
+    _input_axes = 2
     _options = ("n",)
 
     def __init__(

@@ -47,6 +47,7 @@ class ZeroPadding1D(Layer):
     """
 
     _takes_lists = False
+    _input_axes = 3
     _options = ("padding", "data_format")
 
     def __init__(
@@ -111,6 +112,7 @@ class Cropping1D(Layer):
     """
 
     _takes_lists = False
+    _input_axes = 3
     _options = ("cropping",)
 
     def __init__(
@@ -174,6 +176,7 @@ class UpSampling1D(Layer):
     """
 
     _takes_lists = False
+    _input_axes = 3
     _options = ("size",)
 
     def __init__(

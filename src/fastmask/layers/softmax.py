@@ -61,6 +61,9 @@ class Softmax(SameShape):
         super().__init__(name=name, dtype=dtype, **of_training)
         self.axis = axes_of(axis, "axis")
 
+    def _check_input_shape(self, shape: Any) -> None:
+        positive(self.axis, len(shape), self.name)
+
     def call(self, inputs: Any, mask: Any = None) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
