@@ -28,8 +28,9 @@ def main() -> int:
     # A cache of our own, whose files will be damaged. It begins as that of NUMBA_CACHE_DIR;
     # without one it is empty, and half an hour passes with compiling on a busy machine.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        if "NUMBA_CACHE_DIR" in os.environ:
-            shutil.copytree(os.environ["NUMBA_CACHE_DIR"], folder, dirs_exist_ok=True)
+        known = os.environ.get("NUMBA_CACHE_DIR", "")
+        if os.path.isdir(known):
+            shutil.copytree(known, folder, dirs_exist_ok=True)
         os.environ["NUMBA_CACHE_DIR"] = folder
         return _run(options)
 

@@ -18,7 +18,7 @@ from .problem import Problem, make
 
 Way = Callable[[str, int], None]  # of a load's name and a seed
 
-PATIENCE = 100  # seconds that another process may take, compiling included
+PATIENCE = 200  # seconds that another process may take, compiling included
 MOMENTS = (-5.0, -1.5)  # powers of ten, in seconds from the begin of a call, of exceptions
 CALLS = 4  # that are left in their middle, of each problem
 
