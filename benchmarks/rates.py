@@ -23,10 +23,10 @@ from benchmarks.peers import fastmask_layer
 from benchmarks.timing import Timing, settle, summarise
 from fastmask_kernels.cpu._compile import compiled, output
 from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
-from fastmask_kernels.cpu.handoff import post, withdraw
+from fastmask_kernels.cpu.handoff import ALONE, LEFT, UNSHARED, post
 from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
 from fastmask_kernels.cpu.teamwork import control_size
-from fastmask_kernels.cpu.threads import ALONE, reserve, run_shared
+from fastmask_kernels.cpu.threads import run_shared, who_helps
 
 CHAINS = 12  # sums in flight: as many as two units of four to six cycles can work on
 FMA_ROUNDS = 20_000
@@ -107,19 +107,21 @@ def layer_call(problem: Problem, threads: int) -> Callable[[], object]:
     lambda t: types.int64(output(t, 1), types.int64, output(t, 1), types.int64, types.int64),
     "meet",
 )
-def _meet(control: Any, meetings: int, board: Any, start: int, member: int) -> int:
+def _meet(control: Any, meetings: int, board: Any, help_from: int, member: int) -> int:
     """Two threads take turns in counting control[0]; alone, meetings must be 0."""
-    post(board, start, control, 2, member)
+    state = post(board, help_from, control, 2, member)
+    if state != UNSHARED:
+        return state
     for k in range(meetings + (member == 0 and meetings > 0)):
         waited = 0
         while atomic_load(control, 0) < 2 * k + member:
             spin_hint()
             waited += 1
             if waited > PATIENCE:  # a helper that was just about to sleep does not come
-                return int(withdraw(board, start, member))
+                return LEFT
         if k < meetings:
             atomic_add(control, 0, 1)
-    return int(withdraw(board, start, member))
+    return LEFT
 
 
 def meet(meetings: int) -> bool:
@@ -129,9 +131,9 @@ def meet(meetings: int) -> bool:
         Whether the helper came.
     """
     control = np.zeros(control_size(2), np.int64)
-    start = reserve(2, patient=True) if meetings else ALONE
-    wanted = meetings if start != ALONE else 0
-    run_shared(_meet.for_dtype(control.dtype), (control, wanted), start, control)
+    help_from = who_helps(2, patient=True) if meetings else ALONE
+    wanted = meetings if help_from != ALONE else 0
+    run_shared(_meet.for_dtype(control.dtype), (control, wanted), help_from, control)
     return wanted == meetings and bool(control[0] == 2 * meetings)
 
 

@@ -112,7 +112,7 @@ def test_a_step_of_few_rows_on_many_threads() -> None:
     cpu.lstm_step(*arguments, "tanh", "sigmoid", 1)  # compiles
     step._kept._arrays.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, "reserve", lambda *_: step.ALONE)
+        patch.setattr(step, "who_helps", lambda *_: step.ALONE)
         size = traced(lambda: cpu.lstm_step(*arguments, "tanh", "sigmoid", threads))
     assert size < 10 * MEGABYTE
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import itertools
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +17,20 @@ import pytest
 from numba import types
 
 from fastmask_kernels import cpu
-from fastmask_kernels.cpu import gate_gradients, layer, threads
+from fastmask_kernels.cpu import gate_gradients, handoff, layer, teamwork, threads
 from fastmask_kernels.cpu._compile import compiled, output
 from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
-from fastmask_kernels.cpu.handoff import INSIDE, SLOTS, post, slot_start, withdraw
+from fastmask_kernels.cpu.handoff import (
+    INSIDE,
+    LEFT,
+    OPEN,
+    SLOTS,
+    STILL_INSIDE,
+    TAKEN,
+    UNSHARED,
+    post,
+    slot_start,
+)
 from fastmask_kernels.cpu.sharing import Shares
 from fastmask_kernels.cpu.teamwork import ABORTED, control_size
 
@@ -29,11 +44,12 @@ TRIES = 200  # a helper that is just going to sleep, or has no processor, may mi
 
 @compiled(lambda _: _i8(*SIGNATURE))
 def _meet(
-    seen: Any, control: Any, members: int, wanted: int, board: Any, start: int, member: int
+    seen: Any, control: Any, members: int, wanted: int, board: Any, help_from: int, member: int
 ) -> int:
     """Every member marks its number; the first waits until `wanted` have come, or one failed."""
-    if post(board, start, control, members, member):
-        return int(withdraw(board, start, member))
+    state = post(board, help_from, control, members, member)
+    if state != UNSHARED:
+        return int(state)
     atomic_add(seen, member, 1)
     atomic_add(control, 0, 1)
     if member == 0:
@@ -41,16 +57,17 @@ def _meet(
             if atomic_load(control, 0) >= wanted or atomic_load(control, ABORTED) != 0:
                 break
             spin_hint()
-    return int(withdraw(board, start, member))
+    return LEFT
 
 
 @compiled(lambda _: _i8(*SIGNATURE))
 def _fail(
-    seen: Any, control: Any, members: int, failing: int, board: Any, start: int, member: int
+    seen: Any, control: Any, members: int, failing: int, board: Any, help_from: int, member: int
 ) -> int:
     """The member `failing` raises; the others wait until they hear of it."""
-    if post(board, start, control, members, member):
-        return int(withdraw(board, start, member))
+    state = post(board, help_from, control, members, member)
+    if state != UNSHARED:
+        return int(state)
     if member == failing:
         if failing == 0:  # not before the other is here
             for _ in range(PATIENCE):
@@ -63,7 +80,24 @@ def _fail(
         if atomic_load(control, ABORTED) != 0:
             break
         spin_hint()
-    return int(withdraw(board, start, member))
+    return LEFT
+
+
+@compiled(lambda _: _i8(*SIGNATURE))
+def _linger(
+    seen: Any, control: Any, members: int, late: int, board: Any, help_from: int, member: int
+) -> int:
+    """A helper that has come stays until seen[late] is set; the first waits until it has come."""
+    state = post(board, help_from, control, members, member)
+    if state != UNSHARED:
+        return int(state)
+    atomic_add(seen, member, 1)
+    awaited = 1 if member == 0 else late
+    for _ in range(10 * PATIENCE if member else PATIENCE):
+        if atomic_load(seen, awaited) != 0:
+            break
+        spin_hint()
+    return LEFT
 
 
 @pytest.fixture(autouse=True)
@@ -71,20 +105,33 @@ def _own_helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(threads, "_helpers", threads._Helpers())
     yield
     helpers = threads._helpers
-    helpers._collect()
-    for start in map(slot_start, range(SLOTS)):
-        while helpers.board[start + INSIDE]:
-            pass
-    helpers._collect()
-    assert len(helpers._free) == SLOTS  # no slot is lost, however a call ended
+    starts = list(map(slot_start, range(SLOTS)))
+    wait_until(lambda: not any(helpers.board[start + INSIDE] for start in starts))
+    helpers.forget()
+    # However its calls ended, no slot is lost, and no arguments are kept.
+    assert not any(helpers.board[start + place] for start in starts for place in (TAKEN, OPEN))
+    assert not helpers.calls
+    assert not helpers.ended
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Give other threads time, but not for ever."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def _shared(kernel: Any, members: int, number: int) -> tuple[Any, int]:
+    seen, control = np.zeros(8, np.int64), np.zeros(control_size(members), np.int64)
+    function = kernel.for_dtype(control.dtype)
+    help_from = threads.who_helps(members, patient=True)
+    state = threads.run_shared(function, (seen, control, members, number), help_from, control)
+    return seen, state
 
 
 def _run(kernel: Any, members: int, number: int) -> Any:
-    seen, control = np.zeros(8, np.int64), np.zeros(control_size(members), np.int64)
-    function = kernel.for_dtype(control.dtype)
-    start = threads.reserve(members, patient=True)
-    threads.run_shared(function, (seen, control, members, number), start, control)
-    return seen
+    return _shared(kernel, members, number)[0]
 
 
 @pytest.mark.parametrize("members", [1, 2, 4])
@@ -99,9 +146,198 @@ def test_members_come_once_each(members: int) -> None:
 
 
 def test_a_call_does_not_wait_for_helpers() -> None:
-    for _ in range(200):
-        seen = _run(_meet, 4, 1)
-        assert seen[0] == seen.max() == 1
+    late = 7
+    for _ in range(TRIES):
+        seen, state = _shared(_linger, 2, late)
+        if seen[1]:  # a helper came, and is there until it is told to go
+            assert state == STILL_INSIDE
+            assert len(threads._helpers.calls) == 1  # with the arguments that it may yet read
+            seen[late] = 1
+            return
+    pytest.fail("no helper came")
+
+
+def test_a_slot_with_a_helper_inside_is_not_taken() -> None:
+    board = threads._helpers.board
+    board[slot_start(0) + INSIDE] = 1
+    for _ in range(20):
+        _run(_meet, 2, 1)
+        assert not board[slot_start(0) + handoff.FUNCTION]
+    assert board[slot_start(1) + handoff.FUNCTION]
+    board[slot_start(0) + INSIDE] = 0
+
+
+def test_without_a_free_slot_a_call_works_alone() -> None:
+    board = threads._helpers.board
+    for start in map(slot_start, range(SLOTS)):
+        board[start + TAKEN] = 1
+    for _ in range(20):
+        assert _run(_meet, 3, 1)[:3].tolist() == [1, 0, 0]
+    for start in map(slot_start, range(SLOTS)):
+        board[start + TAKEN] = 0
+
+
+def raising_at(event: int, files: tuple[str, ...]) -> Callable[..., Any]:
+    """A trace function that raises KeyboardInterrupt at one of the bytecodes of some files."""
+    left = itertools.count(event, -1)
+
+    def local(frame: Any, kind: str, _: Any) -> Any:
+        frame.f_trace_opcodes = True
+        if kind == "opcode" and next(left) == 0:
+            raise KeyboardInterrupt
+        return local
+
+    def enter(frame: Any, *_: Any) -> Any:
+        if not frame.f_code.co_filename.endswith(files):
+            return None
+        frame.f_trace_opcodes = True
+        return local
+
+    return enter
+
+
+def interrupt_everywhere(call: Callable[[], object], files: tuple[str, ...]) -> int:
+    """Make a call again and again, interrupted one bytecode later each time; how often it was."""
+    before = sys.gettrace()
+    for event in range(100_000):
+        sys.settrace(raising_at(event, files))
+        try:
+            call()
+        except KeyboardInterrupt:
+            continue
+        finally:
+            sys.settrace(before)
+        return event
+    raise AssertionError("the call does not end")
+
+
+def test_an_interrupt_at_any_bytecode_loses_nothing() -> None:
+    _run(_meet, 2, 1)
+    files = ("/threads.py", "\\threads.py")
+    assert interrupt_everywhere(lambda: _run(_meet, 2, 1), files) > 50
+    assert _run(_meet, 2, 1)[0] == 1
+
+
+def test_an_interrupted_layer_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = MAKERS["lstm"](5, 4, 2, 8)
+    expected = case.run(cpu)
+    monkeypatch.setattr(layer, "share", lambda *_: Shares(2, 2, 4))
+    case.run(cpu, threads=2)
+    files = tuple(f"{sign}{name}.py" for sign in "/\\" for name in ("threads", "layer"))
+    assert interrupt_everywhere(lambda: case.run(cpu, threads=2), files) > 100
+    for a, b in zip(case.run(cpu, threads=2), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+def test_signals_lose_nothing() -> None:
+    armed, interrupts, calls = False, 0, 0
+
+    def interrupt(*_: Any) -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    _run(_meet, 2, 1)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    end = time.monotonic() + 2
+    signal.setitimer(signal.ITIMER_REAL, 1e-3, 3.3e-4)
+    try:
+        while time.monotonic() < end:
+            try:
+                armed = True
+                _run(_meet, 2, 1)
+                armed = False
+                calls += 1
+            except KeyboardInterrupt:
+                armed = False
+                interrupts += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupts > 10
+    assert calls
+
+
+def test_finalisers_that_call_kernels_lose_nothing() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            results.append(int(_run(_meet, 2, 1)[0]))
+
+    results: list[int] = []
+    _run(_meet, 2, 1)
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(100):
+            Cycle()
+            results.append(int(_run(_meet, 3, 1)[0]))
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert results == [1] * 200
+
+
+def test_threads_are_started_from_a_finaliser_while_threads_are_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def nested(thread: Any) -> None:
+        if thread.name == "fastmask-0":
+            monkeypatch.setattr(threading.Thread, "start", start)
+            threads._helpers.invite(2, patient=True)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", nested)
+    done = threading.Event()
+
+    def call() -> None:
+        _run(_meet, 3, 1)
+        done.set()
+
+    caller = threading.Thread(target=call, daemon=True, name="caller")
+    start(caller)
+    assert done.wait(120)
+
+
+def test_a_helper_looks_again_once_it_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller may have closed the slot after the first look, and be gone."""
+    board, start = threads._helpers.board, slot_start(2)
+    board[start + handoff.MEMBERS] = 9
+    entered = []
+
+    def add(array: Any, index: int, amount: int) -> int:
+        before = int(array[index])
+        array[index] += amount
+        entered.append((index - start, before, amount))
+        return before
+
+    def call(*_: Any) -> None:
+        raise AssertionError("nobody wants help any more")
+
+    monkeypatch.setattr(handoff, "atomic_load", lambda *_: 1)  # what the first look saw
+    monkeypatch.setattr(handoff, "atomic_add", add)
+    monkeypatch.setattr(handoff, "_call", call)
+    assert not handoff._help.py_func(board, start)
+    assert entered == [(INSIDE, 0, 1), (OPEN, 0, 0), (INSIDE, 1, -1)]
+
+
+def test_a_finished_share_is_kept_before_others_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees it finished begins the next phase, in which it must be claimed already."""
+    control = np.zeros(control_size(2), np.int64)
+    stores: list[tuple[int, int]] = []
+
+    def store(array: Any, index: int, value: int) -> None:
+        assert array is control
+        stores.append((index - teamwork.SHARES - teamwork.SHARE_WORDS, value))
+
+    monkeypatch.setattr(teamwork, "atomic_store", store)
+    teamwork.announce.py_func(teamwork.Team(control, None, 1, 2), 5, 1)
+    assert stores == [(teamwork.CLAIMED, 6), (teamwork.FINISHED, 5)]
+    assert control[teamwork.SHARES + teamwork.SHARE_WORDS + teamwork.KEPT] == 6
 
 
 def test_more_calls_at_once_than_slots() -> None:
@@ -128,13 +364,15 @@ def test_an_error_in_a_helper_is_raised() -> None:
             failed += 1
         if failed == 3:
             break
-    assert "a helper thread failed; FASTMASK_NUM_THREADS=1" in message
+    assert "a thread of this call failed; FASTMASK_NUM_THREADS=1" in message
 
 
 def test_an_error_in_the_caller_is_raised() -> None:
     for _ in range(5):
-        with pytest.raises(ValueError, match="this member fails"):
+        with pytest.raises(RuntimeError, match="a thread of this call failed"):
             _run(_fail, 2, 0)
+    with pytest.raises(ValueError, match="this member fails"):
+        _run(_fail, 1, 0)  # alone, it is what it is
 
 
 def test_without_threads_a_call_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +412,7 @@ def test_members_from_an_openmp_library() -> None:
     with threads.openmp_team(library):
         for _ in range(20):
             assert _run(_meet, 2, 1)[:2].sum() >= 1
-        with pytest.raises(RuntimeError, match="a helper thread failed"):
+        with pytest.raises(RuntimeError, match="a thread of this call failed"):
             _run(_fail, 2, 0)
     assert threads._helpers._started == 0  # ours were not needed
     assert _run(_meet, 1, 1)[0] == 1

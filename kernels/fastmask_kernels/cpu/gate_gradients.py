@@ -16,12 +16,12 @@ from .atomics import atomic_add
 from .backward import STRIP, Batch, Net, Scratch, retreat
 from .cell_gradients import PANEL
 from .groups import Groups, deal, take_group
-from .handoff import post, withdraw
+from .handoff import ALONE, LEFT, UNSHARED, post
 from .ranks import length_of_rank
 from .sharing import ALONE_TO_THE_END, Shares, share
 from .simd import flat, flat_from, lanes, lanes_of
 from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
-from .threads import ALONE, reserve, run_shared
+from .threads import run_shared, who_helps
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
@@ -106,7 +106,7 @@ def _work(
     join: int,
     dealt: Any,
     board: Any,
-    slot: int,
+    help_from: int,
     member: int,
 ) -> int:
     """One thread's part: what is done together first; then groups of rows, each alone."""
@@ -162,8 +162,9 @@ def _work(
     )
     zero: Any = np.int64(0)  # of the other branch's type
     one: Any = np.int64(1)
-    if post(board, slot, control, members, member):
-        return int(withdraw(board, slot, member))
+    ended = post(board, help_from, control, members, member)
+    if ended != UNSHARED:
+        return int(ended)
     arrive(control, member)
     counters = flat(control)
     own_groups = groups.number if groups.rows > 0 else zero
@@ -177,12 +178,12 @@ def _work(
             k, end = join, zero - 1
         taken = take_group(batch, scratch, groups, group, rows, member, stride)
         if not retreat(batch, net, scratch, team, taken, k, end):
-            return int(withdraw(board, slot, member))  # groups begin when the common steps are done
+            return LEFT  # groups begin when the common steps are done
         if not together:
             atomic_add(counters, GROUPS_DONE, 1)
         group, together = atomic_add(counters, NEXT_GROUP, 1), False
     wait_for(counters, GROUPS_DONE, own_groups)
-    return int(withdraw(board, slot, member))
+    return LEFT
 
 
 def gate_gradients(
@@ -224,15 +225,13 @@ def gate_gradients(
     depth = sum(part.shape[1] for part in cell.parts)
     length = partial(length_of_rank, plan)
     shares = share(*(length, rows, len(gates), 0, units, depth // units, dtype.itemsize, threads))
+    help_from = who_helps(shares.members, shares.patient)
+    if help_from == ALONE and shares.members > 1:
+        shares = ALONE_TO_THE_END
     groups, *scratch = _scratch(rows, units, dtype, shares)
     control = np.zeros(control_size(shares.members), np.int64)
     packed = pack_transposed(cell.parts)
     work = _work.for_dtype(dtype)
-    # From here to the call nothing may fail: the slot would be lost.
-    start = reserve(shares.members, shares.patient)
-    if start == ALONE and shares.members > 1:  # here is no slot to lose
-        shares = ALONE_TO_THE_END
-        groups, *scratch = _scratch(rows, units, dtype, shares)
     dc_first, carry_last = (dh_first[:, :0], dh_last) if dc is None else dc
     arguments = (
         *(gates, dh_first, dc_first, *scratch, control, dout, dh_last, carry_last),
@@ -240,7 +239,7 @@ def gate_gradients(
         *(cell.parts[0].shape[1], CODES[cell.activation], CODES[cell.recurrent_activation]),
         *(reverse, zero_masked, shares.members, shares.join, tuple(groups)),
     )
-    run_shared(work, arguments, start, control)
+    run_shared(work, arguments, help_from, control)
 
 
 def _scratch(

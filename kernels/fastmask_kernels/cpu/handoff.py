@@ -10,6 +10,11 @@ slots, each for one running call. A slot is open while the call wants help; a he
 (INSIDE), looks again whether it is open, and takes a member's number. The caller closes the
 slot, and only when nobody is inside may the call's arrays be freed or the slot be used again.
 
+A slot is taken, opened, closed and given back within one call of compiled code, which no signal,
+no exception and no garbage collection can interrupt: so it can be neither lost nor taken twice.
+For that reason the caller does its own part as the helpers do theirs, through the slot: whatever
+a part raises ends in the slot, not in the caller.
+
 In a program whose framework has OpenMP threads, these wait for their next work in a loop that
 keeps a processor busy, and helpers of ours would have to share it with them. There a call can
 have them for its members instead: it hands the slot to GOMP_parallel, the entry point that GNU's,
@@ -27,7 +32,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from ._compile import compiled, inner, output
-from .atomics import atomic_add, atomic_load, spin_hint
+from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint
 from .simd import I32, I64, data_pointer
 from .teamwork import ABORTED
 
@@ -35,12 +40,13 @@ SLOTS = 4  # calls that can have helpers at the same time; others work alone
 LISTENERS, BELL, OPENMP, FIRST_SLOT = 0, 8, 16, 24  # a cache line apart
 # OPENMP: addresses of GOMP_parallel and of omp_get_thread_num. Of a slot:
 OPEN, INSIDE, NEXT_MEMBER, MEMBERS = 0, 8, 16, 24
-FUNCTION, CONTROL, FAILED, TEAM, ARGUMENTS = 25, 26, 27, 28, 32  # TEAM: OpenMP threads come
+FUNCTION, CONTROL, FAILED, TAKEN, ARGUMENTS = 25, 26, 27, 28, 32
 SLOT_WORDS = 512
 LISTENING = 8000  # pauses of the processor, about 0.2 ms
 LEAVING = 400  # pauses that a caller waits for a helper to leave
 
-LEFT, STILL_INSIDE, A_HELPER_FAILED = 0, 1, 2  # what `withdraw` returns
+ALONE, WORKERS, TEAM = -1, 0, 1  # who may join a call: nobody, threads of ours, of OpenMP
+UNSHARED, LEFT, STILL_INSIDE, FAILURE = -1, 0, 1, 2  # what `post` returns
 
 _i8 = types.int64
 _OWNER = ir.IntType(8).as_pointer()  # two in a row are what an array knows of its memory
@@ -94,7 +100,7 @@ def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
     values = [
         builder.load(builder.gep(place, [I32(0), I32(i)])) for i in range(len(record.elements) - 2)
     ]
-    values.append(I64(-1))  # instead of the slot: this member has nothing to post
+    values.append(I64(ALONE))  # this member has nothing to post
     result, exception = (builder.alloca(a.type.pointee) for a in kernel.args[:2])
     status = builder.call(kernel, [result, exception, *values, member])
     with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
@@ -170,49 +176,69 @@ def _open(board: Any, start: int, members: int) -> None:
     atomic_add(board, BELL, 1)
 
 
+@inner
+def _take_slot(board: Any) -> int:
+    """Where a slot begins that is now this call's; below 0 if none is free."""
+    for slot in range(SLOTS):
+        start = FIRST_SLOT + slot * SLOT_WORDS
+        if atomic_replace(board, start + TAKEN, 0, 1):
+            # A helper may still be inside for the call before; none can enter for that one now.
+            if atomic_add(board, start + INSIDE, 0) == 0:
+                return start
+            atomic_store(board, start + TAKEN, 0)
+    return -1
+
+
+@inner
+def _close(board: Any, start: int, help_from: int) -> int:
+    """Give the slot back; how the call has ended."""
+    inside = 0
+    if help_from == WORKERS:
+        atomic_add(board, start + OPEN, -1)
+        for _ in range(LEAVING):
+            inside = atomic_add(board, start + INSIDE, 0)
+            if inside == 0:
+                break
+            spin_hint()
+    failed = atomic_load(board, start + FAILED)
+    atomic_store(board, start + TAKEN, 0)
+    if failed != 0:
+        return FAILURE
+    return STILL_INSIDE if inside else LEFT
+
+
 @njit(inline="always")  # before type inference: `_record` looks at the kernel's own arguments
-def post(board: Any, start: int, control: Any, members: int, member: int) -> bool:
-    """First line of a kernel that helpers may join, whose last arguments are start and member.
+def post(board: Any, help_from: int, control: Any, members: int, member: int) -> int:
+    """First line of a kernel that helpers may join; its other lines are one member's part.
+
+    The last arguments of such a kernel are board, help_from and member.
 
     Args:
         board: int64.
-        start: see `slot_start`; negative where no help is wanted.
+        help_from: ALONE, WORKERS or TEAM.
         control: int64, the counters of the call, see `teamwork`.
         members: how many may take part.
         member: this one; 0 is the calling thread.
 
     Returns:
-        Whether all members' parts are done: a team did them.
+        UNSHARED where this member's part is yet to be done, here: the kernel goes on, and
+        returns LEFT. Else all parts are done, and the kernel returns what this returns: LEFT if
+        all helpers have left, STILL_INSIDE if not, FAILURE if a part has failed.
     """
-    done = False
-    if start >= 0 and member == 0:
-        _record(board, start, control)
-        board[start + FAILED] = 0
-        if board[start + TEAM] != 0:
-            _call_team(board, start, members)
-            done = True
-        else:
-            _open(board, start, members)
-    return done
-
-
-@inner
-def withdraw(board: Any, start: int, member: int) -> int:
-    """Last line of such a kernel: what it returns."""
-    if start < 0 or member != 0:
-        return LEFT
-    if board[start + TEAM] != 0:
-        return A_HELPER_FAILED if board[start + FAILED] != 0 else LEFT
-    atomic_add(board, start + OPEN, -1)
-    inside = 1
-    for _ in range(LEAVING):
-        inside = atomic_add(board, start + INSIDE, 0)
-        if inside == 0:
-            break
-        spin_hint()
-    if atomic_load(board, start + FAILED) != 0:
-        return A_HELPER_FAILED
-    return STILL_INSIDE if inside else LEFT
+    state = UNSHARED
+    # A process forked after `help_from` was found knows no OpenMP library.
+    if member == 0 and (help_from == WORKERS or (help_from == TEAM and board[OPENMP] != 0)):
+        start = _take_slot(board)
+        if start >= 0:
+            _record(board, start, control)
+            board[start + FAILED] = 0
+            if help_from == TEAM:
+                _call_team(board, start, members)
+            else:
+                _open(board, start, members)
+                _call(board, start, 0)
+            state = _close(board, start, help_from)
+    return state
 
 
 @inner

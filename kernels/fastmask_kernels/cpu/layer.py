@@ -14,7 +14,7 @@ from .activations import CODES
 from .atomics import atomic_add
 from .batch import Batch, Scratch, begin_rows, clear, copy_all, fill_masked
 from .groups import Groups, take_group
-from .handoff import post, withdraw
+from .handoff import ALONE, LEFT, UNSHARED, post
 from .packing import Array
 from .ranks import find_fault, length_of_rank, raise_fault
 from .recurrent import Cell, Net, count_panels, time_loop
@@ -32,7 +32,7 @@ from .teamwork import (
     is_to_leave,
     wait_for,
 )
-from .threads import ALONE, reserve, run_shared
+from .threads import run_shared, who_helps
 
 Ints = NDArray[np.int64]
 
@@ -96,7 +96,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         c_first: Any,
         settings: Any,
         board: Any,
-        slot: int,
+        help_from: int,
         member: int,
     ) -> int:
         """Groups of rows, each alone; together, what steps are left; then masked outputs."""
@@ -111,7 +111,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         stride = vectors * lanes_of(reals)
         plane = (groups.common + members * groups.rows) * stride
         index = counters
-        first = slot >= 0 or members == 1  # the caller: in a team it comes once more, behind this
+        first = help_from >= 0 or members == 1  # the caller, which comes as a member once more
         if first:
             for i in range(counters):
                 integers[i] = 0
@@ -166,8 +166,9 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         weights, h, c = flat(packed), flat_from(reals, state), flat_from(reals, state + 2 * plane)
         saving = 1 if gates.shape[0] > 0 else 0
         zero: Any = np.int64(0)  # of the other branch's type
-        if post(board, slot, integers, members, member):
-            return int(withdraw(board, slot, member))
+        ended = post(board, help_from, integers, members, member)
+        if ended != UNSHARED:
+            return int(ended)
         arrive(integers, member)
         control = flat(integers)
         group = zero if member == 0 else atomic_add(control, NEXT_GROUP, 1)
@@ -195,7 +196,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         shortest = offsets[order[rows - 1] + 1] - offsets[order[rows - 1]]
         if batch.sequences and shortest < time and not is_to_leave(control, member):
             _share_masked(batch, control, rows, member)
-        return int(withdraw(board, slot, member))
+        return LEFT
 
     return LayerKernel(cell, work, sizes_of(cell))
 
@@ -237,6 +238,9 @@ def run_layer(
     length = partial(length_of_rank, plan)
     gates = kernel.cell.layout.recurrent
     shares = share(length, rows, len(plan[1]), features, units, gates, dtype.itemsize, threads)
+    help_from = who_helps(shares.members, shares.patient)
+    if help_from == ALONE and shares.members > 1:
+        shares = ALONE_TO_THE_END
     sizes = kernel.sizes(rows, features, units, dtype, *_of_memory(shares))
     if len(packed) != sizes.packed:
         raise ValueError(
@@ -246,16 +250,9 @@ def run_layer(
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
     options = CODES[activations[0]], CODES[activations[1]], int(reverse), int(zero_masked)
     work = kernel.work.for_dtype(dtype)
-    scratch = _scratch(sizes, dtype, shares, options)
-    # From here to the call nothing may fail: the slot would be lost.
-    start = reserve(shares.members, shares.patient)
-    if start == ALONE and shares.members > 1:  # here is no slot to lose
-        shares = ALONE_TO_THE_END
-        sizes = kernel.sizes(rows, features, units, dtype, *_of_memory(shares))
-        scratch = _scratch(sizes, dtype, shares, options)
-    reals, integers, settings = scratch
+    reals, integers, settings = _scratch(sizes, dtype, shares, options)
     arguments = (out, *last, *saved, reals, integers, x, *plan, packed, *first, settings)
-    done = run_shared(work, arguments, start, integers)
+    done = run_shared(work, arguments, help_from, integers)
     if done < 0:
         raise_fault(-done)
 

@@ -24,13 +24,13 @@ from ._compile import CompiledKernel, array, compiled, inner, output
 from .activations import CODES
 from .atomics import atomic_add
 from .batch import Batch, Scratch
-from .handoff import LEFT, post, withdraw
+from .handoff import ALONE, LEFT, UNSHARED, post
 from .packing import Array, packed_size, vectors_of
 from .recurrent import Cell, Net, count_panels, panels_of, time_loop
 from .sharing import share
 from .simd import copy_row, fill_row, flat, lanes, lanes_of, prefetch_row
 from .teamwork import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
-from .threads import ALONE, reserve, run_shared
+from .threads import run_shared, who_helps
 
 Bools = NDArray[np.bool_]
 
@@ -128,7 +128,7 @@ def compile_step(cell: Cell) -> CompiledKernel:
         packed: Any,
         settings: Any,
         board: Any,
-        slot: int,
+        help_from: int,
         member: int,
     ) -> int:
         """Parts one after the other, each alone; or one, together."""
@@ -192,10 +192,11 @@ def compile_step(cell: Cell) -> CompiledKernel:
             scratch.first[i], scratch.count[i], scratch.state[i] = i, 1, i * stride
         part.walk[0], part.walk[1] = 0, 0
         taken = _list_events(part, valid, rows, zero, most) if joined else zero
-        if slot >= 0:  # this is the caller, and nobody writes new states yet
+        if help_from >= 0:  # this is the caller, and nobody writes new states yet
             _gather(part, net, batch, taken, stride)
-        if post(board, slot, control, members, member):
-            return int(withdraw(board, slot, member))
+        ended = post(board, help_from, control, members, member)
+        if ended != UNSHARED:
+            return int(ended)
         arrive(control, member)
         counters, block = flat(control), flat(states[3 * plane :])
         if joined:
@@ -215,7 +216,7 @@ def compile_step(cell: Cell) -> CompiledKernel:
             atomic_add(counters, GROUPS_DONE, 1)
         if not joined:
             wait_for(counters, GROUPS_DONE, settings.parts)
-        return int(withdraw(board, slot, member))
+        return LEFT
 
     return step
 
@@ -303,12 +304,11 @@ def run_step(
     indices = _kept.take(shares.members * _INDICES * settings.length, _INT64)
     control = np.zeros(control_size(shares.members), np.int64)
     kernel = work.for_dtype(dtype)
-    # From here to the call nothing may fail: the slot would be lost.
-    start = reserve(shares.members, shares.patient)
-    if start == ALONE:
+    help_from = who_helps(shares.members, shares.patient)
+    if help_from == ALONE:
         settings = settings._replace(members=1, joined=0)
     arguments = (*states, memory, indices, control, x, valid, packed, settings)
-    if run_shared(kernel, arguments, start, control) == LEFT:
+    if run_shared(kernel, arguments, help_from, control) == LEFT:
         _kept.give_back(memory, indices)
 
 

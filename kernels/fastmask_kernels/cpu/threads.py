@@ -17,46 +17,60 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from time import perf_counter_ns
 from typing import Any
+from weakref import ref
 
 from .handoff import (
-    A_HELPER_FAILED,
+    ALONE,
+    CONTROL,
+    FAILURE,
     INSIDE,
     LEFT,
     LISTENERS,
-    OPEN,
     OPENMP,
     SLOTS,
+    TAKEN,
     TEAM,
+    WORKERS,
     listen,
     new_board,
     slot_start,
 )
-from .teamwork import ABORTED
 
-ALONE = -1  # no slot: nobody can join
 CLOSE_CALLS = 1_000_000  # ns between calls that soon want the same helpers again
+_STARTS = tuple(map(slot_start, range(SLOTS)))
+
+
+class _Running:
+    """Lives as long as `run_shared` runs, however that ends."""
+
+    __slots__ = ("__weakref__",)
 
 
 class _Helpers:
     def __init__(self) -> None:
         self.board = new_board()
-        self._free = [slot_start(slot) for slot in range(SLOTS)]
-        self._late: list[tuple[int, tuple[Any, ...]]] = []
+        # Arguments of calls that helpers may be inside of, so that they outlive them. Signals
+        # and garbage collections may come between any two lines, and call kernels, too: so what
+        # a call leaves here is let go of by later ones, in steps that can be done twice.
+        self.calls: dict[int, tuple[ref[_Running], tuple[Any, ...], Any]] = {}  # by id of the first
+        self.ended: list[ref[_Running]] = []
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._started = 0
         self._last = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def invite(self, helpers: int, patient: bool) -> int:
-        """A slot in which so many helpers will look for a call, or ALONE."""
-        if self._late:
-            self._collect()
-        if _context.openmp:
-            return self._slot(team=1)
+        """Who will look for a call that so many helpers may join."""
+        if self.ended:
+            self.forget()
+        if len(self.calls) >= SLOTS and all(map(self._in_use, _STARTS)):
+            return ALONE
+        if _context.openmp and self.board[OPENMP]:
+            return TEAM
         missing = helpers - int(self.board[LISTENERS])
         if missing > 0:
             now = perf_counter_ns()
@@ -65,15 +79,7 @@ class _Helpers:
                 self._call(helpers, missing)
             if not patient and missing == helpers:
                 return ALONE
-        return self._slot(team=0)
-
-    def _slot(self, team: int) -> int:
-        try:
-            start = self._free.pop()
-        except IndexError:
-            return ALONE
-        self.board[start + TEAM] = team
-        return start
+        return WORKERS
 
     def _call(self, helpers: int, missing: int) -> None:
         if self._started < helpers:
@@ -88,17 +94,25 @@ class _Helpers:
         for _ in range(missing - self._wake.qsize()):
             self._wake.put(None)
 
-    def release(self, start: int, arguments: tuple[Any, ...]) -> None:
-        """Give a slot back, later if a helper is still in it: it may yet read the arguments."""
-        if self.board[start + INSIDE] == 0:
-            self._free.append(start)
-        else:
-            self._late.append((start, arguments))
+    def forget(self) -> None:
+        """Let go of the arguments of calls that have ended, where no helper is inside any more."""
+        for call in tuple(self.ended):
+            kept = self.calls.get(id(call))
+            if kept is not None and self._somebody_inside(kept[2]):
+                continue
+            self.calls.pop(id(call), None)
+            with suppress(ValueError):  # of another thread, which did the same
+                self.ended.remove(call)
 
-    def _collect(self) -> None:
-        late, self._late = self._late, []
-        for start, arguments in late:
-            self.release(start, arguments)
+    def _somebody_inside(self, control: Any) -> bool:
+        address = control.__array_interface__["data"][0]
+        return any(
+            self.board[start + CONTROL] == address and self.board[start + INSIDE] != 0
+            for start in _STARTS
+        )
+
+    def _in_use(self, start: int) -> bool:
+        return bool(self.board[start + TAKEN] or self.board[start + INSIDE])
 
     def _help(self) -> None:
         listening = listen.for_dtype(self.board.dtype)
@@ -157,8 +171,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_helpers)
 
 
-def reserve(members: int, patient: bool) -> int:
-    """A slot on the board where helpers will look for a call, or ALONE if none would come.
+def who_helps(members: int, patient: bool) -> int:
+    """Who will look for a call: ALONE if nobody would come, WORKERS, or an OpenMP TEAM.
 
     Args:
         members: how many threads may take part, the calling one included.
@@ -168,16 +182,16 @@ def reserve(members: int, patient: bool) -> int:
 
 
 def run_shared(
-    kernel: Callable[..., int], arguments: tuple[Any, ...], start: int, control: Any
+    kernel: Callable[..., int], arguments: tuple[Any, ...], help_from: int, control: Any
 ) -> int:
-    """Call kernel(*arguments, board, start, 0) here, which helpers may join.
+    """Call kernel(*arguments, board, help_from, 0) here, which helpers may join.
 
     Args:
-        kernel: begins with `handoff.post`, returns what `handoff.withdraw` returns, when all
-            the work is done, whoever did it; or something below 0 before it has begun.
-        arguments: what it is called with, followed by the board, the slot, and the member's
+        kernel: begins with `handoff.post`, and returns what that returns, or something below 0
+            before it.
+        arguments: what it is called with, followed by the board, who helps, and the member's
             number.
-        start: from `reserve`; it is given back.
+        help_from: from `who_helps`.
         control: begins with the kernel's counters; see `teamwork`.
 
     Returns:
@@ -185,22 +199,20 @@ def run_shared(
         used for another call, STILL_INSIDE if not; or what is below 0.
 
     Raises:
-        RuntimeError: a helper failed.
+        RuntimeError: a thread's part failed.
     """
     helpers = _helpers
-    if start == ALONE:
-        return kernel(*arguments, helpers.board, start, 0)
+    if help_from == ALONE:
+        return kernel(*arguments, helpers.board, ALONE, 0)
+    running = _Running()
+    call = ref(running, helpers.ended.append)  # a function in C: nothing interrupts it
+    helpers.calls[id(call)] = call, arguments, control
     try:
-        state = kernel(*arguments, helpers.board, start, 0)
-    except BaseException:
-        control[ABORTED] = 1  # let the others stop waiting
-        helpers.board[start + OPEN] = 0
-        helpers.release(start, arguments)
-        raise
-    if state <= LEFT:
-        helpers._free.append(start)
-        return state
-    helpers.release(start, arguments)
-    if state == A_HELPER_FAILED:
-        raise RuntimeError("a helper thread failed; FASTMASK_NUM_THREADS=1 shows the error")
+        state = kernel(*arguments, helpers.board, help_from, 0)
+        if state <= LEFT:
+            del helpers.calls[id(call)], call  # without the reference nobody is told of `running`
+    finally:
+        del running  # a traceback may keep this frame
+    if state == FAILURE:
+        raise RuntimeError("a thread of this call failed; FASTMASK_NUM_THREADS=1 shows the error")
     return state
