@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +44,73 @@ def test_unknown_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_dispatch, "_column", None)
     with pytest.raises(ValueError, match="FASTMASK_KERNELS must be one of cpu, reference, not"):
         _dispatch.kernels()
+
+
+WITHOUT_JIT = """
+import sys
+import numpy as np
+import fastmask as fm
+from fastmask import cli
+random = np.random.default_rng(0)
+x = random.normal(size=(4, 7, 3))
+valid = random.random((4, 7)) < 0.6
+gru = fm.layers.GRU(3, return_sequences=True, dtype="float64")
+model = fm.Sequential([fm.layers.Bidirectional(gru)])
+model.build((None, None, 3))
+model.set_weights([random.normal(size=w.shape) for w in model.get_weights()])
+np.save(sys.argv[1], model(fm.Masked(x, valid)).data)
+cli.main(["info"])
+"""
+
+
+def test_without_a_compiler_the_reference_computes(tmp_path: Path) -> None:
+    shown = {}
+    for disabled in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", WITHOUT_JIT, str(tmp_path / f"{disabled}.npy")],
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        shown[disabled] = done.stdout
+    a, b = (np.load(tmp_path / f"{disabled}.npy") for disabled in ("0", "1"))
+    np.testing.assert_allclose(b, a, atol=1e-12)
+    assert re.search(r"kernels +cpu", shown["0"])
+    assert re.search(r"kernels +reference", shown["1"])
+    assert "NUMBA_DISABLE_JIT is set" in shown["1"]
+
+
+AS_CHOSEN = """
+import os
+os.environ["FASTMASK_KERNELS"] = "cpu"
+import fastmask as fm
+fm.layers.LSTM(2)([[[1.0]]])
+"""
+TOO_LATE = """
+import numba
+import numpy as np
+numba.config.DISABLE_JIT = 0
+from fastmask_kernels import cpu
+numba.config.DISABLE_JIT = 1
+cpu.mask_not_equal(np.ones((1, 1), bool), np.ones((1, 1)), 0)
+"""
+
+
+def test_without_a_compiler_its_kernels_say_why() -> None:
+    for code in ("import fastmask_kernels.cpu.lstm", AS_CHOSEN, TOO_LATE):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 1
+        assert "FASTMASK_KERNELS=reference" in done.stderr.splitlines()[-1]
 
 
 def is_ready(array: np.ndarray[Any, Any]) -> bool:

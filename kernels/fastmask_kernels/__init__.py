@@ -3,3 +3,13 @@
 `spec.KERNELS` lists every kernel; `reference` (plain NumPy), `cpu` (Numba) and `cuda` (Numba, for
 GPUs) export one function for each, under the same name and with the same arguments.
 """
+
+
+class JitDisabledError(ImportError):
+    """The CPU's kernels cannot be compiled: NUMBA_DISABLE_JIT is set."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "NUMBA_DISABLE_JIT is set, so that Numba compiles nothing: unset it, or compute with "
+            "fastmask_kernels.reference (FASTMASK_KERNELS=reference)"
+        )

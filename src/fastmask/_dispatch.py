@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from threading import RLock
 from typing import Any
 
 import numpy as np
+
+from fastmask_kernels import JitDisabledError
+from fastmask_kernels.forks import IMPORTING, hold_at_fork
 
 from . import _gpu
 from ._typing import Array, Ints
@@ -19,11 +23,23 @@ _COLUMNS = ("cpu", "reference")
 _VARIABLE = "FASTMASK_KERNELS"
 FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _column: Any = None
+_importing = RLock()
+hold_at_fork(_importing, IMPORTING)  # a child could not import what its parent has begun to
 
 
 def kernels() -> Any:
     """The column of the kernel table for NumPy arrays, imported when first needed."""
-    return _column or use_column(os.environ.get(_VARIABLE, "cpu"))
+    return _column or _chosen_column()
+
+
+def _chosen_column() -> Any:
+    name = os.environ.get(_VARIABLE)
+    if name is not None:
+        return use_column(name)
+    try:
+        return use_column("cpu")
+    except JitDisabledError:  # people set that to measure coverage, or to debug
+        return use_column("reference")
 
 
 def use_column(name: str) -> Any:
@@ -31,7 +47,8 @@ def use_column(name: str) -> Any:
     global _column
     if name not in _COLUMNS:
         raise ValueError(f"{_VARIABLE} must be one of {', '.join(_COLUMNS)}, not {name!r}")
-    _column = import_module(f"fastmask_kernels.{name}")
+    with _importing:
+        _column = import_module(f"fastmask_kernels.{name}")
     return _column
 
 

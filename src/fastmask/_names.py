@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from threading import Lock
+from itertools import count
 
-_taken: Counter[str] = Counter()
-_lock = Lock()
+_numbers: dict[str, count[int]] = {}
 
 
 def automatic_name(class_name: str) -> str:
     """The class name in snake case, with a number from the second one on."""
     name = snake_case(class_name)
-    with _lock:
-        number = _taken[name]
-        _taken[name] += 1
+    # Neither step can be interrupted; a lock would be held in processes forked meanwhile.
+    number = next(_numbers.setdefault(name, count()))
     return f"{name}_{number}" if number else name
 
 

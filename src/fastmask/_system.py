@@ -8,23 +8,39 @@ import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
+from fastmask_kernels import JitDisabledError
+
+from ._dispatch import kernels
 from ._threads import get_num_threads
 from ._version import __version__
 
 
 def describe() -> list[tuple[str, str]]:
     """Names and values, in the order in which a person wants to read them."""
-    lstm = import_module("fastmask_kernels.cpu.lstm")
-    simd = import_module("fastmask_kernels.cpu.simd")
+    column = kernels().__name__.rpartition(".")[2]
     return [
         ("fastmask", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _version(name)) for name in ("numpy", "numba", "llvmlite")),
-        ("SIMD width", f"{8 * simd.VECTOR_BYTES} bits"),
+        ("kernels", column),
+        *_compiled(),
         ("threads", str(get_num_threads())),
-        ("cache folder", lstm.cache_folder() or "none that can be written"),
         ("CUDA", ", ".join(cuda_devices()) or "not seen"),
     ]
+
+
+def _compiled() -> list[tuple[str, str]]:
+    """What kernels are compiled for, and where they are kept."""
+    try:
+        lstm = import_module("fastmask_kernels.cpu.lstm")
+        simd = import_module("fastmask_kernels.cpu.simd")
+    except JitDisabledError:
+        return [("compiler", "off: NUMBA_DISABLE_JIT is set, which makes kernels slow")]
+    folder = lstm.cache_folder()
+    kept = "none that can be written: each process compiles kernels anew"
+    if folder:
+        kept = f"{folder} ({import_module('fastmask_kernels._cache').contents_of(folder)})"
+    return [("SIMD width", f"{8 * simd.VECTOR_BYTES} bits"), ("cache folder", kept)]
 
 
 def cuda_devices() -> list[str]:

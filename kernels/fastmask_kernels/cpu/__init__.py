@@ -3,6 +3,13 @@
 Import this module only where kernels run: it imports numba.
 """
 
+from numba.core import config
+
+from .. import JitDisabledError
+
+if config.DISABLE_JIT:
+    raise JitDisabledError
+
 from ..memory import aligned_empty
 from .gather import gather_rows
 from .gru import gru_fwd, gru_pack, gru_packed_size

@@ -11,16 +11,25 @@ Two things that `numba.njit(cache=True)` gets wrong for a library are put right 
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
+from llvmlite.binding import ffi
 from numba import njit, types
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core import config
+from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.serialize import dumps
 
+from .. import JitDisabledError
+from .._cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from .._sources import source_digest
+from ..forks import COMPILER, LLVM, hold_at_fork
 
 try:
     from ._inner import InnerCompiler
@@ -28,12 +37,15 @@ except (ImportError, AttributeError):
     # Numba has changed inside: its own way, which takes two seconds more
     from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]  # instead
 
+hold_at_fork(global_compiler_lock, COMPILER)
+hold_at_fork(getattr(ffi.lib, "_lock", nullcontext()), LLVM)
+
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
 
 
-class _SourceCache(FunctionCache):  # type: ignore[misc]  # Numba is Any here
-    """Numba's disk cache, whose key covers the sources of all callees.
+class _SourceCache(SafeCache, FunctionCache):  # type: ignore[misc]  # Numba is Any here
+    """Numba's disk cache, whose key covers the sources of all callees, in files of ours.
 
     Numba's own key has the values that a function closes over, which differ from process to
     process where they are functions; here the kernel's name says what they are.
@@ -42,16 +54,14 @@ class _SourceCache(FunctionCache):  # type: ignore[misc]  # Numba is Any here
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
         self._kernel = name
-        # A file of their own too: two processes that write one at a time lose an entry, or
-        # worse, take one kernel for another.
-        self._cache_file = IndexDataCacheFile(
-            cache_path=self._cache_path,
-            filename_base=self._impl.filename_base + (f".{name}" if name else ""),
-            source_stamp=self._impl.locator.get_source_stamp(),
-        )
+        base = self._impl.filename_base + (f".{name}" if name else "")
+        self._cache_file = KernelFiles(self._cache_path, base, dumps)
 
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return sig, codegen.magic_tuple(), self._kernel, source_digest()
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+        made_by = numba.__version__, llvmlite.__version__, np.__version__
+        here = sig, codegen.magic_tuple(), self._kernel, settings_of(config)
+        # The kernel's own file, too: one that is not this package's.
+        return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
 
 
 def inner(function: Callable[..., Any], forceinline: bool = False) -> Any:
@@ -99,26 +109,41 @@ class CompiledKernel:
     ) -> None:
         self._function, self._name, self._signature_of = function, name, signature_of
         self._ready: dict[Any, Any] = {}
-        self._lock = threading.Lock()
-        self._dispatcher = self._new_dispatcher()
 
     def _new_dispatcher(self) -> Any:
+        if config.DISABLE_JIT:  # since this module was imported
+            raise JitDisabledError
         dispatcher = njit(error_model="numpy", nogil=True)(self._function)
-        with suppress(RuntimeError):  # no folder can be written: each process compiles anew
+        try:
             dispatcher._cache = _SourceCache(self._function, self._name)
+        except Exception as error:  # no folder can be written, for one
+            note_unusable(config.CACHE_DIR or str(Path(__file__).parent), error)
         return dispatcher
 
     @property
     def cache_folder(self) -> str | None:
         """Where the compiled code is kept; None where no folder can be written."""
-        path = self._dispatcher._cache.cache_path
-        return None if path is None else str(path)
+        try:
+            return str(_SourceCache(self._function, self._name).cache_path)
+        except Exception:
+            return None
 
     def for_dtype(self, dtype: Any) -> Callable[..., Any]:
-        """The compiled function that takes arrays of `dtype`."""
+        """The compiled function that takes arrays of `dtype`.
+
+        Where warnings are errors it raises what it warns of, once, and works from then on.
+        """
         ready = self._ready.get(dtype)
         if ready is None:
-            with self._lock, _no_collections():
+            ready = self.for_dtype_silently(dtype)
+            tell()
+        return ready
+
+    def for_dtype_silently(self, dtype: Any) -> Callable[..., Any]:
+        """The same for threads of our own, which nobody would catch a warning from."""
+        ready = self._ready.get(dtype)
+        if ready is None:
+            with global_compiler_lock, _no_collections():
                 ready = self._ready.get(dtype)
                 if ready is None:
                     # One of its own: while a dispatcher may compile it takes no read-only array

@@ -115,7 +115,7 @@ class _Helpers:
         return bool(self.board[start + TAKEN] or self.board[start + INSIDE])
 
     def _help(self) -> None:
-        listening = listen.for_dtype(self.board.dtype)
+        listening = listen.for_dtype_silently(self.board.dtype)
         while True:
             self._wake.get()
             listening(self.board)

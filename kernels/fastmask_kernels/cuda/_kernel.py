@@ -31,14 +31,18 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda
 from numba.cuda import types
 
+from .._cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
+from .._sources import source_digest
+from ..forks import COMPILING, hold_at_fork
 from ._device import DeviceArray, host_view
 from ._driver import SIMULATED, allow_shared, on_device, stream_of_launch
 
@@ -51,6 +55,9 @@ int32, int64, uint8, uint16, uint32, uint64 = (
     types.uint64,
 )
 float32, float64 = types.float32, types.float64
+
+_compiling = threading.RLock()
+hold_at_fork(_compiling, COMPILING)
 
 WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA
@@ -125,7 +132,6 @@ class Kernel:
         ]
         self._compiled: Any = None
         self._allowed: dict[int, int] = {}  # bytes that were asked for, by device
-        self._lock = threading.Lock()
 
     def launch(
         self,
@@ -178,17 +184,20 @@ class Kernel:
 
     def _dispatcher(self) -> Any:
         if self._compiled is None:
-            with self._lock:
+            with _compiling:
                 if self._compiled is None:
                     self._compiled = self._compile()
+            tell()
         return self._compiled
 
     def _compile(self) -> Any:
         # Without link-time optimisation what runs is what the tests look at: PTX from NVVM,
         # assembled by ptxas.
         dispatcher = cuda.jit(lto=False, **self.options)(self.function)
-        with suppress(RuntimeError):  # no folder can be written: each process compiles anew
-            dispatcher._cache = _source_cache(self.function, repr(self.name))
+        try:
+            dispatcher._cache = _source_cache(self.function, self.name)
+        except Exception as error:  # no folder can be written, for one
+            note_unusable(str(Path(__file__).parent), error)
         # What is compiled is launched itself: the dispatcher would look at the types of all
         # arguments, and warn of every small grid.
         compiled = dispatcher.compile(self.argtypes)
@@ -216,16 +225,23 @@ def _simulated(argtype: Any, value: Any) -> Any:
 
 
 def _source_cache(function: Callable[..., None], name: str) -> Any:
-    """Numba's disk cache with all kernel sources in the key, as in `cpu._compile`."""
+    """Numba's disk cache in files of ours, as in `cpu._compile`."""
+    from numba.cuda.core import config
     from numba.cuda.dispatcher import CUDACache
+    from numba.cuda.serialize import dumps
 
-    from .._sources import source_digest
+    class SourceCache(SafeCache, CUDACache):  # type: ignore[misc]  # Numba is Any here
+        def __init__(self) -> None:
+            super().__init__(function)
+            base = self._impl.filename_base
+            self._cache_file = KernelFiles(self._cache_path, base, dumps)
 
-    class SourceCache(CUDACache):  # type: ignore[misc]  # Numba is Any here
-        def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-            return sig, codegen.magic_tuple(), name, source_digest()
+        def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+            here = sig, codegen.magic_tuple(), name, settings_of(config)
+            made_by = version("numba-cuda"), np.__version__
+            return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
 
-    return SourceCache(function)
+    return SourceCache()
 
 
 def kernel(

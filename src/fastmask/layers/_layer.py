@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastmask_kernels.forks import BUILDING, hold_at_fork
+
 from .. import _gpu, initializers
 from .._checks import flag
 from .._dispatch import as_array
@@ -47,6 +49,7 @@ USED = (
     "becomes of it, and will therefore destroy the mask information for the layers after it."
 )
 _building = RLock()
+hold_at_fork(_building, BUILDING)
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
 

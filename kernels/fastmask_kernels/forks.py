@@ -1,0 +1,61 @@
+"""Locks that a forked process finds free.
+
+A fork copies the thread that calls it, and the memory of all others: a lock that one of these
+holds stays locked in the child for ever, and what it guards, such as LLVM's memory, stays half
+changed. So whoever forks first takes these locks, which waits until the work that they guard is
+done: at most as long as one kernel compiles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+# A thread that holds one of these may wait for those behind it, never for those before it.
+BUILDING, IMPORTING, COMPILING, COMPILER, LLVM = range(5)
+_locks: dict[int, list[AbstractContextManager[Any]]] = {
+    rank: [] for rank in (BUILDING, IMPORTING, COMPILING, COMPILER, LLVM)
+}
+_held: list[ExitStack] = []
+
+
+def hold_at_fork(lock: AbstractContextManager[Any], rank: int) -> None:
+    """Let every fork wait for a lock, and leave it free in parent and child.
+
+    Args:
+        lock: reentrant, for a thread may fork while it holds it itself.
+        rank: which other locks its holders may wait for; see the constants of this module.
+    """
+    _locks[rank].append(lock)
+
+
+def _take() -> None:
+    stack = ExitStack()
+    _held.append(stack)
+    interrupt: BaseException | None = None
+    for lock in _in_order():
+        while True:
+            try:
+                stack.enter_context(lock)
+                break
+            except BaseException as error:  # a signal: after the fork, which must not go without
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt  # which Python prints
+
+
+def _in_order() -> Iterator[AbstractContextManager[Any]]:
+    """The locks, with those that are added while others are waited for."""
+    for rank in sorted(_locks):
+        yield from _locks[rank]
+
+
+def _release() -> None:
+    if _held:
+        _held.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_take, after_in_parent=_release, after_in_child=_release)

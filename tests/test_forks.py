@@ -1,0 +1,134 @@
+"""A forked child computes, whatever the threads of its parent were doing when it was forked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fastmask_kernels import forks
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+
+COMMON = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+import fastmask as fm
+warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads: this is the test
+fm.set_num_threads(2)
+random = np.random.default_rng(0)
+x = random.normal(size=(64, 100, 64)).astype(np.float32)
+kernel, recurrent = (random.normal(size=(64, 256)).astype(np.float32) / 8 for _ in range(2))
+small = x[:2, :3].astype(np.float64)
+
+def parent_work():
+    fm.ops.lstm(x, kernel, recurrent)  # wakes a helper, which compiles on its own, too
+    fm.ops.rnn(small, kernel[:, :64], recurrent[:, :64])
+
+def child_work(number):
+    dtype = (np.float32, np.float64, np.int16, np.int8)[number]
+    vectors = fm.layers.Masking(0.0)(np.zeros((2, 3, 4), dtype))
+    return fm.layers.GlobalAveragePooling1D()(vectors).shape == (2, 4)
+
+def forked(number):
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(100)  # what hangs is killed
+        os._exit(0 if child_work(number) else 1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, f"child {number} ended with {status}"
+"""
+
+FORK_BESIDE_A_THREAD = """
+worker = threading.Thread(target=parent_work)
+worker.start()
+for number, delay in enumerate((0.05, 0.3, 0, 1.0)):
+    time.sleep(delay)
+    forked(number)
+worker.join()
+"""
+
+FORK_FROM_A_THREAD = """
+failures = []
+def fork_often():
+    for number, delay in enumerate((0.02, 0.7)):
+        time.sleep(delay)
+        try:
+            forked(number)
+        except AssertionError as error:
+            failures.append(error)
+forking = threading.Thread(target=fork_often)
+forking.start()
+parent_work()
+forking.join()
+assert not failures, failures
+"""
+
+
+@pytest.mark.parametrize("code", [FORK_BESIDE_A_THREAD, FORK_FROM_A_THREAD])
+def test_a_child_computes_though_its_parent_was_compiling(code: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMMON + code],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_fork_waits_for_the_locks_and_leaves_them_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    locks = [threading.RLock() for _ in range(3)]
+    monkeypatch.setattr(forks, "_locks", {rank: [] for rank in range(5)})
+    for lock, rank in zip(locks, (forks.LLVM, forks.BUILDING, forks.COMPILING), strict=True):
+        forks.hold_at_fork(lock, rank)
+    assert list(forks._in_order()) == [locks[1], locks[2], locks[0]]
+    released = threading.Event()
+    inside = threading.Event()
+
+    def work() -> None:
+        with locks[2]:
+            inside.set()
+            assert not released.wait(0.2)  # the fork has not gone on meanwhile
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    inside.wait()
+    with locks[0]:  # a thread may fork while it holds one itself
+        forks._take()
+        released.set()
+        forks._release()
+    worker.join()
+    for lock in locks:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(lock.acquire, timeout=10).result()
+
+
+def test_an_interrupt_does_not_let_a_fork_go_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        def __init__(self) -> None:
+            self.held, self.tries = 0, 0
+
+        def __enter__(self) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise KeyboardInterrupt
+            self.held += 1
+
+        def __exit__(self, *_: object) -> None:
+            self.held -= 1
+
+    lock = Interrupted()
+    monkeypatch.setattr(forks, "_locks", {forks.LLVM: [lock]})
+    with pytest.raises(KeyboardInterrupt):
+        forks._take()
+    assert lock.held == 1
+    forks._release()
+    assert lock.held == 0
