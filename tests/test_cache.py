@@ -265,6 +265,7 @@ def test_contents_of_a_folder(folder: Path) -> None:
     assert _cache.contents_of(str(path.parent)).startswith("1 kernels, 0 MB, 1 damaged")
 
 
+@pytest.mark.timeout(350)
 def test_processes_at_once_lose_no_entry(folder: Path) -> None:
     code = "import sys; from tests.test_cache import run_kernel; run_kernel(sys.argv[1])"
     dtypes = ("float32", "float64", "int64")

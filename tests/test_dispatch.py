@@ -63,6 +63,7 @@ cli.main(["info"])
 """
 
 
+@pytest.mark.timeout(400)
 def test_without_a_compiler_the_reference_computes(tmp_path: Path) -> None:
     shown = {}
     for disabled in ("0", "1"):
@@ -99,6 +100,7 @@ cpu.mask_not_equal(np.ones((1, 1), bool), np.ones((1, 1)), 0)
 """
 
 
+@pytest.mark.timeout(400)
 def test_without_a_compiler_its_kernels_say_why() -> None:
     for code in ("import fastmask_kernels.cpu.lstm", AS_CHOSEN, TOO_LATE):
         done = subprocess.run(

@@ -14,10 +14,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 # A thread that holds one of these may wait for those behind it, never for those before it.
-BUILDING, IMPORTING, COMPILING, COMPILER, LLVM = range(5)
-_locks: dict[int, list[AbstractContextManager[Any]]] = {
-    rank: [] for rank in (BUILDING, IMPORTING, COMPILING, COMPILER, LLVM)
-}
+BUILDING, CHANGING, IMPORTING, COMPILING, COMPILER, LLVM, KEEPING = range(7)
+_locks: dict[int, list[AbstractContextManager[Any]]] = {rank: [] for rank in range(7)}
 _held: list[ExitStack] = []
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from fastmask_kernels.forks import CHANGING, hold_at_fork
+
 from .. import initializers
 from .._checks import whole_number
 from .._dispatch import as_array
@@ -75,6 +77,7 @@ class Weights(list[Weight]):
 
 
 _changing = RLock()  # arrays are writeable for one thread at a time
+hold_at_fork(_changing, CHANGING)
 
 
 @contextmanager
