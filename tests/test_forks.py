@@ -88,7 +88,7 @@ def test_a_child_computes_though_its_parent_was_compiling(code: str, tmp_path: P
 
 def test_a_fork_waits_for_the_locks_and_leaves_them_free(monkeypatch: pytest.MonkeyPatch) -> None:
     locks = [threading.RLock() for _ in range(3)]
-    monkeypatch.setattr(forks, "_locks", {rank: [] for rank in range(7)})
+    monkeypatch.setattr(forks, "_locks", {rank: [] for rank in range(6)})
     for lock, rank in zip(locks, (forks.LLVM, forks.BUILDING, forks.COMPILING), strict=True):
         forks.hold_at_fork(lock, rank)
     assert list(forks._in_order()) == [locks[1], locks[2], locks[0]]
@@ -136,9 +136,33 @@ def test_an_interrupt_does_not_let_a_fork_go_without(monkeypatch: pytest.MonkeyP
     assert lock.held == 0
 
 
+@pytest.mark.timeout(250)
+def test_a_fork_takes_the_lock_of_logging_last() -> None:
+    """Numba logs: a thread that imports or compiles it must not wait for whoever waits for it."""
+    code = """
+import os
+import sys
+order = []
+real = os.register_at_fork
+def register(**hooks):
+    order.append(sys._getframe(1).f_globals["__name__"])
+    real(**hooks)
+os.register_at_fork = register
+import fastmask as fm
+fm.ops.rnn([[[1.0]]], [[1.0]], [[1.0]])
+print(order.index("fastmask_kernels.forks") - order.index("logging"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+
+
 def test_every_lock_is_free_in_a_child() -> None:
     top = Path(forks.__file__).parents[2]
     elsewhere = {
+        "forks.py": "here they are",
         "threads.py": "made anew in the child",
         "_driver.py": "CUDA does not outlive a fork",
         "faults.py": "CUDA does not outlive a fork",
@@ -149,5 +173,4 @@ def test_every_lock_is_free_in_a_child() -> None:
         for path in (top / folder).rglob("*.py"):
             text = path.read_text()
             locks = len(re.findall(r"\bR?Lock\(\)|Condition\(|Semaphore\(", text))
-            held = len(re.findall(r"^ *hold_at_fork\(", text, re.MULTILINE))
-            assert held >= locks or path.name in elsewhere, path
+            assert not locks or path.name in elsewhere, path

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from threading import RLock
 from typing import Any
 
 import numpy as np
 
 from fastmask_kernels import JitDisabledError
-from fastmask_kernels.forks import IMPORTING, hold_at_fork
+from fastmask_kernels.forks import IMPORTING, ForkSafeLock
 
 from . import _gpu
 from ._typing import Array, Ints
@@ -23,8 +22,7 @@ _COLUMNS = ("cpu", "reference")
 _VARIABLE = "FASTMASK_KERNELS"
 FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 _column: Any = None
-_importing = RLock()
-hold_at_fork(_importing, IMPORTING)  # a child could not import what its parent has begun to
+_importing = ForkSafeLock(IMPORTING)  # a child could not import what its parent has begun to
 
 
 def kernels() -> Any:

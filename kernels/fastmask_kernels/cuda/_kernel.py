@@ -29,7 +29,6 @@ Those parameters that it lists are what the tests compile for every architecture
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -42,7 +41,7 @@ from numba.cuda import types
 
 from .._cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from .._sources import source_digest
-from ..forks import COMPILING, hold_at_fork
+from ..forks import COMPILING, ForkSafeLock
 from ._device import DeviceArray, host_view
 from ._driver import SIMULATED, allow_shared, on_device, stream_of_launch
 
@@ -56,8 +55,7 @@ int32, int64, uint8, uint16, uint32, uint64 = (
 )
 float32, float64 = types.float32, types.float64
 
-_compiling = threading.RLock()
-hold_at_fork(_compiling, COMPILING)
+_compiling = ForkSafeLock(COMPILING)
 
 WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA

@@ -9,12 +9,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
-from threading import RLock
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmask_kernels.forks import BUILDING, hold_at_fork
+from fastmask_kernels.forks import BUILDING, ForkSafeLock
 
 from .. import _gpu, initializers
 from .._checks import flag
@@ -48,8 +47,7 @@ USED = (
     "was passed an input with a mask attached to it. It uses the mask, but does not say what "
     "becomes of it, and will therefore destroy the mask information for the layers after it."
 )
-_building = RLock()
-hold_at_fork(_building, BUILDING)
+_building = ForkSafeLock(BUILDING)
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
 

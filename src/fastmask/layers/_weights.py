@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from threading import RLock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastmask_kernels.forks import CHANGING, hold_at_fork
+from fastmask_kernels.forks import CHANGING, ForkSafeLock
 
 from .. import initializers
 from .._checks import whole_number
@@ -76,8 +75,7 @@ class Weights(list[Weight]):
                 self.version = object()  # last: who sees it sees the new values
 
 
-_changing = RLock()  # arrays are writeable for one thread at a time
-hold_at_fork(_changing, CHANGING)
+_changing = ForkSafeLock(CHANGING)  # arrays are writeable for one thread at a time
 
 
 @contextmanager
