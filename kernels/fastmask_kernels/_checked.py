@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, Argument
 
 _SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
+_OWNS_DATA = 4  # in the number that NumPy makes of an array's flags
 _MOST_FORMS = 1024  # remembered for each kernel
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -34,7 +36,8 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
     Raises:
         TypeError: an argument is missing, is not an array, or has another dtype.
         ValueError: an array has another shape, is not C-contiguous and aligned, or is an
-            output that cannot be written; an activation or a size is unknown.
+            output that cannot be written or that shares memory with another array; an activation
+            or a size is unknown.
     """
     spec = KERNELS[function.__name__]
     signature = inspect.signature(function)
@@ -44,7 +47,8 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
 
     arrays = tuple((i, a, a.shape) for i, a in enumerate(spec.arguments) if a.shape is not None)
     plain = tuple((i, a) for i, a in enumerate(spec.arguments) if a.shape is None)
-    known: set[tuple[Any, ...]] = set()
+    given_of = itemgetter(*(i for i, _, _ in arrays))  # a tuple: every kernel has two or more
+    known: dict[tuple[Any, ...], list[int]] = {}  # forms, and which arrays own no memory
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> None:
@@ -53,16 +57,18 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
         for i, argument in plain:
             _check_plain(argument, args[i])
         if door is not None:
-            views = door([(argument.name, args[i]) for i, argument, _ in arrays])
-            for (i, _, _), view in zip(arrays, views, strict=True):
+            seen = door([(argument.name, args[i]) for i, argument, _ in arrays])
+            for (i, _, _), view in zip(arrays, seen, strict=True):
                 args = (*args[:i], view, *args[i + 1 :])
         # Programs call with few forms again and again. To look one up takes 0.2 us an array,
         # to check it 2 us, which would be a fifth of a small LSTM.
         try:
-            form = tuple([_form(args[i]) for i, _, _ in arrays])
+            given = given_of(args)
+            form = tuple([_form(array) for array in given])
         except AttributeError:
             form = ()
-        if form not in known:
+        views = known.get(form)
+        if views is None:
             sizes: dict[str, int] = {}
             seen: dict[str, str] = {}
             shared: dict[str, np.dtype[Any]] = {}
@@ -76,11 +82,69 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
                 _check_optional(argument, shape, sizes)
             if len(known) >= _MOST_FORMS:
                 known.clear()
-            known.add(form)
+            views = [n for n, array in enumerate(given) if not array.flags.num & _OWNS_DATA]
+            known[form] = views
+        if door is not None or not _own_memory(given, views):
+            keep_apart(given, [argument for _, argument, _ in arrays])
         function(*args)
 
     call.unchecked = function  # type: ignore[attr-defined]  # a new one
     return call
+
+
+def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
+    """Whether NumPy arrays are seen at a glance to be of different memory.
+
+    Args:
+        given: the arrays.
+        views: numbers of those that do not own their memory.
+    """
+    owners, foreign = list(given), []
+    for n in views:
+        owner = given[n].base
+        if type(owner) is np.ndarray and owner.base is None:
+            owners[n] = owner
+        else:  # whose memory it is only addresses tell
+            foreign.append(n)
+    return len(set(map(id, owners))) == len(owners) and not any(
+        n != m and np.may_share_memory(given[n], other)
+        for n in foreign
+        for m, other in enumerate(given)
+    )
+
+
+def keep_apart(given: tuple[Any, ...], arguments: list[Argument]) -> None:
+    """See that no output shares memory with another array.
+
+    Args:
+        given: C-contiguous arrays, of NumPy or of one device.
+        arguments: what each of them is.
+
+    Raises:
+        ValueError: one does.
+    """
+    places = sorted(
+        (start, start + array.nbytes, argument.name, argument.output)
+        for array, argument in zip(given, arguments, strict=True)
+        if array.size
+        for start in (_address(array),)
+    )
+    end, of_all, end_of_outputs, of_outputs = 0, "", 0, ""
+    for start, stop, name, output in places:
+        if start < end_of_outputs or (output and start < end):
+            other = of_outputs if start < end_of_outputs else of_all
+            written, beside = (name, other) if output else (other, name)
+            raise ValueError(f"{written} is an output and must not share memory with {beside}")
+        if stop > end:
+            end, of_all = stop, name
+        if output:  # which ends last, because it is apart from all before
+            end_of_outputs, of_outputs = stop, name
+
+
+def _address(array: Any) -> int:
+    if isinstance(array, np.ndarray):
+        return int(array.__array_interface__["data"][0])
+    return int(array.address)
 
 
 def _form(array: Any) -> tuple[Any, ...]:

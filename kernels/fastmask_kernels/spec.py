@@ -8,7 +8,9 @@ B sequences, T time steps, F input features, H units, N and P and V whatever fit
 are optional, either the size in brackets or 0, where an array is not wanted: S (T) sequence
 output, X (T) gradient of the input, K (P) states and L (P) gates saved for the backward pass,
 E (B) flags of rows with an event.
-Outputs come first; kernels allocate no result.
+Outputs come first; kernels allocate no result. An output shares no memory with any other array of
+its call, output or input; inputs may share theirs. Two kinds of outputs are read before they are
+written: the states of step kernels, which are changed in place, and `gates` of backward kernels.
 
 A plan says which steps of a batch exist (see `plan_steps`):
     offsets (B+1)   row b owns entries offsets[b] to offsets[b + 1] of `steps`
@@ -32,7 +34,7 @@ else r * h; SimpleRNN the gradient of its one sum.
 
 Step kernels go one time step further where `valid` says so, or everywhere if it has no entries.
 They write the states after the step over those before it; rows that are not valid are neither
-read, in x or in the states, nor written. The arrays of a call must not share memory.
+read, in x or in the states, nor written.
 
 GRU: the gates of the weights are in the order z, r, h; row 0 of the bias belongs to the input,
 row 1 to the state. Without `reset_after` the two rows are simply added.

@@ -87,7 +87,8 @@ def pack(
         flags = settings[-1:]
         both = np.zeros((2, columns), dtype)
         if bias is not None:
-            both[: bias.size // columns] = bias
+            rows = np.atleast_2d(bias)
+            both[: len(rows)] = rows
         bias = both
     elif bias is None:
         bias = np.zeros(columns, dtype)
