@@ -57,7 +57,7 @@ def calm(case: RecurrentCase) -> RecurrentCase:
     """The case itself, or one of smaller numbers where activations have no bounds.
 
     Gates and states multiply from step to step: the loss is then like a polynomial of degree
-    2**T, at usual sizes too wild for differences to mean anything.
+    2**T, at usual sizes too wild for differences to mean anything, or for rounding to stay small.
     """
     unbounded = {"linear", "relu"} & {case.activation, case.recurrent_activation}
     return case.with_inputs([0.3 * a for a in case.inputs]) if unbounded else case
@@ -147,6 +147,7 @@ def test_column_equals_reference(cell: str, column: Any) -> None:
     @given(comparable(cell), SAVE, st.booleans(), THREADS)
     @settings(max_examples=25 if column is reference else 150, deadline=None)
     def check(case: RecurrentCase, save: str, want_dx: bool, threads: int) -> None:
+        case = calm(case)  # unbounded activations amplify rounding from step to step, too
         options: dict[str, Any] = {"save": save, "want_dx": want_dx}
         expected = case.run_backward(reference, dtype="float64", **options)
         for actual, wanted in zip(
