@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -47,6 +47,7 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
 
     arrays = tuple((i, a, a.shape) for i, a in enumerate(spec.arguments) if a.shape is not None)
     plain = tuple((i, a) for i, a in enumerate(spec.arguments) if a.shape is None)
+    specified = [argument for _, argument, _ in arrays]
     given_of = itemgetter(*(i for i, _, _ in arrays))  # a tuple: every kernel has two or more
     known: dict[tuple[Any, ...], list[int]] = {}  # forms, and which arrays own no memory
 
@@ -57,9 +58,10 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
         for i, argument in plain:
             _check_plain(argument, args[i])
         if door is not None:
-            seen = door([(argument.name, args[i]) for i, argument, _ in arrays])
-            for (i, _, _), view in zip(arrays, seen, strict=True):
+            on_device = door([(argument.name, args[i]) for i, argument, _ in arrays])
+            for (i, _, _), view in zip(arrays, on_device, strict=True):
                 args = (*args[:i], view, *args[i + 1 :])
+            keep_apart(on_device, specified)
         # Programs call with few forms again and again. To look one up takes 0.2 us an array,
         # to check it 2 us, which would be a fifth of a small LSTM.
         try:
@@ -69,23 +71,13 @@ def checked(function: Callable[..., None], door: Door | None = None) -> Callable
             form = ()
         views = known.get(form)
         if views is None:
-            sizes: dict[str, int] = {}
-            seen: dict[str, str] = {}
-            shared: dict[str, np.dtype[Any]] = {}
-            for i, argument, shape in arrays:
-                if door is None and not isinstance(args[i], np.ndarray):
-                    kind = type(args[i])
-                    came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
-                    raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
-                _check_array(argument, shape, args[i], sizes, seen, shared)
-            for _, argument, shape in arrays:
-                _check_optional(argument, shape, sizes)
+            _check_form(arrays, args, host=door is None)
             if len(known) >= _MOST_FORMS:
                 known.clear()
             views = [n for n, array in enumerate(given) if not array.flags.num & _OWNS_DATA]
             known[form] = views
-        if door is not None or not _own_memory(given, views):
-            keep_apart(given, [argument for _, argument, _ in arrays])
+        if door is None and not _own_memory(given, views):
+            keep_apart(given, specified)
         function(*args)
 
     call.unchecked = function  # type: ignore[attr-defined]  # a new one
@@ -113,11 +105,12 @@ def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
     )
 
 
-def keep_apart(given: tuple[Any, ...], arguments: list[Argument]) -> None:
+def keep_apart(given: Sequence[Any], arguments: list[Argument]) -> None:
     """See that no output shares memory with another array.
 
     Args:
-        given: C-contiguous arrays, of NumPy or of one device.
+        given: arrays of NumPy or of one device; those with gaps are let through, because they
+            are refused anyhow.
         arguments: what each of them is.
 
     Raises:
@@ -126,7 +119,7 @@ def keep_apart(given: tuple[Any, ...], arguments: list[Argument]) -> None:
     places = sorted(
         (start, start + array.nbytes, argument.name, argument.output)
         for array, argument in zip(given, arguments, strict=True)
-        if array.size
+        if array.size and array.flags.c_contiguous
         for start in (_address(array),)
     )
     end, of_all, end_of_outputs, of_outputs = 0, "", 0, ""
@@ -150,6 +143,29 @@ def _address(array: Any) -> int:
 def _form(array: Any) -> tuple[Any, ...]:
     """All that `_check_array` looks at."""
     return type(array), array.dtype, array.shape, array.flags.num
+
+
+def _check_form(
+    arrays: tuple[tuple[int, Argument, tuple[str, ...]], ...], args: tuple[Any, ...], host: bool
+) -> None:
+    """Check all that `_form` shows of the arrays among `args`.
+
+    Args:
+        arrays: place, specification and shape of each.
+        args: of the call.
+        host: whether they must be NumPy arrays.
+    """
+    sizes: dict[str, int] = {}
+    seen: dict[str, str] = {}
+    shared: dict[str, np.dtype[Any]] = {}
+    for i, argument, shape in arrays:
+        if host and not isinstance(args[i], np.ndarray):
+            kind = type(args[i])
+            came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
+            raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
+        _check_array(argument, shape, args[i], sizes, seen, shared)
+    for _, argument, shape in arrays:
+        _check_optional(argument, shape, sizes)
 
 
 def _check_plain(argument: Argument, value: Any) -> None:
