@@ -21,12 +21,12 @@ import fastmask as fm
 from benchmarks.cases import Case, Problem
 from benchmarks.peers import fastmask_layer
 from benchmarks.timing import Timing, settle, summarise
-from fastmask_kernels.cpu._compile import compiled, output
-from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
-from fastmask_kernels.cpu.handoff import ALONE, LEFT, UNSHARED, post
+from fastmask_kernels.cpu.jit import compiled, output
+from fastmask_kernels.cpu.parallel.atomics import atomic_add, atomic_load, spin_hint
+from fastmask_kernels.cpu.parallel.barrier import control_size
+from fastmask_kernels.cpu.parallel.pool import run_shared, who_helps
+from fastmask_kernels.cpu.parallel.queue import ALONE, LEFT, UNSHARED, post
 from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
-from fastmask_kernels.cpu.teamwork import control_size
-from fastmask_kernels.cpu.threads import run_shared, who_helps
 
 CHAINS = 12  # sums in flight: as many as two units of four to six cycles can work on
 FMA_ROUNDS = 20_000

@@ -22,7 +22,7 @@ from keras import src as keras_src
 from keras.src import models, testing
 
 import fastmask as fm
-from fastmask._serial import serialize
+from fastmask.models.config import serialize
 
 FILES = (
     *("rnn.rnn", "rnn.stacked_rnn_cells", "rnn.simple_rnn", "rnn.lstm", "rnn.gru"),

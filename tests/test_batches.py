@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _progress
 from fastmask.layers import LSTM, Dense, Masking, Normalization
+from fastmask.models import progress as _progress
 
 X = np.random.default_rng(5).normal(size=(11, 4, 3)).astype(np.float32)
 PARTS = [X[:4], X[4:8], X[8:]]

@@ -19,9 +19,9 @@ import pytest
 from numba import types
 from numba.core import config
 
-from fastmask_kernels import _cache
-from fastmask_kernels.cpu import _compile
-from fastmask_kernels.cpu._compile import CompiledKernel, array, output
+from fastmask_kernels import cache as _cache
+from fastmask_kernels.cpu import jit as _compile
+from fastmask_kernels.cpu.jit import CompiledKernel, array, output
 
 
 def _double(out: Any, x: Any) -> None:

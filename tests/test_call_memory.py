@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fastmask_kernels import cpu
-from fastmask_kernels.cpu import (
-    blas,
+from fastmask_kernels.cpu import blas
+from fastmask_kernels.cpu.parallel.schedule import MOST_THREADS, Shares, share
+from fastmask_kernels.cpu.rnn import (
     gate_gradients,
     gradients,
     groups,
@@ -20,10 +21,9 @@ from fastmask_kernels.cpu import (
     layer,
     lstm,
     ranks,
-    rnn,
     step,
 )
-from fastmask_kernels.cpu.sharing import MOST_THREADS, Shares, share
+from fastmask_kernels.cpu.rnn import simple_rnn as rnn
 
 from .cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
 from .test_cpu_forward import EACH_CELL, MAKERS

@@ -12,7 +12,10 @@ import pytest
 from numba import njit
 
 import fastmask as fm
-from fastmask import _demo, _naive, _system, cli
+from fastmask import cli
+from fastmask.commands import demo as _demo
+from fastmask.commands import naive as _naive
+from fastmask.commands import system as _system
 from fastmask.layers import LSTM, Dense, Masking
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numba import njit, types
 
 import fastmask_kernels
-from fastmask_kernels._sources import digest_of
-from fastmask_kernels.cpu import _compile
-from fastmask_kernels.cpu._compile import CompiledKernel, array, output
+from fastmask_kernels.cpu import jit as _compile
+from fastmask_kernels.cpu.jit import CompiledKernel, array, output
+from fastmask_kernels.sources import digest_of
 
 KERNELS = Path(fastmask_kernels.__file__).parent
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu import gate_gradients
-from fastmask_kernels.cpu.sharing import Shares
+from fastmask_kernels.cpu.parallel.schedule import Shares
+from fastmask_kernels.cpu.rnn import gate_gradients
 from fastmask_kernels.spec import KERNELS
 
 from .cases import CASES, MASK_KINDS, RecurrentCase, cases_of

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu import layer
-from fastmask_kernels.cpu.recurrent import panels_of
-from fastmask_kernels.cpu.sharing import Shares
+from fastmask_kernels.cpu.parallel.schedule import Shares
+from fastmask_kernels.cpu.rnn import layer
+from fastmask_kernels.cpu.rnn.forward import panels_of
 
 from .cases import (
     CASES,

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _dispatch
-from fastmask._dispatch import integer_array, number_array, real_array, use_column
+from fastmask.backends import dispatch as _dispatch
+from fastmask.backends.dispatch import integer_array, number_array, real_array, use_column
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ cpu.mask_not_equal(np.ones((1, 1), bool), np.ones((1, 1)), 0)
 
 @pytest.mark.timeout(400)
 def test_without_a_compiler_its_kernels_say_why() -> None:
-    for code in ("import fastmask_kernels.cpu.lstm", AS_CHOSEN, TOO_LATE):
+    for code in ("import fastmask_kernels.cpu.rnn.lstm", AS_CHOSEN, TOO_LATE):
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "NUMBA_DISABLE_JIT": "1"},

@@ -17,10 +17,13 @@ import pytest
 from numba import types
 
 from fastmask_kernels import cpu
-from fastmask_kernels.cpu import gate_gradients, handoff, layer, teamwork, threads
-from fastmask_kernels.cpu._compile import compiled, output
-from fastmask_kernels.cpu.atomics import atomic_add, atomic_load, spin_hint
-from fastmask_kernels.cpu.handoff import (
+from fastmask_kernels.cpu.jit import compiled, output
+from fastmask_kernels.cpu.parallel import barrier as teamwork
+from fastmask_kernels.cpu.parallel import pool as threads
+from fastmask_kernels.cpu.parallel import queue as handoff
+from fastmask_kernels.cpu.parallel.atomics import atomic_add, atomic_load, spin_hint
+from fastmask_kernels.cpu.parallel.barrier import ABORTED, control_size
+from fastmask_kernels.cpu.parallel.queue import (
     INSIDE,
     LEFT,
     OPEN,
@@ -31,8 +34,8 @@ from fastmask_kernels.cpu.handoff import (
     post,
     slot_start,
 )
-from fastmask_kernels.cpu.sharing import Shares
-from fastmask_kernels.cpu.teamwork import ABORTED, control_size
+from fastmask_kernels.cpu.parallel.schedule import Shares
+from fastmask_kernels.cpu.rnn import gate_gradients, layer
 
 from .test_cpu_forward import MAKERS
 

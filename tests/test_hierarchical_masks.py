@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _plan
 from fastmask import layers as L
+from fastmask.masks import plan as _plan
 
 Make = Callable[[], Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels._checked import _parse
+from fastmask_kernels.checks import _parse
 from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
 
 KERNEL_TESTS = (

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _plan
+from fastmask.masks import plan as _plan
 
 from . import golden
 

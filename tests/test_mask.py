@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _mask, _plan
+from fastmask.masks import mask as _mask
+from fastmask.masks import plan as _plan
 
 HOLES = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastmask as fm
-from fastmask import _ragged
+from fastmask.masks import ragged as _ragged
 from fastmask_kernels import cpu, reference
 
 from .cases import MASK_KINDS, make_mask

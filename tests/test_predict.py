@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _progress
 from fastmask.layers import LSTM, Dense, Embedding, Layer, Masking
+from fastmask.models import progress as _progress
 
 RANDOM = np.random.default_rng(0)
 LENGTHS = [3, 9, 1, 0, 5, 5, 2, 8, 0, 4]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _plan, _progress
 from fastmask.layers import LSTM, Activation, Dense, Embedding, Masking
+from fastmask.masks import plan as _plan
+from fastmask.models import progress as _progress
 
 IDS = np.array([[7, 1, 3, 0, 0], [2, 0, 0, 0, 0], [1, 2, 3, 4, 5]])
 X = np.where((IDS != 0)[:, :, None], np.random.default_rng(0).normal(size=(3, 5, 4)), 0).astype(

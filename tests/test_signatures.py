@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import fastmask as fm
-from fastmask.layers._of_training import OfTraining
+from fastmask.layers._keras_arguments import OfTraining
 
 KERAS = json.loads((Path(__file__).parent / "data" / "keras_signatures.json").read_text())
 MODULES = ("activations", "initializers", "layers", "losses", "metrics", "models", "ops")

@@ -10,7 +10,7 @@ import pytest
 from numba import njit, types
 from numba.extending import intrinsic
 
-from fastmask_kernels.cpu.activations import CODES, emit_activation
+from fastmask_kernels.cpu.rnn.activations import CODES, emit_activation
 from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
 from fastmask_kernels.reference.activations import activate
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 import fastmask as fm
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu import step
-from fastmask_kernels.cpu.handoff import STILL_INSIDE
-from fastmask_kernels.cpu.sharing import Shares
+from fastmask_kernels.cpu.parallel.queue import STILL_INSIDE
+from fastmask_kernels.cpu.parallel.schedule import Shares
+from fastmask_kernels.cpu.rnn import step
 
 from .cases import CASES, GRUCase, RecurrentCase, assert_close, cases_of
 
@@ -156,7 +156,7 @@ def test_nothing_is_allocated_for_rows(
     kind: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A peak that does not grow with 10 000 streams, and the very arrays that were given."""
-    monkeypatch.setattr("fastmask._threads._chosen", 1)
+    monkeypatch.setattr("fastmask.backends.threads._chosen", 1)
     layer, streams = LAYERS[kind](), 10_000
     x = np.ones((streams, 8), layer.dtype)
     state = layer.get_initial_state(streams)

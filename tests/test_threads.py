@@ -7,7 +7,7 @@ import os
 import pytest
 
 import fastmask as fm
-from fastmask import _threads
+from fastmask.backends import threads as _threads
 
 
 @pytest.fixture(autouse=True)

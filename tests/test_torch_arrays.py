@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastmask import activations
-from fastmask._gpu._torch_numpy import TorchArray
+from fastmask.backends.cuda.torch_numpy import TorchArray
 
 pytestmark = [
     pytest.mark.optional,

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
 
 import fastmask.torch as ft  # noqa: E402 - needs torch
-from fastmask._gpu._torch import TorchOwner  # noqa: E402 - needs torch
+from fastmask.backends.cuda.torch import TorchOwner  # noqa: E402 - needs torch
 from fastmask.torch import _cuda, _fallback, _masks, _recurrent  # noqa: E402 - needs torch
 from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
 from tests.torch_cases import (  # noqa: E402 - needs torch

@@ -24,7 +24,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from fastmask._gpu import _torch as owner  # noqa: E402 - needs torch
+from fastmask.backends.cuda import torch as owner  # noqa: E402 - needs torch
 from fastmask.torch import _column, _cuda  # noqa: E402 - needs torch
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"

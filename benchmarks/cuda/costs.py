@@ -59,8 +59,8 @@ def cost(name: str, seconds: float) -> dict[str, Any]:
 @cache
 def _kernels() -> Any:
     """Kernels of this file; Numba is imported with the first of them."""
-    from fastmask_kernels.cuda._kernel import int64, kernel, pointer, uint32
-    from fastmask_kernels.cuda.grid import meet
+    from fastmask_kernels.cuda.rnn.grid import meet
+    from fastmask_kernels.cuda.runtime.kernel import int64, kernel, pointer, uint32
 
     words = pointer(uint32)
 
@@ -93,7 +93,7 @@ def _kernels() -> Any:
 
 def launch_seconds(arguments: int) -> float:
     """What the host needs to put a kernel that does nothing into the queue."""
-    from fastmask_kernels.cuda._device import to_device, wait
+    from fastmask_kernels.cuda.runtime.device import to_device, wait
 
     word = to_device(np.zeros(1, np.uint32))
     given = (word,) if arguments == 1 else (*(word,) * 8, *range(8))
@@ -111,7 +111,7 @@ def launch_seconds(arguments: int) -> float:
 
 def barrier_seconds(blocks: int, seconds: float) -> float:
     """A barrier of the grid: many in one launch, less a launch with one."""
-    from fastmask_kernels.cuda._device import to_device, to_host
+    from fastmask_kernels.cuda.runtime.device import to_device, to_host
 
     kernels, counter = _kernels(), to_device(np.zeros(1, np.uint32))
 

@@ -88,7 +88,7 @@ class Fastmask:
 
     def __init__(self, problem: Problem, training: bool, planning: bool = False) -> None:
         from fastmask_kernels import cuda
-        from fastmask_kernels.cuda._device import to_device
+        from fastmask_kernels.cuda.runtime.device import to_device
         from fastmask_kernels.spec import KERNELS
 
         self.problem, self.training, self.planning = problem, training, planning
@@ -173,7 +173,7 @@ class Fastmask:
 
     def results(self) -> Results:
         """What the last call left, by the names of `expected`."""
-        from fastmask_kernels.cuda._device import to_host
+        from fastmask_kernels.cuda.runtime.device import to_host
 
         if not self.training:
             return {"out": to_host(self._values["out"])}

@@ -48,7 +48,8 @@ def tensor_cores() -> None:
     """
     from tests.cuda.test_tensor_cores import check, make
 
-    from fastmask_kernels.cuda import mma_layout, use_weights
+    from fastmask_kernels.cuda import use_weights
+    from fastmask_kernels.cuda.rnn import mma_layout
 
     for form, shared, cell, *sizes in TENSOR_CORES[: 1 if system.SIMULATED else None]:
         no_block_alone = patch.object(mma_layout, "alone", lambda *_: None)

@@ -33,7 +33,7 @@ def require_device() -> None:
 
 def enter_simulator() -> None:
     """Launches of few threads."""
-    from fastmask_kernels.cuda import _kernel
+    from fastmask_kernels.cuda.runtime import kernel as _kernel
 
     _kernel.THREADS = _kernel.LARGE_BLOCK = 32
 

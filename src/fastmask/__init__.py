@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import activations, initializers, layers, losses, metrics, ops, utils
-from ._mask import Mask
-from ._masked import Masked, get_mask
-from ._padding import pad, pad_sequences, unpad
-from ._threads import get_num_threads, set_num_threads
-from ._trace import trace_masks
 from ._version import __version__
+from .backends.threads import get_num_threads, set_num_threads
 from .loaders import load_model, save_model
+from .masks.mask import Mask
+from .masks.masked import Masked, get_mask
+from .masks.padding import pad, pad_sequences, unpad
 from .models import Input, Model, Sequential
+from .models.trace import trace_masks
 
 __all__ = [
     "Input",

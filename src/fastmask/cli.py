@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import _demo, _system
 from ._version import __version__
+from .commands import demo as _demo
+from .commands import system as _system
 
 _REPORT = Path("benchmarks", "report.py")
 

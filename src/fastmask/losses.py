@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._weighting import unpacked, weights_of
+from .masks.weighting import unpacked, weights_of
 
 
 def masked_mean(loss: Any, mask: Any, sample_weight: Any = None) -> float:

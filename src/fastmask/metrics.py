@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ._checks import real_number
-from ._dispatch import real_array
 from ._typing import Array, Bools
-from ._weighting import unpacked, weights_of
+from .backends.dispatch import real_array
+from .masks.weighting import unpacked, weights_of
 
 
 def binary_accuracy(

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _recurrent
 from ._checks import flag
-from ._dispatch import real_array
-from ._mask import sequence_mask
-from ._padding import pad_sequences
-from ._recurrent import Cell, forward, initial_states, kernel_activation, pack, placed
 from ._typing import Array
+from .backends import recurrent as _recurrent
+from .backends.dispatch import real_array
+from .backends.recurrent import Cell, forward, initial_states, kernel_activation, pack, placed
+from .masks.mask import sequence_mask
+from .masks.padding import pad_sequences
 
 __all__ = ["gru", "lstm", "pad_sequences", "rnn"]
 

@@ -1,5 +1,5 @@
 """Where Keras has `pad_sequences`."""
 
-from ._padding import pad_sequences
+from .masks.padding import pad_sequences
 
 __all__ = ["pad_sequences"]

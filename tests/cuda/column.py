@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmask_kernels import cuda
-from fastmask_kernels.cuda import _device
+from fastmask_kernels.cuda.runtime import device as _device
 from fastmask_kernels.spec import KERNELS
 
 

@@ -1,6 +1,6 @@
 """Kernels to PTX, and by ptxas to machine code, with no driver and no GPU.
 
-report = compile_report(kernel, arch="sm_90")     # a fastmask_kernels.cuda._kernel.Kernel
+report = compile_report(kernel, arch="sm_90")     # a fastmask_kernels.cuda.runtime.kernel.Kernel
 report = compile_report(function, (pointer(float32), int32), "sm_90", launch_bounds=(256, 1))
 report.registers, report.spills, report.shared    # a thread, bytes a thread, bytes a block
 report.ptx, report.sass                           # texts

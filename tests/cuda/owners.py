@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from fastmask._gpu import register
-from fastmask_kernels.cuda import _device
+from fastmask.backends.cuda import register
+from fastmask_kernels.cuda.runtime import device as _device
 
 
 class NumbaLike:

@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask import _dispatch
-from fastmask._gpu import _arrays, _masks, _weights, owner_of
+from fastmask.backends import dispatch as _dispatch
+from fastmask.backends.cuda import arrays as _arrays
+from fastmask.backends.cuda import masks as _masks
+from fastmask.backends.cuda import owner_of
+from fastmask.backends.cuda import weights as _weights
 from fastmask_kernels import cuda
-from fastmask_kernels.cuda import _device, _kernel, gather
+from fastmask_kernels.cuda import gather
+from fastmask_kernels.cuda.runtime import device as _device
+from fastmask_kernels.cuda.runtime import kernel as _kernel
 
 from ..cases import MASK_KINDS, make_mask
 from .owners import CUPY, NUMBA, CupyLike, NumbaLike

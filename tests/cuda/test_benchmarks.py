@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks.cuda import process
 
-from fastmask_kernels.cuda import _device
+from fastmask_kernels.cuda.runtime import device as _device
 
 
 @pytest.mark.skipif(not _device.SIMULATED, reason="tests the simulator's run")

@@ -31,7 +31,7 @@ def variants() -> list[Any]:
     if REASON is not None or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return []
     import fastmask_kernels.cuda  # noqa: F401, fills FAMILIES
-    from fastmask_kernels.cuda._kernel import FAMILIES
+    from fastmask_kernels.cuda.runtime.kernel import FAMILIES
 
     return [
         pytest.param(make, example, id=f"{name}-{'-'.join(map(str, example)) or 'only'}")
@@ -54,7 +54,7 @@ def test_kernel_within_its_budget(make: Any, example: tuple[Any, ...], arch: str
 
 
 def test_a_double_is_found() -> None:
-    from fastmask_kernels.cuda._kernel import float32, pointer
+    from fastmask_kernels.cuda.runtime.kernel import float32, pointer
 
     def twice(x: Any) -> None:
         x[0] = x[0] * 0.1
@@ -65,7 +65,7 @@ def test_a_double_is_found() -> None:
 def test_spills_loops_and_instructions_are_found() -> None:
     from numba import cuda
 
-    from fastmask_kernels.cuda._kernel import float32, int32, pointer
+    from fastmask_kernels.cuda.runtime.kernel import float32, int32, pointer
 
     def rotate(x: Any, count: int) -> None:
         held = cuda.local.array(64, float32)

@@ -25,9 +25,10 @@ def loop_of(
     cell: str, units: int, dtype: Any, backward: bool, form: str = "float32"
 ) -> tuple[Any, Any]:
     """The time loop of a layer, and how its weights are spread."""
-    from fastmask_kernels.cuda import launching, mma_backward, mma_forward, use_weights
-    from fastmask_kernels.cuda.cells import Kind
-    from fastmask_kernels.cuda.layout import spread_of
+    from fastmask_kernels.cuda import use_weights
+    from fastmask_kernels.cuda.rnn import launching, mma_backward, mma_forward
+    from fastmask_kernels.cuda.rnn.cells import Kind
+    from fastmask_kernels.cuda.rnn.layout import spread_of
 
     kind = Kind(cell, "tanh", "sigmoid")
     with use_weights(form):
@@ -56,7 +57,7 @@ def assert_fits(report: Report, threads: int, dtype: Any) -> None:
 @pytest.fixture(autouse=True)
 def _device(monkeypatch: pytest.MonkeyPatch) -> None:
     if REASON is None:
-        from fastmask_kernels.cuda import mma_layout, resident
+        from fastmask_kernels.cuda.rnn import mma_layout, resident
 
         monkeypatch.setattr(resident, "multiprocessors", lambda: MULTIPROCESSORS)
         monkeypatch.setattr(mma_layout, "multiprocessors", lambda: MULTIPROCESSORS)
@@ -112,8 +113,8 @@ def test_products_read_sixteen_bytes_at_a_time() -> None:
 )
 def test_how_many_units_have_room(form: str, backward: bool, alone: int, together: int) -> None:
     from fastmask_kernels.cuda import use_weights
-    from fastmask_kernels.cuda.cells import Kind
-    from fastmask_kernels.cuda.layout import spread_of
+    from fastmask_kernels.cuda.rnn.cells import Kind
+    from fastmask_kernels.cuda.rnn.layout import spread_of
 
     kind = Kind("lstm", "tanh", "sigmoid")
     with use_weights(form):
@@ -156,7 +157,7 @@ def test_tensor_cores(
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_other_kernels(arch: str) -> None:
     import fastmask_kernels.cuda  # noqa: F401, fills FAMILIES
-    from fastmask_kernels.cuda._kernel import FAMILIES
+    from fastmask_kernels.cuda.runtime.kernel import FAMILIES
 
     seen = 0
     for name, (make, examples) in FAMILIES.items():
@@ -174,8 +175,8 @@ def test_other_kernels(arch: str) -> None:
 
 @pytest.mark.parametrize(("cell", "part"), [("lstm", 0), ("gru_after", 0), ("gru_before", 1)])
 def test_gates_that_are_computed_again(cell: str, part: int) -> None:
-    from fastmask_kernels.cuda.cells import Kind
-    from fastmask_kernels.cuda.gradients import _activation
+    from fastmask_kernels.cuda.rnn.cells import Kind
+    from fastmask_kernels.cuda.rnn.gradients import _activation
 
     kernel = _activation(Kind(cell, "tanh", "sigmoid"), FLOAT, part)
     for arch in ARCHITECTURES:

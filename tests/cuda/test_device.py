@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cuda, reference
-from fastmask_kernels.cuda import _device, _driver
-from fastmask_kernels.cuda._kernel import blocks_for, lanes_for, threads_for
+from fastmask_kernels.cuda.runtime import device as _device
+from fastmask_kernels.cuda.runtime import driver as _driver
+from fastmask_kernels.cuda.runtime.kernel import blocks_for, lanes_for, threads_for
 from fastmask_kernels.spec import ACTIVATIONS, KERNELS
 
 from ..cases import LSTMCase, RNNCase

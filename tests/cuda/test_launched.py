@@ -30,7 +30,7 @@ def pretend(stack: ExitStack) -> mock.Mock:
     """Let Numba compile for a GPU that is not there; returns what it launches kernels with."""
     from numba.cuda import codegen, dispatcher
 
-    from fastmask_kernels.cuda import _driver
+    from fastmask_kernels.cuda.runtime import driver as _driver
 
     def bind(self: Any) -> None:
         self._codelibrary.get_cubin(ARCH)
@@ -60,7 +60,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[mock.Moc
 
 
 def array_at(address: int, shape: tuple[int, ...], dtype: str) -> Any:
-    from fastmask_kernels.cuda._device import DeviceArray, Flags
+    from fastmask_kernels.cuda.runtime.device import DeviceArray, Flags
 
     return DeviceArray(address, shape, np.dtype(dtype), 0, Flags(True, True, True), None)
 
@@ -68,7 +68,7 @@ def array_at(address: int, shape: tuple[int, ...], dtype: str) -> Any:
 def scale() -> Any:
     from numba import cuda
 
-    from fastmask_kernels.cuda._kernel import float32, int32, int64, kernel, pointer
+    from fastmask_kernels.cuda.runtime.kernel import float32, int32, int64, kernel, pointer
 
     @kernel(pointer(float32), int64, float32, int32, cooperative=True)
     def scale(x: Any, count: int, factor: float, twice: int) -> None:
@@ -105,7 +105,7 @@ def test_empty_grids_are_not_launched(launch: mock.Mock) -> None:
 
 
 def test_more_shared_memory_is_asked_for_once(launch: mock.Mock) -> None:
-    from fastmask_kernels.cuda import _kernel
+    from fastmask_kernels.cuda.runtime import kernel as _kernel
 
     x, kernel = array_at(4096, (10,), "f4"), scale()
     with mock.patch.object(_kernel, "allow_shared") as allow:
@@ -136,7 +136,7 @@ def test_edited_sources_are_compiled_anew(
 ) -> None:
     from numba.cuda import dispatcher
 
-    from fastmask_kernels import _sources
+    from fastmask_kernels import sources as _sources
     from fastmask_kernels.cuda.masks import _filled
 
     compiles = mock.Mock(side_effect=dispatcher.compile_cuda)
@@ -199,7 +199,10 @@ class Driver:
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     """In place of the true one; Numba, which has none, could neither wait nor allocate."""
     from fastmask_kernels import cuda
-    from fastmask_kernels.cuda import _device, _driver, _kernel, faults
+    from fastmask_kernels.cuda.runtime import device as _device
+    from fastmask_kernels.cuda.runtime import driver as _driver
+    from fastmask_kernels.cuda.runtime import errors as faults
+    from fastmask_kernels.cuda.runtime import kernel as _kernel
 
     driver = Driver()
     monkeypatch.setattr(_driver, "_driver", lambda: driver)
@@ -291,7 +294,8 @@ def test_calls_by_the_owners_of_memory_and_products(driver: Driver) -> None:
 
 
 def test_a_device_without_pools(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastmask_kernels.cuda import _device, _driver
+    from fastmask_kernels.cuda.runtime import device as _device
+    from fastmask_kernels.cuda.runtime import driver as _driver
 
     kept = mock.Mock(__cuda_array_interface__={"data": (512, False)})
     allocate = mock.Mock(return_value=kept)
@@ -302,7 +306,7 @@ def test_a_device_without_pools(driver: Driver, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_memory(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastmask_kernels.cuda import _device
+    from fastmask_kernels.cuda.runtime import device as _device
 
     full = driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY
     monkeypatch.setattr(driver, "cuMemAllocFromPoolAsync", lambda *args: (full, 0), raising=False)
@@ -311,7 +315,7 @@ def test_no_memory(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_words_of_the_host_are_zeros_at_first(driver: Driver) -> None:
-    from fastmask_kernels.cuda import faults
+    from fastmask_kernels.cuda.runtime import errors as faults
 
     word, call = faults.expect("row {place} is none", 0)
     assert (word.address - driver.words.ctypes.data) % 8 == 0

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cuda, reference
-from fastmask_kernels.cuda import _device, gemm, products
+from fastmask_kernels.cuda import gemm, products
+from fastmask_kernels.cuda.runtime import device as _device
 
 from ..cases import MASK_KINDS, LSTMCase, assert_close
 from .column import column

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastmask_kernels.cuda import _ptx as ptx
-from fastmask_kernels.cuda._device import SIMULATED, to_device, to_host
-from fastmask_kernels.cuda._kernel import float32, int32, kernel, pointer, uint16, uint32
+from fastmask_kernels.cuda.runtime import ptx as ptx
+from fastmask_kernels.cuda.runtime.device import SIMULATED, to_device, to_host
+from fastmask_kernels.cuda.runtime.kernel import float32, int32, kernel, pointer, uint16, uint32
 
 
 @kernel(pointer(float32), pointer(float32), pointer(float32), pointer(float32))

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import reference
-from fastmask_kernels.cuda import _kernel, gemm, resident
+from fastmask_kernels.cuda import gemm
+from fastmask_kernels.cuda.rnn import resident
+from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
 
 from ..cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, RNNCase, assert_close

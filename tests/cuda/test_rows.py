@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmask_kernels import cuda, reference
-from fastmask_kernels.cuda import _device, faults, gather
+from fastmask_kernels.cuda import gather
+from fastmask_kernels.cuda.runtime import device as _device
+from fastmask_kernels.cuda.runtime import errors as faults
 
 from ..cases import MASK_KINDS, make_mask
 from ..test_gather import DTYPES, numbers

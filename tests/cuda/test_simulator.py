@@ -12,9 +12,9 @@ import pytest
 from numba import cuda, float32, int64
 
 import fastmask as fm
-from fastmask import _dispatch
+from fastmask.backends import dispatch as _dispatch
 from fastmask_kernels import cuda as kernels
-from fastmask_kernels.cuda import _device
+from fastmask_kernels.cuda.runtime import device as _device
 
 if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cuda
-from fastmask_kernels.cuda import _kernel, mma_layout
-from fastmask_kernels.cuda.cells import Kind
+from fastmask_kernels.cuda.rnn import mma_layout
+from fastmask_kernels.cuda.rnn.cells import Kind
+from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
 
 from ..cases import CASES, MASK_KINDS, RecurrentCase, activation_of

@@ -1,6 +1,6 @@
 """Masks and their plans in one pass over memory.
 
-`x != value` is asked of bit patterns (see `_bits`), so that one kernel for each item size serves
+`x != value` is asked of bit patterns (see `bits`), so that one kernel for each item size serves
 every dtype.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from .._bits import pattern_of
-from .._checked import checked
-from ._compile import array, compiled, output
+from ..bits import pattern_of
+from ..checks import checked
+from .jit import array, compiled, output
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

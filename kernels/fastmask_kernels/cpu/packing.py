@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._compile import inner
+from .jit import inner
 from .simd import lanes
 
 Array = NDArray[np.floating]

@@ -12,10 +12,10 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from .._bits import word_of
-from .._checked import checked
-from ._compile import array, compiled, output
+from ..bits import word_of
+from ..checks import checked
 from .gather import copy_rows
+from .jit import array, compiled, output
 
 Ints = NDArray[np.int64]
 

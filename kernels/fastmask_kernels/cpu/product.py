@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._compile import inner
 from .gemm import Tiles, tile_kernel
+from .jit import inner
 from .simd import lanes_of
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from .._checked import checked
-from ._compile import array, compiled, output
+from ..checks import checked
+from .jit import array, compiled, output
 
 Array = NDArray[np.floating]
 

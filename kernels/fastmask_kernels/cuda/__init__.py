@@ -4,23 +4,23 @@ Arrays are whatever has `__cuda_array_interface__`: of numba, CuPy or torch. Imp
 only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[cuda]"` brings.
 """
 
-from ._device import use_memory as use_memory
-from ._driver import use_stream as use_stream
-from .faults import check_indices as check_indices
 from .gather import gather_rows
-from .gru import gru_fwd, gru_pack, gru_packed_size
-from .gru_bwd import gru_bwd
-from .lstm import lstm_fwd, lstm_pack, lstm_packed_size
-from .lstm_bwd import lstm_bwd
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
 from .products import use_products as use_products
-from .rnn import rnn_fwd, rnn_pack, rnn_packed_size
-from .rnn_bwd import rnn_bwd
+from .rnn.gru import gru_fwd, gru_pack, gru_packed_size
+from .rnn.gru_bwd import gru_bwd
+from .rnn.lstm import lstm_fwd, lstm_pack, lstm_packed_size
+from .rnn.lstm_bwd import lstm_bwd
+from .rnn.simple_rnn import rnn_fwd, rnn_pack, rnn_packed_size
+from .rnn.simple_rnn_bwd import rnn_bwd
+from .rnn.step import gru_step, lstm_step, rnn_step
+from .rnn.weights import chosen_weights as chosen_weights
+from .rnn.weights import use_weights as use_weights
+from .runtime.device import use_memory as use_memory
+from .runtime.driver import use_stream as use_stream
+from .runtime.errors import check_indices as check_indices
 from .softmax import masked_softmax
-from .step import gru_step, lstm_step, rnn_step
-from .weights import chosen_weights as chosen_weights
-from .weights import use_weights as use_weights
 
 __all__ = [
     "gather_rows",

@@ -4,7 +4,7 @@ Copies look at bytes, not at numbers: rows are read in the widest words that the
 addresses allow, so that four compiled kernels serve every dtype. A row is shared by as many lanes
 as it has words, up to a warp.
 
-Whether a row exists is known on the device alone; `faults` says how the host comes to know.
+Whether a row exists is known on the device alone; `runtime.errors` says how the host comes to know.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .._bits import WORDS
-from ._device import DeviceArray
-from ._door import checked
-from ._kernel import (
+from ..bits import WORDS
+from .runtime.checks import checked
+from .runtime.device import DeviceArray
+from .runtime.errors import CALLS, LATE, expect, filler
+from .runtime.kernel import (
     Kernel,
     blocks_for,
     family,
@@ -30,12 +31,11 @@ from ._kernel import (
     pointer,
     threads_for,
 )
-from .faults import CALLS, LATE, expect, filler
 
 
 @checked
 def gather_rows(out: Any, table: Any, ids: Any) -> None:
-    """See `spec`; a bad id is told of later, see `faults`."""
+    """See `spec`; a bad id is told of later, see `runtime.errors`."""
     message = f"ids must be in [0, {len(table)}), the rows of table, but ids[{{place}}] is not"
     copy_rows(out, table, ids, len(table), f"{message} ({LATE.format('gather_rows')})")
 
@@ -54,7 +54,7 @@ def copy_rows(
         table: `height` rows of F items, whatever its shape.
         rows: (N), int64.
         height: rows of the table.
-        message: of the error where there is no such row, see `faults.expect`, and floats are NaN;
+        message: of the error where there is no such row, see `errors.expect`, and floats are NaN;
             without it nobody is told, and all items are zeros.
     """
     row_bytes = out.shape[1] * out.dtype.itemsize

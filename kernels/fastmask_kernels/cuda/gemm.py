@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from numba import cuda
 
-from ._device import DeviceArray, empty
-from ._driver import SIMULATED
-from ._kernel import Kernel, family, int64, kernel, number, pointer
 from .ops import fma
-from .resident import multiprocessors
+from .rnn.resident import multiprocessors
+from .runtime.device import DeviceArray, empty
+from .runtime.driver import SIMULATED
+from .runtime.kernel import Kernel, family, int64, kernel, number, pointer
 
 
 class Shape(NamedTuple):

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .._bits import pattern_of
-from . import _kernel
-from . import _ptx as ptx
-from ._device import DeviceArray, empty
-from ._door import checked
-from ._kernel import (
+from ..bits import pattern_of
+from .runtime import kernel as _kernel
+from .runtime import ptx as ptx
+from .runtime.checks import checked
+from .runtime.device import DeviceArray, empty
+from .runtime.kernel import (
     WARP,
     Kernel,
     blocks_for,

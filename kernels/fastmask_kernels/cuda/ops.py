@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from ._device import SIMULATED
+from .runtime.device import SIMULATED
 
 ALL = 0xFFFFFFFF  # lanes of a warp
 

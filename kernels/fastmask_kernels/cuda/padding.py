@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .._bits import WORDS
-from . import _kernel
-from ._door import checked
-from ._kernel import (
+from ..bits import WORDS
+from .gather import copy_rows
+from .runtime import kernel as _kernel
+from .runtime.checks import checked
+from .runtime.errors import CALLS, LATE, expect, filler
+from .runtime.kernel import (
     Kernel,
     blocks_for,
     family,
@@ -27,15 +29,13 @@ from ._kernel import (
     pointer,
     threads_for,
 )
-from .faults import CALLS, LATE, expect, filler
-from .gather import copy_rows
 
 
 @checked
 def pad_rows(
     out: Any, values: Any, offsets: Any, value: Any, pre_pad: bool, pre_truncate: bool
 ) -> None:
-    """See `spec`; offsets that do not ascend or leave `values` are told of later, see `faults`."""
+    """See `spec`; offsets that do not ascend or leave `values` are told of later, see `errors`."""
     batch, time, features = out.shape
     if not batch:
         return
@@ -57,7 +57,7 @@ def pad_rows(
 
 @checked
 def unpad_rows(values: Any, padded: Any, steps: Any) -> None:
-    """See `spec`; a step that is none of `padded` is told of later, see `faults`."""
+    """See `spec`; a step that is none of `padded` is told of later, see `errors`."""
     batch, time, _ = padded.shape
     message = f"steps must be in [0, {batch * time}), the steps of padded, but steps[{{place}}] is"
     copy_rows(values, padded, steps, batch * time, f"{message} not ({LATE.format('unpad_rows')})")

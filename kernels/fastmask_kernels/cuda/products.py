@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 from numba import cuda
 
 from . import gemm
-from ._device import DeviceArray, Flags, empty
-from ._kernel import (
+from .gemm import Matrix
+from .runtime.device import DeviceArray, Flags, empty
+from .runtime.kernel import (
     Kernel,
     blocks_for,
     family,
@@ -34,7 +35,6 @@ from ._kernel import (
     pointer,
     threads_for,
 )
-from .gemm import Matrix
 
 Multiply = Callable[[DeviceArray, DeviceArray, DeviceArray, bool, bool, bool], None]
 

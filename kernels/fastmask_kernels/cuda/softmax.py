@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from . import _kernel
-from ._door import checked
-from ._kernel import Kernel, family, int32, int64, kernel, lanes_for, number, pointer, uint8
+from .runtime import kernel as _kernel
+from .runtime.checks import checked
+from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, number, pointer, uint8
 
 _MOST_THREADS = 128  # a block has room for as many partial results
 

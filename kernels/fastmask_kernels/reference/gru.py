@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checked import checked
+from ..checks import checked
 from .activations import activate, slope
 from .packing import pack, unpack
 from .recurrent import States, Walk, run_backward, run_forward

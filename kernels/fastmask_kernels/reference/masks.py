@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checked import checked
+from ..checks import checked
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]

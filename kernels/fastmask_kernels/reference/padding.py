@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checked import checked
+from ..checks import checked
 
 Ints = NDArray[np.int64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checked import checked
+from ..checks import checked
 
 Array = NDArray[np.floating]
 

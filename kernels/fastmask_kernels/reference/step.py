@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checked import checked
+from ..checks import checked
 from .gru import gru_fwd
 from .lstm import lstm_fwd
 from .rnn import rnn_fwd

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._dispatch import as_array
-from .._gpu import on_gpu
-from .._mask import Mask, as_mask
-from .._masked import Masked, get_mask
+from ..backends.cuda import on_gpu
+from ..backends.dispatch import as_array
+from ..masks.mask import Mask, as_mask
+from ..masks.masked import Masked, get_mask
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import _recurrent, activations, initializers
+from .. import activations, initializers
 from .._checks import flag, rate, whole_number
-from .._dispatch import kernels, real_array
-from .._mask import Mask
-from .._recurrent import forward, initial_states, kernel_activation, pack, placed
 from .._typing import Array, Bools, DTypeLike, Ints, Shape, Unpack
 from ..activations import Activation
+from ..backends import recurrent as _recurrent
+from ..backends.dispatch import kernels, real_array
+from ..backends.recurrent import forward, initial_states, kernel_activation, pack, placed
+from ..masks.mask import Mask
+from ._keras_arguments import OfTraining
 from ._layer import Layer
 from ._loop import Step, loop
-from ._of_training import OfTraining
 
 # By the number of axes that are wanted, and that came.
 _HINTS = {
@@ -225,7 +226,7 @@ class KernelCell(Layer):
         return _recurrent.stepped(self._kind, x, packed, states, self._settings())
 
     def _step_in_place(self, x: Array, events: Bools, states: Sequence[Array]) -> None:
-        """Go one step further in the rows with an event; see `_recurrent.step`."""
+        """Go one step further in the rows with an event; see `backends.recurrent.step`."""
         packed = self._packed_weights(x)
         _recurrent.step(self._kind, x, events, packed, states, self._settings())
 
@@ -276,7 +277,7 @@ class KernelCell(Layer):
     def _packed_weights(self, x: Array) -> Array:
         """The weights as the kernels read them for `x`, packed on first use and then kept."""
         if type(x) is not np.ndarray:
-            on_gpu: Array = import_module("fastmask._gpu._weights").packed(self, x)
+            on_gpu: Array = import_module("fastmask.backends.cuda.weights").packed(self, x)
             return on_gpu
         column = kernels().__name__
         version = self._weights.version  # before packing: see `Weights`

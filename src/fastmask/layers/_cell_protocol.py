@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
-from .._dispatch import as_array, real_array
-from .._mask import Mask
-from .._recurrent import initial_states
 from .._typing import Array, Ints
+from ..backends.dispatch import as_array, real_array
+from ..backends.recurrent import initial_states
+from ..masks.mask import Mask
 from ._cell import KernelCell
 from ._layer import Layer
 from ._loop import loop

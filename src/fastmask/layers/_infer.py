@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._mask import Mask, mask_of_output
-from .._masked import Masked
 from .._typing import Shape
+from ..masks.mask import Mask, mask_of_output
+from ..masks.masked import Masked
 from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
-from ._fate import fate, makes_masks
+from ._mask_effect import fate, makes_masks
 from ._symbolic import Call, SymbolicMask, SymbolicTensor, broadcasts, fits
 from ._watch import watching
 

@@ -15,14 +15,15 @@ import numpy as np
 
 from fastmask_kernels.forks import BUILDING, ForkSafeLock
 
-from .. import _gpu, initializers
+from .. import initializers
 from .._checks import flag
-from .._dispatch import as_array
-from .._gpu.anywhere import on_device
-from .._mask import Mask, fitting_mask
-from .._masked import Masked
 from .._names import automatic_name
 from .._typing import DTypeLike, Shape, Unpack
+from ..backends import cuda as _gpu
+from ..backends.anywhere import on_device
+from ..backends.dispatch import as_array
+from ..masks.mask import Mask, fitting_mask
+from ..masks.masked import Masked
 from ._calls import (
     CallSpec,
     arrays_of,
@@ -37,7 +38,7 @@ from ._calls import (
 )
 from ._elsewhere import Elsewhere
 from ._infer import probe, record
-from ._of_training import OfTraining, check_of_training, dtype_name, input_shape_in
+from ._keras_arguments import OfTraining, check_of_training, dtype_name, input_shape_in
 from ._symbolic import SymbolicTensor, is_symbolic
 from ._watch import watcher
 from ._weights import Weighted, Weights

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .._mask import Mask
 from .._typing import Array, Ints
+from ..masks.mask import Mask
 
 Step = Callable[[Array, list[Array], Ints], tuple[Array, Sequence[Array]]]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._dispatch import number_array
 from .._typing import Array, Shape
+from ..backends.dispatch import number_array
 from ._calls import is_shape
 from ._elementwise import along
 from ._layer import Layer

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, real_number
-from .._dispatch import real_array
 from .._typing import Array, Shape
+from ..backends.dispatch import real_array
 from ._elementwise import SameShape, along, axes_of, known_size, positive
 
 KERAS_EPSILON = 1e-7  # keras.config.epsilon()

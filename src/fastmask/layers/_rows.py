@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._mask import Mask
-from .._masked import Masked
+from ..masks.mask import Mask
+from ..masks.masked import Masked
 from ._calls import flat
 from ._cell_protocol import is_known
 from ._elementwise import SameShape

@@ -14,8 +14,8 @@ from fastmask_kernels.forks import CHANGING, ForkSafeLock
 
 from .. import initializers
 from .._checks import whole_number
-from .._dispatch import as_array
 from .._typing import Array
+from ..backends.dispatch import as_array
 
 Filling = Literal["initial", "uninitialised", "shapes"]
 _filling: ContextVar[Filling] = ContextVar("fastmask_filling", default="initial")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import real_array
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 
 _OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they make of a masked step
 

@@ -10,8 +10,8 @@ from .. import initializers
 from .._checks import flag, rate
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis
+from ._keras_arguments import OfTraining
 from ._normalizing import KERAS_EPSILON, Scaled
-from ._of_training import OfTraining
 
 
 class BatchNormalization(Scaled):

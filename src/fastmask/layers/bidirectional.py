@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice
-from .._dispatch import real_array
-from .._gpu.anywhere import computed, own, reversed_in_time
-from .._mask import sequence_mask
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.anywhere import computed, own, reversed_in_time
+from ..backends.dispatch import real_array
+from ..masks.mask import sequence_mask
 from ._cell_protocol import as_list, output_size_of
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 from .rnn import RNN
 
 _MODES = ("concat", "sum", "mul", "ave")

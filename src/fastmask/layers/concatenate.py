@@ -8,8 +8,8 @@ import numpy as np
 
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis, positive
+from ._keras_arguments import OfTraining
 from ._merge import Merge, number_of_axes, union
-from ._of_training import OfTraining
 
 
 class Concatenate(Merge):

@@ -8,10 +8,10 @@ import numpy as np
 
 from .. import activations, initializers
 from .._checks import flag, whole_number
-from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import real_array
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 
 
 class Dense(Layer):

@@ -8,10 +8,10 @@ from typing import Any
 from .._checks import flag
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import axes_of, positive
+from ._keras_arguments import OfTraining
 from ._layer import Layer
 from ._merge import Merge
 from ._normalizing import KERAS_EPSILON, to_length_one
-from ._of_training import OfTraining
 
 
 class Dot(Merge):

@@ -13,10 +13,10 @@ import numpy as np
 
 from .._checks import rate as checked_rate
 from .._checks import whole_number
-from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Unpack
+from ..backends.dispatch import real_array
 from ._elementwise import SameShape
-from ._of_training import OfTraining
+from ._keras_arguments import OfTraining
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 

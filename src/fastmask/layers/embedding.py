@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, whole_number
-from .._dispatch import integer_array, kernels
-from .._gpu.anywhere import on_device
 from .._typing import Array, DTypeLike, Ints, Shape, Unpack
+from ..backends.anywhere import on_device
+from ..backends.dispatch import integer_array, kernels
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 
 
 class Embedding(Layer):

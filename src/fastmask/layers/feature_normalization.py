@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._checks import flag, whole_number
-from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import real_array
 from ..initializers import AnyInitializer
 from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive
+from ._keras_arguments import OfTraining
 from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
-from ._of_training import OfTraining
 
 
 class LayerNormalization(Scaled):

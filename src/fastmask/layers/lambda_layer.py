@@ -10,8 +10,8 @@ import numpy as np
 
 from .._typing import DTypeLike, Unpack
 from ._calls import is_shape
+from ._keras_arguments import OfTraining
 from ._layer import USED, Layer
-from ._of_training import OfTraining
 
 
 class Lambda(Layer):

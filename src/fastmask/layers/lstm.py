@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import _recurrent
 from .._checks import flag
-from .._constant_initializers import Given
-from .._recurrent import kernel_activation
 from .._typing import Array, DTypeLike, Unpack
 from ..activations import Activation
+from ..backends import recurrent as _recurrent
+from ..backends.recurrent import kernel_activation
 from ..initializers import AnyInitializer
+from ..initializers.constant import Given
 from ._cell import Kept, KernelCell, activate, product
-from ._of_training import OfTraining
+from ._keras_arguments import OfTraining
 from ._rnn import OfCell, Recurrent, arguments
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from .._checks import real_number
-from .._dispatch import kernels, number_array, real_array
-from .._gpu import on_gpu
-from .._gpu.anywhere import computed, on_device, own
-from .._mask import Mask
-from .._masked import Masked
 from .._typing import Array, Bools, DTypeLike, Shape, Unpack
+from ..backends.anywhere import computed, on_device, own
+from ..backends.cuda import on_gpu
+from ..backends.dispatch import kernels, number_array, real_array
+from ..masks.mask import Mask
+from ..masks.masked import Masked
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 
 
 class Masking(Layer):

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .._batches import batches_in
 from .._checks import flag
-from .._dispatch import as_array, real_array
-from .._masked import Masked
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import as_array, real_array
+from ..masks.masked import Masked
+from ._batches import batches_in
 from ._elementwise import SameShape, axes_of, known_size, positive
+from ._keras_arguments import OfTraining
 from ._normalizing import KERAS_EPSILON
-from ._of_training import OfTraining
 from ._symbolic import fits
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice, flag
-from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import real_array
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 
 
 class GlobalPooling(Layer):

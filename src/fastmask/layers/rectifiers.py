@@ -8,10 +8,10 @@ import numpy as np
 
 from .. import activations, initializers
 from .._checks import real_number
-from .._dispatch import real_array
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import real_array
 from ._elementwise import SameShape, axes_of, known_size
-from ._of_training import OfTraining
+from ._keras_arguments import OfTraining
 from ._symbolic import broadcasts
 
 

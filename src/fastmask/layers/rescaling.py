@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._dispatch import as_array, real_array
 from .._typing import Array, DTypeLike, Unpack
+from ..backends.dispatch import as_array, real_array
 from ._elementwise import SameShape
-from ._of_training import OfTraining
+from ._keras_arguments import OfTraining
 
 
 class Rescaling(SameShape):

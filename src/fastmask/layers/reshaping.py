@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
-from .._dispatch import as_array
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.dispatch import as_array
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 from .pooling import as_data_format
 
 

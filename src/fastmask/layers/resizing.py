@@ -9,8 +9,8 @@ import numpy as np
 
 from .._checks import whole_number
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 from .pooling import as_data_format
 from .reshaping import with_axes
 

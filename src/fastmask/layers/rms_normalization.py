@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, DTypeLike, Unpack
+from ._keras_arguments import OfTraining
 from ._normalizing import Scaled, counting, mixes_steps, moments
-from ._of_training import OfTraining
 
 
 class RMSNormalization(Scaled):

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._checks import flag, whole_number
-from .._dispatch import as_array, real_array
-from .._gpu.anywhere import cast, copied, reversed_in_time, reversed_mask
-from .._mask import Mask, as_mask, sequence_mask
-from .._recurrent import ALL_ROWS, placed
 from .._typing import Array, Bools, DTypeLike, Shape, Unpack
-from .._validity import checked_mask
+from ..backends.anywhere import cast, copied, reversed_in_time, reversed_mask
+from ..backends.dispatch import as_array, real_array
+from ..backends.recurrent import ALL_ROWS, placed
+from ..masks.mask import Mask, as_mask, sequence_mask
+from ..masks.validity import checked_mask
 from ._calls import flat
 from ._cell import KernelCell, known_features, unfit
 from ._cell_protocol import (
@@ -25,8 +25,8 @@ from ._cell_protocol import (
     sizes_of,
     zero_states,
 )
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 from .stacked_rnn_cells import StackedRNNCells
 
 

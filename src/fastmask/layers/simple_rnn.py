@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .. import _recurrent
 from .._typing import Array, DTypeLike, Unpack
 from ..activations import Activation
+from ..backends import recurrent as _recurrent
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
-from ._of_training import OfTraining
+from ._keras_arguments import OfTraining
 from ._rnn import Recurrent, arguments
 
 

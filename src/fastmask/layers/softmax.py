@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._dispatch import as_array, real_array
-from .._mask import Mask, known_mask
 from .._typing import Array, DTypeLike, Shape, Unpack
-from .._validity import checked_mask
+from ..backends.dispatch import as_array, real_array
+from ..masks.mask import Mask, known_mask
+from ..masks.validity import checked_mask
 from ._elementwise import SameShape, along, axes_of, positive
-from ._of_training import OfTraining
+from ._keras_arguments import OfTraining
 from ._symbolic import broadcasts
 
 

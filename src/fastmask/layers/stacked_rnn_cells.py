@@ -15,8 +15,8 @@ from ._cell_protocol import (
     one_step,
     output_size_of,
 )
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 
 
 class StackedRNNCells(Layer):

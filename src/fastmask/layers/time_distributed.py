@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .._dispatch import as_array
-from .._gpu import on_gpu
-from .._mask import Mask, fitting_mask
-from .._masked import Masked
 from .._typing import Array, DTypeLike, Shape, Unpack
+from ..backends.cuda import on_gpu
+from ..backends.dispatch import as_array
+from ..masks.mask import Mask, fitting_mask
+from ..masks.masked import Masked
+from ._keras_arguments import OfTraining
 from ._layer import Layer
-from ._of_training import OfTraining
 from ._rows import rows_alone
 from .bidirectional import Bidirectional
 from .pooling import GlobalPooling

@@ -1,6 +1,6 @@
 """fastmask's own model file: a zip of .npy files, as `numpy.savez` writes it.
 
-    config.npy         uint8: JSON with format, version and the model (see `_serial`)
+    config.npy         uint8: JSON with format, version and the model (see `models.config`)
     w0.npy, w1.npy ... the weights, in the order of `get_weights`
 
 A file may come from a stranger. So the reader does not use pickle, makes only known classes,
@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from .._serial import deserialize, known_classes, number_of_layers, serialize
 from .._typing import Array
 from ..layers import Layer
 from ..layers._weights import filling
+from ..models.config import deserialize, known_classes, number_of_layers, serialize
 from ._npy import read_array
 from ._reading import opened
 from ._writing import write_whole

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._mask import Mask
+from ..masks.mask import Mask
 from ._cells import CELLS
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from .._plan import Plan
+from ..masks.plan import Plan
 from ._cells import Cell, Weights
 from ._column import column_of
 from ._layer import Keep, Kept, as_kernels_take, backward, forward

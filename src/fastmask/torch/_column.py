@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .._plan import Plan
+from ..masks.plan import Plan
 from ._cells import Cell, Weights
 from ._cpu import CPU
 from ._parts import Part

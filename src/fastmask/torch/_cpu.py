@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._dispatch import kernels
-from .._mask import plan_for
-from .._plan import Plan
 from .._typing import Array
+from ..backends.dispatch import kernels
+from ..masks.mask import plan_for
+from ..masks.plan import Plan
 from ._cells import Cell, Weights
 from ._lent import run
 from ._parts import Part, parts_of

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .._gpu._arrays import MOST_KEPT
-from .._gpu._torch import TorchOwner
-from .._keeping import keeping
-from .._mask import Mask
-from .._plan import Plan, full_plan_size
+from ..backends.cuda.arrays import MOST_KEPT
+from ..backends.cuda.torch import TorchOwner
+from ..backends.keeping import keeping
+from ..masks.mask import Mask
+from ..masks.plan import Plan, full_plan_size
 from . import _column
 from ._cells import Cell, Weights
 from ._masks import check_tensor, count_misread

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .._mask import Mask
+from ..masks.mask import Mask
 from ._masks import batch_first_mask, valid_tensor
 from ._recorders import needs_torch
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._plan import Plan
+from ..masks.plan import Plan
 from ._cells import Cell, Weights, to_kernels, to_torch
 from ._column import column_of
 from ._parts import whole

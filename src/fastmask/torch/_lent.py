@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from .._dispatch import kernels
-from .._threads import get_num_threads
 from .._typing import Array
+from ..backends.dispatch import kernels
+from ..backends.threads import get_num_threads
 
 
 def run(kernel: str, *arguments: Any) -> None:
@@ -34,7 +34,7 @@ def run(kernel: str, *arguments: Any) -> None:
 
 @cache
 def _borrowers(column: str) -> tuple[Any, Any]:
-    threads, blas = import_module(f"{column}.threads"), import_module(f"{column}.blas")
+    threads, blas = import_module(f"{column}.parallel.pool"), import_module(f"{column}.blas")
     return threads.openmp_team, blas.computed_by
 
 

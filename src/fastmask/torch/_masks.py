@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._dispatch import as_array
-from .._mask import Mask
-from .._validity import checked_mask
+from ..backends.dispatch import as_array
+from ..masks.mask import Mask
+from ..masks.validity import checked_mask
 from . import _column
 
 

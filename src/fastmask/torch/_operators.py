@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._plan import Plan
+from ..masks.plan import Plan
 from . import _column
 from ._cells import CELLS, to_kernels
 from ._column import column_of

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .._mask import Mask
-from .._plan import Plan
+from ..masks.mask import Mask
+from ..masks.plan import Plan
 from ._column import column_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._plan import Plan
+from ..masks.plan import Plan
 
 PARTS = 4  # at least, where rows are many enough
 ROWS = 16  # of a part at least: fewer would leave the kernels idle

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._plan import Plan
+from ..masks.plan import Plan
 from ._autograd import Layer
 from ._cells import CELLS
 from ._column import column_of

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .._dispatch import kernels
+from ..backends.dispatch import kernels
 from ._cells import Cell, in_order
 from ._column import column_of
 from ._cpu import CPU

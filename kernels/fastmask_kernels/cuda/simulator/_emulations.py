@@ -1,4 +1,4 @@
-"""The PTX of `_ptx`, in Python. Addresses are pairs of an array and an index."""
+"""The PTX of `runtime.ptx`, in Python. Addresses are pairs of an array and an index."""
 
 from __future__ import annotations
 

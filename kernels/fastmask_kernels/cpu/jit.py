@@ -1,0 +1,181 @@
+"""Turning a Python function into a compiled kernel, cached on disk.
+
+Two things that `numba.njit(cache=True)` gets wrong for a library are put right here:
+
+- its cache notices edits only in the file of the cached function, so after an upgrade old
+  code of a changed callee keeps running: here the digest of all kernel sources is in the key;
+- it compiles anew for every mix of writeable and read-only arrays: here each kernel is
+  compiled once a dtype, with read-only inputs, which accept both.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from llvmlite.binding import ffi
+from numba import njit, types
+from numba.core import config
+from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.serialize import dumps
+
+from .. import JitDisabledError
+from ..cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
+from ..forks import COMPILER, LLVM, hold_at_fork
+from ..sources import source_digest
+
+try:
+    from .inlining import InnerCompiler
+except (ImportError, AttributeError):
+    # Numba has changed inside: its own way, which takes two seconds more
+    from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]  # instead
+
+hold_at_fork(global_compiler_lock, COMPILER)
+hold_at_fork(getattr(ffi.lib, "_lock", nullcontext()), LLVM)
+
+SignatureOf = Callable[[Any], Any]
+"""From the Numba type of the call's varying dtype to the kernel's signature."""
+
+
+class _SourceCache(SafeCache, FunctionCache):  # type: ignore[misc]  # Numba is Any here
+    """Numba's disk cache, whose key covers the sources of all callees, in files of ours.
+
+    Numba's own key has the values that a function closes over, which differ from process to
+    process where they are functions; here the kernel's name says what they are.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        super().__init__(function)
+        self._kernel = name
+        base = self._impl.filename_base + (f".{name}" if name else "")
+        self._cache_file = KernelFiles(self._cache_path, base, dumps)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+        made_by = numba.__version__, llvmlite.__version__, np.__version__
+        here = sig, codegen.magic_tuple(), self._kernel, settings_of(config)
+        # The kernel's own file, too: one that is not this package's.
+        return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
+
+
+def inner(function: Callable[..., Any], forceinline: bool = False) -> Any:
+    """A function that only compiled kernels call; LLVM decides where it is inlined."""
+    return njit(
+        error_model="numpy",
+        forceinline=forceinline,  # said even where not: else callees do as their first caller
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        pipeline_class=InnerCompiler,
+    )(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A large function that kernels call at one place, where it is inlined.
+
+    By LLVM: Numba, which can do it too, takes longer for that than for all type inference.
+    """
+    return inner(function, forceinline=True)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Look for no cycles among the many objects of the compiler: that is a part of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class CompiledKernel:
+    """A function compiled on first use for each dtype that it meets, without the GIL.
+
+    Args:
+        function: Python source of the kernel.
+        signature_of: gives the Numba signature for a dtype's Numba type.
+        name: tells kernels apart that are made of the same source.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], signature_of: SignatureOf, name: str = ""
+    ) -> None:
+        self._function, self._name, self._signature_of = function, name, signature_of
+        self._ready: dict[Any, Any] = {}
+
+    def _new_dispatcher(self) -> Any:
+        if config.DISABLE_JIT:  # since this module was imported
+            raise JitDisabledError
+        dispatcher = njit(error_model="numpy", nogil=True)(self._function)
+        try:
+            dispatcher._cache = _SourceCache(self._function, self._name)
+        except Exception as error:  # no folder can be written, for one
+            note_unusable(config.CACHE_DIR or str(Path(__file__).parent), error)
+        return dispatcher
+
+    @property
+    def cache_folder(self) -> str | None:
+        """Where the compiled code is kept; None where no folder can be written."""
+        try:
+            return str(_SourceCache(self._function, self._name).cache_path)
+        except Exception:
+            return None
+
+    def for_dtype(self, dtype: Any) -> Callable[..., Any]:
+        """The compiled function that takes arrays of `dtype`.
+
+        Where warnings are errors it raises what it warns of, once, and works from then on.
+        """
+        ready = self._ready.get(dtype)
+        if ready is None:
+            ready = self.for_dtype_silently(dtype)
+            tell()
+        return ready
+
+    def for_dtype_silently(self, dtype: Any) -> Callable[..., Any]:
+        """The same for threads of our own, which nobody would catch a warning from."""
+        ready = self._ready.get(dtype)
+        if ready is None:
+            with global_compiler_lock, _no_collections():
+                ready = self._ready.get(dtype)
+                if ready is None:
+                    # One of its own: while a dispatcher may compile it takes no read-only array
+                    # for a kernel's, and calls of other threads would fail.
+                    ready = self._new_dispatcher()
+                    ready.compile(self._signature_of(_NUMBA_TYPES[dtype]))
+                    ready.disable_compile()
+                    self._ready[dtype] = ready
+        return ready  # type: ignore[no-any-return]  # a dispatcher
+
+
+_NUMBA_TYPES = {
+    np.dtype(name): types.boolean if name == "bool" else getattr(types, name)
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float32", "float64"),
+    )
+}
+
+
+def compiled(
+    signature_of: SignatureOf, name: str = ""
+) -> Callable[[Callable[..., Any]], CompiledKernel]:
+    """Decorator form of `CompiledKernel`."""
+    return lambda function: CompiledKernel(function, signature_of, name)
+
+
+def output(dtype: Any, ndim: int) -> Any:
+    """Numba type of a C-contiguous array that a kernel writes."""
+    return types.Array(dtype, ndim, "C")
+
+
+def array(dtype: Any, ndim: int) -> Any:
+    """Numba type of a C-contiguous array that a kernel only reads, itself read-only or not."""
+    return types.Array(dtype, ndim, "C", readonly=True)

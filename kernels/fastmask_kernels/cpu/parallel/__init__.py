@@ -1,0 +1,1 @@
+"""Worker threads inside compiled code: one protocol for every shared call."""

@@ -1,0 +1,232 @@
+"""A batch as kernels see it: which rows have a step, where it is, where its output goes.
+
+A row is a sequence. Rows stand in the order of the plan, most valid steps first, so that
+the rows that still have a step k are always the first ones, and step k means the k-th valid
+step of every row: masked steps do not exist here, whatever the mask looks like.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..jit import inner
+from ..simd import copy_row, fill_row, flat, lanes_of, prefetch_row, prefetch_row_to_write
+
+
+class Batch(NamedTuple):
+    """What is computed: flat views of the caller's arrays, and the plan by rank."""
+
+    time: int  # T
+    features: int  # F
+    units: int  # H
+    sequences: bool  # whether `out` is wanted
+    has_c: bool  # whether the cell has a second state
+    save_states: bool  # whether `h_steps` and `c_steps` are wanted
+    save_gates: bool  # whether `gates` are
+    out: Any  # real (B, T, H)
+    h_last: Any  # real (B, H)
+    c_last: Any  # real (B, H)
+    h_steps: Any  # real (P, H)
+    c_steps: Any  # real (P, H)
+    gates: Any  # real (P, 4H)
+    x: Any  # real (B, T, F)
+    steps: Any  # int64 (P): flat positions
+    offsets: Any  # int64 (B + 1): where the steps of a row begin
+    order: Any  # int64 (B): row of a rank
+    reverse: bool
+    zero_masked: bool
+
+
+class Scratch(NamedTuple):
+    """One thread's own memory. Index arrays are int64, one entry a row in hand."""
+
+    z: Any  # real: sums of products before activation
+    row: Any  # the rows of this group, longest first
+    first: Any  # where their steps begin
+    count: Any  # how many they are
+    state: Any  # where their state begins in a plane of h, and in c
+    source: Any  # where the rows of x begin that a product reads
+    begin: Any  # where a block's steps begin in `source`
+    target: Any  # positions that the step's outputs go to
+    gap: Any  # how many masked positions follow each
+
+
+@inner
+def begin_rows(batch: Any, net: Any, scratch: Any, taken: int, h_first: Any, c_first: Any) -> None:
+    """Set out the first states of rows; of those without steps they are the last ones too."""
+    units, width = batch.units, lanes_of(net.h)
+    for i in range(taken):
+        for left in range(0, units, width):
+            first, at = scratch.row[i] * units + left, scratch.state[i] + left
+            columns = width if width < units - left else units - left
+            fill_row(net.h, at, width)
+            fill_row(net.c, at, width)
+            copy_row(net.h, at, h_first, first, columns)
+            if batch.has_c:
+                copy_row(net.c, at, c_first, first, columns)
+            if scratch.count[i] == 0:
+                copy_row(batch.h_last, first, h_first, first, columns)
+                if batch.has_c:
+                    copy_row(batch.c_last, first, c_first, first, columns)
+
+
+@inner
+def copy_all(target: Any, source: Any) -> None:
+    """Copy an array to another one."""
+    to, values = flat(target), flat(source)
+    for i in range(target.size):
+        to[i] = values[i]
+
+
+@inner
+def clear(target: Any) -> None:
+    """Fill an array with zeros."""
+    to = flat(target)
+    for i in range(target.size):
+        to[i] = 0
+
+
+@inner
+def active_rows(scratch: Any, rows: int, k: int) -> int:
+    """How many of the group's first `rows` rows have a step k."""
+    while rows > 0 and scratch.count[rows - 1] <= k:
+        rows -= 1
+    return rows
+
+
+@inner
+def entry_of(batch: Any, first: int, count: int, k: int) -> int:
+    """Index into `steps` of a row's k-th step, in processing order."""
+    return int(first + (count - 1 - k if batch.reverse else k))
+
+
+@inner
+def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
+    """List the rows of x of the steps k to k + block; returns how many they are."""
+    ahead = -batch.features if batch.reverse else batch.features
+    total = 0
+    for j in range(block):
+        rows = active_rows(scratch, rows, k + j)
+        scratch.begin[j] = total
+        for i in range(rows):
+            entry = entry_of(batch, scratch.first[i], scratch.count[i], k + j)
+            source = batch.steps[entry] * batch.features
+            scratch.source[total] = source
+            total += 1
+            if block == 1:
+                # Many rows are more streams than the hardware follows: name their next steps.
+                prefetch_row(batch.x, source + ahead, min(batch.features, 32))
+    scratch.begin[block] = total
+    return total
+
+
+@inner
+def output_position(batch: Any, row: int, position: int) -> int:
+    """Flat position of the output of the step at a flat position of x."""
+    return int((2 * row + 1) * batch.time - 1 - position) if batch.reverse else int(position)
+
+
+@inner
+def find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
+    """List where the outputs of step k go."""
+    for i in range(rows):
+        row, first, count = scratch.row[i], scratch.first[i], scratch.count[i]
+        target = output_position(batch, row, batch.steps[entry_of(batch, first, count, k)])
+        after = (row + 1) * batch.time
+        if k + 1 < count:
+            after = output_position(batch, row, batch.steps[entry_of(batch, first, count, k + 1)])
+        scratch.target[i] = target
+        scratch.gap[i] = after - target - 1
+
+
+@inner
+def await_outputs(batch: Any, scratch: Any, rows: int, left: int, columns: int) -> None:
+    """Have the memory of one vector's outputs at hand when they are written: it is far apart."""
+    for i in range(rows):
+        prefetch_row_to_write(batch.out, scratch.target[i] * batch.units + left, columns)
+
+
+@inner
+def write_outputs(
+    batch: Any, net: Any, scratch: Any, rows: int, plane: int, left: int, columns: int
+) -> None:
+    """Copy h of one vector of units to the outputs."""
+    for i in range(rows):
+        target = scratch.target[i] * batch.units + left
+        copy_row(batch.out, target, net.h, plane + scratch.state[i] + left, columns)
+
+
+@inner
+def fill_masked(batch: Any, row: int) -> None:
+    """Write a row's masked outputs: zeros, or the output before them.
+
+    After the last step, from end to end: panel by panel within the steps took twice as long.
+    """
+    first, count = batch.offsets[row], batch.offsets[row + 1] - batch.offsets[row]
+    position = row * batch.time
+    last = position - 1
+    for k in range(count + 1):
+        step = (row + 1) * batch.time
+        if k < count:
+            step = output_position(batch, row, batch.steps[entry_of(batch, first, count, k)])
+        while position < step:
+            _write_masked(batch, position * batch.units, last * batch.units, k == 0)
+            position += 1
+        last = step
+        position += 1
+
+
+@inner
+def _write_masked(batch: Any, target: int, source: int, first: bool) -> None:
+    units, lanes = batch.units, lanes_of(batch.out)
+    columns = min(lanes, units)
+    for begin in range(0, units, lanes):
+        left = min(begin, units - columns)  # whole vectors that overlap are faster than parts
+        if batch.zero_masked or first:
+            fill_row(batch.out, target + left, columns)
+        else:
+            copy_row(batch.out, target + left, batch.out, source + left, columns)
+
+
+@inner
+def save_step(
+    batch: Any,
+    net: Any,
+    scratch: Any,
+    k: int,
+    rows: int,
+    plane: int,
+    left: int,
+    columns: int,
+    z: Any,
+    z_start: int,
+    lanes: int,
+    apart: int,
+) -> None:
+    """Copy states and gates of one vector of units to where the backward pass finds them."""
+    units = batch.units
+    for i in range(rows):
+        entry = entry_of(batch, scratch.first[i], scratch.count[i], k)
+        state = scratch.state[i] + left
+        copy_row(batch.h_steps, entry * units + left, net.h, plane + state, columns)
+        if batch.has_c:
+            copy_row(batch.c_steps, entry * units + left, net.c, state, columns)
+        if batch.save_gates:
+            for gate in range(4):
+                saved = (entry * 4 + gate) * units + left
+                copy_row(batch.gates, saved, z, z_start + i * 4 * lanes + gate * apart, columns)
+
+
+@inner
+def write_last(
+    batch: Any, net: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
+) -> None:
+    """Copy one vector of units of the rows whose last step was k."""
+    for i in range(rows - 1, -1, -1):
+        if scratch.count[i] > k + 1:
+            break  # rows before it are as long
+        last = scratch.row[i] * batch.units + left
+        state = scratch.state[i] + left
+        copy_row(batch.h_last, last, net.h, plane + state, columns)
+        if batch.has_c:
+            copy_row(batch.c_last, last, net.c, state, columns)

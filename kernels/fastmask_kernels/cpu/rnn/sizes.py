@@ -1,0 +1,70 @@
+"""How much memory a call of a layer's forward kernel needs: nothing grows with the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ...memory import spare
+from ..packing import packed_size, vectors_of
+from ..simd import lanes
+from .forward import BLOCK_ROWS, Cell, panels_of
+from .groups import deal
+from .ranks import seen_size
+
+INDEX_ROWS = 8  # index arrays of a thread, see `batch.Scratch`
+
+
+SETTINGS_OF_SIZES = 9
+
+
+class Sizes(NamedTuple):
+    """Numbers of elements."""
+
+    packed: int  # of the packed weights
+    reals: int  # of the memory for states and sums
+    integers: int  # of that for indices
+    # For the kernel: elements of the scratch that checks the plan, of a thread's sums of one
+    # panel, of its sums of all panels of a block of steps, of an index array; then `Groups`.
+    settings: tuple[int, ...]
+
+
+SizesOf = Callable[[int, int, int, Any, int, int, int], Sizes]
+"""Of rows, features, units, dtype; then of what `Shares` has as members, groups, common."""
+
+
+def sizes_of(cell: Cell) -> SizesOf:
+    """The sizes of a cell's calls."""
+
+    @lru_cache(maxsize=256)
+    def sizes(
+        rows: int,
+        features: int,
+        units: int,
+        dtype: Any,
+        members: int,
+        least_groups: int,
+        most_common: int,
+    ) -> Sizes:
+        vectors, row = vectors_of(units, dtype), cell.tiles.row * lanes(dtype)
+        states = 3 * vectors * lanes(dtype)  # two planes of h, and c
+        panels, panels_in_common = (panels_of(vectors, cell.panel, n) for n in (1, members))
+        all_rows = cell.rounds > 1  # whether sums of all panels are kept for many rows too
+        row_size = states + row * (1 + panels * all_rows)
+        row_bytes = row_size * dtype.itemsize + 8 * INDEX_ROWS
+        groups = deal(rows, least_groups, most_common, row_bytes)
+        z = groups.most * row
+        block, common_block = (
+            number * row * max(2 * BLOCK_ROWS, most * all_rows)
+            for number, most in ((panels, groups.rows), (panels_in_common, groups.common))
+        )
+        entries, seen = max(groups.most, 2 * BLOCK_ROWS), seen_size(rows)
+        return Sizes(
+            packed_size(cell.layout, features, units, dtype),
+            states * groups.slots(members) + spare(dtype) + members * (z + block) + common_block,
+            seen + members * INDEX_ROWS * entries,
+            (seen, z, block, entries, *groups),
+        )
+
+    return sizes

@@ -1,0 +1,1 @@
+"""Recurrent layers on CUDA devices: forward, backward, one step."""

@@ -1,0 +1,298 @@
+"""From the arguments of a backward kernel to launches.
+
+The time loop of `backward` turns gates into the gradients dZ of their sums. What follows waits
+for nothing and is a product over all valid steps each:
+
+    dkernel = X^T dZ    drecurrent_kernel = H_before^T dZ    dbias = sum of dZ    dX = dZ W^T
+
+Gates stand in the order in which they are saved, weights in Keras's; a piece (first gate, first
+column of weights, number of gates) is where both agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from .. import gemm, products
+from ..gemm import Matrix, matrix
+from ..products import Pieces, Rows
+from ..runtime.device import DeviceArray, empty
+from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, span
+from . import steps
+from .cells import Kind
+from .cells import cell as cell_of
+from .launching import run_loop
+from .layout import spread_of
+from .packing import pack_spread
+
+_KERNEL: dict[str, Pieces] = {
+    "lstm": ((0, 0, 4),),
+    "gru_after": ((1, 0, 2), (0, 2, 1)),
+    "gru_before": ((1, 0, 2), (0, 2, 1)),
+    "rnn": ((0, 0, 1),),
+}
+# Those of the recurrent kernel, by what they are multiplied with: h, or the saved r * h.
+_FROM_H: dict[str, Pieces] = _KERNEL | {"gru_after": ((1, 0, 3),), "gru_before": ((1, 0, 2),)}
+_FROM_Q: dict[str, Pieces] = dict.fromkeys(_KERNEL, ()) | {"gru_before": ((0, 2, 1),)}
+_Q = 3  # the gate where r * h is, or with `reset_after` h U + b
+
+
+class Weights(NamedTuple):
+    """What the sums of gates are made with."""
+
+    kernel: DeviceArray  # (F, G * H)
+    recurrent_kernel: DeviceArray  # (H, G * H)
+    bias: DeviceArray  # (G * H,), or of a GRU (2, 3H)
+
+
+class Steps(NamedTuple):
+    """What a backward pass reads at every valid step."""
+
+    x: DeviceArray  # (B, T, F)
+    offsets: DeviceArray
+    places: DeviceArray  # the plan's steps
+    order: DeviceArray
+    h_first: DeviceArray  # (B, H)
+    h_steps: DeviceArray  # (P, H)
+    before: DeviceArray  # (P,) see `steps.rows_before`
+    rows: int  # a bound of the number of valid steps
+    inputs: Rows  # (P, F) of x
+    states: Rows  # (P, H) of h before each step
+    full: bool  # all steps are known to be valid
+
+
+def run_gradients(
+    kind: Kind,
+    dx: DeviceArray,
+    dweights: Weights,
+    dfirst: tuple[DeviceArray, ...],
+    gates: DeviceArray,
+    dout: DeviceArray,
+    dlast: tuple[DeviceArray, ...],
+    x: DeviceArray,
+    plan: tuple[DeviceArray, DeviceArray, DeviceArray],
+    weights: Weights,
+    first: tuple[DeviceArray, ...],
+    states: tuple[DeviceArray, ...],
+    gates_saved: bool,
+    reverse: bool,
+    zero_masked: bool,
+) -> None:
+    """Run a backward kernel of the table.
+
+    Args:
+        kind: of the cell.
+        dx: (B, X, F).
+        dweights: gradients of the weights.
+        dfirst: those of the first states, h and, of an LSTM, c.
+        gates: (P, saved * H), see `backward`.
+        dout: (B, S, H).
+        dlast: gradients of the last states.
+        x: (B, T, F).
+        plan: offsets, steps, order.
+        weights: the layer's.
+        first: first states.
+        states: h_steps and, of an LSTM, c_steps.
+        gates_saved: whether `gates` holds the activated gates already.
+        reverse: the forward pass walked from the end.
+        zero_masked: masked steps of the output were zeros.
+    """
+    units, dtype = first[0].shape[1], x.dtype
+    walk = _steps_of(x, plan, first[0], states[0], reverse)
+    if not gates_saved:
+        _compute_gates(kind, gates, walk, weights, units)
+    dy = empty((walk.rows if dout.size else 0, units), dtype, x.device)
+    steps.fold(dy, dout, walk.offsets, walk.places, reverse, zero_masked)
+    _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, first[-1], states[-1], reverse)
+    _finish(kind, dx, dweights, gates, walk, weights, units)
+
+
+def _steps_of(
+    x: DeviceArray,
+    plan: tuple[DeviceArray, DeviceArray, DeviceArray],
+    h_first: DeviceArray,
+    h_steps: DeviceArray,
+    reverse: bool,
+) -> Steps:
+    (batch, time, features), units, (offsets, places, _) = x.shape, h_first.shape[1], plan
+    rows = min(places.size, batch * time)
+    before = empty(rows, np.int64, x.device)
+    steps.rows_before(before, offsets, batch, reverse)
+    full = products.are_all(places, batch * time)
+    inputs = Rows(matrix(x), None if full else places)
+    inputs = products.gathered(inputs, offsets, rows, features)
+    states = Rows(matrix(h_steps), before, h_first)
+    states = products.gathered(states, offsets, rows, units)
+    return Steps(x, *plan, h_first, h_steps, before, rows, inputs, states, full)
+
+
+def _run_loop(
+    kind: Kind,
+    gates: DeviceArray,
+    dy: DeviceArray,
+    walk: Steps,
+    weights: Weights,
+    dfirst: tuple[DeviceArray, ...],
+    dlast: tuple[DeviceArray, ...],
+    first: DeviceArray,
+    states: DeviceArray,
+    reverse: bool,
+) -> None:
+    batch, units = first.shape
+    dtype, device = gates.dtype, gates.device
+    spread = spread_of(kind, units, dtype, True)
+    packed = empty(spread.size, dtype, device)
+    pieces = [
+        (((gate + 2) % 3 if kind.name.startswith("gru") else gate) * units, count)
+        for gate, count in cell_of(kind, dtype).returns
+    ]
+    pack_spread(packed, 0, spread, weights.recurrent_kernel, pieces, True)
+    run_loop(
+        *(True, kind, spread, dy.size > 0, batch),
+        *(dfirst[0], dfirst[-1], gates, dy, states, packed, 0, walk.offsets, walk.order),
+        *(dlast[0], dlast[-1], first),
+        sizes=(batch, units, reverse),
+    )
+
+
+def _finish(
+    kind: Kind,
+    dx: DeviceArray,
+    dweights: Weights,
+    gates: DeviceArray,
+    walk: Steps,
+    weights: Weights,
+    units: int,
+) -> None:
+    """The products over all valid steps."""
+    stride, columns, features = gates.shape[1], weights.kernel.shape[1], walk.x.shape[2]
+    plan, rows = walk.offsets, walk.rows
+    if dx.size and not walk.full:
+        steps.fill_zeros(dx)
+    dz, pieces = products.arranged(matrix(gates), _KERNEL[kind.name], plan, rows, units)
+    for gate, column, count in pieces:
+        part, width = dz.columns(gate * units), count * units
+        dkernel = Matrix(dweights.kernel, column * units, columns)
+        products.over_rows(dkernel, walk.inputs, part, plan, features, width, rows)
+        dbias = Matrix(dweights.bias, column * units, columns)
+        gemm.column_sums(dbias, part.matrix, plan, width, rows)
+        if dx.size:
+            products.rows(
+                *(matrix(dx), part, Matrix(weights.kernel, column * units, columns), plan),
+                rows,
+                features,
+                width,
+                target=None if walk.full else walk.places,
+                transposed=True,
+                add=(gate, column, count) != pieces[0],
+            )
+    reset = Rows(Matrix(gates, _Q * units, stride))  # r * h
+    for factor, from_it in ((walk.states, _FROM_H[kind.name]), (reset, _FROM_Q[kind.name])):
+        dz, pieces = products.arranged(matrix(gates), from_it, plan, rows, units)
+        for gate, column, count in pieces:
+            part, width = dz.columns(gate * units), count * units
+            drecurrent = Matrix(dweights.recurrent_kernel, column * units, columns)
+            products.over_rows(drecurrent, factor, part, plan, units, width, rows)
+            if kind.name.startswith("gru"):  # row 1 of the bias belongs to the state
+                dbias = Matrix(dweights.bias, (3 + column) * units, columns)
+                gemm.column_sums(dbias, part.matrix, plan, width, rows)
+
+
+def _compute_gates(
+    kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights, units: int
+) -> None:
+    """The activated gates of all valid steps, from the states before them."""
+    stride, columns, features = gates.shape[1], weights.kernel.shape[1], walk.x.shape[2]
+    plan, rows = walk.offsets, walk.rows
+    gru = kind.name.startswith("gru")
+    for gate, column, count in _KERNEL[kind.name]:
+        products.rows(
+            Matrix(gates, gate * units, stride),
+            *(walk.inputs, Matrix(weights.kernel, column * units, columns), plan),
+            rows,
+            count * units,
+            features,
+            bias=Matrix(weights.bias, column * units, columns),
+        )
+    pieces: Pieces = ((1, 0, 2),) if gru else _FROM_H[kind.name]
+    if kind.name == "gru_after":
+        pieces = (*pieces, (_Q, 2, 1))
+    for gate, column, count in pieces:
+        products.rows(
+            Matrix(gates, gate * units, stride),
+            *(walk.states, Matrix(weights.recurrent_kernel, column * units, columns), plan),
+            rows,
+            count * units,
+            units,
+            bias=Matrix(weights.bias, (3 + column) * units, columns) if gru else None,
+            add=gate != _Q,
+        )
+    _run_activation(kind, gates, walk, units, 0)
+    if kind.name == "gru_before":
+        products.rows(
+            Matrix(gates, 0, stride),
+            *(
+                Rows(Matrix(gates, _Q * units, stride)),
+                Matrix(weights.recurrent_kernel, 2 * units, columns),
+            ),
+            plan,
+            rows,
+            units,
+            units,
+            bias=Matrix(weights.bias, 5 * units, columns),
+            add=True,
+        )
+        _run_activation(kind, gates, walk, units, 1)
+
+
+def _run_activation(kind: Kind, gates: DeviceArray, walk: Steps, units: int, part: int) -> None:
+    size = walk.rows * units
+    _activation(kind, gates.dtype, part).launch(
+        *span(size),
+        *(gates, walk.before, walk.h_first, walk.h_steps, walk.offsets),
+        *(walk.offsets.size - 1, units),
+    )
+
+
+@family()
+def _activation(kind: Kind, dtype: Any, part: int) -> Kernel:
+    """Sums become gates; without `reset_after` in two parts, r * h and n."""
+    cell = cell_of(kind, dtype)
+    step, reset = cell.step, cell.reset
+    two = len(cell.rounds) == 2
+    resets, updates = two and part == 0, two and part == 1
+    real, zero = number(dtype), dtype.type(0)
+    reals, ints = pointer(real), pointer(int64)
+
+    @kernel(reals, ints, reals, reals, ints, int64, int64)
+    def run(
+        gates: Any, before: Any, h_first: Any, h_steps: Any, offsets: Any, last: int, units: int
+    ) -> None:
+        i = cuda.grid(1)
+        while i < offsets[last] * units:
+            p, unit = i // units, i % units
+            at = p * 4 * units + unit
+            g0, g1, g2, g3 = (
+                gates[at],
+                gates[at + units],
+                gates[at + 2 * units],
+                gates[at + 3 * units],
+            )
+            if resets:
+                q = before[p]
+                h = h_first[(-1 - q) * units + unit] if q < 0 else h_steps[q * units + unit]
+                g3, g1, g2 = reset(zero, zero, g0, g1, g2, g3, h)
+            elif updates:
+                _h, _c, g0, g1, g2, g3 = step(zero, g1, g2, g3, g0, g1, g2, g3, zero, zero)
+            else:
+                _h, _c, g0, g1, g2, g3 = step(zero, zero, zero, zero, g0, g1, g2, g3, zero, zero)
+            gates[at] = g0
+            gates[at + units] = g1
+            gates[at + 2 * units] = g2
+            gates[at + 3 * units] = g3
+            i += cuda.gridsize(1)
+
+    return run

@@ -1,0 +1,277 @@
+"""A matrix that a block keeps close while tensor cores multiply eight vectors with it.
+
+    sums[unit, column, n] = sum over i of matrix[i, column, unit] * vector[n, i]      n = 0..7
+
+Words. Weights and vectors are 32-bit words of one tf32 or two bf16 numbers; a product of a warp
+(`ptx`, mma) takes 16 rows of 8 words of the matrix and 8 words of every vector. A chunk is two
+such products deep: 16 words of every vector, which one `load_matrix` brings.
+
+Threads. A warp owns `own` times 8 units with all their columns; eight rows of the matrix, an
+octet, are one column of 8 units, and two octets are the rows of a product. Lane 4 g + t of the
+warp ends with the sums of unit g of every octet and of vectors 2 t and 2 t + 1, in
+
+    sums[2 * octet + s]        octet = u * columns + column,  u < own,  s = 0, 1
+
+so that all gates of a unit meet in one thread, `2 * own` cells a thread. `split` rows of warps
+share the inner sum; each ends with its part.
+
+    rows of the matrix                     of lane 4 g + t        of an LSTM, own = 1
+    octet 0   units 0..7, column 0   row g    sums[0], sums[1]    i  } one product of 16 rows
+    octet 1   units 0..7, column 1   row g    sums[2], sums[3]    f  }
+    octet 2   units 0..7, column 2   row g    sums[4], sums[5]    g  } the other
+    octet 3   units 0..7, column 3   row g    sums[6], sums[7]    o  }
+                                         vectors 2 t, 2 t + 1
+
+Places. A thread's own weights stand in its registers, then in shared memory, as far as each
+reaches: it reads nobody else's, and reads them as they stand in the packed weights,
+
+    [team of 8 own units][chunk][product][two octets][lane][4]
+
+whatever the number of blocks. Rows and columns that fill up octets and chunks have zero weights;
+vectors must be finite there. Octets of a pair may be one too many: it is zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..ops import in_turn, inlined, load4
+from ..runtime import ptx as ptx
+from ..runtime.kernel import WARP, uint16, uint32
+
+SEQUENCES = 8  # vectors of a group
+CHUNK = 16  # words of a vector that are read at once
+PAD = 4  # words between vectors, against conflicts of banks
+
+
+class Fragments(NamedTuple):
+    """How a matrix lies in the warps of a block."""
+
+    in_word: int  # numbers: 1 of tf32, 2 of bf16
+    units: int  # of the layer
+    inner: int  # length of the sum
+    columns: int  # of a unit
+    own: int  # octets of units of a warp
+    warps: int  # side by side, each with its own units
+    split: int  # rows of warps
+    in_registers: int  # chunks
+    in_shared: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of the block."""
+        return self.split * self.warps * WARP
+
+    @property
+    def cells(self) -> int:
+        """Units times vectors of a thread."""
+        return 2 * self.own
+
+    @property
+    def tiles(self) -> int:
+        """Pairs of octets."""
+        return -(-self.columns * self.own // 2)
+
+    @property
+    def chunks(self) -> int:
+        """Of a warp."""
+        return -(-self.inner // (self.split * CHUNK * self.in_word))
+
+    @property
+    def stride(self) -> int:
+        """Words from one vector in shared memory to the next."""
+        return self.split * self.chunks * CHUNK + PAD
+
+    @property
+    def chunk_size(self) -> int:
+        """Words of a thread's chunk."""
+        return 8 * self.tiles
+
+    @property
+    def held(self) -> int:
+        """Words in a thread's registers."""
+        return self.in_registers * self.chunk_size
+
+    @property
+    def shared_size(self) -> int:
+        """Words in shared memory."""
+        return self.in_shared * self.chunk_size * self.threads
+
+    @property
+    def teams(self) -> int:
+        """Warps that the units of the layer need."""
+        return -(-self.units // (8 * self.own))
+
+    @property
+    def team_size(self) -> int:
+        """Words of all chunks of a team."""
+        return self.split * self.chunks * self.chunk_size * WARP
+
+    @property
+    def size(self) -> int:
+        """Words of the layer."""
+        return self.teams * self.team_size
+
+    @property
+    def resident(self) -> bool:
+        """Whether all chunks have a place."""
+        return self.in_registers + self.in_shared == self.chunks
+
+
+def make_fetch(t: Fragments) -> Any:
+    """Device function: a thread's registers and its part of shared memory get their weights."""
+    chunks, warps, teams = t.chunks, t.warps, t.teams
+    chunk_size, team_size, threads = t.chunk_size, t.team_size, t.threads
+    in_registers, in_shared = t.in_registers, t.in_shared
+    zero = np.uint32(0)
+
+    def hold_four(q: int) -> Any:
+        @inlined
+        def hold(held: Any, weights: Any, at: int) -> None:
+            four = load4(weights, at + q * 4 * WARP)
+            held[4 * q] = four[0]
+            held[4 * q + 1] = four[1]
+            held[4 * q + 2] = four[2]
+            held[4 * q + 3] = four[3]
+
+        return hold
+
+    def clear_four(q: int) -> Any:
+        @inlined
+        def clear(held: Any, weights: Any, at: int) -> None:
+            held[4 * q] = zero
+            held[4 * q + 1] = zero
+            held[4 * q + 2] = zero
+            held[4 * q + 3] = zero
+
+        return clear
+
+    fours = range(in_registers * chunk_size // 4)
+    hold_all = in_turn([hold_four(q) for q in fours])
+    clear_all = in_turn([clear_four(q) for q in fours])
+
+    @inlined
+    def fetch(
+        held: Any, shared: Any, kept: int, weights: Any, start: int, block: int, tid: int
+    ) -> None:
+        warp, lane = tid // WARP, tid % WARP
+        team = block * warps + warp % warps
+        at = start + team * team_size + warp // warps * (chunks * chunk_size * WARP) + lane * 4
+        if team < teams:
+            hold_all(held, weights, at)
+        else:
+            clear_all(held, weights, at)
+        at += in_registers * chunk_size * WARP
+        to = kept + tid * 4
+        for _ in range(in_shared * chunk_size // 4):
+            if team < teams:
+                four = load4(weights, at)
+                shared[to] = four[0]
+                shared[to + 1] = four[1]
+                shared[to + 2] = four[2]
+                shared[to + 3] = four[3]
+            else:
+                for e in range(4):
+                    shared[to + e] = zero
+            at += 4 * WARP
+            to += 4 * threads
+
+    return fetch
+
+
+def make_multiply(t: Fragments, read: Any) -> Any:
+    """Device function: a warp's part of all its sums.
+
+    Args:
+        t: where the weights are.
+        read: device function of (vectors, at, chunk): the four words of a lane's chunk.
+    """
+    product = ptx.mma_bf16 if t.in_word == 2 else ptx.mma_tf32
+    tiles, in_registers, chunk_size, threads = t.tiles, t.in_registers, t.chunk_size, t.threads
+    zero = np.float32(0)
+
+    def add(sums: Any, m: int, a: Any, b0: Any, b1: Any) -> None:
+        d = product(
+            *(a[0], a[1], a[2], a[3], b0, b1),
+            *(sums[4 * m], sums[4 * m + 1], sums[4 * m + 2], sums[4 * m + 3]),
+        )
+        sums[4 * m], sums[4 * m + 1], sums[4 * m + 2], sums[4 * m + 3] = d[0], d[1], d[2], d[3]
+
+    add = inlined(add)
+
+    def held_chunk(chunk: int) -> Any:
+        @inlined
+        def step(sums: Any, held: Any, shared: Any, kept: int, vectors: Any, at: int) -> None:
+            b = read(vectors, at, chunk)
+            for m in range(tiles):
+                w = chunk * chunk_size + 4 * m
+                add(sums, m, (held[w], held[w + 1], held[w + 2], held[w + 3]), b[0], b[1])
+            for m in range(tiles):
+                w = chunk * chunk_size + 4 * (tiles + m)
+                add(sums, m, (held[w], held[w + 1], held[w + 2], held[w + 3]), b[2], b[3])
+
+        return step
+
+    def shared_chunk(chunk: int) -> Any:
+        @inlined
+        def step(sums: Any, held: Any, shared: Any, kept: int, vectors: Any, at: int) -> None:
+            b = read(vectors, at, chunk)
+            w = kept + (chunk - in_registers) * (chunk_size * threads)
+            for m in range(tiles):
+                add(sums, m, load4(shared, w + 4 * m * threads), b[0], b[1])
+            for m in range(tiles):
+                add(sums, m, load4(shared, w + 4 * (tiles + m) * threads), b[2], b[3])
+
+        return step
+
+    every = in_turn(
+        [(held_chunk if c < in_registers else shared_chunk)(c) for c in range(t.chunks)]
+    )
+
+    @inlined
+    def multiply(
+        sums: Any, held: Any, shared: Any, kept: int, tid: int, vectors: Any, at: int
+    ) -> None:
+        for i in range(4 * tiles):
+            sums[i] = zero
+        every(sums, held, shared, kept + tid * 4, vectors, at)
+
+    return multiply
+
+
+def number_of(in_word: int) -> Any:
+    """Numba type of a rounded number in memory."""
+    return uint16 if in_word == 2 else uint32
+
+
+def rounded(in_word: int) -> Any:
+    """Device function: the bits of a rounded float32 number."""
+    zero = np.float32(0)
+
+    def to_bf16(x: Any) -> Any:
+        return ptx.pack_bf16(x, zero)
+
+    def to_tf32(x: Any) -> Any:
+        return ptx.to_tf32(x)
+
+    return inlined(to_bf16 if in_word == 2 else to_tf32)
+
+
+@inlined
+def read_shared(vectors: Any, at: int, chunk: int) -> Any:
+    """A lane's words of a chunk of vectors in shared memory; `at` as `lane_start` has it."""
+    return ptx.load_matrix(ptx.shared_address(vectors, at + chunk * CHUNK))
+
+
+def make_lane_start(t: Fragments) -> Any:
+    """Device function: where `read_shared` begins, from the start of the vectors."""
+    stride, warps, chunks = t.stride, t.warps, t.chunks
+
+    @inlined
+    def lane_start(tid: int) -> Any:
+        lane, part = tid % WARP, tid // WARP // warps
+        return lane % 8 * stride + part * (chunks * CHUNK) + lane // 8 * 4
+
+    return lane_start

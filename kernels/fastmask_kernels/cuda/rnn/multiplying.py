@@ -1,0 +1,177 @@
+"""Products with a matrix that a block keeps close: the device functions of `resident`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ops import fma, inlined, load4, shuffle_xor
+from .resident import CHUNK, VECTORS, Tile
+
+
+def make_fetch(t: Tile) -> Any:
+    """Device function: a thread's registers and the block's shared memory get their weights."""
+    held_chunks, threads, chunk_size = t.in_registers, t.threads, t.chunk_size
+    shared_size = t.shared_size
+    hold = _hold(t, held_chunks)
+
+    @inlined
+    def fetch(
+        held: Any, shared: Any, shared_start: int, weights: Any, start: int, tid: int
+    ) -> None:
+        hold(held, weights, start + tid * 4)
+        first = start + held_chunks * chunk_size
+        for i in range(tid, shared_size, threads):
+            shared[shared_start + i] = weights[first + i]
+
+    return fetch
+
+
+def _hold(t: Tile, chunks: int) -> Any:
+    """Device function: load the first chunks of a thread's weights into its registers.
+
+    Functions that call each other, one a chunk: an array stays in registers only where every
+    index is a constant, and the compiler leaves loops of this size alone.
+    """
+    columns, threads, chunk_size = t.columns, t.threads, t.chunk_size
+    if not chunks:
+
+        @inlined
+        def nothing(held: Any, weights: Any, at: int) -> None:
+            pass
+
+        return nothing
+    before, chunk = _hold(t, chunks - 1), chunks - 1
+
+    @inlined
+    def hold(held: Any, weights: Any, at: int) -> None:
+        before(held, weights, at)
+        for g in range(columns):
+            four = load4(weights, at + chunk * chunk_size + g * threads * 4)
+            held[(chunk * columns + g) * 4 + 0] = four[0]
+            held[(chunk * columns + g) * 4 + 1] = four[1]
+            held[(chunk * columns + g) * 4 + 2] = four[2]
+            held[(chunk * columns + g) * 4 + 3] = four[3]
+
+    return hold
+
+
+@inlined
+def _add(sums: Any, g: int, w: Any, a: Any, b: Any, c: Any, d: Any) -> None:
+    """Four multiply-adds for each of the four vectors."""
+    for e in range(4):
+        sums[g * 4 + 0] = fma(w[e], a[e], sums[g * 4 + 0])
+        sums[g * 4 + 1] = fma(w[e], b[e], sums[g * 4 + 1])
+        sums[g * 4 + 2] = fma(w[e], c[e], sums[g * 4 + 2])
+        sums[g * 4 + 3] = fma(w[e], d[e], sums[g * 4 + 3])
+
+
+def _add_held(t: Tile, chunks: int) -> Any:
+    """Device function: the products of the first chunks, which are in registers; as `_hold`."""
+    columns, inner, stride = t.columns, t.inner, t.split * t.lanes * CHUNK
+    if not chunks:
+
+        @inlined
+        def nothing(sums: Any, held: Any, vectors: Any, at: int) -> None:
+            pass
+
+        return nothing
+    before, chunk = _add_held(t, chunks - 1), chunks - 1
+
+    @inlined
+    def add_held(sums: Any, held: Any, vectors: Any, at: int) -> None:
+        before(sums, held, vectors, at)
+        a = load4(vectors, at + chunk * stride)
+        b = load4(vectors, at + chunk * stride + inner)
+        c = load4(vectors, at + chunk * stride + 2 * inner)
+        d = load4(vectors, at + chunk * stride + 3 * inner)
+        for g in range(columns):
+            w = (chunk * columns + g) * 4
+            _add(sums, g, (held[w], held[w + 1], held[w + 2], held[w + 3]), a, b, c, d)
+
+    return add_held
+
+
+def make_multiply(t: Tile, dtype: Any) -> Any:
+    """Device function: a thread's part of the sums of four vectors, then the team's exchange.
+
+    It leaves the sums of unit `tid // 4` (of its row of teams) and vector `tid % 4` in the first
+    entries of `sums`: one a column in a team of 4, one in a team of 16.
+    """
+    columns, lanes, chunks = t.columns, t.lanes, t.chunks
+    held_end, shared_end = t.in_registers, t.in_registers + t.in_shared
+    threads, inner, row_threads, chunk_size = t.threads, t.inner, t.units * VECTORS, t.chunk_size
+    stride = t.split * lanes * CHUNK
+    many = columns * VECTORS
+    zero = dtype.type(0)
+    exchange = _make_exchange(columns, lanes)
+    add_held = _add_held(t, held_end)
+
+    @inlined
+    def multiply(
+        sums: Any,
+        held: Any,
+        shared: Any,
+        shared_start: int,
+        weights: Any,
+        start: int,
+        tid: int,
+        vectors: Any,
+        vector_start: int,
+    ) -> None:
+        lane = tid & (lanes - 1)
+        at = vector_start + (tid // row_threads * lanes + lane) * 4
+        for i in range(many):
+            sums[i] = zero
+        add_held(sums, held, vectors, at)
+        at += held_end * stride
+        mine = shared_start + tid * 4
+        for _ in range(held_end, shared_end):
+            a = load4(vectors, at)
+            b = load4(vectors, at + inner)
+            c = load4(vectors, at + 2 * inner)
+            d = load4(vectors, at + 3 * inner)
+            for g in range(columns):
+                _add(sums, g, load4(shared, mine + g * threads * 4), a, b, c, d)
+            at += stride
+            mine += chunk_size
+        mine = start + shared_end * chunk_size + tid * 4
+        for _ in range(shared_end, chunks):
+            a = load4(vectors, at)
+            b = load4(vectors, at + inner)
+            c = load4(vectors, at + 2 * inner)
+            d = load4(vectors, at + 3 * inner)
+            for g in range(columns):
+                _add(sums, g, load4(weights, mine + g * threads * 4), a, b, c, d)
+            at += stride
+            mine += chunk_size
+        exchange(sums, lane)
+
+    return multiply
+
+
+def _make_exchange(columns: int, lanes: int) -> Any:
+    """Device function: sums over a team, of which each thread gets its own."""
+    final = columns if lanes == 4 else 1
+
+    @inlined
+    def swap(keep: Any, send: Any, distance: int) -> Any:
+        return keep + shuffle_xor(send, distance)
+
+    @inlined
+    def exchange(sums: Any, lane: int) -> None:
+        if lanes == 16:  # four columns: which of them, by bits 3 and 2
+            high, odd = lane & 8, lane & 4
+            for i in range(8):
+                low_sum, high_sum = sums[i], sums[i + 8]
+                sums[i] = swap(high_sum if high else low_sum, low_sum if high else high_sum, 8)
+            for i in range(4):
+                even_sum, odd_sum = sums[i], sums[i + 4]
+                sums[i] = swap(odd_sum if odd else even_sum, even_sum if odd else odd_sum, 4)
+        odd_vector, high_vector = lane & 1, lane & 2
+        for g in range(final):
+            a, b, c, d = sums[4 * g], sums[4 * g + 1], sums[4 * g + 2], sums[4 * g + 3]
+            low = swap(b if odd_vector else a, a if odd_vector else b, 1)
+            high_pair = swap(d if odd_vector else c, c if odd_vector else d, 1)
+            sums[g] = swap(high_pair if high_vector else low, low if high_vector else high_pair, 2)
+
+    return exchange

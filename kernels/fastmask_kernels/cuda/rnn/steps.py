@@ -1,0 +1,204 @@
+"""Between packed rows, one for each valid step, and arrays with a place for every step.
+
+A step's rank is found by binary search in its row's part of `steps`; every place is written by
+one thread, so the host need not know where the gaps are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import cuda
+
+from ..ops import inlined
+from ..runtime import kernel as _kernel
+from ..runtime.device import DeviceArray
+from ..runtime.kernel import (
+    WARP,
+    Kernel,
+    blocks_for,
+    family,
+    int32,
+    int64,
+    kernel,
+    lanes_for,
+    number,
+    pointer,
+    span,
+    threads_for,
+)
+
+
+@inlined
+def steps_before(steps: Any, begin: int, end: int, position: int) -> Any:
+    """How many of steps[begin:end], ascending, are smaller than `position`."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if steps[middle] < position:
+            low = middle + 1
+        else:
+            high = middle
+    return low - begin
+
+
+@family("f4", "f8")
+def _spreader(dtype: Any) -> Kernel:
+    zero = dtype.type(0)
+    reals, ints = pointer(number(dtype)), pointer(int64)
+
+    # A place is shared by `lanes` lanes, so that its step is looked for once.
+    @kernel(reals, reals, int64, ints, ints, *(int64,) * 5, int32)
+    def run(
+        out: Any,
+        rows: Any,
+        stride: int,
+        offsets: Any,
+        steps: Any,
+        time: int,
+        units: int,
+        total: int,
+        reverse: bool,
+        zero_masked: bool,
+        lanes: int,
+    ) -> None:
+        lane = cuda.laneid & (lanes - 1)
+        place = cuda.grid(1) // lanes
+        while place < total:
+            b, t = place // time, place % time
+            if reverse:
+                t = time - 1 - t
+            position = b * time + t
+            begin, end = offsets[b], offsets[b + 1]
+            # The last valid step up to here, in the order of processing.
+            rank = steps_before(steps, begin, end, position if reverse else position + 1)
+            p = begin + rank - (0 if reverse else 1)
+            counts = p >= begin and p < end
+            if counts and zero_masked:
+                counts = steps[p] == position
+            unit = lane
+            while unit < units:
+                value = zero
+                if counts:
+                    value = rows[p * stride + unit]
+                out[place * units + unit] = value
+                unit += lanes
+            place += cuda.gridsize(1) // lanes
+
+    return run
+
+
+def spread(
+    out: Any, rows: Any, stride: int, offsets: Any, steps: Any, reverse: bool, zero_masked: bool
+) -> None:
+    """out (B, T, H) from packed rows of `stride` numbers: gaps repeat what is before, or zeros."""
+    batch, time, units = out.shape
+    if not out.size:
+        return
+    places, lanes = batch * time, lanes_for(units)
+    threads = threads_for(places * lanes)
+    _spreader(out.dtype).launch(
+        *(blocks_for(places, threads // lanes), threads),
+        *(out, rows, stride, offsets, steps, time, units, places, reverse, zero_masked, lanes),
+    )
+
+
+@family("f4", "f8")
+def _folder(dtype: Any) -> Kernel:
+    zero = dtype.type(0)
+    reals, ints = pointer(number(dtype)), pointer(int64)
+
+    @kernel(reals, reals, ints, ints, *(int64,) * 5)
+    def run(
+        rows: Any,
+        dout: Any,
+        offsets: Any,
+        steps: Any,
+        batch: int,
+        time: int,
+        units: int,
+        reverse: bool,
+        zero_masked: bool,
+    ) -> None:
+        unit = cuda.grid(1)
+        if unit < units:
+            p = cuda.blockIdx.y
+            while p < offsets[batch]:
+                position = steps[p]
+                b = position // time
+                t = position - b * time
+                until = t + 1  # in the order of processing
+                if reverse:
+                    t = time - 1 - t
+                    until = t + 1
+                if not zero_masked:
+                    until = time
+                    if reverse and p > offsets[b]:
+                        until = time - 1 - (steps[p - 1] - b * time)
+                    if not reverse and p + 1 < offsets[b + 1]:
+                        until = steps[p + 1] - b * time
+                total = zero
+                for place in range(t, until):
+                    total += dout[(b * time + place) * units + unit]
+                rows[p * units + unit] = total
+                p += cuda.gridDim.y
+
+    return run
+
+
+def fold(rows: Any, dout: Any, offsets: Any, steps: Any, reverse: bool, zero_masked: bool) -> None:
+    """rows (P, H): what dout (B, T, H) gives to the output of each valid step."""
+    batch, time, units = dout.shape
+    if not (dout.size and steps.size):
+        return
+    _folder(dout.dtype).launch(
+        *((-(-units // WARP), min(steps.size, _kernel.MOST_BLOCKS_Y)), WARP),
+        *(rows, dout, offsets, steps, batch, time, units, reverse, zero_masked),
+    )
+
+
+@family("i8")
+def _finder(dtype: Any) -> Kernel:
+    ints = pointer(number(dtype))
+
+    @kernel(ints, ints, int64, int64)
+    def run(before: Any, offsets: Any, batch: int, reverse: bool) -> None:
+        b = cuda.blockIdx.x
+        while b < batch:
+            begin, end = offsets[b], offsets[b + 1]
+            p = begin + cuda.threadIdx.x
+            while p < end:
+                if reverse:
+                    before[p] = p + 1 if p + 1 < end else -1 - b
+                else:
+                    before[p] = p - 1 if p > begin else -1 - b
+                p += cuda.blockDim.x
+            b += cuda.gridDim.x
+
+    return run
+
+
+def rows_before(before: DeviceArray, offsets: DeviceArray, batch: int, reverse: bool) -> None:
+    """before (P): the row of the step before each, or -1 - b at the first step of sequence b."""
+    _finder(before.dtype).launch(
+        min(batch, _kernel.MOST_BLOCKS), WARP, before, offsets, batch, reverse
+    )
+
+
+@family("f4", "f8")
+def _eraser(dtype: Any) -> Kernel:
+    zero = dtype.type(0)
+
+    @kernel(pointer(number(dtype)), int64)
+    def run(array: Any, size: int) -> None:
+        i = cuda.grid(1)
+        while i < size:
+            array[i] = zero
+            i += cuda.gridsize(1)
+
+    return run
+
+
+def fill_zeros(array: DeviceArray) -> None:
+    """All elements become 0."""
+    _eraser(array.dtype).launch(*span(array.size), array, array.size)

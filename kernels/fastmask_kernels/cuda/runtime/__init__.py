@@ -1,0 +1,1 @@
+"""Kernels, arrays, streams and errors of a CUDA device."""

@@ -1,0 +1,34 @@
+"""`checked` for this column: the same table, arrays on a device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ... import checks as _checked
+from .device import DeviceArray, device_arrays
+from .driver import on_device
+from .errors import raise_found
+
+
+def checked(function: Callable[..., None]) -> Callable[..., None]:
+    """Check every call as `checks.checked` does; the function gets `DeviceArray`s.
+
+    Raises:
+        RuntimeError: there is no CUDA driver or no device.
+        TypeError: an argument is missing, is not an array on a device, or has another dtype.
+        ValueError: an array has another shape, is not C-contiguous and aligned, is an output
+            that cannot be written or that shares memory with another array, or is on another
+            device than the first one; an activation or a size is unknown; or an earlier call of
+            this thread met a bad index.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any) -> None:
+        raise_found()
+        device = next((a.device for a in args if isinstance(a, DeviceArray) and a.size), 0)
+        with on_device(device):
+            function(*args)
+
+    return _checked.checked(call, device_arrays)

@@ -1,0 +1,199 @@
+"""PTX instructions that Numba has no name for. No other file holds assembly.
+
+Each is a function for kernels, called through the module (`ptx.tanh_approx(x)`); in the simulator
+an emulation is in its place. Operands of a text are numbered, results first.
+
+Matrix fragments (PTX ISA, "Matrix Fragments for mma"): lane = 4 * g + t of a warp holds of
+    mma_bf16  D (16 x 8) += A (16 x 16) B (16 x 8), pairs of bf16 in a register, low half first:
+        A  a0 = [g, 2t..2t+1]  a1 = [g+8, 2t..]  a2 = [g, 2t+8..]  a3 = [g+8, 2t+8..]
+        B  b0 = [2t..2t+1, g]  b1 = [2t+8..2t+9, g]
+    mma_tf32  D (16 x 8) += A (16 x 8) B (8 x 8), one number in a register:
+        A  a0 = [g, t]  a1 = [g+8, t]  a2 = [g, t+4]  a3 = [g+8, t+4]
+        B  b0 = [t, g]  b1 = [t+4, g]
+    both      C, D  [g, 2t], [g, 2t+1], [g+8, 2t], [g+8, 2t+1] in float32
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.cuda import types
+from numba.cuda.extending import intrinsic
+from numba.cuda.typing import signature
+
+from .driver import SIMULATED
+
+f32, f64 = types.float32, types.float64
+i32, i64, u32, u64 = types.int32, types.int64, types.uint32, types.uint64
+_LETTERS = {f32: "f", f64: "d", i32: "r", u32: "r", i64: "l", u64: "l"}
+_LLVM = {
+    f32: ir.FloatType(),
+    f64: ir.DoubleType(),
+    i32: ir.IntType(32),
+    u32: ir.IntType(32),
+    i64: ir.IntType(64),
+    u64: ir.IntType(64),
+}
+_WORD64 = ir.IntType(64)
+_SHARED = 3  # the address space, in LLVM's numbers
+
+
+def _instruction(
+    name: str, results: list[Any], operands: list[Any], text: str, memory: bool = False
+) -> Any:
+    """A function for kernels made of one piece of PTX.
+
+    Args:
+        name: of the function.
+        results: Numba types of what it returns: nothing, one, or a tuple of one type.
+        operands: Numba types of its arguments.
+        text: the PTX.
+        memory: it reads or writes memory, or waits: it stays where it stands.
+    """
+    constraints = [f"={_LETTERS[t]}" for t in results] + [_LETTERS[t] for t in operands]
+    if memory:
+        constraints.append("~{memory}")
+    fields = [_LLVM[t] for t in results]
+    if not results:
+        returned, result_type = ir.VoidType(), types.none
+    elif len(results) == 1:
+        returned, result_type = fields[0], results[0]
+    else:
+        returned = ir.LiteralStructType(fields)
+        result_type = types.UniTuple(results[0], len(results))
+    function = ir.FunctionType(returned, [_LLVM[t] for t in operands])
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        assembly = ir.InlineAsm(function, text, ",".join(constraints), side_effect=memory)
+        value = builder.call(assembly, args, attrs=("convergent", "nounwind"))
+        if not results:
+            return context.get_dummy_value()
+        if len(results) == 1:
+            return value
+        items = [builder.extract_value(value, i) for i in range(len(results))]
+        return context.make_tuple(builder, sig.return_type, items)
+
+    return _function(name, len(operands), lambda *_: signature(result_type, *operands), codegen)
+
+
+def _function(name: str, count: int, typed: Callable[..., Any], codegen: Callable[..., Any]) -> Any:
+    """An intrinsic of `count` arguments; Numba wants them in the function's signature."""
+    names = [f"a{i}" for i in range(count)]
+    source = (
+        f"def {name}(typing, {', '.join(names)}):\n    return typed({', '.join(names)}), codegen\n"
+    )
+    space: dict[str, Any] = {"typed": typed, "codegen": codegen, "__name__": __name__}
+    exec(source, space)
+    return intrinsic(space[name])
+
+
+# Elementary functions, with errors of about 2**-11 (tanh) and 2**-22 (the others).
+tanh_approx = _instruction("tanh_approx", [f32], [f32], "tanh.approx.f32 $0, $1;")
+exp2_approx = _instruction("exp2_approx", [f32], [f32], "ex2.approx.ftz.f32 $0, $1;")
+reciprocal_approx = _instruction("reciprocal_approx", [f32], [f32], "rcp.approx.ftz.f32 $0, $1;")
+
+# Numbers of fewer bits.
+to_tf32 = _instruction("to_tf32", [u32], [f32], "cvt.rna.tf32.f32 $0, $1;")
+pack_bf16 = _instruction("pack_bf16", [u32], [f32, f32], "cvt.rn.bf16x2.f32 $0, $2, $1;")
+bits_of = _instruction("bits_of", [u32], [f32], "mov.b32 $0, $1;")
+float_of = _instruction("float_of", [f32], [u32], "mov.b32 $0, $1;")
+
+# Matrix products of a warp: (a0, a1, a2, a3, b0, b1, c0, c1, c2, c3) -> (d0, d1, d2, d3).
+_OPERANDS = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};"
+mma_bf16 = _instruction(
+    "mma_bf16",
+    [f32] * 4,
+    [u32] * 6 + [f32] * 4,
+    f"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {_OPERANDS}",
+)
+mma_tf32 = _instruction(
+    "mma_tf32",
+    [f32] * 4,
+    [u32] * 6 + [f32] * 4,
+    f"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {_OPERANDS}",
+)
+
+# Memory. Addresses come of `shared_address` and `global_address`.
+load_matrix = _instruction(
+    "load_matrix",
+    [u32] * 4,
+    [u32],
+    "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];",
+    memory=True,
+)
+load_shared_4 = _instruction(
+    "load_shared_4", [f32] * 4, [u32], "ld.shared.v4.f32 {$0,$1,$2,$3}, [$4];", memory=True
+)
+store_shared_4 = _instruction(
+    "store_shared_4", [], [u32] + [f32] * 4, "st.shared.v4.f32 [$0], {$1,$2,$3,$4};", memory=True
+)
+store_shared_half = _instruction(  # the low 16 bits
+    "store_shared_half", [], [u32, u32], "st.shared.u16 [$0], $1;", memory=True
+)
+store_shared = _instruction("store_shared", [], [u32, u32], "st.shared.u32 [$0], $1;", memory=True)
+load_constant_4 = _instruction(  # of memory that the kernel does not write
+    "load_constant_4", [f32] * 4, [u64], "ld.global.nc.v4.f32 {$0,$1,$2,$3}, [$4];"
+)
+load_global_4 = _instruction(  # from L2, past the L1 that other blocks' writes do not reach
+    "load_global_4", [f32] * 4, [u64], "ld.global.cg.v4.f32 {$0,$1,$2,$3}, [$4];", memory=True
+)
+load_global_4_words = _instruction(
+    "load_global_4_words", [u32] * 4, [u64], "ld.global.cg.v4.u32 {$0,$1,$2,$3}, [$4];", memory=True
+)
+copy_async_16 = _instruction(  # 16 bytes from global to shared memory
+    "copy_async_16", [], [u32, u64], "cp.async.cg.shared.global [$0], [$1], 16;", memory=True
+)
+copy_async_commit = _instruction("copy_async_commit", [], [], "cp.async.commit_group;", memory=True)
+copy_async_wait = _instruction("copy_async_wait", [], [], "cp.async.wait_group 0;", memory=True)
+
+# Memory that several threads change; Numba's atomics take arrays alone.
+add_to = _instruction("add_to", [], [u64, i64], "red.global.add.u64 [$0], $1;", memory=True)
+fetch_add = _instruction(
+    "fetch_add", [u32], [u64, u32], "atom.global.add.u32 $0, [$1], $2;", memory=True
+)
+
+# Blocks that wait for each other: a counter in global memory.
+add_release = _instruction(
+    "add_release", [], [u64, u32], "red.release.gpu.global.add.u32 [$0], $1;", memory=True
+)
+load_acquire = _instruction(
+    "load_acquire", [u32], [u64], "ld.acquire.gpu.global.u32 $0, [$1];", memory=True
+)
+
+
+def _address(builder: Any, pointer: Any, index: Any) -> Any:
+    if index.type.width < 64:
+        index = builder.sext(index, _WORD64)
+    return builder.ptrtoint(builder.gep(pointer, [index]), _WORD64)
+
+
+def _global_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _address(builder, *args)
+
+
+def _shared_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """In 32 bits from the start, so that constant parts of the index end in instructions."""
+    array = context.make_array(sig.args[0])(context, builder, args[0])
+    word = ir.IntType(32)
+    start = builder.addrspacecast(array.data, array.data.type.pointee.as_pointer(_SHARED))
+    index = args[1]
+    if index.type.width > 32:
+        index = builder.trunc(index, word)
+    size = ir.Constant(word, sig.args[0].dtype.bitwidth // 8)
+    return builder.add(builder.ptrtoint(start, word), builder.mul(index, size))
+
+
+# global_address(pointer, i) and shared_address(shared array, i): where the i-th item is.
+global_address = _function(
+    "global_address", 2, lambda array, i: signature(u64, array, i), _global_address
+)
+shared_address = _function(
+    "shared_address", 2, lambda array, i: signature(u32, array, i), _shared_address
+)
+
+if SIMULATED:
+    from ..simulator._emulations import EMULATIONS
+
+    globals().update(EMULATIONS)

@@ -1,0 +1,1 @@
+"""Where arrays live, and the kernels that compute on them."""

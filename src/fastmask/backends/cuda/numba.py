@@ -1,0 +1,29 @@
+"""Numba's arrays on a GPU: memory, but neither a current stream nor a matrix product."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+
+class NumbaOwner:
+    """See `Owner`."""
+
+    name = "numba"
+    multiply = None
+
+    def stream(self, device: int) -> int:  # noqa: ARG002 - see `Owner`
+        """What `fastmask_kernels.cuda.use_stream` says, by default the default stream."""
+        return int(_device().stream_of_launch().handle)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+        """See `Owner`."""
+        device = _device()
+        with device.on_device(device.view_of(like, "like").device):
+            return device.cuda.device_array(shape, dtype, stream=device.current_stream())
+
+
+def _device() -> Any:
+    return import_module("fastmask_kernels.cuda.runtime.device")  # which alone may import Numba

@@ -1,0 +1,70 @@
+"""How many threads a kernel may use."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .._checks import whole_number
+
+_VARIABLE = "FASTMASK_NUM_THREADS"
+_chosen: int | None = None
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels use at most `n` threads; results do not depend on it.
+
+    Args:
+        n: number of threads, at least 1.
+
+    Raises:
+        TypeError: `n` is not an integer.
+        ValueError: `n` is less than 1.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> before = fm.get_num_threads()
+        >>> fm.set_num_threads(1)
+        >>> fm.get_num_threads()
+        1
+        >>> fm.set_num_threads(before)
+    """
+    global _chosen
+    _chosen = whole_number(n, "n", 1)
+
+
+def get_num_threads() -> int:
+    """The number of threads that kernels may use.
+
+    Unless `set_num_threads` was called it is the environment variable FASTMASK_NUM_THREADS,
+    or else the number of processors that this process may run on.
+
+    Returns:
+        The number of threads, at least 1.
+
+    Raises:
+        ValueError: FASTMASK_NUM_THREADS is not a positive integer.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.get_num_threads() >= 1
+        True
+    """
+    global _chosen
+    if _chosen is None:
+        _chosen = _default()
+    return _chosen
+
+
+def _default() -> int:
+    text = os.environ.get(_VARIABLE, "").strip()
+    if not text:
+        return _usable_processors()
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise ValueError(f"{_VARIABLE} must be a positive integer, not {text!r}")
+    return int(text)
+
+
+def _usable_processors() -> int:
+    affinity: Any = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,71 @@
+"""What fastmask runs on: versions, processor, graphics cards."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from fastmask_kernels import JitDisabledError
+
+from .._version import __version__
+from ..backends.dispatch import kernels
+from ..backends.threads import get_num_threads
+
+
+def describe() -> list[tuple[str, str]]:
+    """Names and values, in the order in which a person wants to read them."""
+    column = kernels().__name__.rpartition(".")[2]
+    return [
+        ("fastmask", __version__),
+        ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *((name, _version(name)) for name in ("numpy", "numba", "llvmlite")),
+        ("kernels", column),
+        *_compiled(),
+        ("threads", str(get_num_threads())),
+        ("CUDA", ", ".join(cuda_devices()) or "not seen"),
+    ]
+
+
+def _compiled() -> list[tuple[str, str]]:
+    """What kernels are compiled for, and where they are kept."""
+    try:
+        lstm = import_module("fastmask_kernels.cpu.rnn.lstm")
+        simd = import_module("fastmask_kernels.cpu.simd")
+    except JitDisabledError:
+        return [("compiler", "off: NUMBA_DISABLE_JIT is set, which makes kernels slow")]
+    folder = lstm.cache_folder()
+    kept = "none that can be written: each process compiles kernels anew"
+    if folder:
+        kept = f"{folder} ({import_module('fastmask_kernels.cache').contents_of(folder)})"
+    return [("SIMD width", f"{8 * simd.VECTOR_BYTES} bits"), ("cache folder", kept)]
+
+
+def cuda_devices() -> list[str]:
+    """Names of the CUDA devices that the driver knows; none where there is no driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int()
+        if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+            return []
+        return [_device_name(driver, number) for number in range(count.value)]
+    except (OSError, AttributeError):  # not there, or not what it says it is
+        return []
+
+
+def _device_name(driver: ctypes.CDLL, number: int) -> str:
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuDeviceGet(ctypes.byref(device), number) or driver.cuDeviceGetName(
+        name, len(name), device
+    ):
+        return f"device {number}"
+    return name.value.decode(errors="replace")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,1 @@
+"""Masks, padding and plans: which steps of a batch exist."""

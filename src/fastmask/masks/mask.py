@@ -1,0 +1,314 @@
+"""Masks.
+
+A mask is a plan: from the boolean array follow, once, the positions of the valid steps, and
+every recurrent layer then works on these alone. So that the plan is never made twice, the
+read-only array of a mask leads back to the mask (`as_mask`), wherever it was handed around.
+
+A mask with more axes than (B, T) is of sequences within sequences, such as (B, S, W) of the words
+in the sentences of documents. Step by step it is the mask (B * S, W): see `of_steps`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from .._checks import choice, whole_number
+from .._typing import Array, Bools, Ints
+from ..backends import cuda as _gpu
+from ..backends.dispatch import as_array, integer_array, kernels
+from .bool_array import BoolArray
+from .plan import Plan, full_plan, plan_of
+from .validity import checked_mask
+
+_BOOL = np.dtype(np.bool_)
+_SMALL = 64  # steps of a mask that is printed in full
+_masks_by_array: dict[int, ref[Mask]] = {}  # a WeakValueDictionary takes a microsecond more a mask
+
+
+class Mask(BoolArray):
+    """Says which steps of a batch of sequences are valid; read-only.
+
+    It can be used wherever a bool array (B, T) can: NumPy functions, operators, indexing, and
+    arrays' methods and attributes such as `any`, `sum`, `T` or `astype`.
+
+    Args:
+        valid: (B, T) or (B, T, 1), array or nested lists; or (B, S, W) and more axes, for
+            sequences within sequences. Bool; or integers, of which zero means masked, others
+            valid, and none may be negative; or floats, 0 and 1 alone. It is copied; an array
+            on a GPU stays there.
+
+    Raises:
+        TypeError: `valid` does not hold numbers.
+        ValueError: `valid` has fewer axes, or holds a number that is neither valid nor masked,
+            as additive attention masks do.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> mask = fm.Mask([[1, 1, 0], [1, 1, 1]])
+        >>> mask.lengths
+        array([2, 3])
+        >>> mask & [[True, False, True]]
+        array([[ True, False, False],
+               [ True, False,  True]])
+    """
+
+    __slots__ = ("__weakref__", "_of_steps", "_on_devices", "_plan", "_valid")
+    __hash__ = None  # type: ignore[assignment]  # as NumPy has it
+    _valid: Bools
+    _plan: Plan | None
+    _of_steps: Any
+    _on_devices: dict[Any, Any] | None
+
+    def __new__(cls, valid: Any) -> Mask:
+        """A mask, on a GPU where `valid` is."""
+        if type(valid) is not np.ndarray and _gpu.on_gpu(valid):
+            from ..backends.cuda.masks import DeviceMask
+
+            return object.__new__(DeviceMask)
+        return object.__new__(cls)
+
+    def __init__(self, valid: Any) -> None:
+        if type(valid) is not np.ndarray or valid.ndim != 2 or valid.dtype is not _BOOL:
+            valid = _as_steps(valid)
+        self._take(np.array(valid, dtype=_BOOL, order="C"))
+
+    @classmethod
+    def _of(cls, valid: Bools) -> Mask:
+        """A mask that owns `valid`, a C-contiguous bool array (B, T, ...) that nobody changes."""
+        mask = object.__new__(cls)
+        mask._take(valid)
+        return mask
+
+    def _take(self, valid: Bools) -> None:
+        valid.setflags(write=False)
+        self._remember(valid)
+
+    def _remember(self, valid: Any) -> None:
+        self._valid = valid
+        self._plan = self._of_steps = self._on_devices = None
+        _masks_by_array[id(valid)] = ref(self)
+
+    def __del__(self, masks: dict[int, ref[Mask]] = _masks_by_array) -> None:
+        # Before the array goes, whose id another one may then have. An argument, as the module's
+        # own names may be gone when the interpreter ends.
+        key = id(getattr(self, "_valid", None))
+        if (known := masks.get(key)) is not None and ((mask := known()) is self or mask is None):
+            masks.pop(key, None)
+
+    @classmethod
+    def from_lengths(cls, lengths: Any, maxlen: int | None = None, padding: str = "post") -> Mask:
+        """The mask of padded sequences.
+
+        Args:
+            lengths: (B,), the number of valid steps in each row; integers of any dtype, or floats
+                that are whole.
+            maxlen: the number of steps T; the longest length by default.
+            padding: "post" for valid steps first, "pre" for valid steps last.
+
+        Returns:
+            A mask of shape (B, maxlen).
+
+        Raises:
+            TypeError: `lengths` does not hold numbers, or `maxlen` is not an integer.
+            ValueError: a length is negative, not a whole number or more than `maxlen`, or
+                `lengths` is not flat.
+
+        Examples:
+            >>> import fastmask as fm
+            >>> fm.Mask.from_lengths([1, 3]).valid
+            array([[ True, False, False],
+                   [ True,  True,  True]])
+        """
+        counts = integer_array(lengths, "lengths")
+        if counts.ndim != 1:
+            raise ValueError(f"lengths must have shape (batch,), not {counts.shape}")
+        choice(padding, "padding", ("post", "pre"))
+        longest = int(counts.max(initial=0))
+        time = longest if maxlen is None else whole_number(maxlen, "maxlen", 0)
+        if longest > time:
+            raise ValueError(f"lengths[{counts.argmax()}] is {longest}, more than maxlen={time}")
+        if counts.min(initial=0) < 0:
+            raise ValueError(f"lengths[{counts.argmin()}] is negative: {counts.min()}")
+        valid = np.empty((len(counts), time), np.bool_)
+        kernels().mask_from_lengths(valid, counts, padding == "pre")
+        return cls._of(valid)
+
+    @property
+    def valid(self) -> Bools:
+        """The mask as a read-only bool array (B, T), on a GPU where the mask was made there."""
+        return self._valid
+
+    @property
+    def lengths(self) -> Ints:
+        """The number of valid steps in each row, int64 (B,); in a mask (B, S, W), int64 (B, S)."""
+        lengths: Ints = self._valid.sum(axis=-1, dtype=np.int64)
+        return lengths
+
+    @property
+    def fill(self) -> float:
+        """The share of valid steps, 0 to 1; 1 for a mask without any step."""
+        steps = self._valid.size
+        return np.count_nonzero(self._valid) / steps if steps else 1.0
+
+    @property
+    def plan(self) -> Plan:
+        """The positions of the valid steps, found on first use and then kept.
+
+        Of a mask (B, S, W) it has B * S rows, those of `of_steps`.
+        """
+        plan = self._plan
+        if plan is None:  # two threads may both make it: they make the same
+            deep = self._valid.ndim > 2
+            plan = self._plan = self.of_steps.plan if deep else plan_of(self._valid)
+        return plan
+
+    @property
+    def of_steps(self) -> Mask:
+        """The masks of all steps of a mask (B, S, W), one after the other: (B * S, W); kept.
+
+        Raises:
+            ValueError: the mask has two axes, so that a step is one flag.
+        """
+        if self._of_steps is None:
+            batch, time, *inner = self.shape
+            if not inner:
+                raise ValueError(f"a mask of shape {self.shape} has one flag for each step")
+            self._of_steps = self._reshaped((batch * time, *inner))
+        steps: Mask = self._of_steps
+        return steps
+
+    def _reshaped(self, shape: tuple[int, ...]) -> Mask:
+        return Mask._of(self._valid.reshape(shape))
+
+    def _like(self, valid: Any) -> Mask:
+        """A mask of an array where this one's is, of which it owns what it needs."""
+        return Mask._of(valid)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, T), or more axes."""
+        return self._valid.shape
+
+    @property
+    def ndim(self) -> int:
+        """2, or more for sequences within sequences."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """B * T."""
+        return self._valid.size
+
+    @property
+    def dtype(self) -> np.dtype[np.bool_]:
+        """Always bool."""
+        return self._valid.dtype
+
+    def _array(self) -> Bools:
+        return self._valid
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copied, (self._array(),)
+
+    def __repr__(self) -> str:
+        if self.size > _SMALL:
+            return f"Mask(shape={self.shape}, fill={self.fill:.2f})"
+        return f"Mask({np.array2string(self._array(), separator=', ', prefix='Mask(')})"
+
+
+def _copied(valid: Bools) -> Mask:
+    return Mask._of(np.array(valid, np.bool_, order="C"))
+
+
+def as_mask(value: Any) -> Mask | None:
+    """The mask that `value` is, or is the array of, or describes; None stays None."""
+    if value is None or type(value) is Mask:
+        return value
+    known = _masks_by_array.get(id(value))
+    if known is not None and (mask := known()) is not None and mask._valid is value:
+        return mask
+    return value if isinstance(value, Mask) else Mask(value)
+
+
+def known_mask(array: Any) -> Mask | None:
+    """The mask that has this very array, if there is one."""
+    known = _masks_by_array.get(id(array))
+    if known is not None and (mask := known()) is not None and mask._valid is array:
+        return mask
+    return None
+
+
+def mask_of_output(value: Any, shape: Any) -> Mask | None:
+    """As `as_mask`, for an output of that shape, which tells an axis of size 1 of steps."""
+    mask = as_mask(value)
+    return None if mask is None else _with_all_axes(mask, value, shape)
+
+
+def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
+    """The plan of `mask`; no mask means that all steps are valid."""
+    return full_plan(batch, time) if mask is None else mask.plan
+
+
+def _as_steps(valid: Any) -> Array:
+    array = checked_mask(as_array(valid, "mask"))
+    if array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim < 2:
+        hint = ": Mask.from_lengths makes one of numbers of steps" if array.ndim else ""
+        raise ValueError(
+            f"mask must have shape (batch, time) or (batch, time, 1), or more axes for sequences "
+            f"within sequences, not {array.shape}{hint}"
+        )
+    return array
+
+
+def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
+    """`mask` as a `Mask`, which must fit the first axes of `shape`, two or more.
+
+    Raises:
+        ValueError: it does not; the message names `name % arguments` and both shapes.
+    """
+    known = as_mask(mask)
+    if known is not None:
+        own = known._valid.shape
+        if own == shape[: len(own)]:
+            if mask is known or (type(mask) is np.ndarray and mask.ndim == len(own)):
+                return known
+            return _with_all_axes(known, mask, shape)
+    name = name % arguments if arguments else name
+    if known is None:
+        raise TypeError(f"mask of {name} must be an array, not None")
+    axes = "two" if known.ndim == 2 else str(known.ndim)
+    raise ValueError(
+        f"mask has shape {known.shape}, but {name} has shape {shape}: "
+        f"the first {axes} axes must be the same"
+    )
+
+
+def _with_all_axes(known: Mask, given: Any, shape: tuple[int, ...]) -> Mask:
+    """`known`, made of `given`, with the last axis of size 1 if it is one of steps in the data."""
+    axes = known.ndim + 1
+    if axes < len(shape) and shape[axes - 1] == 1 and np.ndim(given) == axes:
+        return known._reshaped((*known.shape, 1))
+    return known
+
+
+def sequence_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
+    """As `fitting_mask`, for what takes one mask of steps, (B, T), and no other.
+
+    Raises:
+        ValueError: the mask does not fit, or has more axes.
+    """
+    ready = as_mask(mask)
+    if ready is not None and ready._valid.shape == shape[:2]:
+        return ready
+    known = fitting_mask(mask, shape, name, *arguments)
+    if len(known._valid.shape) > 2:
+        raise ValueError(
+            f"mask of {name % arguments if arguments else name} must have shape (batch, time), not "
+            f"{known.shape}: TimeDistributed gives each step the mask of its own"
+        )
+    return known

@@ -1,0 +1,139 @@
+"""Data that carries a mask."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .._typing import Array
+from ..backends import cuda as _gpu
+from ..backends.dispatch import as_array
+from .mask import Mask, fitting_mask
+
+
+class Masked:
+    """An array together with the mask that says which of its steps are valid.
+
+    Layers take and return it. NumPy functions, arithmetic and indexing on it raise a
+    TypeError, because their result would have lost the mask: use `.data` and `.mask`.
+
+    Args:
+        data: array (B, T, ...).
+        mask: `Mask`, or whatever `Mask` takes, of shape (B, T); or with more of the axes of
+            `data`, as (B, S, W) for words in sentences.
+
+    Raises:
+        TypeError: `data` is itself a `Masked`, or `mask` does not hold numbers.
+        ValueError: the mask does not fit the first axes of `data`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> x = fm.Masked([[7, 8, 0], [5, 6, 7]], [[1, 1, 0], [1, 1, 1]])
+        >>> x.mask.lengths
+        array([2, 3])
+        >>> x + 1
+        Traceback (most recent call last):
+        ...
+        TypeError: this operation would lose the mask of a Masked: work on .data, then wrap ...
+    """
+
+    __slots__ = ("_data", "_mask")
+    __hash__ = object.__hash__
+    _data: Array
+    _mask: Mask
+
+    def __init__(self, data: Any, mask: Any) -> None:
+        if not (isinstance(data, np.ndarray) or _gpu.on_gpu(data)):
+            data = as_array(data, "data")
+        self._mask = fitting_mask(mask, data.shape, "data")
+        self._data = data
+
+    @classmethod
+    def _of(cls, data: Array, mask: Mask) -> Masked:
+        """`data` with a mask that is known to fit."""
+        masked = cls.__new__(cls)
+        masked._data, masked._mask = data, mask
+        return masked
+
+    @property
+    def data(self) -> Array:
+        """The array, masked steps included."""
+        return self._data
+
+    @property
+    def mask(self) -> Mask:
+        """The mask, (B, T) or with more of the axes of the data."""
+        return self._mask
+
+    @property
+    def _keras_mask(self) -> Mask:
+        """The mask, by the name that Keras's guide has for it."""
+        return self._mask
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the data."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the data."""
+        return self._data.ndim
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __repr__(self) -> str:
+        return f"Masked(shape={self.shape}, dtype={self.dtype}, fill={self._mask.fill:.2f})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Masked, (self._data, self._mask)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"Masked has no attribute {name!r}; the array is .data")
+
+
+def _refuse(_self: Masked, *_args: Any, **_kwargs: Any) -> NoReturn:
+    raise TypeError(
+        "this operation would lose the mask of a Masked: work on .data, "
+        "then wrap the result as fastmask.Masked(result, x.mask)"
+    )
+
+
+_BINARY = "add sub mul truediv floordiv mod divmod pow matmul lshift rshift and or xor".split()
+for _name in (
+    *(f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i")),
+    *(f"__{name}__" for name in "neg pos abs invert lt le eq ne gt ge".split()),
+    *(f"__{name}__" for name in "bool int float complex index iter contains".split()),
+    *(f"__{name}__" for name in "getitem setitem delitem".split()),
+    *(f"__{name}__" for name in "array array_ufunc array_function".split()),
+):
+    if _name != "__idivmod__":
+        setattr(Masked, _name, _refuse)
+
+
+def get_mask(x: Any) -> Any:
+    """The mask that `x` carries.
+
+    Args:
+        x: whatever a layer takes or returns.
+
+    Returns:
+        The `Mask` of a `Masked`; for a symbolic tensor that will carry a mask an object that
+        stands for it, to be given to layers as `mask=`; else None.
+
+    Source:
+        Keras: `keras.src.backend.get_keras_mask`, or `x._keras_mask`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.get_mask(fm.layers.Masking()([[[1.0], [0.0]]])).valid
+        array([[ True, False]])
+    """
+    return x._mask if isinstance(x, Masked) else getattr(x, "_symbolic_mask", None)

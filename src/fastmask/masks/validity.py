@@ -1,0 +1,47 @@
+"""Which numbers say that a step is valid: the one convention, for all that takes a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._typing import Array
+
+_CONVENTION = "mask must hold True or 1 where a step is valid and False or 0 where it is masked"
+_ADDITIVE = (
+    "this looks like an additive attention mask, which has 0 where a step is valid and -inf, or a "
+    "large negative number, where it is masked: pass mask == 0"
+)
+NAN_IN_MASK = "mask holds NaN, which is neither valid nor masked"
+
+
+def checked_mask(array: Array) -> Array:
+    """`array`, of any shape, which must tell valid from masked.
+
+    Bool, integers that are not negative, of which those that are not zero mean valid, as in
+    Keras, and the floats 0 and 1.
+
+    Raises:
+        TypeError: it does not hold real numbers.
+        ValueError: it holds another number.
+    """
+    kind = array.dtype.kind
+    if kind == "b":
+        return array
+    if kind not in "iuf":
+        raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
+    if kind == "u" or not array.size:
+        return array
+    bad = array < 0 if kind == "i" else (array != 0) & (array != 1)
+    if np.count_nonzero(bad):  # in a third of the time of any()
+        raise misread(array[bad])
+    return array
+
+
+def misread(bad: Array) -> ValueError:
+    """The error for numbers, not none of them, that are neither valid nor masked."""
+    if np.isnan(bad).any():
+        return ValueError(NAN_IN_MASK)
+    negative = bad[bad < 0]
+    if negative.size:
+        return ValueError(f"{_CONVENTION}, not {negative.flat[0]}: {_ADDITIVE}")
+    return ValueError(f"{_CONVENTION}, not {bad.flat[0]}: compare first, as in mask > 0.5")

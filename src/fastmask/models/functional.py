@@ -1,0 +1,95 @@
+"""Models put together by calling layers on symbolic tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backends.cuda import on_gpu
+from ..backends.dispatch import as_array
+from ..layers import Layer
+from ..layers._calls import is_shape, shapes
+from ..layers._infer import infer
+from ..layers._symbolic import Apply, SymbolicTensor
+from ..masks.masked import Masked
+from . import graph as _graph
+from .config import program_from_config, program_to_config
+from .graph import Program
+from .model import Flow, Model
+
+
+class Functional(Flow):
+    """What `Model(inputs, outputs)` makes; see there."""
+
+    built = True
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        super().__init__(name=name)
+        each = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        outputs = list(outputs) if isinstance(outputs, tuple) else outputs
+        self._take(_graph.program(each, outputs, self.name))
+
+    def _take(self, program: Program) -> None:
+        self._program = program
+        self._layers = program.layers
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the model; see `Layer`. Of several inputs each may be nested lists."""
+        return super().__call__(self._each_array(inputs), *args, **kwargs)
+
+    def _each_array(self, inputs: Any) -> Any:
+        if len(self._program.inputs) == 1 or not isinstance(inputs, (list, tuple)):
+            return inputs
+        known = (np.ndarray, Masked, SymbolicTensor)
+        return [
+            one if isinstance(one, known) or on_gpu(one) else as_array(one, f"inputs[{i}]")
+            for i, one in enumerate(inputs)
+        ]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, farthest from the outputs first, as in Keras."""
+        return list(self._layers)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Nothing: the layers were built when they were called."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """See `Layer`."""
+        given = [input_shape] if is_shape(input_shape) else list(input_shape)
+        symbolic = [
+            SymbolicTensor(shape, spec.dtype, spec.name)
+            for shape, spec in zip(given, self._program.inputs, strict=False)
+        ]
+        symbolic += [SymbolicTensor(shape, "float32", "more") for shape in given[len(symbolic) :]]
+        return shapes(infer(self, symbolic, {}).outputs)
+
+    def _first_layers(self) -> list[Layer]:
+        given = range(len(self._program.inputs))
+        steps = self._program.steps
+        return [
+            step.layer
+            for step in steps
+            if any(slot.number in given for slot in _graph.slots_in([step.inputs, step.options]))
+        ]
+
+    def _flow(self, inputs: Any, apply: Apply) -> Any:
+        given = _graph.check_inputs(self._program, inputs, self.name)
+        return _graph.execute(self._program, given, apply)
+
+    def _input_count(self) -> int:
+        return len(self._program.inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """See `Layer`."""
+        return {"name": self.name, **program_to_config(self._program)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """See `Layer`; the layers in `config` are layers already."""
+        config = dict(config)
+        model = cls.__new__(cls)
+        Model.__init__(model, name=config.pop("name", None))
+        model._take(program_from_config(config, model.name))
+        return model

@@ -1,0 +1,267 @@
+"""From symbolic tensors to a program: the calls of layers in the order in which they happen.
+
+A program refers to values by number, inputs first, then the outputs of each step. So it holds
+no symbolic tensors, can be copied and pickled however deep it is, and drops each value after
+the step that needs it last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from .._typing import Shape
+from ..layers import Layer
+from ..layers._calls import flat
+from ..layers._symbolic import Apply, Call, SymbolicMask, SymbolicTensor, fits
+from ..masks.masked import Masked
+
+
+class Slot(NamedTuple):
+    """A value in a program, or a part of it."""
+
+    number: int
+    part: Literal["value", "mask", "data"]
+
+
+class InputSpec(NamedTuple):
+    """What an input of a model must look like."""
+
+    name: str
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+class Step(NamedTuple):
+    """One call of a layer."""
+
+    layer: Layer
+    inputs: Any  # a slot or a list of slots
+    options: dict[str, Any]  # further arguments, with slots in them
+    outputs: tuple[int, ...]  # numbers of the values that it makes
+    many: bool
+
+
+class Program(NamedTuple):
+    """A model's inputs, its layers in Keras's order, steps, and the slots of its outputs."""
+
+    inputs: list[InputSpec]
+    layers: list[Layer]
+    steps: list[Step]
+    outputs: Any
+    last_use: list[list[int]]  # for each step the values that no later one needs
+
+
+def program(inputs: list[Any], outputs: Any, name: str) -> Program:
+    """The program that leads from the inputs to the outputs.
+
+    Raises:
+        TypeError: one of them is not a symbolic tensor.
+        ValueError: they are not connected, or in a circle, or names are taken twice.
+    """
+    for kind, values in (("inputs", inputs), ("outputs", list(flat(outputs)))):
+        for value in values:
+            if not isinstance(value, SymbolicTensor):
+                raise TypeError(
+                    f"{kind} of model {name!r} must be symbolic tensors, made by fastmask.Input "
+                    f"and by calling layers on it, not {type(value).__name__}"
+                )
+        if not values:
+            raise ValueError(f"model {name!r} must have {kind}")
+    _all_different([one.name for one in inputs if one.call is None], "inputs", name)
+    if len(set(map(id, inputs))) < len(inputs):
+        raise ValueError(f"model {name!r} has the same input twice")
+    calls, seen = _calls_between(inputs, list(flat(outputs)), name)
+    used = {id(one) for call in calls for one in call.parents()} | {id(o) for o in flat(outputs)}
+    for number, one in enumerate(inputs):
+        if id(one) not in used:
+            raise ValueError(
+                f"the graph of model {name!r} is not connected: no output needs "
+                f"input {number} ({one.name!r})"
+            )
+    numbers = {id(one): number for number, one in enumerate(inputs)}
+    for call in calls:
+        for one in call.outputs:
+            numbers.setdefault(id(one), len(numbers))
+    steps = [
+        Step(
+            call.layer,
+            _slots(call.inputs, numbers),
+            {key: _slots(value, numbers, _is_mask(key)) for key, value in call.options.items()},
+            tuple(numbers[id(one)] for one in call.outputs),
+            call.many,
+        )
+        for call in calls
+    ]
+    specs = [InputSpec(one.name, one.shape, one.dtype) for one in inputs]
+    return assemble(specs, seen, steps, _slots(outputs, numbers), name)
+
+
+def assemble(
+    inputs: list[InputSpec], layers: list[Layer], steps: list[Step], outputs: Any, name: str
+) -> Program:
+    """A program of parts that refer to each other in order.
+
+    Raises:
+        ValueError: two layers have the same name.
+    """
+    _all_different([layer.name for layer in layers], "layers", name)
+    last: dict[int, int] = {}
+    for number, step in enumerate(steps):
+        last.update(dict.fromkeys(step.outputs, number))
+        last.update({slot.number: number for slot in slots_in((step.inputs, step.options))})
+    kept = {slot.number for slot in slots_in(outputs)}
+    last_use: list[list[int]] = [[] for _ in steps]
+    for value, number in last.items():
+        if value not in kept:
+            last_use[number].append(value)
+    return Program(inputs, layers, steps, outputs, last_use)
+
+
+def execute(the: Program, inputs: list[Any], apply: Apply) -> Any:
+    """Run the steps in order, each by `apply(layer, inputs, options)`.
+
+    Raises:
+        ValueError: a layer returns another number of outputs than it said.
+    """
+    values: dict[int, Any] = dict(enumerate(inputs))
+    for step, dead in zip(the.steps, the.last_use, strict=True):
+        options = {key: _fill(value, values) for key, value in step.options.items()}
+        results = apply(step.layer, _fill(step.inputs, values), options)
+        each = list(flat(results)) if isinstance(results, (list, tuple)) else [results]
+        if len(each) != len(step.outputs):
+            raise ValueError(
+                f"layer {step.layer.name!r} must return {len(step.outputs)} outputs, as when "
+                f"the model was made, not {len(each)}"
+            )
+        values.update(zip(step.outputs, each, strict=True))
+        for number in dead:
+            del values[number]
+    return _fill(the.outputs, values)
+
+
+def check_inputs(the: Program, inputs: Any, name: str) -> list[Any]:
+    """The inputs as a list.
+
+    Raises:
+        ValueError: their number or a shape is another one.
+    """
+    wanted = the.inputs
+    given = inputs if isinstance(inputs, list) else [inputs]
+    if len(given) != len(wanted):
+        names = ", ".join(repr(one.name) for one in wanted)
+        count = "1 input" if len(wanted) == 1 else f"a list of {len(wanted)} inputs"
+        raise ValueError(f"model {name!r} takes {count} ({names}), not {len(given)}")
+    for one, spec in zip(given, wanted, strict=True):
+        if not fits(tuple(one.shape), spec.shape):
+            raise ValueError(
+                f"input {spec.name!r} of model {name!r} must have shape {spec.shape}, "
+                f"not {tuple(one.shape)}"
+            )
+    return given
+
+
+def slots_in(value: Any) -> Iterator[Slot]:
+    """The slots in an argument."""
+    if isinstance(value, Slot):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from slots_in(one)
+    elif isinstance(value, dict):
+        yield from slots_in(list(value.values()))
+
+
+def _calls_between(
+    inputs: list[SymbolicTensor], outputs: list[SymbolicTensor], name: str
+) -> tuple[list[Call], list[Layer]]:
+    """The calls in an order in which they can happen, and the layers in Keras's order."""
+    ends = set(map(id, inputs))
+    order: list[Call] = []
+    first_seen: dict[int, int] = {}
+    state: dict[int, bool] = {}  # of a call: False while its parents are visited, then True
+    for number, output in enumerate(outputs):
+        stack: list[tuple[SymbolicTensor, Iterator[SymbolicTensor] | None]] = [(output, None)]
+        while stack:
+            tensor, parents = stack.pop()
+            call = tensor.call
+            if parents is None:
+                if id(tensor) in ends:
+                    continue
+                if call is None:
+                    raise ValueError(
+                        f"the graph of model {name!r} is not connected: output {number} "
+                        f"({output.name!r}) needs {tensor.name!r}, which is not among the inputs"
+                    )
+                if id(call) in state:
+                    if not state[id(call)]:
+                        raise ValueError(
+                            f"the graph of model {name!r} goes in a circle through layer "
+                            f"{call.layer.name!r}"
+                        )
+                    continue
+                state[id(call)] = False
+                first_seen.setdefault(id(call.layer), len(first_seen))
+                parents = call.parents()
+            following = next(parents, None)
+            if following is not None:
+                stack += [(tensor, parents), (following, None)]
+            elif call is not None:
+                state[id(call)] = True
+                order.append(call)
+    return order, _by_depth(order, ends, first_seen)
+
+
+def _by_depth(order: Iterable[Call], ends: set[int], first_seen: dict[int, int]) -> list[Layer]:
+    """The layers as Keras lists them: farthest from the outputs first."""
+    calls = list(order)
+    of_call: dict[int, int] = {}
+    of_layer: dict[int, int] = {}
+    layers: dict[int, Layer] = {}
+    for call in reversed(calls):
+        depth = max(of_call.get(id(call), 0), of_layer.get(id(call.layer), 0))
+        of_layer[id(call.layer)] = depth
+        layers[id(call.layer)] = call.layer
+        for parent in call.parents():
+            if parent.call is not None and id(parent) not in ends:
+                known = of_call.get(id(parent.call), 0)
+                of_call[id(parent.call)] = max(depth + 1, known)
+    keys = sorted(layers, key=lambda key: (-of_layer[key], first_seen[key]))
+    return [layers[key] for key in keys]
+
+
+def _slots(value: Any, numbers: dict[int, int], as_mask: bool = False) -> Any:
+    if isinstance(value, SymbolicTensor):
+        return Slot(numbers[id(value)], "data" if as_mask else "value")
+    if isinstance(value, SymbolicMask):
+        return Slot(numbers[id(value.tensor)], "mask")
+    if isinstance(value, (list, tuple)):
+        return [_slots(one, numbers, as_mask) for one in value]
+    return value
+
+
+def _is_mask(name: str) -> bool:
+    return name == "mask" or name.endswith("_mask")
+
+
+def _fill(value: Any, values: dict[int, Any]) -> Any:
+    if type(value) is Slot:
+        found = values[value.number]
+        if value.part == "mask":
+            return (
+                found.mask if isinstance(found, Masked) else getattr(found, "_symbolic_mask", None)
+            )
+        return found.data if value.part == "data" and isinstance(found, Masked) else found
+    if type(value) is list:
+        return [_fill(one, values) for one in value]
+    return value
+
+
+def _all_different(names: list[str], kind: str, model: str) -> None:
+    seen: set[str] = set()
+    for one in names:
+        if one in seen:
+            raise ValueError(f"two {kind} of model {model!r} have the same name, {one!r}")
+        seen.add(one)

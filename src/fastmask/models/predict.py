@@ -1,0 +1,295 @@
+"""Many rows through a model, a batch at a time.
+
+Ragged sequences are sorted by length, so that the rows of a batch end at nearly the same step.
+Every batch is padded to the longest sequence of all: the outputs are those of one big padded batch
+even where they depend on positions, and masked steps cost recurrent layers nothing. The longest
+come first: what does not fit into memory fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..backends.anywhere import on_device
+from ..backends.cuda import on_gpu
+from ..backends.dispatch import as_array
+from ..layers import Layer
+from ..layers._calls import flat
+from ..masks.masked import Masked
+from ..masks.padding import pad
+from .progress import progress
+
+Rows = Any  # a slice or an index array
+
+
+def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
+    """What `model` returns for the inputs.
+
+    Args:
+        model: called on a batch.
+        inputs: for each input of the model an array, a `Masked` or a list of sequences.
+        alone: whether the model takes the only input and not a list of inputs.
+        size: number of rows in a batch; None for all.
+        shown: whether progress is shown.
+
+    Raises:
+        ValueError: the inputs have different numbers of rows; or their batches do not fit a
+            stateful layer.
+    """
+    sources = [_source(one, "x" if alone else f"x[{i}]") for i, one in enumerate(inputs)]
+    counts = [len(one) for one in sources]
+    if len(set(counts)) > 1:
+        raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
+    size = size or max(1, counts[0])
+    ragged = [one for one in sources if isinstance(one, _Sequences)]
+    stateful = [one for one in model._all_layers() if getattr(one, "stateful", False)]
+    for layer in stateful:
+        _check_batches(layer, counts[0], size)
+    # States go from a row of one batch to that of the next, so such rows stay where they are.
+    batches = list(_batches(counts[0], size, [] if stateful else ragged))
+    result: _Output | None = None
+    for rows in progress(batches, len(batches)) if shown else batches:
+        parts = [_take(one, rows) for one in sources]
+        try:
+            outputs = model(parts[0] if alone else parts)
+        except TypeError as error:
+            _tell_of_dtypes(sources, alone, model.name, error)
+            raise
+        _check_outputs(outputs, len(parts[0]), model.name)
+        if len(batches) == 1 and not ragged:
+            return outputs
+        result = result or _Output(counts[0], outputs)
+        result.put(rows, outputs)
+    return result.value() if result is not None else None
+
+
+def predict_batches(
+    model: Layer, batches: Iterator[Any], count: int, steps: int | None, shown: bool
+) -> Any:
+    """What `model` returns for batches, of which one is kept at a time.
+
+    Args:
+        model: called on each batch.
+        batches: the inputs of each.
+        count: number of the model's inputs.
+        steps: number of batches; None for all.
+        shown: whether progress is shown.
+
+    Raises:
+        ValueError: there is no batch, or one does not fit, or the outputs do not fit together.
+    """
+    drawn = islice(batches, steps)
+    results = []
+    for x in progress(drawn, steps) if shown else drawn:
+        if count > 1 and (not isinstance(x, (list, tuple)) or len(x) != count):
+            raise ValueError(
+                f"batches of x must be ([{count} inputs],), or such a tuple with targets, for "
+                f"model {model.name!r}, but the inputs are of type {type(x).__name__}"
+            )
+        results.append(predict(model, [x] if count == 1 else list(x), count == 1, None, False))
+    if not results:
+        raise ValueError("x must have at least one batch, but it has none")
+    return _put_together(results, model.name)
+
+
+def _put_together(results: list[Any], name: str) -> Any:
+    """The outputs for all rows; of `results` nothing is left."""
+    counts = [len(next(iter(flat(one)))) for one in results]
+    shapes = {tuple(_step_shape(one) for one in flat(each)) for each in results}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"outputs of model {name!r} must have one shape for all batches, but rows have shapes "
+            f"{sorted(map(str, shapes))}: give batches with masks, or padded to one length"
+        )
+    whole, start = _Output(sum(counts), results[0]), 0
+    for count in counts:
+        whole.put(slice(start, start + count), results.pop(0))
+        start += count
+    return whole.value()
+
+
+def _step_shape(output: Any) -> Any:
+    """Shape of a row; of a `Masked`, without its number of steps."""
+    return ("mask", *output.shape[2:]) if isinstance(output, Masked) else tuple(output.shape[1:])
+
+
+def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError) -> None:
+    """Raise again, with the argument's name, what a layer says of inputs that are no numbers."""
+    for i, one in enumerate(sources):
+        if getattr(one.dtype, "kind", "f") in "OSU":
+            what = "x" if alone else f"x[{i}]"
+            raise TypeError(
+                f"{what} holds {'objects' if one.dtype.kind == 'O' else 'strings'}, which model "
+                f"{name!r} does not take: {error}"
+            ) from error
+
+
+def _check_outputs(outputs: Any, rows: int, name: str) -> None:
+    """See that rows came out for rows, so that the batches can be put together."""
+    for one in flat(outputs):
+        shape = getattr(one, "shape", None)
+        if not shape or shape[0] != rows:
+            what = type(one).__name__ if shape is None else f"one of shape {shape}"
+            raise ValueError(
+                f"model {name!r} must return arrays with a row for each of {rows} rows, not {what}"
+            )
+
+
+def _check_batches(layer: Any, count: int, size: int) -> None:
+    """See beforehand whether a stateful layer can take all batches."""
+    if count > size and count % size:
+        raise ValueError(
+            f"batch_size must divide the number of rows, {count}, because layer {layer.name!r} is "
+            f"stateful and wants batches of one size, but it is {size}"
+        )
+    kept = getattr(layer, "states", None)
+    recurrent = [one for one in layer._all_layers() if "_reset" in vars(one)]
+    if recurrent and all(one.states is one._reset for one in recurrent):
+        return  # batches of any size may follow
+    first = next((len(one) for one in flat(kept) if isinstance(one, np.ndarray)), None)
+    if first not in (None, min(count, size)):
+        raise ValueError(
+            f"batches of x must have {first} rows, not {min(count, size)}, because layer "
+            f"{layer.name!r} is stateful and keeps the states of as many until reset_state()"
+        )
+
+
+class _Sequences:
+    """Sequences of different lengths; a batch of them is padded when it is needed."""
+
+    def __init__(self, rows: list[Any], lengths: list[int], name: str) -> None:
+        self.rows, self.name = rows, name
+        self.lengths = np.array(lengths, np.int64)
+        longest = self._padded([rows[int(self.lengths.argmax())]]).data
+        self.shape, self.dtype = longest.shape[1:], longest.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, rows: Rows) -> Masked:
+        rows = np.arange(len(self))[rows]
+        batch = [self.rows[row] for row in rows.tolist()]
+        if self.lengths[rows].any():
+            return self._padded(batch, self.shape[0])
+        # Nothing in the batch says what a step looks like.
+        data = np.zeros((len(batch), *self.shape), self.dtype)
+        return Masked(data, np.zeros((len(batch), self.shape[0]), np.bool_))
+
+    def _padded(self, rows: list[Any], maxlen: int | None = None) -> Masked:
+        try:
+            return pad(rows, maxlen)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.name} must hold sequences of numbers: {error}") from error
+
+
+def _source(value: Any, name: str) -> Any:
+    """An array, a `Masked` or, for rows that differ in length, `_Sequences`."""
+    if isinstance(value, Masked):
+        return value
+    if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
+        return as_array(value, name)
+    rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    if on_gpu(value):
+        return value
+    if rows is None:
+        array = as_array(value, name)
+        if array.ndim == 0:
+            raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
+        return array
+    if any(isinstance(row, Masked) for row in rows):
+        raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
+    try:
+        lengths = [len(row) for row in rows]
+    except TypeError:
+        return as_array(value, name)
+    if len(set(lengths)) < 2:
+        return as_array(rows, name)
+    return _Sequences(rows, lengths, name)
+
+
+def _batches(count: int, size: int, ragged: list[_Sequences]) -> Iterator[Rows]:
+    starts = range(0, count, size) or range(1)
+    if not ragged:
+        yield from (slice(start, start + size) for start in starts)
+        return
+    lengths = np.sum([one.lengths for one in ragged], axis=0)
+    order = np.argsort(-lengths, kind="stable")
+    yield from (order[start : start + size] for start in starts)
+
+
+def _take(source: Any, rows: Rows) -> Any:
+    if isinstance(source, _Sequences):
+        return source.take(rows)
+    if isinstance(source, Masked):
+        return Masked(source.data[rows], source.mask.valid[rows])
+    return source[rows]
+
+
+class _Output:
+    """One output of the model, or several, filled batch by batch."""
+
+    def __init__(self, count: int, like: Any) -> None:
+        self.count = count
+        self.kind = type(like) if isinstance(like, (list, tuple)) else None
+        self.parts = [_Output(count, one) for one in like] if self.kind else []
+        self.batches: list[Any] = []  # on a GPU
+        self.data: Array | None = None
+        self.valid: Array | None = None
+        self.filled = np.zeros(count, np.bool_)  # rows that have come
+
+    def put(self, rows: Rows, value: Any) -> None:
+        if self.kind:
+            for part, one in zip(self.parts, value, strict=True):
+                part.put(rows, one)
+            return
+        array = value.data if isinstance(value, Masked) else value
+        if on_gpu(array):
+            self.batches.append(value)
+            return
+        array = np.asarray(array)
+        data = self.data
+        if data is None:
+            data = np.zeros((self.count, *array.shape[1:]), array.dtype)
+        self.data = data = _widened(data, array)
+        if array.ndim == 1:
+            data[rows] = array
+        else:
+            data[rows, : array.shape[1]] = array
+        mask = value.mask.valid if isinstance(value, Masked) else None
+        if mask is not None and self.valid is None:
+            before = self.filled.reshape(-1, *(1,) * (mask.ndim - 1))
+            self.valid = np.broadcast_to(before, (self.count, *mask.shape[1:])).copy()
+        if self.valid is not None:
+            axes = self.valid.ndim
+            self.valid = _widened(self.valid, np.empty((0, *data.shape[1:axes]), np.bool_))
+            self.valid[rows, : array.shape[1]] = np.True_ if mask is None else mask
+        self.filled[rows] = True
+
+    def value(self) -> Any:
+        """All rows."""
+        if self.kind:
+            return self.kind(part.value() for part in self.parts)
+        if self.batches:
+            return on_device().one_after_the_other(self.batches)
+        if self.valid is None or self.data is None:
+            return self.data
+        return Masked(self.data, self.valid)
+
+
+def _widened(data: Array, batch: Array) -> Array:
+    """`data`, with more steps where the batch has more."""
+    if data.shape[2:] != batch.shape[2:] and batch.ndim > 2:
+        raise ValueError(
+            f"the outputs of two batches must fit together, but one row has shape "
+            f"{data.shape[1:]}, another one {batch.shape[1:]}"
+        )
+    if batch.ndim < 2 or batch.shape[1] <= data.shape[1]:
+        return data
+    wider = np.zeros((len(data), *batch.shape[1:]), data.dtype)
+    wider[:, : data.shape[1]] = data
+    return wider

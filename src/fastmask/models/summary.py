@@ -1,0 +1,146 @@
+"""What is in a model: a row for each call of a layer."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from ..commands.table import table
+from ..layers import Layer
+from ..layers._calls import flat, is_shape, merge_shapes
+from ..layers._infer import SIZES, explicitly_masked, infer, on_zeros
+from ..layers._symbolic import SymbolicTensor
+from .visits import visits
+
+
+class SummaryRow(NamedTuple):
+    """One call of a layer."""
+
+    layer: str  # its name, after those of the layers around it: "encoder/words"
+    type: str
+    shape: Any  # of the output, or a list of shapes; None before the model is built
+    parameters: int  # those of the layers inside it too
+    mask: str  # what the layer does with a mask
+
+
+class Summary(list[SummaryRow]):
+    """Rows, and their readable form."""
+
+    def __init__(self, rows: list[SummaryRow], title: str) -> None:
+        super().__init__(rows)
+        self.title = title
+
+    def __str__(self) -> str:
+        headings = ("layer", "output shape", "parameters", "mask")
+        lines = [
+            (
+                f"{row.layer} ({row.type})",
+                "?" if row.shape is None else ", ".join(map(str, _shapes(row.shape))),
+                "?" if row.shape is None and not row.parameters else f"{row.parameters:,}",
+                row.mask,
+            )
+            for row in self
+        ]
+        return f"{self.title}\n{table(headings, lines, right=[2])}"
+
+    __repr__ = __str__
+
+
+def summarise(model: Any) -> Summary:
+    """The rows of a model."""
+    rows: list[SummaryRow] = []
+    inputs = symbolic_inputs(model)
+    if inputs is None:
+        return _unknown(model)
+    try:
+        if hasattr(model, "_flow"):
+            model._flow(inputs, _noting(rows, ""))
+        else:
+            _noting(rows, "")(model, inputs, {})
+    except Exception:  # of a layer of the user's, for which zeros are no inputs
+        return _unknown(model)
+    return _titled(model, rows)
+
+
+def _unknown(model: Any) -> Summary:
+    return _titled(model, [_row(layer, None, "?") for layer in model.layers])
+
+
+def _titled(model: Any, rows: list[SummaryRow]) -> Summary:
+    if model.built:
+        return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
+    return Summary(
+        rows,
+        f"{model.name}: not built, so that its parameters are not known; call it on some data, or "
+        "its build(input_shape), before",
+    )
+
+
+def symbolic_inputs(model: Any) -> Any:
+    """Symbolic inputs as the model was built for; None if it has not been built."""
+    if hasattr(model, "_program"):
+        specs = [SymbolicTensor(one.shape, one.dtype, one.name) for one in model._program.inputs]
+        return specs[0] if len(specs) == 1 else specs
+    if not model.built:
+        return None
+    if hasattr(model, "_flow"):
+        known = map(symbolic_inputs, model.layers)
+        return next((one for one in known if one is not None), None)  # none for an empty model
+    shape = model._build_shape
+    if is_shape(shape):
+        return SymbolicTensor((None, *shape[1:]), model.dtype, "input")
+    return [SymbolicTensor((None, *one[1:]), model.dtype, "input") for one in shape]
+
+
+def _noting(rows: list[SummaryRow], prefix: str) -> Any:
+    def apply(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
+        if hasattr(layer, "_flow"):
+            before = len(rows)
+            given = explicitly_masked(layer, inputs, options.get("mask"))
+            outputs = layer._flow(given, _noting(rows, f"{prefix}{layer.name}/"))
+            if len(rows) == before:
+                rows.append(_row(layer, _shape_of(outputs), "-", prefix))
+            return outputs
+        outputs, word = infer(layer, inputs, options)
+        rows.append(_row(layer, _shape_of(outputs), word, prefix))
+        if any(True for _ in layer._sublayers()):
+            rows.extend(_inside(layer, inputs, options, prefix))
+        return outputs
+
+    return apply
+
+
+def _inside(layer: Layer, inputs: Any, options: dict[str, Any], prefix: str) -> list[SummaryRow]:
+    """The layers that `layer` calls, seen when it is called on zeros of two sizes."""
+    try:
+        once, again = (
+            visits(functools.partial(on_zeros, layer, inputs, options, size))[1:] for size in SIZES
+        )
+    except Exception:  # of a layer of the user's, for which zeros are no inputs
+        path = f"{prefix}{layer.name}/"
+        return [_row(one, None, "?", path) for one in layer._sublayers() if isinstance(one, Layer)]
+    same = [one.path for one in once] == [other.path for other in again]
+    return [
+        _row(
+            one.layer,
+            merge_shapes(one.shape, other.shape),
+            one.did,
+            f"{prefix}{one.path.removesuffix(one.layer.name)}",
+        )
+        for one, other in zip(once, again if same else once, strict=True)
+    ]
+
+
+def _row(layer: Layer, shape: Any, word: str, prefix: str = "") -> SummaryRow:
+    name = f"{prefix}{layer.name}"
+    return SummaryRow(name, type(layer).__name__, shape, layer.count_params(), word)
+
+
+def _shape_of(outputs: Any) -> Any:
+    if isinstance(outputs, (list, tuple)):
+        return [one.shape for one in flat(outputs)]
+    return outputs.shape
+
+
+def _shapes(shape: Any) -> list[Any]:
+    return [shape] if is_shape(shape) else shape

@@ -1,0 +1,130 @@
+"""Where a mask went: one row for each layer that an input passes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..commands.table import table
+from ..layers import Layer
+from ..layers._calls import is_shape
+from ..layers._infer import states_kept
+from ..masks.mask import Mask
+from .visits import Visit, visits
+
+
+class TraceRow(NamedTuple):
+    """What one layer did with the mask of its inputs."""
+
+    layer: str  # its name, after those of the layers around it: "encoder/words"
+    type: str
+    mask_in: list[Mask | None]  # of each input
+    did: str  # see `trace_masks`
+    mask_out: list[Mask | None]  # of each output
+    valid: float | None  # share of valid steps in the masks that came out, or else went in
+    fix: str  # for a dropped mask the line of code to add, else ""
+    calls: int = 1  # how many calls inside another layer were like this one
+
+
+class MaskTrace(list[TraceRow]):
+    """Rows, and their readable form."""
+
+    def __str__(self) -> str:
+        headings = ("layer", "mask in", "what it did", "mask out", "valid steps")
+        lines = [
+            (
+                f"{row.layer} ({row.type})" + f" x {row.calls}" * (row.calls > 1),
+                _shapes(row.mask_in),
+                row.did,
+                _shapes(row.mask_out),
+                "-" if row.valid is None else f"{row.valid:.1%}",
+            )
+            for row in self
+        ]
+        fixes = [f"{row.layer} dropped the mask; add:\n    {row.fix}" for row in self if row.fix]
+        return "\n".join([table(headings, lines, right=[4]), *fixes])
+
+    __repr__ = __str__
+
+
+def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
+    """See what happens to a mask at each layer; the states of stateful layers stay as they are.
+
+    Args:
+        model: a model of any kind, or a single layer.
+        x: its input, or a list of them, as the model is called.
+        mask: mask of the input, instead of one that it carries.
+
+    Returns:
+        A list of rows, in the order of the calls, that prints as a table. A layer that calls
+        others comes first, and then those that it called; a `Sequential` or a
+        `Model(inputs, outputs)` has no row, only its layers have. `row.did` is "made",
+        "kept", "changed", "used" (and then gone, as by an LSTM that returns its last output),
+        "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
+        "-". For a dropped mask `row.fix` is the line of code that keeps it.
+
+    Raises:
+        TypeError: `model` is not a layer.
+        ValueError: the model does not take `x`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> model = fm.Sequential([
+        ...     fm.layers.Embedding(100, 8, mask_zero=True, name="words"),
+        ...     fm.layers.LSTM(4, return_sequences=True, name="first"),
+        ...     fm.layers.LSTM(4, name="second"),
+        ... ])
+        >>> fm.trace_masks(model, [[71, 32, 7, 0], [9, 0, 0, 0]])
+        layer              mask in  what it did  mask out  valid steps
+        -----------------  -------  -----------  --------  -----------
+        words (Embedding)  -        made         (2, 4)          50.0%
+        first (LSTM)       (2, 4)   used, kept   (2, 4)          50.0%
+        second (LSTM)      (2, 4)   used         -               50.0%
+    """
+    if not isinstance(model, Layer):
+        raise TypeError(f"model must be a fastmask model or layer, not {type(model).__name__}")
+    with states_kept(model):
+        return MaskTrace(map(_row, visits(lambda: model(x, mask=mask))))
+
+
+def _row(visit: Visit) -> TraceRow:
+    shares = _known(visit.after) or _known(visit.before)
+    steps = sum(mask.size for mask in shares)
+    valid = sum(int(mask.lengths.sum()) for mask in shares)
+    return TraceRow(
+        *(visit.path, type(visit.layer).__name__, visit.before, visit.did, visit.after),
+        valid=None if not shares else valid / steps if steps else 1.0,
+        fix=_fix(visit) if "dropped" in visit.did else "",
+        calls=visit.calls,
+    )
+
+
+def _fix(visit: Visit) -> str:
+    """The line that keeps the mask; of which kind depends on whether its steps are still there."""
+    layer, mask = visit.layer, _known(visit.before)[0]
+    shape = visit.shape if is_shape(visit.shape) else visit.shape[0]
+    kind = type(layer).__name__
+    own = not type(layer).__module__.startswith("fastmask.")
+    if kind == "Embedding":
+        return f"{kind}(..., mask_zero=True)  # or Masked(y, get_mask(x)) to keep that of the ids"
+    if kind == "Lambda":
+        return "Lambda(..., mask=lambda x, mask: mask)  # or the mask that fits its outputs"
+    same = shape[: mask.ndim] == mask.shape
+    if own and same:
+        return f"self.supports_masking = True  # in {kind}.__init__"
+    if own:
+        return f"def compute_mask(self, inputs, mask=None): ...  # in {kind}, for outputs {shape}"
+    if same:
+        return f"y = fm.Masked(y, fm.get_mask(x))  # after {layer.name}, where steps are the same"
+    if len(shape) > 2:
+        return f"y = fm.Masked(y, mask)  # after {layer.name}, with a mask of shape {shape[:2]}"
+    return f"x = fm.layers.GlobalAveragePooling1D()(x)  # in place of {layer.name}: uses the mask"
+
+
+def _known(masks: list[Mask | None]) -> list[Mask]:
+    return [mask for mask in masks if mask is not None]
+
+
+def _shapes(masks: list[Mask | None]) -> str:
+    if not _known(masks):
+        return "-"
+    return ", ".join("-" if mask is None else str(mask.shape) for mask in masks)

@@ -1,0 +1,118 @@
+"""The calls of layers during one run of a model, those inside other layers among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..layers import Layer
+from ..layers._calls import flat, narrowed, separate, shapes
+from ..layers._mask_effect import fate, makes_masks
+from ..layers._symbolic import is_symbolic
+from ..layers._watch import watching
+from ..masks.mask import Mask
+from ..masks.masked import Masked
+
+
+class Visit(NamedTuple):
+    """One call of a layer; or several inside another layer that were all alike."""
+
+    path: str  # names of the layers around it, and its own
+    layer: Layer
+    before: list[Mask | None]  # masks of the inputs
+    did: str  # see `fate`
+    after: list[Mask | None]  # masks of the outputs
+    shape: Any  # of the output, or a list of shapes
+    calls: int = 1
+
+
+def visits(run: Callable[[], Any]) -> list[Visit]:
+    """Call `run`, and see which layers are called, outer ones before those inside them.
+
+    Models that know the calls inside them (`Sequential` and `Model(inputs, outputs)`) are no
+    visits themselves; a name in the path is all that is seen of them, if they are not outermost.
+    """
+    found: list[Visit] = []
+    around: list[Layer] = []
+
+    def visit(
+        layer: Layer, inputs: Any, mask: Any, options: dict[str, Any], call: Callable[[], Any]
+    ) -> Any:
+        if is_symbolic(inputs):  # a model that is put together meanwhile
+            return call()
+        first = len(found)
+        around.append(layer)
+        given = dict(options)
+        try:
+            outputs = call()
+            path = "/".join(one.name for one in around if one is not around[0] or not _is_flow(one))
+        finally:
+            around.pop()
+        if not _is_flow(layer):
+            with watching(None):
+                seen = _visit(path, layer, inputs, mask, given, outputs)
+            found[first:] = [seen, *_without_repeats(found[first:])]
+        return outputs
+
+    with watching(visit):
+        run()
+    return found
+
+
+def _is_flow(layer: Layer) -> bool:
+    return hasattr(layer, "_flow")
+
+
+def _visit(
+    path: str, layer: Layer, inputs: Any, mask: Any, options: dict[str, Any], outputs: Any
+) -> Visit:
+    arrays, carried = separate(inputs)
+    arrays = layer._cast(arrays)
+    if mask is not None:
+        carried = narrowed(layer._explicit(mask, arrays), carried)
+    masks = carried if isinstance(carried, list) else [carried] * len(list(flat(arrays)))
+    also = [_mask(one) for value in options.values() for one in flat(value)]
+    before = [*masks, *(one for one in also if one is not None)]
+    after = [_mask(one) for one in flat(outputs)]
+    if any(not hasattr(one, "shape") for one in flat(outputs)):
+        raise TypeError(
+            f"layer {layer.name!r} must return an array, or a list of these, "
+            f"not {type(outputs).__name__}"
+        )
+    makes = any(one is not None for one in before) and makes_masks(layer, arrays)
+    return Visit(path, layer, before, fate(layer, before, after, makes), after, shapes(outputs))
+
+
+def _mask(value: Any) -> Mask | None:
+    return value.mask if isinstance(value, Masked) else value if isinstance(value, Mask) else None
+
+
+def _without_repeats(inner: list[Visit]) -> list[Visit]:
+    """Calls that are alike, as of a cell at every step, counted in the first of them."""
+    kept: list[Visit] = []
+    for one in inner:
+        for number, other in enumerate(kept):
+            if _alike(one, other):
+                kept[number] = other._replace(calls=other.calls + one.calls)
+                break
+        else:
+            kept.append(one)
+    return kept
+
+
+def _alike(one: Visit, other: Visit) -> bool:
+    same = one.layer is other.layer and (one.path, one.did, one.shape) == (
+        *(other.path, other.did, other.shape),
+    )
+    masks = (*one.before, *one.after), (*other.before, *other.after)
+    return (
+        same
+        and len(masks[0]) == len(masks[1])
+        and all(a is b or _equal(a, b) for a, b in zip(*masks, strict=True))
+    )
+
+
+def _equal(one: Mask | None, other: Mask | None) -> bool:
+    return one is not None and other is not None and np.array_equal(one, other)
