@@ -161,6 +161,7 @@ def test_attributes_are_found_without_getattr() -> None:
 
 def test_small_masks_are_printed() -> None:
     assert repr(fm.Mask([[1, 0]])) == "Mask([[ True, False]])"
+    assert repr(fm.Mask(np.ones((0, 3)))) == "Mask(shape=(0, 3), fill=1.00)"
     assert str(fm.Mask(HOLES)) == (
         "Mask([[ True, False,  True,  True],\n"
         "      [False, False, False, False],\n"
@@ -396,6 +397,11 @@ class TestMasked:
         array = np.ones((3, 4))
         with pytest.raises(TypeError, match=r"\.data"):
             array += x  # type: ignore[arg-type]  # on purpose
+
+    def test_one_within_another(self) -> None:
+        x = fm.Masked(np.ones((3, 4)), HOLES)
+        with pytest.raises(TypeError, match="^this operation would lose the mask of a Masked"):
+            fm.Masked(x, HOLES)
 
     def test_methods_of_arrays_are_explained(self) -> None:
         x = fm.Masked(np.ones((3, 4)), HOLES)

@@ -148,3 +148,10 @@ def test_stored_arguments_are_those_of_keras(monkeypatch: pytest.MonkeyPatch) ->
         assert [argument for argument, _ in arguments] == [
             p.name for p in known if p.kind is Parameter.POSITIONAL_OR_KEYWORD
         ]
+
+
+def test_what_is_missing_is_that_of_the_class() -> None:
+    required = [fm.layers.SimpleRNNCell, fm.layers.GRUCell, fm.layers.LSTM, fm.layers.Embedding]
+    for kind in required:
+        with pytest.raises(TypeError, match=rf"^{kind.__name__}\.__init__\(\) missing"):
+            kind()

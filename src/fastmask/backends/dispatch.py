@@ -165,6 +165,8 @@ def as_array(value: Any, name: str) -> Array:
             f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
         ) from error
     except (TypeError, RuntimeError) as error:  # torch's, of dtypes, gradients and layouts
+        if _kind(value).startswith("fastmask."):  # which say themselves what they are
+            raise
         what = f"{_kind(value)} ({value.dtype})" if hasattr(value, "dtype") else _kind(value)
         raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
 

@@ -54,6 +54,24 @@ class SimpleRNNCell(KernelCell):
 
     _kind = _recurrent.SIMPLE_RNN
 
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation | None = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: AnyInitializer = "glorot_uniform",
+        recurrent_initializer: AnyInitializer = "orthogonal",
+        bias_initializer: AnyInitializer = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        super().__init__(**arguments(locals()))  # messages of Python's name the class
+
     def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
         kernel, recurrent_kernel, bias = self._values()
         z = product(x, kernel, inputs) + product(states[0], recurrent_kernel, recurrent)

@@ -214,7 +214,7 @@ class Mask(BoolArray):
         return _copied, (self._array(),)
 
     def __repr__(self) -> str:
-        if self.size > _SMALL:
+        if not 0 < self.size <= _SMALL:
             return f"Mask(shape={self.shape}, fill={self.fill:.2f})"
         return f"Mask({np.array2string(self._array(), separator=', ', prefix='Mask(')})"
 
