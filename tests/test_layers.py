@@ -503,6 +503,7 @@ class TestEmbedding:
             ([[np.nan]], ValueError, "inputs must hold integers, but it holds nan"),
             ([[np.inf]], ValueError, "inputs must hold integers, but it holds inf"),
             ([[1e300]], ValueError, "inputs must hold integers, but it holds 1e"),
+            ([[2.0**63]], ValueError, r"inputs must hold integers, but it holds 9\.22"),
             ([["a"]], TypeError, "inputs must hold integers, not dtype <U1"),
             (np.array([[None]]), TypeError, "inputs must hold integers, not dtype object"),
             ([[1], [1, 2]], ValueError, "inputs must be an array, but its rows differ"),

@@ -83,6 +83,16 @@ def test_any_not_equal_equals_reference(
     both("mask_any_not_equal", (batch, time), x, value)
 
 
+@COLUMNS
+@pytest.mark.parametrize("features", [1, 2, 64, 65, 66, 129, 130, 200])
+def test_one_other_feature_is_seen_wherever_it_stands(column: Any, features: int) -> None:
+    x = np.zeros((1, features + 1, features), np.float32)
+    x[0, np.arange(features), np.arange(features)] = 1  # in no feature of the last step
+    valid = garbage((1, features + 1))
+    column.mask_any_not_equal(valid, x, 0.0)
+    assert valid.tolist() == [[True] * features + [False]]
+
+
 @given(hnp.arrays(np.int64, st.integers(0, 6), elements=st.integers(-3, 9)), sizes, st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_from_lengths_equals_reference(lengths: NDArray[np.int64], time: int, pre: bool) -> None:

@@ -366,6 +366,18 @@ def test_frozen_weights_and_strange_layouts(name: str) -> None:
 
 
 @each_module
+def test_gradients_of_the_first_states_alone(name: str) -> None:
+    theirs, ours = twins(name, 3, 5, num_layers=2)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    hx = random_states(theirs, 4)
+    found = []
+    for module in (ours, theirs):
+        out, last = module.requires_grad_(False)(x, hx)
+        found.append(gradients(loss_of(out, *as_tuple(last)), *as_tuple(hx)))
+    assert_all_close(*found)
+
+
+@each_module
 def test_outputs_may_be_changed_in_place(name: str) -> None:
     theirs, ours = twins(name, 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)

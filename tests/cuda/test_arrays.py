@@ -459,6 +459,15 @@ def test_weights_that_a_layer_may_write_to_are_compared() -> None:
         same(layer(put(x, CupyLike)), x * layer.scale, CupyLike)
 
 
+def test_weights_that_somebody_unseals_are_compared_from_then_on() -> None:
+    layer, x = L.Dense(H), normal(B, T, F)
+    same(layer(put(x, CupyLike)), layer(x), CupyLike)
+    layer.kernel.flags.writeable = True
+    for value in (3, 2):
+        layer.kernel[...] = value
+        same(layer(put(x, CupyLike)), x @ layer.kernel, CupyLike)
+
+
 def test_moments_that_move_after_use_on_a_device() -> None:
     layer, adapted, x = L.BatchNormalization(), L.Normalization(), normal(B, T, F)
     for _ in range(2):
