@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask import cli
 from fastmask.backends import dispatch as _dispatch
 from fastmask.backends.dispatch import integer_array, number_array, real_array, use_column
+from fastmask_kernels import JitDisabledError
 
 
 @pytest.fixture
@@ -113,6 +115,22 @@ def test_without_a_compiler_its_kernels_say_why() -> None:
         )
         assert done.returncode == 1
         assert "FASTMASK_KERNELS=reference" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("_column_restored")
+@pytest.mark.parametrize("given", ["abacus", "cpu"])
+def test_info_says_what_is_wrong(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: str) -> None:
+        raise JitDisabledError
+
+    monkeypatch.setenv("FASTMASK_KERNELS", given)
+    monkeypatch.setattr(_dispatch, "_column", None)
+    if given == "cpu":
+        monkeypatch.setattr(_dispatch, "import_module", refuse)
+    assert cli.main(["info"]) == 0
+    assert re.search(r"kernels +none: .*(abacus|NUMBA_DISABLE_JIT)", capsys.readouterr().out)
 
 
 def is_ready(array: np.ndarray[Any, Any]) -> bool:

@@ -91,6 +91,8 @@ def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
         given: the arrays.
         views: numbers of those that do not own their memory.
     """
+    if not views:
+        return len(set(map(id, given))) == len(given)
     owners, foreign = list(given), []
     for n in views:
         owner = given[n].base

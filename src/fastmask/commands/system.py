@@ -17,16 +17,23 @@ from ..backends.threads import get_num_threads
 
 def describe() -> list[tuple[str, str]]:
     """Names and values, in the order in which a person wants to read them."""
-    column = kernels().__name__.rpartition(".")[2]
     return [
         ("fastmask", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _version(name)) for name in ("numpy", "numba", "llvmlite")),
-        ("kernels", column),
+        ("kernels", _column()),
         *_compiled(),
         ("threads", str(get_num_threads())),
         ("CUDA", ", ".join(cuda_devices()) or "not seen"),
     ]
+
+
+def _column() -> str:
+    """Whose kernels compute on NumPy arrays."""
+    try:
+        return str(kernels().__name__.rpartition(".")[2])
+    except (JitDisabledError, ValueError) as error:  # FASTMASK_KERNELS asks for what is not there
+        return f"none: {error}"
 
 
 def _compiled() -> list[tuple[str, str]]:
