@@ -1,12 +1,14 @@
-"""Measure, and write benchmarks.md, benchmarks.json and the pictures beside them.
+"""Measure on the CPU, and write the numbers, a page and its pictures.
 
-    python -m benchmarks.report [--quick] [--only lstm,training] [--threads 2] [--out FOLDER]
+    python -m benchmarks.report [--quick] [--only lstm,training] [--threads 2]
+                                [--out FOLDER | --publish]
 
-They are written to build/benchmarks, which git ignores; the published ones with `--out docs`.
+Everything goes to build/benchmarks, which git ignores: benchmarks.md, its pictures and cpu.json,
+the numbers. With `--publish` the page goes to docs and the numbers to benchmarks/results.
 
 The sections are lstm, gru, rnn, training, memory, streaming, padding, startup and rates.
-Sections that are not measured in this run are kept as they stand in benchmarks.json, so one of
-them can be measured again alone; `--only none` draws everything again from the numbers there.
+Sections that this run does not measure stay as they are in cpu.json, so that one of them can be
+measured again alone; `--only none` draws everything again from those numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ SECTIONS = (
     *("padding", "startup", "rates"),
 )
 OUT = Path("build", "benchmarks")
+PUBLISHED, RESULTS = Path("docs"), Path("benchmarks", "results")
+NUMBERS = "cpu.json"
 PICTURES = {"lstm": "benchmarks.svg", "training": "benchmarks-training.svg"}
 
 
@@ -39,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ImportError as error:
         raise SystemExit(f'{error}: pip install -e ".[bench]" in the checkout') from error
     options.out.mkdir(parents=True, exist_ok=True)
-    raw = options.out / "benchmarks.json"
+    raw = options.results / NUMBERS
     report: dict[str, Any] = json.loads(raw.read_text()) if raw.exists() else {}
     about = describe(options.threads, options.quick)
     for name, section in sections.items():
@@ -56,13 +60,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure, or none")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of every library")
     parser.add_argument("--seconds", type=float, help="time for each case (3, or 0.5 if quick)")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"folder to write to ({OUT})")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", type=Path, default=OUT, help=f"folder to write to ({OUT})")
+    where.add_argument(
+        "--publish", action="store_true", help=f"page to {PUBLISHED}, numbers to {RESULTS}"
+    )
     options = parser.parse_args(arguments)
     options.only = [] if options.only == "none" else options.only.split(",")
     if unknown := set(options.only) - set(SECTIONS):
         parser.error(f"--only takes {', '.join(SECTIONS)} or none, not {', '.join(unknown)}")
     if options.seconds is None:
         options.seconds = 0.5 if options.quick else 3.0
+    options.out, options.results = (
+        (PUBLISHED, RESULTS) if options.publish else (options.out, options.out)
+    )
     return options
 
 

@@ -48,6 +48,12 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| LSTM, 100 x 1, 4 -> 8 |" in page
     for name in report.PICTURES.values():
         assert (tmp_path / name).exists() == (find_spec("matplotlib") is not None)
-    assert set(json.loads((tmp_path / "benchmarks.json").read_text())) == set(MEASURED)
+    assert set(json.loads((tmp_path / report.NUMBERS).read_text())) == set(MEASURED)
     report.main(["--only", "none", "--out", str(tmp_path)])
     assert (tmp_path / "benchmarks.md").read_text() == page
+
+
+def test_smoke_published_numbers_lie_with_the_other_results() -> None:
+    options = report.parse(["--publish"])
+    assert set(json.loads((options.results / report.NUMBERS).read_text())) == set(report.SECTIONS)
+    assert (options.out / "benchmarks.md").exists()
