@@ -8,14 +8,14 @@ from typing import Any
 
 from .owner import Owner
 
-_NUMBA = "_numba", "NumbaOwner"
+_NUMBA = "numba", "NumbaOwner"
 _KNOWN = {
-    "torch": ("_torch", "TorchOwner"),
-    "cupy": ("_cupy", "CuPyOwner"),
+    "torch": ("torch", "TorchOwner"),
+    "cupy": ("cupy", "CuPyOwner"),
     "numba": _NUMBA,
     "fastmask_kernels": _NUMBA,  # whose memory is numba's
-    "fastmask.backends.cuda.torch_numpy": ("_torch_numpy", "TorchArrayOwner"),
-    "fastmask.backends.cuda.simulated": ("_simulated", "SimulatedOwner"),
+    "fastmask.backends.cuda.torch_numpy": ("torch_numpy", "TorchArrayOwner"),
+    "fastmask.backends.cuda.simulated": ("simulated", "SimulatedOwner"),
 }
 _registered: dict[str, Owner] = {}
 

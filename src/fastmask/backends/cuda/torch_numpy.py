@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from .torch import TorchOwner
+
 _OTHER_NAMES = {"power": "pow", "invert": "bitwise_not", "equal": "eq", "not_equal": "ne"}
 
 
@@ -123,7 +125,7 @@ class TorchArrayOwner:
     name = "torch"
 
     def __init__(self) -> None:
-        self._torch = import_module(f"{__package__}._torch").TorchOwner()
+        self._torch = TorchOwner()
         self.multiply = self._torch.multiply
 
     def stream(self, device: int) -> int:
