@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
 
 import fastmask_kernels
-from fastmask_kernels.cpu import jit as _compile
+from fastmask_kernels.cpu import jit
 from fastmask_kernels.cpu.jit import CompiledKernel, array, output
 from fastmask_kernels.sources import digest_of
 
@@ -45,7 +48,7 @@ def test_an_edit_of_any_source_leads_to_another_cache_entry(monkeypatch: Any) ->
 
     before = key()
     assert key() == before
-    monkeypatch.setattr(_compile, "source_digest", lambda: "edited")
+    monkeypatch.setattr(jit, "source_digest", lambda: "edited")
     assert key() != before
 
 
@@ -79,3 +82,33 @@ def test_read_only_arrays_compile_nothing_more() -> None:
     assert len(kernel._ready) == 1
     kernel.for_dtype(np.dtype("float64"))(np.zeros(5), np.zeros(5))
     assert len(kernel._ready) == 2
+
+
+def test_the_collector_is_paused_until_the_compiler_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = []
+    enable = gc.enable
+    monkeypatch.setattr(
+        gc, "enable", lambda: (held.append(global_compiler_lock.is_locked()), enable())
+    )
+    _kernel().for_dtype(np.dtype(np.float32))
+    assert held == [False]
+    assert gc.isenabled()
+
+
+def test_the_collector_stays_paused_for_the_last_of_several_threads() -> None:
+    first, second = jit._no_collections(), jit._no_collections()
+    with first:
+        second.__enter__()
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with jit._no_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -83,16 +83,25 @@ def inlined(function: Callable[..., Any]) -> Any:
     return inner(function, forceinline=True)
 
 
+_pauses: list[bool] = []  # of the garbage collector: whether it was enabled before each
+
+
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Look for no cycles among the many objects of the compiler: that is a part of its time."""
-    enabled = gc.isenabled()
+    """Pause the garbage collector, which the compiler's many objects keep busy.
+
+    It stays paused until the last of several threads is done: a finaliser must not run in a thread
+    that holds the compiler's lock, for it may wait for another lock, which a forking thread holds.
+    """
+    _pauses.append(gc.isenabled() or any(_pauses))
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
+        if _pauses.pop() and not _pauses:
             gc.enable()
+            if _pauses:  # another thread began meanwhile, after `not _pauses`
+                gc.disable()
 
 
 class CompiledKernel:
@@ -143,7 +152,7 @@ class CompiledKernel:
         """The same for threads of our own, which nobody would catch a warning from."""
         ready = self._ready.get(dtype)
         if ready is None:
-            with global_compiler_lock, _no_collections():
+            with _no_collections(), global_compiler_lock:  # collections come after the lock
                 ready = self._ready.get(dtype)
                 if ready is None:
                     # One of its own: while a dispatcher may compile it takes no read-only array
