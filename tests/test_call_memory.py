@@ -123,6 +123,8 @@ def test_a_thread_keeps_little_scratch() -> None:
     kept.give_back(small, large)
     assert kept.take(1000, small.dtype) is small
     assert kept.take(len(large), large.dtype) is not large
+    kept.give_back(small)
+    assert len(kept.take(1001, small.dtype)) >= 1001
 
 
 @pytest.fixture
