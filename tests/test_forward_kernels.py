@@ -31,7 +31,6 @@ Array = NDArray[Any]
 
 # Which columns have the kernels of a cell, and which of them save states and gates.
 COLUMNS = dict.fromkeys(CASES, (reference, cpu))
-SAVING_COLUMNS = COLUMNS
 
 CELL_OF = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 GOLDEN = golden.cases(lambda c: c.layer in ("rnn", "stack") and c.canonical)
@@ -126,7 +125,7 @@ def test_column_equals_reference(cell: str, column: Any) -> None:
 
 
 @pytest.mark.parametrize("save", SAVING)
-@pytest.mark.parametrize(("cell", "column"), pairs(SAVING_COLUMNS))
+@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
 def test_saving_changes_no_bit(cell: str, column: Any, save: str) -> None:
     for seed, kind in enumerate(MASK_KINDS):
         case = CASES[cell](7, 8, 4, 9, kind=kind, seed=seed)
@@ -161,7 +160,7 @@ def test_no_rows_steps_features_or_units(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", MASK_KINDS)
-@pytest.mark.parametrize(("cell", "column"), pairs(SAVING_COLUMNS))
+@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
 def test_saved_states_are_the_outputs_of_valid_steps(
     cell: str, column: Any, kind: str, reverse: bool
 ) -> None:
@@ -179,7 +178,7 @@ def test_saved_states_are_the_outputs_of_valid_steps(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("column", SAVING_COLUMNS["lstm"])
+@pytest.mark.parametrize("column", COLUMNS["lstm"])
 def test_saved_lstm_gates_lead_from_state_to_state(
     column: Any, activation: str, reverse: bool
 ) -> None:
@@ -203,7 +202,7 @@ def test_saved_lstm_gates_lead_from_state_to_state(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("reset_after", [False, True])
-@pytest.mark.parametrize("column", SAVING_COLUMNS["gru"])
+@pytest.mark.parametrize("column", COLUMNS["gru"])
 def test_saved_gru_gates_lead_from_state_to_state(
     column: Any, reset_after: bool, reverse: bool
 ) -> None:
@@ -230,7 +229,7 @@ def test_saved_gru_gates_lead_from_state_to_state(
     assert_close(n, np.maximum(candidate, 0), case.dtype)
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(SAVING_COLUMNS))
+@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
 def test_rows_past_the_last_valid_step_are_not_touched(cell: str, column: Any) -> None:
     exact, spare = (CASES[cell](4, 6, 3, 5, kind="holes", spare=n) for n in (0, 3))
     results = zip(exact.run(column, save="gates"), spare.run(column, save="gates"), strict=True)

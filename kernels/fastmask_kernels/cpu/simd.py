@@ -95,10 +95,6 @@ class Emitter:
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.bits = ir.VectorType(ir.IntType(dtype.bitwidth), self.lanes)
 
-    def pointer(self, address: Any) -> Any:
-        """Element pointer from an integer address."""
-        return self.builder.inttoptr(address, self.scalar.as_pointer())
-
     def at(self, base: Any, offset: Any) -> Any:
         """Pointer `offset` elements (an int, or an i64 value) behind `base`."""
         return self.builder.gep(base, [I64(offset) if isinstance(offset, int) else offset])

@@ -1,6 +1,6 @@
 """PTX instructions that Numba has no name for. No other file holds assembly.
 
-Each is a function for kernels, called through the module (`ptx.tanh_approx(x)`); in the simulator
+Each is a function for kernels, called through the module (`ptx.exp2_approx(x)`); in the simulator
 an emulation is in its place. Operands of a text are numbered, results first.
 
 Matrix fragments (PTX ISA, "Matrix Fragments for mma"): lane = 4 * g + t of a warp holds of
@@ -89,16 +89,13 @@ def _function(name: str, count: int, typed: Callable[..., Any], codegen: Callabl
     return intrinsic(space[name])
 
 
-# Elementary functions, with errors of about 2**-11 (tanh) and 2**-22 (the others).
-tanh_approx = _instruction("tanh_approx", [f32], [f32], "tanh.approx.f32 $0, $1;")
+# Elementary functions, with errors of about 2**-22.
 exp2_approx = _instruction("exp2_approx", [f32], [f32], "ex2.approx.ftz.f32 $0, $1;")
 reciprocal_approx = _instruction("reciprocal_approx", [f32], [f32], "rcp.approx.ftz.f32 $0, $1;")
 
 # Numbers of fewer bits.
 to_tf32 = _instruction("to_tf32", [u32], [f32], "cvt.rna.tf32.f32 $0, $1;")
 pack_bf16 = _instruction("pack_bf16", [u32], [f32, f32], "cvt.rn.bf16x2.f32 $0, $2, $1;")
-bits_of = _instruction("bits_of", [u32], [f32], "mov.b32 $0, $1;")
-float_of = _instruction("float_of", [f32], [u32], "mov.b32 $0, $1;")
 
 # Matrix products of a warp: (a0, a1, a2, a3, b0, b1, c0, c1, c2, c3) -> (d0, d1, d2, d3).
 _OPERANDS = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};"
@@ -123,36 +120,16 @@ load_matrix = _instruction(
     "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];",
     memory=True,
 )
-load_shared_4 = _instruction(
-    "load_shared_4", [f32] * 4, [u32], "ld.shared.v4.f32 {$0,$1,$2,$3}, [$4];", memory=True
-)
-store_shared_4 = _instruction(
-    "store_shared_4", [], [u32] + [f32] * 4, "st.shared.v4.f32 [$0], {$1,$2,$3,$4};", memory=True
-)
 store_shared_half = _instruction(  # the low 16 bits
     "store_shared_half", [], [u32, u32], "st.shared.u16 [$0], $1;", memory=True
 )
 store_shared = _instruction("store_shared", [], [u32, u32], "st.shared.u32 [$0], $1;", memory=True)
-load_constant_4 = _instruction(  # of memory that the kernel does not write
-    "load_constant_4", [f32] * 4, [u64], "ld.global.nc.v4.f32 {$0,$1,$2,$3}, [$4];"
-)
-load_global_4 = _instruction(  # from L2, past the L1 that other blocks' writes do not reach
-    "load_global_4", [f32] * 4, [u64], "ld.global.cg.v4.f32 {$0,$1,$2,$3}, [$4];", memory=True
-)
-load_global_4_words = _instruction(
+load_global_4_words = _instruction(  # from L2, past the L1 that other blocks' writes do not reach
     "load_global_4_words", [u32] * 4, [u64], "ld.global.cg.v4.u32 {$0,$1,$2,$3}, [$4];", memory=True
 )
-copy_async_16 = _instruction(  # 16 bytes from global to shared memory
-    "copy_async_16", [], [u32, u64], "cp.async.cg.shared.global [$0], [$1], 16;", memory=True
-)
-copy_async_commit = _instruction("copy_async_commit", [], [], "cp.async.commit_group;", memory=True)
-copy_async_wait = _instruction("copy_async_wait", [], [], "cp.async.wait_group 0;", memory=True)
 
 # Memory that several threads change; Numba's atomics take arrays alone.
 add_to = _instruction("add_to", [], [u64, i64], "red.global.add.u64 [$0], $1;", memory=True)
-fetch_add = _instruction(
-    "fetch_add", [u32], [u64, u32], "atom.global.add.u32 $0, [$1], $2;", memory=True
-)
 
 # Blocks that wait for each other: a counter in global memory.
 add_release = _instruction(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -89,19 +88,9 @@ def _sixteen_bytes(address: Any) -> NDArray[Any]:
     return np.asarray(array).view(np.uint8)[first : first + 16].view(np.uint32)
 
 
-def _load_4(address: Any) -> tuple[Any, ...]:
-    this().engine.interrupt()
-    return tuple(_sixteen_bytes(address).view(np.float32))
-
-
 def _load_4_words(address: Any) -> tuple[Any, ...]:
     this().engine.interrupt()
     return tuple(_sixteen_bytes(address))
-
-
-def _store_4(address: Any, *values: Any) -> None:
-    this().engine.interrupt()
-    _sixteen_bytes(address).view(np.float32)[:] = values
 
 
 def _store_half(address: Any, word: Any) -> None:
@@ -116,21 +105,10 @@ def _store_word(address: Any, word: Any) -> None:
     array[i] = np.uint32(word)
 
 
-def _copy_16(target: Any, source: Any) -> None:
-    this().engine.interrupt()
-    _sixteen_bytes(target)[:] = _sixteen_bytes(source)
-
-
 def _add_to(address: Any, value: Any) -> None:
-    _fetch_add(address, value)
-
-
-def _fetch_add(address: Any, value: Any) -> Any:
     array, i = address
-    whole = array.view(np.ndarray)  # nobody comes in between
-    old = whole[i]
+    whole = array.view(np.ndarray)  # no other thread runs in between
     whole[i] += whole.dtype.type(value)
-    return old
 
 
 def _load_acquire(address: Any) -> Any:
@@ -140,28 +118,17 @@ def _load_acquire(address: Any) -> Any:
 
 
 EMULATIONS: dict[str, Callable[..., Any]] = {
-    "tanh_approx": lambda x: np.float32(math.tanh(x)),
     "exp2_approx": lambda x: np.exp2(np.float32(x)),
     "reciprocal_approx": lambda x: np.float32(1) / np.float32(x),
     "to_tf32": to_tf32,
     "pack_bf16": pack_bf16,
-    "bits_of": lambda x: np.uint32(_word(x)),
-    "float_of": _single,
     "mma_bf16": mma_bf16,
     "mma_tf32": mma_tf32,
     "load_matrix": load_matrix,
-    "load_shared_4": _load_4,
-    "load_constant_4": _load_4,
-    "load_global_4": _load_4,
     "load_global_4_words": _load_4_words,
-    "store_shared_4": _store_4,
     "store_shared_half": _store_half,
     "store_shared": _store_word,
-    "copy_async_16": _copy_16,
-    "copy_async_commit": lambda: None,
-    "copy_async_wait": lambda: None,
     "add_to": _add_to,
-    "fetch_add": _fetch_add,
     "add_release": _add_to,
     "load_acquire": _load_acquire,
     "global_address": lambda array, i: (array, int(i)),
