@@ -433,7 +433,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match="'m' cannot be put into 'two'"):
             two.add(model)
         tensor = SymbolicTensor((None, 4), "float32", "loop")
-        tensor.call = Call(Dense(4, name="d"), [tensor, x], {}, [tensor], False)
+        tensor.call = Call(Dense(4, name="d"), [tensor, x], {}, [tensor])
         with pytest.raises(ValueError, match="goes in a circle through layer 'd'"):
             fm.Model(x, tensor)
 

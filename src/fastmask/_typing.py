@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-elif sys.version_info >= (3, 11):
-    from typing import Unpack
-else:  # nothing but tools that print hints look at it when a program runs
-    Unpack = Optional
+    from typing_extensions import TypeIs, Unpack
+else:  # only tools that print hints look at these when a program runs
+    TypeIs = Optional
+    if sys.version_info >= (3, 11):
+        from typing import Unpack
+    else:
+        Unpack = Optional
 
-__all__ = ["Array", "Bools", "DTypeLike", "Ints", "Shape", "Unpack"]
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Bools",
+    "DTypeLike",
+    "HasShape",
+    "Ints",
+    "Shape",
+    "Shapes",
+    "TypeIs",
+    "Unpack",
+]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Shape = tuple[int | None, ...]
 """A shape in which None stands for a size that may vary."""
+Shapes = Shape | list["Shapes"]
+"""A shape, or the shapes of several arrays."""
+
+
+class HasShape(Protocol):
+    """An array of any library, or what stands for one."""
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of its axes."""

@@ -12,21 +12,25 @@ from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
 from ..masks.mask import Mask, as_mask
 from ..masks.masked import Masked, get_mask
+from ._types import BoolArrays, Masks
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class CallSpec(NamedTuple):
-    """What `call` takes, and whether the layer has a `compute_mask` of its own."""
+    """What `call` takes, and which other methods the layer has of its own."""
 
     names: tuple[str, ...]
     mask: str  # the name under which it takes the mask of the inputs, or ""
     others: tuple[tuple[str, str], ...]  # further arguments, and the names of their masks
     training: bool
-    makes_masks: bool
+    makes_masks: bool  # it has `compute_mask`
+    tells_shapes: bool  # and `compute_output_shape`
 
 
-def read_call_spec(call: Callable[..., Any], name: str, makes_masks: bool) -> CallSpec:
+def read_call_spec(
+    call: Callable[..., Any], name: str, makes_masks: bool, tells_shapes: bool
+) -> CallSpec:
     """The spec of `call`, a method that is called `name` in messages.
 
     Raises:
@@ -43,6 +47,7 @@ def read_call_spec(call: Callable[..., Any], name: str, makes_masks: bool) -> Ca
         others=tuple(pair for pair in masks if pair[0] != names[0]),
         training="training" in names[1:],
         makes_masks=makes_masks,
+        tells_shapes=tells_shapes,
     )
 
 
@@ -62,7 +67,7 @@ def by_name(
     return {**dict(zip(names, args, strict=True)), **kwargs}
 
 
-def separate(inputs: Any) -> tuple[Any, Any]:
+def separate(inputs: object) -> tuple[Any, Masks]:
     """Arrays and masks of inputs: an array, a `Masked`, or a list with one of these in it."""
     if isinstance(inputs, np.ndarray):
         return as_array(inputs, "inputs"), None
@@ -72,13 +77,9 @@ def separate(inputs: Any) -> tuple[Any, Any]:
         (hasattr(item, "__array__") or on_gpu(item)) and not isinstance(item, np.generic)
         for item in inputs
     ):
-        arrays, masks, masked = [], [], False
-        for item in inputs:
-            array, mask = separate(item)
-            arrays.append(array)
-            masks.append(mask)
-            masked = masked or mask is not None
-        return arrays, masks if masked else None
+        arrays, masks = zip(*map(separate, inputs), strict=True)
+        known: Any = list(masks)  # a mask for each, as no item is a list of arrays
+        return list(arrays), None if all(mask is None for mask in masks) else known
     if on_gpu(inputs):
         return inputs, None
     array = as_array(inputs, "inputs")
@@ -97,22 +98,25 @@ def without_masks(spec: CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def narrowed(given: Any, carried: Any) -> Any:
+def narrowed(given: Masks, carried: Masks) -> Masks:
     """The masks that the caller gives instead of those that the inputs carry.
 
     A mask of sentences, (B, S), says nothing of words: beside one of words, (B, S, W), both hold.
     """
     if isinstance(given, list):
-        return list(map(narrowed, given, carried or [None] * len(given)))
-    if not isinstance(given, Mask) or not isinstance(carried, Mask):
-        return given
-    inner = carried.ndim - given.ndim
-    if inner <= 0:
+        each = carried if isinstance(carried, list) else [None] * len(given)
+        return list(map(_narrowed, given, each))
+    return given if isinstance(carried, list) else _narrowed(given, carried)
+
+
+def _narrowed(given: Mask | None, carried: Mask | None) -> Mask | None:
+    inner = 0 if given is None or carried is None else carried.ndim - given.ndim
+    if given is None or inner <= 0:
         return given
     return Mask._of(np.asarray(carried) & np.reshape(given, given.shape + (1,) * inner))
 
 
-def arrays_of(masks: Any) -> Any:
+def arrays_of(masks: Masks) -> BoolArrays:
     """The bool arrays of a mask, of a list of masks, or of none."""
     if masks is None:
         return None
@@ -121,29 +125,10 @@ def arrays_of(masks: Any) -> Any:
     return masks.valid
 
 
-def flat(outputs: Any) -> Iterator[Any]:
+def flat(outputs: object) -> Iterator[Any]:
     """The outputs one by one."""
     if isinstance(outputs, (list, tuple)):
         for output in outputs:
             yield from flat(output)
     else:
         yield outputs
-
-
-def shapes(arrays: Any) -> Any:
-    """The shape of an array, or a list of shapes."""
-    if isinstance(arrays, (list, tuple)):
-        return [shapes(array) for array in arrays]
-    return tuple(arrays.shape)
-
-
-def is_shape(value: Any) -> bool:
-    """Whether it is one shape and not a list of several."""
-    return not any(isinstance(size, (list, tuple)) for size in value)
-
-
-def merge_shapes(once: Any, again: Any) -> Any:
-    """Sizes that differ between two calls become None."""
-    if isinstance(once, list):
-        return [merge_shapes(a, b) for a, b in zip(once, again, strict=True)]
-    return tuple(a if a == b else None for a, b in zip(once, again, strict=True))

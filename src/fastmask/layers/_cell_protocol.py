@@ -123,7 +123,7 @@ def one_step(cell: Any, x: Array, states: list[Array], training: bool) -> tuple[
         TypeError: the cell does not return two things.
         ValueError: the states have other shapes than before.
     """
-    spec = cell._call_spec or cell._read_call_spec()
+    spec = cell._spec()
     options = {"training": training} if spec.training else {}
     before = [state.shape for state in states]
     returned = cell.call(x, states, **options)

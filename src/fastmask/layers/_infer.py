@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._typing import Shape
+from .._typing import DTypeLike, Shape, Shapes
 from ..masks.mask import Mask, mask_of_output
 from ..masks.masked import Masked
-from ._calls import arrays_of, flat, is_shape, merge_shapes, separate, shapes
-from ._mask_effect import fate, makes_masks
-from ._symbolic import Call, SymbolicMask, SymbolicTensor, broadcasts, fits
-from ._watch import watching
+from ._base import BaseLayer
+from ._call_graph import CallGraph
+from ._calls import arrays_of, flat, separate
+from ._hooks import hooked
+from ._mask_effect import makes_masks, mask_effect
+from ._shapes import broadcasts, fits, is_shape, merge_shapes, shapes
+from ._symbolic import Call, SymbolicMask, SymbolicTensor, Symbols
+from ._types import Arrays, BoolArrays
 
 SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
 
@@ -26,11 +30,13 @@ SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
 class Inferred(NamedTuple):
     """What is known of a call before it happens."""
 
-    outputs: Any
-    fate: str
+    outputs: Any  # a symbolic tensor or a list of them
+    effect: str  # see `mask_effect`
 
 
-def record(layer: Any, inputs: Any, mask: Any, training: Any, options: dict[str, Any]) -> Any:
+def record(
+    layer: BaseLayer, inputs: Any, mask: object, training: bool | None, options: dict[str, Any]
+) -> Any:
     """Call a layer on symbolic tensors.
 
     Raises:
@@ -52,30 +58,29 @@ def record(layer: Any, inputs: Any, mask: Any, training: Any, options: dict[str,
     if training is not None:
         options["training"] = bool(training)
     outputs = infer(layer, inputs, options).outputs
-    call = Call(layer, inputs, options, list(flat(outputs)), isinstance(outputs, list))
-    for index, output in enumerate(call.outputs):
-        output.call, output.index = call, index
+    call = Call(layer, inputs, options, list(flat(outputs)))
+    for output in call.outputs:
+        output.call = call
     return outputs
 
 
-def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
+def infer(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Inferred:
     """Build a layer, and find the shapes and masks of its outputs without computing them."""
     inputs = explicitly_masked(layer, inputs, options.get("mask"))
-    if hasattr(layer, "_flow"):
-        outputs = layer._flow(inputs, lambda *call: infer(*call).outputs)
+    if isinstance(layer, CallGraph):
+        outputs = layer._run_graph(inputs, lambda *call: infer(*call).outputs)
         return Inferred(_fresh(outputs, layer.name), "-")
     if not layer.built:
         layer.build(shapes(inputs))
     layer._check_input_shape(shapes(inputs))
-    spec = layer._call_spec or layer._read_call_spec()
     options = {name: value for name, value in options.items() if name != "mask"}
     arrays, carried = separate(_sample(inputs, SIZES[0]))
     arrays = layer._cast(arrays)
     before = [*_masks(inputs), *(m for value in options.values() for m in _masks(value))]
-    if "compute_output_shape" in _methods_beyond_layer(layer):
+    if layer._spec().tells_shapes:
         known = layer.compute_output_shape(shapes(inputs))
         found = known if not is_shape(known) else [known]
-        after = _masks_after(layer, spec, arrays, arrays_of(carried), found)
+        after = _masks_after(layer, arrays, arrays_of(carried), found)
         dtypes = [layer._dtype] * len(found)
         many = not is_shape(known)
     else:
@@ -84,23 +89,23 @@ def infer(layer: Any, inputs: Any, options: dict[str, Any]) -> Inferred:
         found = known if many else [known]
         after = [one.mask if isinstance(one, Masked) else None for one in flat(values)]
         dtypes = [one.dtype for one in flat(values)]
-    outputs = [
-        _symbols(shape, dtype, layer.name, 0 if mask is None else mask.ndim)
+    made = [
+        symbols(shape, dtype, layer.name, 0 if mask is None else mask.ndim)
         for shape, dtype, mask in zip(found, dtypes, after, strict=True)
     ]
     makes = any(mask is not None for mask in before) and makes_masks(layer, arrays)
-    word = fate(layer, before, after, makes)
-    return Inferred(outputs if many else outputs[0], word)
+    effect = mask_effect(layer, before, after, makes)
+    return Inferred(made if many else made[0], effect)
 
 
-def probe(layer: Any, inputs: Any, options: dict[str, Any]) -> tuple[Any, Any]:
+def probe(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> tuple[Shapes, Any]:
     """The shapes of the outputs, and outputs, found by calling the layer on zeros."""
-    with watching(None):  # nobody asked for these calls
+    with hooked(None):  # nobody asked for these calls
         once, again = (on_zeros(layer, inputs, options, size) for size in SIZES)
     return merge_shapes(shapes(once), shapes(again)), once
 
 
-def on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any:
+def on_zeros(layer: BaseLayer, inputs: Symbols, options: dict[str, Any], size: int) -> Any:
     """Call a layer on zeros, with `size` for the sizes that may vary."""
     given = {name: _sample(value, size) for name, value in options.items()}
     with states_kept(layer) as stateful:
@@ -110,7 +115,7 @@ def on_zeros(layer: Any, inputs: Any, options: dict[str, Any], size: int) -> Any
 
 
 @contextmanager
-def states_kept(layer: Any) -> Iterator[list[Any]]:
+def states_kept(layer: BaseLayer) -> Iterator[list[Any]]:
     """Let stateful layers, which it gives, forget what they are called on meanwhile."""
     stateful = [one for one in layer._all_layers() if "states" in vars(one)]
     states = [one.states for one in stateful]
@@ -121,7 +126,7 @@ def states_kept(layer: Any) -> Iterator[list[Any]]:
             one.states = state
 
 
-def _called(layer: Any, inputs: Any, given: dict[str, Any], size: int) -> Any:
+def _called(layer: BaseLayer, inputs: Symbols, given: dict[str, Any], size: int) -> Any:
     with np.errstate(all="ignore"):
         try:
             return layer(_sample(inputs, size), **given)
@@ -129,24 +134,13 @@ def _called(layer: Any, inputs: Any, given: dict[str, Any], size: int) -> Any:
             return layer(_sample(inputs, size, np.dtype(np.int32)), **given)
 
 
-def _methods_beyond_layer(layer: Any) -> set[str]:
-    from ._layer import Layer  # which itself imports this module
-
-    own: set[str] = set()
-    for cls in type(layer).__mro__:
-        if cls is Layer:
-            break
-        own |= set(vars(cls))
-    return own
-
-
 def _masks_after(
-    layer: Any, spec: Any, arrays: Any, valid: Any, shapes: list[Any]
+    layer: BaseLayer, arrays: Arrays, valid: BoolArrays, shapes: list[Shape]
 ) -> list[Mask | None]:
     """The masks of outputs of these shapes, as a call of the layer would find them."""
     count = len(shapes)
     masks: Any = None
-    if spec.makes_masks or (valid is not None and layer.supports_masking):
+    if layer._spec().makes_masks or (valid is not None and layer.supports_masking):
         masks = layer.compute_mask(arrays, valid)
     elif valid is not None:
         layer._warn_of_loss(None)
@@ -160,7 +154,7 @@ def _masks_after(
     return [mask_of_output(mask, shape) for mask, shape in zip(masks, shapes, strict=True)]
 
 
-def _sample(value: Any, size: int, dtype: Any = None) -> Any:
+def _sample(value: object, size: int, dtype: DTypeLike | None = None) -> Any:
     """The argument with zeros for symbolic tensors, and masks of rows of all lengths."""
     if isinstance(value, SymbolicTensor):
         shape = _sized(value.shape, size)
@@ -182,12 +176,12 @@ def _pattern(shape: tuple[int, ...]) -> Mask:
     return Mask._of(steps <= sum(rows))
 
 
-def _masks(value: Any) -> list[Mask | None]:
+def _masks(value: object) -> list[Mask | None]:
     found = (_sample(one, SIZES[0]) for one in flat(value) if isinstance(one, SymbolicTensor))
     return [one.mask if isinstance(one, Masked) else None for one in found]
 
 
-def explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
+def explicitly_masked(layer: BaseLayer, inputs: Symbols, mask: Any) -> Symbols:
     """The inputs, with the mask that was given for them instead of their own.
 
     Raises:
@@ -205,7 +199,7 @@ def explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
     ]
 
 
-def _one_masked(layer: Any, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor:
+def _one_masked(layer: BaseLayer, tensor: SymbolicTensor, mask: Any) -> SymbolicTensor:
     if isinstance(mask, (SymbolicMask, SymbolicTensor)):
         shape = mask.shape
     else:
@@ -226,11 +220,11 @@ def _as_masked(tensor: SymbolicTensor, masked: int) -> SymbolicTensor:
     return SymbolicTensor(tensor.shape, tensor.dtype, tensor.name, masked)
 
 
-def _symbols(shape: Any, dtype: Any, name: str, masked: int) -> Any:
+def symbols(shape: Shapes, dtype: DTypeLike, name: str, masked: int = 0) -> Any:
     """A new tensor, or a list of them where there is a list of shapes."""
     if is_shape(shape):
         return SymbolicTensor(shape, dtype, name, masked)
-    return [_symbols(one, dtype, name, masked) for one in shape]
+    return [symbols(one, dtype, name, masked) for one in shape]
 
 
 def _fresh(outputs: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._checks import choice, closest
 from .._typing import Shape
-from ._symbolic import sizes
+from ._shapes import sizes
 
 _FIRST = ("input_shape", "batch_input_shape", "input_dim")
 _SOMEWHERE_ELSE = ("input_dim", "weights")  # which Embedding has, meaning something else

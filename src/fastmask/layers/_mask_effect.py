@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..masks.mask import Mask
+from ._base import BaseLayer
+from ._types import Arrays
 
 
-def fate(layer: Any, before: list[Mask | None], after: list[Mask | None], makes: bool) -> str:
+def mask_effect(
+    layer: BaseLayer, before: list[Mask | None], after: list[Mask | None], makes: bool
+) -> str:
     """Compare the masks that went into a layer with those that came out.
 
     Args:
@@ -26,7 +28,7 @@ def fate(layer: Any, before: list[Mask | None], after: list[Mask | None], makes:
     left = [mask for mask in after if mask is not None]
     if not given or (makes and left):
         return "made" if left else "-"
-    spec = layer._call_spec or layer._read_call_spec()
+    spec = layer._spec()
     used = layer._uses_mask(max(mask.ndim for mask in given))
     if not left:
         meant = spec.makes_masks or layer.supports_masking  # otherwise it has warned
@@ -36,9 +38,9 @@ def fate(layer: Any, before: list[Mask | None], after: list[Mask | None], makes:
     return f"used, {word}" if used else word
 
 
-def makes_masks(layer: Any, inputs: Any) -> bool:
+def makes_masks(layer: BaseLayer, inputs: Arrays) -> bool:
     """Whether the layer makes a mask from plain inputs, arrays."""
-    spec = layer._call_spec or layer._read_call_spec()
+    spec = layer._spec()
     if not spec.makes_masks:
         return False
     try:

@@ -9,9 +9,9 @@ import numpy as np
 
 from .._typing import Array, Shape
 from ..backends.dispatch import number_array
-from ._calls import is_shape
 from ._elementwise import along
 from ._layer import Layer
+from ._shapes import is_shape
 from ._symbolic import SymbolicTensor
 
 _WITH_AXES = (np.ndarray, SymbolicTensor)

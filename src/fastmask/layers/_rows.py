@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..masks.mask import Mask
 from ..masks.masked import Masked
+from ._base import BaseLayer
+from ._call_graph import CallGraph
 from ._calls import flat
 from ._cell_protocol import is_known
 from ._elementwise import SameShape
-from ._layer import Layer
 from ._merge import Merge
 from .activation import Activation
 from .bidirectional import Bidirectional
@@ -30,7 +29,7 @@ _ALWAYS = (
 _BY_AXIS = (SameShape, Merge)
 
 
-def rows_alone(layer: Layer) -> bool:
+def rows_alone(layer: BaseLayer) -> bool:
     """Whether, outside training, what comes out for a row depends on that row alone.
 
     Then rows may be computed in one batch that would else be in several. Of classes that are not
@@ -51,20 +50,19 @@ def rows_alone(layer: Layer) -> bool:
     inner = getattr(layer, "layer", None)
     if inner is not None:  # TimeDistributed
         return rows_alone(inner)
-    return hasattr(layer, "_flow") and _flow_alone(layer)
+    return isinstance(layer, CallGraph) and _graph_alone(layer)
 
 
-def _leaves_the_batch_axis(layer: Any) -> bool:
+def _leaves_the_batch_axis(layer: BaseLayer) -> bool:
     """Whether the axes of the layer are surely others than that of the batch."""
     axis = getattr(layer, "axis", -1)
     axes = axis if isinstance(axis, list) else [axis]
     return all(one == -1 or one > 0 for one in axes)
 
 
-def _flow_alone(model: Any) -> bool:
+def _graph_alone(model: CallGraph) -> bool:
     """Whether all layers of a model are so, and no array with rows of its own comes in between."""
-    steps = model._program.steps if hasattr(model, "_program") else []
-    given = [value for step in steps for value in flat(list(step.options.values()))]
+    given = flat(model._call_options())
     if any(isinstance(value, (np.ndarray, Mask, Masked)) for value in given):
         return False
-    return all(map(rows_alone, model.layers))
+    return all(map(rows_alone, model._inner_layers()))

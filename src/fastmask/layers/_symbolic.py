@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .._checks import whole_number
 from .._names import automatic_name
-from .._typing import Shape
+from .._typing import DTypeLike, Shape
+from ._base import BaseLayer
 from ._calls import flat
+from ._shapes import sizes
 
 
 class SymbolicTensor:
@@ -19,15 +21,14 @@ class SymbolicTensor:
     Layers take it; `fastmask.get_mask` tells whether a mask comes along.
     """
 
-    __slots__ = ("call", "dtype", "index", "masked", "name", "shape")
+    __slots__ = ("call", "dtype", "masked", "name", "shape")
 
-    def __init__(self, shape: Shape, dtype: Any, name: str, masked: int = 0) -> None:
+    def __init__(self, shape: Shape, dtype: DTypeLike, name: str, masked: int = 0) -> None:
         self.shape = tuple(shape)
         self.dtype = np.dtype(dtype)
         self.name = name
         self.masked = masked  # how many axes its mask will have, 0 for none
         self.call: Call | None = None  # which it is an output of
-        self.index = 0  # among the outputs
 
     @property
     def ndim(self) -> int:
@@ -48,7 +49,7 @@ class SymbolicTensor:
         return f"<SymbolicTensor {self.name!r} {self.shape} {self.dtype}{mask}>"
 
 
-def _refuse(self: SymbolicTensor, *_args: Any, **_kwargs: Any) -> NoReturn:
+def _refuse(self: SymbolicTensor, *_args: object, **_kwargs: object) -> NoReturn:
     raise TypeError(
         f"{self!r} stands for an array that is not there yet: only layers can be called on it; "
         "write a layer, or use fastmask.layers.Lambda, for other operations"
@@ -82,14 +83,16 @@ class SymbolicMask:
         return f"<SymbolicMask of {self.tensor.name!r} {self.shape}>"
 
 
+Symbols = SymbolicTensor | list[SymbolicTensor]
+
+
 class Call(NamedTuple):
     """A call of a layer on symbolic tensors."""
 
-    layer: Any
-    inputs: Any  # a tensor or a list of them
+    layer: BaseLayer
+    inputs: Symbols
     options: dict[str, Any]  # further arguments, `mask` and `training` among them
     outputs: list[SymbolicTensor]
-    many: bool  # whether the layer returns several outputs, or a list of one
 
     def parents(self) -> Iterator[SymbolicTensor]:
         """The tensors that it needs."""
@@ -97,16 +100,13 @@ class Call(NamedTuple):
             yield from tensors(value)
 
 
-Apply = Callable[[Any, Any, dict[str, Any]], Any]
-
-
 def Input(
-    shape: Any = None,
-    dtype: Any = "float32",
+    shape: Iterable[int | None] | None = None,
+    dtype: DTypeLike | None = "float32",
     name: str | None = None,
     *,
     batch_size: int | None = None,
-    batch_shape: Any = None,
+    batch_shape: Iterable[int | None] | None = None,
 ) -> SymbolicTensor:
     """An input of a model that is put together by calling layers on it.
 
@@ -153,45 +153,17 @@ def Input(
     return SymbolicTensor((None, *known_sizes), known, name or automatic_name("InputLayer"))
 
 
-def sizes(shape: Any, name: str) -> Shape:
-    """A shape, whose sizes may be open, as a tuple.
-
-    Raises:
-        TypeError: it is not made of integers and None.
-        ValueError: a size is negative.
-    """
-    if isinstance(shape, (str, bytes, dict)) or not hasattr(shape, "__iter__"):
-        what = " with that of the batch" if name.startswith("batch") else " without the batch"
-        raise TypeError(f"{name} must be a tuple of sizes{what}, not {shape!r}")
-    return tuple(n if n is None else whole_number(n, f"each size of {name}", 0) for n in shape)
-
-
-def is_symbolic(inputs: Any) -> bool:
+def is_symbolic(inputs: object) -> bool:
     """Whether it is a symbolic tensor, or a list with one in it."""
     if isinstance(inputs, (list, tuple)):
         return any(type(one) is SymbolicTensor for one in inputs)
     return type(inputs) is SymbolicTensor
 
 
-def tensors(value: Any) -> Iterator[SymbolicTensor]:
+def tensors(value: object) -> Iterator[SymbolicTensor]:
     """The symbolic tensors in an argument."""
     for one in flat(value):
         if isinstance(one, SymbolicTensor):
             yield one
         elif isinstance(one, SymbolicMask):
             yield one.tensor
-
-
-def broadcasts(shape: Shape, wanted: Shape) -> bool:
-    """Whether an array of one shape can be broadcast to another one, as far as is known."""
-    pairs = zip(reversed(shape), reversed(wanted), strict=False)
-    return len(shape) <= len(wanted) and all(
-        a == 1 or a is None or b is None or a == b for a, b in pairs
-    )
-
-
-def fits(shape: Shape, wanted: Shape) -> bool:
-    """Whether two shapes agree where both are known."""
-    return len(shape) == len(wanted) and all(
-        a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
-    )

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._typing import DTypeLike, Unpack
-from ._calls import is_shape
+from ._base import USED
 from ._keras_arguments import OfTraining
-from ._layer import USED, Layer
+from ._layer import Layer
+from ._shapes import is_shape
 
 
 class Lambda(Layer):

@@ -15,7 +15,7 @@ from ._batches import batches_in
 from ._elementwise import SameShape, axes_of, known_size, positive
 from ._keras_arguments import OfTraining
 from ._normalizing import KERAS_EPSILON
-from ._symbolic import fits
+from ._shapes import fits
 
 
 class Moments:

@@ -12,7 +12,7 @@ from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape, axes_of, known_size
 from ._keras_arguments import OfTraining
-from ._symbolic import broadcasts
+from ._shapes import broadcasts
 
 
 class ReLU(SameShape):

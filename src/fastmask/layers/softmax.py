@@ -12,7 +12,7 @@ from ..masks.mask import Mask, known_mask
 from ..masks.validity import checked_mask
 from ._elementwise import SameShape, along, axes_of, positive
 from ._keras_arguments import OfTraining
-from ._symbolic import broadcasts
+from ._shapes import broadcasts
 
 
 class Softmax(SameShape):

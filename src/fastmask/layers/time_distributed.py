@@ -12,6 +12,7 @@ from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
+from ._call_graph import CallGraph
 from ._keras_arguments import OfTraining
 from ._layer import Layer
 from ._rows import rows_alone
@@ -20,12 +21,12 @@ from .pooling import GlobalPooling
 from .rnn import RNN
 from .softmax import Softmax
 
-_MASKS_OF_SEQUENCES = (RNN, Bidirectional, GlobalPooling, Softmax)
+_MASKS_OF_SEQUENCES = (RNN, Bidirectional, GlobalPooling, Softmax, CallGraph)
 
 
 def _wants_sequences(layer: Layer) -> bool:
     """Whether the masks that a layer takes are of sequences: of some layers, and of models."""
-    return isinstance(layer, _MASKS_OF_SEQUENCES) or hasattr(layer, "_flow")
+    return isinstance(layer, _MASKS_OF_SEQUENCES)
 
 
 class TimeDistributed(Layer):
@@ -126,7 +127,7 @@ class TimeDistributed(Layer):
         shape = np.shape(inputs)
         known = fitting_mask(mask, shape, "the input of layer %r", self.name)
         layer, made = self.layer, None
-        spec = layer._call_spec or layer._read_call_spec()
+        spec = layer._spec()
         if spec.makes_masks or layer.supports_masking:
             rows = layer._cast(inputs.reshape(shape[0] * shape[1], *shape[2:]))
             made = layer.compute_mask(rows, known.of_steps.valid)
@@ -151,8 +152,8 @@ class TimeDistributed(Layer):
 
     def _draws(self) -> bool:
         """Whether the layer draws in training, for each step by itself."""
-        spec = self.layer._call_spec or self.layer._read_call_spec()
-        return spec.training or hasattr(self.layer, "_flow")
+        spec = self.layer._spec()
+        return spec.training or isinstance(self.layer, CallGraph)
 
     def _of_rows(self, x: Array, inner: Mask | None, training: bool) -> tuple[Array, Mask | None]:
         """The outputs of all steps, and the masks (B * T, ...) that they carry."""
@@ -167,7 +168,7 @@ class TimeDistributed(Layer):
     ) -> tuple[Array, Mask | None]:
         """As `_of_rows`, with a call of the layer for every step."""
         layer = self.layer
-        spec = layer._call_spec or layer._read_call_spec()
+        spec = layer._spec()
         flags = spec.mask and mask is not None and inner is None and not _wants_sequences(layer)
         parts = []
         for t in range(x.shape[1]):
@@ -187,7 +188,7 @@ class TimeDistributed(Layer):
         layer = self.layer
         if mask is not None:
             return layer(Masked._of(x, mask), training=training)
-        spec = layer._call_spec or layer._read_call_spec()
+        spec = layer._spec()
         if spec.makes_masks:  # a mask that it makes shows in what its call returns
             return layer(x, training=training)
         x = layer._cast(x)

@@ -22,7 +22,8 @@ import numpy as np
 from .._typing import Array
 from ..layers import Layer
 from ..layers._weights import filling
-from ..models.config import deserialize, known_classes, number_of_layers, serialize
+from ..models.config import deserialize, number_of_layers, serialize
+from ..models.known_classes import known_classes
 from ._npy import read_array
 from ._reading import opened
 from ._writing import write_whole

@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers as _layers
 from .._checks import whole_number
-from ..layers import Layer
+from ..layers import Lambda, Layer
+from ..layers._call_graph import CallGraph
 from .graph import InputSpec, Program, Slot, Step, assemble, slots_in
 
-# Lambda holds a function, and Layer computes nothing.
-_BUILT_IN: dict[str, type[Layer]] = {
-    name: getattr(_layers, name) for name in _layers.__all__ if name not in ("Lambda", "Layer")
-}
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
 _NO_CODE = (
     "and a model file holds no code. Write a class with the function as its call, class "
@@ -31,30 +27,13 @@ _NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
 _DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)}  # np.dtype reads much more
 
 
-def known_classes(custom: Mapping[str, type[Layer]] | None = None) -> dict[str, type[Layer]]:
-    """The classes that `deserialize` may make, by name."""
-    from . import Functional, Sequential
-
-    if not (custom is None or isinstance(custom, Mapping)):
-        raise TypeError(f"custom_objects must be like {{'Mine': Mine}}, not {custom!r}")
-    values: dict[Any, Any] = dict(custom or {})
-    for key, cls in values.items():
-        if not (isinstance(key, str) and isinstance(cls, type) and issubclass(cls, Layer)):
-            raise TypeError(
-                "custom_objects must hold classes of layers by their names, like "
-                f"{{'Mine': Mine}}, not {key!r}: {cls!r}"
-            )
-    own: dict[str, type[Layer]] = {"Functional": Functional, "Sequential": Sequential}
-    return {**_BUILT_IN, **own, **(custom or {})}
-
-
 def serialize(layer: Layer) -> dict[str, Any]:
     """Class, arguments and build shape of a layer, ready for JSON.
 
     Raises:
         ValueError: it is a `Lambda`, or an argument of it is a function.
     """
-    if isinstance(layer, _layers.Lambda):
+    if isinstance(layer, Lambda):
         raise ValueError(f"layer {layer.name!r} is a Lambda, {_NO_CODE}")
     config = layer.get_config()
     for key, value in config.items():
@@ -90,7 +69,7 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
     layer = cls.from_config(config)
     layer._first_shape = None  # it was built before it was described, and is built like that again
     if data["build_shape"] is not None:
-        if hasattr(layer, "_flow"):
+        if isinstance(layer, CallGraph):
             raise ValueError(f"a {name} has no build_shape of its own, only its layers have")
         layer.build(_shape(data["build_shape"]))
     return layer
@@ -124,7 +103,6 @@ def program_to_config(program: Program) -> dict[str, Any]:
                 "inputs": _plain(step.inputs),
                 "options": {key: _plain(value) for key, value in step.options.items()},
                 "outputs": list(step.outputs),
-                "many": step.many,
             }
             for step in program.steps
         ],
@@ -146,7 +124,7 @@ def program_from_config(config: Any, name: str) -> Program:
     count = len(inputs)
     steps = []
     for one in _list(config["steps"], "steps"):
-        number, given, options, outputs, many = _fields(one, "layer inputs options outputs many")
+        number, given, options, outputs = _fields(one, "layer inputs options outputs", "many")
         which = whole_number(number, "the number of a layer", 0)
         if which >= len(layers):
             raise ValueError(f"the number of a layer must be less than {len(layers)}, not {which}")
@@ -161,7 +139,7 @@ def program_from_config(config: Any, name: str) -> Program:
         if not each or not all(isinstance(slot, Slot) for slot in each):
             raise ValueError(f"inputs of a step must be values, not {given!r:.80}")
         told = {key: _known(value, count) for key, value in options.items()}
-        steps.append(Step(layers[which], known, told, numbers, bool(many)))
+        steps.append(Step(layers[which], known, told, numbers))
         count += made
     results = _known(config["outputs"], count)
     if not list(slots_in(results)):
@@ -242,10 +220,10 @@ def _input(data: Any) -> InputSpec:
     return InputSpec(name, (None, *sizes), _DTYPES[dtype])
 
 
-def _fields(data: Any, names: str) -> list[Any]:
-    """The values of a dictionary that has exactly these keys."""
+def _fields(data: object, names: str, unused: str = "") -> list[Any]:
+    """The values of a dictionary that has exactly these keys, and may have an unused one."""
     wanted = names.split()
-    if not isinstance(data, dict) or set(data) != set(wanted):
+    if not isinstance(data, dict) or set(data) - {unused} != set(wanted):
         raise ValueError(f"a part of a model must have exactly {', '.join(wanted)}")
     return [data[name] for name in wanted]
 

@@ -8,23 +8,28 @@ import numpy as np
 
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
-from ..layers import Layer
-from ..layers._calls import is_shape, shapes
+from ..layers._base import BaseLayer
+from ..layers._call_graph import Apply
 from ..layers._infer import infer
-from ..layers._symbolic import Apply, SymbolicTensor
+from ..layers._shapes import is_shape, shapes
+from ..layers._symbolic import SymbolicTensor
 from ..masks.masked import Masked
 from . import graph as _graph
 from .config import program_from_config, program_to_config
 from .graph import Program
-from .model import Flow, Model
+from .graph_model import GraphModel
+from .model import Model
 
 
-class Functional(Flow):
+class Functional(GraphModel):
     """What `Model(inputs, outputs)` makes; see there."""
 
     built = True
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        self._connect(inputs, outputs, name)
+
+    def _connect(self, inputs: Any, outputs: Any, name: str | None) -> None:
         super().__init__(name=name)
         each = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         outputs = list(outputs) if isinstance(outputs, tuple) else outputs
@@ -47,11 +52,6 @@ class Functional(Flow):
             for i, one in enumerate(inputs)
         ]
 
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, farthest from the outputs first, as in Keras."""
-        return list(self._layers)
-
     def build(self, input_shape: Any = None) -> None:
         """Nothing: the layers were built when they were called."""
 
@@ -65,7 +65,7 @@ class Functional(Flow):
         symbolic += [SymbolicTensor(shape, "float32", "more") for shape in given[len(symbolic) :]]
         return shapes(infer(self, symbolic, {}).outputs)
 
-    def _first_layers(self) -> list[Layer]:
+    def _first_layers(self) -> list[BaseLayer]:
         given = range(len(self._program.inputs))
         steps = self._program.steps
         return [
@@ -74,12 +74,18 @@ class Functional(Flow):
             if any(slot.number in given for slot in _graph.slots_in([step.inputs, step.options]))
         ]
 
-    def _flow(self, inputs: Any, apply: Apply) -> Any:
+    def _run_graph(self, inputs: Any, apply: Apply) -> Any:
         given = _graph.check_inputs(self._program, inputs, self.name)
         return _graph.execute(self._program, given, apply)
 
     def _input_count(self) -> int:
         return len(self._program.inputs)
+
+    def _symbolic_inputs(self) -> list[SymbolicTensor]:
+        return [SymbolicTensor(one.shape, one.dtype, one.name) for one in self._program.inputs]
+
+    def _call_options(self) -> list[object]:
+        return [value for step in self._program.steps for value in step.options.values()]
 
     def get_config(self) -> dict[str, Any]:
         """See `Layer`."""
@@ -93,3 +99,6 @@ class Functional(Flow):
         Model.__init__(model, name=config.pop("name", None))
         model._take(program_from_config(config, model.name))
         return model
+
+
+Model._functional = Functional

@@ -8,14 +8,17 @@ the step that needs it last.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from .._typing import Shape
 from ..layers import Layer
+from ..layers._base import BaseLayer
+from ..layers._call_graph import Apply
 from ..layers._calls import flat
-from ..layers._symbolic import Apply, Call, SymbolicMask, SymbolicTensor, fits
+from ..layers._shapes import fits
+from ..layers._symbolic import Call, SymbolicMask, SymbolicTensor
 from ..masks.masked import Masked
 
 
@@ -37,11 +40,10 @@ class InputSpec(NamedTuple):
 class Step(NamedTuple):
     """One call of a layer."""
 
-    layer: Layer
+    layer: BaseLayer
     inputs: Any  # a slot or a list of slots
     options: dict[str, Any]  # further arguments, with slots in them
     outputs: tuple[int, ...]  # numbers of the values that it makes
-    many: bool
 
 
 class Program(NamedTuple):
@@ -91,7 +93,6 @@ def program(inputs: list[Any], outputs: Any, name: str) -> Program:
             _slots(call.inputs, numbers),
             {key: _slots(value, numbers, _is_mask(key)) for key, value in call.options.items()},
             tuple(numbers[id(one)] for one in call.outputs),
-            call.many,
         )
         for call in calls
     ]
@@ -219,7 +220,7 @@ def _by_depth(order: Iterable[Call], ends: set[int], first_seen: dict[int, int])
     calls = list(order)
     of_call: dict[int, int] = {}
     of_layer: dict[int, int] = {}
-    layers: dict[int, Layer] = {}
+    layers: dict[int, BaseLayer] = {}
     for call in reversed(calls):
         depth = max(of_call.get(id(call), 0), of_layer.get(id(call.layer), 0))
         of_layer[id(call.layer)] = depth
@@ -229,7 +230,7 @@ def _by_depth(order: Iterable[Call], ends: set[int], first_seen: dict[int, int])
                 known = of_call.get(id(parent.call), 0)
                 of_call[id(parent.call)] = max(depth + 1, known)
     keys = sorted(layers, key=lambda key: (-of_layer[key], first_seen[key]))
-    return [layers[key] for key in keys]
+    return cast(list[Layer], [layers[key] for key in keys])  # only these record calls
 
 
 def _slots(value: Any, numbers: dict[int, int], as_mask: bool = False) -> Any:

@@ -1,18 +1,16 @@
-"""What all models have, and what those have that know the calls inside them."""
+"""What all models have."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .._checks import whole_number
-from ..layers import Embedding, Layer, Masking
+from ..layers import Layer
 from ..layers._batches import batches_in
 from ..layers._calls import flat
-from ..layers._symbolic import Apply
-from ..layers._watch import watching
 from ..masks.masked import Masked
 from .predict import predict, predict_batches
 from .summary import Summary, summarise, symbolic_inputs
@@ -49,18 +47,20 @@ class Model(Layer):
     """
 
     _casts_inputs = False
+    _functional: ClassVar[type[Model]]  # what `Model(inputs, outputs)` makes; that module sets it
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
-        if type(self) is Model:
-            from .functional import Functional
-
-            # In __new__ it would hide the arguments from help() and editors.
-            self.__class__ = Functional
-            Functional.__init__(self, inputs, outputs, name)  # type: ignore[arg-type]  # it is one
+        if type(self) is Model:  # in __new__ it would hide the arguments from help() and editors
+            self.__class__ = Model._functional
+            self._connect(inputs, outputs, name)
             return
         if inputs is not None or outputs is not None:
             raise TypeError(f"{type(self).__name__} must define call instead of taking inputs")
         super().__init__(name=name)
+
+    def _connect(self, inputs: Any, outputs: Any, name: str | None) -> None:
+        """Become the model that leads from `inputs` to `outputs`."""
+        raise NotImplementedError
 
     @property
     def layers(self) -> list[Layer]:
@@ -199,70 +199,3 @@ def _first_rows(inputs: Any, count: int) -> Any:
     if isinstance(inputs, Masked):
         return Masked(inputs.data[:count], inputs.mask.valid[:count])
     return inputs[:count]
-
-
-class Flow(Model):
-    """Base of models that know the calls inside them."""
-
-    supports_masking = True
-    _takes_gpu = True
-
-    def _flow(self, inputs: Any, apply: Apply) -> Any:
-        """Go through the layers, each by `apply(layer, inputs, options)`."""
-        raise NotImplementedError
-
-    def call(self, inputs: Any, mask: Any = None) -> Any:
-        """Call the layers; see the class."""
-        return self._flow(inputs if mask is None else with_mask(inputs, mask), _call)
-
-    def _first_layers(self) -> list[Layer]:
-        """The layers that are called on the inputs."""
-        raise NotImplementedError
-
-    def _explicit(self, mask: Any, inputs: Any) -> Any:
-        return super()._explicit(self._readable(mask), inputs)
-
-    def _readable(self, mask: Any) -> Any:
-        """The mask; where every layer makes its own, shares from 0 to 1 are no error.
-
-        Keras's guide gives random numbers to such a model, and nobody looks at them.
-        """
-        if type(mask) is not np.ndarray or not all(map(_ignores_masks, self._first_layers())):
-            return mask
-        shares = mask.dtype.kind == "f" and bool(((mask >= 0) & (mask <= 1)).all())
-        return mask != 0 if shares else mask
-
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """The masks of the outputs, found by computing them."""
-        with watching(None):  # the same calls again
-            outputs = self(inputs, mask=mask)
-        if isinstance(outputs, (list, tuple)):
-            return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
-        return outputs.mask.valid if isinstance(outputs, Masked) else None
-
-    def _carry(self, outputs: Any, *_: Any) -> Any:
-        return outputs  # the layers have seen to the masks
-
-    def _build_for(self, inputs: Any) -> None:
-        """Nothing: each layer is built when it is called."""
-
-    def _note_built(self, input_shape: Any) -> None:
-        """Nothing: each layer remembers its own shape."""
-
-
-def _ignores_masks(layer: Layer) -> bool:
-    return isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
-
-
-def with_mask(inputs: Any, mask: Any) -> Any:
-    """Inputs of a layer and their masks, taken apart by its call, together again."""
-    if not isinstance(inputs, list):
-        return Masked(inputs, mask)
-    return [
-        array if one is None else Masked(array, one)
-        for array, one in zip(inputs, mask, strict=True)
-    ]
-
-
-def _call(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
-    return layer(inputs, **options)

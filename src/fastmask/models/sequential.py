@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..layers import Layer
+from ..layers._call_graph import Apply
 from ..layers._infer import infer
-from ..layers._symbolic import Apply, Input, SymbolicTensor, fits
+from ..layers._shapes import fits
+from ..layers._symbolic import Input, SymbolicTensor
 from .config import serialize
-from .model import Flow
+from .graph_model import GraphModel
 
 
-class Sequential(Flow):
+class Sequential(GraphModel):
     """Layers called one after the other; the mask goes along.
 
     Args:
@@ -41,7 +43,7 @@ class Sequential(Flow):
         self, layers: Iterable[Layer | SymbolicTensor] | None = None, *, name: str | None = None
     ) -> None:
         super().__init__(name=name)
-        self._layers: list[Layer] = []
+        self._layers = []
         self._input_shape: Any = None  # where it was said
         self._end: Any = None  # what comes out of the last layer, where an `Input` said it
         if not isinstance(layers, (Iterable, type(None))):
@@ -49,11 +51,6 @@ class Sequential(Flow):
             raise TypeError(f"layers must be a list of layers, not {layers!r}{hint}")
         for layer in layers or ():
             self.add(layer)
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, in order."""
-        return list(self._layers)
 
     @property
     def built(self) -> bool:  # type: ignore[override]  # derived
@@ -140,7 +137,7 @@ class Sequential(Flow):
     def _first_layers(self) -> list[Layer]:
         return self._layers[:1]
 
-    def _flow(self, inputs: Any, apply: Apply) -> Any:
+    def _run_graph(self, inputs: Any, apply: Apply) -> Any:
         self._check_not_empty()
         for layer in self._layers:
             inputs = apply(layer, inputs, {})

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 from ..commands.table import table
 from ..layers import Layer
-from ..layers._calls import flat, is_shape, merge_shapes
+from ..layers._base import BaseLayer
+from ..layers._call_graph import CallGraph
+from ..layers._calls import flat
 from ..layers._infer import SIZES, explicitly_masked, infer, on_zeros
+from ..layers._shapes import is_shape, merge_shapes
 from ..layers._symbolic import SymbolicTensor
 from .visits import visits
 
@@ -53,8 +56,8 @@ def summarise(model: Any) -> Summary:
     if inputs is None:
         return _unknown(model)
     try:
-        if hasattr(model, "_flow"):
-            model._flow(inputs, _noting(rows, ""))
+        if isinstance(model, CallGraph):
+            model._run_graph(inputs, _noting(rows, ""))
         else:
             _noting(rows, "")(model, inputs, {})
     except Exception:  # of a layer of the user's, for which zeros are no inputs
@@ -78,13 +81,12 @@ def _titled(model: Any, rows: list[SummaryRow]) -> Summary:
 
 def symbolic_inputs(model: Any) -> Any:
     """Symbolic inputs as the model was built for; None if it has not been built."""
-    if hasattr(model, "_program"):
-        specs = [SymbolicTensor(one.shape, one.dtype, one.name) for one in model._program.inputs]
+    if isinstance(model, CallGraph) and (specs := model._symbolic_inputs()) is not None:
         return specs[0] if len(specs) == 1 else specs
     if not model.built:
         return None
-    if hasattr(model, "_flow"):
-        known = map(symbolic_inputs, model.layers)
+    if isinstance(model, CallGraph):
+        known = map(symbolic_inputs, model._inner_layers())
         return next((one for one in known if one is not None), None)  # none for an empty model
     shape = model._build_shape
     if is_shape(shape):
@@ -94,10 +96,10 @@ def symbolic_inputs(model: Any) -> Any:
 
 def _noting(rows: list[SummaryRow], prefix: str) -> Any:
     def apply(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
-        if hasattr(layer, "_flow"):
+        if isinstance(layer, CallGraph):
             before = len(rows)
             given = explicitly_masked(layer, inputs, options.get("mask"))
-            outputs = layer._flow(given, _noting(rows, f"{prefix}{layer.name}/"))
+            outputs = layer._run_graph(given, _noting(rows, f"{prefix}{layer.name}/"))
             if len(rows) == before:
                 rows.append(_row(layer, _shape_of(outputs), "-", prefix))
             return outputs
@@ -131,7 +133,7 @@ def _inside(layer: Layer, inputs: Any, options: dict[str, Any], prefix: str) -> 
     ]
 
 
-def _row(layer: Layer, shape: Any, word: str, prefix: str = "") -> SummaryRow:
+def _row(layer: BaseLayer, shape: Any, word: str, prefix: str = "") -> SummaryRow:
     name = f"{prefix}{layer.name}"
     return SummaryRow(name, type(layer).__name__, shape, layer.count_params(), word)
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from ..commands.table import table
 from ..layers import Layer
-from ..layers._calls import is_shape
 from ..layers._infer import states_kept
+from ..layers._shapes import is_shape
 from ..masks.mask import Mask
 from .visits import Visit, visits
 

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..layers import Layer
-from ..layers._calls import flat, narrowed, separate, shapes
-from ..layers._mask_effect import fate, makes_masks
+from ..layers._base import BaseLayer
+from ..layers._call_graph import CallGraph
+from ..layers._calls import flat, narrowed, separate
+from ..layers._hooks import hooked
+from ..layers._mask_effect import makes_masks, mask_effect
+from ..layers._shapes import shapes
 from ..layers._symbolic import is_symbolic
-from ..layers._watch import watching
 from ..masks.mask import Mask
 from ..masks.masked import Masked
 
@@ -20,9 +22,9 @@ class Visit(NamedTuple):
     """One call of a layer; or several inside another layer that were all alike."""
 
     path: str  # names of the layers around it, and its own
-    layer: Layer
+    layer: BaseLayer
     before: list[Mask | None]  # masks of the inputs
-    did: str  # see `fate`
+    did: str  # see `mask_effect`
     after: list[Mask | None]  # masks of the outputs
     shape: Any  # of the output, or a list of shapes
     calls: int = 1
@@ -35,10 +37,14 @@ def visits(run: Callable[[], Any]) -> list[Visit]:
     visits themselves; a name in the path is all that is seen of them, if they are not outermost.
     """
     found: list[Visit] = []
-    around: list[Layer] = []
+    around: list[BaseLayer] = []
 
     def visit(
-        layer: Layer, inputs: Any, mask: Any, options: dict[str, Any], call: Callable[[], Any]
+        layer: BaseLayer,
+        inputs: object,
+        mask: object,
+        options: dict[str, Any],
+        call: Callable[[], Any],
     ) -> Any:
         if is_symbolic(inputs):  # a model that is put together meanwhile
             return call()
@@ -47,26 +53,28 @@ def visits(run: Callable[[], Any]) -> list[Visit]:
         given = dict(options)
         try:
             outputs = call()
-            path = "/".join(one.name for one in around if one is not around[0] or not _is_flow(one))
+            shown = around[isinstance(around[0], CallGraph) :]
+            path = "/".join(one.name for one in shown)
         finally:
             around.pop()
-        if not _is_flow(layer):
-            with watching(None):
+        if not isinstance(layer, CallGraph):
+            with hooked(None):
                 seen = _visit(path, layer, inputs, mask, given, outputs)
             found[first:] = [seen, *_without_repeats(found[first:])]
         return outputs
 
-    with watching(visit):
+    with hooked(visit):
         run()
     return found
 
 
-def _is_flow(layer: Layer) -> bool:
-    return hasattr(layer, "_flow")
-
-
 def _visit(
-    path: str, layer: Layer, inputs: Any, mask: Any, options: dict[str, Any], outputs: Any
+    path: str,
+    layer: BaseLayer,
+    inputs: object,
+    mask: object,
+    options: dict[str, Any],
+    outputs: Any,
 ) -> Visit:
     arrays, carried = separate(inputs)
     arrays = layer._cast(arrays)
@@ -82,10 +90,11 @@ def _visit(
             f"not {type(outputs).__name__}"
         )
     makes = any(one is not None for one in before) and makes_masks(layer, arrays)
-    return Visit(path, layer, before, fate(layer, before, after, makes), after, shapes(outputs))
+    effect = mask_effect(layer, before, after, makes)
+    return Visit(path, layer, before, effect, after, shapes(outputs))
 
 
-def _mask(value: Any) -> Mask | None:
+def _mask(value: object) -> Mask | None:
     return value.mask if isinstance(value, Masked) else value if isinstance(value, Mask) else None
 
 

@@ -28,12 +28,12 @@ def needs_torch() -> bool:
     return bool(torch.jit.is_tracing())
 
 
-def leaf(module: Any, forward: Any, input: Any, hx: Any, mask: Any) -> Any:
+def leaf(module: Any, overridden: bool, input: Any, hx: Any, mask: Any) -> Any:
     """The call of a module as torch.fx records calls of torch.nn's, without a look inside.
 
     Args:
         module: which `torch.fx.symbolic_trace` has taken for one of the user's.
-        forward: that of its class.
+        overridden: whether its class has a `forward` of its own.
         input: what stands for the input.
         hx: for the states.
         mask: for the mask.
@@ -42,13 +42,11 @@ def leaf(module: Any, forward: Any, input: Any, hx: Any, mask: Any) -> Any:
         NotImplementedError: there is code of others around the module's own, which would be
             recorded and yet run again with the module; or the module is the whole program.
     """
-    from ._recurrent import Recurrent
-
     name = input.tracer.path_of_module(module)
     why = ""
     if not name:
         why = "a module by itself: trace the one that it belongs to"
-    elif forward is not Recurrent.forward:
+    elif overridden:
         why = f"module {name!r}, whose class {type(module).__name__} has a forward of its own"
     elif module._forward_hooks or module._forward_pre_hooks:
         why = f"module {name!r}, which has hooks: add them after tracing"

@@ -73,7 +73,8 @@ class Recurrent(torch.nn.RNNBase):
             raise ValueError("mask must be None for a PackedSequence, which has no masked steps")
         if not (sequences or isinstance(input, Tensor)):
             if isinstance(input, torch.fx.Proxy):
-                recorded: tuple[Any, Any] = leaf(self, type(self).forward, input, hx, mask)
+                overridden = type(self).forward is not Recurrent.forward
+                recorded: tuple[Any, Any] = leaf(self, overridden, input, hx, mask)
                 return recorded
             kind = type(input).__name__
             raise TypeError(f"input must be a Tensor or a PackedSequence, not {kind}")

@@ -1,0 +1,311 @@
+"""What a layer is: its arguments, weights and shapes, and what it says of masks."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from fastmask_kernels.forks import BUILDING, ForkSafeLock
+
+from .. import initializers
+from .._checks import flag
+from .._names import automatic_name
+from .._typing import DTypeLike, HasShape, Shape, Shapes, Unpack
+from ..masks.mask import fitting_mask
+from ..masks.masked import Masked
+from ._calls import CallSpec, flat, read_call_spec
+from ._elsewhere import Elsewhere
+from ._keras_arguments import OfTraining, check_of_training, dtype_name, input_shape_in
+from ._shapes import shapes
+from ._types import Arrays, Masks
+from ._weights import Weighted, Weights
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+USED = (
+    "was passed an input with a mask attached to it. It uses the mask, but does not say what "
+    "becomes of it, and will therefore destroy the mask information for the layers after it."
+)
+_Sizes = TypeVar("_Sizes", bound=Shape)
+_building = ForkSafeLock(BUILDING)
+
+
+class BaseLayer(Weighted, Elsewhere):
+    """All of a layer but its call; see `Layer`."""
+
+    supports_masking = False
+    built = False
+    _call_spec: ClassVar[CallSpec | None] = None
+    _options: ClassVar[tuple[str, ...]] = ()
+    _casts_inputs = True
+    _takes_lists = True  # of several inputs
+    _input_axes: int | None = None  # how many its inputs must have, where the number is fixed
+    _any_mask = False  # whether masks of other shapes than (B, T) are taken
+    _takes_gpu = False  # whether its code takes arrays on a GPU of any kind
+    _dtype = np.dtype(np.float32)
+    _build_shape: Shapes | None = None
+    _warned = False
+    _trainable = True
+    _first_shape: Shape | None = None  # of the inputs of a model that begins with the layer
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._call_spec = None
+        if "build" in cls.__dict__:
+            cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]  # wrapped
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **of_training: Unpack[OfTraining],
+    ) -> None:
+        for argument, value in of_training.items():
+            check_of_training(argument, value, type(self))
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {name!r}")
+        self.name = name or automatic_name(type(self).__name__)
+        self.dtype = dtype_name(dtype)
+        self._dtype = np.dtype(self.dtype)
+        self._weights = Weights(sealed=self._is_sealed())
+        self._first_shape = input_shape_in(of_training)
+        if not flag(of_training.get("trainable", True), "trainable"):
+            self._trainable = False
+
+    def __call__(self, inputs: Any, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
+        """Call the layer; see `Layer`."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights; called once, with the shape of the first inputs.
+
+        Args:
+            input_shape: shape of the inputs, with None for sizes that may vary; a list of
+                shapes for a layer called on a list.
+        """
+        self._note_built(input_shape)
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs; see the class."""
+        raise NotImplementedError(f"{type(self).__name__} must define call(self, inputs)")
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
+        """The mask of the outputs.
+
+        Args:
+            inputs: what `call` is given.
+            mask: bool array (B, T) or None; a list of these for a layer called on a list.
+
+        Returns:
+            A mask, None, or a list of these for a layer with several outputs. Here it is the
+            mask of the inputs.
+
+        Raises:
+            ValueError: several inputs have different masks.
+        """
+        if not isinstance(mask, list):
+            return mask
+        known = [one for one in mask if one is not None]
+        if any(not np.array_equal(one, known[0]) for one in known[1:]):
+            raise ValueError(
+                f"the inputs of layer {self.name!r} have different masks: "
+                f"{type(self).__name__} must define compute_mask(inputs, mask)"
+            )
+        return known[0] if known else None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the outputs.
+
+        Args:
+            input_shape: shape of the inputs, with None for sizes that may vary.
+
+        Returns:
+            A shape, or a list of shapes for a layer with several outputs. Here it is found by
+            calling the layer on zeros of two sizes.
+        """
+        return self._probed_shape(input_shape)
+
+    def _probed_shape(self, input_shape: Shapes) -> Shapes:
+        raise NotImplementedError
+
+    def _check_number_of(self, inputs: object) -> None:
+        if isinstance(inputs, list) and not self._takes_lists:
+            raise ValueError(
+                f"layer {self.name!r} (of type {type(self).__name__}) takes one input, "
+                f"not a list of {len(inputs)}"
+            )
+
+    @classmethod
+    def _spec(cls) -> CallSpec:
+        return cls._call_spec or cls._read_call_spec()
+
+    @classmethod
+    def _read_call_spec(cls) -> CallSpec:
+        makes_masks = cls.compute_mask is not BaseLayer.compute_mask
+        tells_shapes = cls.compute_output_shape is not BaseLayer.compute_output_shape
+        cls._call_spec = read_call_spec(cls.call, f"{cls.__name__}.call", makes_masks, tells_shapes)
+        return cls._call_spec
+
+    def _cast(self, inputs: Any) -> Any:
+        if not self._casts_inputs:
+            return inputs
+        if isinstance(inputs, list):
+            return [self._cast(array) for array in inputs]
+        dtype = inputs.dtype
+        if dtype is self._dtype or dtype.kind != "f" or dtype == self._dtype:
+            return inputs
+        return inputs.astype(self._dtype)
+
+    def _explicit(self, mask: Any, inputs: Arrays) -> Masks:
+        name = "the input of layer %r"
+        if not isinstance(inputs, list):
+            return fitting_mask(mask, self._steps_of(inputs.shape), name, self.name)
+        if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
+            raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
+        if all(one is None for one in mask):
+            return None
+        return [
+            None
+            if one is None
+            else fitting_mask(one, array.shape, f"{name}, number %d,", self.name, i)
+            for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
+        ]
+
+    def _check_input_shape(self, shape: Any) -> None:
+        """See whether the layer, now that it is built, takes inputs of a shape.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self._input_axes is not None and len(shape) != self._input_axes:
+            raise ValueError(
+                f"inputs of layer {self.name!r} must have {self._input_axes} axes, "
+                f"not shape {tuple(shape)}"
+            )
+
+    def _steps_of(self, shape: _Sizes) -> _Sizes:
+        """The axes of its inputs of which a mask has the first ones."""
+        return shape
+
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - some layers look at it
+        """Whether a mask with so many axes makes a difference to what it computes."""
+        spec = self._spec()
+        return bool(spec.mask or spec.others)
+
+    def _build_for(self, inputs: HasShape | Sequence[HasShape]) -> None:
+        self.build(shapes(inputs))
+
+    def _note_built(self, input_shape: Shapes | None) -> None:
+        if not hasattr(self, "_weights"):
+            raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__()")
+        self._build_shape = input_shape
+        self.built = True
+
+    def _warn_of_loss(self, outputs: object) -> None:
+        if self._warned or any(isinstance(o, Masked) for o in flat(outputs)):
+            return
+        self._warned = True
+        warnings.warn(
+            f"Layer '{self.name}' (of type {type(self).__name__}) {self._how_lost()}",
+            stacklevel=_frames_of_fastmask(),
+        )
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training calls change the layer; what is set goes for all layers inside it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        wanted = flag(value, "trainable")
+        for layer in self._all_layers():
+            layer._trainable = wanted
+
+    def _how_lost(self) -> str:
+        """What became of a mask that goes no further, and what to do."""
+        if self._uses_mask(2):
+            return (
+                f"{USED} If its outputs have the same steps, set supports_masking = True in it; "
+                "if they have others, define compute_mask(self, inputs, mask) and return their "
+                "mask, or None to end the mask without this warning."
+            )
+        return (
+            "was passed an input with a mask attached to it. However, this layer does not support "
+            "masking and will therefore destroy the mask information."
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same layer again, without its weights."""
+        options = {name: getattr(self, name) for name in self._options}
+        config = {
+            name: value.get_config() if isinstance(value, initializers.Initializer) else value
+            for name, value in options.items()
+        }
+        frozen = {} if self._trainable else {"trainable": False}
+        return {"name": self.name, "dtype": self.dtype, **frozen, **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer made from what `get_config` returned."""
+        return cls(**config)
+
+    def _anew(self, **changes: Any) -> Any:
+        """The same layer again, with other arguments where given, and without weights.
+
+        Raises:
+            TypeError: `get_config` does not return what `__init__` needs.
+        """
+        try:
+            return self.from_config({**self.get_config(), **changes})
+        except TypeError as error:
+            raise TypeError(
+                f"{type(self).__name__} must define get_config() so that the layer can be made "
+                f"again from it: {error}"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+def _frames_of_fastmask() -> int:
+    """The `stacklevel` with which its caller warns at the first line outside the package.
+
+    Python 3.12 has `skip_file_prefixes` for this.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _built_once(build: Callable[..., None]) -> Callable[..., None]:
+    *_, shape = inspect.signature(build).parameters.values()
+    default = shape.default
+
+    @functools.wraps(build)
+    def once(self: BaseLayer, input_shape: Any = default) -> None:
+        if input_shape is shape.empty:
+            raise TypeError(f"build of layer {self.name!r} needs input_shape")
+        if input_shape is None and default is not shape.empty:
+            input_shape = default
+        if isinstance(input_shape, (int, str)):
+            raise TypeError(
+                f"input_shape of layer {self.name!r} must be a tuple of sizes with that of the "
+                f"batch, None where it may vary, such as (None, {input_shape!r}), "
+                f"not {input_shape!r}"
+            )
+        with _building:  # several threads may call a new layer at once
+            if not self.built:
+                build(self, input_shape)
+                self._note_built(input_shape)
+            elif input_shape is not None:
+                self._check_input_shape(input_shape)
+
+    return once

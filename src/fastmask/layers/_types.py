@@ -1,0 +1,18 @@
+"""What layers are given and return, in types."""
+
+from __future__ import annotations
+
+from .._typing import Array, ArrayLike, Bools
+from ..masks.mask import Mask
+
+Arrays = Array | list[Array]
+"""What `call` gets: an array, or a list for a layer that is called on a list."""
+
+MaskLike = Mask | ArrayLike
+"""What can be given as a mask."""
+
+Masks = Mask | list[Mask | None] | None
+"""The masks of `Arrays`."""
+
+BoolArrays = Bools | list[Bools | None] | None
+"""The same as `call` and `compute_mask` get them."""

@@ -1,0 +1,88 @@
+"""What the models share that know the calls of layers inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..layers import Embedding, Layer, Masking
+from ..layers._base import BaseLayer
+from ..layers._call_graph import CallGraph
+from ..layers._hooks import hooked
+from ..masks.masked import Masked
+from .model import Model
+
+
+class GraphModel(CallGraph, Model):
+    """Base of models that know the calls inside them."""
+
+    supports_masking = True
+    _takes_gpu = True
+
+    _layers: list[Layer]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in order; of a graph farthest from the outputs first, as in Keras."""
+        return list(self._layers)
+
+    def _inner_layers(self) -> list[Layer]:
+        return self._layers
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Call the layers; see the class."""
+        return self._run_graph(inputs if mask is None else with_mask(inputs, mask), _call)
+
+    def _first_layers(self) -> Sequence[BaseLayer]:
+        """The layers that are called on the inputs."""
+        raise NotImplementedError
+
+    def _explicit(self, mask: Any, inputs: Any) -> Any:
+        return super()._explicit(self._readable(mask), inputs)
+
+    def _readable(self, mask: Any) -> Any:
+        """The mask; where every layer makes its own, shares from 0 to 1 are no error.
+
+        Keras's guide gives random numbers to such a model, and nobody looks at them.
+        """
+        if type(mask) is not np.ndarray or not all(map(_ignores_masks, self._first_layers())):
+            return mask
+        shares = mask.dtype.kind == "f" and bool(((mask >= 0) & (mask <= 1)).all())
+        return mask != 0 if shares else mask
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The masks of the outputs, found by computing them."""
+        with hooked(None):  # the same calls again
+            outputs = self(inputs, mask=mask)
+        if isinstance(outputs, (list, tuple)):
+            return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
+        return outputs.mask.valid if isinstance(outputs, Masked) else None
+
+    def _carry(self, outputs: Any, *_: Any) -> Any:
+        return outputs  # the layers have seen to the masks
+
+    def _build_for(self, inputs: Any) -> None:
+        """Nothing: each layer is built when it is called."""
+
+    def _note_built(self, input_shape: Any) -> None:
+        """Nothing: each layer remembers its own shape."""
+
+
+def _ignores_masks(layer: BaseLayer) -> bool:
+    return isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
+
+
+def with_mask(inputs: Any, mask: Any) -> Any:
+    """Inputs of a layer and their masks, taken apart by its call, together again."""
+    if not isinstance(inputs, list):
+        return Masked(inputs, mask)
+    return [
+        array if one is None else Masked(array, one)
+        for array, one in zip(inputs, mask, strict=True)
+    ]
+
+
+def _call(layer: BaseLayer, inputs: Any, options: dict[str, Any]) -> Any:
+    return layer(inputs, **options)
