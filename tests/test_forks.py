@@ -168,3 +168,32 @@ def test_every_lock_is_free_in_a_child() -> None:
             text = path.read_text()
             locks = len(re.findall(r"\bR?Lock\(\)|Condition\(|Semaphore\(", text))
             assert not locks or path.name in free or "cuda" in path.parts, path
+
+
+IMPORTS = """
+import logging  # which comes before the locks are watched
+import sys
+import numpy as np
+import fastmask as fm
+from fastmask_kernels import forks
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        locks = [getattr(lock, "_lock", lock) for lock in forks._in_order()]
+        if not any(hasattr(lock, "_is_owned") and lock._is_owned() for lock in locks):
+            sys.stdout.write(name + " ")
+
+sys.meta_path.insert(0, Finder())
+vectors = fm.layers.Masking()(np.zeros((2, 3, 4), np.float32))
+fm.layers.GlobalAveragePooling1D()(vectors)
+fm.unpad(vectors)
+"""
+
+
+@pytest.mark.timeout(250)
+def test_calls_import_nothing_but_under_a_lock() -> None:
+    # A child could not import what its parent had begun to.
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert done.stdout == ""

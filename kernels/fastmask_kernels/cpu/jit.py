@@ -19,6 +19,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+import numpy.ma  # now: Numba's first call would, and a fork then would not wait
 from llvmlite.binding import ffi
 from numba import njit, types
 from numba.core import config
