@@ -1,6 +1,6 @@
 """The golden cases: what Keras computes for masked recurrent layers, without Keras.
 
-`cases()` yields every stored case. A case knows its options, makes its inputs, mask, states and
+`cases()` lists every stored case. A case knows its options, makes its inputs, mask, states and
 weights (all seeded, so none of them is stored) and reads the expected outputs from
 `data/keras_golden.npz`. `data/make_keras_golden.py` runs the same list of cases through Keras and
 writes that file; `data/README.md` says with which versions, and how the file is laid out.
@@ -20,7 +20,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from . import golden_archive
+from .golden_archive import FloatArray
+
 BoolArray = npt.NDArray[np.bool_]
 Kind = Literal["LSTM", "GRU", "SimpleRNN"]
 
@@ -282,13 +284,24 @@ def all_cases() -> Iterator[Case]:
 
 
 def cases(where: Callable[[Case], bool] | None = None) -> list[Case]:
-    """The stored cases that `where` accepts, for `pytest.mark.parametrize(..., ids=str)`.
+    """The stored cases that `where` accepts.
 
     Leave the cases that are not `canonical` out, or expect the outputs of their twin without
     `unroll`.
     """
     stored = _stored()[0]
     return [c for c in all_cases() if c.key in stored and (where is None or where(c))]
+
+
+def under_all_masks(some: Sequence[Case]) -> dict[str, list[Case]]:
+    """The cases in groups that differ in the mask alone, by the name that they have in common.
+
+    One test for each group, not one for each case, keeps collecting and reporting quick.
+    """
+    groups: dict[str, list[Case]] = {}
+    for case in some:
+        groups.setdefault(case.key.rpartition("|")[0], []).append(case)
+    return groups
 
 
 def excluded() -> dict[str, str]:
@@ -299,42 +312,21 @@ def excluded() -> dict[str, str]:
 def write(
     path: Path, outputs: Mapping[str, Sequence[FloatArray]], errors: Mapping[str, str]
 ) -> None:
-    """Store the outputs of each case, and the error message of each case that failed.
-
-    Equal arrays are stored once: of 3882 arrays 699 differ, because many options change only one
-    of a layer's outputs.
-    """
-    names, starts, shapes, values = [], [], [], []
-    start_of: dict[tuple[tuple[int, ...], bytes], int] = {}
-    size = 0
-    for key, arrays in outputs.items():
-        for number, array in enumerate(arrays):
-            content = (array.shape, array.tobytes())
-            if content not in start_of:
-                start_of[content] = size
-                values.append(array.ravel())
-                size += array.size
-            names.append(f"{key}|out{number}")
-            starts.append(start_of[content])
-            shapes.append(array.shape + (0,) * (3 - array.ndim))
-    np.savez_compressed(
-        path,
-        names=np.array(names),
-        starts=np.array(starts, np.int32),
-        shapes=np.array(shapes, np.uint8),
-        values=np.concatenate(values),
-        errors=np.array([f"{key}: {message}" for key, message in errors.items()], str),
-    )
+    """Store the outputs of each case, and the error message of each case that failed."""
+    arrays = {
+        f"{key}|out{number}": array
+        for key, results in outputs.items()
+        for number, array in enumerate(results)
+    }
+    messages = np.array([f"{key}: {message}" for key, message in errors.items()], str)
+    golden_archive.write(path, arrays, errors=messages)
 
 
 @functools.cache
 def _stored() -> tuple[dict[str, list[FloatArray]], dict[str, str]]:
     """The stored outputs and error messages, by case."""
     outputs: dict[str, list[FloatArray]] = {}
+    for name, array in golden_archive.read(PATH).items():
+        outputs.setdefault(name.rpartition("|")[0], []).append(array)
     with np.load(PATH, allow_pickle=False) as file:
-        values, errors = file["values"], file["errors"]
-        for name, start, padded in zip(file["names"], file["starts"], file["shapes"], strict=True):
-            shape = tuple(int(n) for n in padded if n)
-            array = values[start : start + np.prod(shape)].reshape(shape)
-            outputs.setdefault(str(name).rpartition("|")[0], []).append(array)
-    return outputs, dict(str(error).split(": ", 1) for error in errors)
+        return outputs, dict(str(error).split(": ", 1) for error in file["errors"])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import golden
+from . import golden, golden_archive
 
 Array = npt.NDArray[Any]
 PATH = Path(__file__).parent / "data" / "layer_golden.npz"
@@ -140,11 +140,14 @@ RECURRENT: dict[str, Case] = {
 CASES |= RECURRENT
 SINGLE = ("none", "full", "right", "left", "holed", "rowoff", "alloff")
 SEVERAL = (*SINGLE, "left+none", "none+left")
-ALL = [
-    (name, masks)
-    for name, case in CASES.items()
-    for masks in (SINGLE if len(case.shapes) == 1 else SEVERAL)
-]
+
+
+def masks_of(name: str) -> tuple[str, ...]:
+    """The names of the masks under which a case is compared."""
+    return SINGLE if len(CASES[name].shapes) == 1 else SEVERAL
+
+
+ALL = [(name, masks) for name in CASES for masks in masks_of(name)]
 
 
 def inputs(name: str) -> list[Array]:
@@ -186,50 +189,24 @@ class Answer(NamedTuple):
     weights: list[Array]  # after a training call
 
 
-@cache
-def _stored() -> dict[str, Array]:
-    with np.load(PATH) as file:
-        names, starts, shapes, values = (
-            file[name] for name in ("names", "starts", "shapes", "values")
-        )
-    arrays = {}
-    for key, start, shape in zip(names.tolist(), starts, shapes, strict=True):
-        sizes = [int(n) for n in shape if n]
-        arrays[key] = values[start : start + int(np.prod(sizes))].reshape(sizes)
-    return arrays
+_stored = cache(golden_archive.read)
 
 
 def expected(name: str, masks: str) -> Answer:
     """What Keras answers."""
-    stored = _stored()
+    stored = _stored(PATH)
     key = f"{name}|{masks}|"
     mask = stored.get(f"{key}mask")
     after = [stored[k] for k in stored if k.startswith(f"{key}w")]
     return Answer(stored[f"{key}out"], None if mask is None else mask != 0, after)
 
 
-def pack(answers: dict[str, Answer]) -> dict[str, Array]:
-    """The arrays of the file; equal ones are stored once."""
-    names, starts, shapes = [], [], []
-    values: list[Array] = []
-    known: dict[bytes, int] = {}
-    end = 0
+def write(answers: dict[str, Answer]) -> None:
+    """Store the answers of Keras, by `name|masks`."""
+    arrays = {}
     for key, answer in answers.items():
-        arrays = {"out": answer.output} | {f"w{i}": w for i, w in enumerate(answer.weights)}
+        arrays[f"{key}|out"] = answer.output
+        arrays |= {f"{key}|w{number}": weight for number, weight in enumerate(answer.weights)}
         if answer.mask is not None:
-            arrays["mask"] = answer.mask
-        for part, array in arrays.items():
-            flat = np.ascontiguousarray(array, np.float32).ravel()
-            start = known.setdefault(flat.tobytes(), end)
-            if start == end:
-                values.append(flat)
-                end += flat.size
-            names.append(f"{key}|{part}")
-            starts.append(start)
-            shapes.append([*array.shape, 0, 0, 0, 0][:4])
-    return {
-        "names": np.array(names),
-        "starts": np.array(starts, np.int32),
-        "shapes": np.array(shapes, np.int16),
-        "values": np.concatenate(values),
-    }
+            arrays[f"{key}|mask"] = answer.mask
+    golden_archive.write(PATH, arrays)

@@ -34,6 +34,7 @@ COLUMNS = dict.fromkeys(CASES, (reference, cpu))
 
 CELL_OF = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 GOLDEN = golden.cases(lambda c: c.layer in ("rnn", "stack") and c.canonical)
+GROUPS = golden.under_all_masks(GOLDEN)
 
 
 def pairs(columns: dict[str, tuple[Any, ...]]) -> list[Any]:
@@ -95,20 +96,20 @@ def kernel_case(
     return one
 
 
-@pytest.mark.parametrize("case", GOLDEN, ids=str)
-def test_golden(case: golden.Case) -> None:
-    columns = set.intersection(*(set(COLUMNS[CELL_OF[kind]]) for kind in case.kinds))
-    for column in columns:
-        for actual, expected in zip(golden_outputs(column, case), case.outputs, strict=True):
-            np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6)
+@pytest.mark.parametrize("backend", [reference, cpu], ids=["reference", "cpu"])
+@pytest.mark.parametrize("cases", GROUPS.values(), ids=GROUPS)
+def test_golden(backend: Any, cases: list[golden.Case]) -> None:
+    for case in cases:
+        for actual, expected in zip(golden_outputs(backend, case), case.outputs, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6, err_msg=case.key)
 
 
 def test_golden_cases_are_all_there() -> None:
-    for kind, cell in CELL_OF.items():
+    assert len(GOLDEN) == sum(map(len, GROUPS.values()))
+    for kind in CELL_OF:
         cases = [c for c in GOLDEN if kind in c.kinds]
         assert len(cases) > 200
         assert {c.mask_name for c in cases} == set(golden.MASKS)
-        assert COLUMNS[cell]
 
 
 @pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))

@@ -6,11 +6,12 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from . import golden
+from . import golden, golden_archive
 
 
 def test_every_case_is_stored_or_excluded() -> None:
@@ -30,6 +31,21 @@ def test_outputs_have_the_shapes_that_the_options_say() -> None:
         outputs += [(golden.B, case.units[-1])] * (states if case.return_state else 0)
         assert [a.shape for a in case.outputs] == outputs * case.calls, case.key
         assert all(a.dtype == np.float32 for a in case.outputs), case.key
+
+
+def test_archives_go_round(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    one, other = (random.normal(size=shape).astype(np.float32) for shape in ((2, 3, 4), (7,)))
+    arrays = {"a": one, "b": other, "same": one.copy(), "reshaped": one.reshape(4, 6)}
+    path = tmp_path / "archive.npz"
+    golden_archive.write(path, arrays, note=np.array(["extra"]))
+    found = golden_archive.read(path)
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+    with np.load(path) as file:
+        assert file["values"].size == one.size + other.size
+        assert file["note"].tolist() == ["extra"]
 
 
 def test_unroll_changes_the_outputs_of_the_cases_that_are_not_canonical_and_of_no_other() -> None:

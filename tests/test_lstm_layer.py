@@ -1,4 +1,4 @@
-"""The LSTM layer: Keras's golden cases, its mask, states, weights and errors."""
+"""The LSTM layer: its mask, states, weights and errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import pytest
 import fastmask as fm
 from fastmask.masks import plan as _plan
 
-from . import golden
-
 X = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
 MASK = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
 
@@ -30,33 +28,6 @@ def built(units: int = 5, **options: Any) -> fm.layers.LSTM:
 
 def plain(value: Any) -> Any:
     return value.data if isinstance(value, fm.Masked) else value
-
-
-@pytest.mark.parametrize(
-    "case",
-    golden.cases(lambda c: c.layer == "rnn" and c.kinds == ("LSTM",) and c.canonical),
-    ids=str,
-)
-def test_equals_keras(case: golden.Case) -> None:
-    layer = fm.layers.LSTM(
-        golden.U,
-        case.activation,
-        case.recurrent_activation,
-        case.use_bias,
-        return_sequences=case.return_sequences,
-        return_state=case.return_state,
-        go_backwards=case.go_backwards,
-        unroll=case.unroll,
-        stateful=case.stateful,
-        zero_output_for_mask=case.zero_output_for_mask,
-    )
-    layer.build((None, None, golden.F))
-    layer.set_weights(case.weights)
-    outputs = []
-    for _ in range(case.calls):
-        outputs += [plain(o) for o in layer(case.x, mask=case.mask, initial_state=case.states)]
-    for ours, keras in zip(outputs, case.outputs, strict=True):
-        np.testing.assert_allclose(ours, keras, rtol=0, atol=1e-5)
 
 
 class TestMask:

@@ -1,7 +1,4 @@
-"""GRU, SimpleRNN, Bidirectional and stacked cells: every golden case that Keras computed right.
-
-The LSTM's own cases are in test_lstm_layer.py.
-"""
+"""LSTM, GRU, SimpleRNN, Bidirectional and stacked cells: every golden case that Keras got right."""
 
 from __future__ import annotations
 
@@ -63,24 +60,26 @@ def outputs_of(layer: Any, x: Any, mask: Any, states: Any) -> list[Any]:
     return [one.data if isinstance(one, fm.Masked) else one for one in outputs]
 
 
-CASES = golden.cases(lambda c: c.canonical and not (c.layer == "rnn" and c.kinds == ("LSTM",)))
+CASES = golden.cases(lambda c: c.canonical)
+GROUPS = golden.under_all_masks(CASES)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_equals_keras(case: golden.Case) -> None:
-    layer = made(case)
-    ours = [
-        one for _ in range(case.calls) for one in outputs_of(layer, case.x, case.mask, case.states)
-    ]
-    for one, keras in zip(ours, case.outputs, strict=True):
-        assert one.dtype == np.float32
-        np.testing.assert_allclose(one, keras, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("cases", GROUPS.values(), ids=GROUPS)
+def test_equals_keras(cases: list[golden.Case]) -> None:
+    for case in cases:
+        layer = made(case)
+        ours: list[Any] = []
+        for _ in range(case.calls):
+            ours += outputs_of(layer, case.x, case.mask, case.states)
+        for one, keras in zip(ours, case.outputs, strict=True):
+            assert one.dtype == np.float32
+            np.testing.assert_allclose(one, keras, rtol=0, atol=1e-5, err_msg=case.key)
 
 
 def test_every_family_is_there() -> None:
     families = {(case.layer, case.kinds) for case in CASES}
-    assert len(families) == 2 + 3 + 4
-    assert len(CASES) > 1000
+    assert len(families) == 3 + 3 + 4
+    assert len(CASES) == sum(map(len, GROUPS.values())) > 1200
 
 
 @pytest.mark.parametrize(

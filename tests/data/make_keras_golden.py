@@ -3,7 +3,7 @@
     python tests/data/make_keras_golden.py            # writes keras_golden.npz beside this file
     python tests/data/make_keras_golden.py --check    # compares with that file instead
 
-Needs Keras and a backend, nothing of this project but `tests/golden.py`, which lists the cases.
+Needs Keras and a backend, and of this project only `tests/golden.py`, which lists the cases.
 The file is written on TensorFlow, whose rolled loop is the reference. `KERAS_BACKEND=torch` checks
 it on PyTorch, which agrees; JAX does not where masked steps come first and a state was given.
 Unrolled loops are not checked: some backends cannot unroll under a mask.
@@ -19,12 +19,11 @@ from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import keras
 import numpy as np
-
-import golden
+from tests import golden
 
 # Backends and processors sum in different orders; the largest difference seen is 1e-6.
 TOLERANCE = 2e-6

@@ -76,7 +76,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     answers = {f"{name}|{masks}": answer(name, masks) for name, masks in layer_zoo.ALL}
     if not check:
-        np.savez_compressed(layer_zoo.PATH, **layer_zoo.pack(answers))
+        layer_zoo.write(answers)
         print(f"{len(answers)} answers of Keras {keras.__version__} on {keras.backend.backend()}")
         return 0
     wrong = [
