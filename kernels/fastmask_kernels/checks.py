@@ -201,7 +201,9 @@ def _check_array(
     if value.ndim != len(shape) or not all(
         _fits(size, word, sizes) for size, word in zip(value.shape, shape, strict=True)
     ):
-        known = ", ".join(f"{k}={v}" + f" of {seen[k]}" * (k in seen) for k, v in sizes.items())
+        known = ", ".join(
+            f"{k}={v}" + (f" of {seen[k]}" if k in seen else "") for k, v in sizes.items()
+        )
         raise ValueError(
             f"{name} must have shape ({', '.join(shape)}) with {known}, not {value.shape}"
         )
