@@ -126,19 +126,19 @@ class RecurrentCase:
         return other
 
     def run(
-        self, column: Any, threads: int = 1, dtype: str | None = None, save: str = "nothing"
+        self, backend: Any, threads: int = 1, dtype: str | None = None, save: str = "nothing"
     ) -> list[NDArray[Any]]:
-        """out and last states by the kernels of a column, on outputs full of NaN.
+        """out and last states by the kernels of a backend, on outputs full of NaN.
 
         With `save` "states" or "gates" also what is saved for the backward pass; gates that
         are not wanted are empty.
         """
         to = self._converter(dtype)
-        size = getattr(column, f"{self.cell}_packed_size")(
+        size = getattr(backend, f"{self.cell}_packed_size")(
             self.features, self.units, np.dtype(dtype or self.dtype)
         )
         packed = self._nan(dtype, size)
-        getattr(column, f"{self.cell}_pack")(packed, *map(to, self.weights), *self.pack_options)
+        getattr(backend, f"{self.cell}_pack")(packed, *map(to, self.weights), *self.pack_options)
         steps = self.time if self.sequences else 0
         out = self._nan(dtype, self.batch, steps, self.units)
         last = [self._nan(dtype, self.batch, self.units) for _ in self.states]
@@ -148,7 +148,7 @@ class RecurrentCase:
         if self.gates_saved:
             kept = len(valid_steps) if save == "gates" else 0
             saved.append(self._nan(dtype, kept, self.gates_saved * self.units))
-        getattr(column, f"{self.cell}_fwd")(
+        getattr(backend, f"{self.cell}_fwd")(
             *(out, *last, *saved, to(self.x), offsets, valid_steps, order, packed),
             *map(to, self.states),
             *(*self.options, self.reverse, self.zero_masked, threads),
@@ -157,7 +157,7 @@ class RecurrentCase:
 
     def run_backward(
         self,
-        column: Any,
+        backend: Any,
         threads: int = 1,
         dtype: str | None = None,
         save: str = "gates",
@@ -166,10 +166,10 @@ class RecurrentCase:
         """Gradients of x (empty if not wanted), weights, first states, and `gates`.
 
         The gradient is that of sum(dout * out) + sum(dlast * last). The forward kernel of the
-        same column says what was saved; all outputs are full of NaN before.
+        same backend says what was saved; all outputs are full of NaN before.
         """
         to = self._converter(dtype)
-        saved = self.run(column, threads, dtype, save)[1 + self.states_saved :]
+        saved = self.run(backend, threads, dtype, save)[1 + self.states_saved :]
         states, gates = saved[: self.states_saved], saved[self.states_saved :]
         if save != "gates" or not gates:
             width = max(self.gates_saved, 1) * self.units
@@ -177,7 +177,7 @@ class RecurrentCase:
         dx = self._nan(dtype, self.batch, self.time if want_dx else 0, self.features)
         results = [dx, *(np.full_like(to(a), np.nan) for a in (*self.weights, *self.states))]
         gates_saved = (save == "gates",) if self.gates_saved else ()
-        getattr(column, f"{self.cell}_bwd")(
+        getattr(backend, f"{self.cell}_bwd")(
             *(*results, *gates, to(self.dout), *map(to, self.dlast), to(self.x)),
             *(*self.plan, *map(to, self.weights), *map(to, self.states), *states),
             *(*self.options[:2], *gates_saved, *self.options[2:]),

@@ -1,4 +1,4 @@
-"""lstm_bwd, gru_bwd and rnn_bwd of each column: finite differences, PyTorch, the reference.
+"""lstm_bwd, gru_bwd and rnn_bwd of each backend: finite differences, PyTorch, the reference.
 
 Every case has NaN in its masked inputs and in the gradients that count for nothing, and runs on
 outputs full of NaN: a kernel that looks at the wrong number shows it in all of these tests.
@@ -15,16 +15,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastmask_kernels import cpu, reference
+from fastmask_kernels import reference
 from fastmask_kernels.spec import ACTIVATIONS
 
 from .cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, activation_of, cases_of
-from .test_forward_kernels import pairs, saved_of
+from .each import EACH_BACKEND, EACH_KERNEL
+from .test_forward_kernels import saved_of
 
 Array = NDArray[Any]
-
-# Which columns have the backward kernel of a cell.
-COLUMNS = {"lstm": (reference, cpu), "gru": (reference, cpu), "rnn": (reference, cpu)}
 
 SAVE = st.sampled_from(("states", "gates"))
 THREADS = st.sampled_from((1, 2, 3))
@@ -63,7 +61,7 @@ def calm(case: RecurrentCase) -> RecurrentCase:
     return case.with_inputs([0.3 * a for a in case.inputs]) if unbounded else case
 
 
-def slope(case: RecurrentCase, column: Any, number: int, direction: Array) -> float:
+def slope(case: RecurrentCase, backend: Any, number: int, direction: Array) -> float:
     """The derivative of the loss as input `number` moves along `direction`."""
 
     def at(distance: float) -> float:
@@ -72,7 +70,7 @@ def slope(case: RecurrentCase, column: Any, number: int, direction: Array) -> fl
         moved = case.with_inputs(inputs)
         # Where the path crosses a kink there is no derivative: no example.
         assume(np.array_equal(sides_of_kinks(moved), here))
-        return loss(moved, moved.run(column))
+        return loss(moved, moved.run(backend))
 
     here = sides_of_kinks(case)
     near, far = at(STEP) - at(-STEP), at(2 * STEP) - at(-2 * STEP)
@@ -99,21 +97,21 @@ def sides_of_kinks(case: RecurrentCase) -> Array:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_finite_differences(cell: str, column: Any, activation: str) -> None:
+@EACH_KERNEL
+def test_finite_differences(cell: str, backend: Any, activation: str) -> None:
     # The others need fewer: they are compared with the reference besides.
     @given(small(cell, activation=st.just(activation)), SAVE, st.booleans(), THREADS)
-    @settings(max_examples=60 if column is reference else 25, deadline=None)
+    @settings(max_examples=60 if backend is reference else 25, deadline=None)
     def check(case: RecurrentCase, save: str, want_dx: bool, threads: int) -> None:
         case = calm(case)
-        gradients = case.run_backward(column, threads, save=save, want_dx=want_dx)[:-1]
-        size = 1 + abs(loss(case, case.run(column)))
+        gradients = case.run_backward(backend, threads, save=save, want_dx=want_dx)[:-1]
+        size = 1 + abs(loss(case, case.run(backend)))
         rng = np.random.default_rng(case.seed)
         for number, gradient in enumerate(gradients):
             if gradient.size:
                 direction = rng.standard_normal(gradient.shape)
                 parts = direction * gradient
-                error = abs(np.sum(parts) - slope(case, column, number, direction))
+                error = abs(np.sum(parts) - slope(case, backend, number, direction))
                 assert error < 1e-8 * (size + np.abs(parts).sum()), number
 
     check()
@@ -142,16 +140,16 @@ def comparable(cell: str) -> st.SearchStrategy[Any]:
     )
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_column_equals_reference(cell: str, column: Any) -> None:
+@EACH_KERNEL
+def test_backend_equals_reference(cell: str, backend: Any) -> None:
     @given(comparable(cell), SAVE, st.booleans(), THREADS)
-    @settings(max_examples=25 if column is reference else 150, deadline=None)
+    @settings(max_examples=25 if backend is reference else 150, deadline=None)
     def check(case: RecurrentCase, save: str, want_dx: bool, threads: int) -> None:
         options: dict[str, Any] = {"save": save, "want_dx": want_dx}
         expected = case.run_backward(reference, dtype="float64", **options)
         rounded = [r.run_backward(reference, dtype="float64", **options) for r in roundings(case)]
         for actual, wanted, *others in zip(
-            case.run_backward(column, threads, **options), expected, *rounded, strict=True
+            case.run_backward(backend, threads, **options), expected, *rounded, strict=True
         ):
             assert actual.dtype == case.dtype
             moved = max(np.abs(np.nan_to_num(a - wanted)).max(initial=0) for a in others)
@@ -205,12 +203,12 @@ def every_case(cell: str, **options: Any) -> list[RecurrentCase]:
 
 
 @pytest.mark.parametrize("save", ["states", "gates"])
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_gates_become_gradients_of_sums(cell: str, column: Any, save: str) -> None:
+@EACH_KERNEL
+def test_gates_become_gradients_of_sums(cell: str, backend: Any, save: str) -> None:
     """Those of the weights, and of x, follow from them in one product each."""
     for case in every_case(cell):
-        dx, dkernel, drecurrent, dbias, *_, dgates = case.run_backward(column, save=save)
-        _, (h_before, *_), gates = saved_of(case, column)
+        dx, dkernel, drecurrent, dbias, *_, dgates = case.run_backward(backend, save=save)
+        _, (h_before, *_), gates = saved_of(case, backend)
         dinput = dstate = dgates
         candidate_reads = h_before
         if isinstance(case, GRUCase):
@@ -229,10 +227,10 @@ def test_gates_become_gradients_of_sums(cell: str, column: Any, save: str) -> No
         assert_gradients_close(dbias, np.stack(sums) if cell == "gru" else sums[0])
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_what_is_masked_reaches_nothing(cell: str, column: Any) -> None:
+@EACH_KERNEL
+def test_what_is_masked_reaches_nothing(cell: str, backend: Any) -> None:
     for case in every_case(cell):
-        expected = case.run_backward(column)
+        expected = case.run_backward(backend)
         assert all(np.isfinite(a).all() for a in expected)
         assert not expected[0][~case.valid].any()
         empty = ~case.valid.any(axis=1)
@@ -242,13 +240,13 @@ def test_what_is_masked_reaches_nothing(cell: str, column: Any) -> None:
             other = copy.copy(case)
             other.x = np.where(np.isnan(case.x), poison, case.x)
             other.dout = np.where(np.isnan(case.dout), poison, case.dout)
-            for a, b in zip(expected, other.run_backward(column), strict=True):
+            for a, b in zip(expected, other.run_backward(backend), strict=True):
                 np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
+@EACH_KERNEL
 def test_a_masked_output_gives_its_gradient_to_the_output_it_repeats(
-    cell: str, column: Any
+    cell: str, backend: Any
 ) -> None:
     for case in every_case(cell):
         folded = copy.copy(case)
@@ -257,30 +255,29 @@ def test_a_masked_output_gives_its_gradient_to_the_output_it_repeats(
         for b, position in zip(*np.nonzero(case.counted), strict=True):
             source = np.flatnonzero(valid[b, : position + 1])[-1]
             folded.dout[b, source] += case.dout[b, position]
-        for a, b in zip(case.run_backward(column), folded.run_backward(column), strict=True):
+        for a, b in zip(case.run_backward(backend), folded.run_backward(backend), strict=True):
             assert_gradients_close(a, b)
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_dx_and_dout_are_optional(cell: str, column: Any) -> None:
+@EACH_KERNEL
+def test_dx_and_dout_are_optional(cell: str, backend: Any) -> None:
     for case in every_case(cell):
-        for a, b in zip(
-            case.run_backward(column)[1:], case.run_backward(column, want_dx=False)[1:], strict=True
-        ):
+        every, some = case.run_backward(backend), case.run_backward(backend, want_dx=False)
+        for a, b in zip(every[1:], some[1:], strict=True):
             np.testing.assert_array_equal(a, b)
         silent, absent = copy.copy(case), copy.copy(case)
         silent.dout = np.zeros_like(case.dout)
         absent.sequences, absent.dout = False, case.dout[:, :0]
-        for a, b in zip(silent.run_backward(column), absent.run_backward(column), strict=True):
+        for a, b in zip(silent.run_backward(backend), absent.run_backward(backend), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_threads_do_not_change_a_bit(cell: str, column: Any) -> None:
+@EACH_KERNEL
+def test_threads_do_not_change_a_bit(cell: str, backend: Any) -> None:
     case = CASES[cell](33, 20, 24, 40, kind="holes", seed=1)
-    alone = case.run_backward(column)
+    alone = case.run_backward(backend)
     for threads in (1, 2, 5):
-        for a, b in zip(alone, case.run_backward(column, threads), strict=True):
+        for a, b in zip(alone, case.run_backward(backend, threads), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -341,19 +338,15 @@ def torch_loss(case: RecurrentCase, layer: Any, b: int, x: Any, first: list[Any]
 
 
 @pytest.mark.optional
+@EACH_BACKEND
 @pytest.mark.parametrize(
-    ("cell", "column", "activation"),
-    [
-        pytest.param(*pair.values, activation, id=f"{pair.id}-{activation}")
-        for pair in pairs(COLUMNS)
-        for activation in (("tanh", "relu") if pair.values[0] == "rnn" else ("tanh",))
-    ],
+    ("cell", "activation"), [("lstm", "tanh"), ("gru", "tanh"), ("rnn", "tanh"), ("rnn", "relu")]
 )
-def test_pytorch_on_compressed_rows(cell: str, column: Any, activation: str) -> None:
+def test_pytorch_on_compressed_rows(cell: str, backend: Any, activation: str) -> None:
     pytest.importorskip("torch", reason="needs the extra torch")
     for case in every_case(cell, activation=activation):
         if not getattr(case, "reset_after", True):
             continue  # a form that PyTorch does not have
-        gradients = case.run_backward(column)[:-1]
+        gradients = case.run_backward(backend)[:-1]
         for actual, wanted in zip(gradients, torch_gradients(case), strict=True):
             assert_gradients_close(actual, wanted)

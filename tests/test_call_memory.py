@@ -26,13 +26,13 @@ from fastmask_kernels.cpu.rnn import (
 from fastmask_kernels.cpu.rnn import simple_rnn as rnn
 
 from .cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
-from .test_cpu_forward import EACH_CELL, MAKERS
+from .each import EACH_FORM, FORMS
 
 Array = NDArray[Any]
 KERNELS = {
     "lstm": lstm._KERNEL,
     "gru": gru._KERNEL,
-    "gru_in_rounds": gru._KERNEL_IN_ROUNDS,
+    "gru_before": gru._KERNEL_IN_ROUNDS,
     "rnn": rnn._KERNEL,
 }
 MEGABYTE = 1 << 20
@@ -61,7 +61,7 @@ def backward_bytes(_: str, rows: int, time: int, units: int, dtype: str, threads
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bytes_of", [forward_bytes, backward_bytes])
-@EACH_CELL
+@EACH_FORM
 def test_memory_is_bounded_a_thread(cell: str, bytes_of: Callable[..., int], dtype: str) -> None:
     for units, each in ((4, 2), (64, 3), (512, 16 if dtype == "float64" else 8)):
         for threads in (1, 8, 64, MOST_THREADS):
@@ -70,7 +70,7 @@ def test_memory_is_bounded_a_thread(cell: str, bytes_of: Callable[..., int], dty
                 assert bytes_of(cell, rows, time, units, dtype, threads) < most
 
 
-@EACH_CELL
+@EACH_FORM
 def test_memory_of_one_thread_does_not_grow_with_rows(cell: str) -> None:
     wanted = [forward_bytes(cell, rows, 1, 512, "float32", 1) for rows in (2048, 100_000, 10**7)]
     assert max(wanted) < wanted[0] + 2 * MEGABYTE
@@ -87,10 +87,10 @@ def traced(call: Callable[[], Any]) -> int:
 
 
 @pytest.mark.parametrize("threads", [1, 6])
-@EACH_CELL
+@EACH_FORM
 def test_a_call_of_many_rows(cell: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole of a call, forward and backward: 40 MB of states, as much for gates or more."""
-    case = MAKERS[cell](160_000, 1, 3, 16, kind="right")
+    case = FORMS[cell](160_000, 1, 3, 16, kind="right")
     with monkeypatch.context() as patch:  # what is not the kernels' own is made before
         calls: list[Callable[[], Any]] = []
         for name in (f"{case.cell}_fwd", f"{case.cell}_bwd"):
@@ -156,10 +156,10 @@ def both_ways(case: RecurrentCase, shares: Shares) -> list[Array]:
 
 @pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("kind", MASK_KINDS)
-@EACH_CELL
+@EACH_FORM
 def test_the_size_of_groups_does_not_change_a_bit(cell: str, kind: str) -> None:
     for reverse in (False, True):
-        case = MAKERS[cell](50, 6, 5, 37, kind=kind, seed=3, reverse=reverse)
+        case = FORMS[cell](50, 6, 5, 37, kind=kind, seed=3, reverse=reverse)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(groups, "GROUP_ROWS", 1000)
             whole = both_ways(case, Shares(1, 1, 99))
@@ -170,11 +170,11 @@ def test_the_size_of_groups_does_not_change_a_bit(cell: str, kind: str) -> None:
                 np.testing.assert_array_equal(a, b)
 
 
-@EACH_CELL
+@EACH_FORM
 def test_many_rows_without_steps_beside_few_long_ones(cell: str) -> None:
     """Where threads share all steps of those by their own decision."""
     for time in (1, 40):
-        case = MAKERS[cell](80, time, 30, 260, kind="full", seed=11)
+        case = FORMS[cell](80, time, 30, 260, kind="full", seed=11)
         case.valid[5:] = False
         case.x[~case.valid] = np.nan
         case.dout[~case.counted] = np.nan
@@ -213,12 +213,12 @@ def test_orders_longer_than_their_check(words: int, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
-@EACH_CELL
+@EACH_FORM
 def test_gradients_of_many_steps_are_summed_in_parts(
     cell: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for reverse in (False, True):
-        case = MAKERS[cell](*(9, 11, 5, 20), kind=kind, seed=5, dtype="float64", reverse=reverse)
+        case = FORMS[cell](*(9, 11, 5, 20), kind=kind, seed=5, dtype="float64", reverse=reverse)
         whole = case.run_backward(cpu, save="states")
         with monkeypatch.context() as patch:
             patch.setattr(gradients, "COPIED_ROWS", 7)

@@ -1,4 +1,4 @@
-"""lstm_bwd, gru_bwd and rnn_bwd of the CPU column under everything that may befall them."""
+"""lstm_bwd, gru_bwd and rnn_bwd of the CPU backend under everything that may befall them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from fastmask_kernels.cpu.parallel.schedule import Shares
 from fastmask_kernels.cpu.rnn import gate_gradients
 from fastmask_kernels.spec import KERNELS
 
-from .cases import CASES, MASK_KINDS, RecurrentCase, cases_of
+from .cases import MASK_KINDS, RecurrentCase, cases_of
+from .each import EACH_CELL, EACH_FORM, FORMS
 from .test_backward_kernels import assert_gradients_close
-from .test_cpu_forward import EACH_CELL, MAKERS, SHARES
+from .test_cpu_forward import SHARES
 from .test_kernel_table import argument_for
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("cell", CASES)
+@EACH_CELL
 def test_sharing_does_not_change_a_bit(cell: str) -> None:
     @given(cases_of(cell), st.sampled_from(SHARES[1:]))
     @settings(max_examples=60, deadline=None)
@@ -47,20 +48,20 @@ def test_sharing_does_not_change_a_bit(cell: str) -> None:
     check()
 
 
-@EACH_CELL
+@EACH_FORM
 def test_more_threads_than_processors(cell: str) -> None:
     """Helpers leave the common steps then; what comes after these waits for them."""
-    case = MAKERS[cell](12, 150, 4, 260, kind="right")
+    case = FORMS[cell](12, 150, 4, 260, kind="right")
     alone = case.run_backward(cpu)
     for _ in range(5):
         assert_same_bits(shared_backward(case, Shares(12, 4, 3)), alone)
 
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
-@EACH_CELL
+@EACH_FORM
 def test_larger_batches_on_all_threads(cell: str, kind: str) -> None:
     for sizes in ((33, 20, 24, 64), (2, 90, 64, 150), (70, 8, 16, 130)):
-        case = MAKERS[cell](*sizes, kind=kind)
+        case = FORMS[cell](*sizes, kind=kind)
         alone = case.run_backward(cpu)
         for threads in (2, 3, 7):
             assert_same_bits(case.run_backward(cpu, threads=threads), alone)
@@ -70,18 +71,18 @@ def test_larger_batches_on_all_threads(cell: str, kind: str) -> None:
             assert_gradients_close(actual, wanted)
 
 
-@EACH_CELL
+@EACH_FORM
 def test_a_long_sequence(cell: str) -> None:
-    case = MAKERS[cell](2, 20_000, 3, 20, kind="holes", dtype="float64")
+    case = FORMS[cell](2, 20_000, 3, 20, kind="holes", dtype="float64")
     alone = case.run_backward(cpu)
     assert_same_bits(shared_backward(case, Shares(2, 0, 0)), alone)
     for actual, wanted in zip(alone, case.run_backward(reference), strict=True):
         assert_gradients_close(actual, wanted)
 
 
-@EACH_CELL
+@EACH_FORM
 def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
-    case = MAKERS[cell](30, 12, 9, 40, kind="holes")
+    case = FORMS[cell](30, 12, 9, 40, kind="holes")
     together = case.run_backward(cpu)[4:-1]
     for row in (0, 7, 29):
         alone, keep = copy.copy(case), slice(row, row + 1)
@@ -91,7 +92,7 @@ def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
         assert_same_bits(alone.run_backward(cpu)[4:-1], [d[keep] for d in together])
 
 
-@pytest.mark.parametrize("cell", CASES)
+@EACH_CELL
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
@@ -106,7 +107,7 @@ def test_no_plan(cell: str, name: str, value: Array, error: str) -> None:
     sizes = {"B": 4, "T": 5, "F": 2, "H": 3, "X": 5, "S": 5, "P": 20}
     spec = KERNELS[f"{cell}_bwd"]
     arguments = {a.name: argument_for(a, sizes) for a in spec.arguments}
-    plan = MAKERS[cell](4, 5, 2, 3).plan
+    plan = FORMS[cell](4, 5, 2, 3).plan
     arguments |= dict(zip(("offsets", "steps", "order"), plan, strict=True)) | {name: value}
     with pytest.raises(ValueError, match=error):
         getattr(cpu, spec.name)(**arguments)

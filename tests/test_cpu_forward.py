@@ -1,8 +1,7 @@
-"""Forward kernels of the CPU column against the reference, and under all that may befall them."""
+"""Forward kernels of the CPU backend against the reference, and under all that may befall them."""
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +18,15 @@ from fastmask_kernels.cpu.rnn import layer
 from fastmask_kernels.cpu.rnn.forward import panels_of
 
 from .cases import (
-    CASES,
     MASK_KINDS,
     SAVING,
-    GRUCase,
     LSTMCase,
     RecurrentCase,
     assert_close,
     cases_of,
     plan_of,
 )
+from .each import EACH_CELL, EACH_FORM, FORMS
 
 SHARES = (  # (members, groups, join)
     Shares(1, 1, 99),
@@ -40,12 +38,7 @@ SHARES = (  # (members, groups, join)
 )
 
 
-MAKERS = {**CASES, "gru_in_rounds": functools.partial(GRUCase, reset_after=False)}
-EACH_CELL = pytest.mark.parametrize("cell", MAKERS)
-EACH_KERNEL = pytest.mark.parametrize("cell", CASES)
-
-
-@EACH_KERNEL
+@EACH_CELL
 def test_cpu_equals_reference(cell: str) -> None:
     @given(cases_of(cell), st.sampled_from(SAVING))
     @settings(max_examples=100, deadline=None)
@@ -58,7 +51,7 @@ def test_cpu_equals_reference(cell: str) -> None:
     check()
 
 
-@EACH_KERNEL
+@EACH_CELL
 def test_sharing_does_not_change_a_bit(cell: str) -> None:
     @given(cases_of(cell), st.sampled_from(SAVING), st.sampled_from(SHARES[1:]))
     @settings(max_examples=60, deadline=None)
@@ -85,7 +78,7 @@ def test_threads_have_as_many_panels_each(vectors: int, members: int, panels: in
 
 def test_gates_are_saved_before_their_memory_is_used_again() -> None:
     """Other threads may be a step ahead, in a block of steps that lies elsewhere in memory."""
-    case = MAKERS["lstm"](9, 20, 5, 130, kind="left")
+    case = FORMS["lstm"](9, 20, 5, 130, kind="left")
     alone = case.run(cpu, save="gates")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layer, "share", lambda *_: Shares(2, 0, 0))
@@ -134,11 +127,11 @@ def test_the_caller_waits_for_masked_outputs_of_others(monkeypatch: pytest.Monke
     assert written == set(range(rows))
 
 
-@EACH_CELL
+@EACH_FORM
 @pytest.mark.parametrize("kind", MASK_KINDS)
 @pytest.mark.parametrize("sizes", [(33, 40, 24, 64), (2, 300, 64, 96), (70, 20, 16, 130)])
 def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...], cell: str) -> None:
-    case = MAKERS[cell](*sizes, kind=kind)
+    case = FORMS[cell](*sizes, kind=kind)
     alone = case.run(cpu, threads=1, save="gates")
     for threads in (2, 3, 7):
         for a, b in zip(alone, case.run(cpu, threads=threads, save="gates"), strict=True):
@@ -148,12 +141,12 @@ def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...], cell: 
         assert_close(actual, wanted, case.dtype)
 
 
-@EACH_CELL
+@EACH_FORM
 def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
-    case = MAKERS[cell](30, 12, 9, 40, kind="holes")
+    case = FORMS[cell](30, 12, 9, 40, kind="holes")
     together = case.run(cpu)
     for row in (0, 7, 29):
-        alone = MAKERS[cell](30, 12, 9, 40, kind="holes")
+        alone = FORMS[cell](30, 12, 9, 40, kind="holes")
         keep = slice(row, row + 1)
         alone.batch, alone.x, alone.valid = 1, case.x[keep], case.valid[keep]
         alone.states = [s[keep] for s in case.states]
@@ -161,12 +154,12 @@ def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
             np.testing.assert_array_equal(a, b[keep])
 
 
-@EACH_CELL
+@EACH_FORM
 def test_a_gap_costs_nothing_but_its_place(cell: str) -> None:
     """Any mask gives what the compressed rows give, to the bit."""
-    holes = MAKERS[cell](12, 30, 5, 20, kind="holes", seed=3)
+    holes = FORMS[cell](12, 30, 5, 20, kind="holes", seed=3)
     counts = holes.valid.sum(axis=1)
-    packed = MAKERS[cell](12, 30, 5, 20, kind="right")
+    packed = FORMS[cell](12, 30, 5, 20, kind="right")
     packed.weights, packed.states = holes.weights, holes.states
     packed.valid = np.arange(30) < counts[:, np.newaxis]
     packed.x = np.full_like(holes.x, np.nan)
@@ -176,11 +169,11 @@ def test_a_gap_costs_nothing_but_its_place(cell: str) -> None:
     np.testing.assert_array_equal(a[1:], b[1:])
 
 
-@EACH_CELL
+@EACH_FORM
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str, cell: str) -> None:
     for seed, poison in enumerate((np.nan, np.inf, -np.inf)):
-        case = MAKERS[cell](9, 8, 4, 33, kind="right", seed=seed, dtype=dtype)
+        case = FORMS[cell](9, 8, 4, 33, kind="right", seed=seed, dtype=dtype)
         rows, times = np.nonzero(case.valid)
         case.x[rows[::5], times[::5], seed] = poison
         with np.errstate(invalid="ignore"):
@@ -202,9 +195,9 @@ def test_a_shut_gate_times_infinity_is_nan(dtype: str, gate: int) -> None:
     assert np.isnan(case.run(cpu)[0]).all()
 
 
-@EACH_CELL
+@EACH_FORM
 def test_extreme_states_and_gates_stay_finite(cell: str) -> None:
-    case = MAKERS[cell](6, 5, 3, 17)
+    case = FORMS[cell](6, 5, 3, 17)
     case.x *= 1e4
     case.states[-1][:] = 1e30
     expected = case.run(reference, dtype="float64")

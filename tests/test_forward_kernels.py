@@ -1,4 +1,4 @@
-"""lstm_fwd, gru_fwd and rnn_fwd of each column: Keras's numbers, and what is saved of each step."""
+"""lstm_fwd, gru_fwd and rnn_fwd of each backend: Keras's numbers, and what each step saves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from fastmask_kernels import cpu, reference
+from fastmask_kernels import reference
 from fastmask_kernels.spec import ACTIVATIONS
 
 from . import golden
@@ -26,28 +26,17 @@ from .cases import (
     cases_of,
     plan_of,
 )
+from .each import EACH_BACKEND, EACH_KERNEL
 
 Array = NDArray[Any]
-
-# Which columns have the kernels of a cell, and which of them save states and gates.
-COLUMNS = dict.fromkeys(CASES, (reference, cpu))
 
 CELL_OF = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 GOLDEN = golden.cases(lambda c: c.layer in ("rnn", "stack") and c.canonical)
 GROUPS = golden.under_all_masks(GOLDEN)
 
 
-def pairs(columns: dict[str, tuple[Any, ...]]) -> list[Any]:
-    """(cell, column) for `parametrize`."""
-    return [
-        pytest.param(cell, column, id=f"{cell}-{column.__name__.rpartition('.')[2]}")
-        for cell, those in columns.items()
-        for column in those
-    ]
-
-
-def golden_outputs(column: Any, case: golden.Case) -> list[Array]:
-    """What the kernels of a column give for a case, in the order of its stored outputs."""
+def golden_outputs(backend: Any, case: golden.Case) -> list[Array]:
+    """What the kernels of a backend give for a case, in the order of its stored outputs."""
     mask = case.mask
     if mask is None:
         mask = np.ones((golden.B, golden.T), bool)
@@ -63,7 +52,7 @@ def golden_outputs(column: Any, case: golden.Case) -> list[Array]:
         output, states = case.x, []
         for number, kind in enumerate(case.kinds):
             one = kernel_case(case, kind, number, output, mask, first[number])
-            output, *last = one.run(column)
+            output, *last = one.run(backend)
             first[number] = last
             states += last
         results.append(output if case.return_sequences else output[:, -1])
@@ -96,7 +85,7 @@ def kernel_case(
     return one
 
 
-@pytest.mark.parametrize("backend", [reference, cpu], ids=["reference", "cpu"])
+@EACH_BACKEND
 @pytest.mark.parametrize("cases", GROUPS.values(), ids=GROUPS)
 def test_golden(backend: Any, cases: list[golden.Case]) -> None:
     for case in cases:
@@ -112,13 +101,13 @@ def test_golden_cases_are_all_there() -> None:
         assert {c.mask_name for c in cases} == set(golden.MASKS)
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_column_equals_reference(cell: str, column: Any) -> None:
+@EACH_KERNEL
+def test_backend_equals_reference(cell: str, backend: Any) -> None:
     @given(cases_of(cell))
-    @settings(max_examples=40 if column is reference else 200, deadline=None)
+    @settings(max_examples=40 if backend is reference else 200, deadline=None)
     def check(case: RecurrentCase) -> None:
         expected = case.run(reference, dtype="float64")
-        for actual, wanted in zip(case.run(column), expected, strict=True):
+        for actual, wanted in zip(case.run(backend), expected, strict=True):
             assert actual.dtype == case.dtype
             assert_close(actual, wanted, case.dtype)
 
@@ -126,17 +115,17 @@ def test_column_equals_reference(cell: str, column: Any) -> None:
 
 
 @pytest.mark.parametrize("save", SAVING)
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_saving_changes_no_bit(cell: str, column: Any, save: str) -> None:
+@EACH_KERNEL
+def test_saving_changes_no_bit(cell: str, backend: Any, save: str) -> None:
     for seed, kind in enumerate(MASK_KINDS):
         case = CASES[cell](7, 8, 4, 9, kind=kind, seed=seed)
-        for a, b in zip(case.run(column), case.run(column, save=save), strict=False):
+        for a, b in zip(case.run(backend), case.run(backend, save=save), strict=False):
             np.testing.assert_array_equal(a, b)
 
 
-def saved_of(case: RecurrentCase, column: Any) -> tuple[list[Array], list[Array], Array]:
+def saved_of(case: RecurrentCase, backend: Any) -> tuple[list[Array], list[Array], Array]:
     """States after each valid step, states before it, and gates, row by row as saved."""
-    saved = case.run(column, threads=2, save="gates")[1 + case.states_saved :]
+    saved = case.run(backend, threads=2, save="gates")[1 + case.states_saved :]
     after, gates = saved[: case.states_saved], saved[case.states_saved :]
     offsets = plan_of(case.valid)[0]
     before = [np.full_like(a, np.nan) for a in after]
@@ -149,25 +138,25 @@ def saved_of(case: RecurrentCase, column: Any) -> tuple[list[Array], list[Array]
 
 
 @pytest.mark.parametrize("sizes", [(0, 6, 3, 4), (2, 0, 3, 4), (2, 6, 0, 4), (2, 6, 3, 0)])
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
+@EACH_KERNEL
 def test_no_rows_steps_features_or_units(
-    cell: str, column: Any, sizes: tuple[int, int, int, int]
+    cell: str, backend: Any, sizes: tuple[int, int, int, int]
 ) -> None:
     case = CASES[cell](*sizes, kind="full", seed=1)
-    for found, expected in zip(case.run(column), case.run(reference), strict=True):
+    for found, expected in zip(case.run(backend), case.run(reference), strict=True):
         assert not np.isnan(found).any()
         assert_close(found, expected, case.dtype)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", MASK_KINDS)
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
+@EACH_KERNEL
 def test_saved_states_are_the_outputs_of_valid_steps(
-    cell: str, column: Any, kind: str, reverse: bool
+    cell: str, backend: Any, kind: str, reverse: bool
 ) -> None:
     case = CASES[cell](5, 6, 3, 7, kind=kind, seed=4, reverse=reverse, zero_masked=reverse)
-    out, *last = case.run(column)
-    after, _, _ = saved_of(case, column)
+    out, *last = case.run(backend)
+    after, _, _ = saved_of(case, backend)
     in_order = out[:, ::-1] if reverse else out
     np.testing.assert_array_equal(after[0], in_order[case.valid])
     offsets = plan_of(case.valid)[0]
@@ -179,9 +168,9 @@ def test_saved_states_are_the_outputs_of_valid_steps(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("column", COLUMNS["lstm"])
+@EACH_BACKEND
 def test_saved_lstm_gates_lead_from_state_to_state(
-    column: Any, activation: str, reverse: bool
+    backend: Any, activation: str, reverse: bool
 ) -> None:
     case = LSTMCase(
         *(5, 6, 3, 4),
@@ -191,7 +180,7 @@ def test_saved_lstm_gates_lead_from_state_to_state(
         recurrent_activation="hard_sigmoid",
         reverse=reverse,
     )
-    (h, c), (h_before, c_before), gates = saved_of(case, column)
+    (h, c), (h_before, c_before), gates = saved_of(case, backend)
     i, f, g, o = np.split(gates, 4, axis=1)
     assert_close(c, f * c_before + i * g, case.dtype)
     assert_close(h, o * activation_of(activation)(c), case.dtype)
@@ -203,9 +192,9 @@ def test_saved_lstm_gates_lead_from_state_to_state(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("reset_after", [False, True])
-@pytest.mark.parametrize("column", COLUMNS["gru"])
+@EACH_BACKEND
 def test_saved_gru_gates_lead_from_state_to_state(
-    column: Any, reset_after: bool, reverse: bool
+    backend: Any, reset_after: bool, reverse: bool
 ) -> None:
     case = GRUCase(
         *(5, 6, 3, 4),
@@ -216,7 +205,7 @@ def test_saved_gru_gates_lead_from_state_to_state(
         reverse=reverse,
         reset_after=reset_after,
     )
-    (h,), (h_before,), gates = saved_of(case, column)
+    (h,), (h_before,), gates = saved_of(case, backend)
     n, z, r, q = np.split(gates, 4, axis=1)
     assert_close(h, z * h_before + (1 - z) * n, case.dtype)
     kernel, recurrent, bias = case.weights
@@ -230,10 +219,10 @@ def test_saved_gru_gates_lead_from_state_to_state(
     assert_close(n, np.maximum(candidate, 0), case.dtype)
 
 
-@pytest.mark.parametrize(("cell", "column"), pairs(COLUMNS))
-def test_rows_past_the_last_valid_step_are_not_touched(cell: str, column: Any) -> None:
+@EACH_KERNEL
+def test_rows_past_the_last_valid_step_are_not_touched(cell: str, backend: Any) -> None:
     exact, spare = (CASES[cell](4, 6, 3, 5, kind="holes", spare=n) for n in (0, 3))
-    results = zip(exact.run(column, save="gates"), spare.run(column, save="gates"), strict=True)
+    results = zip(exact.run(backend, save="gates"), spare.run(backend, save="gates"), strict=True)
     for number, (wanted, actual) in enumerate(results):
         np.testing.assert_array_equal(actual[: len(wanted)], wanted)
         assert len(actual) - len(wanted) == (3 if number > exact.states_saved else 0)

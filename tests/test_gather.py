@@ -1,4 +1,4 @@
-"""gather_rows, the embedding look-up, of both columns."""
+"""gather_rows, the embedding look-up, of both backends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
 
-COLUMNS = pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
+from .each import EACH_BACKEND
+
 DTYPES = (
     *("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "c8", "c16"),
     *(">i4", ">f8", "M8[ns]", "m8[s]", "U3", "S5", [("a", "i1"), ("b", "f4")]),
@@ -45,41 +46,41 @@ def test_gather_equals_reference(
     np.testing.assert_array_equal(actual, table[ids])
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("bad", [-1, 4, 2**40, -(2**63), 2**63 - 1])
 @pytest.mark.parametrize("features", [0, 1, 20])
-def test_ids_out_of_range(column: Any, bad: int, features: int) -> None:
+def test_ids_out_of_range(backend: Any, bad: int, features: int) -> None:
     ids = np.array([0, 3, bad, 1])
     words = rf"ids must be in \[0, 4\), the rows of table, but ids\[2\] is {bad}$"
     with pytest.raises(ValueError, match=words):
-        column.gather_rows(np.empty((4, features)), np.zeros((4, features)), ids)
+        backend.gather_rows(np.empty((4, features)), np.zeros((4, features)), ids)
 
 
-@COLUMNS
-def test_empty_table(column: Any) -> None:
-    column.gather_rows(np.empty((0, 3)), np.empty((0, 3)), np.empty(0, np.int64))
+@EACH_BACKEND
+def test_empty_table(backend: Any) -> None:
+    backend.gather_rows(np.empty((0, 3)), np.empty((0, 3)), np.empty(0, np.int64))
     with pytest.raises(ValueError, match=r"ids must be in \[0, 0\).*ids\[0\] is 0"):
-        column.gather_rows(np.empty((1, 3)), np.empty((0, 3)), np.zeros(1, np.int64))
+        backend.gather_rows(np.empty((1, 3)), np.empty((0, 3)), np.zeros(1, np.int64))
 
 
-@COLUMNS
-def test_nan_and_signed_zero_are_copied_as_they_are(column: Any) -> None:
+@EACH_BACKEND
+def test_nan_and_signed_zero_are_copied_as_they_are(backend: Any) -> None:
     table = np.array([[np.nan, -0.0], [np.inf, 0.0]], np.float32)
     out = np.ones((2, 2), np.float32)
-    column.gather_rows(out, table, np.array([1, 0]))
+    backend.gather_rows(out, table, np.array([1, 0]))
     assert out.tobytes() == table[::-1].tobytes()
 
 
-@COLUMNS
-def test_read_only_inputs(column: Any) -> None:
+@EACH_BACKEND
+def test_read_only_inputs(backend: Any) -> None:
     table, ids = np.arange(4.0).reshape(2, 2), np.array([1])
     table.flags.writeable = ids.flags.writeable = False
     out = np.empty((1, 2))
-    column.gather_rows(out, table, ids)
+    backend.gather_rows(out, table, ids)
     assert out.tolist() == [[2.0, 3.0]]
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize(
     ("table", "ids", "error", "words"),
     [
@@ -93,7 +94,7 @@ def test_read_only_inputs(column: Any) -> None:
     ],
 )
 def test_wrong_arguments(
-    column: Any, table: Any, ids: Any, error: type[Exception], words: str
+    backend: Any, table: Any, ids: Any, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        column.gather_rows(np.empty((3, 2)), table, ids)
+        backend.gather_rows(np.empty((3, 2)), table, ids)

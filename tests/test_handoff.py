@@ -37,7 +37,7 @@ from fastmask_kernels.cpu.parallel.queue import (
 from fastmask_kernels.cpu.parallel.schedule import Shares
 from fastmask_kernels.cpu.rnn import gate_gradients, layer
 
-from .test_cpu_forward import MAKERS
+from .each import FORMS
 
 _i8 = types.int64
 SIGNATURE = (output(_i8, 1), output(_i8, 1), _i8, _i8, output(_i8, 1), _i8, _i8)
@@ -222,7 +222,7 @@ def test_an_interrupt_at_any_bytecode_loses_nothing() -> None:
 
 
 def test_an_interrupted_layer_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = MAKERS["lstm"](5, 4, 2, 8)
+    case = FORMS["lstm"](5, 4, 2, 8)
     expected = case.run(cpu)
     monkeypatch.setattr(layer, "share", lambda *_: Shares(2, 2, 4))
     case.run(cpu, threads=2)
@@ -396,7 +396,7 @@ def test_a_failing_preparation_loses_no_slot(module: Any, monkeypatch: pytest.Mo
         def empty(self, *_: Any) -> Any:
             raise MemoryError
 
-    case = MAKERS["lstm"](3, 4, 2, 8, kind="right")
+    case = FORMS["lstm"](3, 4, 2, 8, kind="right")
     monkeypatch.setattr(module, "share", lambda *_: Shares(2, 2, 4))
     monkeypatch.setattr(module, "np", Full())
     run = case.run if module is layer else case.run_backward
@@ -425,7 +425,7 @@ def test_a_layer_whose_members_are_openmp_threads(sizes: tuple[int, ...]) -> Non
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
     from fastmask.torch._lent import _openmp
 
-    case = MAKERS["lstm"](*sizes, kind="right")
+    case = FORMS["lstm"](*sizes, kind="right")
     alone = case.run(cpu, threads=1)
     with pytest.MonkeyPatch.context() as patch, threads.openmp_team(_openmp()):
         for shares in (Shares(2, 0, 0), Shares(2, 4, 5)):

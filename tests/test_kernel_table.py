@@ -1,4 +1,4 @@
-"""The columns export what the table lists, and hold under other compilation settings."""
+"""The backends export what the table lists, and hold under other compilation settings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from fastmask_kernels import cpu, reference
 from fastmask_kernels.checks import _parse
 from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
 
+from .each import EACH_BACKEND
+
 KERNEL_TESTS = (
     *("cpu_forward", "backward_kernels", "cpu_backward"),
     *("simd", "masks", "padding", "gather", "softmax"),
 )
 
 
-@pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
-def test_column_is_complete(column: object) -> None:
-    exported = set(column.__all__)  # type: ignore[attr-defined]  # on purpose
+@EACH_BACKEND
+def test_backend_is_complete(backend: object) -> None:
+    exported = set(backend.__all__)  # type: ignore[attr-defined]  # on purpose
     assert exported >= set(KERNELS)
 
 
-def test_columns_export_the_same_names() -> None:
+def test_backends_export_the_same_names() -> None:
     assert reference.__all__ == cpu.__all__
 
 

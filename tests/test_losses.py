@@ -14,17 +14,16 @@ import pytest
 import fastmask as fm
 from fastmask import losses, metrics
 
-RANDOM = np.random.default_rng(0)
 MASK = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
-LOSS = RANDOM.uniform(size=MASK.shape)
-WEIGHTS = RANDOM.uniform(size=MASK.shape)
-ROWS = RANDOM.uniform(size=len(MASK))
-SCORES = RANDOM.uniform(size=(*MASK.shape, 5))
-CLASSES = RANDOM.integers(0, 5, MASK.shape)
+LOSS = np.random.default_rng(0).uniform(size=MASK.shape)
+WEIGHTS = np.random.default_rng(1).uniform(size=MASK.shape)
+ROWS = np.random.default_rng(2).uniform(size=len(MASK))
+SCORES = np.random.default_rng(3).uniform(size=(*MASK.shape, 5))
+CLASSES = np.random.default_rng(4).integers(0, 5, MASK.shape)
 CLASSES[0, :2] = SCORES.argmax(-1)[0, :2]
 CLASSES[2, 1] = SCORES.argmax(-1)[2, 1]
-PROBABILITIES = RANDOM.uniform(size=MASK.shape)
-BITS = RANDOM.integers(0, 2, MASK.shape)
+PROBABILITIES = np.random.default_rng(5).uniform(size=MASK.shape)
+BITS = np.random.default_rng(6).integers(0, 2, MASK.shape)
 
 
 class TestMaskedMean:

@@ -1,4 +1,4 @@
-"""The mask kernels of the CPU column against the reference, and both against known answers."""
+"""The mask kernels of the CPU backend against the reference, and both against known answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from fastmask_kernels import cpu, reference
 
 from .cases import MASK_KINDS, make_mask
+from .each import EACH_BACKEND
 
-COLUMNS = pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
 INTEGERS = tuple(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8))
 FLOATS = ("f2", "f4", "f8", ">f4")
 DTYPES = ("?", *INTEGERS, ">i4", *FLOATS)
@@ -46,7 +46,7 @@ def garbage(shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def both(name: str, shape: tuple[int, ...], *arguments: Any) -> None:
-    """Call both columns' kernel and compare what they wrote."""
+    """Call both backends' kernel and compare what they wrote."""
     expected, actual = garbage(shape), garbage(shape)
     getattr(reference, name)(expected, *arguments)
     getattr(cpu, name)(actual, *arguments)
@@ -83,13 +83,13 @@ def test_any_not_equal_equals_reference(
     both("mask_any_not_equal", (batch, time), x, value)
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("features", [1, 2, 64, 65, 66, 129, 130, 200])
-def test_one_other_feature_is_seen_wherever_it_stands(column: Any, features: int) -> None:
+def test_one_other_feature_is_seen_wherever_it_stands(backend: Any, features: int) -> None:
     x = np.zeros((1, features + 1, features), np.float32)
     x[0, np.arange(features), np.arange(features)] = 1  # in no feature of the last step
     valid = garbage((1, features + 1))
-    column.mask_any_not_equal(valid, x, 0.0)
+    backend.mask_any_not_equal(valid, x, 0.0)
     assert valid.tolist() == [[True] * features + [False]]
 
 
@@ -99,12 +99,12 @@ def test_from_lengths_equals_reference(lengths: NDArray[np.int64], time: int, pr
     both("mask_from_lengths", (len(lengths), time), lengths, pre)
 
 
-@COLUMNS
-def test_lengths_out_of_range_count_as_the_nearest(column: Any) -> None:
+@EACH_BACKEND
+def test_lengths_out_of_range_count_as_the_nearest(backend: Any) -> None:
     lengths = np.array([-1, np.iinfo(np.int64).min, 4, np.iinfo(np.int64).max])
     for pre in (False, True):
         valid = garbage((4, 3))
-        column.mask_from_lengths(valid, lengths, pre)
+        backend.mask_from_lengths(valid, lengths, pre)
         assert valid.tolist() == [[False] * 3] * 2 + [[True] * 3] * 2
 
 
@@ -113,96 +113,96 @@ def test_lengths_out_of_range_count_as_the_nearest(column: Any) -> None:
 def test_plan_equals_reference(kind: str, batch: int, time: int, seed: int) -> None:
     valid = make_mask(kind, batch, time, np.random.default_rng(seed))
     plans = []
-    for column in (reference, cpu):
+    for backend in (reference, cpu):
         offsets = np.full(batch + 1, -7)
         steps = np.full(batch * time + 3, -7)
         order = np.full(batch, -7)
-        column.plan_steps(offsets, steps, order, valid)
+        backend.plan_steps(offsets, steps, order, valid)
         assert (steps[batch * time :] == -7).all()
         plans.append((offsets, steps[: offsets[-1]], order))
     for expected, actual in zip(*plans, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 
-@COLUMNS
-def test_plan_of_a_known_mask(column: Any) -> None:
+@EACH_BACKEND
+def test_plan_of_a_known_mask(backend: Any) -> None:
     valid = np.array([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 1]], bool)
     offsets, steps, order = np.empty(5, np.int64), np.empty(16, np.int64), np.empty(4, np.int64)
-    column.plan_steps(offsets, steps, order, valid)
+    backend.plan_steps(offsets, steps, order, valid)
     assert offsets.tolist() == [0, 2, 2, 6, 8]
     assert steps[:8].tolist() == [1, 3, 8, 9, 10, 11, 12, 15]
     assert order.tolist() == [2, 0, 3, 1]
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("features", [1, 2, 70])
-def test_nan_equals_nan_alone(column: Any, dtype: str, features: int) -> None:
+def test_nan_equals_nan_alone(backend: Any, dtype: str, features: int) -> None:
     numbers = [np.nan, 0.0, -0.0, np.inf, -np.inf, np.finfo(dtype).max, np.finfo(dtype).tiny]
     x = np.repeat(np.array(numbers, dtype)[None, :, None], features, axis=2)
     for nan in (math.nan, -math.nan, np.float32("nan")):
         valid, of_ids = garbage((1, 7)), garbage((1, 7))
-        column.mask_any_not_equal(valid, x, nan)
-        column.mask_not_equal(of_ids, np.ascontiguousarray(x[:, :, 0]), nan)
+        backend.mask_any_not_equal(valid, x, nan)
+        backend.mask_not_equal(of_ids, np.ascontiguousarray(x[:, :, 0]), nan)
         assert valid.tolist() == of_ids.tolist() == [[False] + [True] * 6]
     for pattern in (0x7F800001, 0xFFC00001, 0xFFFFFFFF):  # other NaNs, with either sign
         other = np.full((1, 1, features), pattern, np.uint32).view(np.float32)
         valid = garbage((1, 1))
-        column.mask_any_not_equal(valid, other, math.nan)
+        backend.mask_any_not_equal(valid, other, math.nan)
         assert valid.tolist() == [[False]]
     valid = garbage((1, 7))
-    column.mask_any_not_equal(valid, x, 0.0)
+    backend.mask_any_not_equal(valid, x, 0.0)
     assert valid.tolist() == [[True, False, False, True, True, True, True]]
 
 
-@COLUMNS
-def test_one_number_beside_nan_is_valid(column: Any) -> None:
+@EACH_BACKEND
+def test_one_number_beside_nan_is_valid(backend: Any) -> None:
     x = np.full((1, 2, 40), np.nan, np.float32)
     x[0, 1, 33] = 0
     valid = garbage((1, 2))
-    column.mask_any_not_equal(valid, x, math.nan)
+    backend.mask_any_not_equal(valid, x, math.nan)
     assert valid.tolist() == [[False, True]]
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("value", [0.5, 300, -129, math.nan, math.inf, 2**70])
-def test_values_that_no_id_has(column: Any, value: float) -> None:
+def test_values_that_no_id_has(backend: Any, value: float) -> None:
     ids = np.arange(-128, 128, dtype=np.int8).reshape(2, 128)
     valid = garbage(ids.shape)
-    column.mask_not_equal(valid, ids, value)
+    backend.mask_not_equal(valid, ids, value)
     assert valid.all()
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("value", [1e300, -1e300, 10**400, math.inf])
-def test_only_infinity_equals_infinity(column: Any, value: float) -> None:
+def test_only_infinity_equals_infinity(backend: Any, value: float) -> None:
     ids = np.array([[np.inf, -np.inf, np.finfo(np.float32).max]], np.float32)
     valid = garbage(ids.shape)
-    column.mask_not_equal(valid, ids, value)
+    backend.mask_not_equal(valid, ids, value)
     assert valid.tolist() == [[value != math.inf, True, True]]
 
 
-@COLUMNS
-def test_value_is_rounded_to_the_floats_of_the_array(column: Any) -> None:
+@EACH_BACKEND
+def test_value_is_rounded_to_the_floats_of_the_array(backend: Any) -> None:
     ids = np.array([[0.1, 0.2]], np.float32)
     valid = garbage(ids.shape)
-    column.mask_not_equal(valid, ids, 0.1)
+    backend.mask_not_equal(valid, ids, 0.1)
     assert valid.tolist() == [[False, True]]
 
 
-@COLUMNS
-def test_read_only_inputs(column: Any) -> None:
+@EACH_BACKEND
+def test_read_only_inputs(backend: Any) -> None:
     ids, valid = np.array([[0, 3]]), garbage((1, 2))
     ids.flags.writeable = False
-    column.mask_not_equal(valid, ids, 0)
+    backend.mask_not_equal(valid, ids, 0)
     assert valid.tolist() == [[False, True]]
     valid.flags.writeable = False
     offsets, steps, order = np.empty(2, np.int64), np.empty(2, np.int64), np.empty(1, np.int64)
-    column.plan_steps(offsets, steps, order, valid)
+    backend.plan_steps(offsets, steps, order, valid)
     assert steps[: offsets[-1]].tolist() == [1]
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize(
     ("name", "arguments", "error", "words"),
     [
@@ -222,25 +222,25 @@ def test_read_only_inputs(column: Any) -> None:
     ],
 )
 def test_wrong_arguments(
-    column: Any, name: str, arguments: tuple[Any, ...], error: type[Exception], words: str
+    backend: Any, name: str, arguments: tuple[Any, ...], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        getattr(column, name)(garbage((1, 2)), *arguments)
+        getattr(backend, name)(garbage((1, 2)), *arguments)
 
 
-@COLUMNS
-def test_plan_needs_room_for_every_step(column: Any) -> None:
+@EACH_BACKEND
+def test_plan_needs_room_for_every_step(backend: Any) -> None:
     valid = np.zeros((2, 3), bool)
     arrays = np.empty(3, np.int64), np.empty(5, np.int64), np.empty(2, np.int64)
     with pytest.raises(ValueError, match="steps must have room for 6 steps, not 5"):
-        column.plan_steps(*arrays, valid)
+        backend.plan_steps(*arrays, valid)
 
 
-@COLUMNS
-def test_outputs_that_cannot_be_written(column: Any) -> None:
+@EACH_BACKEND
+def test_outputs_that_cannot_be_written(backend: Any) -> None:
     valid = garbage((1, 2))
     valid.flags.writeable = False
     with pytest.raises(ValueError, match="valid is an output and must be writeable"):
-        column.mask_not_equal(valid, np.zeros((1, 2)), 0)
+        backend.mask_not_equal(valid, np.zeros((1, 2)), 0)
     with pytest.raises(ValueError, match="valid must be C-contiguous"):
-        column.mask_not_equal(garbage((1, 4))[:, ::2], np.zeros((1, 2)), 0)
+        backend.mask_not_equal(garbage((1, 4))[:, ::2], np.zeros((1, 2)), 0)

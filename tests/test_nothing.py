@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from typing import Any
 
@@ -10,55 +9,53 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask_kernels import cpu, reference
+from fastmask_kernels import reference
 
-from .cases import CASES, GRUCase
+from .each import EACH_BACKEND, EACH_FORM, FORMS
 
-MAKERS = {**CASES, "gru_in_rounds": functools.partial(GRUCase, reset_after=False)}
-COLUMNS = pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
 SIZES = [s for s in itertools.product((0, 2), (0, 3), (0, 2), (0, 3)) if 0 in s]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
-@COLUMNS
-@pytest.mark.parametrize("cell", MAKERS)
-def test_kernels(cell: str, column: Any) -> None:
+@EACH_BACKEND
+@EACH_FORM
+def test_kernels(cell: str, backend: Any) -> None:
     for sizes, threads in itertools.product(SIZES, (1, 2)):
-        case = MAKERS[cell](*sizes, kind="right")
+        case = FORMS[cell](*sizes, kind="right")
         for save in ("nothing", "states", "gates"):
             expected = case.run(reference, dtype="float64", save=save)
-            for a, b in zip(case.run(column, threads, save=save), expected, strict=True):
+            for a, b in zip(case.run(backend, threads, save=save), expected, strict=True):
                 assert a.shape == b.shape
                 np.testing.assert_allclose(a, b, atol=1e-5)
         for save in ("states", "gates"):
             expected = case.run_backward(reference, dtype="float64", save=save)
-            for a, b in zip(case.run_backward(column, threads, save=save), expected, strict=True):
+            for a, b in zip(case.run_backward(backend, threads, save=save), expected, strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-5)
-        size = getattr(column, f"{case.cell}_packed_size")(*sizes[2:], np.dtype("float32"))
+        size = getattr(backend, f"{case.cell}_packed_size")(*sizes[2:], np.dtype("float32"))
         packed = np.empty(size, np.float32)
-        getattr(column, f"{case.cell}_pack")(packed, *case.weights, *case.pack_options)
+        getattr(backend, f"{case.cell}_pack")(packed, *case.weights, *case.pack_options)
         states = [state.copy() for state in case.states]
         valid = np.zeros(sizes[0], bool)
         x = np.ones((sizes[0], sizes[2]), np.float32)
-        getattr(column, f"{case.cell}_step")(*states, x, valid, packed, *case.options, threads)
+        getattr(backend, f"{case.cell}_step")(*states, x, valid, packed, *case.options, threads)
         for a, b in zip(states, case.states, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("sequences", [True, False])
-@pytest.mark.parametrize("cell", MAKERS)
+@EACH_FORM
 def test_operations(cell: str, sequences: bool) -> None:
     name = cell.partition("_")[0]
     after = {} if name != "gru" else {"reset_after": cell == "gru"}
     for batch, time, features, units in SIZES:
-        columns = GATES[name] * units
-        rows = (2, columns) if cell == "gru" else (columns,)
+        backends = GATES[name] * units
+        rows = (2, backends) if cell == "gru" else (backends,)
         for bias, masked in itertools.product((None, np.ones(rows)), (None, False, True)):
             mask = None if masked is None else np.full((batch, time), not masked)
             out, states = getattr(fm.ops, name)(
                 np.ones((batch, time, features)),
-                np.ones((features, columns)),
-                np.ones((units, columns)),
+                np.ones((features, backends)),
+                np.ones((units, backends)),
                 bias,
                 mask=mask,
                 return_sequences=sequences,

@@ -15,12 +15,15 @@ import fastmask as fm
 from . import golden
 
 B, T, F, H = 3, 4, 2, 5
-RANDOM = np.random.default_rng(0)
-X = RANDOM.normal(size=(B, T, F)).astype(np.float32)
-KERNEL = RANDOM.normal(size=(F, 4 * H)).astype(np.float32)
-RECURRENT = RANDOM.normal(size=(H, 4 * H)).astype(np.float32)
-BIAS = RANDOM.normal(size=4 * H).astype(np.float32)
-STATE = [RANDOM.normal(size=(B, H)).astype(np.float32) for _ in range(2)]
+
+
+def normal(seed: int, *shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+X = normal(0, B, T, F)
+KERNEL, RECURRENT, BIAS = normal(1, F, 4 * H), normal(2, H, 4 * H), normal(3, 4 * H)
+STATE = [normal(4, B, H), normal(5, B, H)]
 MASK = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
 
 

@@ -22,9 +22,9 @@ from fastmask.masks import ragged as _ragged
 from fastmask_kernels import cpu, reference
 
 from .cases import MASK_KINDS, make_mask
+from .each import EACH_BACKEND
 from .test_gather import DTYPES, numbers
 
-COLUMNS = pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
 seeds = st.integers(0, 2**32 - 1)
 ends = st.sampled_from(("pre", "post"))
 
@@ -98,20 +98,20 @@ def test_unpad_rows_equals_reference(
     np.testing.assert_array_equal(actual, padded[valid])
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("offsets", [[0, 2, 1], [-1, 0, 1], [0, 1, 5], [0, 2**62, -(2**62)]])
 @pytest.mark.parametrize("time", [0, 3])
-def test_pad_rows_refuses_wild_offsets(column: Any, offsets: list[int], time: int) -> None:
+def test_pad_rows_refuses_wild_offsets(backend: Any, offsets: list[int], time: int) -> None:
     out, values, value = np.empty((2, time, 1)), np.zeros((4, 1)), np.zeros(1)
     with pytest.raises(ValueError, match=r"offsets must ascend from 0 to at most 4.*but row"):
-        column.pad_rows(out, values, np.array(offsets), value, True, True)
+        backend.pad_rows(out, values, np.array(offsets), value, True, True)
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("bad", [-1, 6, 2**62])
-def test_unpad_rows_refuses_wild_steps(column: Any, bad: int) -> None:
+def test_unpad_rows_refuses_wild_steps(backend: Any, bad: int) -> None:
     with pytest.raises(ValueError, match=rf"steps must be in \[0, 6\).*steps\[1\] is {bad}$"):
-        column.unpad_rows(np.empty((2, 1)), np.zeros((2, 3, 1)), np.array([5, bad]))
+        backend.unpad_rows(np.empty((2, 1)), np.zeros((2, 3, 1)), np.array([5, bad]))
 
 
 # pad_sequences

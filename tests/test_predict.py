@@ -14,11 +14,10 @@ import fastmask as fm
 from fastmask.layers import LSTM, Dense, Embedding, Layer, Masking
 from fastmask.models import progress as _progress
 
-RANDOM = np.random.default_rng(0)
 LENGTHS = [3, 9, 1, 0, 5, 5, 2, 8, 0, 4]
-ROWS = [RANDOM.normal(size=(n, 2)).astype(np.float32) for n in LENGTHS]
+ROWS = [np.random.default_rng(n).normal(size=(n, 2)).astype(np.float32) for n in LENGTHS]
 X = np.ones((3, 2, 3))
-IDS = [RANDOM.integers(1, 10, n).tolist() for n in LENGTHS]
+IDS = [np.random.default_rng(n).integers(1, 10, n).tolist() for n in LENGTHS]
 
 
 class Widths(Layer):

@@ -1,4 +1,4 @@
-"""masked_softmax of both columns."""
+"""masked_softmax of both backends."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from fastmask_kernels import cpu, reference
 
 from .cases import MASK_KINDS, assert_close, make_mask
+from .each import EACH_BACKEND
 
-COLUMNS = pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
 
-
-def softmax(column: Any, x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    """What a column computes, on an output full of NaN."""
+def softmax(backend: Any, x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """What a backend computes, on an output full of NaN."""
     out = np.full_like(x, np.nan)
-    column.masked_softmax(out, x, valid)
+    backend.masked_softmax(out, x, valid)
     return out
 
 
@@ -44,49 +43,49 @@ def test_softmax_equals_reference(
     assert_close(actual, softmax(reference, x.astype("float64"), valid), dtype)
 
 
-@COLUMNS
-def test_valid_steps_share_one_and_masked_steps_get_nothing(column: Any) -> None:
+@EACH_BACKEND
+def test_valid_steps_share_one_and_masked_steps_get_nothing(backend: Any) -> None:
     x = np.array([[[0.0], [np.nan], [np.log(3.0)]], [[np.inf], [np.nan], [7.0]]])
     valid = np.array([[1, 0, 1], [0, 0, 0]], bool)
-    assert_close(softmax(column, x, valid)[..., 0], np.array([[0.25, 0, 0.75], [0, 0, 0]]), "f8")
+    assert_close(softmax(backend, x, valid)[..., 0], np.array([[0.25, 0, 0.75], [0, 0, 0]]), "f8")
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("poison", [0.0, np.inf, -np.inf])
-def test_masked_inputs_reach_nothing(column: Any, poison: float) -> None:
+def test_masked_inputs_reach_nothing(backend: Any, poison: float) -> None:
     rng = np.random.default_rng(0)
     for kind in MASK_KINDS:
         valid = make_mask(kind, 4, 6, rng)
         x = rng.standard_normal((4, 6, 3)).astype(np.float32)
-        expected = softmax(column, np.where(valid[..., np.newaxis], x, np.float32(np.nan)), valid)
+        expected = softmax(backend, np.where(valid[..., np.newaxis], x, np.float32(np.nan)), valid)
         assert not expected[~valid].any()
         x[~valid] = poison
-        np.testing.assert_array_equal(softmax(column, x, valid), expected)
+        np.testing.assert_array_equal(softmax(backend, x, valid), expected)
 
 
-@COLUMNS
-def test_large_inputs_do_not_overflow(column: Any) -> None:
+@EACH_BACKEND
+def test_large_inputs_do_not_overflow(backend: Any) -> None:
     x = np.array([[[1e30, -1e30], [1e30, -1e30], [-1e30, 1e30]]], np.float32)
-    out = softmax(column, x, np.ones((1, 3), bool))
+    out = softmax(backend, x, np.ones((1, 3), bool))
     np.testing.assert_array_equal(out[0], [[0.5, 0], [0.5, 0], [0, 1]])
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # inf - inf
 def test_nan_and_inf_at_a_valid_step_spoil_their_feature(
-    column: Any, poison: float, place: int
+    backend: Any, poison: float, place: int
 ) -> None:
     x = np.zeros((1, 4, 2))
     x[0, place, 1] = poison
-    out = softmax(column, x, np.array([[True, True, True, False]]))
+    out = softmax(backend, x, np.array([[True, True, True, False]]))
     np.testing.assert_allclose(out[0, :, 0], [1 / 3, 1 / 3, 1 / 3, 0])
     assert np.isnan(out[0, :3, 1]).all()
     assert out[0, 3, 1] == 0
 
 
-@COLUMNS
+@EACH_BACKEND
 @pytest.mark.parametrize(
     ("x", "valid", "error", "words"),
     [
@@ -97,7 +96,7 @@ def test_nan_and_inf_at_a_valid_step_spoil_their_feature(
     ],
 )
 def test_wrong_arguments(
-    column: Any, x: NDArray[Any], valid: NDArray[Any], error: type[Exception], words: str
+    backend: Any, x: NDArray[Any], valid: NDArray[Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        column.masked_softmax(np.empty((2, 3, 4)), x, valid)
+        backend.masked_softmax(np.empty((2, 3, 4)), x, valid)

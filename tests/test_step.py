@@ -1,8 +1,7 @@
-"""One step in place: the kernels of each column, and what `layer.step` asks of memory."""
+"""One step in place: the kernels of each backend, and what `layer.step` asks of memory."""
 
 from __future__ import annotations
 
-import functools
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -20,22 +19,17 @@ from fastmask_kernels.cpu.parallel.queue import STILL_INSIDE
 from fastmask_kernels.cpu.parallel.schedule import Shares
 from fastmask_kernels.cpu.rnn import step
 
-from .cases import CASES, GRUCase, RecurrentCase, assert_close, cases_of
+from .cases import RecurrentCase, assert_close, cases_of
+from .each import EACH_BACKEND, EACH_CELL, EACH_FORM, FORMS
 
 Array = NDArray[Any]
-MAKERS: dict[str, Callable[..., RecurrentCase]] = {
-    **CASES,
-    "gru_in_rounds": functools.partial(GRUCase, reset_after=False),
-}
-EACH_CELL = pytest.mark.parametrize("cell", MAKERS)
-EACH_COLUMN = pytest.mark.parametrize("column", [reference, cpu], ids=["reference", "cpu"])
 SHARES = (Shares(2, 2, 1), Shares(2, 5, 1), Shares(2, 0, 0), Shares(3, 2, 1), Shares(4, 0, 0))
 
 
 def one_step(cell: str, *sizes: int, kind: str = "holes", **options: Any) -> RecurrentCase:
     """A case of one time step, of sizes B, F, H."""
     batch, features, units = sizes
-    return MAKERS[cell](batch, 1, features, units, kind=kind, **options)
+    return FORMS[cell](batch, 1, features, units, kind=kind, **options)
 
 
 def step_cases(cell: str) -> st.SearchStrategy[Any]:
@@ -50,20 +44,20 @@ def step_cases(cell: str) -> st.SearchStrategy[Any]:
     )
 
 
-def stepped(case: RecurrentCase, column: Any, threads: int = 1) -> list[Array]:
+def stepped(case: RecurrentCase, backend: Any, threads: int = 1) -> list[Array]:
     """The states after a step; those before are NaN where there is no event."""
-    size = getattr(column, f"{case.cell}_packed_size")(
+    size = getattr(backend, f"{case.cell}_packed_size")(
         case.features, case.units, np.dtype(case.dtype)
     )
     packed = np.full(size, np.nan, case.dtype)
-    getattr(column, f"{case.cell}_pack")(packed, *case.weights, *case.pack_options)
+    getattr(backend, f"{case.cell}_pack")(packed, *case.weights, *case.pack_options)
     valid = case.valid[:, 0].copy()
     states = [
         np.where(valid[:, np.newaxis], state, state.dtype.type(np.nan)) for state in case.states
     ]
     untouched = [state[~valid].tobytes() for state in states]
     everybody = case.kind == "full" and case.batch % 2 == 0  # flags or none, it is the same
-    getattr(column, f"{case.cell}_step")(
+    getattr(backend, f"{case.cell}_step")(
         *(*states, case.x[:, 0].copy(), valid[: 0 if everybody else None], packed),
         *(*case.options, threads),
     )
@@ -77,13 +71,13 @@ def expected(case: RecurrentCase) -> list[Array]:
     return [np.where(case.valid, state, np.nan) for state in last]
 
 
-@EACH_COLUMN
-@pytest.mark.parametrize("cell", CASES)
-def test_equals_the_sequence_kernel(cell: str, column: Any) -> None:
+@EACH_BACKEND
+@EACH_CELL
+def test_equals_the_sequence_kernel(cell: str, backend: Any) -> None:
     @given(step_cases(cell))
-    @settings(max_examples=30 if column is reference else 120, deadline=None)
+    @settings(max_examples=30 if backend is reference else 120, deadline=None)
     def check(case: RecurrentCase) -> None:
-        for actual, wanted in zip(stepped(case, column), expected(case), strict=True):
+        for actual, wanted in zip(stepped(case, backend), expected(case), strict=True):
             assert actual.dtype == case.dtype
             assert_close(actual, wanted, case.dtype)
 
@@ -91,7 +85,7 @@ def test_equals_the_sequence_kernel(cell: str, column: Any) -> None:
 
 
 @pytest.mark.parametrize("shares", SHARES, ids=str)
-@EACH_CELL
+@EACH_FORM
 def test_sharing_does_not_change_a_bit(
     cell: str, shares: Shares, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +99,7 @@ def test_sharing_does_not_change_a_bit(
                     np.testing.assert_array_equal(a, b)
 
 
-@EACH_CELL
+@EACH_FORM
 def test_many_parts_on_all_threads(cell: str) -> None:
     for kind in ("full", "holes"):
         case = one_step(cell, 999, 20, 70, kind=kind)
@@ -117,7 +111,7 @@ def test_many_parts_on_all_threads(cell: str) -> None:
             assert_close(actual, wanted, case.dtype)
 
 
-@EACH_CELL
+@EACH_FORM
 def test_few_rows_of_many_units(cell: str) -> None:
     """Threads share the panels of a step by their own decision."""
     case = one_step(cell, 5, 30, 400, kind="full")

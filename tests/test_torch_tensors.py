@@ -14,9 +14,9 @@ pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 VALID = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
-RANDOM = np.random.default_rng(7)
-X = RANDOM.normal(size=(3, 4, 2)).astype(np.float32)
-KERNEL, STATES = RANDOM.normal(size=(2, 12)), RANDOM.normal(size=(3, 12))
+X = np.random.default_rng(7).normal(size=(3, 4, 2)).astype(np.float32)
+KERNEL = np.random.default_rng(8).normal(size=(2, 12))
+STATES = np.random.default_rng(9).normal(size=(3, 12))
 L = fm.layers
 LSTM = L.LSTM(2, return_sequences=True, return_state=True)
 

@@ -1,4 +1,4 @@
-"""The CUDA column for tests that know NumPy arrays alone, such as those of `tests.cases`."""
+"""The CUDA backend for tests that know NumPy arrays alone, such as those of `tests.cases`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Memory:
         return {**self.array.__array_interface__, "version": 3}
 
 
-class Column:
+class Backend:
     """Kernels that copy their arrays to the device, and what they wrote back, and wait."""
 
     def __getattr__(self, name: str) -> Any:
@@ -48,4 +48,4 @@ class Column:
         return call
 
 
-column = Column()
+backend = Backend()

@@ -1,4 +1,4 @@
-"""Where the tests of the CUDA column run.
+"""Where the tests of the CUDA backend run.
 
 Those of its kernels run in Numba's simulator, in processes of their own that test_simulated.py
 starts, or on a GPU where there is one. Others look at what the kernels compile to.

@@ -33,7 +33,6 @@ pytestmark = pytest.mark.skipif(
 L = fm.layers
 KINDS = [CupyLike, NumbaLike]
 B, T, F, H = 3, 4, 2, 3
-RNG = np.random.default_rng(7)
 HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
 
 
@@ -74,14 +73,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-@pytest.fixture(autouse=True)
-def _own_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The data of a test does not depend on the tests before it."""
-    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(7))
-
-
-def normal(*shape: int, dtype: str = "f4") -> np.ndarray:
-    return RNG.normal(size=shape).astype(dtype)
+def normal(*shape: int, dtype: str = "f4", seed: int | None = None) -> np.ndarray:
+    """Random numbers; without a seed those of the test (see tests/conftest.py)."""
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 def put(value: Any, kind: type[NumbaLike]) -> Any:
@@ -125,7 +119,7 @@ def arguments(cell: str, dtype: str = "f4") -> tuple[Callable[..., Any], list[An
 @pytest.mark.parametrize("mask", MASK_KINDS)
 def test_masks_of_every_kind(mask: str) -> None:
     function, arrays, options = arguments("lstm")
-    valid = make_mask(mask, B, T, RNG)
+    valid = make_mask(mask, B, T, np.random.default_rng())
     arrays[0][~valid] = np.nan
     expected = function(*arrays, mask=valid)
     same(function(*put(arrays, CupyLike), mask=CupyLike(valid), **options), expected, CupyLike)
@@ -306,7 +300,7 @@ def with_weights(layer: Any, x: Any) -> Any:
     return layer
 
 
-SEQUENCES = fm.Masked(np.where(HOLES[:, :, None], normal(B, T, F), 0).astype("f4"), HOLES)
+SEQUENCES = fm.Masked(np.where(HOLES[:, :, None], normal(B, T, F, seed=7), 0).astype("f4"), HOLES)
 IDS = np.array([[3, 1, 0, 2], [0, 0, 0, 0], [0, 4, 4, 0]])
 DOCUMENTS = fm.Masked(np.stack([SEQUENCES.data] * 2, axis=1), np.stack([HOLES, ~HOLES], axis=1))
 # Layers that need kernels only, then those that need NumPy's functions too.

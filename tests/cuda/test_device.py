@@ -15,7 +15,7 @@ from fastmask_kernels.cuda.runtime.kernel import blocks_for, lanes_for, threads_
 from fastmask_kernels.spec import ACTIVATIONS, KERNELS
 
 from ..cases import LSTMCase, RNNCase
-from .column import Memory, column
+from .backend import Memory, backend
 
 simulated = pytest.mark.skipif(not _device.SIMULATED, reason="memory of the host is no device's")
 
@@ -143,7 +143,7 @@ def test_memory_of_the_owner(backward: bool) -> None:
             _device.empty(3, "f4")
         assert not given
         run = case.run_backward if backward else case.run
-        actual = run(column, save="gates" if backward else "nothing")
+        actual = run(backend, save="gates" if backward else "nothing")
     expected = run(reference, dtype="float64", save="gates" if backward else "nothing")
     for a, wanted in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, wanted, rtol=1e-4, atol=1e-5)
@@ -207,7 +207,7 @@ def test_an_output_shares_no_memory(name: str) -> None:
 def test_names_of_arrays_that_share_memory() -> None:
     case = RNNCase(2, 3, 2, 4)
     offsets, steps, order = case.plan
-    packed = np.zeros(column.rnn_packed_size(2, 4, np.float32), np.float32)
+    packed = np.zeros(backend.rnn_packed_size(2, 4, np.float32), np.float32)
     states = [np.zeros((2, 4), np.float32) for _ in range(2)]
     out = np.frombuffer(steps, np.float32)[:0].reshape(2, 0, 4)
     rest = np.zeros((0, 4), np.float32), case.x, offsets, steps, order, packed

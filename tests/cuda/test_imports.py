@@ -56,7 +56,7 @@ def test_fastmask_imports_no_cuda() -> None:
     assert not [name for name in loaded if name.startswith(("numba", "fastmask_kernels.cuda"))]
 
 
-def test_column_exports_names_of_the_others() -> None:
+def test_backend_exports_names_of_the_others() -> None:
     """Read, not imported: numba-cuda need not be there."""
     source = Path(cpu.__file__).parents[1] / "cuda" / "__init__.py"
     (names,) = (

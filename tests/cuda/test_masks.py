@@ -1,4 +1,4 @@
-"""The mask kernels of the CUDA column against the reference."""
+"""The mask kernels of the CUDA backend against the reference."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from fastmask_kernels import reference
 
 from ..cases import MASK_KINDS, make_mask
 from ..test_masks import DTYPES, VALUES, garbage, pool
-from .column import column
+from .backend import backend
 
 seeds = st.integers(0, 2**32 - 1)
 usual = settings(max_examples=25, deadline=None)
 
 
 def both(name: str, shape: tuple[int, ...], *arguments: Any) -> None:
-    """Call the reference's kernel and this column's, and compare what they wrote."""
+    """Call the reference's kernel and this backend's, and compare what they wrote."""
     expected, actual = garbage(shape), garbage(shape)
     getattr(reference, name)(expected, *arguments)
-    getattr(column, name)(actual, *arguments)
+    getattr(backend, name)(actual, *arguments)
     np.testing.assert_array_equal(actual, expected)
 
 
@@ -89,13 +89,13 @@ def plan(valid: np.ndarray) -> None:
     """Compare a plan with the reference's; nothing behind it may be touched."""
     batch, time = valid.shape
     plans = []
-    for kernels in (reference, column):
+    for kernels in (reference, backend):
         offsets = np.full(batch + 1, -7)
         steps = np.full(batch * time + 3, -7)
         order = np.full(batch, -7)
         kernels.plan_steps(offsets, steps, order, valid)
         plans.append((offsets, steps[: offsets[-1]], order))
-        if kernels is column:
+        if kernels is backend:
             assert (steps[offsets[-1] :] == -7).all()
     for expected, actual in zip(*plans, strict=True):
         np.testing.assert_array_equal(actual, expected)
@@ -119,7 +119,7 @@ def test_rows_of_equal_length_keep_their_order() -> None:
 def test_plan_needs_room_for_every_step() -> None:
     arrays = np.empty(3, np.int64), np.empty(5, np.int64), np.empty(2, np.int64)
     with pytest.raises(ValueError, match="steps must have room for 6 steps, not 5"):
-        column.plan_steps(*arrays, np.zeros((2, 3), bool))
+        backend.plan_steps(*arrays, np.zeros((2, 3), bool))
 
 
 @pytest.mark.parametrize(
@@ -135,4 +135,4 @@ def test_wrong_arguments(
     name: str, arguments: tuple[Any, ...], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        getattr(column, name)(garbage((1, 2)), *arguments)
+        getattr(backend, name)(garbage((1, 2)), *arguments)

@@ -12,7 +12,7 @@ from fastmask_kernels.cuda import gemm, products
 from fastmask_kernels.cuda.runtime import device as _device
 
 from ..cases import MASK_KINDS, LSTMCase, assert_close
-from .column import column
+from .backend import backend
 from .test_recurrent import CELLS, check, make
 
 
@@ -111,10 +111,10 @@ def test_an_empty_plan(owner: Owner) -> None:
 def test_what_stands_in_memory_is_multiplied_where_it_is(owner: Owner) -> None:
     case = LSTMCase(2, 3, 2, 4, kind="full")
     with cuda.use_products(owner, exact=True):
-        case.run(column, save="nothing")
+        case.run(backend, save="nothing")
         assert [call[1].address for call in owner.calls] == [case.x.ctypes.data]
         owner.calls.clear()
-        case.run_backward(column, save="gates")
+        case.run_backward(backend, save="gates")
     forward, dkernel, dx, drecurrent = owner.calls
     assert forward[1].address == dkernel[1].address == case.x.ctypes.data
     assert dkernel[2].address == dx[1].address == drecurrent[2].address  # the gates
@@ -130,7 +130,7 @@ def test_what_stands_in_memory_is_multiplied_where_it_is(owner: Owner) -> None:
 def test_gates_of_a_gru_are_arranged_once(owner: Owner) -> None:
     case = make("gru_after", 3, 3, 2, 4, kind="holes")
     with cuda.use_products(owner, exact=True):
-        case.run_backward(column, save="gates")
+        case.run_backward(backend, save="gates")
     _, dkernel, dx, drecurrent = owner.calls
     assert dkernel[2].address == dx[1].address
     assert drecurrent[0].shape == (4, 12)
@@ -141,13 +141,13 @@ def test_a_block_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = case.run(reference, dtype="float64", save="states")
     with cuda.use_products(owner):
         with cuda.use_products(None):
-            case.run(column, save="states")
+            case.run(backend, save="states")
         assert not owner.calls
         with pytest.raises(ZeroDivisionError), cuda.use_products(owner, exact=True):
             raise ZeroDivisionError
         assert not products.are_all(_device.empty(6, "i8"), 6)
-        for actual, wanted in zip(case.run(column, save="states"), expected, strict=True):
+        for actual, wanted in zip(case.run(backend, save="states"), expected, strict=True):
             assert_close(actual, wanted, case.dtype)
     assert len(owner.calls) == 1
-    case.run(column, save="states")
+    case.run(backend, save="states")
     assert len(owner.calls) == 1

@@ -1,4 +1,4 @@
-"""LSTM, GRU and SimpleRNN of the CUDA column, forward and backward, against the reference.
+"""LSTM, GRU and SimpleRNN of the CUDA backend, forward and backward, against the reference.
 
 Every case has NaN in its masked inputs and in the gradients that count for nothing, and runs on
 outputs full of NaN, as in test_forward_kernels.py and test_backward_kernels.py.
@@ -19,7 +19,7 @@ from fastmask_kernels.spec import ACTIVATIONS
 
 from ..cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, RNNCase, assert_close
 from ..test_backward_kernels import assert_gradients_close
-from .column import column
+from .backend import backend
 
 CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("lstm", {}),
@@ -38,13 +38,13 @@ def make(cell: str, *sizes: int, **options: Any) -> RecurrentCase:
 def check(case: RecurrentCase, save: str = "gates", want_dx: bool = True) -> None:
     """Forward and, where anything is saved, backward."""
     expected = case.run(reference, dtype="float64", save=save)
-    for actual, wanted in zip(case.run(column, save=save), expected, strict=True):
+    for actual, wanted in zip(case.run(backend, save=save), expected, strict=True):
         assert actual.dtype == case.dtype
         assert_close(actual, wanted, case.dtype)
     if save == "nothing":
         return
     gradients = case.run_backward(reference, dtype="float64", save=save, want_dx=want_dx)
-    actual_gradients = case.run_backward(column, save=save, want_dx=want_dx)
+    actual_gradients = case.run_backward(backend, save=save, want_dx=want_dx)
     for actual, wanted in zip(actual_gradients, gradients, strict=True):
         assert_gradients_close(actual, wanted)
 
@@ -150,7 +150,7 @@ def test_blocks_that_share_a_layer(
 
 def test_more_units_than_a_device_holds() -> None:
     with pytest.raises(ValueError, match="take at most 512 units, not 513"):
-        column.lstm_packed_size(2, 513, np.float32)
+        backend.lstm_packed_size(2, 513, np.float32)
 
 
 def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gemm, "multiprocessors", lambda: 8)
     case = RNNCase(6, 12, 3, 4, seed=2)
     expected = case.run_backward(reference, dtype="float64")
-    first, again = case.run_backward(column), case.run_backward(column)
+    first, again = case.run_backward(backend), case.run_backward(backend)
     for a, b, wanted in zip(first, again, expected, strict=True):
         np.testing.assert_array_equal(a, b)
         assert_gradients_close(a, wanted)
@@ -169,13 +169,13 @@ def test_what_is_masked_reaches_nothing(poison: float) -> None:
     case, other = (GRUCase(3, 3, 2, 5, kind="holes", seed=3) for _ in range(2))
     other.x = np.where(np.isnan(case.x), poison, case.x)
     other.dout = np.where(np.isnan(case.dout), poison, case.dout)
-    for a, b in zip(case.run_backward(column), other.run_backward(column), strict=True):
+    for a, b in zip(case.run_backward(backend), other.run_backward(backend), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_packed_of_another_size() -> None:
     with pytest.raises(ValueError, match="packed must have"):
-        column.lstm_pack(np.zeros(3), np.zeros((2, 8)), np.zeros((2, 8)), np.zeros(8))
+        backend.lstm_pack(np.zeros(3), np.zeros((2, 8)), np.zeros((2, 8)), np.zeros(8))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -204,14 +204,14 @@ def calls_with_packed(cell: str) -> list[Any]:
     x = np.zeros((2, 3, 2), np.float32)
 
     def forward(packed: np.ndarray) -> None:
-        getattr(column, f"{cell}_fwd")(
+        getattr(backend, f"{cell}_fwd")(
             *(out, *last, *saved, x, *case.plan, packed, *states),
             *(*case.options, False, False, 1),
         )
 
     def step(packed: np.ndarray) -> None:
         valid = np.ones(2, bool)
-        getattr(column, f"{cell}_step")(*states, x[:, 0].copy(), valid, packed, *case.options, 1)
+        getattr(backend, f"{cell}_step")(*states, x[:, 0].copy(), valid, packed, *case.options, 1)
 
     return [forward, step]
 
@@ -220,7 +220,7 @@ def calls_with_packed(cell: str) -> list[Any]:
 @pytest.mark.parametrize("which", [0, 1], ids=["fwd", "step"])
 def test_packed_weights_of_another_size(cell: str, which: int) -> None:
     call = calls_with_packed(cell)[which]
-    size = getattr(column, f"{cell}_packed_size")(2, 5, np.float32)
+    size = getattr(backend, f"{cell}_packed_size")(2, 5, np.float32)
     call(np.zeros(size, np.float32))
     for other in (0, 7, size - 1, size + 1, 2 * size):
         with pytest.raises(ValueError, match=f"packed must have {size} elements .* not {other}"):

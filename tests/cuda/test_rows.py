@@ -1,4 +1,4 @@
-"""pad_rows, unpad_rows and gather_rows of the CUDA column against the reference."""
+"""pad_rows, unpad_rows and gather_rows of the CUDA backend against the reference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastmask_kernels.cuda.runtime import errors as faults
 
 from ..cases import MASK_KINDS, make_mask
 from ..test_gather import DTYPES, numbers
-from .column import column
+from .backend import backend
 
 seeds = st.integers(0, 2**32 - 1)
 widths = st.sampled_from((0, 1, 2, 5, 16, 33, 70))
@@ -42,7 +42,7 @@ def pad(
     values, value = numbers(rng, (offsets[-1] + 2, features), dtype), numbers(rng, (1,), dtype)
     expected, actual = outputs(shape, dtype)
     reference.pad_rows(expected, values, offsets, value, pre_pad, pre_cut)
-    column.pad_rows(actual, values, offsets, value, pre_pad, pre_cut)
+    backend.pad_rows(actual, values, offsets, value, pre_pad, pre_cut)
     np.testing.assert_array_equal(actual, expected)
 
 
@@ -74,7 +74,7 @@ def test_unpad_rows(dtype: Any, kind: str, batch: int, features: int, seed: int)
     valid = make_mask(kind, batch, 7, rng)
     padded = numbers(rng, (batch, 7, features), dtype)
     _, actual = outputs((valid.sum(), features), dtype)
-    column.unpad_rows(actual, padded, np.flatnonzero(valid))
+    backend.unpad_rows(actual, padded, np.flatnonzero(valid))
     np.testing.assert_array_equal(actual, padded[valid])
 
 
@@ -84,14 +84,14 @@ def test_gather_rows(dtype: Any, vocabulary: int, features: int, count: int, see
     rng = np.random.default_rng(seed)
     table, ids = numbers(rng, (vocabulary, features), dtype), rng.integers(0, vocabulary, count)
     _, actual = outputs((count, features), dtype)
-    column.gather_rows(actual, table, ids)
+    backend.gather_rows(actual, table, ids)
     np.testing.assert_array_equal(actual, table[ids])
 
 
 def test_nan_and_signed_zero_are_copied_as_they_are() -> None:
     table = np.array([[np.nan, -0.0], [np.inf, 0.0]], np.float32)
     out = np.ones((2, 2), np.float32)
-    column.gather_rows(out, table, np.array([1, 0]))
+    backend.gather_rows(out, table, np.array([1, 0]))
     assert out.tobytes() == table[::-1].tobytes()
 
 
@@ -99,7 +99,7 @@ def test_nan_and_signed_zero_are_copied_as_they_are() -> None:
 def test_addresses_that_no_wide_word_fits(start: int) -> None:
     table = np.arange(start + 24, dtype=np.int16)[start:].reshape(3, 8)
     out = np.zeros((4, 8), np.int16)
-    column.gather_rows(out, table, np.array([2, 0, 1, 1]))
+    backend.gather_rows(out, table, np.array([2, 0, 1, 1]))
     np.testing.assert_array_equal(out, table[[2, 0, 1, 1]])
 
 
@@ -109,7 +109,7 @@ def test_ids_out_of_range(bad: int, features: int) -> None:
     out = np.zeros((4, features))
     words = r"ids must be in \[0, 4\), the rows of table, but ids\[[23]\] is not"
     with pytest.raises(ValueError, match=words):
-        column.gather_rows(out, np.ones((4, features)), np.array([0, 3, bad, bad]))
+        backend.gather_rows(out, np.ones((4, features)), np.array([0, 3, bad, bad]))
     assert np.isnan(out[2:]).all(), "rows that do not exist are no numbers"
     assert (out[:2] == 1).all()
 
@@ -119,7 +119,7 @@ def test_rows_that_do_not_exist(dtype: Any) -> None:
     """NaN where there is such a thing, else zeros."""
     out = np.ones((2, 3)).astype(dtype)
     with pytest.raises(ValueError, match=r"ids\[1\]"):
-        column.gather_rows(out, np.ones((1, 3)).astype(dtype), np.array([0, 1]))
+        backend.gather_rows(out, np.ones((1, 3)).astype(dtype), np.array([0, 1]))
     assert (out[0] == np.ones(3).astype(dtype)).all()
     assert np.isnan(out[1]).all() if out.dtype.kind in "fc" else not out[1].view("u1").any()
 
@@ -127,7 +127,7 @@ def test_rows_that_do_not_exist(dtype: Any) -> None:
 @pytest.mark.parametrize("bad", [-1, 6, 2**62])
 def test_steps_out_of_range(bad: int) -> None:
     with pytest.raises(ValueError, match=r"steps must be in \[0, 6\).*steps\[1\] is not"):
-        column.unpad_rows(np.empty((2, 1)), np.zeros((2, 3, 1)), np.array([5, bad]))
+        backend.unpad_rows(np.empty((2, 1)), np.zeros((2, 3, 1)), np.array([5, bad]))
 
 
 @pytest.mark.parametrize("offsets", [[0, 2, 1], [-1, 0, 1], [0, 1, 5], [0, 2**62, -(2**62)]])
@@ -136,7 +136,7 @@ def test_pad_rows_refuses_wild_offsets(offsets: list[int], time: int) -> None:
     out, values, value = np.zeros((2, time, 1)), np.zeros((4, 1)), np.zeros(1)
     words = r"offsets must ascend from 0 to at most 4.*but those of row [01] do not"
     with pytest.raises(ValueError, match=words):
-        column.pad_rows(out, values, np.array(offsets), value, True, True)
+        backend.pad_rows(out, values, np.array(offsets), value, True, True)
     assert np.isnan(out).any() or not time
 
 
@@ -172,6 +172,6 @@ def test_each_bad_call_has_its_own_message(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_empty_table() -> None:
-    column.gather_rows(np.empty((0, 3)), np.empty((0, 3)), np.empty(0, np.int64))
+    backend.gather_rows(np.empty((0, 3)), np.empty((0, 3)), np.empty(0, np.int64))
     with pytest.raises(ValueError, match=r"ids must be in \[0, 0\).*ids\[0\] is not"):
-        column.gather_rows(np.empty((1, 3)), np.empty((0, 3)), np.zeros(1, np.int64))
+        backend.gather_rows(np.empty((1, 3)), np.empty((0, 3)), np.zeros(1, np.int64))

@@ -16,8 +16,8 @@ FILES = sorted(path for path in HERE.glob("test_*.py") if path.name not in ANYWH
 
 def _simulated(path: Path) -> pytest.MarkDecorator:
     # What the example computes on the host as well need not be compiled for that.
-    column = {"FASTMASK_KERNELS": "reference"} if path == EXAMPLE else {}
-    return pytest.mark.own_process(str(path), NUMBA_ENABLE_CUDASIM="1", **column)
+    backend = {"FASTMASK_KERNELS": "reference"} if path == EXAMPLE else {}
+    return pytest.mark.own_process(str(path), NUMBA_ENABLE_CUDASIM="1", **backend)
 
 
 @pytest.mark.skipif(

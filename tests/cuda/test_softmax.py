@@ -1,4 +1,4 @@
-"""masked_softmax of the CUDA column."""
+"""masked_softmax of the CUDA backend."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from fastmask_kernels import reference
 
 from ..cases import MASK_KINDS, assert_close, make_mask
-from .column import column
+from .backend import backend
 
 
 def softmax(kernels: Any, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """What a column computes, on an output full of NaN."""
+    """What a backend computes, on an output full of NaN."""
     out = np.full_like(x, np.nan)
     kernels.masked_softmax(out, x, valid)
     return out
@@ -37,7 +37,7 @@ def test_softmax(
     valid = make_mask(kind, *shape[:2], rng)
     x = (rng.standard_normal(shape) * scale).astype(dtype)
     x[~valid] = np.nan
-    actual = softmax(column, x, valid)
+    actual = softmax(backend, x, valid)
     assert actual.dtype == dtype
     assert_close(actual, softmax(reference, x.astype("float64"), valid), dtype)
     assert not actual[~valid].any()
@@ -47,7 +47,7 @@ def test_softmax(
 def test_long_rows(features: int) -> None:
     rng = np.random.default_rng(0)
     valid, x = rng.random((2, 300)) < 0.7, rng.standard_normal((2, 300, features))
-    assert_close(softmax(column, x, valid), softmax(reference, x, valid), "float64")
+    assert_close(softmax(backend, x, valid), softmax(reference, x, valid), "float64")
 
 
 @pytest.mark.parametrize("poison", [0.0, np.inf, -np.inf])
@@ -56,14 +56,14 @@ def test_masked_inputs_reach_nothing(poison: float) -> None:
     for kind in MASK_KINDS:
         valid = make_mask(kind, 4, 6, rng)
         x = rng.standard_normal((4, 6, 3)).astype(np.float32)
-        expected = softmax(column, np.where(valid[..., np.newaxis], x, np.float32(np.nan)), valid)
+        expected = softmax(backend, np.where(valid[..., np.newaxis], x, np.float32(np.nan)), valid)
         x[~valid] = poison
-        np.testing.assert_array_equal(softmax(column, x, valid), expected)
+        np.testing.assert_array_equal(softmax(backend, x, valid), expected)
 
 
 def test_large_inputs_do_not_overflow() -> None:
     x = np.array([[[1e30, -1e30], [1e30, -1e30], [-1e30, 1e30]]], np.float32)
-    out = softmax(column, x, np.ones((1, 3), bool))
+    out = softmax(backend, x, np.ones((1, 3), bool))
     np.testing.assert_array_equal(out[0], [[0.5, 0], [0.5, 0], [0, 1]])
 
 
@@ -72,7 +72,7 @@ def test_large_inputs_do_not_overflow() -> None:
 def test_nan_and_inf_at_a_valid_step_spoil_their_feature(poison: float, place: int) -> None:
     x = np.zeros((1, 4, 2))
     x[0, place, 1] = poison
-    out = softmax(column, x, np.array([[True, True, True, False]]))
+    out = softmax(backend, x, np.array([[True, True, True, False]]))
     np.testing.assert_allclose(out[0, :, 0], [1 / 3, 1 / 3, 1 / 3, 0])
     assert np.isnan(out[0, :3, 1]).all()
     assert out[0, 3, 1] == 0

@@ -1,15 +1,16 @@
-"""lstm_step, gru_step and rnn_step of the CUDA column against the reference."""
+"""lstm_step, gru_step and rnn_step of the CUDA backend against the reference."""
 
 from __future__ import annotations
 
 import pytest
 
 from ..cases import assert_close
-from ..test_step import MAKERS, expected, one_step, stepped
-from .column import column
+from ..each import EACH_FORM
+from ..test_step import expected, one_step, stepped
+from .backend import backend
 
 
-@pytest.mark.parametrize("cell", MAKERS)
+@EACH_FORM
 def test_equals_the_sequence_kernel(cell: str) -> None:
     for kind, batch, dtype in (
         ("full", 6, "float32"),
@@ -17,7 +18,7 @@ def test_equals_the_sequence_kernel(cell: str) -> None:
         ("holes", 9, "float32"),
     ):
         case = one_step(cell, batch, 3, 5, kind=kind, dtype=dtype, seed=batch)
-        for actual, wanted in zip(stepped(case, column), expected(case), strict=True):
+        for actual, wanted in zip(stepped(case, backend), expected(case), strict=True):
             assert_close(actual, wanted, dtype)
 
 
@@ -27,5 +28,5 @@ def test_equals_the_sequence_kernel(cell: str) -> None:
 )
 def test_sizes(sizes: tuple[int, ...], kind: str) -> None:
     case = one_step("rnn", *sizes, kind=kind)
-    for actual, wanted in zip(stepped(case, column), expected(case), strict=True):
+    for actual, wanted in zip(stepped(case, backend), expected(case), strict=True):
         assert_close(actual, wanted, case.dtype)

@@ -20,7 +20,7 @@ from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
 
 from ..cases import CASES, MASK_KINDS, RecurrentCase, activation_of
-from .column import column
+from .backend import backend
 
 CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("lstm", {}),
@@ -190,11 +190,11 @@ def form(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def check(case: RecurrentCase, form: str, save: str = "gates", backward: bool = True) -> None:
     expected = Reference(case, form).run()
-    for actual, wanted in zip(case.run(column, save=save), expected, strict=False):
+    for actual, wanted in zip(case.run(backend, save=save), expected, strict=False):
         np.testing.assert_allclose(actual, wanted, rtol=5e-5, atol=5e-5)
     if backward:
         gradients = Gradients(case, form).run()
-        for actual, wanted in zip(case.run_backward(column, save=save), gradients, strict=False):
+        for actual, wanted in zip(case.run_backward(backend, save=save), gradients, strict=False):
             np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -298,20 +298,20 @@ def test_forms_are_not_mixed() -> None:
     """A size says in which form weights were packed."""
     case = make("lstm", 2, 2, 2, 4, kind="right")
     with cuda.use_weights("tf32"):
-        size = column.lstm_packed_size(2, 4, np.float32)
+        size = backend.lstm_packed_size(2, 4, np.float32)
     packed = np.zeros(size, np.float32)
     message = r"packed must have \d+ elements for these weights in "
     with cuda.use_weights("bfloat16"), pytest.raises(ValueError, match=message + "bfloat16"):
-        column.lstm_pack(packed, *case.weights)
+        backend.lstm_pack(packed, *case.weights)
     with pytest.raises(ValueError, match=message + "float32"):
-        column.lstm_pack(packed, *case.weights)
+        backend.lstm_pack(packed, *case.weights)
 
 
 def test_wider_numbers_have_one_form() -> None:
     case = make("gru_after", 2, 2, 2, 4, kind="right", dtype="float64")
     message = "bfloat16 weights need arrays of float32, not float64"
     with cuda.use_weights("bfloat16"), pytest.raises(ValueError, match=message):
-        case.run(column)
+        case.run(backend)
 
 
 def test_forms_have_names() -> None:
@@ -323,4 +323,4 @@ def test_forms_have_names() -> None:
 def test_more_units_than_a_device_holds() -> None:
     message = "cannot hold 1000 units with weights of 32 bits"
     with cuda.use_weights("tf32"), pytest.raises(ValueError, match=message):
-        column.lstm_packed_size(2, 1000, np.float32)
+        backend.lstm_packed_size(2, 1000, np.float32)

@@ -1,7 +1,7 @@
 """A problem: something to compute, and what must come out.
 
 A load is a function that makes a random problem; `load` gives it a name. What the right results
-are is known before anything is computed with what is tested: from the reference column of the
+are is known before anything is computed with what is tested: from the reference backend of the
 kernels, which is plain NumPy, or from torch's own modules.
 """
 
