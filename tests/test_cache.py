@@ -60,6 +60,19 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
+@pytest.mark.usefixtures("folder")
+def test_all_kernels_of_the_package_are_in_one_folder() -> None:
+    kernels = [
+        value
+        for name, module in list(sys.modules.items())
+        if name.startswith("fastmask_kernels.cpu.")
+        for value in vars(module).values()
+        if isinstance(value, CompiledKernel)
+    ]
+    assert len({kernel._function.__code__.co_filename for kernel in kernels}) > 3
+    assert len({kernel.cache_folder for kernel in kernels}) == 1
+
+
 def test_it_helps(folder: Path) -> None:
     assert run_kernel() == 0
     assert run_kernel() == 1

@@ -41,6 +41,7 @@ except (ImportError, AttributeError):
 hold_at_fork(global_compiler_lock, COMPILER)
 hold_at_fork(getattr(ffi.lib, "_lock", nullcontext()), LLVM)
 
+_PACKAGE = Path(__file__).parent
 SignatureOf = Callable[[Any], Any]
 """From the Numba type of the call's varying dtype to the kernel's signature."""
 
@@ -54,13 +55,16 @@ class _SourceCache(SafeCache, FunctionCache):  # type: ignore[misc]  # Numba is 
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
-        self._kernel = name
+        self._kernel = function.__module__, name
+        if Path(function.__code__.co_filename).is_relative_to(_PACKAGE):
+            # All kernels in one folder, not in one for each folder of sources.
+            self._cache_path = FunctionCache(inner).cache_path
         base = self._impl.filename_base + (f".{name}" if name else "")
         self._cache_file = KernelFiles(self._cache_path, base, dumps)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
         made_by = numba.__version__, llvmlite.__version__, np.__version__
-        here = sig, codegen.magic_tuple(), self._kernel, settings_of(config)
+        here = sig, codegen.magic_tuple(), *self._kernel, settings_of(config)
         # The kernel's own file, too: one that is not this package's.
         return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
 
