@@ -30,6 +30,8 @@ def kernel_activation(identifier: Any, name: str) -> str:
         ValueError: they do not know it.
         TypeError: it is neither a name nor a function.
     """
+    if type(identifier) is str and identifier in ACTIVATIONS:
+        return identifier
     expected = f"{name} must be one of {listed(ACTIVATIONS)}"
     if not (isinstance(identifier, str) or callable(identifier) or identifier is None):
         raise TypeError(f"{expected}, not {identifier!r}{of_size(identifier, name)}")
@@ -94,7 +96,8 @@ def pack(
         bias = np.zeros(columns, dtype)
     size = getattr(column, f"{cell.prefix}_packed_size")(len(kernel), len(recurrent_kernel), dtype)
     packed = column.aligned_empty(size, dtype)
-    getattr(column, f"{cell.prefix}_pack")(packed, kernel, recurrent_kernel, bias, *flags)
+    write = getattr(column, f"{cell.prefix}_pack").unchecked  # as all was made or checked before
+    write(packed, kernel, recurrent_kernel, bias, *flags)
     return packed
 
 

@@ -77,9 +77,14 @@ def separate(inputs: object) -> tuple[Any, Masks]:
         (hasattr(item, "__array__") or on_gpu(item)) and not isinstance(item, np.generic)
         for item in inputs
     ):
-        arrays, masks = zip(*map(separate, inputs), strict=True)
-        known: Any = list(masks)  # a mask for each, as no item is a list of arrays
-        return list(arrays), None if all(mask is None for mask in masks) else known
+        arrays, masks, masked = [], [], False
+        mask: Any  # one: no item is a list of arrays
+        for item in inputs:
+            array, mask = separate(item)
+            arrays.append(array)
+            masks.append(mask)
+            masked = masked or mask is not None
+        return arrays, masks if masked else None
     if on_gpu(inputs):
         return inputs, None
     array = as_array(inputs, "inputs")
