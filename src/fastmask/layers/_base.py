@@ -22,7 +22,7 @@ from ..masks.mask import fitting_mask
 from ..masks.masked import Masked
 from ._calls import CallSpec, flat, read_call_spec
 from ._elsewhere import Elsewhere
-from ._keras_arguments import OfTraining, check_of_training, dtype_name, input_shape_in
+from ._keras_arguments import KerasArguments, check_keras_argument, dtype_name, input_shape_in
 from ._shapes import shapes
 from ._types import Arrays, Masks
 from ._weights import Weighted, Weights
@@ -65,18 +65,18 @@ class BaseLayer(Weighted, Elsewhere):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        for argument, value in of_training.items():
-            check_of_training(argument, value, type(self))
+        for argument, value in keras_args.items():
+            check_keras_argument(argument, value, type(self))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
         self.name = name or automatic_name(type(self).__name__)
         self.dtype = dtype_name(dtype)
         self._dtype = np.dtype(self.dtype)
         self._weights = Weights(sealed=self._is_sealed())
-        self._first_shape = input_shape_in(of_training)
-        if not flag(of_training.get("trainable", True), "trainable"):
+        self._first_shape = input_shape_in(keras_args)
+        if not flag(keras_args.get("trainable", True), "trainable"):
             self._trainable = False
 
     def __call__(self, inputs: Any, *args: Any, mask: Any = None, **kwargs: Any) -> Any:

@@ -16,7 +16,7 @@ from ..backends import recurrent as _recurrent
 from ..backends.dispatch import kernels, real_array
 from ..backends.recurrent import forward, initial_states, kernel_activation, pack, placed
 from ..masks.mask import Mask
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from ._loop import Step, loop
 
@@ -70,9 +70,9 @@ class KernelCell(Layer):
         seed: int | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.units = whole_number(units, "units", 1)
         self.activation = kernel_activation(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

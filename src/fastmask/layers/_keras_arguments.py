@@ -23,7 +23,7 @@ _REASONS = {
 }
 
 
-class OfTraining(TypedDict, total=False):
+class KerasArguments(TypedDict, total=False):
     """The arguments, and the only value that those of training may have."""
 
     trainable: bool
@@ -51,7 +51,7 @@ class OfTraining(TypedDict, total=False):
     quantization_config: None
 
 
-def check_of_training(argument: str, value: Any, cls: type) -> None:
+def check_keras_argument(argument: str, value: Any, cls: type) -> None:
     """See that an argument of a layer class is one of these and has its default.
 
     Raises:
@@ -59,14 +59,14 @@ def check_of_training(argument: str, value: Any, cls: type) -> None:
         ValueError: it has another value.
     """
     layer = cls.__name__
-    if argument not in (*OfTraining.__annotations__, *_SOMEWHERE_ELSE):
+    if argument not in (*KerasArguments.__annotations__, *_SOMEWHERE_ELSE):
         known = {
             name
             for base in cls.__mro__
             if "__init__" in vars(base)
             for name in inspect.signature(vars(base)["__init__"]).parameters
         }
-        meant = closest(argument, known - {"self", "args", "kwargs", "of_training"})
+        meant = closest(argument, known - {"self", "args", "kwargs", "keras_args"})
         raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}{meant}")
     if argument in _OF_INFERENCE:
         return
@@ -78,7 +78,7 @@ def check_of_training(argument: str, value: Any, cls: type) -> None:
         raise ValueError(f"{argument} of {layer} must be {default}, not {value!r:.80}: {reason}")
 
 
-def input_shape_in(given: OfTraining) -> Shape | None:
+def input_shape_in(given: KerasArguments) -> Shape | None:
     """The shape of the inputs, with the batch, that a layer was told to begin a model with.
 
     Raises:

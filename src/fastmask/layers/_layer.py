@@ -40,7 +40,7 @@ class Layer(BaseLayer):
         name: name of the layer; made from the class's name by default.
         dtype: "float32", which None means too, or "float64": dtype of the weights, which float
             inputs are cast to.
-        **of_training: further arguments of Keras's. `input_shape`, or `batch_input_shape` or
+        **keras_args: further arguments of Keras's. `input_shape`, or `batch_input_shape` or
             `input_dim`, of the first layer of a `Sequential` builds the model like a
             `fastmask.Input` before it. `trainable=False` keeps a BatchNormalization from
             learning in training calls. Those that have a meaning in training only, such as

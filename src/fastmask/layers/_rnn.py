@@ -14,7 +14,7 @@ from .rnn import RNN
 def arguments(given: dict[str, Any]) -> dict[str, Any]:
     """What an `__init__` was called with, whose `locals()` are given."""
     named = {name: value for name, value in given.items() if name not in ("self", "__class__")}
-    return {**named.pop("of_training"), **named}
+    return {**named.pop("keras_args"), **named}
 
 
 class OfCell:

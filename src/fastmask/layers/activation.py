@@ -9,7 +9,7 @@ import numpy as np
 from .. import activations
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 
 _OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they make of a masked step
@@ -24,7 +24,7 @@ class Activation(Layer):
         activation: name or function of an array.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -57,9 +57,9 @@ class Activation(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.activation = activations.name_of(activation, "activation")
 
     def call(self, inputs: Any, mask: Any = None) -> Array:

@@ -10,7 +10,7 @@ from .. import initializers
 from .._checks import flag, rate
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._normalizing import KERAS_EPSILON, Scaled
 
 
@@ -36,7 +36,7 @@ class BatchNormalization(Scaled):
         synchronized: must be False, as is Keras's default: there is one device.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -86,7 +86,7 @@ class BatchNormalization(Scaled):
         synchronized: bool = False,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         for word, value in (("renorm", renorm), ("synchronized", synchronized)):
             if flag(value, word):
@@ -103,7 +103,7 @@ class BatchNormalization(Scaled):
             gamma_initializer,
             name=name,
             dtype=dtype,
-            **of_training,
+            **keras_args,
         )
         self.momentum = rate(momentum, "momentum")
         self.moving_mean_initializer = initializers.get(

@@ -12,7 +12,7 @@ from ..backends.anywhere import computed, own, reversed_in_time
 from ..backends.dispatch import real_array
 from ..masks.mask import sequence_mask
 from ._cell_protocol import as_list, output_size_of
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from .rnn import RNN
 
@@ -33,7 +33,7 @@ class Bidirectional(Layer):
             another kind and size.
         name: see `Layer`.
         dtype: see `Layer`; that of `layer` by default.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -78,12 +78,12 @@ class Bidirectional(Layer):
         backward_layer: RNN | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         for word, one in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(one, RNN):
                 raise TypeError(f"{word} must be an LSTM, GRU, SimpleRNN or RNN, not {one!r}")
-        super().__init__(name=name, dtype=layer.dtype if dtype is None else dtype, **of_training)
+        super().__init__(name=name, dtype=layer.dtype if dtype is None else dtype, **keras_args)
         self.merge_mode = None if merge_mode is None else choice(merge_mode, "merge_mode", _MODES)
         base = layer.name.removeprefix("forward_")
         self.forward_layer: RNN = layer._anew(name=f"forward_{base}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis, positive
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._merge import Merge, number_of_axes, union
 
 
@@ -22,7 +22,7 @@ class Concatenate(Merge):
         axis: the axis; 1 for the time axis.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of arrays, whose sizes differ along the axis only.
@@ -53,9 +53,9 @@ class Concatenate(Merge):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.axis = one_axis(axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:

@@ -10,7 +10,7 @@ from .. import activations, initializers
 from .._checks import flag, whole_number
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 
 
@@ -25,7 +25,7 @@ class Dense(Layer):
         bias_initializer: first values of the bias, (U,).
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -61,9 +61,9 @@ class Dense(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.units = whole_number(units, "units", 1)
         self.activation = activations.name_of(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

@@ -8,7 +8,7 @@ from typing import Any
 from .._checks import flag
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ._elementwise import axes_of, positive
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from ._merge import Merge
 from ._normalizing import KERAS_EPSILON, to_length_one
@@ -22,7 +22,7 @@ class Dot(Merge):
         normalize: whether the vectors get length 1 first, which gives cosines.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of two arrays (B, ...).
@@ -55,9 +55,9 @@ class Dot(Merge):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.axes = axes_of(axes, "axes")
         if isinstance(self.axes, list) and len(self.axes) != 2:
             raise ValueError(f"axes must be an integer or two of them, not {axes!r}")

@@ -16,7 +16,7 @@ from .._checks import whole_number
 from .._typing import Array, DTypeLike, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 
@@ -32,9 +32,9 @@ class Noise(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self._strength = checked_rate(strength, word)
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
@@ -63,7 +63,7 @@ class Dropout(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -97,9 +97,9 @@ class Dropout(Noise):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(rate, "rate", seed, name=name, dtype=dtype, **of_training)
+        super().__init__(rate, "rate", seed, name=name, dtype=dtype, **keras_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property
@@ -126,7 +126,7 @@ class SpatialDropout1D(Dropout):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -160,9 +160,9 @@ class SpatialDropout1D(Dropout):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(rate, (None, 1, None), seed, name=name, dtype=dtype, **of_training)
+        super().__init__(rate, (None, 1, None), seed, name=name, dtype=dtype, **keras_args)
 
 
 class GaussianDropout(Noise):
@@ -173,7 +173,7 @@ class GaussianDropout(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -204,9 +204,9 @@ class GaussianDropout(Noise):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **of_training)
+        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **keras_args)
 
     @property
     def rate(self) -> float:
@@ -227,7 +227,7 @@ class GaussianNoise(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -258,9 +258,9 @@ class GaussianNoise(Noise):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(stddev, "stddev", seed, name=name, dtype=dtype, **of_training)
+        super().__init__(stddev, "stddev", seed, name=name, dtype=dtype, **keras_args)
 
     @property
     def stddev(self) -> float:
@@ -281,7 +281,7 @@ class AlphaDropout(Noise):
         seed: of the numbers drawn.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -313,9 +313,9 @@ class AlphaDropout(Noise):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **of_training)
+        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **keras_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property

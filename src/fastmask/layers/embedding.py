@@ -12,7 +12,7 @@ from .._checks import flag, whole_number
 from .._typing import Array, DTypeLike, Ints, Shape, Unpack
 from ..backends.anywhere import on_device
 from ..backends.dispatch import integer_array, kernels
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 
 
@@ -29,7 +29,7 @@ class Embedding(Layer):
         input_length: taken because Keras has it; changes nothing.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: ids, (B, T) or any other shape; integers of any dtype, or floats that are whole.
@@ -69,9 +69,9 @@ class Embedding(Layer):
         input_length: int | None = None,  # noqa: ARG002 - as in Keras
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.input_dim = whole_number(input_dim, "input_dim", 1)
         self.output_dim = whole_number(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(

@@ -11,7 +11,7 @@ from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..initializers import AnyInitializer
 from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
 
 
@@ -31,7 +31,7 @@ class LayerNormalization(Scaled):
             and no beta; what the name says, `RMSNormalization` does.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -68,7 +68,7 @@ class LayerNormalization(Scaled):
         rms_scaling: bool = False,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(
             axis,
@@ -79,7 +79,7 @@ class LayerNormalization(Scaled):
             gamma_initializer,
             name=name,
             dtype=dtype,
-            **of_training,
+            **keras_args,
         )
         self.rms_scaling = flag(rms_scaling, "rms_scaling")
 
@@ -108,7 +108,7 @@ class GroupNormalization(Scaled):
         gamma_initializer: first values of gamma, (F,).
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -146,7 +146,7 @@ class GroupNormalization(Scaled):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(
             one_axis(axis),
@@ -157,7 +157,7 @@ class GroupNormalization(Scaled):
             gamma_initializer,
             name=name,
             dtype=dtype,
-            **of_training,
+            **keras_args,
         )
         self.groups = whole_number(groups, "groups", -1)
         if not self.groups:
@@ -204,7 +204,7 @@ class UnitNormalization(SameShape):
         axis: the axis, or a list of axes, of the vectors.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -234,9 +234,9 @@ class UnitNormalization(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.axis = axes_of(axis, "axis")
 
     def build(self, input_shape: Shape) -> None:

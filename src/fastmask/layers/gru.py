@@ -13,7 +13,7 @@ from ..backends import recurrent as _recurrent
 from ..backends.recurrent import kernel_activation
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._rnn import OfCell, Recurrent, arguments
 
 
@@ -34,7 +34,7 @@ class GRUCell(KernelCell):
         seed: of the dropout.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -79,7 +79,7 @@ class GRUCell(KernelCell):
         seed: int | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(
             units,
@@ -93,7 +93,7 @@ class GRUCell(KernelCell):
             seed=seed,
             name=name,
             dtype=dtype,
-            **of_training,
+            **keras_args,
         )
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.reset_after = flag(reset_after, "reset_after")
@@ -149,7 +149,7 @@ class GRU(Recurrent):
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -205,6 +205,6 @@ class GRU(Recurrent):
         zero_output_for_mask: bool = False,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(**arguments(locals()))

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import DTypeLike, Unpack
 from ._base import USED
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from ._shapes import is_shape
 
@@ -29,7 +29,7 @@ class Lambda(Layer):
         arguments: further arguments of the function, by name.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: an array, or a list of arrays.
@@ -62,9 +62,9 @@ class Lambda(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         if not callable(function):
             raise TypeError(f"function must be a function, not {function!r}")
         self.function = function

@@ -14,7 +14,7 @@ from ..backends.recurrent import kernel_activation
 from ..initializers import AnyInitializer
 from ..initializers.constant import Given
 from ._cell import Kept, KernelCell, activate, product
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._rnn import OfCell, Recurrent, arguments
 
 
@@ -35,7 +35,7 @@ class LSTMCell(KernelCell):
         seed: of the dropout.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -80,7 +80,7 @@ class LSTMCell(KernelCell):
         seed: int | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(
             units,
@@ -94,7 +94,7 @@ class LSTMCell(KernelCell):
             seed=seed,
             name=name,
             dtype=dtype,
-            **of_training,
+            **keras_args,
         )
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
@@ -150,7 +150,7 @@ class LSTM(Recurrent):
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -205,6 +205,6 @@ class LSTM(Recurrent):
         zero_output_for_mask: bool = False,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(**arguments(locals()))

@@ -14,7 +14,7 @@ from ..backends.cuda import on_gpu
 from ..backends.dispatch import kernels, number_array, real_array
 from ..masks.mask import Mask
 from ..masks.masked import Masked
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 
 
@@ -25,7 +25,7 @@ class Masking(Layer):
         mask_value: the value; NaN for steps whose features are all not a number.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F), or (B, S, W, F) and more axes; a mask that they carry is ignored.
@@ -61,9 +61,9 @@ class Masking(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.mask_value = real_number(mask_value, "mask_value")
 
     def call(self, inputs: Any) -> Masked:

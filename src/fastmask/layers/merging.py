@@ -22,7 +22,7 @@ class Add(Merge):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of arrays, whose shapes are broadcast; (B, F) counts as (B, 1, F) beside
@@ -56,7 +56,7 @@ class Subtract(Merge):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of two arrays; see `Add`.
@@ -93,7 +93,7 @@ class Average(Merge):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -148,7 +148,7 @@ class Multiply(MergeValid):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -207,7 +207,7 @@ class Maximum(Extreme):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -238,7 +238,7 @@ class Minimum(Extreme):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.

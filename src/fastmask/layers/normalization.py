@@ -13,7 +13,7 @@ from ..backends.dispatch import as_array, real_array
 from ..masks.masked import Masked
 from ._batches import batches_in
 from ._elementwise import SameShape, axes_of, known_size, positive
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._normalizing import KERAS_EPSILON
 from ._shapes import fits
 
@@ -47,7 +47,7 @@ class Normalization(SameShape):
         invert: do the opposite: from mean 0 and variance 1 to the given ones.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -84,9 +84,9 @@ class Normalization(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.axis: int | list[int] = [] if axis is None else axes_of(axis, "axis")
         if (mean is None) != (variance is None):
             raise ValueError("mean and variance must both be given, or neither of them")

@@ -9,7 +9,7 @@ import numpy as np
 from .._checks import choice, flag
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 
 
@@ -27,9 +27,9 @@ class GlobalPooling(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.data_format = as_data_format(data_format)
         self.keepdims = flag(keepdims, "keepdims")
 
@@ -65,7 +65,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         keepdims: whether the time axis stays, with size 1.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F), or (B, F, T) with "channels_first".
@@ -124,7 +124,7 @@ class GlobalMaxPooling1D(GlobalPooling):
         keepdims: whether the time axis stays, with size 1.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F).

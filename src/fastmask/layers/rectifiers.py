@@ -11,7 +11,7 @@ from .._checks import real_number
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape, axes_of, known_size
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._shapes import broadcasts
 
 
@@ -24,7 +24,7 @@ class ReLU(SameShape):
         threshold: inputs up to it are damped.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -55,9 +55,9 @@ class ReLU(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.max_value = None if max_value is None else _not_negative(max_value, "max_value")
         self.negative_slope = _not_negative(negative_slope, "negative_slope")
         self.threshold = _not_negative(threshold, "threshold")
@@ -81,7 +81,7 @@ class LeakyReLU(SameShape):
         alpha: the slope, as it was called before.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -111,9 +111,9 @@ class LeakyReLU(SameShape):
         alpha: float | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         slope = negative_slope if alpha is None else alpha
         self.negative_slope = _not_negative(slope, "negative_slope")
 
@@ -130,7 +130,7 @@ class ELU(SameShape):
         alpha: what the output goes to for small x, negated.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -158,9 +158,9 @@ class ELU(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.alpha = real_number(alpha, "alpha")
 
     def call(self, inputs: Any) -> Array:
@@ -176,7 +176,7 @@ class PReLU(SameShape):
         shared_axes: axes along which alpha is the same; [1] for sequences of any length.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -207,9 +207,9 @@ class PReLU(SameShape):
         shared_axes: int | list[int] | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.alpha_initializer = initializers.get(alpha_initializer, "alpha_initializer")
         axes = [] if shared_axes is None else axes_of(shared_axes, "shared_axes")
         self.shared_axes = axes if isinstance(axes, list) else [axes]

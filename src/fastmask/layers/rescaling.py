@@ -7,7 +7,7 @@ from typing import Any
 from .._typing import Array, DTypeLike, Unpack
 from ..backends.dispatch import as_array, real_array
 from ._elementwise import SameShape
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 
 
 class Rescaling(SameShape):
@@ -18,7 +18,7 @@ class Rescaling(SameShape):
         offset: likewise.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -47,9 +47,9 @@ class Rescaling(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self._scale = real_array(scale, "scale", self._dtype)
         self._offset = real_array(offset, "offset", self._dtype)
         self.scale = as_array(scale, "scale").tolist()
@@ -68,7 +68,7 @@ class Identity(SameShape):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: an array, or a list of arrays.

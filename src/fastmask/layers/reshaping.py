@@ -11,7 +11,7 @@ import numpy as np
 from .._checks import whole_number
 from .._typing import Array, DTypeLike, Shape, Unpack
 from ..backends.dispatch import as_array
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from .pooling import as_data_format
 
@@ -24,7 +24,7 @@ class Flatten(Layer):
             the second axis to the end first.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -54,9 +54,9 @@ class Flatten(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.data_format = as_data_format(data_format)
 
     def call(self, inputs: Any) -> Array:
@@ -78,7 +78,7 @@ class Reshape(Layer):
         target_shape: the shape, without the batch axis; at most one size may be -1.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -109,9 +109,9 @@ class Reshape(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.target_shape = _whole_numbers(target_shape, "target_shape", -1)
         if self.target_shape.count(-1) > 1:
             raise ValueError(f"target_shape must have at most one -1, not {target_shape}")
@@ -149,7 +149,7 @@ class Permute(Layer):
             features.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -180,9 +180,9 @@ class Permute(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.dims = _whole_numbers(dims, "dims", 1)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(f"dims must hold each of 1, 2, ... once, not {tuple(dims)}")
@@ -204,7 +204,7 @@ class RepeatVector(Layer):
         n: the number of steps.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -236,9 +236,9 @@ class RepeatVector(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.n = whole_number(n, "n", 1)
 
     def call(self, inputs: Any) -> Array:

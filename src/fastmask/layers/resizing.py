@@ -9,7 +9,7 @@ import numpy as np
 
 from .._checks import whole_number
 from .._typing import Array, DTypeLike, Shape, Unpack
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from .pooling import as_data_format
 from .reshaping import with_axes
@@ -24,7 +24,7 @@ class ZeroPadding1D(Layer):
             "channels_first" for (B, F, T).
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -57,9 +57,9 @@ class ZeroPadding1D(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.padding = _pair(padding, "padding")
         self.data_format = as_data_format(data_format)
 
@@ -89,7 +89,7 @@ class Cropping1D(Layer):
         cropping: number of steps at either end, or both in a pair.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -121,9 +121,9 @@ class Cropping1D(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.cropping = _pair(cropping, "cropping")
 
     def call(self, inputs: Any) -> Array:
@@ -154,7 +154,7 @@ class UpSampling1D(Layer):
         size: how often.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -185,9 +185,9 @@ class UpSampling1D(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.size = whole_number(size, "size", 1)
 
     def call(self, inputs: Any) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, DTypeLike, Unpack
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._normalizing import Scaled, counting, mixes_steps, moments
 
 
@@ -21,7 +21,7 @@ class RMSNormalization(Scaled):
         epsilon: added to the mean of the squares.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -53,11 +53,11 @@ class RMSNormalization(Scaled):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         # What others call gamma is its scale.
         super().__init__(
-            *(axis, epsilon, False, True, "zeros", "ones"), name=name, dtype=dtype, **of_training
+            *(axis, epsilon, False, True, "zeros", "ones"), name=name, dtype=dtype, **keras_args
         )
 
     def call(self, inputs: Any, mask: Any = None) -> Array:

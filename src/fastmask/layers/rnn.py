@@ -25,7 +25,7 @@ from ._cell_protocol import (
     sizes_of,
     zero_states,
 )
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from .stacked_rnn_cells import StackedRNNCells
 
@@ -50,7 +50,7 @@ class RNN(Layer):
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`; that of the cell by default.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, ...) array or `Masked`.
@@ -108,12 +108,12 @@ class RNN(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
         check_cell(cell, "cell")
-        super().__init__(name=name, dtype=cell.dtype if dtype is None else dtype, **of_training)
+        super().__init__(name=name, dtype=cell.dtype if dtype is None else dtype, **keras_args)
         self.cell = cell
         self._cells: list[Any] = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
         self.return_sequences = flag(return_sequences, "return_sequences")

@@ -7,7 +7,7 @@ from ..activations import Activation
 from ..backends import recurrent as _recurrent
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._rnn import Recurrent, arguments
 
 
@@ -26,7 +26,7 @@ class SimpleRNNCell(KernelCell):
         seed: of the dropout.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -68,7 +68,7 @@ class SimpleRNNCell(KernelCell):
         seed: int | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(**arguments(locals()))  # messages of Python's name the class
 
@@ -100,7 +100,7 @@ class SimpleRNN(Recurrent):
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -151,6 +151,6 @@ class SimpleRNN(Recurrent):
         zero_output_for_mask: bool = False,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         super().__init__(**arguments(locals()))

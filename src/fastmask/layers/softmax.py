@@ -11,7 +11,7 @@ from ..backends.dispatch import as_array, real_array
 from ..masks.mask import Mask, known_mask
 from ..masks.validity import checked_mask
 from ._elementwise import SameShape, along, axes_of, positive
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._shapes import broadcasts
 
 
@@ -22,7 +22,7 @@ class Softmax(SameShape):
         axis: the axis, or a list of axes; 1 for the time axis.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T) or (B, T, ...).
@@ -56,9 +56,9 @@ class Softmax(SameShape):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.axis = axes_of(axis, "axis")
 
     def _check_input_shape(self, shape: Any) -> None:

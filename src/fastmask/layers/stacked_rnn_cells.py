@@ -15,7 +15,7 @@ from ._cell_protocol import (
     one_step,
     output_size_of,
 )
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 
 
@@ -26,7 +26,7 @@ class StackedRNNCells(Layer):
         cells: the cells, the first one gets the inputs.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -60,9 +60,9 @@ class StackedRNNCells(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         if not isinstance(cells, (list, tuple)):
             raise TypeError(f"cells must be a list of cells, not {cells!r}")
         if not cells:

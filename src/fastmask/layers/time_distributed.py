@@ -13,7 +13,7 @@ from ..backends.dispatch import as_array
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._call_graph import CallGraph
-from ._keras_arguments import OfTraining
+from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from ._rows import rows_alone
 from .bidirectional import Bidirectional
@@ -45,7 +45,7 @@ class TimeDistributed(Layer):
         layer: the layer.
         name: see `Layer`.
         dtype: see `Layer`.
-        **of_training: see `Layer`.
+        **keras_args: see `Layer`.
 
     Called with
         inputs: (B, T, ...).
@@ -84,11 +84,11 @@ class TimeDistributed(Layer):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **of_training: Unpack[OfTraining],
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"layer must be a fastmask Layer, not {layer!r}")
-        super().__init__(name=name, dtype=dtype, **of_training)
+        super().__init__(name=name, dtype=dtype, **keras_args)
         self.layer = layer
 
     def build(self, input_shape: Shape) -> None:
