@@ -186,7 +186,7 @@ def is_name(value: str) -> bool:
     return value in _BY_NAME
 
 
-def of_size(value: Any, name: str) -> str:
+def of_size(value: object, name: str) -> str:
     """For the end of a message: what a number in the place of an activation may be meant for."""
     if name != "activation" or not isinstance(value, int):
         return ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ._typing import ArrayLike
+from .masks.masked import Masked
 from .masks.weighting import unpacked, weights_of
 
 
-def masked_mean(loss: Any, mask: Any, sample_weight: Any = None) -> float:
+def masked_mean(
+    loss: ArrayLike | Masked, mask: ArrayLike | None, sample_weight: ArrayLike | None = None
+) -> float:
     """The mean of a loss over the valid steps, as Keras reduces it in training.
 
     Args:

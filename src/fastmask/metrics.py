@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ._checks import real_number
-from ._typing import Array, Bools
+from ._typing import Array, ArrayLike, Bools
 from .backends.dispatch import real_array
+from .masks.masked import Masked
 from .masks.weighting import unpacked, weights_of
 
 
 def binary_accuracy(
-    y_true: Any, y_pred: Any, mask: Any = None, sample_weight: Any = None, threshold: float = 0.5
+    y_true: ArrayLike,
+    y_pred: ArrayLike | Masked,
+    mask: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    threshold: float = 0.5,
 ) -> float:
     """The share of valid steps at which a probability is on the right side of a threshold.
 
@@ -49,7 +52,10 @@ def binary_accuracy(
 
 
 def categorical_accuracy(
-    y_true: Any, y_pred: Any, mask: Any = None, sample_weight: Any = None
+    y_true: ArrayLike,
+    y_pred: ArrayLike | Masked,
+    mask: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """The share of valid steps at which the likeliest class is the right one.
 
@@ -81,7 +87,10 @@ def categorical_accuracy(
 
 
 def sparse_categorical_accuracy(
-    y_true: Any, y_pred: Any, mask: Any = None, sample_weight: Any = None
+    y_true: ArrayLike,
+    y_pred: ArrayLike | Masked,
+    mask: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """The share of valid steps at which the likeliest class is the right one, given by number.
 
@@ -114,7 +123,7 @@ def sparse_categorical_accuracy(
     return _share(_likeliest(scores) == _same_shape(true, scores.shape[:-1]), valid, sample_weight)
 
 
-def _share(right: Array, valid: Bools | None, sample_weight: Any) -> float:
+def _share(right: Array, valid: Bools | None, sample_weight: ArrayLike | None) -> float:
     weights = weights_of(right.shape, valid, sample_weight)
     if weights is None:
         return float(right.mean()) if right.size else 0.0

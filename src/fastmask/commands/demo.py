@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Ints
 from ..backends.dispatch import kernels
 from ..backends.threads import get_num_threads
 from ..loaders import load_model
@@ -124,7 +124,7 @@ def _telling(tell: Callable[[], None]) -> AbstractContextManager[None]:
     return told
 
 
-def _padded(values: Array, lengths: Any) -> Array:
+def _padded(values: Array, lengths: Ints) -> Array:
     """(N, T, F), the utterances that lie end to end in `values`, zeros after them."""
     valid = np.arange(lengths.max()) < lengths[:, None]
     x = np.zeros((*valid.shape, values.shape[1]), values.dtype)

@@ -114,7 +114,7 @@ def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., 
     return function
 
 
-def _class_named(identifier: Any, name: str) -> type[Initializer]:
+def _class_named(identifier: object, name: str) -> type[Initializer]:
     if not isinstance(identifier, str) or identifier not in _NAMES:
         known = ", ".join(_SNAKE_CASE)
         meant = closest(identifier, _SNAKE_CASE)
@@ -135,7 +135,7 @@ def _from_config(config: dict[str, Any], name: str) -> Initializer:
     return _class_named(made_from, name)(**options)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """An option as Keras writes it: arrays and generators of seeds are described, too."""
     if not isinstance(value, dict) or not isinstance(value.get("config"), dict):
         return value

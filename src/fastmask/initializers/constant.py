@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import real_number
-from .._typing import Array
+from .._typing import Array, ArrayLike, DTypeLike
 from ..backends.dispatch import as_array
 
 
@@ -16,7 +16,7 @@ class Initializer:
 
     _options: tuple[str, ...] = ()
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """The first values, of `shape` and `dtype`."""
         raise NotImplementedError
 
@@ -29,7 +29,7 @@ class Initializer:
 class Zeros(Initializer):
     """Zeros."""
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         return np.zeros(shape, dtype)
 
@@ -37,7 +37,7 @@ class Zeros(Initializer):
 class Ones(Initializer):
     """Ones."""
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         return np.ones(shape, dtype)
 
@@ -47,10 +47,10 @@ class Constant(Initializer):
 
     _options = ("value",)
 
-    def __init__(self, value: Any = 0.0) -> None:
+    def __init__(self, value: ArrayLike = 0.0) -> None:
         self.value: float | Array = _number_or_array(value)
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         try:
             return np.broadcast_to(np.asarray(self.value), shape).astype(dtype)
@@ -63,7 +63,7 @@ class Constant(Initializer):
 class Given(Constant):
     """An array that was given instead of an initialiser: it has the weight's shape."""
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         if np.shape(self.value) != tuple(shape):
             raise ValueError(
@@ -85,14 +85,14 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = real_number(gain, "gain")
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         if len(shape) != 2:
             raise ValueError(f"an identity matrix must have two axes, not shape {shape}")
         return (self.gain * np.eye(*shape)).astype(dtype)
 
 
-def _number_or_array(value: Any) -> float | Array:
+def _number_or_array(value: ArrayLike) -> float | Array:
     if isinstance(value, (int, float)):
         return real_number(value, "value")
     array = as_array(value, "value")

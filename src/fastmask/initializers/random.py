@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .._checks import choice, real_number, whole_number
-from .._typing import Array
+from .._typing import Array, DTypeLike
 from .constant import Initializer
 
 _MODES = ("fan_in", "fan_out", "fan_avg")
@@ -41,7 +42,7 @@ class RandomUniform(Random):
         self.minval = real_number(minval, "minval")
         self.maxval = real_number(maxval, "maxval")
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         return self._generator().uniform(self.minval, self.maxval, shape).astype(dtype)
 
@@ -56,7 +57,7 @@ class RandomNormal(Random):
         self.mean = real_number(mean, "mean")
         self.stddev = real_number(stddev, "stddev")
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         return self._generator().normal(self.mean, self.stddev, shape).astype(dtype)
 
@@ -64,7 +65,7 @@ class RandomNormal(Random):
 class TruncatedNormal(RandomNormal):
     """Normal, with what is further than 2 standard deviations from the mean drawn again."""
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         drawn = _truncated(self._generator(), shape)
         return (self.mean + self.stddev * drawn).astype(dtype)
@@ -97,8 +98,8 @@ class VarianceScaling(Random):
         mode: str = "fan_in",
         distribution: Any = "truncated_normal",
         seed: int | None = None,
-        input_axes: Any = None,
-        output_axes: Any = None,
+        input_axes: Iterable[int] | None = None,
+        output_axes: Iterable[int] | None = None,
     ) -> None:
         super().__init__(seed)
         self.scale = real_number(scale, "scale")
@@ -111,7 +112,7 @@ class VarianceScaling(Random):
         self.input_axes = _axes(input_axes, "input_axes")
         self.output_axes = _axes(output_axes, "output_axes")
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         fans = _fans(shape, self.input_axes, self.output_axes)
         count = {"fan_in": fans[0], "fan_out": fans[1], "fan_avg": sum(fans) / 2}[self.mode]
@@ -134,7 +135,10 @@ class _Scaled(VarianceScaling):
     _fixed: tuple[float, str, str]
 
     def __init__(
-        self, seed: int | None = None, input_axes: Any = None, output_axes: Any = None
+        self,
+        seed: int | None = None,
+        input_axes: Iterable[int] | None = None,
+        output_axes: Iterable[int] | None = None,
     ) -> None:
         super().__init__(*self._fixed, seed, input_axes, output_axes)
 
@@ -184,7 +188,7 @@ class Orthogonal(Random):
         super().__init__(seed)
         self.gain = real_number(gain, "gain")
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         """See `Initializer`."""
         if len(shape) < 2:
             raise ValueError(f"an orthogonal weight must have two axes or more, not shape {shape}")
@@ -221,7 +225,7 @@ def _fans(
     return shape[-2] * field, shape[-1] * field
 
 
-def _axes(value: Any, name: str) -> list[int] | None:
+def _axes(value: Iterable[int] | None, name: str) -> list[int] | None:
     if value is None:
         return None
     try:

@@ -50,7 +50,7 @@ def _inputs(batch: Any, name: str, kinds: Any) -> Any:
     return batch[0]
 
 
-def _is_array_like(data: Any) -> bool:
+def _is_array_like(data: object) -> bool:
     """Whether it is all data at once: an array, a list, a table, or nothing that holds anything."""
     of_python = isinstance(data, Collection) and type(data).__module__ in (
         *("builtins", "collections", "array"),
@@ -59,14 +59,14 @@ def _is_array_like(data: Any) -> bool:
     return of_python or any(hasattr(type(data), name) for name in arrays)
 
 
-def _number_of(data: Any) -> int | None:
+def _number_of(data: object) -> int | None:
     known = getattr(data, "num_batches", None)
     if known is None and hasattr(data, "__len__"):
         known = len(data)
     return known if isinstance(known, int) else None
 
 
-def _comes_from(data: Any, module: str, name: str) -> bool:
+def _comes_from(data: object, module: str, name: str) -> bool:
     return any(
         cls.__name__ == name and cls.__module__.startswith(module) for cls in type(data).__mro__
     )

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
-from .._typing import Array, Ints
+from .._typing import Array, Ints, Shape
 from ..backends.dispatch import as_array, real_array
 from ..backends.recurrent import initial_states
 from ..masks.mask import Mask
 from ._cell import KernelCell
 from ._layer import Layer
 from ._loop import loop
+from ._types import States
 
 
 def check_cell(cell: Any, name: str) -> Any:
@@ -34,7 +35,7 @@ def check_cell(cell: Any, name: str) -> Any:
     return cell
 
 
-def is_known(cell: Any) -> bool:
+def is_known(cell: object) -> bool:
     """Whether the kernels compute what the cell does."""
     known: bool = getattr(cell, "_known", False)
     return known
@@ -54,7 +55,7 @@ def output_size_of(cell: Any) -> int:
 
 
 def first_states(
-    cell: Any, given: Any, batch: int, name: str = "initial_state", start: int = 0
+    cell: Any, given: States | None, batch: int, name: str = "initial_state", start: int = 0
 ) -> list[Array]:
     """The states to start from: `given` or the cell's own; for messages see `initial_states`."""
     if isinstance(cell, KernelCell):
@@ -80,7 +81,7 @@ def zero_states(states: Any, batch: int | None, dtype: np.dtype[Any]) -> Any:
     return np.zeros((rows if batch is None else batch, *sizes), dtype)
 
 
-def as_list(states: Any) -> list[Any]:
+def as_list(states: object) -> list[Any]:
     """One state or several, as a list."""
     return list(states) if isinstance(states, (list, tuple)) else [states]
 
@@ -138,7 +139,7 @@ def one_step(cell: Any, x: Array, states: list[Array], training: bool) -> tuple[
     return np.asarray(output), after
 
 
-def layer_by_layer(cells: list[Any], input_shape: Any) -> Iterator[tuple[Any, Any]]:
+def layer_by_layer(cells: list[Any], input_shape: Shape) -> Iterator[tuple[Any, Shape]]:
     """Each cell of a stack, with the shape of its inputs."""
     for cell in cells:
         yield cell, input_shape

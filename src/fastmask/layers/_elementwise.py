@@ -34,7 +34,7 @@ def axes_of(value: Any, name: str) -> int | list[int]:
         raise TypeError(f"{name} must be an integer or a list of these, not {value!r}") from None
 
 
-def one_axis(value: Any) -> int:
+def one_axis(value: object) -> int:
     """`value`, called axis in messages, as an int.
 
     Raises:

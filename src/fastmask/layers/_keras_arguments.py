@@ -51,7 +51,7 @@ class KerasArguments(TypedDict, total=False):
     quantization_config: None
 
 
-def check_keras_argument(argument: str, value: Any, cls: type) -> None:
+def check_keras_argument(argument: str, value: object, cls: type) -> None:
     """See that an argument of a layer class is one of these and has its default.
 
     Raises:
@@ -96,7 +96,7 @@ def input_shape_in(given: KerasArguments) -> Shape | None:
     return None
 
 
-def dtype_name(dtype: Any) -> str:
+def dtype_name(dtype: object) -> str:
     """The name, "float32" or "float64", of a dtype or whatever else Keras and NumPy take for one.
 
     Raises:

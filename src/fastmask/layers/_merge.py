@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .._typing import Array, Shape
+from .._typing import Array, Bools, Shape
 from ..backends.dispatch import number_array
 from ._elementwise import along
 from ._layer import Layer
 from ._shapes import is_shape
 from ._symbolic import SymbolicTensor
+from ._types import ListOfMasks
 
 _WITH_AXES = (np.ndarray, SymbolicTensor)
 
@@ -27,12 +29,12 @@ class Merge(Layer):
     supports_masking = True
     _most = 0  # how many inputs, 0 for any number
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[Shape]) -> None:
         """Check the shapes; see `Layer`."""
         self._check_number(input_shape)
         self._merged_shape(input_shape)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: Sequence[Array]) -> Array:
         """See the class."""
         arrays = self._arrays(inputs)
         try:
@@ -40,7 +42,7 @@ class Merge(Layer):
         except ValueError as error:
             raise self._misfit([x.shape for x in arrays]) from error
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Bools | None:
         """The union of the masks, where all inputs have one.
 
         Raises:
@@ -49,16 +51,17 @@ class Merge(Layer):
         if mask is None:
             return None
         self._check_lists(inputs, mask)
-        if any(one is None for one in mask):
+        known = [one for one in mask if one is not None]
+        if len(known) < len(mask):
             self._warn_of_loss(None)
             return None
         try:
-            check_masks(mask, inputs)
-            return union(mask)
+            check_masks(known, inputs)
+            return union(known)
         except ValueError as error:
             raise self._misfit([np.shape(x) for x in inputs]) from error
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Any:
         """See `Layer`."""
         self._check_number(input_shape)
         return self._merged_shape(input_shape)
@@ -66,7 +69,7 @@ class Merge(Layer):
     def _merge(self, arrays: list[Array]) -> Array:
         raise NotImplementedError
 
-    def _check_lists(self, inputs: Any, mask: Any) -> None:
+    def _check_lists(self, inputs: Sequence[Array], mask: Sequence[Bools | None]) -> None:
         if type(inputs) is list and type(mask) is list and len(inputs) == len(mask) > 0:
             return
         for name, value in (("inputs", inputs), ("mask", mask)):
@@ -89,7 +92,7 @@ class Merge(Layer):
             "Masked(y, get_mask(x))."
         )
 
-    def _check_number(self, input_shape: Any) -> None:
+    def _check_number(self, input_shape: Sequence[object]) -> None:
         wanted = f"exactly {self._most}" if self._most else "one or more"
         if is_shape(input_shape) or not input_shape:
             raise ValueError(
@@ -101,7 +104,7 @@ class Merge(Layer):
                 f"inputs of layer {self.name!r} must be {wanted} arrays, not {len(input_shape)}"
             )
 
-    def _arrays(self, inputs: Any) -> list[Array]:
+    def _arrays(self, inputs: Sequence[Array]) -> list[Array]:
         """The inputs, as floats of one dtype if any is a float."""
         if not isinstance(inputs, (list, tuple)):
             self._check_number(np.shape(inputs))
@@ -113,12 +116,12 @@ class Merge(Layer):
             arrays = [x.astype(self._dtype, copy=False) for x in arrays]
         return arrays
 
-    def _merged_shape(self, shapes: Any) -> Shape:
+    def _merged_shape(self, shapes: Sequence[Shape]) -> Shape:
         ndim = max(map(len, shapes))
         full = [(*shape[:1], *(1,) * (ndim - len(shape)), *shape[1:]) for shape in shapes]
         return tuple(self._merged_size(sizes, shapes) for sizes in zip(*full, strict=True))
 
-    def _merged_size(self, sizes: tuple[int | None, ...], shapes: Any) -> int | None:
+    def _merged_size(self, sizes: tuple[int | None, ...], shapes: Sequence[Shape]) -> int | None:
         known = {n for n in sizes if n not in (None, 1)}
         if len(known) > 1:
             raise self._misfit(shapes)
@@ -126,12 +129,12 @@ class Merge(Layer):
             return known.pop()
         return None if None in sizes else 1
 
-    def _misfit(self, shapes: Any) -> ValueError:
+    def _misfit(self, shapes: Sequence[Shape]) -> ValueError:
         listed = ", ".join(str(tuple(shape)) for shape in shapes)
         return ValueError(f"inputs of layer {self.name!r} do not fit together: {listed}")
 
 
-def check_masks(masks: Any, arrays: Any) -> None:
+def check_masks(masks: Sequence[Bools | None], arrays: Sequence[Array]) -> None:
     """See that arrays, or symbolic tensors, have masks that fit together.
 
     Raises:
@@ -150,7 +153,7 @@ def number_of_axes(x: Any) -> int:
     return x.ndim if type(x) in _WITH_AXES else np.ndim(x)
 
 
-def union(masks: list[Any]) -> Any:
+def union(masks: Sequence[Bools]) -> Bools:
     """Where any of the masks is true; themselves where they are one."""
     first = masks[0]
     different = [one for one in masks if one is not first]

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, real_number
-from .._typing import Array, Shape
+from .._typing import Array, ArrayLike, Bools, Shape
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape, along, axes_of, known_size, positive
 
@@ -53,12 +53,12 @@ class Scaled(SameShape):
         if self.center and not self.rms_scaling:
             self.beta = self.add_weight(self._sizes, self.beta_initializer, name="beta")
 
-    def _fitting(self, inputs: Any) -> Array:
+    def _fitting(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
         return x
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         fits = len(shape) == self._ndim
         if fits:
             found = tuple([shape[axis] for axis in self._axes])
@@ -86,7 +86,7 @@ class Scaled(SameShape):
         return y
 
 
-def counting(mask: Any, x: Array, axes: tuple[int, ...]) -> Array | None:
+def counting(mask: Bools | None, x: Array, axes: tuple[int, ...]) -> Array | None:
     """Which numbers of x count in sums over `axes`, in the shape of x; None where all do.
 
     A mask of steps makes no difference to sums within a step.

@@ -23,10 +23,10 @@ class OfCell:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, layer: Any, owner: type | None = None) -> Any:
+    def __get__(self, layer: Recurrent | None, owner: type | None = None) -> Any:
         return self if layer is None else getattr(layer.cell, self._name)
 
-    def __set__(self, layer: Any, value: Any) -> None:
+    def __set__(self, layer: Recurrent, value: object) -> None:
         raise AttributeError(f"{self._name!r} of layer {layer.name!r} cannot be changed")
 
 

@@ -21,7 +21,7 @@ def sizes(shape: object, name: str) -> Shape:
     return tuple(n if n is None else whole_number(n, f"each size of {name}", 0) for n in shape)
 
 
-def is_shape(value: Shapes) -> TypeIs[Shape]:
+def is_shape(value: Sequence[object]) -> TypeIs[Shape]:
     """Whether it is one shape and not a list of several."""
     return not any(isinstance(size, (list, tuple)) for size in value)
 

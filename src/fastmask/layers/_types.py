@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from .._typing import Array, ArrayLike, Bools
 from ..masks.mask import Mask
 
@@ -16,3 +19,9 @@ Masks = Mask | list[Mask | None] | None
 
 BoolArrays = Bools | list[Bools | None] | None
 """The same as `call` and `compute_mask` get them."""
+
+ListOfMasks = Sequence[Bools | None] | None
+"""The masks as layers get them that are called on a list."""
+
+States = Sequence[Any]
+"""States of cells: arrays, or for each cell of a stack a list of these."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import activations
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
@@ -62,7 +60,7 @@ class Activation(Layer):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.activation = activations.name_of(activation, "activation")
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         function = activations.get(self.activation)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import initializers
 from .._checks import flag, rate
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis
 from ._keras_arguments import KerasArguments
 from ._normalizing import KERAS_EPSILON, Scaled
@@ -123,7 +121,7 @@ class BatchNormalization(Scaled):
             self._sizes, self.moving_variance_initializer, trainable=False, name="moving_variance"
         )
 
-    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, training: bool = False, mask: Bools | None = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
         mean, variance = self.moving_mean, self.moving_variance
@@ -136,7 +134,7 @@ class BatchNormalization(Scaled):
             mean, variance = new
         return self._scaled(x, self._broadcast(mean, x), self._broadcast(variance, x))
 
-    def _moments(self, x: Array, mask: Any) -> tuple[Array, Array]:
+    def _moments(self, x: Array, mask: Bools | None) -> tuple[Array, Array]:
         others = tuple(a for a in range(x.ndim) if a not in self._axes)
         if mask is None:
             return x.mean(axis=others), x.var(axis=others)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.anywhere import computed, own, reversed_in_time
 from ..backends.dispatch import real_array
 from ..masks.mask import sequence_mask
 from ._cell_protocol import as_list, output_size_of
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
+from ._types import States
 from .rnn import RNN
 
 _MODES = ("concat", "sum", "mul", "ave")
@@ -122,7 +123,11 @@ class Bidirectional(Layer):
             layer.build(input_shape)
 
     def call(
-        self, inputs: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+        self,
+        inputs: Array,
+        initial_state: States | None = None,
+        mask: Bools | None = None,
+        training: bool = False,
     ) -> Any:
         """Run both layers over the valid steps; see the class."""
         known = mask
@@ -153,7 +158,7 @@ class Bidirectional(Layer):
 
     reset_states = reset_state  # Keras has both
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:  # noqa: ARG002 - Keras's form
         """The mask, where the output is a sequence."""
         kept = mask if self.return_sequences else None
         if self.merge_mode is not None and not self.return_state:
@@ -161,7 +166,7 @@ class Bidirectional(Layer):
         outputs = [kept] * (2 if self.merge_mode is None else 1)
         return outputs + [None] * (sum(self._counts) if self.return_state else 0)
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         self.forward_layer._check_input_shape(shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
@@ -193,7 +198,7 @@ class Bidirectional(Layer):
         forward, backward = self.forward_layer, self.backward_layer
         return len(forward.get_initial_state(0)), len(backward.get_initial_state(0))
 
-    def _halves(self, given: Any) -> tuple[Any, Any]:
+    def _halves(self, given: States | None) -> tuple[Any, Any]:
         """The initial states of the two layers."""
         if given is None:
             return None, None
@@ -214,7 +219,7 @@ class Bidirectional(Layer):
             layer._split(state, batch, "initial_state", start)
             start += count
 
-    def _as_outputs(self, half: Any) -> Array:
+    def _as_outputs(self, half: Array) -> Array:
         """One layer's output in this layer's dtype, contiguous where it is not merged."""
         if self.merge_mode and type(half) is np.ndarray and half.dtype == self._dtype:
             return half

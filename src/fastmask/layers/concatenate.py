@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, Bools, DTypeLike, Shape, Unpack
 from ._elementwise import along, one_axis, positive
 from ._keras_arguments import KerasArguments
 from ._merge import Merge, number_of_axes, union
+from ._types import ListOfMasks
 
 
 class Concatenate(Merge):
@@ -58,7 +59,7 @@ class Concatenate(Merge):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.axis = one_axis(axis)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Bools | None:
         """The masks one after the other, or, along the features, their union.
 
         Raises:
@@ -88,7 +89,7 @@ class Concatenate(Merge):
     def _merge(self, arrays: list[Array]) -> Array:
         return np.concatenate(arrays, self.axis)
 
-    def _merged_shape(self, shapes: Any) -> Shape:
+    def _merged_shape(self, shapes: Sequence[Shape]) -> Shape:
         ndim = len(shapes[0])
         if any(len(shape) != ndim for shape in shapes):
             raise self._misfit(shapes)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import activations, initializers
 from .._checks import flag, whole_number
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
@@ -82,7 +80,7 @@ class Dense(Layer):
         if self.use_bias:
             self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
@@ -93,7 +91,7 @@ class Dense(Layer):
             y += self.bias
         return activations.get(self.activation)(y.reshape(*x.shape[:-1], self.units))
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         features = len(self.kernel)
         if len(shape) < 2 or shape[-1] not in (features, None):
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from .._checks import flag
 from .._typing import Array, DTypeLike, Shape, Unpack
@@ -12,6 +12,7 @@ from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from ._merge import Merge
 from ._normalizing import KERAS_EPSILON, to_length_one
+from ._types import ListOfMasks
 
 
 class Dot(Merge):
@@ -63,7 +64,7 @@ class Dot(Merge):
             raise ValueError(f"axes must be an integer or two of them, not {axes!r}")
         self.normalize = flag(normalize, "normalize")
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002 - Keras's form
+    def compute_mask(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> None:  # noqa: ARG002 - Keras's form
         """None, as in Keras; a mask that came is lost."""
         if mask is not None:
             self._warn_of_loss(None)
@@ -84,7 +85,7 @@ class Dot(Merge):
         product = x.reshape(len(x), rows[0], size) @ y.reshape(len(y), size, rows[1])
         return product.reshape(len(x), *(x.shape[1:-1] + y.shape[2:] or (1,)))
 
-    def _merged_shape(self, shapes: Any) -> Shape:
+    def _merged_shape(self, shapes: Sequence[Shape]) -> Shape:
         first, second = self._both(shapes)
         one, two = list(shapes[0]), list(shapes[1])
         if any(None not in ns and ns[0] != ns[1] for ns in [(one[first], two[second])]) or (
@@ -95,7 +96,7 @@ class Dot(Merge):
         batch = one[0] if one[0] is not None else two[0]
         return (batch, *(one[1:] + two[1:] or [1]))
 
-    def _both(self, shapes: Any) -> tuple[int, int]:
+    def _both(self, shapes: Sequence[Shape]) -> tuple[int, int]:
         given = self.axes if isinstance(self.axes, list) else [self.axes] * 2
         first, second = (
             positive(axis, len(shape), self.name)[0]

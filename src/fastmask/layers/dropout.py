@@ -13,7 +13,7 @@ import numpy as np
 
 from .._checks import rate as checked_rate
 from .._checks import whole_number
-from .._typing import Array, DTypeLike, Unpack
+from .._typing import Array, ArrayLike, DTypeLike, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape
 from ._keras_arguments import KerasArguments
@@ -39,7 +39,7 @@ class Noise(SameShape):
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: ArrayLike, training: bool = False) -> Any:
         """See the class."""
         if not training or not self._strength:
             return inputs
@@ -331,14 +331,14 @@ class AlphaDropout(Noise):
         return y
 
 
-def _below_one(value: Any) -> float:
+def _below_one(value: float) -> float:
     number = checked_rate(value, "rate")
     if number == 1.0:
         raise ValueError("rate must be less than 1: at 1 the noise has no finite variance")
     return number
 
 
-def _noise_shape(value: Any) -> list[int | None] | None:
+def _noise_shape(value: object) -> list[int | None] | None:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, Sequence):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, whole_number
-from .._typing import Array, DTypeLike, Ints, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Ints, Shape, Unpack
 from ..backends.anywhere import on_device
 from ..backends.dispatch import integer_array, kernels
 from ._keras_arguments import KerasArguments
@@ -83,13 +83,13 @@ class Embedding(Layer):
             several = isinstance(weights, (list, tuple)) and len(weights) == 1
             self.set_weights(weights if several and np.ndim(weights[0]) == 2 else [weights])
 
-    def build(self, input_shape: Any = (None, None)) -> None:  # noqa: ARG002 - as layers have it
+    def build(self, input_shape: Shape = (None, None)) -> None:  # noqa: ARG002 - as layers have it
         """Make the table, which does not depend on the inputs; see `Layer`."""
         self.embeddings = self.add_weight(
             (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
         )
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """Look the ids up; see the class."""
         ids = integer_array(inputs, "inputs")
         if type(ids) is not np.ndarray:
@@ -100,7 +100,7 @@ class Embedding(Layer):
         kernels().gather_rows.unchecked(rows, self.embeddings, ids.reshape(-1))
         return rows.reshape(*ids.shape, self.output_dim)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
         """`ids != 0` with `mask_zero`, else None, as in Keras: then a mask that came is lost."""
         if not self.mask_zero:
             if mask is not None:

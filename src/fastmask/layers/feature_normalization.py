@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._checks import flag, whole_number
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..initializers import AnyInitializer
 from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive
@@ -83,7 +81,7 @@ class LayerNormalization(Scaled):
         )
         self.rms_scaling = flag(rms_scaling, "rms_scaling")
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
         mean, variance = moments(x, self._axes, counting(mask, x, self._axes))
@@ -174,7 +172,7 @@ class GroupNormalization(Scaled):
             )
         super().build(input_shape)
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
         if not x.size:
@@ -243,10 +241,10 @@ class UnitNormalization(SameShape):
         """Find the axes; see `Layer`."""
         self._axes = positive(self.axis, len(input_shape), self.name)
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         positive(self.axis, len(shape), self.name)
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         axes = positive(self.axis, x.ndim, self.name)

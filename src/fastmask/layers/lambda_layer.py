@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import DTypeLike, Unpack
+from .._typing import ArrayLike, Bools, DTypeLike, Shapes, Unpack
 from ._base import USED
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from ._shapes import is_shape
+from ._types import MaskLike
 
 
 class Lambda(Layer):
@@ -57,7 +58,7 @@ class Lambda(Layer):
         self,
         function: Callable[..., Any],
         output_shape: Any = None,
-        mask: Any = None,
+        mask: Callable[..., Any] | MaskLike | None = None,
         arguments: dict[str, Any] | None = None,
         *,
         name: str | None = None,
@@ -74,14 +75,14 @@ class Lambda(Layer):
         self.supports_masking = mask is not None
         self._takes = _names_of(function) & {"mask", "training"}
 
-    def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None, training: bool = False) -> Any:
         """See the class."""
         known = {"mask": mask, "training": training}
         return self.function(
             inputs, **self.arguments, **{name: known[name] for name in sorted(self._takes)}
         )
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
         """What the argument `mask` says; without it None, and a mask that came is lost."""
         if callable(self.mask):
             return self.mask(inputs, mask)
@@ -100,7 +101,7 @@ class Lambda(Layer):
             "mask that returns it; one that returns None ends the mask without this warning."
         )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shapes) -> Any:
         """See `Layer`."""
         if self.output_shape is None:
             return super().compute_output_shape(input_shape)

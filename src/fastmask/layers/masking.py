@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from .._checks import real_number
-from .._typing import Array, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.anywhere import computed, on_device, own
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import kernels, number_array, real_array
@@ -66,7 +65,7 @@ class Masking(Layer):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.mask_value = real_number(mask_value, "mask_value")
 
-    def call(self, inputs: Any) -> Masked:
+    def call(self, inputs: Array) -> Masked:
         """Find the mask and apply it; see the class."""
         if type(inputs) is not np.ndarray and on_gpu(inputs):
             return self._call_on_gpu(inputs)
@@ -75,7 +74,7 @@ class Masking(Layer):
             inputs = np.where(valid[..., None], inputs, inputs.dtype.type(0))
         return Masked(inputs, Mask._of(valid))
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Bools:  # noqa: ARG002 - Keras's form
         """True where any feature differs from the value; `mask` is ignored."""
         return self._valid(self._cast(np.asarray(inputs)))
 
@@ -83,7 +82,7 @@ class Masking(Layer):
         """See `Layer`."""
         return tuple(input_shape)
 
-    def _call_on_gpu(self, inputs: Any) -> Masked:
+    def _call_on_gpu(self, inputs: Array) -> Masked:
         self._check(inputs)
         x = number_array(inputs, "inputs")
         if x.dtype.kind == "f":
@@ -97,7 +96,7 @@ class Masking(Layer):
 
         return Masked._of(computed(self, zeroed, [own(x), mask.valid]), mask)
 
-    def _valid(self, inputs: Any) -> Bools:
+    def _valid(self, inputs: Array) -> Bools:
         self._check(inputs)
         x = number_array(inputs, "inputs")
         valid = np.empty(x.shape[:-1], np.bool_)
@@ -111,7 +110,7 @@ class Masking(Layer):
         )
         return valid
 
-    def _check(self, inputs: Any) -> None:
+    def _check(self, inputs: Array) -> None:
         if inputs.ndim < 3:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have shape (batch, time, features), or more "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from .._typing import Array
 from ._elementwise import along
 from ._merge import Merge, check_masks, union
+from ._types import ListOfMasks
 
 
 class Add(Merge):
@@ -123,7 +124,7 @@ class Average(Merge):
 class MergeValid(Merge):
     """Base of those that look at the masks, because masked values do not count."""
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Array:
         """See the class."""
         arrays = self._arrays(inputs)
         masks = mask or [None] * len(arrays)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import flag
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.masked import Masked
 from ._batches import batches_in
@@ -78,8 +78,8 @@ class Normalization(SameShape):
     def __init__(
         self,
         axis: int | list[int] | None = -1,
-        mean: Any = None,
-        variance: Any = None,
+        mean: ArrayLike | None = None,
+        variance: ArrayLike | None = None,
         invert: bool = False,
         *,
         name: str | None = None,
@@ -164,7 +164,7 @@ class Normalization(SameShape):
         kept = {axis - first for axis in axes}
         return x, tuple(axis for axis in range(x.ndim) if axis not in kept)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
@@ -175,7 +175,7 @@ class Normalization(SameShape):
         y: Array = mean + x * spread if self.invert else (x - mean) / spread
         return y
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         axes = positive(self.axis, len(shape), self.name)
         if not fits(tuple(shape[axis] for axis in axes), self._mean.shape):
             raise ValueError(

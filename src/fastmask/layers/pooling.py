@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice, flag
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
@@ -40,7 +40,7 @@ class GlobalPooling(Layer):
     def _steps_of(self, shape: Any) -> Any:
         return shape if len(shape) != 3 else (shape[0], shape[self._time])
 
-    def _sequences(self, inputs: Any) -> Array:
+    def _sequences(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)
         if x.ndim != 3:
             raise ValueError(
@@ -91,7 +91,7 @@ class GlobalAveragePooling1D(GlobalPooling):
 
     supports_masking = True
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = self._sequences(inputs)
         if mask is None:
@@ -110,7 +110,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         y: Array = total / count.reshape(-1, *(1,) * (total.ndim - 1))
         return y
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # noqa: ARG002 - Keras's form
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> None:  # noqa: ARG002 - Keras's form
         """None: there are no steps any more."""
         return
 
@@ -145,7 +145,7 @@ class GlobalMaxPooling1D(GlobalPooling):
         array([[4., 5.]], dtype=float32)
     """
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = self._sequences(inputs)
         if not x.shape[self._time]:

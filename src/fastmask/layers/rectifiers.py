@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import activations, initializers
 from .._checks import real_number
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape, axes_of, known_size
 from ._keras_arguments import KerasArguments
@@ -62,7 +60,7 @@ class ReLU(SameShape):
         self.negative_slope = _not_negative(negative_slope, "negative_slope")
         self.threshold = _not_negative(threshold, "threshold")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         y = np.where(x <= self.threshold, 0, x) if self.threshold else np.maximum(x, 0)
@@ -117,7 +115,7 @@ class LeakyReLU(SameShape):
         slope = negative_slope if alpha is None else alpha
         self.negative_slope = _not_negative(slope, "negative_slope")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         return activations.leaky_relu(x, self.negative_slope)
@@ -163,7 +161,7 @@ class ELU(SameShape):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.alpha = real_number(alpha, "alpha")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         return activations.elu(real_array(inputs, "inputs", self._dtype), self.alpha)
 
@@ -228,14 +226,14 @@ class PReLU(SameShape):
         )
         self.alpha = self.add_weight(shape, self.alpha_initializer, name="alpha")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
         y: Array = np.maximum(x, 0) - self.alpha * np.maximum(-x, 0)
         return y
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         fits = broadcasts(self.alpha.shape, tuple(shape[1:]))
         if len(shape) != self.alpha.ndim + 1 or not fits:
             raise ValueError(
@@ -244,7 +242,7 @@ class PReLU(SameShape):
             )
 
 
-def _not_negative(value: Any, name: str) -> float:
+def _not_negative(value: float, name: str) -> float:
     number = real_number(value, name)
     if not number >= 0.0:
         raise ValueError(f"{name} must not be negative, not {value!r}")

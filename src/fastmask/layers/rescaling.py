@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._typing import Array, DTypeLike, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ._elementwise import SameShape
 from ._keras_arguments import KerasArguments
@@ -42,8 +42,8 @@ class Rescaling(SameShape):
 
     def __init__(
         self,
-        scale: Any,
-        offset: Any = 0.0,
+        scale: ArrayLike,
+        offset: ArrayLike = 0.0,
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
@@ -55,7 +55,7 @@ class Rescaling(SameShape):
         self.scale = as_array(scale, "scale").tolist()
         self.offset = as_array(offset, "offset").tolist()
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         y: Array = x * self._scale + self._offset
@@ -87,14 +87,14 @@ class Identity(SameShape):
 
     _takes_lists = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: ArrayLike) -> Any:
         """See the class."""
         return inputs
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:  # noqa: ARG002 - Keras's form
         """The masks as they are, each for its own input."""
         return mask
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Any:
         """See `Layer`."""
         return input_shape

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from .._checks import whole_number
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
 from ..backends.dispatch import as_array
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
@@ -59,7 +58,7 @@ class Flatten(Layer):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.data_format = as_data_format(data_format)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = with_axes(inputs, None, self.name)
         if self.data_format == "channels_first" and x.ndim > 1:
@@ -116,7 +115,7 @@ class Reshape(Layer):
         if self.target_shape.count(-1) > 1:
             raise ValueError(f"target_shape must have at most one -1, not {target_shape}")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = with_axes(inputs, None, self.name)
         sizes: list[int] = [int(n) for n in self._resolved(x.shape) if n is not None]
@@ -188,7 +187,7 @@ class Permute(Layer):
             raise ValueError(f"dims must hold each of 1, 2, ... once, not {tuple(dims)}")
         self._input_axes = len(self.dims) + 1
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         return with_axes(inputs, len(self.dims) + 1, self.name).transpose(0, *self.dims)
 
@@ -241,7 +240,7 @@ class RepeatVector(Layer):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.n = whole_number(n, "n", 1)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         return np.repeat(with_axes(inputs, 2, self.name)[:, None], self.n, axis=1)
 
@@ -250,7 +249,7 @@ class RepeatVector(Layer):
         return input_shape[0], self.n, input_shape[1]
 
 
-def with_axes(inputs: Any, ndim: int | None, layer: str) -> Array:
+def with_axes(inputs: ArrayLike, ndim: int | None, layer: str) -> Array:
     """The inputs, which must have `ndim` axes, or any number but none."""
     x = as_array(inputs, "inputs")
     if x.ndim != ndim if ndim else not x.ndim:
@@ -260,7 +259,7 @@ def with_axes(inputs: Any, ndim: int | None, layer: str) -> Array:
     return x
 
 
-def _whole_numbers(value: Any, name: str, least: int) -> list[int]:
+def _whole_numbers(value: object, name: str, least: int) -> list[int]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a tuple of integers, such as ({value!r},), not {value!r}")
     return [whole_number(n, f"each number in {name}", least) for n in value]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .._checks import whole_number
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
 from .pooling import as_data_format
@@ -63,7 +62,7 @@ class ZeroPadding1D(Layer):
         self.padding = _pair(padding, "padding")
         self.data_format = as_data_format(data_format)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = with_axes(inputs, 3, self.name)
         shape, inner = list(x.shape), [slice(None)] * 3
@@ -126,7 +125,7 @@ class Cropping1D(Layer):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.cropping = _pair(cropping, "cropping")
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         x = with_axes(inputs, 3, self.name)
         self._check(x.shape[1])
@@ -190,7 +189,7 @@ class UpSampling1D(Layer):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.size = whole_number(size, "size", 1)
 
-    def call(self, inputs: Any) -> Array:
+    def call(self, inputs: ArrayLike) -> Array:
         """See the class."""
         return np.repeat(with_axes(inputs, 3, self.name), self.size, axis=1)
 
@@ -200,7 +199,7 @@ class UpSampling1D(Layer):
         return batch, None if time is None else time * self.size, features
 
 
-def _pair(value: Any, name: str) -> list[int]:
+def _pair(value: object, name: str) -> list[int]:
     pair = list(value) if isinstance(value, (list, tuple)) else [value, value]
     if len(pair) != 2:
         raise ValueError(f"{name} must be a number or a pair of numbers, not {value!r}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from .._typing import Array, DTypeLike, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Unpack
 from ._keras_arguments import KerasArguments
 from ._normalizing import Scaled, counting, mixes_steps, moments
 
@@ -60,7 +58,7 @@ class RMSNormalization(Scaled):
             *(axis, epsilon, False, True, "zeros", "ones"), name=name, dtype=dtype, **keras_args
         )
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = self._fitting(inputs)
         valid = counting(mask, x, self._axes)

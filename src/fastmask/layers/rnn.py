@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .._checks import flag, whole_number
-from .._typing import Array, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.anywhere import cast, copied, reversed_in_time, reversed_mask
 from ..backends.dispatch import as_array, real_array
 from ..backends.recurrent import ALL_ROWS, placed
@@ -27,6 +26,7 @@ from ._cell_protocol import (
 )
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
+from ._types import States
 from .stacked_rnn_cells import StackedRNNCells
 
 
@@ -132,7 +132,11 @@ class RNN(Layer):
         self.cell.build((shape[0], *shape[2:]))
 
     def call(
-        self, inputs: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+        self,
+        inputs: ArrayLike,
+        initial_state: States | None = None,
+        mask: Bools | None = None,
+        training: bool = False,
     ) -> Any:
         """Run over the valid steps; see the class."""
         x = self._checked(inputs)
@@ -151,7 +155,7 @@ class RNN(Layer):
             self.states = self._outside([[copied(one) for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
 
-    def step(self, x: Any, state: Sequence[Any], mask: Any = None) -> Array:
+    def step(self, x: ArrayLike, state: States, mask: ArrayLike | None = None) -> Array:
         """Go one step further in many streams at once, for those that have an event.
 
         Nothing is computed for the others, their states are not touched, and no memory is
@@ -230,7 +234,7 @@ class RNN(Layer):
 
     reset_states = reset_state  # Keras has both
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's form
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:  # noqa: ARG002 - Keras's form
         """The mask, reversed for `go_backwards`, where the output is a sequence."""
         if not self.return_sequences:
             mask = None
@@ -240,7 +244,7 @@ class RNN(Layer):
             return mask
         return [mask] + [None] * len(self._outside([sizes_of(cell) for cell in self._cells]))
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         cell = self._cells[0]
         if isinstance(cell, KernelCell) and shape[-1] is not None:
             cell._check_shape(tuple(shape), "batch, time, features", self.name)
@@ -276,7 +280,7 @@ class RNN(Layer):
             after.append(new)
         return x, after
 
-    def _checked(self, inputs: Any) -> Array:
+    def _checked(self, inputs: ArrayLike) -> Array:
         cell = self._cells[0]
         if isinstance(cell, KernelCell):
             return cell._checked(inputs, "batch, time, features", self.name)
@@ -298,7 +302,7 @@ class RNN(Layer):
         elif len(shape) < 3:
             raise unfit(shape, "batch, time, ...", name)
 
-    def _first(self, given: Any, batch: int) -> list[list[Array]]:
+    def _first(self, given: States | None, batch: int) -> list[list[Array]]:
         if given is None and self.states is not None and self.states is self._reset:
             given = zero_states(self.states, batch, self._dtype)
         elif self.stateful and self.states is not None and self.states is not self._reset:
@@ -323,14 +327,14 @@ class RNN(Layer):
         return [[next(each) for _ in own] for own in states]
 
     def _split(
-        self, given: Any, batch: int, name: str = "initial_state", start: int = 0
+        self, given: States | None, batch: int, name: str = "initial_state", start: int = 0
     ) -> list[list[Array]]:
         """The states of each cell to start from: given, or its own; see `initial_states`."""
         if isinstance(self.cell, StackedRNNCells):
             return self.cell._first(given, batch, name, start)
         return [first_states(self.cell, given, batch, name, start)]
 
-    def _in_place(self, state: Any, batch: int) -> list[list[Array]]:
+    def _in_place(self, state: States, batch: int) -> list[list[Array]]:
         """The arrays of `state`, for each cell."""
         arrays = list(flat(state))
         for i, one in enumerate(arrays):
@@ -358,7 +362,7 @@ class RNN(Layer):
         return tuple(states[0])
 
 
-def _events(mask: Any, batch: int) -> Bools:
+def _events(mask: ArrayLike, batch: int) -> Bools:
     events = as_array(mask, "mask")
     if events.shape != (batch,):
         raise ValueError(f"mask must have shape (batch,) = ({batch},), not {events.shape}")

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.mask import Mask, known_mask
 from ..masks.validity import checked_mask
 from ._elementwise import SameShape, along, axes_of, positive
 from ._keras_arguments import KerasArguments
 from ._shapes import broadcasts
+from ._types import MaskLike
 
 
 class Softmax(SameShape):
@@ -61,10 +62,10 @@ class Softmax(SameShape):
         super().__init__(name=name, dtype=dtype, **keras_args)
         self.axis = axes_of(axis, "axis")
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         positive(self.axis, len(shape), self.name)
 
-    def call(self, inputs: Any, mask: Any = None) -> Array:
+    def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         axes = positive(self.axis, x.ndim, self.name)
@@ -85,7 +86,7 @@ class Softmax(SameShape):
             y: Array = powers / total
         return y
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
         """The mask; of one that is not (B, T), which steps have a number that counts."""
         shape = np.shape(inputs)
         if mask is None or known_mask(mask) is not None:
@@ -95,7 +96,7 @@ class Softmax(SameShape):
             return mask
         return np.broadcast_to(mask, shape).any(axis=tuple(range(2, len(shape))))
 
-    def _explicit(self, mask: Any, inputs: Any) -> Any:
+    def _explicit(self, mask: MaskLike, inputs: Any) -> Any:
         array = as_array(mask, "mask")
         fits = isinstance(mask, Mask) and array.shape == inputs.shape[: array.ndim]
         if fits or self._is_of_steps(array.shape, inputs.shape):

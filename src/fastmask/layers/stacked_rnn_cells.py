@@ -17,6 +17,7 @@ from ._cell_protocol import (
 )
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
+from ._types import States
 
 
 class StackedRNNCells(Layer):
@@ -101,7 +102,9 @@ class StackedRNNCells(Layer):
         for cell, shape in layer_by_layer(self.cells, tuple(input_shape)):
             cell.build(shape)
 
-    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Array, list[Any]]:
+    def call(
+        self, inputs: Array, states: States | None, training: bool = False
+    ) -> tuple[Array, list[Any]]:
         """One step of all cells; see the class."""
         new = []
         for cell, own in zip(self.cells, self._first(states, len(inputs), "states"), strict=True):
@@ -114,7 +117,7 @@ class StackedRNNCells(Layer):
         return {**super().get_config(), "cells": [cell._anew() for cell in self.cells]}
 
     def _first(
-        self, given: Any, batch: int, name: str = "initial_state", start: int = 0
+        self, given: States | None, batch: int, name: str = "initial_state", start: int = 0
     ) -> list[list[Array]]:
         """The states of each cell to start from: given, or its own; see `initial_states`."""
         count = len(self.cells)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
 from ..masks.mask import Mask, fitting_mask
@@ -99,7 +99,7 @@ class TimeDistributed(Layer):
         except ValueError as error:
             raise self._at_each_step(input_shape, error) from error
 
-    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+    def call(self, inputs: ArrayLike, training: bool = False, mask: Bools | None = None) -> Any:
         """See the class."""
         x = as_array(inputs, "inputs")
         self._step_shape(x.shape)
@@ -120,7 +120,7 @@ class TimeDistributed(Layer):
             return y
         return Masked._of(y, _joined(inner, of_steps))
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Array, mask: Bools | None = None) -> Any:
         """The mask; of one with more axes than (B, T) what the layer makes of it."""
         if mask is None or np.ndim(mask) == 2:
             return mask
@@ -135,14 +135,14 @@ class TimeDistributed(Layer):
             made = fitting_mask(made, np.shape(made), "the steps")
         return _joined(known, made).valid
 
-    def _at_each_step(self, shape: Any, error: ValueError) -> ValueError:
+    def _at_each_step(self, shape: Shape, error: ValueError) -> ValueError:
         """The error of the layer, which tells of steps, with the shape that the caller gave."""
         return ValueError(
             f"inputs of layer {self.name!r}, of shape {tuple(shape)}, do not fit at each step: "
             f"{error}"
         )
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         self.layer._check_input_shape(self._step_shape(shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -164,16 +164,17 @@ class TimeDistributed(Layer):
         return y.reshape(batch, time, *y.shape[1:]), of_steps
 
     def _step_by_step(
-        self, x: Array, mask: Any, inner: Mask | None, training: bool
+        self, x: Array, mask: Bools | None, inner: Mask | None, training: bool
     ) -> tuple[Array, Mask | None]:
         """As `_of_rows`, with a call of the layer for every step."""
         layer = self.layer
         spec = layer._spec()
-        flags = spec.mask and mask is not None and inner is None and not _wants_sequences(layer)
+        takes_flags = spec.mask and inner is None and not _wants_sequences(layer)
+        flags = mask if takes_flags else None
         parts = []
         for t in range(x.shape[1]):
-            if flags:
-                options = {spec.mask: mask[:, t]}
+            if flags is not None:
+                options: dict[str, Any] = {spec.mask: flags[:, t]}
                 if spec.training:
                     options["training"] = training
                 output = layer.call(layer._cast(x[:, t]), **options)
@@ -217,7 +218,7 @@ class TimeDistributed(Layer):
             "does of ids (batch, steps, words): then each step gets its own, and it goes on."
         )
 
-    def _step_shape(self, shape: Any) -> Any:
+    def _step_shape(self, shape: Shape) -> Shape:
         if len(shape) < 3:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have shape (batch, time, ...) with three "

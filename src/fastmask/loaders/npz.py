@@ -75,7 +75,7 @@ def _check_built(layers: list[Layer], expected: str) -> None:
             raise ValueError(f"{expected}, but {layer.name!r} is not")
 
 
-def _check_number(description: Any) -> None:
+def _check_number(description: object) -> None:
     count = number_of_layers(description)
     if count > _MOST_LAYERS:
         raise ValueError(f"a file holds at most {_MOST_LAYERS} layers, not {count}")

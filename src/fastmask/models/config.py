@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
+from .._typing import Shapes, TypeIs
 from ..layers import Lambda, Layer
 from ..layers._call_graph import CallGraph
+from ..layers._shapes import is_shape
 from .graph import InputSpec, Program, Slot, Step, assemble, slots_in
 
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, np.ufunc)
@@ -47,7 +49,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
     }
 
 
-def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
+def deserialize(data: object, classes: Mapping[str, type[Layer]]) -> Any:
     """The layer that `serialize` described.
 
     Raises:
@@ -75,7 +77,7 @@ def deserialize(data: Any, classes: Mapping[str, type[Layer]]) -> Any:
     return layer
 
 
-def number_of_layers(data: Any) -> int:
+def number_of_layers(data: object) -> int:
     """How many layers are described in it, at any depth."""
     count, stack = 0, [data]
     while stack:
@@ -110,7 +112,7 @@ def program_to_config(program: Program) -> dict[str, Any]:
     }
 
 
-def program_from_config(config: Any, name: str) -> Program:
+def program_from_config(config: dict[str, Any], name: str) -> Program:
     """The graph that `program_to_config` described; its layers are layers already.
 
     Raises:
@@ -149,11 +151,11 @@ def program_from_config(config: Any, name: str) -> Program:
     return assemble(inputs, layers, steps, results, name)
 
 
-def _is_description(data: Any) -> bool:
+def _is_description(data: object) -> TypeIs[dict[str, Any]]:
     return isinstance(data, dict) and set(data) == _DESCRIPTION
 
 
-def _without_layers(value: Any) -> Any:
+def _without_layers(value: object) -> Any:
     """An argument with descriptions for layers: for one, or for a list of them."""
     if isinstance(value, Layer):
         return serialize(value)
@@ -175,7 +177,7 @@ def _without_array(constant: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _with_layers(value: Any, classes: Mapping[str, type[Layer]]) -> Any:
+def _with_layers(value: object, classes: Mapping[str, type[Layer]]) -> Any:
     """The argument that `_without_layers` described."""
     if _is_description(value):
         return deserialize(value, classes)
@@ -184,7 +186,7 @@ def _with_layers(value: Any, classes: Mapping[str, type[Layer]]) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Slot):
         return {value.part: value.number}
     if isinstance(value, (list, tuple)):
@@ -192,7 +194,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _known(data: Any, count: int) -> Any:
+def _known(data: object, count: int) -> Any:
     """An argument with slots, which must be among the `count` values that exist."""
     if isinstance(data, list):
         return [_known(one, count) for one in data]
@@ -208,7 +210,7 @@ def _known(data: Any, count: int) -> Any:
     return Slot(which, part)
 
 
-def _input(data: Any) -> InputSpec:
+def _input(data: object) -> InputSpec:
     name, shape, dtype = _fields(data, "name shape dtype")
     if not isinstance(name, str) or not isinstance(dtype, str):
         raise ValueError(f"an input must have a name and a dtype, not {name!r:.80}, {dtype!r:.80}")
@@ -228,21 +230,21 @@ def _fields(data: object, names: str, unused: str = "") -> list[Any]:
     return [data[name] for name in wanted]
 
 
-def _list(data: Any, name: str) -> list[Any]:
+def _list(data: object, name: str) -> list[Any]:
     if not isinstance(data, list):
         raise ValueError(f"{name} of a model must be a list, not {data!r:.80}")
     return data
 
 
-def _without_batch(shape: Any) -> Any:
+def _without_batch(shape: Shapes | None) -> Any:
     if shape is None:
         return None
-    if any(isinstance(size, (list, tuple)) for size in shape):
-        return [_without_batch(one) for one in shape]
-    return [None, *shape[1:]]
+    if is_shape(shape):
+        return [None, *shape[1:]]
+    return [_without_batch(one) for one in shape]
 
 
-def _shape(data: Any) -> Any:
+def _shape(data: object) -> Any:
     if not isinstance(data, list) or len(data) > 64:
         raise ValueError(f"build_shape must be a list of sizes, not {data!r}")
     if any(isinstance(size, list) for size in data):

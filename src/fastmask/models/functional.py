@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._typing import HasShape, Shapes
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
 from ..layers._base import BaseLayer
@@ -43,7 +44,7 @@ class Functional(GraphModel):
         """Call the model; see `Layer`. Of several inputs each may be nested lists."""
         return super().__call__(self._each_array(inputs), *args, **kwargs)
 
-    def _each_array(self, inputs: Any) -> Any:
+    def _each_array(self, inputs: object) -> Any:
         if len(self._program.inputs) == 1 or not isinstance(inputs, (list, tuple)):
             return inputs
         known = (np.ndarray, Masked, SymbolicTensor)
@@ -52,10 +53,10 @@ class Functional(GraphModel):
             for i, one in enumerate(inputs)
         ]
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: Shapes | None = None) -> None:
         """Nothing: the layers were built when they were called."""
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Any) -> Shapes:
         """See `Layer`."""
         given = [input_shape] if is_shape(input_shape) else list(input_shape)
         symbolic = [
@@ -74,7 +75,7 @@ class Functional(GraphModel):
             if any(slot.number in given for slot in _graph.slots_in([step.inputs, step.options]))
         ]
 
-    def _run_graph(self, inputs: Any, apply: Apply) -> Any:
+    def _run_graph(self, inputs: HasShape | list[HasShape], apply: Apply) -> Any:
         given = _graph.check_inputs(self._program, inputs, self.name)
         return _graph.execute(self._program, given, apply)
 

@@ -7,18 +7,18 @@ the step that needs it last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from .._typing import Shape
+from .._typing import HasShape, Shape
 from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
 from ..layers._calls import flat
 from ..layers._shapes import fits
-from ..layers._symbolic import Call, SymbolicMask, SymbolicTensor
+from ..layers._symbolic import Call, SymbolicMask, SymbolicTensor, Symbols
 from ..masks.masked import Masked
 
 
@@ -56,7 +56,7 @@ class Program(NamedTuple):
     last_use: list[list[int]]  # for each step the values that no later one needs
 
 
-def program(inputs: list[Any], outputs: Any, name: str) -> Program:
+def program(inputs: Sequence[SymbolicTensor], outputs: Symbols | None, name: str) -> Program:
     """The program that leads from the inputs to the outputs.
 
     Raises:
@@ -101,7 +101,7 @@ def program(inputs: list[Any], outputs: Any, name: str) -> Program:
 
 
 def assemble(
-    inputs: list[InputSpec], layers: list[Layer], steps: list[Step], outputs: Any, name: str
+    inputs: list[InputSpec], layers: list[Layer], steps: list[Step], outputs: object, name: str
 ) -> Program:
     """A program of parts that refer to each other in order.
 
@@ -121,7 +121,7 @@ def assemble(
     return Program(inputs, layers, steps, outputs, last_use)
 
 
-def execute(the: Program, inputs: list[Any], apply: Apply) -> Any:
+def execute(the: Program, inputs: Sequence[object], apply: Apply) -> Any:
     """Run the steps in order, each by `apply(layer, inputs, options)`.
 
     Raises:
@@ -143,7 +143,7 @@ def execute(the: Program, inputs: list[Any], apply: Apply) -> Any:
     return _fill(the.outputs, values)
 
 
-def check_inputs(the: Program, inputs: Any, name: str) -> list[Any]:
+def check_inputs(the: Program, inputs: HasShape | list[HasShape], name: str) -> list[HasShape]:
     """The inputs as a list.
 
     Raises:
@@ -164,7 +164,7 @@ def check_inputs(the: Program, inputs: Any, name: str) -> list[Any]:
     return given
 
 
-def slots_in(value: Any) -> Iterator[Slot]:
+def slots_in(value: object) -> Iterator[Slot]:
     """The slots in an argument."""
     if isinstance(value, Slot):
         yield value
@@ -176,7 +176,7 @@ def slots_in(value: Any) -> Iterator[Slot]:
 
 
 def _calls_between(
-    inputs: list[SymbolicTensor], outputs: list[SymbolicTensor], name: str
+    inputs: Sequence[SymbolicTensor], outputs: list[SymbolicTensor], name: str
 ) -> tuple[list[Call], list[Layer]]:
     """The calls in an order in which they can happen, and the layers in Keras's order."""
     ends = set(map(id, inputs))
@@ -233,7 +233,7 @@ def _by_depth(order: Iterable[Call], ends: set[int], first_seen: dict[int, int])
     return cast(list[Layer], [layers[key] for key in keys])  # only these record calls
 
 
-def _slots(value: Any, numbers: dict[int, int], as_mask: bool = False) -> Any:
+def _slots(value: object, numbers: dict[int, int], as_mask: bool = False) -> Any:
     if isinstance(value, SymbolicTensor):
         return Slot(numbers[id(value)], "data" if as_mask else "value")
     if isinstance(value, SymbolicMask):
@@ -247,7 +247,7 @@ def _is_mask(name: str) -> bool:
     return name == "mask" or name.endswith("_mask")
 
 
-def _fill(value: Any, values: dict[int, Any]) -> Any:
+def _fill(value: object, values: dict[int, Any]) -> Any:
     if type(value) is Slot:
         found = values[value.number]
         if value.part == "mask":

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .._typing import Array
 from ..layers import Embedding, Layer, Masking
 from ..layers._base import BaseLayer
 from ..layers._call_graph import CallGraph
 from ..layers._hooks import hooked
+from ..layers._types import Arrays, BoolArrays
 from ..masks.masked import Masked
 from .model import Model
 
@@ -31,7 +33,7 @@ class GraphModel(CallGraph, Model):
     def _inner_layers(self) -> list[Layer]:
         return self._layers
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Arrays, mask: BoolArrays = None) -> Any:
         """Call the layers; see the class."""
         return self._run_graph(inputs if mask is None else with_mask(inputs, mask), _call)
 
@@ -42,7 +44,7 @@ class GraphModel(CallGraph, Model):
     def _explicit(self, mask: Any, inputs: Any) -> Any:
         return super()._explicit(self._readable(mask), inputs)
 
-    def _readable(self, mask: Any) -> Any:
+    def _readable(self, mask: object) -> Any:
         """The mask; where every layer makes its own, shares from 0 to 1 are no error.
 
         Keras's guide gives random numbers to such a model, and nobody looks at them.
@@ -52,7 +54,7 @@ class GraphModel(CallGraph, Model):
         shares = mask.dtype.kind == "f" and bool(((mask >= 0) & (mask <= 1)).all())
         return mask != 0 if shares else mask
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:
         """The masks of the outputs, found by computing them."""
         with hooked(None):  # the same calls again
             outputs = self(inputs, mask=mask)
@@ -60,13 +62,13 @@ class GraphModel(CallGraph, Model):
             return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
         return outputs.mask.valid if isinstance(outputs, Masked) else None
 
-    def _carry(self, outputs: Any, *_: Any) -> Any:
+    def _carry(self, outputs: Any, *_: object) -> Any:
         return outputs  # the layers have seen to the masks
 
-    def _build_for(self, inputs: Any) -> None:
+    def _build_for(self, inputs: object) -> None:
         """Nothing: each layer is built when it is called."""
 
-    def _note_built(self, input_shape: Any) -> None:
+    def _note_built(self, input_shape: object) -> None:
         """Nothing: each layer remembers its own shape."""
 
 
@@ -74,7 +76,7 @@ def _ignores_masks(layer: BaseLayer) -> bool:
     return isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
 
 
-def with_mask(inputs: Any, mask: Any) -> Any:
+def with_mask(inputs: Arrays, mask: Any) -> Masked | list[Array | Masked]:
     """Inputs of a layer and their masks, taken apart by its call, together again."""
     if not isinstance(inputs, list):
         return Masked(inputs, mask)

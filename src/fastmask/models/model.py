@@ -11,6 +11,7 @@ from .._checks import whole_number
 from ..layers import Layer
 from ..layers._batches import batches_in
 from ..layers._calls import flat
+from ..layers._symbolic import Symbols
 from ..masks.masked import Masked
 from .predict import predict, predict_batches
 from .summary import Summary, summarise, symbolic_inputs
@@ -49,7 +50,9 @@ class Model(Layer):
     _casts_inputs = False
     _functional: ClassVar[type[Model]]  # what `Model(inputs, outputs)` makes; that module sets it
 
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None) -> None:
+    def __init__(
+        self, inputs: Symbols | None = None, outputs: Symbols | None = None, name: str | None = None
+    ) -> None:
         if type(self) is Model:  # in __new__ it would hide the arguments from help() and editors
             self.__class__ = Model._functional
             self._connect(inputs, outputs, name)
@@ -58,7 +61,7 @@ class Model(Layer):
             raise TypeError(f"{type(self).__name__} must define call instead of taking inputs")
         super().__init__(name=name)
 
-    def _connect(self, inputs: Any, outputs: Any, name: str | None) -> None:
+    def _connect(self, inputs: Symbols | None, outputs: Symbols | None, name: str | None) -> None:
         """Become the model that leads from `inputs` to `outputs`."""
         raise NotImplementedError
 
@@ -113,7 +116,7 @@ class Model(Layer):
             words (Embedding)  (None, None, 8)         800  made
             reader (LSTM)      (None, 4)               208  used
         """
-        rows = summarise(self)
+        rows = summarise(self, self.layers)
         sys.stdout.write(f"{rows}\n")
         return rows
 

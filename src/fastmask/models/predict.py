@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, HasShape, Ints
 from ..backends.anywhere import on_device
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
 from ..layers import Layer
+from ..layers._base import BaseLayer
 from ..layers._calls import flat
 from ..masks.masked import Masked
 from ..masks.padding import pad
 from .progress import progress
 
-Rows = Any  # a slice or an index array
+Rows = slice | Ints  # of a batch
 
 
 def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
@@ -113,7 +114,7 @@ def _put_together(results: list[Any], name: str) -> Any:
     return whole.value()
 
 
-def _step_shape(output: Any) -> Any:
+def _step_shape(output: HasShape) -> tuple[object, ...]:
     """Shape of a row; of a `Masked`, without its number of steps."""
     return ("mask", *output.shape[2:]) if isinstance(output, Masked) else tuple(output.shape[1:])
 
@@ -129,7 +130,7 @@ def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError
             ) from error
 
 
-def _check_outputs(outputs: Any, rows: int, name: str) -> None:
+def _check_outputs(outputs: object, rows: int, name: str) -> None:
     """See that rows came out for rows, so that the batches can be put together."""
     for one in flat(outputs):
         shape = getattr(one, "shape", None)
@@ -140,7 +141,7 @@ def _check_outputs(outputs: Any, rows: int, name: str) -> None:
             )
 
 
-def _check_batches(layer: Any, count: int, size: int) -> None:
+def _check_batches(layer: BaseLayer, count: int, size: int) -> None:
     """See beforehand whether a stateful layer can take all batches."""
     if count > size and count % size:
         raise ValueError(
@@ -187,7 +188,10 @@ class _Sequences:
             raise type(error)(f"{self.name} must hold sequences of numbers: {error}") from error
 
 
-def _source(value: Any, name: str) -> Any:
+Source = Array | Masked | _Sequences
+
+
+def _source(value: Any, name: str) -> Source:
     """An array, a `Masked` or, for rows that differ in length, `_Sequences`."""
     if isinstance(value, Masked):
         return value
@@ -195,7 +199,8 @@ def _source(value: Any, name: str) -> Any:
         return as_array(value, name)
     rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if on_gpu(value):
-        return value
+        device_array: Array = value
+        return device_array
     if rows is None:
         array = as_array(value, name)
         if array.ndim == 0:
@@ -222,7 +227,7 @@ def _batches(count: int, size: int, ragged: list[_Sequences]) -> Iterator[Rows]:
     yield from (order[start : start + size] for start in starts)
 
 
-def _take(source: Any, rows: Rows) -> Any:
+def _take(source: Source, rows: Rows) -> Array | Masked:
     if isinstance(source, _Sequences):
         return source.take(rows)
     if isinstance(source, Masked):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .._typing import Shape, Shapes
 from ..layers import Layer
 from ..layers._call_graph import Apply
 from ..layers._infer import infer
@@ -44,7 +45,7 @@ class Sequential(GraphModel):
     ) -> None:
         super().__init__(name=name)
         self._layers = []
-        self._input_shape: Any = None  # where it was said
+        self._input_shape: Shape | None = None  # where it was said
         self._end: Any = None  # what comes out of the last layer, where an `Input` said it
         if not isinstance(layers, (Iterable, type(None))):
             hint = ": put it into a list" if isinstance(layers, Layer) else ""
@@ -87,7 +88,7 @@ class Sequential(GraphModel):
             self._end = infer(layer, self._end, {}).outputs
         self._layers.append(layer)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers.
 
         Args:
@@ -104,7 +105,7 @@ class Sequential(GraphModel):
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         """See `Layer`."""
         for layer in self._layers:
             input_shape = layer.compute_output_shape(input_shape)
@@ -117,14 +118,14 @@ class Sequential(GraphModel):
         for layer in self._layers:
             self._end = infer(layer, self._end, {}).outputs
 
-    def _check_input_shape(self, shape: Any) -> None:
+    def _check_input_shape(self, shape: Shape) -> None:
         self._check_not_empty()
         if self._input_shape is None:
             self._layers[0]._check_input_shape(shape)
         elif not fits(tuple(shape), self._input_shape):
             raise self._other_inputs(tuple(shape))
 
-    def _other_inputs(self, shape: Any) -> ValueError:
+    def _other_inputs(self, shape: Shape) -> ValueError:
         return ValueError(
             f"model {self.name!r} has inputs of shape {self._input_shape} already, "
             f"so they cannot have shape {shape}"
@@ -137,7 +138,7 @@ class Sequential(GraphModel):
     def _first_layers(self) -> list[Layer]:
         return self._layers[:1]
 
-    def _run_graph(self, inputs: Any, apply: Apply) -> Any:
+    def _run_graph(self, inputs: object, apply: Apply) -> Any:
         self._check_not_empty()
         for layer in self._layers:
             inputs = apply(layer, inputs, {})

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .._typing import Shapes
 from ..commands.table import table
 from ..layers import Layer
 from ..layers._base import BaseLayer
-from ..layers._call_graph import CallGraph
+from ..layers._call_graph import Apply, CallGraph
 from ..layers._calls import flat
 from ..layers._infer import SIZES, explicitly_masked, infer, on_zeros
 from ..layers._shapes import is_shape, merge_shapes
-from ..layers._symbolic import SymbolicTensor
+from ..layers._symbolic import SymbolicTensor, Symbols
 from .visits import visits
 
 
@@ -21,7 +23,7 @@ class SummaryRow(NamedTuple):
 
     layer: str  # its name, after those of the layers around it: "encoder/words"
     type: str
-    shape: Any  # of the output, or a list of shapes; None before the model is built
+    shape: Shapes | None  # of the output, or a list of shapes; None before the model is built
     parameters: int  # those of the layers inside it too
     mask: str  # what the layer does with a mask
 
@@ -49,27 +51,27 @@ class Summary(list[SummaryRow]):
     __repr__ = __str__
 
 
-def summarise(model: Any) -> Summary:
+def summarise(model: Layer, layers: Sequence[Layer]) -> Summary:
     """The rows of a model."""
     rows: list[SummaryRow] = []
     inputs = symbolic_inputs(model)
     if inputs is None:
-        return _unknown(model)
+        return _unknown(model, layers)
     try:
         if isinstance(model, CallGraph):
             model._run_graph(inputs, _noting(rows, ""))
         else:
             _noting(rows, "")(model, inputs, {})
     except Exception:  # of a layer of the user's, for which zeros are no inputs
-        return _unknown(model)
+        return _unknown(model, layers)
     return _titled(model, rows)
 
 
-def _unknown(model: Any) -> Summary:
-    return _titled(model, [_row(layer, None, "?") for layer in model.layers])
+def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
+    return _titled(model, [_row(layer, None, "?") for layer in layers])
 
 
-def _titled(model: Any, rows: list[SummaryRow]) -> Summary:
+def _titled(model: Layer, rows: list[SummaryRow]) -> Summary:
     if model.built:
         return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
     return Summary(
@@ -79,7 +81,7 @@ def _titled(model: Any, rows: list[SummaryRow]) -> Summary:
     )
 
 
-def symbolic_inputs(model: Any) -> Any:
+def symbolic_inputs(model: BaseLayer) -> Symbols | None:
     """Symbolic inputs as the model was built for; None if it has not been built."""
     if isinstance(model, CallGraph) and (specs := model._symbolic_inputs()) is not None:
         return specs[0] if len(specs) == 1 else specs
@@ -88,14 +90,15 @@ def symbolic_inputs(model: Any) -> Any:
     if isinstance(model, CallGraph):
         known = map(symbolic_inputs, model._inner_layers())
         return next((one for one in known if one is not None), None)  # none for an empty model
-    shape = model._build_shape
+    if (shape := model._build_shape) is None:
+        return None
     if is_shape(shape):
         return SymbolicTensor((None, *shape[1:]), model.dtype, "input")
     return [SymbolicTensor((None, *one[1:]), model.dtype, "input") for one in shape]
 
 
-def _noting(rows: list[SummaryRow], prefix: str) -> Any:
-    def apply(layer: Layer, inputs: Any, options: dict[str, Any]) -> Any:
+def _noting(rows: list[SummaryRow], prefix: str) -> Apply:
+    def apply(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Any:
         if isinstance(layer, CallGraph):
             before = len(rows)
             given = explicitly_masked(layer, inputs, options.get("mask"))
@@ -112,7 +115,9 @@ def _noting(rows: list[SummaryRow], prefix: str) -> Any:
     return apply
 
 
-def _inside(layer: Layer, inputs: Any, options: dict[str, Any], prefix: str) -> list[SummaryRow]:
+def _inside(
+    layer: BaseLayer, inputs: Symbols, options: dict[str, Any], prefix: str
+) -> list[SummaryRow]:
     """The layers that `layer` calls, seen when it is called on zeros of two sizes."""
     try:
         once, again = (
@@ -133,16 +138,16 @@ def _inside(layer: Layer, inputs: Any, options: dict[str, Any], prefix: str) -> 
     ]
 
 
-def _row(layer: BaseLayer, shape: Any, word: str, prefix: str = "") -> SummaryRow:
+def _row(layer: BaseLayer, shape: Shapes | None, word: str, prefix: str = "") -> SummaryRow:
     name = f"{prefix}{layer.name}"
     return SummaryRow(name, type(layer).__name__, shape, layer.count_params(), word)
 
 
-def _shape_of(outputs: Any) -> Any:
+def _shape_of(outputs: Symbols) -> Shapes:
     if isinstance(outputs, (list, tuple)):
         return [one.shape for one in flat(outputs)]
     return outputs.shape
 
 
-def _shapes(shape: Any) -> list[Any]:
+def _shapes(shape: Shapes) -> Sequence[Shapes]:
     return [shape] if is_shape(shape) else shape

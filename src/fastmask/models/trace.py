@@ -8,6 +8,7 @@ from ..commands.table import table
 from ..layers import Layer
 from ..layers._infer import states_kept
 from ..layers._shapes import is_shape
+from ..layers._types import MaskLike
 from ..masks.mask import Mask
 from .visits import Visit, visits
 
@@ -46,7 +47,7 @@ class MaskTrace(list[TraceRow]):
     __repr__ = __str__
 
 
-def trace_masks(model: Layer, x: Any, mask: Any = None) -> MaskTrace:
+def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace:
     """See what happens to a mask at each layer; the states of stateful layers stay as they are.
 
     Args:
