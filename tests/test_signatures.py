@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import fastmask as fm
-from fastmask.layers._keras_arguments import KerasArguments
+from fastmask.layers._keras_arguments import LayerArguments
 
 KERAS = json.loads((Path(__file__).parent / "data" / "keras_signatures.json").read_text())
 MODULES = ("activations", "initializers", "layers", "losses", "metrics", "models", "ops")
@@ -70,7 +70,8 @@ def test_arguments_are_named_and_annotated() -> None:
             assert parameter.kind is not Parameter.VAR_POSITIONAL or open_ended, where
             assert parameter.annotation is not Parameter.empty, where
             if parameter.kind is Parameter.VAR_KEYWORD and not open_ended:
-                assert parameter.annotation == "Unpack[KerasArguments]", where
+                kinds = {"keras_args": "KerasArguments", "layer_args": "LayerArguments"}
+                assert parameter.annotation == f"Unpack[{kinds[parameter.name]}]", where
         assert inspect.isclass(value) or "return" in value.__annotations__, name
 
 
@@ -102,7 +103,7 @@ def test_layer_has_arguments_of_keras_in_order(name: str) -> None:
     assert [n for n in ours if n in theirs and n not in last] == [
         n for n in shared if n not in last
     ]
-    taken = {*ours, *KerasArguments.__annotations__, *NOT_TAKEN.get(name, set())}
+    taken = {*ours, *LayerArguments.__annotations__, *NOT_TAKEN.get(name, set())}
     assert not set(theirs) - taken
     for argument in shared:
         default = ours[argument].default
@@ -118,7 +119,8 @@ def test_name_and_dtype_arrive(name: str) -> None:
     values |= {"cells": [fm.layers.GRUCell(2)], "layer": fm.layers.GRU(2), "function": abs}
     values |= {"target_shape": (1,)}
     required = {p.name: values.get(p.name, 1) for p in parameters(cls) if p.default is p.empty}
-    required.pop("keras_args", None)
+    for options in ("keras_args", "layer_args"):
+        required.pop(options, None)
     if "rate" in required:
         required["rate"] = 0.5
     layer = cls(**required, name="mine", dtype="float64", trainable=True)

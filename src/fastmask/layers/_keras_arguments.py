@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 from .._checks import choice, closest
-from .._typing import Shape
+from .._typing import DTypeLike, Shape
 from ._shapes import sizes
 
 _FIRST = ("input_shape", "batch_input_shape", "input_dim")
@@ -51,6 +51,13 @@ class KerasArguments(TypedDict, total=False):
     quantization_config: None
 
 
+class LayerArguments(KerasArguments, total=False):
+    """The arguments of `Layer`, which every layer takes and passes on."""
+
+    name: str | None
+    dtype: DTypeLike | None
+
+
 def check_keras_argument(argument: str, value: object, cls: type) -> None:
     """See that an argument of a layer class is one of these and has its default.
 
@@ -66,7 +73,7 @@ def check_keras_argument(argument: str, value: object, cls: type) -> None:
             if "__init__" in vars(base)
             for name in inspect.signature(vars(base)["__init__"]).parameters
         }
-        meant = closest(argument, known - {"self", "args", "kwargs", "keras_args"})
+        meant = closest(argument, known - {"self", "args", "kwargs", "keras_args", "layer_args"})
         raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}{meant}")
     if argument in _OF_INFERENCE:
         return

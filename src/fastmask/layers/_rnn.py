@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from .._checks import flag
 from .._names import automatic_name
-from .._typing import Array, DTypeLike
+from .._typing import Array
 from ._cell import KernelCell
 from .rnn import RNN
 
@@ -14,7 +14,7 @@ from .rnn import RNN
 def arguments(given: dict[str, Any]) -> dict[str, Any]:
     """What an `__init__` was called with, whose `locals()` are given."""
     named = {name: value for name, value in given.items() if name not in ("self", "__class__")}
-    return {**named.pop("keras_args"), **named}
+    return {**named.pop("layer_args"), **named}
 
 
 class OfCell:
@@ -41,13 +41,14 @@ class Recurrent(RNN):
         own = tuple(name for name in RNN._options if name != "cell")
         cls._options = (*cls._cell_class._options, *own)
 
-    def __init__(self, *, name: str | None, dtype: DTypeLike | None, **options: Any) -> None:
+    def __init__(self, *, name: str | None = None, **options: Any) -> None:
         if (use_cudnn := options.pop("use_cudnn")) != "auto":
             flag(use_cudnn, "use_cudnn")  # taken because Keras has it
         of_cell = {option: options.pop(option) for option in self._cell_class._options}
         # The cell has the layer's name: messages tell of the layer that the user knows.
         name = name or automatic_name(type(self).__name__)
-        super().__init__(self._cell_class(name=name, dtype=dtype, **of_cell), name=name, **options)
+        cell = self._cell_class(name=name, dtype=options.pop("dtype", None), **of_cell)
+        super().__init__(cell, name=name, **options)
 
     units, activation, use_bias = OfCell(), OfCell(), OfCell()
     kernel_initializer, recurrent_initializer = OfCell(), OfCell()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import activations
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
 _OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they make of a masked step
@@ -20,9 +20,7 @@ class Activation(Layer):
 
     Args:
         activation: name or function of an array.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -52,12 +50,9 @@ class Activation(Layer):
     def __init__(
         self,
         activation: str | activations.Activation | None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.activation = activations.name_of(activation, "activation")
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:

@@ -6,9 +6,9 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, rate
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ._elementwise import along, one_axis
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON, Scaled
 
 
@@ -32,9 +32,7 @@ class BatchNormalization(Scaled):
         renorm_clipping: must be None; used with `renorm` alone.
         renorm_momentum: used with `renorm` alone.
         synchronized: must be False, as is Keras's default: there is one device.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -82,9 +80,7 @@ class BatchNormalization(Scaled):
         renorm_clipping: None = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         for word, value in (("renorm", renorm), ("synchronized", synchronized)):
             if flag(value, word):
@@ -99,9 +95,7 @@ class BatchNormalization(Scaled):
             scale,
             beta_initializer,
             gamma_initializer,
-            name=name,
-            dtype=dtype,
-            **keras_args,
+            **layer_args,
         )
         self.momentum = rate(momentum, "momentum")
         self.moving_mean_initializer = initializers.get(

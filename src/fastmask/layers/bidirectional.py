@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.anywhere import computed, own, reversed_in_time
 from ..backends.dispatch import real_array
 from ..masks.mask import sequence_mask
 from ._cell_protocol import as_list, output_size_of
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._types import States
 from .rnn import RNN
@@ -32,9 +32,7 @@ class Bidirectional(Layer):
         merge_mode: "concat", "sum", "mul", "ave", or None for both outputs unmerged.
         backward_layer: the layer that goes backwards, instead of one like `layer`; it may be of
             another kind and size.
-        name: see `Layer`.
-        dtype: see `Layer`; that of `layer` by default.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype`, by default that of `layer`, and others; see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -77,14 +75,14 @@ class Bidirectional(Layer):
         merge_mode: str | None = "concat",
         *,
         backward_layer: RNN | None = None,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         for word, one in (("layer", layer), ("backward_layer", backward_layer or layer)):
             if not isinstance(one, RNN):
                 raise TypeError(f"{word} must be an LSTM, GRU, SimpleRNN or RNN, not {one!r}")
-        super().__init__(name=name, dtype=layer.dtype if dtype is None else dtype, **keras_args)
+        if layer_args.get("dtype") is None:
+            layer_args["dtype"] = layer.dtype
+        super().__init__(**layer_args)
         self.merge_mode = None if merge_mode is None else choice(merge_mode, "merge_mode", _MODES)
         base = layer.name.removeprefix("forward_")
         self.forward_layer: RNN = layer._anew(name=f"forward_{base}")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._typing import Array, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, Bools, Shape, Unpack
 from ._elementwise import along, one_axis, positive
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._merge import Merge, number_of_axes, union
 from ._types import ListOfMasks
 
@@ -21,9 +21,7 @@ class Concatenate(Merge):
 
     Args:
         axis: the axis; 1 for the time axis.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of arrays, whose sizes differ along the axis only.
@@ -51,12 +49,9 @@ class Concatenate(Merge):
     def __init__(
         self,
         axis: int = -1,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.axis = one_axis(axis)
 
     def compute_mask(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Bools | None:

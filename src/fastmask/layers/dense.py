@@ -6,9 +6,9 @@ import numpy as np
 
 from .. import activations, initializers
 from .._checks import flag, whole_number
-from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
 
@@ -21,9 +21,7 @@ class Dense(Layer):
         use_bias: whether there is a bias.
         kernel_initializer: first values of the kernel, (F, U).
         bias_initializer: first values of the bias, (U,).
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -56,12 +54,9 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: initializers.AnyInitializer = "glorot_uniform",
         bias_initializer: initializers.AnyInitializer = "zeros",
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.units = whole_number(units, "units", 1)
         self.activation = activations.name_of(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from .._checks import flag
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, Shape, Unpack
 from ._elementwise import axes_of, positive
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._merge import Merge
 from ._normalizing import KERAS_EPSILON, to_length_one
@@ -21,9 +21,7 @@ class Dot(Merge):
     Args:
         axes: the axis, or the axis of either input; not the batch axis.
         normalize: whether the vectors get length 1 first, which gives cosines.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of two arrays (B, ...).
@@ -53,12 +51,9 @@ class Dot(Merge):
         self,
         axes: int | list[int],
         normalize: bool = False,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.axes = axes_of(axes, "axes")
         if isinstance(self.axes, list) and len(self.axes) != 2:
             raise ValueError(f"axes must be an integer or two of them, not {axes!r}")

@@ -13,10 +13,10 @@ import numpy as np
 
 from .._checks import rate as checked_rate
 from .._checks import whole_number
-from .._typing import Array, ArrayLike, DTypeLike, Unpack
+from .._typing import Array, ArrayLike, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 
@@ -29,12 +29,9 @@ class Noise(SameShape):
         strength: float,
         word: str,
         seed: int | None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self._strength = checked_rate(strength, word)
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
@@ -61,9 +58,7 @@ class Dropout(Noise):
         noise_shape: shape of what is drawn, which is broadcast to the inputs; None in it stands
             for the inputs' size, None for their shape. (None, 1, None) drops whole features.
         seed: of the numbers drawn.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -94,12 +89,9 @@ class Dropout(Noise):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(rate, "rate", seed, name=name, dtype=dtype, **keras_args)
+        super().__init__(rate, "rate", seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property
@@ -124,9 +116,7 @@ class SpatialDropout1D(Dropout):
     Args:
         rate: the share, 0 to 1.
         seed: of the numbers drawn.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -157,12 +147,9 @@ class SpatialDropout1D(Dropout):
         self,
         rate: float,
         seed: int | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(rate, (None, 1, None), seed, name=name, dtype=dtype, **keras_args)
+        super().__init__(rate, (None, 1, None), seed, **layer_args)
 
 
 class GaussianDropout(Noise):
@@ -171,9 +158,7 @@ class GaussianDropout(Noise):
     Args:
         rate: the noise has the variance rate / (1 - rate); 0 to less than 1.
         seed: of the numbers drawn.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -201,12 +186,9 @@ class GaussianDropout(Noise):
         self,
         rate: float,
         seed: int | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **keras_args)
+        super().__init__(_below_one(rate), "rate", seed, **layer_args)
 
     @property
     def rate(self) -> float:
@@ -225,9 +207,7 @@ class GaussianNoise(Noise):
     Args:
         stddev: standard deviation of the noise, 0 to 1.
         seed: of the numbers drawn.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -255,12 +235,9 @@ class GaussianNoise(Noise):
         self,
         stddev: float,
         seed: int | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(stddev, "stddev", seed, name=name, dtype=dtype, **keras_args)
+        super().__init__(stddev, "stddev", seed, **layer_args)
 
     @property
     def stddev(self) -> float:
@@ -279,9 +256,7 @@ class AlphaDropout(Noise):
         rate: the share that is dropped in training; 0 to less than 1.
         noise_shape: see `Dropout`.
         seed: of the numbers drawn.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -310,12 +285,9 @@ class AlphaDropout(Noise):
         rate: float,
         noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, name=name, dtype=dtype, **keras_args)
+        super().__init__(_below_one(rate), "rate", seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property

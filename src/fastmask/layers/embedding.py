@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import initializers
 from .._checks import flag, whole_number
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Ints, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Ints, Shape, Unpack
 from ..backends.anywhere import on_device
 from ..backends.dispatch import integer_array, kernels
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
 
@@ -27,9 +27,7 @@ class Embedding(Layer):
             ids carry is ignored, and without `mask_zero` lost, with a warning.
         weights: the table, (input_dim, output_dim), or a list with it, such as vectors of words.
         input_length: taken because Keras has it; changes nothing.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: ids, (B, T) or any other shape; integers of any dtype, or floats that are whole.
@@ -67,11 +65,9 @@ class Embedding(Layer):
         mask_zero: bool = False,
         weights: Any = None,
         input_length: int | None = None,  # noqa: ARG002 - as in Keras
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.input_dim = whole_number(input_dim, "input_dim", 1)
         self.output_dim = whole_number(output_dim, "output_dim", 1)
         self.embeddings_initializer = initializers.get(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .._checks import flag, whole_number
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..initializers import AnyInitializer
 from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
 
 
@@ -27,9 +27,7 @@ class LayerNormalization(Scaled):
         gamma_initializer: first values of gamma, of the same shape.
         rms_scaling: divide by the standard deviation without taking the mean off, and have gamma
             and no beta; what the name says, `RMSNormalization` does.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -64,9 +62,7 @@ class LayerNormalization(Scaled):
         gamma_initializer: AnyInitializer = "ones",
         *,
         rms_scaling: bool = False,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             axis,
@@ -75,9 +71,7 @@ class LayerNormalization(Scaled):
             scale,
             beta_initializer,
             gamma_initializer,
-            name=name,
-            dtype=dtype,
-            **keras_args,
+            **layer_args,
         )
         self.rms_scaling = flag(rms_scaling, "rms_scaling")
 
@@ -104,9 +98,7 @@ class GroupNormalization(Scaled):
         scale: whether to multiply by gamma.
         beta_initializer: first values of beta, (F,).
         gamma_initializer: first values of gamma, (F,).
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -141,10 +133,7 @@ class GroupNormalization(Scaled):
         scale: bool = True,
         beta_initializer: AnyInitializer = "zeros",
         gamma_initializer: AnyInitializer = "ones",
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             one_axis(axis),
@@ -153,9 +142,7 @@ class GroupNormalization(Scaled):
             scale,
             beta_initializer,
             gamma_initializer,
-            name=name,
-            dtype=dtype,
-            **keras_args,
+            **layer_args,
         )
         self.groups = whole_number(groups, "groups", -1)
         if not self.groups:
@@ -200,9 +187,7 @@ class UnitNormalization(SameShape):
 
     Args:
         axis: the axis, or a list of axes, of the vectors.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -229,12 +214,9 @@ class UnitNormalization(SameShape):
     def __init__(
         self,
         axis: int | list[int] = -1,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.axis = axes_of(axis, "axis")
 
     def build(self, input_shape: Shape) -> None:

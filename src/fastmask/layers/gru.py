@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from .._checks import flag
-from .._typing import Array, DTypeLike, Unpack
+from .._typing import Array, Unpack
 from ..activations import Activation
 from ..backends import recurrent as _recurrent
 from ..backends.recurrent import kernel_activation
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._rnn import OfCell, Recurrent, arguments
 
 
@@ -32,9 +32,7 @@ class GRUCell(KernelCell):
         recurrent_dropout: the same for the state.
         reset_after: apply the reset gate after the product with the recurrent kernel.
         seed: of the dropout.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -77,9 +75,7 @@ class GRUCell(KernelCell):
         recurrent_dropout: float = 0.0,
         reset_after: bool = True,
         seed: int | None = None,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             units,
@@ -91,9 +87,7 @@ class GRUCell(KernelCell):
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
             seed=seed,
-            name=name,
-            dtype=dtype,
-            **keras_args,
+            **layer_args,
         )
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.reset_after = flag(reset_after, "reset_after")
@@ -147,9 +141,7 @@ class GRU(Recurrent):
             bias is (2, 3H), a row for the input and one for the state.
         use_cudnn: taken for Keras's sake; changes nothing.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -203,8 +195,6 @@ class GRU(Recurrent):
         reset_after: bool = True,
         use_cudnn: bool | str = "auto",
         zero_output_for_mask: bool = False,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**arguments(locals()))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import ArrayLike, Bools, DTypeLike, Shapes, Unpack
+from .._typing import ArrayLike, Bools, Shapes, Unpack
 from ._base import USED
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._shapes import is_shape
 from ._types import MaskLike
@@ -28,9 +28,7 @@ class Lambda(Layer):
             shape; found by a call where it is None.
         mask: the mask of the outputs, (B, T), or a function of inputs and mask that returns it.
         arguments: further arguments of the function, by name.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: an array, or a list of arrays.
@@ -60,12 +58,9 @@ class Lambda(Layer):
         output_shape: Any = None,
         mask: Callable[..., Any] | MaskLike | None = None,
         arguments: dict[str, Any] | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         if not callable(function):
             raise TypeError(f"function must be a function, not {function!r}")
         self.function = function

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from .._checks import flag
-from .._typing import Array, DTypeLike, Unpack
+from .._typing import Array, Unpack
 from ..activations import Activation
 from ..backends import recurrent as _recurrent
 from ..backends.recurrent import kernel_activation
 from ..initializers import AnyInitializer
 from ..initializers.constant import Given
 from ._cell import Kept, KernelCell, activate, product
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._rnn import OfCell, Recurrent, arguments
 
 
@@ -33,9 +33,7 @@ class LSTMCell(KernelCell):
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
         seed: of the dropout.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -78,9 +76,7 @@ class LSTMCell(KernelCell):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             units,
@@ -92,9 +88,7 @@ class LSTMCell(KernelCell):
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
             seed=seed,
-            name=name,
-            dtype=dtype,
-            **keras_args,
+            **layer_args,
         )
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
@@ -148,9 +142,7 @@ class LSTM(Recurrent):
         unroll: taken for Keras's sake; changes nothing.
         use_cudnn: taken for Keras's sake; changes nothing.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -203,8 +195,6 @@ class LSTM(Recurrent):
         unroll: bool = False,
         use_cudnn: bool | str = "auto",
         zero_output_for_mask: bool = False,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**arguments(locals()))

@@ -7,13 +7,13 @@ from math import prod
 import numpy as np
 
 from .._checks import real_number
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.anywhere import computed, on_device, own
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import kernels, number_array, real_array
 from ..masks.mask import Mask
 from ..masks.masked import Masked
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
 
@@ -22,9 +22,7 @@ class Masking(Layer):
 
     Args:
         mask_value: the value; NaN for steps whose features are all not a number.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F), or (B, S, W, F) and more axes; a mask that they carry is ignored.
@@ -57,12 +55,9 @@ class Masking(Layer):
     def __init__(
         self,
         mask_value: float = 0.0,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.mask_value = real_number(mask_value, "mask_value")
 
     def call(self, inputs: Array) -> Masked:

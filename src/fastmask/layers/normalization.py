@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from .._checks import flag
-from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.masked import Masked
 from ._batches import batches_in
 from ._elementwise import SameShape, axes_of, known_size, positive
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON
 from ._shapes import fits
 
@@ -45,9 +45,7 @@ class Normalization(SameShape):
         mean: the mean, a number or (F,); `adapt` finds it where it is None.
         variance: the variance, likewise.
         invert: do the opposite: from mean 0 and variance 1 to the given ones.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -81,12 +79,9 @@ class Normalization(SameShape):
         mean: ArrayLike | None = None,
         variance: ArrayLike | None = None,
         invert: bool = False,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.axis: int | list[int] = [] if axis is None else axes_of(axis, "axis")
         if (mean is None) != (variance is None):
             raise ValueError("mean and variance must both be given, or neither of them")

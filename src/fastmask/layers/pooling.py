@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .._checks import choice, flag
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
 
@@ -24,12 +24,9 @@ class GlobalPooling(Layer):
         self,
         data_format: str | None = None,
         keepdims: bool = False,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.data_format = as_data_format(data_format)
         self.keepdims = flag(keepdims, "keepdims")
 
@@ -63,9 +60,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         data_format: "channels_last" for inputs (B, T, F), which None means too, or
             "channels_first" for (B, F, T).
         keepdims: whether the time axis stays, with size 1.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F), or (B, F, T) with "channels_first".
@@ -122,9 +117,7 @@ class GlobalMaxPooling1D(GlobalPooling):
         data_format: "channels_last" for inputs (B, T, F), which None means too, or
             "channels_first" for (B, F, T).
         keepdims: whether the time axis stays, with size 1.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F).

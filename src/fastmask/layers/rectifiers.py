@@ -6,10 +6,10 @@ import numpy as np
 
 from .. import activations, initializers
 from .._checks import real_number
-from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ._elementwise import SameShape, axes_of, known_size
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._shapes import broadcasts
 
 
@@ -20,9 +20,7 @@ class ReLU(SameShape):
         max_value: the largest output; None for no limit.
         negative_slope: slope below the threshold.
         threshold: inputs up to it are damped.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -50,12 +48,9 @@ class ReLU(SameShape):
         max_value: float | None = None,
         negative_slope: float = 0.0,
         threshold: float = 0.0,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.max_value = None if max_value is None else _not_negative(max_value, "max_value")
         self.negative_slope = _not_negative(negative_slope, "negative_slope")
         self.threshold = _not_negative(threshold, "threshold")
@@ -77,9 +72,7 @@ class LeakyReLU(SameShape):
     Args:
         negative_slope: the slope.
         alpha: the slope, as it was called before.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -107,11 +100,9 @@ class LeakyReLU(SameShape):
         negative_slope: float = 0.3,
         *,
         alpha: float | None = None,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         slope = negative_slope if alpha is None else alpha
         self.negative_slope = _not_negative(slope, "negative_slope")
 
@@ -126,9 +117,7 @@ class ELU(SameShape):
 
     Args:
         alpha: what the output goes to for small x, negated.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -153,12 +142,9 @@ class ELU(SameShape):
     def __init__(
         self,
         alpha: float = 1.0,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.alpha = real_number(alpha, "alpha")
 
     def call(self, inputs: ArrayLike) -> Array:
@@ -172,9 +158,7 @@ class PReLU(SameShape):
     Args:
         alpha_initializer: first values of alpha, which has the shape of one input.
         shared_axes: axes along which alpha is the same; [1] for sequences of any length.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -203,11 +187,9 @@ class PReLU(SameShape):
         alpha_initializer: initializers.AnyInitializer = "zeros",
         *,
         shared_axes: int | list[int] | None = None,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.alpha_initializer = initializers.get(alpha_initializer, "alpha_initializer")
         axes = [] if shared_axes is None else axes_of(shared_axes, "shared_axes")
         self.shared_axes = axes if isinstance(axes, list) else [axes]

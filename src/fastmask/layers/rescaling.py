@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ._elementwise import SameShape
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 
 
 class Rescaling(SameShape):
@@ -16,9 +16,7 @@ class Rescaling(SameShape):
     Args:
         scale: number, or array that is broadcast to the inputs.
         offset: likewise.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: array of any shape.
@@ -44,12 +42,9 @@ class Rescaling(SameShape):
         self,
         scale: ArrayLike,
         offset: ArrayLike = 0.0,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self._scale = real_array(scale, "scale", self._dtype)
         self._offset = real_array(offset, "offset", self._dtype)
         self.scale = as_array(scale, "scale").tolist()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .._checks import whole_number
-from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import as_array
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from .pooling import as_data_format
 
@@ -21,9 +21,7 @@ class Flatten(Layer):
     Args:
         data_format: "channels_last", which None means too, or "channels_first", which moves
             the second axis to the end first.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -50,12 +48,9 @@ class Flatten(Layer):
     def __init__(
         self,
         data_format: str | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.data_format = as_data_format(data_format)
 
     def call(self, inputs: ArrayLike) -> Array:
@@ -75,9 +70,7 @@ class Reshape(Layer):
 
     Args:
         target_shape: the shape, without the batch axis; at most one size may be -1.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -105,12 +98,9 @@ class Reshape(Layer):
     def __init__(
         self,
         target_shape: Sequence[int],
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.target_shape = _whole_numbers(target_shape, "target_shape", -1)
         if self.target_shape.count(-1) > 1:
             raise ValueError(f"target_shape must have at most one -1, not {target_shape}")
@@ -146,9 +136,7 @@ class Permute(Layer):
     Args:
         dims: the order; the first axis after the batch axis is 1. (2, 1) swaps time and
             features.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ...).
@@ -176,12 +164,9 @@ class Permute(Layer):
     def __init__(
         self,
         dims: Sequence[int],
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.dims = _whole_numbers(dims, "dims", 1)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(f"dims must hold each of 1, 2, ... once, not {tuple(dims)}")
@@ -201,9 +186,7 @@ class RepeatVector(Layer):
 
     Args:
         n: the number of steps.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -232,12 +215,9 @@ class RepeatVector(Layer):
     def __init__(
         self,
         n: int,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.n = whole_number(n, "n", 1)
 
     def call(self, inputs: ArrayLike) -> Array:

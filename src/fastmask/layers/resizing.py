@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._checks import whole_number
-from .._typing import Array, ArrayLike, DTypeLike, Shape, Unpack
-from ._keras_arguments import KerasArguments
+from .._typing import Array, ArrayLike, Shape, Unpack
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from .pooling import as_data_format
 from .reshaping import with_axes
@@ -21,9 +21,7 @@ class ZeroPadding1D(Layer):
         padding: number of steps before and after, or both in a pair.
         data_format: "channels_last" for inputs (B, T, F), which None means too, or
             "channels_first" for (B, F, T).
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -53,12 +51,9 @@ class ZeroPadding1D(Layer):
         self,
         padding: int | Sequence[int] = 1,
         data_format: str | None = None,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.padding = _pair(padding, "padding")
         self.data_format = as_data_format(data_format)
 
@@ -86,9 +81,7 @@ class Cropping1D(Layer):
 
     Args:
         cropping: number of steps at either end, or both in a pair.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -117,12 +110,9 @@ class Cropping1D(Layer):
     def __init__(
         self,
         cropping: int | Sequence[int] = (1, 1),
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.cropping = _pair(cropping, "cropping")
 
     def call(self, inputs: ArrayLike) -> Array:
@@ -151,9 +141,7 @@ class UpSampling1D(Layer):
 
     Args:
         size: how often.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F).
@@ -181,12 +169,9 @@ class UpSampling1D(Layer):
     def __init__(
         self,
         size: int = 2,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.size = whole_number(size, "size", 1)
 
     def call(self, inputs: ArrayLike) -> Array:

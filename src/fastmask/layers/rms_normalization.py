@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Unpack
-from ._keras_arguments import KerasArguments
+from .._typing import Array, ArrayLike, Bools, Unpack
+from ._keras_arguments import LayerArguments
 from ._normalizing import Scaled, counting, mixes_steps, moments
 
 
@@ -17,9 +17,7 @@ class RMSNormalization(Scaled):
     Args:
         axis: the axis, or a list of axes, of which the mean is taken.
         epsilon: added to the mean of the squares.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, ..., F).
@@ -48,15 +46,10 @@ class RMSNormalization(Scaled):
         self,
         axis: int | list[int] = -1,
         epsilon: float = 1e-6,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         # What others call gamma is its scale.
-        super().__init__(
-            *(axis, epsilon, False, True, "zeros", "ones"), name=name, dtype=dtype, **keras_args
-        )
+        super().__init__(*(axis, epsilon, False, True, "zeros", "ones"), **layer_args)
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         """See the class."""

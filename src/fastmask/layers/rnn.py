@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._checks import flag, whole_number
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.anywhere import cast, copied, reversed_in_time, reversed_mask
 from ..backends.dispatch import as_array, real_array
 from ..backends.recurrent import ALL_ROWS, placed
@@ -24,7 +24,7 @@ from ._cell_protocol import (
     sizes_of,
     zero_states,
 )
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._types import States
 from .stacked_rnn_cells import StackedRNNCells
@@ -48,9 +48,7 @@ class RNN(Layer):
         stateful: start from the states that the last call ended with.
         unroll: taken for Keras's sake; changes nothing.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
-        name: see `Layer`.
-        dtype: see `Layer`; that of the cell by default.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype`, by default that of the cell, and others; see `Layer`.
 
     Called with
         inputs: (B, T, ...) array or `Masked`.
@@ -105,15 +103,14 @@ class RNN(Layer):
         stateful: bool = False,
         unroll: bool = False,
         zero_output_for_mask: bool = False,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
         check_cell(cell, "cell")
-        super().__init__(name=name, dtype=cell.dtype if dtype is None else dtype, **keras_args)
+        if layer_args.get("dtype") is None:
+            layer_args["dtype"] = cell.dtype
+        super().__init__(**layer_args)
         self.cell = cell
         self._cells: list[Any] = cell.cells if isinstance(cell, StackedRNNCells) else [cell]
         self.return_sequences = flag(return_sequences, "return_sequences")

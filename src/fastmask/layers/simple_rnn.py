@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .._typing import Array, DTypeLike, Unpack
+from .._typing import Array, Unpack
 from ..activations import Activation
 from ..backends import recurrent as _recurrent
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._rnn import Recurrent, arguments
 
 
@@ -24,9 +24,7 @@ class SimpleRNNCell(KernelCell):
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
         seed: of the dropout.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -66,9 +64,7 @@ class SimpleRNNCell(KernelCell):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**arguments(locals()))  # messages of Python's name the class
 
@@ -98,9 +94,7 @@ class SimpleRNN(Recurrent):
         seed: of the dropout.
         use_cudnn: taken for Keras's sake; changes nothing.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, F) array or `Masked`.
@@ -149,8 +143,6 @@ class SimpleRNN(Recurrent):
         seed: int | None = None,
         use_cudnn: bool | str = "auto",
         zero_output_for_mask: bool = False,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**arguments(locals()))

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.mask import Mask, known_mask
 from ..masks.validity import checked_mask
 from ._elementwise import SameShape, along, axes_of, positive
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._shapes import broadcasts
 from ._types import MaskLike
 
@@ -21,9 +21,7 @@ class Softmax(SameShape):
 
     Args:
         axis: the axis, or a list of axes; 1 for the time axis.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T) or (B, T, ...).
@@ -54,12 +52,9 @@ class Softmax(SameShape):
     def __init__(
         self,
         axis: int | list[int] = -1,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.axis = axes_of(axis, "axis")
 
     def _check_input_shape(self, shape: Shape) -> None:

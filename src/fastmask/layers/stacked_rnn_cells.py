@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._typing import Array, DTypeLike, Shape, Unpack
+from .._typing import Array, Shape, Unpack
 from ._cell import KernelCell
 from ._cell_protocol import (
     as_list,
@@ -15,7 +15,7 @@ from ._cell_protocol import (
     one_step,
     output_size_of,
 )
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._types import States
 
@@ -25,9 +25,7 @@ class StackedRNNCells(Layer):
 
     Args:
         cells: the cells, the first one gets the inputs.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, F).
@@ -58,12 +56,9 @@ class StackedRNNCells(Layer):
     def __init__(
         self,
         cells: Sequence[Any],
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         if not isinstance(cells, (list, tuple)):
             raise TypeError(f"cells must be a list of cells, not {cells!r}")
         if not cells:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, ArrayLike, Bools, DTypeLike, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import as_array
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._call_graph import CallGraph
-from ._keras_arguments import KerasArguments
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._rows import rows_alone
 from .bidirectional import Bidirectional
@@ -43,9 +43,7 @@ class TimeDistributed(Layer):
 
     Args:
         layer: the layer.
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: (B, T, ...).
@@ -81,14 +79,11 @@ class TimeDistributed(Layer):
     def __init__(
         self,
         layer: Layer,
-        *,
-        name: str | None = None,
-        dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[LayerArguments],
     ) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"layer must be a fastmask Layer, not {layer!r}")
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(**layer_args)
         self.layer = layer
 
     def build(self, input_shape: Shape) -> None:
