@@ -13,7 +13,7 @@ import numpy as np
 from .._checks import closest
 from .._names import snake_case
 from .._typing import Array
-from .constant import Constant, Given, Identity, Initializer, Ones, Zeros
+from .fixed import Constant, Given, Identity, Initializer, Ones, Zeros
 from .random import (
     GlorotNormal,
     GlorotUniform,

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._checks import choice, real_number, whole_number
 from .._typing import Array, DTypeLike
-from .constant import Initializer
+from .fixed import Initializer
 
 _MODES = ("fan_in", "fan_out", "fan_avg")
 _DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")

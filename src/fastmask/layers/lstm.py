@@ -12,7 +12,7 @@ from ..activations import Activation
 from ..backends import recurrent as _recurrent
 from ..backends.recurrent import kernel_activation
 from ..initializers import AnyInitializer
-from ..initializers.constant import Given
+from ..initializers.fixed import Given
 from ._cell import Kept, KernelCell, activate, product
 from ._keras_arguments import LayerArguments
 from ._rnn import OfCell, Recurrent, arguments
