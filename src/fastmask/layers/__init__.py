@@ -7,9 +7,10 @@ from .bidirectional import Bidirectional
 from .concatenate import Concatenate
 from .dense import Dense
 from .dot import Dot
-from .dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D
+from .dropout import AlphaDropout, Dropout, SpatialDropout1D
 from .embedding import Embedding
 from .feature_normalization import GroupNormalization, LayerNormalization, UnitNormalization
+from .gaussian import GaussianDropout, GaussianNoise
 from .gru import GRU, GRUCell
 from .lambda_layer import Lambda
 from .lstm import LSTM, LSTMCell

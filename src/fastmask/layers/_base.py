@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -23,15 +20,11 @@ from ..masks.masked import Masked
 from ._calls import CallSpec, flat, read_call_spec
 from ._elsewhere import Elsewhere
 from ._keras_arguments import KerasArguments, check_keras_argument, dtype_name, input_shape_in
+from ._lost_mask import DROPPED, USED, warn_of_lost_mask
 from ._shapes import shapes
 from ._types import Arrays, Masks
 from ._weights import Weighted, Weights
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-USED = (
-    "was passed an input with a mask attached to it. It uses the mask, but does not say what "
-    "becomes of it, and will therefore destroy the mask information for the layers after it."
-)
 _Sizes = TypeVar("_Sizes", bound=Shape)
 _building = ForkSafeLock(BUILDING)
 
@@ -209,13 +202,11 @@ class BaseLayer(Weighted, Elsewhere):
         self.built = True
 
     def _warn_of_loss(self, outputs: object) -> None:
-        if self._warned or any(isinstance(o, Masked) for o in flat(outputs)):
-            return
-        self._warned = True
-        warnings.warn(
-            f"Layer '{self.name}' (of type {type(self).__name__}) {self._how_lost()}",
-            stacklevel=_frames_of_fastmask(),
-        )
+        if not (self._warned or any(isinstance(o, Masked) for o in flat(outputs))):
+            self._warned = True
+            warn_of_lost_mask(
+                f"Layer '{self.name}' (of type {type(self).__name__})", self._how_lost()
+            )
 
     @property
     def trainable(self) -> bool:
@@ -230,16 +221,7 @@ class BaseLayer(Weighted, Elsewhere):
 
     def _how_lost(self) -> str:
         """What became of a mask that goes no further, and what to do."""
-        if self._uses_mask(2):
-            return (
-                f"{USED} If its outputs have the same steps, set supports_masking = True in it; "
-                "if they have others, define compute_mask(self, inputs, mask) and return their "
-                "mask, or None to end the mask without this warning."
-            )
-        return (
-            "was passed an input with a mask attached to it. However, this layer does not support "
-            "masking and will therefore destroy the mask information."
-        )
+        return USED if self._uses_mask(2) else DROPPED
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same layer again, without its weights."""
@@ -272,17 +254,6 @@ class BaseLayer(Weighted, Elsewhere):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-
-def _frames_of_fastmask() -> int:
-    """The `stacklevel` with which its caller warns at the first line outside the package.
-
-    Python 3.12 has `skip_file_prefixes` for this.
-    """
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _built_once(build: Callable[..., None]) -> Callable[..., None]:

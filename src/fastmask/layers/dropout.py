@@ -1,53 +1,18 @@
-"""Layers that disturb their inputs in training and pass them on otherwise.
-
-A layer draws from a generator of its own, made from its seed; the numbers are NumPy's, so a
-seed gives others here than in Keras.
-"""
+"""Layers that drop numbers in training and pass their inputs on otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from .._checks import rate as checked_rate
 from .._checks import whole_number
-from .._typing import Array, ArrayLike, Unpack
-from ..backends.dispatch import real_array
-from ._elementwise import SameShape
+from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
+from ._noise import Noise, below_one
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
-
-
-class Noise(SameShape):
-    """Base of the layers that draw in training; a subclass says how it disturbs an array."""
-
-    def __init__(
-        self,
-        strength: float,
-        word: str,
-        seed: int | None,
-        **layer_args: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(**layer_args)
-        self._strength = checked_rate(strength, word)
-        self.seed = None if seed is None else whole_number(seed, "seed", 0)
-        self._generator = np.random.default_rng(self.seed)
-
-    def call(self, inputs: ArrayLike, training: bool = False) -> Any:
-        """See the class."""
-        if not training or not self._strength:
-            return inputs
-        x = real_array(inputs, "inputs", self._dtype)
-        return self._disturb(x).astype(self._dtype, copy=False)
-
-    def _disturb(self, x: Array) -> Array:
-        raise NotImplementedError
-
-    def _kept(self, shape: tuple[int, ...]) -> Array:
-        return self._generator.random(shape, np.float32) >= self._strength
 
 
 class Dropout(Noise):
@@ -152,103 +117,6 @@ class SpatialDropout1D(Dropout):
         super().__init__(rate, (None, 1, None), seed, **layer_args)
 
 
-class GaussianDropout(Noise):
-    """In training, multiplies by normal noise of mean 1; passes masks on.
-
-    Args:
-        rate: the noise has the variance rate / (1 - rate); 0 to less than 1.
-        seed: of the numbers drawn.
-        **layer_args: `name`, `dtype` and others; see `Layer`.
-
-    Called with
-        inputs: array of any shape.
-        training: whether to disturb anything.
-
-    Returns:
-        An array of the same shape.
-
-    Raises:
-        TypeError: an argument is of a wrong kind.
-        ValueError: an argument is out of range.
-
-    Source:
-        Keras: `keras.layers.GaussianDropout`.
-
-    Examples:
-        >>> import fastmask as fm
-        >>> fm.layers.GaussianDropout(0.5)([[1.0, 2.0]])
-        array([[1., 2.]], dtype=float32)
-    """
-
-    _options = ("rate", "seed")
-
-    def __init__(
-        self,
-        rate: float,
-        seed: int | None = None,
-        **layer_args: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, **layer_args)
-
-    @property
-    def rate(self) -> float:
-        """What the variance follows from."""
-        return self._strength
-
-    def _disturb(self, x: Array) -> Array:
-        spread = np.sqrt(self.rate / (1.0 - self.rate))
-        y: Array = x * self._generator.normal(1.0, spread, x.shape).astype(x.dtype)
-        return y
-
-
-class GaussianNoise(Noise):
-    """In training, adds normal noise of mean 0; passes masks on.
-
-    Args:
-        stddev: standard deviation of the noise, 0 to 1.
-        seed: of the numbers drawn.
-        **layer_args: `name`, `dtype` and others; see `Layer`.
-
-    Called with
-        inputs: array of any shape.
-        training: whether to disturb anything.
-
-    Returns:
-        An array of the same shape.
-
-    Raises:
-        TypeError: an argument is of a wrong kind.
-        ValueError: an argument is out of range.
-
-    Source:
-        Keras: `keras.layers.GaussianNoise`.
-
-    Examples:
-        >>> import fastmask as fm
-        >>> fm.layers.GaussianNoise(0.5)([[1.0, 2.0]])
-        array([[1., 2.]], dtype=float32)
-    """
-
-    _options = ("stddev", "seed")
-
-    def __init__(
-        self,
-        stddev: float,
-        seed: int | None = None,
-        **layer_args: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(stddev, "stddev", seed, **layer_args)
-
-    @property
-    def stddev(self) -> float:
-        """Standard deviation of the noise."""
-        return self._strength
-
-    def _disturb(self, x: Array) -> Array:
-        y: Array = x + self._generator.normal(0.0, self.stddev, x.shape).astype(x.dtype)
-        return y
-
-
 class AlphaDropout(Noise):
     """Dropout that keeps mean and variance of selu's outputs; passes masks on.
 
@@ -287,7 +155,7 @@ class AlphaDropout(Noise):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(_below_one(rate), "rate", seed, **layer_args)
+        super().__init__(below_one(rate), "rate", seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     @property
@@ -301,13 +169,6 @@ class AlphaDropout(Noise):
         a = ((1 - self.rate) * (1 + self.rate * dropped**2)) ** -0.5
         y: Array = a * np.where(kept, x, x.dtype.type(dropped)) - a * dropped * self.rate
         return y
-
-
-def _below_one(value: float) -> float:
-    number = checked_rate(value, "rate")
-    if number == 1.0:
-        raise ValueError("rate must be less than 1: at 1 the noise has no finite variance")
-    return number
 
 
 def _noise_shape(value: object) -> list[int | None] | None:

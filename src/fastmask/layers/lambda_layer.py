@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import ArrayLike, Bools, Shapes, Unpack
-from ._base import USED
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
+from ._lost_mask import USES
 from ._shapes import is_shape
 from ._types import MaskLike
 
@@ -92,7 +92,7 @@ class Lambda(Layer):
         if not self._uses_mask(2):
             return super()._how_lost()
         return (
-            f"{USED} Pass mask= to Lambda: the mask of the outputs, or a function of inputs and "
+            f"{USES} Pass mask= to Lambda: the mask of the outputs, or a function of inputs and "
             "mask that returns it; one that returns None ends the mask without this warning."
         )
 

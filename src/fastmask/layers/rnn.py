@@ -6,31 +6,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._checks import flag, whole_number
+from .._checks import flag
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.anywhere import cast, copied, reversed_in_time, reversed_mask
-from ..backends.dispatch import as_array, real_array
-from ..backends.recurrent import ALL_ROWS, placed
+from ..backends.dispatch import as_array
+from ..backends.recurrent import ALL_ROWS
 from ..masks.mask import Mask, as_mask, sequence_mask
-from ..masks.validity import checked_mask
-from ._calls import flat
 from ._cell import KernelCell, known_features, unfit
 from ._cell_protocol import (
     check_cell,
-    first_states,
     is_known,
     output_size_of,
     over_time,
     sizes_of,
-    zero_states,
 )
 from ._keras_arguments import LayerArguments
-from ._layer import Layer
+from ._states import KeepsStates, events_of, readable
 from ._types import States
 from .stacked_rnn_cells import StackedRNNCells
 
 
-class RNN(Layer):
+class RNN(KeepsStates):
     """A cell over the valid steps of each sequence.
 
     `LSTMCell`, `GRUCell` and `SimpleRNNCell` run as fast as the layers named after them, each
@@ -119,8 +115,7 @@ class RNN(Layer):
         self.stateful = flag(stateful, "stateful")
         flag(unroll, "unroll")  # taken because Keras has it; there is nothing to unroll
         self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
-        self.states: Any = None
-        self._reset: Any = None  # the states, where reset_state() has made them
+        self.states = self._reset = None
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of the cell; see `Layer`."""
@@ -198,38 +193,11 @@ class RNN(Layer):
             self.build((None, None, array.shape[1]))
         self._cells[0]._check_shape(array.shape, "batch, features", self.name)
         each = self._in_place(state, len(array))
-        events = ALL_ROWS if mask is None else _events(mask, len(array))
+        events = ALL_ROWS if mask is None else events_of(mask, len(array))
         for cell, own in zip(self._cells, each, strict=True):
-            cell._step_in_place(_readable(array, events, cell._dtype, own), events, own)
+            cell._step_in_place(readable(array, events, cell._dtype, own), events, own)
             array = own[0]
         return array
-
-    def get_initial_state(self, batch_size: int) -> list[Any]:
-        """The states to start from.
-
-        Args:
-            batch_size: number of rows B.
-
-        Returns:
-            What the call takes as `initial_state`, and `step` as `state`; zeros, unless the
-            cell says otherwise.
-
-        Raises:
-            TypeError: `batch_size` is not an integer.
-            ValueError: it is negative.
-        """
-        batch = whole_number(batch_size, "batch_size", 0)
-        return list(self._outside(self._split(None, batch)))
-
-    def reset_state(self) -> None:
-        """Let the states that a stateful layer keeps from batch to batch be zeros.
-
-        The next batch may have another size.
-        """
-        if self.states is not None:
-            self.states = self._reset = zero_states(self.states, None, self._dtype)
-
-    reset_states = reset_state  # Keras has both
 
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:  # noqa: ARG002 - Keras's form
         """The mask, reversed for `go_backwards`, where the output is a sequence."""
@@ -298,81 +266,3 @@ class RNN(Layer):
             known_features(shape, name)
         elif len(shape) < 3:
             raise unfit(shape, "batch, time, ...", name)
-
-    def _first(self, given: States | None, batch: int) -> list[list[Array]]:
-        if given is None and self.states is not None and self.states is self._reset:
-            given = zero_states(self.states, batch, self._dtype)
-        elif self.stateful and self.states is not None and self.states is not self._reset:
-            kept = len(next(flat(self.states)))
-            if kept != batch:
-                raise ValueError(
-                    f"inputs of layer {self.name!r} must have batch size {kept}, not {batch}: it "
-                    "is stateful and keeps the states of the last batch until reset_state()"
-                )
-            if given is None:
-                given = self.states
-        return self._split(given, batch)
-
-    def _placed(self, states: list[list[Array]], given: bool, x: Array) -> list[list[Array]]:
-        """The states of each cell, where the inputs are; whether they were given."""
-        if type(x) is not np.ndarray and not all(map(is_known, self._cells)):
-            raise TypeError(
-                f"inputs of layer {self.name!r} must be on the host, not on a GPU, because its "
-                "cell is not LSTMCell, GRUCell or SimpleRNNCell"
-            )
-        each = iter(placed(list(flat(states)), given, {"inputs": x}))
-        return [[next(each) for _ in own] for own in states]
-
-    def _split(
-        self, given: States | None, batch: int, name: str = "initial_state", start: int = 0
-    ) -> list[list[Array]]:
-        """The states of each cell to start from: given, or its own; see `initial_states`."""
-        if isinstance(self.cell, StackedRNNCells):
-            return self.cell._first(given, batch, name, start)
-        return [first_states(self.cell, given, batch, name, start)]
-
-    def _in_place(self, state: States, batch: int) -> list[list[Array]]:
-        """The arrays of `state`, for each cell."""
-        arrays = list(flat(state))
-        for i, one in enumerate(arrays):
-            if not (isinstance(one, np.ndarray) and one.flags.writeable):
-                raise TypeError(f"state[{i}] must be an array that can be changed in place")
-        each = self._split(state, batch, "state")
-        if any(one is not given for one, given in zip(flat(each), arrays, strict=True)):
-            known = ", ".join(str(one.dtype) for one in arrays)
-            raise TypeError(
-                f"state must hold C-contiguous arrays of dtype {self.dtype}, not of {known}, "
-                "because they are changed in place: get_initial_state(batch_size) makes them"
-            )
-        for i, one in enumerate(arrays):
-            if any(np.may_share_memory(one, other) for other in arrays[:i]):  # exact: C-contiguous
-                raise ValueError(
-                    f"state[{i}] must not share memory with another array of state, "
-                    "because each is changed in place"
-                )
-        return each
-
-    def _outside(self, states: list[list[Any]]) -> tuple[Any, ...]:
-        """The states of each cell as they are seen from outside."""
-        if isinstance(self.cell, StackedRNNCells):
-            return tuple(self.cell._like_keras(states))
-        return tuple(states[0])
-
-
-def _events(mask: ArrayLike, batch: int) -> Bools:
-    events = as_array(mask, "mask")
-    if events.shape != (batch,):
-        raise ValueError(f"mask must have shape (batch,) = ({batch},), not {events.shape}")
-    return np.ascontiguousarray(checked_mask(events), np.bool_)
-
-
-def _readable(x: Array, events: Bools, dtype: np.dtype[Any], states: list[Array]) -> Array:
-    """`x` as kernels take it, of other memory than `states`; rows without an event may differ."""
-    flags = x.flags
-    fits = x.dtype == dtype and flags.c_contiguous and flags.aligned
-    if fits and not any(np.may_share_memory(x, state) for state in states):
-        return x
-    rows = slice(None) if events is ALL_ROWS else np.flatnonzero(events)
-    copy = np.empty(x.shape, dtype)  # memory that nobody touches costs nothing
-    copy[rows] = real_array(x[rows], "x", dtype)
-    return copy

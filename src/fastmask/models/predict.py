@@ -14,18 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, HasShape, Ints
+from .._typing import Array, HasShape
 from ..backends.anywhere import on_device
 from ..backends.cuda import on_gpu
-from ..backends.dispatch import as_array
 from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._calls import flat
 from ..masks.masked import Masked
-from ..masks.padding import pad
 from .progress import progress
-
-Rows = slice | Ints  # of a batch
+from .rows import Rows, Sequences, rows_of_batches, source_of, take
 
 
 def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
@@ -42,20 +39,20 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, show
         ValueError: the inputs have different numbers of rows; or their batches do not fit a
             stateful layer.
     """
-    sources = [_source(one, "x" if alone else f"x[{i}]") for i, one in enumerate(inputs)]
+    sources = [source_of(one, "x" if alone else f"x[{i}]") for i, one in enumerate(inputs)]
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:
         raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
     size = size or max(1, counts[0])
-    ragged = [one for one in sources if isinstance(one, _Sequences)]
+    ragged = [one for one in sources if isinstance(one, Sequences)]
     stateful = [one for one in model._all_layers() if getattr(one, "stateful", False)]
     for layer in stateful:
         _check_batches(layer, counts[0], size)
     # States go from a row of one batch to that of the next, so such rows stay where they are.
-    batches = list(_batches(counts[0], size, [] if stateful else ragged))
+    batches = list(rows_of_batches(counts[0], size, [] if stateful else ragged))
     result: _Output | None = None
     for rows in progress(batches, len(batches)) if shown else batches:
-        parts = [_take(one, rows) for one in sources]
+        parts = [take(one, rows) for one in sources]
         try:
             outputs = model(parts[0] if alone else parts)
         except TypeError as error:
@@ -158,81 +155,6 @@ def _check_batches(layer: BaseLayer, count: int, size: int) -> None:
             f"batches of x must have {first} rows, not {min(count, size)}, because layer "
             f"{layer.name!r} is stateful and keeps the states of as many until reset_state()"
         )
-
-
-class _Sequences:
-    """Sequences of different lengths; a batch of them is padded when it is needed."""
-
-    def __init__(self, rows: list[Any], lengths: list[int], name: str) -> None:
-        self.rows, self.name = rows, name
-        self.lengths = np.array(lengths, np.int64)
-        longest = self._padded([rows[int(self.lengths.argmax())]]).data
-        self.shape, self.dtype = longest.shape[1:], longest.dtype
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, rows: Rows) -> Masked:
-        rows = np.arange(len(self))[rows]
-        batch = [self.rows[row] for row in rows.tolist()]
-        if self.lengths[rows].any():
-            return self._padded(batch, self.shape[0])
-        # Nothing in the batch says what a step looks like.
-        data = np.zeros((len(batch), *self.shape), self.dtype)
-        return Masked(data, np.zeros((len(batch), self.shape[0]), np.bool_))
-
-    def _padded(self, rows: list[Any], maxlen: int | None = None) -> Masked:
-        try:
-            return pad(rows, maxlen)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.name} must hold sequences of numbers: {error}") from error
-
-
-Source = Array | Masked | _Sequences
-
-
-def _source(value: Any, name: str) -> Source:
-    """An array, a `Masked` or, for rows that differ in length, `_Sequences`."""
-    if isinstance(value, Masked):
-        return value
-    if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
-        return as_array(value, name)
-    rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
-    if on_gpu(value):
-        device_array: Array = value
-        return device_array
-    if rows is None:
-        array = as_array(value, name)
-        if array.ndim == 0:
-            raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
-        return array
-    if any(isinstance(row, Masked) for row in rows):
-        raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
-    try:
-        lengths = [len(row) for row in rows]
-    except TypeError:
-        return as_array(value, name)
-    if len(set(lengths)) < 2:
-        return as_array(rows, name)
-    return _Sequences(rows, lengths, name)
-
-
-def _batches(count: int, size: int, ragged: list[_Sequences]) -> Iterator[Rows]:
-    starts = range(0, count, size) or range(1)
-    if not ragged:
-        yield from (slice(start, start + size) for start in starts)
-        return
-    lengths = np.sum([one.lengths for one in ragged], axis=0)
-    order = np.argsort(-lengths, kind="stable")
-    yield from (order[start : start + size] for start in starts)
-
-
-def _take(source: Source, rows: Rows) -> Array | Masked:
-    if isinstance(source, _Sequences):
-        return source.take(rows)
-    if isinstance(source, Masked):
-        return Masked(source.data[rows], source.mask.valid[rows])
-    return source[rows]
 
 
 class _Output:

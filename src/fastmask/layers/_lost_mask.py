@@ -1,0 +1,43 @@
+"""The warning that a layer loses the mask of its inputs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+DROPPED = (
+    "was passed an input with a mask attached to it. However, this layer does not support "
+    "masking and will therefore destroy the mask information."
+)
+USES = (
+    "was passed an input with a mask attached to it. It uses the mask, but does not say what "
+    "becomes of it, and will therefore destroy the mask information for the layers after it."
+)
+USED = (
+    f"{USES} If its outputs have the same steps, set supports_masking = True in it; "
+    "if they have others, define compute_mask(self, inputs, mask) and return their "
+    "mask, or None to end the mask without this warning."
+)
+
+
+def warn_of_lost_mask(layer: str, how: str) -> None:
+    """Warn, at the line that called the layer, that it loses a mask.
+
+    Args:
+        layer: which layer, as the first words of the warning.
+        how: what it does with the mask, and what to do.
+    """
+    warnings.warn(f"{layer} {how}", stacklevel=_frames_of_fastmask())
+
+
+def _frames_of_fastmask() -> int:
+    """The `stacklevel` with which its caller warns at the first line outside the package.
+
+    Python 3.12 has `skip_file_prefixes` for this.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
