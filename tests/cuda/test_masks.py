@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastmask_kernels import reference
 
 from ..cases import MASK_KINDS, make_mask
-from ..test_masks import DTYPES, VALUES, garbage, pool
+from ..kernels.test_masks import DTYPES, VALUES, garbage, pool
 from .backend import backend
 
 seeds = st.integers(0, 2**32 - 1)

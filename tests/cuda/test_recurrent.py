@@ -1,7 +1,7 @@
 """LSTM, GRU and SimpleRNN of the CUDA backend, forward and backward, against the reference.
 
 Every case has NaN in its masked inputs and in the gradients that count for nothing, and runs on
-outputs full of NaN, as in test_forward_kernels.py and test_backward_kernels.py.
+outputs full of NaN, as in kernels/test_forward.py and kernels/test_backward.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
 
 from ..cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, RNNCase, assert_close
-from ..test_backward_kernels import assert_gradients_close
+from ..kernels.test_backward import assert_gradients_close
 from .backend import backend
 
 CELLS: dict[str, tuple[str, dict[str, Any]]] = {

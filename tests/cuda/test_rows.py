@@ -16,7 +16,7 @@ from fastmask_kernels.cuda.runtime import device as _device
 from fastmask_kernels.cuda.runtime import errors as faults
 
 from ..cases import MASK_KINDS, make_mask
-from ..test_gather import DTYPES, numbers
+from ..rows import DTYPES, numbers
 from .backend import backend
 
 seeds = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ import pytest
 
 from ..cases import assert_close
 from ..each import EACH_FORM
-from ..test_step import expected, one_step, stepped
+from ..kernels.test_step import expected, one_step, stepped
 from .backend import backend
 
 

@@ -17,7 +17,7 @@ from fastmask_kernels.cpu.parallel.schedule import Shares
 from fastmask_kernels.cpu.rnn import layer
 from fastmask_kernels.cpu.rnn.forward import panels_of
 
-from .cases import (
+from ..cases import (
     MASK_KINDS,
     SAVING,
     LSTMCase,
@@ -26,7 +26,7 @@ from .cases import (
     cases_of,
     plan_of,
 )
-from .each import EACH_CELL, EACH_FORM, FORMS
+from ..each import EACH_CELL, EACH_FORM, FORMS
 
 SHARES = (  # (members, groups, join)
     Shares(1, 1, 99),

@@ -12,10 +12,10 @@ from fastmask_kernels import cpu, reference
 from fastmask_kernels.checks import _parse
 from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
 
-from .each import EACH_BACKEND
+from ..each import EACH_BACKEND
 
 KERNEL_TESTS = (
-    *("cpu_forward", "backward_kernels", "cpu_backward"),
+    *("cpu_forward", "backward", "cpu_backward"),
     *("simd", "masks", "padding", "gather", "softmax"),
 )
 

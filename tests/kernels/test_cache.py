@@ -280,14 +280,14 @@ def test_contents_of_a_folder(folder: Path) -> None:
 
 @pytest.mark.timeout(350)
 def test_processes_at_once_lose_no_entry(folder: Path) -> None:
-    code = "import sys; from tests.test_cache import run_kernel; run_kernel(sys.argv[1])"
+    code = "import sys; from tests.kernels.test_cache import run_kernel; run_kernel(sys.argv[1])"
     dtypes = ("float32", "float64", "int64")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
     started = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", code, dtype],
             env=environment,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
         )
         for dtype in (*dtypes, dtypes[0])
     ]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
 
-from .cases import MASK_KINDS, make_mask
-from .each import EACH_BACKEND
+from ..cases import MASK_KINDS, make_mask
+from ..each import EACH_BACKEND
 
 INTEGERS = tuple(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8))
 FLOATS = ("f2", "f4", "f8", ">f4")

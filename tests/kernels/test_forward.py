@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fastmask_kernels import reference
 from fastmask_kernels.spec import ACTIVATIONS
 
-from . import golden
-from .cases import (
+from .. import golden
+from ..cases import (
     CASES,
     MASK_KINDS,
     SAVING,
@@ -26,7 +26,7 @@ from .cases import (
     cases_of,
     plan_of,
 )
-from .each import EACH_BACKEND, EACH_KERNEL
+from ..each import EACH_BACKEND, EACH_KERNEL
 
 Array = NDArray[Any]
 

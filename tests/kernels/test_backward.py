@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from fastmask_kernels import reference
 from fastmask_kernels.spec import ACTIVATIONS
 
-from .cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, activation_of, cases_of
-from .each import EACH_BACKEND, EACH_KERNEL
-from .test_forward_kernels import saved_of
+from ..cases import CASES, MASK_KINDS, GRUCase, RecurrentCase, activation_of, cases_of
+from ..each import EACH_BACKEND, EACH_KERNEL
+from .test_forward import saved_of
 
 Array = NDArray[Any]
 

@@ -16,9 +16,9 @@ from fastmask_kernels.cpu.parallel.schedule import Shares
 from fastmask_kernels.cpu.rnn import gate_gradients
 from fastmask_kernels.spec import KERNELS
 
-from .cases import MASK_KINDS, RecurrentCase, cases_of
-from .each import EACH_CELL, EACH_FORM, FORMS
-from .test_backward_kernels import assert_gradients_close
+from ..cases import MASK_KINDS, RecurrentCase, cases_of
+from ..each import EACH_CELL, EACH_FORM, FORMS
+from .test_backward import assert_gradients_close
 from .test_cpu_forward import SHARES
 from .test_kernel_table import argument_for
 

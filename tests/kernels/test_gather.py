@@ -8,21 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
 
-from .each import EACH_BACKEND
-
-DTYPES = (
-    *("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "c8", "c16"),
-    *(">i4", ">f8", "M8[ns]", "m8[s]", "U3", "S5", [("a", "i1"), ("b", "f4")]),
-)
-
-
-def numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Random values of any dtype."""
-    return rng.integers(0, 100, shape).astype(dtype)
+from ..each import EACH_BACKEND
+from ..rows import DTYPES, numbers
 
 
 @given(

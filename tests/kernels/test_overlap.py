@@ -9,8 +9,8 @@ import pytest
 
 from fastmask_kernels.spec import KERNELS
 
-from .cases import LSTMCase, plan_of
-from .each import EACH_BACKEND
+from ..cases import LSTMCase, plan_of
+from ..each import EACH_BACKEND
 from .test_kernel_table import argument_for
 
 # Every array has a multiple of eight bytes.

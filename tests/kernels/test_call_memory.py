@@ -25,8 +25,8 @@ from fastmask_kernels.cpu.rnn import (
 )
 from fastmask_kernels.cpu.rnn import simple_rnn as rnn
 
-from .cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
-from .each import EACH_FORM, FORMS
+from ..cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
+from ..each import EACH_FORM, FORMS
 
 Array = NDArray[Any]
 KERNELS = {

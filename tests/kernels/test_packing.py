@@ -9,8 +9,8 @@ import pytest
 
 from fastmask_kernels.memory import CACHE_LINE
 
-from .cases import RecurrentCase
-from .each import EACH_BACKEND, EACH_FORM, FORMS
+from ..cases import RecurrentCase
+from ..each import EACH_BACKEND, EACH_FORM, FORMS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
 
-from .cases import MASK_KINDS, assert_close, make_mask
-from .each import EACH_BACKEND
+from ..cases import MASK_KINDS, assert_close, make_mask
+from ..each import EACH_BACKEND
 
 
 def softmax(backend: Any, x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
