@@ -609,6 +609,19 @@ class TestFiles:
         ).update(build_shape=[None, None, 4]),
     }
 
+    def test_files_of_before_say_whether_a_layer_has_many_outputs(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npz"
+        model = two_by_two()
+        fm.save_model(model, path)
+        members = members_of(path)
+        config = json.loads(members["config.npy"][128:])
+        for step in config["model"]["config"]["steps"]:
+            step["many"] = False
+        members["config.npy"] = npy(np.frombuffer(json.dumps(config).encode(), np.uint8))
+        write(path, members)
+        for weight, same in zip(model.weights, fm.load_model(path).weights, strict=True):
+            np.testing.assert_array_equal(weight, same)
+
     @pytest.mark.parametrize("edit", HOSTILE.values(), ids=HOSTILE)
     def test_hostile(self, edit: Callable[[Any], Any], tmp_path: Path) -> None:
         path = tmp_path / "a.npz"

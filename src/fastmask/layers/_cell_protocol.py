@@ -37,8 +37,7 @@ def check_cell(cell: Any, name: str) -> Any:
 
 def is_known(cell: object) -> bool:
     """Whether the kernels compute what the cell does."""
-    known: bool = getattr(cell, "_known", False)
-    return known
+    return bool(getattr(cell, "_known", False))
 
 
 def sizes_of(cell: Any) -> list[int]:

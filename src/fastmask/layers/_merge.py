@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, Bools, Shape
+from .._typing import Array, Bools, Shape, Unpack
 from ..backends.dispatch import number_array
 from ._elementwise import along
+from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._shapes import is_shape
 from ._symbolic import SymbolicTensor
@@ -28,6 +29,9 @@ class Merge(Layer):
 
     supports_masking = True
     _most = 0  # how many inputs, 0 for any number
+
+    def __init__(self, **layer_args: Unpack[LayerArguments]) -> None:
+        super().__init__(**layer_args)
 
     def build(self, input_shape: Sequence[Shape]) -> None:
         """Check the shapes; see `Layer`."""

@@ -47,6 +47,15 @@ class Noise(SameShape):
         return self._generator.random(shape, np.float32) >= self._strength
 
 
+class NoiseByRate(Noise):
+    """Base of those whose strength is a rate."""
+
+    @property
+    def rate(self) -> float:
+        """The share that is dropped, or what the variance of the noise follows from."""
+        return self._strength
+
+
 def below_one(value: float) -> float:
     """A rate that is less than 1.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from .. import activations
-from .._typing import Array, ArrayLike, Bools, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Unpack
 from ..backends.dispatch import real_array
+from ._elementwise import SameShape
 from ._keras_arguments import LayerArguments
-from ._layer import Layer
 
 _OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they make of a masked step
 
 
-class Activation(Layer):
+class Activation(SameShape):
     """Applies an activation to every element; passes masks on.
 
     A softmax over the steps of inputs (B, T) leaves masked ones out, and gives them 0.
@@ -43,8 +43,6 @@ class Activation(Layer):
         array([[0., 2.]], dtype=float32)
     """
 
-    _takes_lists = False
-    supports_masking = True
     _options = ("activation",)
 
     def __init__(
@@ -67,7 +65,3 @@ class Activation(Layer):
 
     def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
         return False  # but where the last axis is that of the steps
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
-        return tuple(input_shape)

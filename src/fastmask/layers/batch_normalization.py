@@ -88,15 +88,8 @@ class BatchNormalization(Scaled):
         if renorm_clipping is not None:
             raise ValueError(f"renorm_clipping must be None, not {renorm_clipping!r}")
         rate(renorm_momentum, "renorm_momentum")
-        super().__init__(
-            one_axis(axis),
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            **layer_args,
-        )
+        weights = center, scale, beta_initializer, gamma_initializer
+        super().__init__(one_axis(axis), epsilon, *weights, **layer_args)
         self.momentum = rate(momentum, "momentum")
         self.moving_mean_initializer = initializers.get(
             moving_mean_initializer, "moving_mean_initializer"

@@ -10,12 +10,12 @@ import numpy as np
 from .._checks import whole_number
 from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
-from ._noise import Noise, below_one
+from ._noise import NoiseByRate, below_one
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 
 
-class Dropout(Noise):
+class Dropout(NoiseByRate):
     """In training, sets a share of the inputs to zero and scales up the rest; passes masks on.
 
     Args:
@@ -58,11 +58,6 @@ class Dropout(Noise):
     ) -> None:
         super().__init__(rate, "rate", seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
-
-    @property
-    def rate(self) -> float:
-        """The share that is dropped."""
-        return self._strength
 
     def _drawn_shape(self, x: Array) -> tuple[int, ...]:
         return _shape_of_noise(self.noise_shape, x.shape, self.name)
@@ -117,7 +112,7 @@ class SpatialDropout1D(Dropout):
         super().__init__(rate, (None, 1, None), seed, **layer_args)
 
 
-class AlphaDropout(Noise):
+class AlphaDropout(NoiseByRate):
     """Dropout that keeps mean and variance of selu's outputs; passes masks on.
 
     Args:
@@ -157,11 +152,6 @@ class AlphaDropout(Noise):
     ) -> None:
         super().__init__(below_one(rate), "rate", seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
-
-    @property
-    def rate(self) -> float:
-        """The share that is dropped."""
-        return self._strength
 
     def _disturb(self, x: Array) -> Array:
         kept = self._kept(_shape_of_noise(self.noise_shape, x.shape, self.name))

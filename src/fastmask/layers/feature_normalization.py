@@ -64,15 +64,8 @@ class LayerNormalization(Scaled):
         rms_scaling: bool = False,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(
-            axis,
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            **layer_args,
-        )
+        weights = center, scale, beta_initializer, gamma_initializer
+        super().__init__(axis, epsilon, *weights, **layer_args)
         self.rms_scaling = flag(rms_scaling, "rms_scaling")
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
@@ -135,15 +128,8 @@ class GroupNormalization(Scaled):
         gamma_initializer: AnyInitializer = "ones",
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(
-            one_axis(axis),
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            **layer_args,
-        )
+        weights = center, scale, beta_initializer, gamma_initializer
+        super().__init__(one_axis(axis), epsilon, *weights, **layer_args)
         self.groups = whole_number(groups, "groups", -1)
         if not self.groups:
             raise ValueError("groups must be at least 1, or -1, not 0")

@@ -6,10 +6,10 @@ import numpy as np
 
 from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
-from ._noise import Noise, below_one
+from ._noise import Noise, NoiseByRate, below_one
 
 
-class GaussianDropout(Noise):
+class GaussianDropout(NoiseByRate):
     """In training, multiplies by normal noise of mean 1; passes masks on.
 
     Args:
@@ -46,11 +46,6 @@ class GaussianDropout(Noise):
         **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(below_one(rate), "rate", seed, **layer_args)
-
-    @property
-    def rate(self) -> float:
-        """What the variance follows from."""
-        return self._strength
 
     def _disturb(self, x: Array) -> Array:
         spread = np.sqrt(self.rate / (1.0 - self.rate))

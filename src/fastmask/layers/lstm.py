@@ -78,13 +78,9 @@ class LSTMCell(KernelCell):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
+        weights = use_bias, kernel_initializer, recurrent_initializer, bias_initializer
         super().__init__(
-            units,
-            activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
+            *(units, activation, *weights),
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
             seed=seed,

@@ -7,17 +7,17 @@ from math import prod
 import numpy as np
 
 from .._checks import real_number
-from .._typing import Array, ArrayLike, Bools, Shape, Unpack
+from .._typing import Array, ArrayLike, Bools, Unpack
 from ..backends.anywhere import computed, on_device, own
 from ..backends.cuda import on_gpu
 from ..backends.dispatch import kernels, number_array, real_array
 from ..masks.mask import Mask
 from ..masks.masked import Masked
+from ._elementwise import SameShape
 from ._keras_arguments import LayerArguments
-from ._layer import Layer
 
 
-class Masking(Layer):
+class Masking(SameShape):
     """Masks the steps at which all features equal a value, and sets them to zero.
 
     Args:
@@ -48,8 +48,6 @@ class Masking(Layer):
     """
 
     _takes_gpu = True
-    _takes_lists = False
-    supports_masking = True
     _options = ("mask_value",)
 
     def __init__(
@@ -72,10 +70,6 @@ class Masking(Layer):
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Bools:  # noqa: ARG002 - Keras's form
         """True where any feature differs from the value; `mask` is ignored."""
         return self._valid(self._cast(np.asarray(inputs)))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
-        return tuple(input_shape)
 
     def _call_on_gpu(self, inputs: Array) -> Masked:
         self._check(inputs)

@@ -21,9 +21,7 @@ class Add(Merge):
     the output has none.
 
     Args:
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of arrays, whose shapes are broadcast; (B, F) counts as (B, 1, F) beside
@@ -55,9 +53,7 @@ class Subtract(Merge):
     """The first input minus the second; masks as in `Add`.
 
     Args:
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of two arrays; see `Add`.
@@ -92,9 +88,7 @@ class Average(Merge):
     Masked steps count in the mean, as in Keras.
 
     Args:
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -147,9 +141,7 @@ class Multiply(MergeValid):
     A masked value counts as 1. Where every input has a mask, a step that no input has is 0.
 
     Args:
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -206,9 +198,7 @@ class Maximum(Extreme):
     """The largest of its inputs, where they are valid; masks as in `Add`.
 
     Args:
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
@@ -237,9 +227,7 @@ class Minimum(Extreme):
     """The smallest of its inputs, where they are valid; masks as in `Add`.
 
     Args:
-        name: see `Layer`.
-        dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of arrays; see `Add`.
