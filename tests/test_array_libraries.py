@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastmask.backends.cuda import owner_of, owners
+from fastmask.backends.cuda import libraries, library_of
 
 LIBRARIES = {
     "torch": "torch",
@@ -21,22 +21,22 @@ LIBRARIES = {
 @pytest.mark.parametrize("module", LIBRARIES)
 def test_of_known_libraries(module: str) -> None:
     array = type("Array", (), {"__module__": module})()
-    found = owner_of(array)
+    found = library_of(array)
     assert found.name == LIBRARIES[module]
-    assert owner_of(array) is found
+    assert library_of(array) is found
     assert all(hasattr(found, name) for name in ("stream", "empty", "multiply"))
 
 
 def test_of_a_derived_class() -> None:
     base = type("Tensor", (), {"__module__": "torch"})
-    assert owner_of(type("Own", (base,), {"__module__": "program"})()).name == "torch"
+    assert library_of(type("Own", (base,), {"__module__": "program"})()).name == "torch"
 
 
 def test_of_other_libraries() -> None:
     array = type("Array", (), {"__module__": "elsewhere.arrays"})()
     with pytest.raises(TypeError, match=r"torch, CuPy or numba, not elsewhere\.arrays\.Array"):
-        owner_of(array)
+        library_of(array)
 
 
 def test_every_known_module_is_there() -> None:
-    assert set(owners._KNOWN) <= {name.partition(".")[0] for name in LIBRARIES} | set(LIBRARIES)
+    assert set(libraries._KNOWN) <= {name.partition(".")[0] for name in LIBRARIES} | set(LIBRARIES)

@@ -15,16 +15,16 @@ import pytest
 
 import fastmask as fm
 from fastmask import cli
-from fastmask.backends import dispatch as _dispatch
+from fastmask.backends import table as _table
 from fastmask.backends.dispatch import integer_array, number_array, real_array, use_column
 from fastmask_kernels import JitDisabledError
 
 
 @pytest.fixture
 def _column_restored() -> Iterator[None]:
-    before = _dispatch._column
+    before = _table._table
     yield
-    _dispatch._column = before
+    _table._table = before
 
 
 @pytest.mark.usefixtures("_column_restored")
@@ -43,9 +43,9 @@ def test_columns_agree_and_share_no_packed_weights() -> None:
 @pytest.mark.usefixtures("_column_restored")
 def test_unknown_column(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTMASK_KERNELS", "abacus")
-    monkeypatch.setattr(_dispatch, "_column", None)
+    monkeypatch.setattr(_table, "_table", None)
     with pytest.raises(ValueError, match="FASTMASK_KERNELS must be one of cpu, reference, not"):
-        _dispatch.kernels()
+        _table.kernels()
 
 
 WITHOUT_JIT = """
@@ -126,9 +126,9 @@ def test_info_says_what_is_wrong(
         raise JitDisabledError
 
     monkeypatch.setenv("FASTMASK_KERNELS", given)
-    monkeypatch.setattr(_dispatch, "_column", None)
+    monkeypatch.setattr(_table, "_table", None)
     if given == "cpu":
-        monkeypatch.setattr(_dispatch, "import_module", refuse)
+        monkeypatch.setattr(_table, "import_module", refuse)
     assert cli.main(["info"]) == 0
     assert re.search(r"kernels +none: .*(abacus|NUMBA_DISABLE_JIT)", capsys.readouterr().out)
 

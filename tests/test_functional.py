@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask.backends import plan as _plan
 from fastmask.layers import LSTM, Activation, Dense, Embedding, Layer, Masking
 from fastmask.layers._symbolic import Call, SymbolicTensor
-from fastmask.masks import plan as _plan
 
 from .test_saving import members_of, npy, write
 

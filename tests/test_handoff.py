@@ -406,7 +406,7 @@ def test_a_failing_preparation_loses_no_slot(module: Any, monkeypatch: pytest.Mo
 
 def test_members_from_an_openmp_library() -> None:
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
-    from fastmask.torch._lent import _openmp
+    from fastmask.torch._interop import _openmp
 
     library = _openmp()
     if library is None:
@@ -423,7 +423,7 @@ def test_members_from_an_openmp_library() -> None:
 @pytest.mark.parametrize("sizes", [(5, 20, 8, 100), (40, 12, 16, 64)])
 def test_a_layer_whose_members_are_openmp_threads(sizes: tuple[int, ...]) -> None:
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
-    from fastmask.torch._lent import _openmp
+    from fastmask.torch._interop import _openmp
 
     case = FORMS["lstm"](*sizes, kind="right")
     alone = case.run(cpu, threads=1)
@@ -437,7 +437,7 @@ def test_a_layer_whose_members_are_openmp_threads(sizes: tuple[int, ...]) -> Non
 
 def test_a_forked_process_takes_no_openmp_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
-    from fastmask.torch._lent import _openmp
+    from fastmask.torch._interop import _openmp
 
     monkeypatch.setattr(threads, "_forked", True)
     with threads.openmp_team(_openmp()):
@@ -447,7 +447,7 @@ def test_a_forked_process_takes_no_openmp_threads(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("place", ["/a place/{}", "/place/{} (deleted)"])
 def test_an_openmp_library_at_a_strange_place(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="needs torch, which brings an OpenMP library")
-    from fastmask.torch import _lent
+    from fastmask.torch import _interop
 
     def load(path: str) -> str:
         if path.endswith("(deleted)"):
@@ -456,7 +456,7 @@ def test_an_openmp_library_at_a_strange_place(place: str, monkeypatch: pytest.Mo
 
     path = place.format("libgomp.so.1")
     maps = f"7f00-7f01 r--p 00000000 08:01 42                 {path}\n"
-    monkeypatch.setattr(_lent.Path, "open", lambda _: io.StringIO(maps))
-    monkeypatch.setattr(_lent.ctypes, "CDLL", load)
-    monkeypatch.setattr(_lent.torch.__config__, "parallel_info", lambda: "OpenMP")
-    assert _lent._openmp.__wrapped__() == (None if path.endswith("(deleted)") else path)
+    monkeypatch.setattr(_interop.Path, "open", lambda _: io.StringIO(maps))
+    monkeypatch.setattr(_interop.ctypes, "CDLL", load)
+    monkeypatch.setattr(_interop.torch.__config__, "parallel_info", lambda: "OpenMP")
+    assert _interop._openmp.__wrapped__() == (None if path.endswith("(deleted)") else path)

@@ -12,7 +12,7 @@ import pytest
 
 import fastmask as fm
 from fastmask import layers as L
-from fastmask.masks import plan as _plan
+from fastmask.backends import plan as _plan
 
 Make = Callable[[], Any]
 

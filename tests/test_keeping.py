@@ -8,8 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from fastmask.backends import plan as _plan
 from fastmask.backends.keeping import ENTRY_BYTES, Keeping
-from fastmask.masks import plan as _plan
 
 ROOM = 10 * ENTRY_BYTES
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask.masks import plan as _plan
+from fastmask.backends import plan as _plan
 
 X = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
 MASK = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], bool)

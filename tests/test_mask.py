@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask.backends import plan as _plan
 from fastmask.masks import mask as _mask
-from fastmask.masks import plan as _plan
 
 HOLES = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
 
@@ -283,7 +283,7 @@ def test_plan_from_many_threads() -> None:
 
 def test_full_plan_equals_the_plan_of_a_full_mask() -> None:
     for batch, time in [(0, 3), (3, 0), (2, 5)]:
-        implicit = _mask.plan_for(None, batch, time)
+        implicit = _plan.full_plan(batch, time)
         explicit = fm.Mask(np.ones((batch, time))).plan
         assert implicit.offsets.tolist() == explicit.offsets.tolist()
         assert implicit.steps.tolist() == explicit.steps.tolist()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask.backends import plan as _plan
 from fastmask.layers._calls import flat
-from fastmask.masks import plan as _plan
 
 from . import golden
 from .recurrent_layers import (

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask.backends import plan as _plan
 from fastmask.layers import LSTM, Activation, Dense, Embedding, Masking
-from fastmask.masks import plan as _plan
 from fastmask.models import progress as _progress
 
 IDS = np.array([[7, 1, 3, 0, 0], [2, 0, 0, 0, 0], [1, 2, 3, 4, 5]])

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
 
 import fastmask.torch as ft  # noqa: E402 - needs torch
-from fastmask.backends.cuda.torch import TorchOwner  # noqa: E402 - needs torch
+from fastmask.backends.cuda.torch import TorchLibrary  # noqa: E402 - needs torch
 from fastmask.torch import _cuda, _fallback, _masks, _recurrent  # noqa: E402 - needs torch
 from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
 from tests.torch_cases import (  # noqa: E402 - needs torch
@@ -224,10 +224,10 @@ def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
     mask = on_host(valid)
     cuda = _cuda.Cuda.only()
     for given in (mask, valid.to(gpu.device), valid.double().to(gpu.device)):
-        plan = cuda.plan(given, 5, 7, gpu.device, given)
+        plan = cuda.plan_of(given, 5, 7, gpu.device, given)
         for found, expected in zip(plan, mask.plan, strict=True):
             assert found.tolist() == expected.tolist()
-    full = cuda.plan(None, 5, 7, gpu.device)
+    full = cuda.plan_of(None, 5, 7, gpu.device)
     for found, expected in zip(full, fm.Mask(np.ones((5, 7))).plan, strict=True):
         assert found.tolist() == expected.tolist()
 
@@ -417,7 +417,7 @@ def test_devices_must_agree() -> None:
 def test_products(transpose_a: bool, transpose_b: bool, accumulate: bool) -> None:
     a, b = torch.randn(3, 4, dtype=FLOAT64), torch.randn(4, 5, dtype=FLOAT64)
     out = torch.full((3, 5), 2.0 if accumulate else torch.nan, dtype=FLOAT64)
-    TorchOwner().multiply(
+    TorchLibrary().multiply(
         out,
         a.t().contiguous() if transpose_a else a,
         b.t().contiguous() if transpose_b else b,
@@ -430,7 +430,7 @@ def test_products(transpose_a: bool, transpose_b: bool, accumulate: bool) -> Non
 
 def test_memory() -> None:
     for dtype in (np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_):
-        made = TorchOwner().empty((2, 3), np.dtype(dtype), torch.empty(1))
+        made = TorchLibrary().empty((2, 3), np.dtype(dtype), torch.empty(1))
         assert made.shape == (2, 3)
         assert made.numpy().dtype == dtype
 

@@ -198,7 +198,7 @@ def test_forms_of_masks(name: str) -> None:
 
 
 def test_a_mask_is_planned_once() -> None:
-    from fastmask.masks.plan import plans_made
+    from fastmask.backends.plan import plans_made
 
     _, ours = twins("LSTM", 3, 5, num_layers=3, bidirectional=True, batch_first=True)
     x = torch.randn(4, 6, 3, dtype=FLOAT64)

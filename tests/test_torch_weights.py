@@ -16,7 +16,6 @@ from torch.nn.utils.rnn import PackedSequence  # noqa: E402 - needs torch
 
 import fastmask.torch as ft  # noqa: E402 - needs torch
 from fastmask.torch import _weight_cache  # noqa: E402 - needs torch
-from fastmask.torch._cpu import CPU  # noqa: E402 - needs torch
 from tests.torch_cases import (  # noqa: E402 - needs torch
     CHANGES,
     FLOAT64,
@@ -56,9 +55,9 @@ def test_however_they_change(name: str, change: Any) -> None:
 
 def test_unchanged_weights_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     packs: list[Any] = []
-    pack = CPU.pack
+    pack = _weight_cache.packed
     monkeypatch.setattr(
-        type(CPU), "pack", lambda _, *arguments: packs.append(arguments) or pack(*arguments)
+        _weight_cache, "packed", lambda *arguments: packs.append(arguments) or pack(*arguments)
     )
     _, ours = twins("LSTM", 3, 5, bidirectional=True)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)
@@ -128,15 +127,15 @@ def test_a_change_while_another_thread_packs(name: str, monkeypatch: pytest.Monk
     theirs, ours = twins(name, 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)
     packing, changed = threading.Event(), threading.Event()
-    pack = CPU.pack
+    pack = _weight_cache.packed
 
-    def slow(_: Any, *arguments: Any) -> Any:
+    def slow(*arguments: Any) -> Any:
         found = pack(*arguments)
         packing.set()
         assert changed.wait(60)
         return found
 
-    monkeypatch.setattr(type(CPU), "pack", slow)
+    monkeypatch.setattr(_weight_cache, "packed", slow)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(results, ours, x)
         assert packing.wait(60)
@@ -150,14 +149,14 @@ def test_a_change_while_another_thread_packs(name: str, monkeypatch: pytest.Monk
 def test_a_change_between_copying_and_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, ours = twins("LSTM", 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)
-    pack = CPU.pack
+    pack = _weight_cache.packed
 
-    def late(_: Any, *arguments: Any) -> Any:
+    def late(*arguments: Any) -> Any:
         ours.weight_hh_l0.data.mul_(0.5)
         return pack(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(CPU), "pack", late)
+        patch.setattr(_weight_cache, "packed", late)
         results(ours, x)
     theirs.load_state_dict(ours.state_dict())
     assert_all_close(results(ours, x), results(theirs, x))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask.layers import _cell
+from fastmask.backends import recurrent as _recurrent
 
 LAYERS = {
     "LSTM": lambda: fm.layers.LSTM(5),
@@ -76,7 +76,7 @@ def test_a_change_while_another_thread_packs(when: str, monkeypatch: pytest.Monk
     layer.set_weights(new_weights(layer, random))
     weights = new_weights(layer, random)
     packing, changed = threading.Event(), threading.Event()
-    pack, slow = _cell.pack, threading.local()
+    pack, slow = _recurrent.pack, threading.local()
 
     def held(*arguments: Any) -> Any:
         if not hasattr(slow, "yes"):
@@ -90,7 +90,7 @@ def test_a_change_while_another_thread_packs(when: str, monkeypatch: pytest.Monk
         slow.yes = True
         layer(x)
 
-    monkeypatch.setattr(_cell, "pack", held)
+    monkeypatch.setattr(_recurrent, "pack", held)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(call)
         assert packing.wait(60)

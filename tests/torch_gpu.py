@@ -25,7 +25,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from fastmask.backends.cuda import torch as owner  # noqa: E402 - needs torch
-from fastmask.torch import _column, _cuda  # noqa: E402 - needs torch
+from fastmask.torch import _cuda, _device  # noqa: E402 - needs torch
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ON_GPU = not SIMULATED and torch.cuda.is_available()
@@ -164,7 +164,7 @@ def _kernels() -> Any:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[GPU]:
     gpu = GPU()
     if not ON_GPU:
-        monkeypatch.setattr(_column, "CUDA", "cpu")
+        monkeypatch.setattr(_device, "CUDA", "cpu")
         monkeypatch.setattr(torch.Tensor, "__cuda_array_interface__", property(_interface))
         monkeypatch.setattr(
             torch.Tensor, "record_stream", lambda tensor, s: gpu.recorded.append((tensor, s))

@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy import typing as npt
+from numpy.typing import DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs, Unpack
@@ -22,8 +23,11 @@ __all__ = [
     "ArrayLike",
     "Bools",
     "DTypeLike",
+    "DeviceArray",
     "HasShape",
     "Ints",
+    "MaskLike",
+    "OnDevice",
     "Shape",
     "Shapes",
     "TypeIs",
@@ -45,3 +49,35 @@ class HasShape(Protocol):
     @property
     def shape(self) -> Shape:
         """The sizes of its axes."""
+
+
+class OnDevice(Protocol):
+    """An array on a GPU, of any library."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+
+class DeviceArray(OnDevice, Protocol):
+    """An array on a GPU as kernels see it: `fastmask_kernels.cuda.runtime.device.DeviceArray`."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: int
+    flags: Any
+    owner: Any
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
+ArrayLike = npt.ArrayLike | OnDevice
+"""An array of any library, or nested lists."""
+MaskLike = ArrayLike
+"""A `Mask`, or what it can be made of."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._checks import closest, listed
+from .backends.dispatch import backend_of
 
 Array = NDArray[np.floating[Any]]
 Activation = Callable[[Array], Array]
@@ -108,13 +108,8 @@ def gelu(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    if type(x) is not np.ndarray:
-        on_gpu: Array = (
-            x.erf() if hasattr(x, "erf") else import_module("cupyx.scipy.special").erf(x)
-        )
-        return on_gpu
-    # NumPy has no erf; the standard library's, one element at a time, takes about 0.1 us each.
-    return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
+    own: Callable[[], Array] | None = getattr(x, "erf", None)  # of a `TorchArray`
+    return backend_of(x).erf(x) if own is None else own()
 
 
 def mish(x: Array) -> Array:
@@ -217,3 +212,32 @@ def get(identifier: str | Activation | None) -> Activation:
     """
     known = name_of(identifier, "activation")
     return _BY_NAME[known] if isinstance(known, str) else known
+
+
+ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
+"""The activations that the kernels know."""
+
+
+def kernel_activation(identifier: object, name: str) -> str:
+    """The name of an activation that the kernels know; `name` is the argument's, for messages.
+
+    Raises:
+        ValueError: they do not know it.
+        TypeError: it is neither a name nor a function.
+    """
+    if type(identifier) is str and identifier in ACTIVATIONS:
+        return identifier
+    expected = f"{name} must be one of {listed(ACTIVATIONS)}"
+    if not (isinstance(identifier, str) or callable(identifier) or identifier is None):
+        raise TypeError(f"{expected}, not {identifier!r}{of_size(identifier, name)}")
+    known = identifier if isinstance(identifier, str) else name_of(identifier, name)
+    if isinstance(known, str) and known in ACTIVATIONS:
+        return known
+    own = getattr(identifier, "__name__", None)
+    if own in ACTIVATIONS:
+        hint = f": give its name, {own!r}"
+    elif isinstance(known, str) and not is_name(known):
+        hint = closest(known, ACTIVATIONS)
+    else:
+        hint = "; a cell of your own in fastmask.layers.RNN(cell) may use any function"
+    raise ValueError(f"{expected}, not {identifier!r}{hint}")

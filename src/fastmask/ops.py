@@ -8,9 +8,10 @@ import numpy as np
 
 from ._checks import flag
 from ._typing import Array
+from .activations import kernel_activation
 from .backends import recurrent as _recurrent
-from .backends.dispatch import real_array
-from .backends.recurrent import Cell, forward, initial_states, kernel_activation, pack, placed
+from .backends.dispatch import backend_of, real_array
+from .backends.recurrent import Cell, Settings, forward, initial_states, pack, placed
 from .masks.mask import sequence_mask
 from .masks.padding import pad_sequences
 
@@ -131,7 +132,8 @@ def gru(
         array([0.   , 0.115, 0.115])
     """
     after = flag(reset_after, "reset_after")
-    settings = (*_activations(activation, recurrent_activation=recurrent_activation), after)
+    named = _activations(activation, recurrent_activation=recurrent_activation)
+    settings: Settings = (*named, after)
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
     rows = 2 if after else 1
@@ -203,7 +205,7 @@ def _run(
     x: Any,
     weights: tuple[Any, Any, Any],
     bias_rows: int,
-    settings: tuple[Any, ...],
+    settings: Settings,
     mask: Any,
     initial_state: Any,
     options: tuple[bool, bool, bool],
@@ -218,13 +220,15 @@ def _run(
     _check_shapes(cell, x, kernel, recurrent_kernel, rest, bias_rows)
     states = initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), dtype)
     states = placed(states, initial_state is not None, found)
+    backend = backend_of(x)
+    views = backend.views(kernel, recurrent_kernel, *rest)
     known = None if mask is None else sequence_mask(mask, x.shape, "x")
     words = ("return_sequences", "go_backwards", "zero_output_for_mask")
     return forward(
         cell,
         x,
         known,
-        pack(cell, kernel, recurrent_kernel, rest[0] if rest else None, settings),
+        pack(backend, cell, views[0], views[1], views[2] if rest else None, settings),
         states,
         settings,
         *map(flag, options, words),

@@ -15,10 +15,10 @@ import pytest
 
 import fastmask as fm
 from fastmask.backends import dispatch as _dispatch
+from fastmask.backends import table as _table
 from fastmask.backends.cuda import arrays as _arrays
+from fastmask.backends.cuda import library_of
 from fastmask.backends.cuda import masks as _masks
-from fastmask.backends.cuda import owner_of
-from fastmask.backends.cuda import weights as _weights
 from fastmask_kernels import cuda
 from fastmask_kernels.cuda import gather
 from fastmask_kernels.cuda.runtime import device as _device
@@ -38,10 +38,10 @@ HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
 
 @pytest.fixture(autouse=True)
 def _reference_on_the_host() -> Iterator[None]:
-    before = _dispatch._column
-    _dispatch.use_column("reference")
+    before = _table._table
+    _table.use_kernels("reference")
     yield
-    _dispatch._column = before
+    _table._table = before
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_what_a_layer_keeps_is_no_scratch_of_a_stream(monkeypatch: pytest.Monkey
     to_device = _device.to_device
     monkeypatch.setattr(_device, "to_device", lambda *a: kept.append(made := to_device(*a)) or made)
     layer(CupyLike(x))
-    (packed,) = _weights._kept[layer._cells[0]].copies.values()
+    (packed,) = layer._cells[0]._weights.made.values()
     assert packed.address in [one.address for one in kept]
 
 
@@ -578,7 +578,7 @@ def test_what_runs_on_the_host_only() -> None:
 def test_unknown_libraries_are_named() -> None:
     foreign = type("Array", (), {"__module__": "elsewhere", "__cuda_array_interface__": {}})()
     with pytest.raises(TypeError, match=r"of torch, CuPy or numba, not elsewhere\.Array"):
-        owner_of(foreign)
+        library_of(foreign)
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:

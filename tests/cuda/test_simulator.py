@@ -12,7 +12,7 @@ import pytest
 from numba import cuda, float32, int64
 
 import fastmask as fm
-from fastmask.backends import dispatch as _dispatch
+from fastmask.backends import table as _table
 from fastmask_kernels import cuda as kernels
 from fastmask_kernels.cuda.runtime import device as _device
 
@@ -27,10 +27,10 @@ HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
 
 @pytest.fixture(autouse=True)
 def _reference_on_the_host() -> Iterator[None]:
-    before = _dispatch._column
-    _dispatch.use_column("reference")
+    before = _table._table
+    _table.use_kernels("reference")
     yield
-    _dispatch._column = before
+    _table._table = before
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:

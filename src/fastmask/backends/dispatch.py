@@ -1,57 +1,82 @@
-"""From an array to the kernel column that computes on it, and to the form kernels take.
-
-Kernels want native-endian, C-contiguous, aligned arrays of the dtypes in their specification.
-Everything else that NumPy can hold is converted here, or refused by name.
-"""
+"""From an array to the backend that computes on it, and to the form that its kernels take."""
 
 from __future__ import annotations
 
-import os
-from importlib import import_module
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from fastmask_kernels import JitDisabledError
-from fastmask_kernels.forks import IMPORTING, ForkSafeLock
+from .._typing import Array, ArrayLike, Ints
+from .base import ArrayBackend
+from .host import FLOAT32, FLOAT64, HOST
+from .table import kernels
+from .table import use_kernels as use_column
 
-from .._typing import Array, Ints
-from . import cuda as _gpu
+__all__ = [
+    "HOST",
+    "all_on_host",
+    "as_array",
+    "backend_for",
+    "backend_of",
+    "integer_array",
+    "is_array",
+    "kernels",
+    "number_array",
+    "real_array",
+    "use_column",
+]
 
-_COLUMNS = ("cpu", "reference")
-_VARIABLE = "FASTMASK_KERNELS"
-FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
-_column: Any = None
-_importing = ForkSafeLock(IMPORTING)  # a child could not import what its parent has begun to
-
-
-def kernels() -> Any:
-    """The column of the kernel table for NumPy arrays, imported when first needed."""
-    return _column or _chosen_column()
-
-
-def _chosen_column() -> Any:
-    name = os.environ.get(_VARIABLE)
-    if name is not None:
-        return use_column(name)
-    try:
-        return use_column("cpu")
-    except JitDisabledError:  # people set that to measure coverage, or to debug
-        return use_column("reference")
+_cuda: Any = None
 
 
-def use_column(name: str) -> Any:
-    """Compute with the column `name` from now on; tests compare columns with it."""
-    global _column
-    if name not in _COLUMNS:
-        raise ValueError(f"{_VARIABLE} must be one of {', '.join(_COLUMNS)}, not {name!r}")
-    with _importing:
-        _column = import_module(f"fastmask_kernels.{name}")
-    return _column
+def backend_of(array: object) -> ArrayBackend[Any]:
+    """The backend of an array; the host's of anything that is none."""
+    if type(array) is np.ndarray:
+        return HOST  # at once, as nearly always
+    return _cuda_backend() if _on_gpu(array) else HOST
 
 
-def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """`value` as a kernel takes real numbers; on a GPU see `fastmask.backends.cuda`.
+def backend_for(inputs: Any) -> ArrayBackend[Any]:
+    """The backend of an array, or of a list of arrays; of any other than the host's, that one."""
+    if not isinstance(inputs, (list, tuple)):
+        return backend_of(inputs)
+    each = map(backend_for, inputs)
+    return next((one for one in each if one is not HOST), HOST)
+
+
+def all_on_host(arrays: Iterable[object]) -> bool:
+    """Whether the backend of all arrays is the host's."""
+    return all(type(array) is np.ndarray for array in arrays)
+
+
+def is_array(value: object) -> TypeGuard[Array]:
+    """Whether it is an array of a backend, and not what one can be made of."""
+    return isinstance(value, np.ndarray) or _on_gpu(value)
+
+
+def _on_gpu(value: object) -> bool:
+    kind = type(value)
+    if not hasattr(kind, "__cuda_array_interface__"):
+        return hasattr(kind, "__cuda_ndarray__")  # of Numba's simulator
+    try:  # torch's tensors on the CPU have it only by name
+        return hasattr(value, "__cuda_array_interface__")
+    except RuntimeError:  # those that require gradients
+        return True
+
+
+def _cuda_backend() -> ArrayBackend[Any]:
+    global _cuda
+    if _cuda is None:
+        from .cuda.backend import Cuda
+
+        _cuda = Cuda()
+    found: ArrayBackend[Any] = _cuda
+    return found
+
+
+def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """`value` as a kernel takes real numbers.
 
     Args:
         value: array or nested lists of any real dtype.
@@ -60,46 +85,37 @@ def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Arr
             integers, booleans and float16 become float32, as in Keras.
 
     Returns:
-        `value` itself where it already fits, else a converted copy.
+        `value` itself where it already fits, else a converted copy. Of an array on a GPU with
+        which NumPy cannot compute it is a view for kernels.
 
     Raises:
         TypeError: it does not hold real numbers.
         ValueError: its rows differ in length.
     """
-    if type(value) is not np.ndarray and _gpu.on_gpu(value):
-        view: Array = _gpu.real_array(value, name, dtype)
-        return view
-    array = as_array(value, name)
-    own = array.dtype
-    if dtype is None:
-        dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
-    if own is not dtype and own != dtype:
-        if own.kind not in "fiub":
-            raise no_numbers(array, name)
-        return np.require(array, dtype, ["C", "A"])
-    return _as_kernels_take_it(array)
+    if type(value) is np.ndarray:
+        own, flags = value.dtype, value.flags
+        known = own is FLOAT32 or own is FLOAT64 if dtype is None else own is dtype
+        if known and flags.c_contiguous and flags.aligned:
+            return value  # at once, as nearly always
+    real: Array = backend_of(value).real_array(value, name, dtype)
+    return real
 
 
-def number_array(value: Any, name: str) -> Array:
+def number_array(value: ArrayLike, name: str) -> Array:
     """`value` as kernels take numbers of any real dtype, which it keeps.
 
     Raises:
         TypeError: it does not hold real numbers.
         ValueError: its rows differ in length.
     """
-    if type(value) is not np.ndarray and _gpu.on_gpu(value):
-        view: Array = _gpu.number_array(value, name)
-        return view
-    array = as_array(value, name)
-    if array.dtype.kind not in "fiub":
-        raise no_numbers(array, name)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return _as_kernels_take_it(array)
+    numbers: Array = backend_of(value).number_array(value, name)
+    return numbers
 
 
-def integer_array(value: Any, name: str) -> Ints:
+def integer_array(value: ArrayLike, name: str) -> Ints:
     """`value` as int64; floats only where every one of them is a whole number.
+
+    On a GPU floats are refused: to see whether all are whole numbers, the host would have to wait.
 
     Args:
         value: array or nested lists of integers.
@@ -112,31 +128,8 @@ def integer_array(value: Any, name: str) -> Ints:
         TypeError: it does not hold numbers.
         ValueError: a number is not whole or not in the range of int64, or rows differ in length.
     """
-    if type(value) is not np.ndarray and _gpu.on_gpu(value):
-        view: Ints = _gpu.integer_array(value, name)
-        return view
-    array = as_array(value, name)
-    if array.dtype == INT64:
-        return _as_kernels_take_it(array)
-    kind = array.dtype.kind
-    if kind not in "iufb":
-        raise no_numbers(array, name, "integers")
-    if kind == "f":
-        array = array.astype(np.float64, copy=False)
-        whole = (np.abs(array) < 2.0**63) & (np.trunc(array) == array)
-        if not whole.all():
-            raise ValueError(f"{name} must hold integers, but it holds {array[~whole][0]}")
-    elif kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() >= 2**63:
-        raise ValueError(f"{name} holds {array.max()}, more than int64 can hold")
-    return np.require(array, np.int64, ["C", "A"])
-
-
-def _as_kernels_take_it(array: Array) -> Array:
-    """`array` C-contiguous and aligned."""
-    flags = array.flags
-    if flags.c_contiguous and flags.aligned:
-        return array
-    return np.require(array, None, ["C", "A"])  # a microsecond, even where there is nothing to do
+    integers: Ints = backend_of(value).integer_array(value, name)
+    return integers
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -149,35 +142,4 @@ def as_array(value: Any, name: str) -> Array:
     """
     if type(value) is np.ndarray:
         return value
-    if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
-        raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
-    if _gpu.on_gpu(value):
-        if _gpu.speaks_numpy(value):
-            on_gpu: Array = value
-            return on_gpu
-        raise TypeError(f"{name} must be an array on the host, not {_kind(value)} on a GPU")
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        if not isinstance(value, (list, tuple)):
-            raise
-        raise ValueError(
-            f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
-        ) from error
-    except (TypeError, RuntimeError) as error:  # torch's, of dtypes, gradients and layouts
-        if _kind(value).startswith("fastmask."):  # which say themselves what they are
-            raise
-        what = f"{_kind(value)} ({value.dtype})" if hasattr(value, "dtype") else _kind(value)
-        raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__name__}"
-
-
-def no_numbers(array: Array, name: str, wanted: str = "real numbers") -> TypeError:
-    """The error for an array, called `name`, that does not hold what is wanted."""
-    such = ""
-    if array.dtype.kind in "OSU" and array.size:
-        such = f" such as {array.ravel()[:1].tolist()[0]!r:.80}"
-    return TypeError(f"{name} must hold {wanted}, not dtype {array.dtype}{such}")
+    return backend_of(value).as_array(value, name)

@@ -1,118 +1,173 @@
-"""What all recurrent layers share between their arguments and their kernels."""
+"""Recurrent layers on any backend, and what they share between arguments and kernels.
+
+Here alone stands in which order their kernels take arguments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib import import_module
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .._checks import closest, listed
 from .._typing import Array, Bools
-from ..activations import is_name, name_of, of_size
-from ..masks.mask import Mask, plan_for
-from ..masks.plan import Plan
-from .cuda import on_gpu
-from .dispatch import kernels, real_array
-from .threads import get_num_threads
+from .base import Backend, PlannedMask, VersionedWeights
+from .cell import GRU, LSTM, SIMPLE_RNN, Cell
+from .dispatch import HOST, all_on_host, backend_for, backend_of, is_array, real_array
+from .plan import Plan
 
-ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
-"""The activations that the kernels know."""
+__all__ = [
+    "ALL_ROWS",
+    "GRU",
+    "LSTM",
+    "SIMPLE_RNN",
+    "Cell",
+    "Settings",
+    "forward",
+    "initial_states",
+    "pack",
+    "packed_weights",
+    "placed",
+    "run_backward",
+    "run_forward",
+    "step",
+    "stepped",
+]
 
-
-def kernel_activation(identifier: Any, name: str) -> str:
-    """The name of an activation that the kernels know; `name` is the argument's, for messages.
-
-    Raises:
-        ValueError: they do not know it.
-        TypeError: it is neither a name nor a function.
-    """
-    if type(identifier) is str and identifier in ACTIVATIONS:
-        return identifier
-    expected = f"{name} must be one of {listed(ACTIVATIONS)}"
-    if not (isinstance(identifier, str) or callable(identifier) or identifier is None):
-        raise TypeError(f"{expected}, not {identifier!r}{of_size(identifier, name)}")
-    known = identifier if isinstance(identifier, str) else name_of(identifier, name)
-    if isinstance(known, str) and known in ACTIVATIONS:
-        return known
-    own = getattr(identifier, "__name__", None)
-    if own in ACTIVATIONS:
-        hint = f": give its name, {own!r}"
-    elif isinstance(known, str) and not is_name(known):
-        hint = closest(known, ACTIVATIONS)
-    else:
-        hint = "; a cell of your own in fastmask.layers.RNN(cell) may use any function"
-    raise ValueError(f"{expected}, not {identifier!r}{hint}")
-
+K = TypeVar("K")
+Settings = tuple[str | bool, ...]
+"""The activations, and after them the flags that a cell has."""
 
 ALL_ROWS: Bools = np.empty(0, np.bool_)
 """Instead of flags that say of each row whether it has an event."""
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """What tells the kernels of one cell from those of another."""
-
-    prefix: str  # of the kernels' names
-    gates: int  # blocks of H columns in the weights
-    states: int
-    saved: tuple[int, ...]  # widths, in H, of what the forward kernel saves for training
-
-
-LSTM = Cell("lstm", gates=4, states=2, saved=(1, 1, 4))
-GRU = Cell("gru", gates=3, states=1, saved=(1, 4))
-SIMPLE_RNN = Cell("rnn", gates=1, states=1, saved=(1,))
-
-
 def pack(
+    backend: Backend[K],
     cell: Cell,
-    kernel: Array,
-    recurrent_kernel: Array,
-    bias: Array | None,
-    settings: tuple[Any, ...],
-) -> Array:
+    kernel: K,
+    recurrent_kernel: K,
+    bias: K | None,
+    settings: Settings,
+    beside: K | None = None,
+) -> K:
     """The weights in the layout that the kernels of `cell` read.
 
-    `settings` are those of `forward`; the bias is None for zeros, and for a GRU without
-    `reset_after` has one row, that of the input.
+    Args:
+        backend: of the arrays.
+        cell: which one.
+        kernel: (F, gates * H), as kernels see it, like the others.
+        recurrent_kernel: (H, gates * H).
+        bias: (gates * H,), or (2, gates * H) of a cell with two; None for zeros, and for a GRU
+            without `reset_after` one row, that of the input.
+        settings: those of `forward`.
+        beside: the inputs of a layer that keeps its weights. Then the packed ones are in memory
+            of fastmask's own, and ready for any stream.
     """
-    if type(kernel) is not np.ndarray:
-        packed: Array = _on_gpu().pack(cell, kernel, recurrent_kernel, bias, settings)
-        return packed
-    column = kernels()
-    columns, dtype = kernel.shape[1], kernel.dtype
-    flags: tuple[Any, ...] = ()
-    if cell is GRU:
-        flags = settings[-1:]
-        both = np.zeros((2, columns), dtype)
-        if bias is not None:
-            rows = np.atleast_2d(bias)
-            both[: len(rows)] = rows
-        bias = both
-    elif bias is None:
-        bias = np.zeros(columns, dtype)
-    size = getattr(column, f"{cell.prefix}_packed_size")(len(kernel), len(recurrent_kernel), dtype)
-    packed = column.aligned_empty(size, dtype)
-    write = getattr(column, f"{cell.prefix}_pack").unchecked  # as all was made or checked before
-    write(packed, kernel, recurrent_kernel, bias, *flags)
+    bias = _full_bias(backend, cell, bias, kernel)
+    packed = backend.packed_room(cell, kernel, recurrent_kernel, beside is not None)
+    flags = settings[len(settings) - cell.flags :]
+    backend.call(cell.pack, [packed], (kernel, recurrent_kernel, bias, *flags), beside)
     return packed
+
+
+def packed_weights(
+    cell: Cell,
+    weights: VersionedWeights,
+    values: Callable[[], tuple[Array, Array, Array | None]],
+    settings: Settings,
+    x: Array,
+) -> Any:
+    """The weights of a layer as the kernels for x read them, packed on first use and then kept.
+
+    Args:
+        cell: which one.
+        weights: the layer's, with which they are kept until they change.
+        values: gives kernel, recurrent kernel and bias.
+        settings: those of `forward`.
+        x: the inputs.
+    """
+    backend = backend_of(x)
+    made, key = weights.made, backend.packing(x)  # before the values are read: see `Weights`
+    packed = made.get(key)
+    if packed is None:
+        (like,) = backend.views(x)
+        kernel, recurrent_kernel, bias = values()
+        given = kernel, recurrent_kernel, _full_bias(HOST, cell, bias, kernel)
+        kernel, recurrent_kernel, bias = backend.kept_weights(like, given)
+        packed = pack(backend, cell, kernel, recurrent_kernel, bias, settings, like)
+        backend.finish(like)
+        made[key] = packed
+    return packed
+
+
+def _full_bias(backend: Backend[K], cell: Cell, bias: Any, kernel: Any) -> K:
+    """The bias of all that the kernels of `cell` add, zeros where none is given."""
+    shape = kernel.shape[1:] if cell.bias_rows == 1 else (cell.bias_rows, kernel.shape[1])
+    if bias is not None and bias.shape == shape:
+        full: K = bias
+        return full
+    return backend.full_bias(bias, shape, kernel)
+
+
+def run_forward(
+    backend: Backend[K],
+    cell: Cell,
+    outputs: Sequence[K],
+    x: K,
+    plan: Plan,
+    packed: K,
+    first: Sequence[K],
+    settings: Settings,
+    go_backwards: bool,
+    zero_masked: bool,
+) -> None:
+    """Run the forward kernel; `outputs` are the output, the last states, and what is saved."""
+    inputs = x, *plan, packed, *first, *settings, go_backwards, zero_masked
+    backend.run(cell.fwd, outputs, inputs)
+
+
+def run_backward(
+    backend: Backend[K],
+    cell: Cell,
+    outputs: Sequence[K],
+    dout: K,
+    dlast: Sequence[K],
+    x: K,
+    plan: Plan,
+    weights: Sequence[K],
+    first: Sequence[K],
+    saved_states: Sequence[K],
+    gates_saved: bool,
+    settings: Settings,
+    go_backwards: bool,
+    zero_masked: bool,
+) -> None:
+    """Run the backward kernel; `outputs` are the gradients of x, weights and states, and gates."""
+    at = len(settings) - cell.flags
+    told = [gates_saved] if cell.keeps_gates else []
+    backend.run(
+        cell.bwd,
+        outputs,
+        (
+            *(dout, *dlast, x, *plan, *weights, *first, *saved_states),
+            *(*settings[:at], *told, *settings[at:], go_backwards, zero_masked),
+        ),
+    )
 
 
 def forward(
     cell: Cell,
     x: Array,
-    mask: Mask | None,
-    packed: Array,
+    mask: PlannedMask | None,
+    packed: Any,
     first: Sequence[Array],
-    settings: tuple[Any, ...],
+    settings: Settings,
     return_sequences: bool,
     go_backwards: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Array, list[Array]]:
-    """Run the kernel of `cell` over the valid steps of x.
+    """Run a layer over the valid steps of x.
 
     Args:
         cell: which one.
@@ -128,24 +183,24 @@ def forward(
     Returns:
         The output, (B, T, H) or (B, H), and the last states, (B, H) each.
     """
-    if type(x) is not np.ndarray:
-        options = return_sequences, go_backwards, zero_output_for_mask
-        found: tuple[Array, list[Array]] = _on_gpu().forward(
-            cell, x, mask, packed, first, settings, *options
-        )
-        return found
+    backend = backend_of(x)
     batch, time, _ = x.shape
-    plan = plan_for(mask, batch, time)
-    outputs = np.empty((batch, time if return_sequences else 0, first[0].shape[1]), x.dtype)
-    last = _run(cell, outputs, x, plan, packed, first, settings, go_backwards, zero_output_for_mask)
-    if return_sequences:
-        return outputs, last
-    output = last[0].copy()
-    if zero_output_for_mask and mask is not None and time:
-        output[~mask.valid[:, 0 if go_backwards else -1]] = 0
-    elif _has_empty_row(plan):
-        output[plan.offsets[1:] == plan.offsets[:-1]] = 0
-    return output, last
+    state = first[0].shape
+    x, *first = backend.views(x, *first)
+    plan = backend.plan(mask, batch, time, x)
+    shape = batch, time if return_sequences else 0, state[1]
+    out, *last = backend.empty(x, shape, *[state] * cell.states)
+    run_forward(
+        backend,
+        cell,
+        (out, *last, *backend.nothing_saved(cell, state[1], x)),
+        *(x, plan, packed, first, settings, go_backwards, zero_output_for_mask),
+    )
+    if not return_sequences:
+        step = (0 if go_backwards else -1) if zero_output_for_mask and time else None
+        out = backend.last_output(last[0], mask, plan, step)
+    out, *last = backend.own(out, *last)
+    return out, last
 
 
 def step(
@@ -154,86 +209,32 @@ def step(
     events: Bools,
     packed: Array,
     states: Sequence[Array],
-    settings: tuple[Any, ...],
+    settings: Settings,
 ) -> None:
     """Go one step further in the rows that have an event; nothing is allocated for them.
 
     Args:
         cell: which one.
-        x: (B, F), in the form that kernels take, of other memory than the states.
+        x: (B, F), of NumPy's, in the form that kernels take, of other memory than the states.
         events: (B,), or `ALL_ROWS`.
         packed: see `pack`.
         states: (B, H) each, in the form that kernels take, to be changed in place.
         settings: see `forward`.
     """
-    # Unchecked: these arrays were made, or checked, on the way here.
-    getattr(kernels(), f"{cell.prefix}_step").unchecked(
-        *states, x, events, packed, *settings, get_num_threads()
-    )
+    HOST.run(cell.step, states, (x, events, packed, *settings))
 
 
 def stepped(
-    cell: Cell, x: Array, packed: Array, states: Sequence[Array], settings: tuple[Any, ...]
+    cell: Cell, x: Array, packed: Any, states: Sequence[Array], settings: Settings
 ) -> list[Array]:
     """As many new arrays as there are states, which is what `step` makes of them all."""
-    if type(x) is not np.ndarray:
-        after: list[Array] = _on_gpu().step(cell, x, packed, states, settings)
-        return after
+    backend = backend_of(x)
+    if not backend.steps_in_place:
+        now = backend.part(backend.views(x)[0], (x.shape[0], 1, x.shape[1]))
+        return forward(cell, now, None, packed, states, settings, True, False, False)[1]
     after = [state.copy() for state in states]
     step(cell, x, ALL_ROWS, packed, after, settings)
     return after
-
-
-def _run(
-    cell: Cell,
-    outputs: Array,
-    x: Array,
-    plan: Plan,
-    packed: Array,
-    first: Sequence[Array],
-    settings: tuple[Any, ...],
-    go_backwards: bool,
-    zero_masked: bool,
-) -> list[Array]:
-    """Call the kernel, which writes `outputs`; the last states."""
-    last = [np.empty(state.shape, state.dtype) for state in first]
-    # Unchecked: these arrays were made, or checked, on the way here.
-    _kernel(kernels(), cell).unchecked(
-        outputs,
-        *last,
-        *_nothing_saved(cell, outputs.shape[2], x.dtype),
-        x,
-        *plan,
-        packed,
-        *first,
-        *settings,
-        go_backwards,
-        zero_masked,
-        get_num_threads(),
-    )
-    return last
-
-
-@lru_cache(maxsize=16)
-def _kernel(column: Any, cell: Cell) -> Any:
-    return getattr(column, f"{cell.prefix}_fwd")
-
-
-@lru_cache(maxsize=64)
-def _nothing_saved(cell: Cell, units: int, dtype: np.dtype[Any]) -> tuple[Array, ...]:
-    return tuple([np.empty((0, width * units), dtype) for width in cell.saved])
-
-
-def _on_gpu() -> Any:
-    return import_module("fastmask.backends.cuda.recurrent")  # which imports the masks of GPUs
-
-
-def _has_empty_row(plan: Plan) -> bool:
-    offsets, _, order = plan
-    if not len(order):
-        return False
-    shortest = order[-1]
-    return bool(offsets[shortest] == offsets[shortest + 1])
 
 
 def initial_states(
@@ -254,7 +255,7 @@ def initial_states(
     """
     if given is None:  # on the host; `placed` puts them where the inputs are
         return [np.zeros((batch, size), dtype) for size in sizes]
-    if len(sizes) == 1 and (isinstance(given, np.ndarray) or on_gpu(given)) and given.ndim == 2:
+    if len(sizes) == 1 and is_array(given) and given.ndim == 2:
         given = [given]
     if not isinstance(given, (list, tuple)):
         raise TypeError(
@@ -289,7 +290,11 @@ def placed(
     """
     if given:
         beside = {**beside, **{f"{name}[{i}]": state for i, state in enumerate(states)}}
-    if all(type(array) is np.ndarray for array in beside.values()):
+    if all_on_host(beside.values()):
         return states
-    on_gpu: list[Array] = _on_gpu().placed(states, given, beside)
-    return on_gpu
+    backend = backend_for(list(beside.values()))
+    backend.check_places(list(beside.items()))
+    if given:
+        return states
+    shapes = [state.shape for state in states]
+    return backend.zeros(shapes, states[0].dtype, next(iter(beside.values())))

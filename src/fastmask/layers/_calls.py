@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.cuda import on_gpu
-from ..backends.dispatch import as_array
+from ..backends.dispatch import HOST, as_array, backend_of, is_array
 from ..masks.mask import Mask, as_mask
 from ..masks.masked import Masked, get_mask
 from ._types import BoolArrays, Masks
@@ -74,7 +73,7 @@ def separate(inputs: object) -> tuple[Any, Masks]:
     if isinstance(inputs, Masked):
         return inputs._data, inputs._mask
     if isinstance(inputs, (list, tuple)) and any(
-        (hasattr(item, "__array__") or on_gpu(item)) and not isinstance(item, np.generic)
+        (hasattr(item, "__array__") or is_array(item)) and not isinstance(item, np.generic)
         for item in inputs
     ):
         arrays, masks, masked = [], [], False
@@ -85,7 +84,7 @@ def separate(inputs: object) -> tuple[Any, Masks]:
             masks.append(mask)
             masked = masked or mask is not None
         return arrays, masks if masked else None
-    if on_gpu(inputs):
+    if backend_of(inputs) is not HOST:
         return inputs, None
     array = as_array(inputs, "inputs")
     if not array.ndim and array.dtype.kind in "OSU":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +10,10 @@ import numpy as np
 from .. import activations, initializers
 from .._checks import flag, rate, whole_number
 from .._typing import Array, Bools, DTypeLike, Ints, Shape, Unpack
-from ..activations import Activation
+from ..activations import Activation, kernel_activation
 from ..backends import recurrent as _recurrent
-from ..backends.dispatch import kernels, real_array
-from ..backends.recurrent import forward, initial_states, kernel_activation, pack, placed
+from ..backends.dispatch import HOST, backend_of, real_array
+from ..backends.recurrent import Settings, forward, initial_states, packed_weights, placed
 from ..masks.mask import Mask
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
@@ -85,7 +84,6 @@ class KernelCell(Layer):
         self.recurrent_dropout = rate(recurrent_dropout, "recurrent_dropout")
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
-        self._packed: tuple[object, str, Array] | None = None  # version, column, weights
 
     @property
     def state_size(self) -> int | list[int]:
@@ -191,7 +189,7 @@ class KernelCell(Layer):
             The output, (B, T, H) or (B, H), and the last states.
         """
         options = return_sequences, go_backwards, zero_output_for_mask
-        if training and type(x) is not np.ndarray and (self.dropout or self.recurrent_dropout):
+        if training and backend_of(x) is not HOST and (self.dropout or self.recurrent_dropout):
             raise TypeError(
                 f"inputs of layer {self.name!r} must be on the host in training with dropout, "
                 "not on a GPU: fastmask.torch trains there"
@@ -252,14 +250,14 @@ class KernelCell(Layer):
         features = len(self._weights[0].value)
         return draw(self.dropout, features), draw(self.recurrent_dropout, self.units)
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _settings(self) -> Settings:
         """What the kernel takes between the states and the options."""
         return (self.activation,)
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self._kind.gates * self.units,)
 
-    def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:
+    def _first_bias(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return self.bias_initializer(shape, dtype)
 
     def _weight(self, number: int) -> Array:
@@ -274,24 +272,12 @@ class KernelCell(Layer):
         kernel, recurrent, *bias = (weight.value for weight in self._weights)
         return kernel, recurrent, bias[0] if bias else None
 
-    def _packed_weights(self, x: Array) -> Array:
+    def _packed_weights(self, x: Array) -> Any:
         """The weights as the kernels read them for `x`, packed on first use and then kept."""
-        if type(x) is not np.ndarray:
-            on_gpu: Array = import_module("fastmask.backends.cuda.weights").packed(self, x)
-            return on_gpu
-        column = kernels().__name__
-        version = self._weights.version  # before packing: see `Weights`
-        known = self._packed
-        if known is None or known[0] is not version or known[1] != column:
-            known = (version, column, pack(self._kind, *self._values(), self._settings()))
-            self._packed = known
-        return known[2]
+        return packed_weights(self._kind, self._weights, self._values, self._settings(), x)
 
     def _is_sealed(self) -> bool:
         return True  # of subclasses too: kernels read what was packed
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": None}  # a copy packs its own
 
     def _checked(self, inputs: Any, axes: str, name: str) -> Array:
         """The inputs of layer `name` as a kernel takes them.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from .._typing import Shapes
-from ..backends import cuda as _gpu
-from ..backends.anywhere import on_device
-from ..backends.dispatch import as_array
+from .._typing import Array, Shapes
+from ..backends.dispatch import HOST, all_on_host, as_array, backend_for, is_array
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._base import BaseLayer
@@ -106,16 +104,15 @@ class Layer(BaseLayer):
         if type(inputs) is Masked:
             carried: Masks = inputs._mask
             inputs = inputs._data
-        elif type(inputs) is not np.ndarray and is_symbolic(inputs):
+        elif is_symbolic(inputs):
             return record(self, inputs, mask, training, kwargs)
         else:
             inputs, carried = separate(inputs)
             self._check_number_of(inputs)
-        if type(inputs) is not np.ndarray and _gpu.any_on_gpu(inputs):
-            if not self._takes_gpu:
-                return on_device().run(self, spec, inputs, carried, mask, training, kwargs)
-        else:
+        if backend_for(inputs) is HOST:
             inputs = self._cast(inputs)
+        elif not self._takes_gpu:
+            return on_gpu().run(self, spec, inputs, carried, mask, training, kwargs)
         if mask is not None:
             carried = narrowed(self._explicit(mask, inputs), carried)
         valid = arrays_of(carried)
@@ -139,6 +136,12 @@ class Layer(BaseLayer):
             self._warn_of_loss(outputs)
         return outputs
 
+    def _computed(self, function: Callable[..., Any], arrays: list[Array]) -> Any:
+        """`function` of arrays, which is NumPy's code; a part of what the layer computes."""
+        if all_on_host(arrays):
+            return function(*arrays)
+        return on_gpu().computed(self, function, arrays)
+
     def _call_in(self, training: bool, inputs: Arrays, kwargs: dict[str, Any]) -> Any:
         """Call it so that the layers inside behave as in training, or not."""
         token = _in_training.set(training)
@@ -157,7 +160,7 @@ class Layer(BaseLayer):
         if (
             masks is valid
             and type(carried) is Mask
-            and type(outputs) is np.ndarray
+            and is_array(outputs)
             and outputs.shape[:2] == valid.shape
         ):
             return Masked._of(outputs, carried)  # what the rest would do, in less time
@@ -176,10 +179,17 @@ class Layer(BaseLayer):
     def _with_mask(self, output: Any, mask: Any) -> Any:
         if mask is None or isinstance(output, Masked):
             return output
-        if type(output) is not np.ndarray and not _gpu.on_gpu(output):
+        if not is_array(output):
             output = as_array(output, "outputs")
         try:
             return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
         except (TypeError, ValueError) as error:
             what = f"compute_mask of layer {self.name!r} must return a mask of its output"
             raise type(error)(f"{what}: {error}") from None
+
+
+def on_gpu() -> ModuleType:
+    """How layers whose code is NumPy's compute on a GPU, imported when one does."""
+    from . import _on_gpu
+
+    return _on_gpu

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -37,14 +37,14 @@ class Weights(list[Weight]):
         sealed: whether NumPy refuses to write to the values, but within `changing`.
 
     Attributes:
-        version: another object after each change of their values. What is made from the values
-            is kept with the version that was there before it was begun, and used while that is
-            still the version: a change that comes between, or beside, is never missed.
+        made: what was made from the values and is kept: another dict after each change of them.
+            Whoever makes something gets the dict first, then reads the values, and puts what
+            was made into that dict: a change that comes between, or beside, is never missed.
     """
 
     def __init__(self, weights: Iterable[Weight] = (), *, sealed: bool = False) -> None:
         super().__init__()
-        self.version = object()
+        self.made: dict[Hashable, Any] = {}
         self._sealed = sealed
         for weight in weights:
             self.append(weight)
@@ -72,7 +72,7 @@ class Weights(list[Weight]):
             finally:
                 for value, before in zip(values, writeable, strict=True):
                     value.flags.writeable = before
-                self.version = object()  # last: who sees it sees the new values
+                self.made = {}  # last: who sees it sees the new values
 
 
 _changing = ForkSafeLock(CHANGING)  # arrays are writeable for one thread at a time

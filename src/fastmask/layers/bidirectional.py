@@ -8,8 +8,7 @@ import numpy as np
 
 from .._checks import choice
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
-from ..backends.anywhere import computed, own, reversed_in_time
-from ..backends.dispatch import real_array
+from ..backends.dispatch import backend_of, real_array
 from ..masks.mask import sequence_mask
 from ._cell_protocol import as_list, output_size_of
 from ._keras_arguments import LayerArguments
@@ -142,9 +141,10 @@ class Bidirectional(Layer):
             raise
         if self.return_sequences:
             later = self.forward_layer.go_backwards
-            y, back = (reversed_in_time(y), back) if later else (y, reversed_in_time(back))
+            turned = backend_of(y).reversed_in_time
+            y, back = (turned(y), back) if later else (y, turned(back))
         halves = [self._as_outputs(y), self._as_outputs(back)]
-        merged = tuple(halves) if self.merge_mode is None else computed(self, self._merge, halves)
+        merged = tuple(halves) if self.merge_mode is None else self._computed(self._merge, halves)
         if not self.return_state:
             return merged
         return (*(merged if self.merge_mode is None else (merged,)), *first, *second)
@@ -219,9 +219,11 @@ class Bidirectional(Layer):
 
     def _as_outputs(self, half: Array) -> Array:
         """One layer's output in this layer's dtype, contiguous where it is not merged."""
-        if self.merge_mode and type(half) is np.ndarray and half.dtype == self._dtype:
+        if self.merge_mode and half.dtype == self._dtype:
             return half
-        return own(real_array(half, "outputs", self._dtype))
+        backend = backend_of(half)
+        own: Array = backend.own(*backend.views(real_array(half, "outputs", self._dtype)))[0]
+        return own
 
     def _merge(self, y: Array, back: Array) -> Any:
         mode = self.merge_mode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from .. import initializers
 from .._checks import flag, whole_number
 from .._typing import Array, ArrayLike, Bools, Ints, Shape, Unpack
-from ..backends.anywhere import on_device
-from ..backends.dispatch import integer_array, kernels
+from ..backends.dispatch import HOST, backend_of, integer_array
+from ..masks.mask import Mask
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
@@ -88,13 +87,10 @@ class Embedding(Layer):
     def call(self, inputs: ArrayLike) -> Array:
         """Look the ids up; see the class."""
         ids = integer_array(inputs, "inputs")
-        if type(ids) is not np.ndarray:
-            on_gpu: Array = on_device().rows_of(self, self.embeddings, ids)
-            return on_gpu
-        self._check_range(ids)
-        rows = np.empty((ids.size, self.output_dim), self._dtype)
-        kernels().gather_rows.unchecked(rows, self.embeddings, ids.reshape(-1))
-        return rows.reshape(*ids.shape, self.output_dim)
+        backend = backend_of(ids)
+        if backend is HOST:
+            self._check_range(ids)
+        return backend.gather_rows(self._weights, self.embeddings, ids)
 
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
         """`ids != 0` with `mask_zero`, else None, as in Keras: then a mask that came is lost."""
@@ -108,15 +104,9 @@ class Embedding(Layer):
                 f"inputs of layer {self.name!r} must have shape (batch, time) to make a mask, or "
                 f"more axes, not {ids.shape}"
             )
-        if type(ids) is not np.ndarray:
-            return on_device().not_equal(ids, 0)
-        valid = np.empty(ids.shape, np.bool_)
-        flat, rows = valid, ids
-        if ids.ndim > 2:
-            shape = prod(ids.shape[:-1]), ids.shape[-1]
-            flat, rows = valid.reshape(shape), ids.reshape(shape)
-        kernels().mask_not_equal.unchecked(flat, rows, 0)  # as in `call`, all made or checked here
-        return valid
+        backend = backend_of(ids)
+        valid = backend.not_equal(ids, 0)
+        return valid if backend is HOST else Mask._of(valid)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer`."""

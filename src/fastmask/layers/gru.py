@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._checks import flag
 from .._typing import Array, Unpack
-from ..activations import Activation
+from ..activations import Activation, kernel_activation
 from ..backends import recurrent as _recurrent
-from ..backends.recurrent import kernel_activation
+from ..backends.recurrent import Settings
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
 from ._keras_arguments import LayerArguments
@@ -88,7 +86,7 @@ class GRUCell(KernelCell):
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.reset_after = flag(reset_after, "reset_after")
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _settings(self) -> Settings:
         return self.activation, self.recurrent_activation, self.reset_after
 
     def _bias_shape(self) -> tuple[int, ...]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from .._checks import flag
 from .._typing import Array, Unpack
-from ..activations import Activation
+from ..activations import Activation, kernel_activation
 from ..backends import recurrent as _recurrent
-from ..backends.recurrent import kernel_activation
+from ..backends.recurrent import Settings
 from ..initializers import AnyInitializer
 from ..initializers.fixed import Given
 from ._cell import Kept, KernelCell, activate, product
@@ -89,7 +89,7 @@ class LSTMCell(KernelCell):
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
 
-    def _settings(self) -> tuple[Any, ...]:
+    def _settings(self) -> Settings:
         return self.activation, self.recurrent_activation
 
     def _first_bias(self, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from .._checks import real_number
 from .._typing import Array, ArrayLike, Bools, Unpack
-from ..backends.anywhere import computed, on_device, own
-from ..backends.cuda import on_gpu
-from ..backends.dispatch import kernels, number_array, real_array
+from ..backends.dispatch import HOST, backend_of, number_array, real_array
 from ..masks.mask import Mask
 from ..masks.masked import Masked
 from ._elementwise import SameShape
@@ -60,7 +56,7 @@ class Masking(SameShape):
 
     def call(self, inputs: Array) -> Masked:
         """Find the mask and apply it; see the class."""
-        if type(inputs) is not np.ndarray and on_gpu(inputs):
+        if backend_of(inputs) is not HOST:
             return self._call_on_gpu(inputs)
         valid = self._valid(inputs)
         if self.mask_value != 0.0:
@@ -76,28 +72,20 @@ class Masking(SameShape):
         x = number_array(inputs, "inputs")
         if x.dtype.kind == "f":
             x = real_array(x, "inputs", self._dtype)
-        mask: Mask = on_device().any_not_equal(x, self.mask_value)
+        backend = backend_of(x)
+        mask = Mask._of(backend.any_not_equal(x, self.mask_value))
+        (x,) = backend.own(*backend.views(x))
         if self.mask_value == 0.0:
-            return Masked._of(own(x), mask)
+            return Masked._of(x, mask)
 
         def zeroed(x: Array, valid: Bools) -> Array:
             return np.where(valid[..., None], x, x.dtype.type(0))
 
-        return Masked._of(computed(self, zeroed, [own(x), mask.valid]), mask)
+        return Masked._of(self._computed(zeroed, [x, mask.valid]), mask)
 
     def _valid(self, inputs: Array) -> Bools:
         self._check(inputs)
-        x = number_array(inputs, "inputs")
-        valid = np.empty(x.shape[:-1], np.bool_)
-        if x.ndim == 3:
-            kernels().mask_any_not_equal(valid, x, self.mask_value)
-            return valid
-        *rows, time, features = x.shape
-        flat = prod(rows), time
-        kernels().mask_any_not_equal(
-            valid.reshape(flat), x.reshape(*flat, features), self.mask_value
-        )
-        return valid
+        return HOST.any_not_equal(number_array(inputs, "inputs"), self.mask_value)
 
     def _check(self, inputs: Array) -> None:
         if inputs.ndim < 3:

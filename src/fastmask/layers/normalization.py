@@ -101,10 +101,11 @@ class Normalization(SameShape):
             self._variance = self.add_weight(sizes, "ones", trainable=False, name="variance")
             self.add_weight((), "zeros", "int32", trainable=False, name="count")
             return
+        moments: tuple[Any, Any] = self.mean, self.variance
         try:
             self._mean, self._variance = (
                 np.broadcast_to(real_array(moment, "mean", self._dtype), sizes)
-                for moment in (self.mean, self.variance)
+                for moment in moments
             )
         except ValueError:
             raise ValueError(

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .._checks import flag
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
-from ..backends.anywhere import cast, copied, reversed_in_time, reversed_mask
-from ..backends.dispatch import as_array
+from ..backends.dispatch import HOST, as_array, backend_of
 from ..backends.recurrent import ALL_ROWS
-from ..masks.mask import Mask, as_mask, sequence_mask
+from ..masks.mask import Mask, as_mask, reversed_mask, sequence_mask
 from ._cell import KernelCell, known_features, unfit
 from ._cell_protocol import (
     check_cell,
@@ -136,14 +133,16 @@ class RNN(KeepsStates):
         if mask is not None:
             known = sequence_mask(mask, x.shape, "the input of %r", self.name)
         first = self._first(initial_state, len(x))
-        if initial_state is not None or self.stateful or type(x) is not np.ndarray:
+        if initial_state is not None or self.stateful or backend_of(x) is not HOST:
             kept = self.states is not None and self.states is not self._reset
             first = self._placed(first, initial_state is not None or kept, x)
         output, states = self._through_cells(x, known, first, training)
         if self._cells[-1]._dtype != self._dtype:
+            cast = backend_of(output).cast
             output = cast(output, self._dtype)
             states = [[cast(one, self._dtype) for one in own] for own in states]
         if self.stateful:
+            copied = backend_of(output).copied
             self.states = self._outside([[copied(one) for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
 
@@ -236,7 +235,7 @@ class RNN(KeepsStates):
         cells, options = self._cells, (self.return_sequences, self.zero_output_for_mask)
         backwards = self.go_backwards
         if backwards and len(cells) > 1:  # the next cell reads what this one writes
-            x, backwards = reversed_in_time(x), False
+            x, backwards = backend_of(x).reversed_in_time(x), False
             mask = None if mask is None else as_mask(reversed_mask(mask))
         after = []
         for number, (cell, own) in enumerate(zip(cells, states, strict=True), 1):

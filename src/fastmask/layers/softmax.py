@@ -81,7 +81,7 @@ class Softmax(SameShape):
             y: Array = powers / total
         return y
 
-    def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
+    def compute_mask(self, inputs: Array, mask: Bools | None = None) -> Any:
         """The mask; of one that is not (B, T), which steps have a number that counts."""
         shape = np.shape(inputs)
         if mask is None or known_mask(mask) is not None:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
-from ..backends.cuda import on_gpu
-from ..backends.dispatch import as_array
+from ..backends.dispatch import as_array, is_array
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._call_graph import CallGraph
@@ -174,7 +173,7 @@ class TimeDistributed(Layer):
                     options["training"] = training
                 output = layer.call(layer._cast(x[:, t]), **options)
             else:
-                own = None if inner is None else inner._like(inner.valid[:, t].copy())
+                own = None if inner is None else Mask._of(inner.valid[:, t].copy())
                 output = self._called(x[:, t], own, training)
             parts.append(self._taken_apart(output, inner is not None))
         outputs, masks = zip(*parts, strict=True)
@@ -193,13 +192,11 @@ class TimeDistributed(Layer):
     def _taken_apart(self, output: Any, goes_on: bool) -> tuple[Any, Mask | None]:
         """The array and the mask of an output; a mask that goes no further is lost."""
         mask = None
-        if type(output) is np.ndarray:
-            return output, mask
         if isinstance(output, Masked):
             output, mask = output.data, output.mask
             if not goes_on:
                 self._warn_of_loss(None)
-        if not (isinstance(output, np.ndarray) or on_gpu(output)):
+        if not is_array(output):
             raise TypeError(
                 f"layer {self.layer.name!r} in {self.name!r} must return one array, "
                 f"not {type(output).__name__}"
@@ -232,8 +229,9 @@ def _joined(inner: Mask, of_steps: Mask | None) -> Mask:
     if of_steps is inner.of_steps:
         return inner
     if of_steps is None:
-        return inner._like(inner.valid.any(axis=tuple(range(2, inner.ndim))))
-    return inner._like(of_steps.valid.reshape(*inner.shape[:2], *of_steps.shape[1:]))
+        words: Any = inner.valid
+        return Mask._of(words.any(axis=tuple(range(2, inner.ndim))))
+    return Mask._of(of_steps.valid.reshape(*inner.shape[:2], *of_steps.shape[1:]))
 
 
 def _stacked(masks: Sequence[Mask | None]) -> Mask | None:
@@ -243,4 +241,4 @@ def _stacked(masks: Sequence[Mask | None]) -> Mask | None:
         return None
     steps = np.stack([mask.valid for mask in known], axis=1)
     batch, time, *inner = steps.shape
-    return known[0]._like(steps.reshape(batch * time, *inner))
+    return Mask._of(steps.reshape(batch * time, *inner))

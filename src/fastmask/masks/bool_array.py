@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from .._typing import Array, Bools
+from .._typing import Array, Bools, DTypeLike
 
 # All that a read-only array has to answer; what changes an array, or its memory, is left out.
 _LIKE_ARRAYS = (
@@ -41,14 +41,14 @@ class BoolArray(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[Bools]:
         return iter(self._array())
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: object) -> bool:
         return value in self._array()
 
     if TYPE_CHECKING:  # which the properties below are hidden from
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         valid = self._array()
         if dtype is None or np.dtype(dtype) == valid.dtype:
             return valid.copy() if copy else valid

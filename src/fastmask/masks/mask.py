@@ -10,17 +10,18 @@ in the sentences of documents. Step by step it is the mask (B * S, W): see `of_s
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from math import prod
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
 from .._checks import choice, whole_number
-from .._typing import Array, Bools, Ints
-from ..backends import cuda as _gpu
-from ..backends.dispatch import as_array, integer_array, kernels
+from .._typing import ArrayLike, Bools, Ints, MaskLike, Shape
+from ..backends.dispatch import HOST, backend_of, integer_array, kernels
+from ..backends.plan import Plan, plan_of
 from .bool_array import BoolArray
-from .plan import Plan, full_plan, plan_of
 from .validity import checked_mask
 
 _BOOL = np.dtype(np.bool_)
@@ -55,25 +56,15 @@ class Mask(BoolArray):
                [ True, False,  True]])
     """
 
-    __slots__ = ("__weakref__", "_of_steps", "_on_devices", "_plan", "_valid")
+    __slots__ = ("__weakref__", "_kept", "_of_steps", "_plan", "_valid")
     __hash__ = None  # type: ignore[assignment]  # as NumPy has it
     _valid: Bools
     _plan: Plan | None
-    _of_steps: Any
-    _on_devices: dict[Any, Any] | None
+    _of_steps: Mask | None
+    _kept: dict[Hashable, Any] | None
 
-    def __new__(cls, valid: Any) -> Mask:
-        """A mask, on a GPU where `valid` is."""
-        if type(valid) is not np.ndarray and _gpu.on_gpu(valid):
-            from ..backends.cuda.masks import DeviceMask
-
-            return object.__new__(DeviceMask)
-        return object.__new__(cls)
-
-    def __init__(self, valid: Any) -> None:
-        if type(valid) is not np.ndarray or valid.ndim != 2 or valid.dtype is not _BOOL:
-            valid = _as_steps(valid)
-        self._take(np.array(valid, dtype=_BOOL, order="C"))
+    def __init__(self, valid: MaskLike) -> None:
+        self._take(_steps_of(valid))
 
     @classmethod
     def _of(cls, valid: Bools) -> Mask:
@@ -83,12 +74,10 @@ class Mask(BoolArray):
         return mask
 
     def _take(self, valid: Bools) -> None:
-        valid.setflags(write=False)
-        self._remember(valid)
-
-    def _remember(self, valid: Any) -> None:
+        if backend_of(valid) is HOST:
+            valid.setflags(write=False)
         self._valid = valid
-        self._plan = self._of_steps = self._on_devices = None
+        self._plan = self._of_steps = self._kept = None
         _masks_by_array[id(valid)] = ref(self)
 
     def __del__(self, masks: dict[int, ref[Mask]] = _masks_by_array) -> None:
@@ -99,7 +88,9 @@ class Mask(BoolArray):
             masks.pop(key, None)
 
     @classmethod
-    def from_lengths(cls, lengths: Any, maxlen: int | None = None, padding: str = "post") -> Mask:
+    def from_lengths(
+        cls, lengths: ArrayLike, maxlen: int | None = None, padding: str = "post"
+    ) -> Mask:
         """The mask of padded sequences.
 
         Args:
@@ -144,14 +135,12 @@ class Mask(BoolArray):
     @property
     def lengths(self) -> Ints:
         """The number of valid steps in each row, int64 (B,); in a mask (B, S, W), int64 (B, S)."""
-        lengths: Ints = self._valid.sum(axis=-1, dtype=np.int64)
-        return lengths
+        return backend_of(self._valid).lengths(self)
 
     @property
     def fill(self) -> float:
         """The share of valid steps, 0 to 1; 1 for a mask without any step."""
-        steps = self._valid.size
-        return np.count_nonzero(self._valid) / steps if steps else 1.0
+        return int(self.lengths.sum()) / self.size if self.size else 1.0
 
     @property
     def plan(self) -> Plan:
@@ -162,7 +151,7 @@ class Mask(BoolArray):
         plan = self._plan
         if plan is None:  # two threads may both make it: they make the same
             deep = self._valid.ndim > 2
-            plan = self._plan = self.of_steps.plan if deep else plan_of(self._valid)
+            plan = self._plan = self.of_steps.plan if deep else plan_of(self._array())
         return plan
 
     @property
@@ -177,20 +166,15 @@ class Mask(BoolArray):
             if not inner:
                 raise ValueError(f"a mask of shape {self.shape} has one flag for each step")
             self._of_steps = self._reshaped((batch * time, *inner))
-        steps: Mask = self._of_steps
-        return steps
+        return self._of_steps
 
     def _reshaped(self, shape: tuple[int, ...]) -> Mask:
-        return Mask._of(self._valid.reshape(shape))
-
-    def _like(self, valid: Any) -> Mask:
-        """A mask of an array where this one's is, of which it owns what it needs."""
-        return Mask._of(valid)
+        return Mask._of(backend_of(self._valid).reshaped(self._valid, shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(B, T), or more axes."""
-        return self._valid.shape
+        return tuple(self._valid.shape)
 
     @property
     def ndim(self) -> int:
@@ -200,15 +184,29 @@ class Mask(BoolArray):
     @property
     def size(self) -> int:
         """B * T."""
-        return self._valid.size
+        return prod(self.shape)
 
     @property
     def dtype(self) -> np.dtype[np.bool_]:
         """Always bool."""
-        return self._valid.dtype
+        return _BOOL
 
     def _array(self) -> Bools:
-        return self._valid
+        backend = backend_of(self._valid)
+        if backend is HOST:
+            return self._valid
+        kept = self._made_of_it()
+        if "host" not in kept:  # copied once
+            kept["host"] = backend.to_host(self._valid)
+            kept["host"].setflags(write=False)
+        host: Bools = kept["host"]
+        return host
+
+    def _made_of_it(self) -> dict[Hashable, Any]:
+        """What backends make of the mask, which goes with it."""
+        if self._kept is None:
+            self._kept = {}
+        return self._kept
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _copied, (self._array(),)
@@ -223,7 +221,7 @@ def _copied(valid: Bools) -> Mask:
     return Mask._of(np.array(valid, np.bool_, order="C"))
 
 
-def as_mask(value: Any) -> Mask | None:
+def as_mask(value: MaskLike | None) -> Mask | None:
     """The mask that `value` is, or is the array of, or describes; None stays None."""
     if value is None or type(value) is Mask:
         return value
@@ -233,7 +231,7 @@ def as_mask(value: Any) -> Mask | None:
     return value if isinstance(value, Mask) else Mask(value)
 
 
-def known_mask(array: Any) -> Mask | None:
+def known_mask(array: object) -> Mask | None:
     """The mask that has this very array, if there is one."""
     known = _masks_by_array.get(id(array))
     if known is not None and (mask := known()) is not None and mask._valid is array:
@@ -241,31 +239,41 @@ def known_mask(array: Any) -> Mask | None:
     return None
 
 
-def mask_of_output(value: Any, shape: Any) -> Mask | None:
+def mask_of_output(value: MaskLike | None, shape: Shape) -> Mask | None:
     """As `as_mask`, for an output of that shape, which tells an axis of size 1 of steps."""
     mask = as_mask(value)
     return None if mask is None else _with_all_axes(mask, value, shape)
 
 
-def plan_for(mask: Mask | None, batch: int, time: int) -> Plan:
-    """The plan of `mask`; no mask means that all steps are valid."""
-    return full_plan(batch, time) if mask is None else mask.plan
+def reversed_mask(mask: MaskLike) -> Any:
+    """A mask, or its bool array, turned round in time; of one on a GPU a `Mask` there."""
+    valid: Any = mask._valid if isinstance(mask, Mask) else mask
+    backend = backend_of(valid)
+    if backend is HOST:
+        return np.asarray(valid)[:, ::-1]
+    return Mask._of(backend.reversed_in_time(valid))
 
 
-def _as_steps(valid: Any) -> Array:
-    array = checked_mask(as_array(valid, "mask"))
+def _steps_of(valid: MaskLike) -> Bools:
+    """A new bool array (B, T), or with more axes, of what a mask is given as."""
+    backend = backend_of(valid)
+    array = backend.mask_numbers(valid)
+    if array.dtype.kind not in "bu":
+        checked_mask(backend.to_host(array))
     if array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]
+        array = backend.part(array, array.shape[:-1])
     if array.ndim < 2:
         hint = ": Mask.from_lengths makes one of numbers of steps" if array.ndim else ""
         raise ValueError(
             f"mask must have shape (batch, time) or (batch, time, 1), or more axes for sequences "
-            f"within sequences, not {array.shape}{hint}"
+            f"within sequences, not {tuple(array.shape)}{hint}"
         )
-    return array
+    return backend.not_zero(array)
 
 
-def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
+def fitting_mask(
+    mask: MaskLike | None, shape: tuple[int, ...], name: str, *arguments: object
+) -> Mask:
     """`mask` as a `Mask`, which must fit the first axes of `shape`, two or more.
 
     Raises:
@@ -275,7 +283,7 @@ def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) 
     if known is not None:
         own = known._valid.shape
         if own == shape[: len(own)]:
-            if mask is known or (type(mask) is np.ndarray and mask.ndim == len(own)):
+            if mask is known or getattr(mask, "ndim", 0) == len(own):
                 return known
             return _with_all_axes(known, mask, shape)
     name = name % arguments if arguments else name
@@ -288,7 +296,7 @@ def fitting_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) 
     )
 
 
-def _with_all_axes(known: Mask, given: Any, shape: tuple[int, ...]) -> Mask:
+def _with_all_axes(known: Mask, given: Any, shape: Shape) -> Mask:
     """`known`, made of `given`, with the last axis of size 1 if it is one of steps in the data."""
     axes = known.ndim + 1
     if axes < len(shape) and shape[axes - 1] == 1 and np.ndim(given) == axes:
@@ -296,7 +304,9 @@ def _with_all_axes(known: Mask, given: Any, shape: tuple[int, ...]) -> Mask:
     return known
 
 
-def sequence_mask(mask: Any, shape: tuple[int, ...], name: str, *arguments: Any) -> Mask:
+def sequence_mask(
+    mask: MaskLike | None, shape: tuple[int, ...], name: str, *arguments: object
+) -> Mask:
     """As `fitting_mask`, for what takes one mask of steps, (B, T), and no other.
 
     Raises:

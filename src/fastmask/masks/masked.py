@@ -6,9 +6,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .._typing import Array
-from ..backends import cuda as _gpu
-from ..backends.dispatch import as_array
+from .._typing import Array, ArrayLike, MaskLike
+from ..backends.dispatch import as_array, is_array
 from .mask import Mask, fitting_mask
 
 
@@ -43,11 +42,10 @@ class Masked:
     _data: Array
     _mask: Mask
 
-    def __init__(self, data: Any, mask: Any) -> None:
-        if not (isinstance(data, np.ndarray) or _gpu.on_gpu(data)):
-            data = as_array(data, "data")
-        self._mask = fitting_mask(mask, data.shape, "data")
-        self._data = data
+    def __init__(self, data: ArrayLike, mask: MaskLike) -> None:
+        array = data if is_array(data) else as_array(data, "data")
+        self._mask = fitting_mask(mask, array.shape, "data")
+        self._data = array
 
     @classmethod
     def _of(cls, data: Array, mask: Mask) -> Masked:
@@ -99,7 +97,7 @@ class Masked:
         raise AttributeError(f"Masked has no attribute {name!r}; the array is .data")
 
 
-def _refuse(_self: Masked, *_args: Any, **_kwargs: Any) -> NoReturn:
+def _refuse(_self: Masked, *_args: object, **_kwargs: object) -> NoReturn:
     raise TypeError(
         "this operation would lose the mask of a Masked: work on .data, "
         "then wrap the result as fastmask.Masked(result, x.mask)"
@@ -118,7 +116,7 @@ for _name in (
         setattr(Masked, _name, _refuse)
 
 
-def get_mask(x: Any) -> Any:
+def get_mask(x: object) -> Any:
     """The mask that `x` carries.
 
     Args:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._typing import HasShape, Shapes
-from ..backends.cuda import on_gpu
-from ..backends.dispatch import as_array
+from ..backends.dispatch import as_array, is_array
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
 from ..layers._infer import infer
@@ -47,9 +44,9 @@ class Functional(GraphModel):
     def _each_array(self, inputs: object) -> Any:
         if len(self._program.inputs) == 1 or not isinstance(inputs, (list, tuple)):
             return inputs
-        known = (np.ndarray, Masked, SymbolicTensor)
+        known = (Masked, SymbolicTensor)
         return [
-            one if isinstance(one, known) or on_gpu(one) else as_array(one, f"inputs[{i}]")
+            one if isinstance(one, known) or is_array(one) else as_array(one, f"inputs[{i}]")
             for i, one in enumerate(inputs)
         ]
 

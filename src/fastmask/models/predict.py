@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, HasShape
-from ..backends.anywhere import on_device
-from ..backends.cuda import on_gpu
+from ..backends.dispatch import HOST, backend_of, is_array
 from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._calls import flat
@@ -149,7 +148,7 @@ def _check_batches(layer: BaseLayer, count: int, size: int) -> None:
     recurrent = [one for one in layer._all_layers() if "_reset" in vars(one)]
     if recurrent and all(one.states is one._reset for one in recurrent):
         return  # batches of any size may follow
-    first = next((len(one) for one in flat(kept) if isinstance(one, np.ndarray)), None)
+    first = next((len(one) for one in flat(kept) if is_array(one)), None)
     if first not in (None, min(count, size)):
         raise ValueError(
             f"batches of x must have {first} rows, not {min(count, size)}, because layer "
@@ -175,7 +174,7 @@ class _Output:
                 part.put(rows, one)
             return
         array = value.data if isinstance(value, Masked) else value
-        if on_gpu(array):
+        if backend_of(array) is not HOST:
             self.batches.append(value)
             return
         array = np.asarray(array)
@@ -202,10 +201,18 @@ class _Output:
         if self.kind:
             return self.kind(part.value() for part in self.parts)
         if self.batches:
-            return on_device().one_after_the_other(self.batches)
+            return _joined(self.batches)
         if self.valid is None or self.data is None:
             return self.data
         return Masked(self.data, self.valid)
+
+
+def _joined(batches: list[Any]) -> Any:
+    """The rows of arrays on a GPU, or of `Masked` ones, in one."""
+    if not isinstance(batches[0], Masked):
+        return backend_of(batches[0]).joined(batches)
+    data, valid = [one.data for one in batches], [one.mask.valid for one in batches]
+    return Masked(*(backend_of(each[0]).joined(each) for each in (data, valid)))
 
 
 def _widened(data: Array, batch: Array) -> Array:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, Ints
-from ..backends.cuda import on_gpu
-from ..backends.dispatch import as_array
+from ..backends.dispatch import HOST, as_array, backend_of
 from ..masks.masked import Masked
 from ..masks.padding import pad
 
@@ -55,7 +54,7 @@ def source_of(value: Any, name: str) -> Source:
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
     rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
-    if on_gpu(value):
+    if backend_of(value) is not HOST:
         device_array: Array = value
         return device_array
     if rows is None:

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from ..masks.plan import Plan
-from ._cells import Cell, Weights
-from ._column import column_of
+from ..backends.plan import Plan
+from ._backend import backend_of
+from ._cells import TorchCell, Weights
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
 from ._recorders import refuse_transforms
 
@@ -32,7 +32,7 @@ class Layer(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        cell: Cell,
+        cell: TorchCell,
         plan: Plan,
         zero_masked: bool,
         keep: Keep,
@@ -48,7 +48,7 @@ class Layer(Function):
         )
         out, last, kept = forward(cell, x, states, packed, plan, zero_masked, keep)
         ctx.cell, ctx.plan, ctx.zero_masked = cell, plan, zero_masked
-        ctx.chosen = column_of(x.device).chosen()
+        ctx.chosen = backend_of(x.device).chosen()
         ctx.bias = each > 2
         ctx.spent = False
         # Of the weights their copies for kernels: torch needs not watch whether they change.
@@ -71,7 +71,7 @@ class Layer(Function):
     @once_differentiable
     def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
         cell = ctx.cell
-        refuse_transforms(cell.name.upper())
+        refuse_transforms(cell.prefix.upper())
         n = cell.states
         x, *saved = ctx.saved_tensors
         states, steps, gates, copies = saved[:n], saved[n : 2 * n], saved[2 * n], saved[2 * n + 1 :]

@@ -8,47 +8,34 @@ LSTM's i, f, g, o are in the same order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..backends.cell import GRU, LSTM, SIMPLE_RNN, Cell
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell as its kernels see it.
 
-    Attributes:
-        name: what its kernels' names begin with.
-        states: how many states it has.
-        gates: how many blocks of H columns its weights have.
-        width: how many blocks of H columns backward works on at each step.
-        activations: names, as the kernels take them.
-        flags: what the kernels take behind the activations, and at the end of packing.
+class TorchCell(Cell):
+    """A cell with what it computes in torch.
+
+    Args:
+        kind: the cell.
+        settings: see `fastmask.backends.recurrent`.
         order: torch's block at each place of the kernels; a permutation that undoes itself.
     """
 
-    name: str
-    states: int
-    gates: int
-    width: int
-    activations: tuple[str, ...]
-    flags: tuple[bool, ...] = ()
-    order: tuple[int, ...] | None = None
-
-    @property
-    def keeps_gates(self) -> bool:
-        """Whether forward can keep gates for backward, beside the states."""
-        return self.width > 1
+    def __init__(self, kind: Cell, *settings: str | bool, order: tuple[int, ...] | None = None):
+        vars(self).update(vars(kind))
+        self.settings, self.order = settings, order
 
 
 _RESET_AFTER = True  # torch's GRU applies the reset gate to h U + b, not to h
 CELLS = {
-    "LSTM": Cell("lstm", 2, 4, 4, ("tanh", "sigmoid")),
-    "GRU": Cell("gru", 1, 3, 4, ("tanh", "sigmoid"), (_RESET_AFTER,), (1, 0, 2)),
-    "RNN_TANH": Cell("rnn", 1, 1, 1, ("tanh",)),
-    "RNN_RELU": Cell("rnn", 1, 1, 1, ("relu",)),
+    "LSTM": TorchCell(LSTM, "tanh", "sigmoid"),
+    "GRU": TorchCell(GRU, "tanh", "sigmoid", _RESET_AFTER, order=(1, 0, 2)),
+    "RNN_TANH": TorchCell(SIMPLE_RNN, "tanh"),
+    "RNN_RELU": TorchCell(SIMPLE_RNN, "relu"),
 }
 """By the names that torch has for them, `RNNBase.mode`."""
 
@@ -66,7 +53,7 @@ class Weights(NamedTuple):
     bias: Tensor
 
 
-def in_order(cell: Cell, weights: Sequence[Tensor]) -> Weights:
+def in_order(cell: TorchCell, weights: Sequence[Tensor]) -> Weights:
     """torch's weight_ih, weight_hh and, where there are any, bias_ih and bias_hh, for packing.
 
     What needs no other order is not copied.
@@ -82,7 +69,7 @@ def in_order(cell: Cell, weights: Sequence[Tensor]) -> Weights:
     )
 
 
-def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
+def to_kernels(cell: TorchCell, weights: Sequence[Tensor]) -> Weights:
     """`in_order`, as copies, which backward may find unchanged."""
     kernel, recurrent_kernel, bias = in_order(cell, weights)
     if cell.order is None:
@@ -90,7 +77,7 @@ def to_kernels(cell: Cell, weights: Sequence[Tensor]) -> Weights:
     return Weights(kernel, recurrent_kernel, bias)
 
 
-def to_torch(cell: Cell, gradients: Weights, bias: bool) -> list[Tensor]:
+def to_torch(cell: TorchCell, gradients: Weights, bias: bool) -> list[Tensor]:
     """Gradients in the form of torch's weights; `bias` says whether biases are among these."""
     found = [
         _reordered(cell, gradients.kernel),
@@ -107,7 +94,7 @@ def _copied(weight: Tensor) -> Tensor:
     return weight.clone(memory_format=torch.contiguous_format)
 
 
-def _reordered(cell: Cell, weight: Tensor, axis: int = 0) -> Any:
+def _reordered(cell: TorchCell, weight: Tensor, axis: int = 0) -> Any:
     if cell.order is None:
         return weight
     blocks = weight.chunk(cell.gates, axis)

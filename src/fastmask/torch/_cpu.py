@@ -1,4 +1,4 @@
-"""The kernels for CPU tensors, whose memory they see as NumPy arrays."""
+"""The backend of CPU tensors: the host's, which sees their memory as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,72 +11,75 @@ import torch
 from torch import Tensor
 
 from .._typing import Array
-from ..backends.dispatch import kernels
-from ..masks.mask import plan_for
-from ..masks.plan import Plan
-from ._cells import Cell, Weights
-from ._lent import run
+from ..backends.base import KernelInput, PlannedMask
+from ..backends.host import Host
+from ..backends.plan import Plan
+from ..backends.table import kernels
+from . import _interop
+from ._cells import Weights
 from ._parts import Part, parts_of
 
 
-class _CPU:
-    """See `Column`."""
+class _CPU(Host):
+    """See `TensorBackend`."""
 
-    def run(self, kernel: str, outputs: Sequence[Array], *inputs: Any) -> None:
-        """See `Column`."""
-        run(kernel, *outputs, *inputs)
+    def views(self, *tensors: Tensor) -> Sequence[Array]:
+        """See `Backend`."""
+        return list(map(self.view, tensors))
 
     def view(self, tensor: Tensor) -> Array:
-        """See `Column`."""
+        """See `TensorBackend`."""
         array: Array = tensor.detach().resolve_neg().contiguous().numpy()
         return array
 
     def weights(self, weights: Weights) -> list[Array]:
-        """See `Column`."""
+        """See `TensorBackend`."""
         kernel, recurrent_kernel, bias = [weight.numpy() for weight in weights]
         return [kernel.T, recurrent_kernel.T, bias]
 
-    def pack(self, cell: Cell, weights: Weights) -> Array:
-        """See `Column`."""
-        column = kernels()
-        arrays = self.weights(weights)
-        kernel, recurrent_kernel, _ = arrays
-        size = getattr(column, f"{cell.name}_packed_size")(
-            len(kernel), len(recurrent_kernel), kernel.dtype
-        )
-        packed: Array = column.aligned_empty(size, kernel.dtype)
-        getattr(column, f"{cell.name}_pack").unchecked(packed, *arrays, *cell.flags)
-        return packed
-
-    def plan(
+    def call(
         self,
-        mask: Any,
+        kernel: str,
+        outputs: Sequence[Array],
+        inputs: Sequence[KernelInput],
+        like: Array | None = None,  # noqa: ARG002 - there is one place
+    ) -> None:
+        """See `Backend`; unchecked, as torch's weights are no C-contiguous arrays."""
+        getattr(kernels(), kernel).unchecked(*outputs, *inputs)
+
+    def run(self, kernel: str, outputs: Sequence[Array], inputs: Sequence[KernelInput]) -> None:
+        """See `Backend`."""
+        _interop.run(kernel, *outputs, *inputs)
+
+    def plan_of(
+        self,
+        mask: PlannedMask | None,
         batch: int,
         time: int,
         device: torch.device,  # noqa: ARG002 - there is one
-        given: Any = None,  # noqa: ARG002 - a `Mask` keeps its plan itself
+        given: object = None,  # noqa: ARG002 - a `Mask` keeps its plan itself
     ) -> Plan:
-        """See `Column`."""
-        return plan_for(mask, batch, time)
+        """See `TensorBackend`."""
+        return self.plan(mask, batch, time)
 
     def parts(self, plan: Plan, time: int, step_bytes: int) -> list[Part]:
-        """See `Column`."""
+        """See `TensorBackend`."""
         return parts_of(plan, time, step_bytes)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
-        """See `Column`; there is nothing to choose."""
+        """See `TensorBackend`; there is nothing to choose."""
         return nullcontext
 
-    def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
-        """See `Column`."""
+    def share(self, tensors: Sequence[Array]) -> Callable[[], Sequence[Array]]:
+        """See `TensorBackend`."""
         return lambda: tensors
 
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
-        """See `Column`."""
+        """See `TensorBackend`."""
         _half(out, direction)[:] = half.numpy()[:, :: -1 if direction else 1]
 
     def half_of(self, dout: Tensor, direction: int) -> Array:
-        """See `Column`."""
+        """See `TensorBackend`."""
         return np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
 
 

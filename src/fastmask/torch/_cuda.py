@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from ..backends.base import KernelInput
+from ..backends.cell import Cell
 from ..backends.cuda.arrays import MOST_KEPT
-from ..backends.cuda.torch import TorchOwner
-from ..backends.keeping import keeping
+from ..backends.cuda.torch import TorchLibrary
+from ..backends.plan import Plan, full_plans
 from ..masks.mask import Mask
-from ..masks.plan import Plan, full_plan_size
-from . import _column
-from ._cells import Cell, Weights
+from . import _device
+from ._cells import Weights
 from ._masks import check_tensor, count_misread
 from ._parts import Part, whole
 from ._streams import Shared, Stamp, capturing, countable
@@ -30,11 +31,11 @@ _THREADS = 1  # the last argument of the kernels, which counts on the CPU alone
 
 
 class Cuda:
-    """See `Column`. The host waits for a device only to learn how many steps are valid."""
+    """See `TensorBackend`. The host waits for a device only to learn how many steps are valid."""
 
     def __init__(self) -> None:
         self._kernels = import_module("fastmask_kernels.cuda")
-        self._owner = TorchOwner()
+        self._library = TorchLibrary()
         self._plans: Any = WeakIdKeyDictionary()  # by what the user gave as a mask
 
     @staticmethod
@@ -43,17 +44,25 @@ class Cuda:
         """The one that there is."""
         return Cuda()
 
-    def run(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
-        """See `Column`."""
+    steps_in_place = False
+
+    def run(self, kernel: str, outputs: Sequence[Tensor], inputs: Sequence[KernelInput]) -> None:
+        """See `Backend`."""
         made = [_room_for(out) for out in outputs]
-        self.call(kernel, made, *inputs, _THREADS)
+        self.call(kernel, made, (*inputs, _THREADS))
         for out, found in zip(outputs, made, strict=True):
             if found is not out:
                 out.copy_(found)
 
-    def call(self, kernel: str, outputs: Sequence[Tensor], *inputs: Any) -> None:
-        """As `run`, with all arguments."""
-        with self._lending(outputs[0]):
+    def call(
+        self,
+        kernel: str,
+        outputs: Sequence[Tensor],
+        inputs: Sequence[KernelInput],
+        like: Tensor | None = None,
+    ) -> None:
+        """See `Backend`."""
+        with self._lending(outputs[0] if like is None else like):
             getattr(self._kernels, kernel)(*outputs, *map(_as_kernels_take, inputs))
 
     @contextmanager
@@ -63,38 +72,66 @@ class Cuda:
         def allocate(size: int, _device: int) -> Tensor:
             return like.new_empty(size, dtype=torch.uint8)
 
-        column = self._kernels
+        table = self._kernels
         with (
-            column.use_stream(self._owner.stream(like.device.index)),
+            table.use_stream(self._library.stream(like.device.index)),
             # Plans are cut to the steps that there are, which saves copies.
-            column.use_products(self._owner.multiply, exact=True),
-            column.use_memory(allocate),
+            table.use_products(self._library.multiply, exact=True),
+            table.use_memory(allocate),
         ):
             yield
 
+    def views(self, *tensors: Tensor) -> Sequence[Tensor]:
+        """See `Backend`."""
+        return list(map(self.view, tensors))
+
+    def empty(self, like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
+        """See `Backend`."""
+        return [like.new_empty(shape) for shape in shapes]
+
+    def nothing_saved(self, cell: Cell, units: int, like: Tensor) -> Sequence[Tensor]:
+        """See `Backend`."""
+        return self.empty(like, *[(0, width * units) for width in cell.saved])
+
+    def full_bias(self, bias: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """See `Backend`."""
+        full: Tensor = like.new_zeros(shape)
+        if bias is not None:
+            full[: 1 if bias.dim() < len(shape) else None] = bias
+        return full
+
     def view(self, tensor: Tensor) -> Tensor:
-        """See `Column`."""
+        """See `TensorBackend`."""
         return tensor.detach().resolve_neg().contiguous()
 
     def weights(self, weights: Weights) -> list[Tensor]:
-        """See `Column`."""
+        """See `TensorBackend`."""
         return [weights.kernel.t(), weights.recurrent_kernel.t(), weights.bias]
 
-    def pack(self, cell: Cell, weights: Weights) -> Tensor:
-        """See `Column`."""
-        arrays = self.weights(weights)
-        kernel, recurrent_kernel, _ = arrays
-        size = getattr(self._kernels, f"{cell.name}_packed_size")(
-            len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]
-        )
-        packed = kernel.new_empty(size)
-        self.call(f"{cell.name}_pack", [packed], *arrays, *cell.flags)
-        return packed
+    def packed_room(
+        self,
+        cell: Cell,
+        kernel: Tensor,
+        recurrent_kernel: Tensor,
+        kept: bool,  # noqa: ARG002 - nothing is kept
+    ) -> Tensor:
+        """See `Backend`."""
+        size_of = getattr(self._kernels, cell.packed_size)
+        return kernel.new_empty(size_of(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]))
 
-    def plan(
-        self, mask: Any, batch: int, time: int, device: torch.device, given: Any = None
+    def plan(self, mask: Any, batch: int, time: int, like: Tensor) -> Plan:
+        """See `Backend`."""
+        return self.plan_of(mask, batch, time, like.device)
+
+    def plan_of(
+        self,
+        mask: Mask | Tensor | None,
+        batch: int,
+        time: int,
+        device: torch.device,
+        given: object = None,
     ) -> Plan:
-        """See `Column`.
+        """See `TensorBackend`.
 
         A plan is kept with a `Mask`, which never changes, and with a tensor until it does.
         """
@@ -138,7 +175,7 @@ class Cuda:
         made = [
             valid.new_empty(size, dtype=torch.int64) for size in (batch + 1, batch * time, batch)
         ]
-        self.call("plan_steps", made, valid)
+        self.call("plan_steps", made, (valid,))
         return made
 
     def parts(
@@ -147,23 +184,23 @@ class Cuda:
         time: int,
         step_bytes: int,  # noqa: ARG002 - there is one part
     ) -> list[Part]:
-        """See `Column`; one, as the host does not know where the rows begin."""
+        """See `TensorBackend`; one, as the host does not know where the rows begin."""
         return whole(plan, time)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
-        """See `Column`: the form of recurrent weights."""
+        """See `TensorBackend`: the form of recurrent weights."""
         return partial(self._kernels.use_weights, self._kernels.chosen_weights())
 
-    def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
-        """See `Column`."""
+    def share(self, tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
+        """See `TensorBackend`."""
         return Shared(tensors)
 
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
-        """See `Column`."""
+        """See `TensorBackend`."""
         out.chunk(2, 2)[direction].copy_(half.flip(1) if direction else half)
 
     def half_of(self, dout: Tensor, direction: int) -> Tensor:
-        """See `Column`."""
+        """See `TensorBackend`."""
         half = dout.chunk(2, 2)[direction]
         return half.flip(1) if direction else half
 
@@ -174,16 +211,21 @@ def _room_for(out: Tensor) -> Tensor:
     return out if out.is_contiguous() else torch.empty_like(out, memory_format=contiguous)
 
 
-def _as_kernels_take(value: Any) -> Any:
+def _as_kernels_take(value: KernelInput) -> Any:
     if isinstance(value, Tensor):
         return value.detach().resolve_neg().contiguous()
     return value
 
 
-@keeping(lambda batch, time, _: full_plan_size(batch, time), MOST_KEPT)
-def _full_plan(batch: int, time: int, device: torch.device) -> Shared:
-    rows = torch.arange(batch + 1, device=device)
-    return Shared([rows * time, torch.arange(batch * time, device=device), rows[:batch]])
+def _counting(count: int, step: int, device: torch.device) -> Tensor:
+    return torch.arange(count, device=device) * step
+
+
+def _shared(*arrays: Tensor) -> Shared:
+    return Shared(arrays)
+
+
+_full_plan = full_plans(_counting, _shared, MOST_KEPT)
 
 
 def why_not_on(device: torch.device) -> str:
@@ -193,7 +235,7 @@ def why_not_on(device: torch.device) -> str:
 
 @cache
 def _why_not(index: int) -> str:
-    device = torch.device(_column.CUDA, index)
+    device = torch.device(_device.CUDA, index)
     # In a thread of its own: torch.export and others replace tensors by fakes in this one.
     with ThreadPoolExecutor(1) as threads:
         error = threads.submit(_try_kernels, device).exception()
@@ -204,4 +246,4 @@ def _try_kernels(device: torch.device) -> None:
     """Run a small kernel: needs numba-cuda, a driver, and a compiler that knows the device."""
     valid = torch.empty(1, 1, dtype=torch.bool, device=device)
     lengths = torch.ones(1, dtype=torch.int64, device=device)
-    Cuda.only().call("mask_from_lengths", [valid], lengths, False)
+    Cuda.only().call("mask_from_lengths", [valid], (lengths, False))

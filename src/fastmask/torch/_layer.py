@@ -1,6 +1,6 @@
 """One recurrent layer, in one direction or in both, forward and backward.
 
-The kernels are those of the column for the tensors' device. Nothing here knows of autograd.
+The kernels are those of the backend for the tensors' device. Nothing here knows of autograd.
 
 Shapes: x (B, T, F); states and what comes of them (D, B, H) with D directions; out (B, T, D * H).
 Kernels write the backward direction in the order in which they walk, from the end; here it is
@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..masks.plan import Plan
-from ._cells import Cell, Weights, to_kernels, to_torch
-from ._column import column_of
+from ..backends.plan import Plan
+from ..backends.recurrent import run_backward, run_forward
+from ._backend import backend_of, packed
+from ._cells import TorchCell, Weights, to_kernels, to_torch
 from ._parts import whole
 
 
@@ -49,7 +50,7 @@ class Gradients(NamedTuple):
 
 
 def forward(
-    cell: Cell,
+    cell: TorchCell,
     x: Tensor,
     states: Sequence[Tensor],
     packed: Sequence[Any],
@@ -64,7 +65,7 @@ def forward(
         cell: what to run.
         x: (B, T, F).
         states: the initial states, (D, B, H) each.
-        packed: of each direction, see `Column.pack`.
+        packed: of each direction, see `_backend.packed`.
         plan: which steps are valid.
         zero_masked: whether masked steps give zeros, or the previous output.
         keep: what is kept for `backward`.
@@ -73,7 +74,7 @@ def forward(
     Returns:
         The output, the last states, and what was kept.
     """
-    column = column_of(x.device)
+    backend = backend_of(x.device)
     batch, time, _ = x.shape
     directions, _, units = states[0].shape
     valid = len(plan.steps)
@@ -83,30 +84,30 @@ def forward(
     steps = [x.new_empty(directions, rows if keep else 0, units) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
     gates = x.new_empty(directions, gate_rows, cell.width * units)
-    view = column.view
+    view = backend.view
     inputs, first, ends = view(x), [*map(view, states)], [*map(view, last)]
     kept = [*map(view, (*steps, gates) if cell.keeps_gates else steps)]
     for d in range(directions):
         half = out if directions == 1 else x.new_empty(batch, time, units)
-        column.run(
-            f"{cell.name}_fwd",
+        run_forward(
+            backend,
+            cell,
             [view(half), *[end[d] for end in ends], *[one[d, :valid] for one in kept]],
             inputs,
-            *plan,
+            plan,
             packed[d],
-            *[state[d] for state in first],
-            *cell.activations,
-            *cell.flags,
+            [state[d] for state in first],
+            cell.settings,
             d == 1,
             zero_masked,
         )
         if directions > 1:
-            column.put_half(out, half, d)
+            backend.put_half(out, half, d)
     return out, last, Kept(steps, gates)
 
 
 def backward(
-    cell: Cell,
+    cell: TorchCell,
     dout: Tensor | None,
     dlast: Sequence[Tensor | None],
     x: Tensor,
@@ -133,7 +134,7 @@ def backward(
         bias: whether the weights of torch have biases.
         want_dx: whether the gradient of x is wanted.
     """
-    column = column_of(x.device)
+    backend = backend_of(x.device)
     batch, time, features = x.shape
     directions, _, units = states[0].shape
     dx_sum: Any = None
@@ -143,9 +144,9 @@ def backward(
     # What is computed again is there for one part of the batch at a time.
     parts = whole(plan, time)
     if cell.keeps_gates and not saved:
-        parts = column.parts(plan, time, cell.width * units * x.element_size())
+        parts = backend.parts(plan, time, cell.width * units * x.element_size())
     room = max(part.steps.stop - part.steps.start for part in parts)
-    view, nothing = column.view, x.new_zeros(directions, batch, units)
+    view, nothing = backend.view, x.new_zeros(directions, batch, units)
     inputs, first, steps = view(x), [*map(view, states)], [*map(view, kept.steps)]
     dends = [view(nothing if dend is None else dend) for dend in dlast]
     dfirst = [*map(view, dstates)]
@@ -154,29 +155,29 @@ def backward(
     for d in range(directions):
         dx = x.new_empty(batch, time if want_dx else 0, features)
         dinputs, total = view(dx), None
-        doutputs = view(dout) if dout.shape[2] == units else column.half_of(dout, d)
+        doutputs = view(dout) if dout.shape[2] == units else backend.half_of(dout, d)
         gates = view(kept.gates[d] if saved else x.new_empty(room, cell.width * units))
         for part in parts:
             rows, own, plan_of_part = part.rows, part.steps, part.plan
             found = Weights(*map(torch.empty_like, weights[d]))
-            column.run(
-                f"{cell.name}_bwd",
+            run_backward(
+                backend,
+                cell,
                 [
                     dinputs[rows],
-                    *column.weights(found),
+                    *backend.weights(found),
                     *[one[d][rows] for one in dfirst],
                     gates[: len(plan_of_part.steps)],
                 ],
                 doutputs[rows],
-                *[dend[d][rows] for dend in dends],
+                [dend[d][rows] for dend in dends],
                 inputs[rows],
-                *plan_of_part,
-                *column.weights(weights[d]),
-                *[state[d][rows] for state in first],
-                *[one[d][own] for one in steps],
-                *cell.activations,
-                *([saved] if cell.keeps_gates else []),
-                *cell.flags,
+                plan_of_part,
+                backend.weights(weights[d]),
+                [state[d][rows] for state in first],
+                [one[d][own] for one in steps],
+                saved,
+                cell.settings,
                 d == 1,
                 zero_masked,
             )
@@ -196,9 +197,8 @@ def _added(total: Weights, part: Weights) -> Weights:
 
 
 def as_kernels_take(
-    cell: Cell, weights: Sequence[Sequence[Tensor]]
+    cell: TorchCell, weights: Sequence[Sequence[Tensor]]
 ) -> tuple[list[Weights], list[Any]]:
     """Of each direction the weights for the backward and for the forward kernels."""
     ordered = [to_kernels(cell, direction) for direction in weights]
-    column = column_of(weights[0][0].device)
-    return ordered, [column.pack(cell, direction) for direction in ordered]
+    return ordered, [packed(cell, direction) for direction in ordered]

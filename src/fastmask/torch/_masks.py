@@ -11,7 +11,7 @@ from torch import Tensor
 from ..backends.dispatch import as_array
 from ..masks.mask import Mask
 from ..masks.validity import checked_mask
-from . import _column
+from . import _device
 
 
 def mask_of(valid: Any) -> Mask:
@@ -56,7 +56,7 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
     mask = mask.T if turned else mask
     if compiling:
         return torch.as_tensor(mask)
-    if isinstance(mask, Tensor) and mask.device.type == input.device.type == _column.CUDA:
+    if isinstance(mask, Tensor) and mask.device.type == input.device.type == _device.CUDA:
         if mask.is_complex():
             raise TypeError(f"mask must be bool, integer or float, not {mask.dtype}")
         return mask.detach()

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..masks.plan import Plan
-from . import _column
+from ..backends.plan import Plan
+from . import _device
+from ._backend import backend_of
 from ._cells import CELLS, to_kernels
-from ._column import column_of
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
 from ._masks import mask_of
 
-_DEVICES = ("cpu", _column.CUDA)
+_DEVICES = ("cpu", _device.CUDA)
 
 _CELL = "str mode, Tensor x, Tensor[] states, Tensor[] weights, Tensor[] plan, "
 
@@ -34,8 +34,8 @@ def plan(valid: Tensor) -> list[Tensor]:
     wait for it.
     """
     batch, time = valid.shape
-    mask = valid if valid.device.type == _column.CUDA else mask_of(valid)
-    found = column_of(valid.device).plan(mask, batch, time, valid.device)
+    mask = valid if valid.device.type == _device.CUDA else mask_of(valid)
+    found = backend_of(valid.device).plan_of(mask, batch, time, valid.device)
     offsets, exact, order = [a if isinstance(a, Tensor) else torch.tensor(a) for a in found]
     steps = exact.new_zeros(valid.numel())
     steps[: len(exact)] = exact
@@ -213,9 +213,9 @@ def _by_direction(weights: list[Tensor], states: list[Tensor]) -> list[list[Tens
 
 
 def _plan_of(plan: list[Tensor], x: Tensor) -> Plan:
-    column = column_of(x.device)
+    backend = backend_of(x.device)
     if not plan:
         batch, time, _ = x.shape
-        return column.plan(None, batch, time, x.device)
+        return backend.plan_of(None, batch, time, x.device)
     offsets, steps, order, count = plan
-    return Plan(*map(column.view, (offsets, steps[: int(count)], order)))
+    return Plan(*map(backend.view, (offsets, steps[: int(count)], order)))

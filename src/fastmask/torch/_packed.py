@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils.weak import WeakIdKeyDictionary
 
+from ..backends.plan import Plan
 from ..masks.mask import Mask
-from ..masks.plan import Plan
-from ._column import column_of
+from ._backend import backend_of
 
 
 class Rows(NamedTuple):
@@ -54,7 +54,7 @@ def rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
     if known is None or known.device != device or not torch.equal(known.sizes, batch_sizes):
         sizes = batch_sizes.detach().clone()  # first: of what changes meanwhile nothing is kept
         positions, plan, batch, time = _rows_of(sizes, device)
-        shared = column_of(device).share([positions, *plan])
+        shared = backend_of(device).share([positions, *plan])
         known = _known[batch_sizes] = _Known(sizes, device, shared, batch, time)
     positions, *arrays = known.arrays()
     return Rows(positions, Plan(*arrays), known.batch, known.time)
@@ -71,7 +71,7 @@ def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
     row = np.arange(len(step)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     mask = Mask.from_lengths(np.bincount(row, minlength=batch), time)
     positions = torch.from_numpy(row * time + step).to(device)
-    plan = column_of(device).plan(mask, batch, time, device)
+    plan = backend_of(device).plan_of(mask, batch, time, device)
     return Rows(positions, plan, batch, time)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..masks.plan import Plan
+from ..backends.plan import Plan
 
 PARTS = 4  # at least, where rows are many enough
 ROWS = 16  # of a part at least: fewer would leave the kernels idle

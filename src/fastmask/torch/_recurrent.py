@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .._checks import flag
 from . import _arguments
 from ._arguments import in_autocast
-from ._column import why_not
+from ._backend import why_not
 from ._fallback import by_torch
 from ._layer import Keep
 from ._masks import batch_first_mask, outside_graph

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..masks.plan import Plan
+from ..backends.plan import Plan
 from ._autograd import Layer
+from ._backend import backend_of
 from ._cells import CELLS
-from ._column import column_of
 from ._layer import Keep, forward
 from ._operators import layer as layer_operator
 from ._operators import plan as plan_operator
@@ -73,7 +73,7 @@ def plan_of(mask: Any, x: Tensor, given: Any) -> Any:
     if torch.compiler.is_compiling():
         return [] if mask is None else plan_operator(mask.to(x.device))
     batch, time, _ = x.shape
-    return column_of(x.device).plan(mask, batch, time, x.device, given)
+    return backend_of(x.device).plan_of(mask, batch, time, x.device, given)
 
 
 def _layer(

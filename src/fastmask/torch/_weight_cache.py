@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ..backends.dispatch import kernels
-from ._cells import Cell, in_order
-from ._column import column_of
+from ..backends.table import kernels
+from ._backend import backend_of, packed
+from ._cells import TorchCell, in_order
 from ._cpu import CPU
 
 
 class _Entry(NamedTuple):
-    table: Any  # the column of the kernel table that packed them
+    table: Any  # the kernels that packed them
     copies: list[list[Tensor]]  # of each direction
     packed: Sequence[Any]
 
@@ -31,14 +31,13 @@ _entries: Any = WeakIdKeyDictionary()  # by weight_ih of the first direction
 
 
 def packed_once(
-    cell: Cell, weights: Sequence[Sequence[Tensor]], check: Callable[[], None]
+    cell: TorchCell, weights: Sequence[Sequence[Tensor]], check: Callable[[], None]
 ) -> Sequence[Any]:
     """What the forward kernels read, of each direction; before it is made, `check` is called."""
     first = weights[0][0]
-    column = column_of(first.device)
-    if column is not CPU:
+    if backend_of(first.device) is not CPU:
         check()
-        return [column.pack(cell, in_order(cell, direction)) for direction in weights]
+        return [packed(cell, in_order(cell, direction)) for direction in weights]
     entry: _Entry | None = _entries.get(first)
     if entry is None or not _fits(entry, weights):
         check()
@@ -46,14 +45,14 @@ def packed_once(
     return entry.packed
 
 
-def _new_entry(cell: Cell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
+def _new_entry(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
     # Copied first, and packed from the copies: a change meanwhile shows in the next comparison.
     copies = [
         [weight.detach().clone(memory_format=torch.contiguous_format) for weight in direction]
         for direction in weights
     ]
-    packed = [CPU.pack(cell, in_order(cell, direction)) for direction in copies]
-    return _Entry(kernels(), copies, packed)
+    made = [packed(cell, in_order(cell, direction)) for direction in copies]
+    return _Entry(kernels(), copies, made)
 
 
 def _fits(entry: _Entry, weights: Sequence[Sequence[Tensor]]) -> bool:

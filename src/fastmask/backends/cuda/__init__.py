@@ -5,18 +5,6 @@ kernel runs. Inside, an array is the `DeviceArray` of `fastmask_kernels.cuda`: a
 NumPy's shape and dtype, whose `owner` is the array that came. What goes out is of the same kind.
 """
 
-from .arrays import any_on_gpu, integer_array, number_array, on_gpu, real_array, speaks_numpy
-from .owner import Owner
-from .owners import owner_of, register
+from .libraries import Library, library_of, register
 
-__all__ = [
-    "Owner",
-    "any_on_gpu",
-    "integer_array",
-    "number_array",
-    "on_gpu",
-    "owner_of",
-    "real_array",
-    "register",
-    "speaks_numpy",
-]
+__all__ = ["Library", "library_of", "register"]

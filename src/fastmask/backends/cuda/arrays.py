@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -10,32 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..._typing import Array, ArrayLike, DeviceArray
 from ..keeping import keeping
-from .owners import owner_of
+from .libraries import library_of
 
 FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
 MOST_KEPT = 1 << 26  # bytes on devices of each kind of array that calls have in common
-
-
-def on_gpu(value: Any) -> bool:
-    """Whether it is an array on a GPU."""
-    kind = type(value)
-    if kind is np.ndarray:
-        return False  # at once, as nearly always
-    if not hasattr(kind, "__cuda_array_interface__"):
-        return hasattr(kind, "__cuda_ndarray__")  # of Numba's simulator
-    try:  # torch's tensors on the CPU have it only by name
-        return hasattr(value, "__cuda_array_interface__")
-    except RuntimeError:  # those that require gradients
-        return True
-
-
-def any_on_gpu(inputs: Any) -> bool:
-    """Whether it is an array on a GPU, or a list with one in it."""
-    if isinstance(inputs, (list, tuple)):
-        return any(map(any_on_gpu, inputs))
-    return on_gpu(inputs)
 
 
 def device_module() -> Any:
@@ -48,20 +28,20 @@ def device_module() -> Any:
 
 
 @contextmanager
-def launching(like: Any) -> Iterator[Any]:
-    """The CUDA kernels, launched on the current stream of whom `like` belongs to.
+def launching(like: DeviceArray) -> Iterator[Any]:
+    """The CUDA kernels, launched on the current stream of the library that `like` belongs to.
 
     Args:
         like: view of an array.
     """
-    column = import_module("fastmask_kernels.cuda")
-    owner = owner_of(like.owner)
+    table = import_module("fastmask_kernels.cuda")
+    library = library_of(like.owner)
     # Plans are cut to the steps that there are, which saves copies.
     with (
-        column.use_stream(owner.stream(like.device)),
-        column.use_products(owner.multiply, exact=True),
+        table.use_stream(library.stream(like.device)),
+        table.use_products(library.multiply, exact=True),
     ):
-        yield column
+        yield table
 
 
 def chosen_weights() -> str:
@@ -70,7 +50,7 @@ def chosen_weights() -> str:
     return form
 
 
-def view_of(value: Any, name: str) -> Any:
+def view_of(value: object, name: str) -> DeviceArray:
     """`value`, which messages call `name`, as the kernels see it.
 
     Raises:
@@ -81,7 +61,7 @@ def view_of(value: Any, name: str) -> Any:
     device = device_module()
     device.require_device()
     try:
-        return device.view_of(value, name)
+        view: DeviceArray = device.view_of(value, name)
     except RuntimeError as error:
         if getattr(value, "requires_grad", False):
             raise TypeError(
@@ -89,9 +69,10 @@ def view_of(value: Any, name: str) -> Any:
                 "or use fastmask.torch"
             ) from error
         raise
+    return view
 
 
-def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Any:
+def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Any:
     """See `fastmask.backends.dispatch.real_array`.
 
     The result is an array that NumPy's functions compute with, where such a one came, otherwise a
@@ -104,13 +85,13 @@ def real_array(value: Any, name: str, dtype: np.dtype[Any] | None = None) -> Any
     return _fitting(value, view, dtype, name)
 
 
-def number_array(value: Any, name: str) -> Any:
+def number_array(value: ArrayLike, name: str) -> Any:
     """See `fastmask.backends.dispatch.number_array`; the result is as that of `real_array`."""
     view = _real_view(value, name)
     return _fitting(value, view, view.dtype, name)
 
 
-def integer_array(value: Any, name: str) -> Any:
+def integer_array(value: ArrayLike, name: str) -> Any:
     """See `fastmask.backends.dispatch.integer_array`; the result is as that of `real_array`.
 
     Floats are refused: whether all are whole numbers, the host would have to wait for.
@@ -131,63 +112,66 @@ def together(named: list[tuple[str, Any]]) -> None:
     device_module().device_arrays(named)
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: DeviceArray) -> DeviceArray:
     """A view of a new array of the kind and on the device of `like`, a view."""
-    return view_of(owner_of(like.owner).empty(shape, dtype, like.owner), "array")
+    return view_of(library_of(like.owner).empty(shape, dtype, like.owner), "array")
 
 
-def kept_empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Any:
+def kept_empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> DeviceArray:
     """A view of memory of fastmask's own, for what outlives a call and serves any stream."""
     return put(np.empty(shape, dtype), device)  # scratch belongs to the stream that it is made on
 
 
-def wait() -> None:
-    """Until the work on the stream of `launching` is done."""
-    device_module().wait()
-
-
-def put(array: np.ndarray[Any, Any], device: int) -> Any:
+def put(array: Array, device: int) -> DeviceArray:
     """A view of a copy of a NumPy array on a device; waits until it is there."""
-    return device_module().to_device(array, device)
+    view: DeviceArray = device_module().to_device(array, device)
+    return view
 
 
-def to_host(view: Any) -> np.ndarray[Any, Any]:
+def to_host(view: DeviceArray) -> Array:
     """A copy as a NumPy array; waits for the device."""
     with launching(view):
-        host: np.ndarray[Any, Any] = device_module().to_host(view)
+        host: Array = device_module().to_host(view)
     return host
 
 
-def part(view: Any, shape: tuple[int, ...], first: int = 0) -> Any:
+def part(view: DeviceArray, shape: tuple[int, ...], first: int = 0) -> DeviceArray:
     """Another shape for the items of a contiguous array, from the one numbered `first` on."""
     address = view.address + first * view.dtype.itemsize
-    return type(view)(address, tuple(shape), view.dtype, view.device, view.flags, view.owner)
+    make: Any = type(view)
+    same: DeviceArray = make(address, tuple(shape), view.dtype, view.device, view.flags, view.owner)
+    return same
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> Any:
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> DeviceArray:
     """A view of zeros that nobody writes to; they are kept."""
     return part(_zeros(int(np.prod(shape)), dtype, device), shape)
 
 
 @keeping(lambda size, dtype, _: size * dtype.itemsize, MOST_KEPT)
-def _zeros(size: int, dtype: np.dtype[Any], device: int) -> Any:
+def _zeros(size: int, dtype: np.dtype[Any], device: int) -> DeviceArray:
     return put(np.zeros(size, dtype), device)
 
 
+def counting(count: int, step: int, device: int) -> DeviceArray:
+    """0, step, 2 step, ..., so many numbers, int64."""
+    return put(np.arange(count, dtype=np.int64) * step, device)
+
+
 @keeping(lambda count, _: count * INT64.itemsize, MOST_KEPT)
-def counting(count: int, device: int) -> Any:
+def numbers(count: int, device: int) -> DeviceArray:
     """0, 1, ..., count - 1 as int64; nobody writes to them, and they are kept."""
-    return put(np.arange(count, dtype=np.int64), device)
+    return counting(count, 1, device)
 
 
 @keeping(lambda batch, time, _: batch * time * INT64.itemsize, MOST_KEPT)
-def _backwards(batch: int, time: int, device: int) -> Any:
+def _backwards(batch: int, time: int, device: int) -> DeviceArray:
     """For each place of a batch that is turned round in time, the place that it comes from."""
     places = np.arange(batch * time, dtype=np.int64).reshape(batch, time)
     return put(np.ascontiguousarray(places[:, ::-1]).reshape(-1), device)
 
 
-def gather(out: Any, table: Any, rows: Any) -> None:
+def gather(out: DeviceArray, table: DeviceArray, rows: DeviceArray) -> None:
     """out[i] = table[rows[i]] for contiguous arrays of any shape; zeros where there is no row.
 
     Args:
@@ -201,20 +185,20 @@ def gather(out: Any, table: Any, rows: Any) -> None:
         copy_rows(part(out, (len(out), width)), table, rows, len(table))
 
 
-def copy_into(out: Any, view: Any) -> None:
+def copy_into(out: DeviceArray, view: DeviceArray) -> None:
     """Copy a contiguous array into another one of as many items."""
     shape = view.shape or (1,)
-    gather(part(out, shape), part(view, shape), counting(shape[0], out.device))
+    gather(part(out, shape), part(view, shape), numbers(shape[0], out.device))
 
 
-def copied(view: Any) -> Any:
+def copied(view: DeviceArray) -> DeviceArray:
     """A view of a copy of a contiguous array."""
     copy = empty(view.shape, view.dtype, view)
     copy_into(copy, view)
     return copy
 
 
-def backwards(view: Any) -> Any:
+def backwards(view: DeviceArray) -> DeviceArray:
     """A view of a copy of a contiguous (B, T, ...), turned round in time."""
     batch, time, *rest = view.shape
     turned = empty(view.shape, view.dtype, view)
@@ -223,16 +207,16 @@ def backwards(view: Any) -> Any:
     return turned
 
 
-def as_numpy_speaker(value: Any) -> Any:
+def as_numpy_like(value: Array) -> Any:
     """`value` as an array that NumPy's functions compute with, without a copy; None if none can."""
-    if speaks_numpy(value):
+    if is_numpy_like(value):
         return value
     if not hasattr(type(value), "__cuda_array_interface__"):  # of Numba's simulator
         return import_module("fastmask.backends.cuda.simulated").SimulatedArray(value)
     try:
         cupy = import_module("cupy")
     except ImportError:
-        if owner_of(value).name == "torch":
+        if library_of(value).name == "torch":
             return import_module("fastmask.backends.cuda.torch_numpy").TorchArray(value)
         return None
     return cupy.asarray(value)
@@ -243,44 +227,44 @@ def as_kind(value: Any, like: Any) -> Any:
     if type(value) is type(like):
         return value
     value = getattr(value, "tensor", value)  # of a `TorchArray`
-    owner = owner_of(like)
-    if owner is owner_of(value):
+    library = library_of(like)
+    if library is library_of(value):
         return value
-    if owner.name == "torch":
-        return sys.modules["torch"].as_tensor(value, device=like.device)
+    if library.name == "torch":
+        return import_module("torch").as_tensor(value, device=like.device)
     return device_module().as_numba(value)
 
 
-def speaks_numpy(value: Any) -> bool:
+def is_numpy_like(value: object) -> bool:
     """Whether NumPy's functions compute with it, as with arrays of CuPy."""
     return hasattr(type(value), "__array_function__")
 
 
-def _real_view(value: Any, name: str) -> Any:
+def _real_view(value: ArrayLike, name: str) -> DeviceArray:
     view = view_of(value, name)
     if view.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not dtype {view.dtype}")
     return view
 
 
-def _fitting(value: Any, view: Any, dtype: np.dtype[Any], name: str) -> Any:
+def _fitting(value: ArrayLike, view: DeviceArray, dtype: np.dtype[Any], name: str) -> Any:
     """The array as `dtype`, C-contiguous and aligned; itself where it is."""
     flags = view.flags
     if not (view.dtype == dtype and flags.c_contiguous and flags.aligned):
         value = _converted(view.owner, dtype, name)
         view = view_of(value, name)
-    return value if speaks_numpy(value) else view
+    return value if is_numpy_like(value) else view
 
 
 def _converted(value: Any, dtype: np.dtype[Any], name: str) -> Any:
-    """A new array of its owner's."""
-    owner = owner_of(value)
-    if owner.name == "torch" and not speaks_numpy(value):
-        return value.to(getattr(sys.modules["torch"], dtype.name)).contiguous()
-    speaker = as_numpy_speaker(value)
-    if speaker is None:
+    """A new array of its library's."""
+    library = library_of(value)
+    if library.name == "torch" and not is_numpy_like(value):
+        return value.to(getattr(import_module("torch"), dtype.name)).contiguous()
+    numpy_like = as_numpy_like(value)
+    if numpy_like is None:
         raise TypeError(
             f"{name} must be C-contiguous and of dtype {dtype}, not {value.dtype}: arrays of "
-            f"{owner.name} cannot be converted on the GPU where CuPy is not installed"
+            f"{library.name} cannot be converted on the GPU where CuPy is not installed"
         )
-    return as_kind(speaker.astype(dtype, order="C"), value)
+    return as_kind(numpy_like.astype(dtype, order="C"), value)

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 
-class CuPyOwner:
-    """See `Owner`."""
+class CuPyLibrary:
+    """See `Library`."""
 
     name = "CuPy"
 
     def stream(self, device: int) -> int:
-        """See `Owner`."""
+        """See `Library`."""
         import cupy
 
         with cupy.cuda.Device(device):
             return int(cupy.cuda.get_current_stream().ptr)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """See `Owner`."""
+        """See `Library`."""
         import cupy
 
         with like.device:
@@ -29,7 +29,7 @@ class CuPyOwner:
     def multiply(
         self, out: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
     ) -> None:
-        """See `Owner`."""
+        """See `Library`."""
         import cupy
 
         out, a, b = (cupy.asarray(one) for one in (out, a, b))

@@ -7,147 +7,57 @@ for the number of valid steps then, and never again.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Hashable
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..._typing import Bools, Ints
-from ...masks.mask import Mask
-from ...masks.plan import full_plan, full_plan_size
-from ...masks.validity import checked_mask
-from ..keeping import keeping
+from ..._typing import Bools, DeviceArray, Ints
+from ..base import PlannedMask
+from ..plan import Plan, full_plans
 from . import arrays as _arrays
 from .arrays import BOOL, INT64
 
 
-class DevicePlan(NamedTuple):
+class DevicePlan(Plan):
     """A `Plan` as kernels take it on a device, and on the host the length of each row."""
 
-    offsets: Any
-    steps: Any
-    order: Any
     lengths: Ints
 
 
-class DeviceMask(Mask):
-    """A mask whose array is on a GPU, of the kind that it came as.
-
-    `valid` is that array, which nobody must write to. Whatever else is asked is answered on the
-    host, for which the array is copied once.
-
-    Args:
-        valid: see `Mask`; numbers of which some are refused are looked at on the host.
-    """
-
-    __slots__ = ("_host", "_origin")
-    _host: Mask | None
-    _origin: weakref.ref[Mask] | None  # weak: that mask keeps this one
-
-    def __init__(self, valid: Any) -> None:
-        view = _arrays.view_of(_arrays.number_array(valid, "mask"), "mask")
-        if view.ndim > 2 and view.shape[-1] == 1:
-            view = _arrays.part(view, view.shape[:-1])
-        if view.ndim < 2:
-            raise ValueError(
-                f"mask must have shape (batch, time) or (batch, time, 1), or more axes for "
-                f"sequences within sequences, not {tuple(view.shape)}"
-            )
-        if view.dtype.kind in "if":
-            checked_mask(_arrays.to_host(view))
-        self._keep(not_equal(view, 0))
-
-    @classmethod
-    def of_array(cls, valid: Any) -> DeviceMask:
-        """A mask that owns `valid`, a fresh C-contiguous bool array (B, T) on a GPU."""
-        mask = object.__new__(cls)
-        mask._keep(valid)
-        return mask
-
-    def _keep(self, valid: Any) -> None:
-        self._host = self._origin = None
-        self._remember(valid)
-
-    def _reshaped(self, shape: tuple[int, ...]) -> Mask:
-        view = _arrays.view_of(self._valid, "mask")
-        copy = _arrays.empty(shape, BOOL, view)  # not all kinds of arrays can be reshaped
-        _arrays.copy_into(copy, _arrays.part(view, shape))
-        return DeviceMask.of_array(copy.owner)
-
-    def _like(self, valid: Any) -> Mask:
-        return DeviceMask.of_array(valid)
-
-    @property
-    def origin(self) -> Mask:
-        """The mask that this one is another view of, or itself."""
-        known = None if self._origin is None else self._origin()
-        return self if known is None else known
-
-    @property
-    def host(self) -> Mask:
-        """The same mask on the host."""
-        if self._host is None:
-            valid = _arrays.to_host(_arrays.view_of(self._valid, "mask"))
-            self._host = Mask._of(np.array(valid, BOOL, order="C"))
-        return self._host
-
-    @property
-    def lengths(self) -> Ints:
-        """The number of valid steps in each row, int64 (B,), or (B, S), on the host."""
-        if self.ndim > 2:
-            return self.of_steps.lengths.reshape(self.shape[:-1])
-        plan = plan_on(self, _arrays.view_of(self._valid, "mask").device)
-        return plan.lengths.copy()
-
-    @property
-    def fill(self) -> float:
-        """The share of valid steps, 0 to 1; 1 for a mask without any step."""
-        return int(self.lengths.sum()) / self.size if self.size else 1.0
-
-    @property
-    def plan(self) -> Any:
-        """The positions of the valid steps, on the host."""
-        return self.host.plan
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(B, T), or more axes."""
-        return tuple(map(int, self._valid.shape))
-
-    @property
-    def size(self) -> int:
-        """B * T."""
-        return prod(self.shape)
-
-    @property
-    def dtype(self) -> np.dtype[np.bool_]:
-        """Always bool."""
-        return BOOL
-
-    def _array(self) -> Bools:
-        return self.host._valid
-
-
-def not_equal(array: Any, value: float) -> Any:
+def not_equal(array: DeviceArray, value: float) -> Bools:
     """The bool array that tells where a view, with two axes or more, is not `value`."""
     *rows, time = array.shape
     valid = _arrays.empty(array.shape, BOOL, array)
     flat = prod(rows), time
     with _arrays.launching(array) as kernels:
         kernels.mask_not_equal(_arrays.part(valid, flat), _arrays.part(array, flat), value)
-    return valid.owner
+    own: Bools = valid.owner
+    return own
 
 
-def plan_for(mask: Mask | None, batch: int, time: int, device: int) -> DevicePlan:
-    """The plan of `mask` on a device; no mask means that all steps are valid.
+def any_not_equal(x: DeviceArray, value: float) -> Bools:
+    """The bool array that tells where any feature of a view (B, T, ..., F) is not `value`."""
+    *rows, time, features = x.shape
+    flat = prod(rows), time
+    valid = _arrays.empty(x.shape[:-1], BOOL, x)
+    with _arrays.launching(x) as kernels:
+        kernels.mask_any_not_equal(
+            _arrays.part(valid, flat), _arrays.part(x, (*flat, features)), value
+        )
+    own: Bools = valid.owner
+    return own
 
-    Raises:
-        ValueError: the mask is on another device.
-    """
-    return _full_plan(batch, time, device) if mask is None else plan_on(mask, device)
+
+def lengths_of(mask: PlannedMask) -> Ints:
+    """The number of valid steps in each row of a mask on a GPU, on the host."""
+    if len(mask.shape) > 2:
+        return mask.of_steps.lengths.reshape(mask.shape[:-1])
+    return plan_on(mask, _arrays.view_of(mask.valid, "mask").device).lengths.copy()
 
 
-def plan_on(mask: Mask, device: int) -> DevicePlan:
+def plan_on(mask: PlannedMask, device: int) -> DevicePlan:
     """The plan of `mask` on a device, made or copied on first use and then kept.
 
     Raises:
@@ -156,13 +66,13 @@ def plan_on(mask: Mask, device: int) -> DevicePlan:
     kept = _kept(mask)
     plan: DevicePlan | None = kept.get(device)
     if plan is None:
-        plan = kept[device] = (
-            _made(mask, device) if isinstance(mask, DeviceMask) else _sent(*mask.plan, device)
-        )
+        plan = kept[device] = _sent(*mask.plan, device) if _on_host(mask) else _made(mask, device)
     return plan
 
 
-def zeroed_rows(mask: Mask | None, plan: DevicePlan, device: int, last_step: int | None) -> Any:
+def zeroed_rows(
+    mask: PlannedMask | None, plan: DevicePlan, device: int, last_step: int | None
+) -> DeviceArray:
     """The numbers of the rows, int64 (B,), but -1 for those whose last output is zero.
 
     Args:
@@ -175,23 +85,18 @@ def zeroed_rows(mask: Mask | None, plan: DevicePlan, device: int, last_step: int
     batch = len(plan.lengths)
     if mask is None or (last_step is None and plan.lengths.all()):
         if plan.lengths.all():
-            return _arrays.counting(batch, device)
+            return _arrays.numbers(batch, device)
         return _arrays.put(np.full(batch, -1, np.int64), device)
     kept = _kept(mask)
     key = (device, last_step)
     if key not in kept:
         zero = plan.lengths == 0 if last_step is None else ~np.asarray(mask)[:, last_step]
         kept[key] = _arrays.put(np.where(zero, np.int64(-1), np.arange(batch)), device)
-    return kept[key]
+    rows: DeviceArray = kept[key]
+    return rows
 
 
-def reversed_mask(mask: Any) -> Mask:
-    """A mask that is on a GPU, or its array, turned round in time."""
-    valid = _arrays.view_of(getattr(mask, "valid", mask), "mask")
-    return DeviceMask.of_array(_arrays.backwards(valid).owner)
-
-
-def seen_mask(mask: Mask, like: Any) -> Mask:
+def seen_mask(mask: PlannedMask, like: DeviceArray) -> PlannedMask:
     """`mask` with an array of the kind and on the device of `like`, a view; made once.
 
     Raises:
@@ -202,30 +107,37 @@ def seen_mask(mask: Mask, like: Any) -> Mask:
     kept = _kept(mask)
     key = (like.device, type(like.owner))
     if key not in kept:
-        if isinstance(mask, DeviceMask):
-            _on_its_device(mask, like.device)
-            valid = _arrays.as_numpy_speaker(mask.valid)
-        else:
+        if _on_host(mask):
             copy = _arrays.empty(mask.shape, BOOL, like)
             _arrays.copy_into(copy, _arrays.put(mask.valid, like.device))
             valid = copy.owner
-        seen = DeviceMask.of_array(valid)
-        seen._origin = weakref.ref(mask)
+        else:
+            _on_its_device(mask, like.device)
+            valid = _arrays.as_numpy_like(mask.valid)
+        seen = mask._of(valid)
+        seen._made_of_it()["origin"] = weakref.ref(mask)  # weak: that mask keeps this one
         kept[key] = seen
-    result: Mask = kept[key]
+    result: PlannedMask = kept[key]
     return result
 
 
-def _kept(mask: Mask) -> dict[Any, Any]:
+def origin_of(mask: PlannedMask) -> PlannedMask:
+    """The mask that this one is another view of, or itself."""
+    origin = mask._made_of_it().get("origin")
+    known: PlannedMask | None = None if origin is None else origin()
+    return mask if known is None else known
+
+
+def _kept(mask: PlannedMask) -> dict[Hashable, Any]:
     """What a mask has on devices; of another view the mask's own."""
-    if isinstance(mask, DeviceMask):
-        mask = mask.origin
-    if mask._on_devices is None:
-        mask._on_devices = {}
-    return mask._on_devices
+    return origin_of(mask)._made_of_it()
 
 
-def _on_its_device(mask: DeviceMask, device: int) -> Any:
+def _on_host(mask: PlannedMask) -> bool:
+    return type(mask.valid) is np.ndarray
+
+
+def _on_its_device(mask: PlannedMask, device: int) -> DeviceArray:
     """A view of the mask's array, which must be on a device."""
     valid = _arrays.view_of(mask.valid, "mask")
     if valid.device != device and valid.size:
@@ -236,7 +148,7 @@ def _on_its_device(mask: DeviceMask, device: int) -> Any:
     return valid
 
 
-def _made(mask: DeviceMask, device: int) -> DevicePlan:
+def _made(mask: PlannedMask, device: int) -> DevicePlan:
     valid = _on_its_device(mask, device)
     batch, time = valid.shape
     offsets, steps, order = (
@@ -245,15 +157,27 @@ def _made(mask: DeviceMask, device: int) -> DevicePlan:
     with _arrays.launching(valid) as kernels:
         kernels.plan_steps(offsets, steps, order, valid)
     starts = _arrays.to_host(offsets)
-    steps = _arrays.part(steps, (int(starts[-1]),))
-    return DevicePlan(offsets, steps, order, np.diff(starts))
-
-
-@keeping(lambda batch, time, _: full_plan_size(batch, time), _arrays.MOST_KEPT)
-def _full_plan(batch: int, time: int, device: int) -> DevicePlan:
-    return _sent(*full_plan(batch, time), device)
+    return _with_lengths(offsets, _arrays.part(steps, (int(starts[-1]),)), order, starts)
 
 
 def _sent(offsets: Ints, steps: Ints, order: Ints, device: int) -> DevicePlan:
     starts, places, rows = (_arrays.put(array, device) for array in (offsets, steps, order))
-    return DevicePlan(starts, places, rows, np.diff(offsets))
+    return _with_lengths(starts, places, rows, offsets)
+
+
+def _with_lengths(
+    offsets: DeviceArray, steps: DeviceArray, order: DeviceArray, starts: Ints
+) -> DevicePlan:
+    made: Any = DevicePlan
+    plan: DevicePlan = made(offsets, steps, order)
+    plan.lengths = np.diff(starts)
+    return plan
+
+
+def _full(offsets: DeviceArray, steps: DeviceArray, order: DeviceArray) -> DevicePlan:
+    batch = max(len(order), 1)
+    starts = np.arange(len(offsets), dtype=np.int64) * (len(steps) // batch)
+    return _with_lengths(offsets, steps, order, starts)
+
+
+full_plan = full_plans(_arrays.counting, _full, _arrays.MOST_KEPT)

@@ -53,18 +53,18 @@ class SimulatedArray(NDArrayOperatorsMixin):
         self._array[_plain(key)] = _plain(value)
 
 
-class SimulatedOwner:
-    """See `Owner`."""
+class SimulatedLibrary:
+    """See `Library`."""
 
     name = "numba's simulator"
     multiply = None
 
-    def stream(self, device: int) -> int:  # noqa: ARG002 - see `Owner`
+    def stream(self, device: int) -> int:  # noqa: ARG002 - see `Library`
         """The only one."""
         return 0
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:  # noqa: ARG002 - see `Owner`
-        """See `Owner`."""
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:  # noqa: ARG002 - see `Library`
+        """See `Library`."""
         return SimulatedArray(np.empty(shape, dtype))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 
-class TorchOwner:
+class TorchLibrary:
     """What the kernels borrow from torch, see `fastmask_kernels.cuda`."""
 
     name = "torch"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from .torch import TorchOwner
+from .torch import TorchLibrary
 
 _OTHER_NAMES = {"power": "pow", "invert": "bitwise_not", "equal": "eq", "not_equal": "ne"}
 
@@ -119,22 +119,22 @@ class TorchArray(NDArrayOperatorsMixin):
         return _torch().full((), np.asarray(value).item(), dtype=kind, device=self.tensor.device)
 
 
-class TorchArrayOwner:
-    """See `Owner`; torch, with arrays behind NumPy's interface."""
+class TorchArrayLibrary:
+    """See `Library`; torch, with arrays behind NumPy's interface."""
 
     name = "torch"
 
     def __init__(self) -> None:
-        self._torch = TorchOwner()
+        self._torch = TorchLibrary()
         self.multiply = self._torch.multiply
 
     def stream(self, device: int) -> int:
-        """See `Owner`."""
+        """See `Library`."""
         handle: int = self._torch.stream(device)
         return handle
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> TorchArray:
-        """See `Owner`."""
+        """See `Library`."""
         return TorchArray(self._torch.empty(shape, dtype, like.tensor))
 
 

@@ -1,4 +1,4 @@
-"""What torch lends to the kernels: its threads and its matrix products and sums.
+"""What kernels take from torch: its threads and its matrix products and sums.
 
 Kernels with threads of their own, and NumPy's BLAS with others, would compete for processors
 with torch's OpenMP threads, which wait for their next work in a loop.
@@ -15,26 +15,27 @@ from typing import Any
 import torch
 
 from .._typing import Array
-from ..backends.dispatch import kernels
+from ..backends.base import KernelInput
+from ..backends.table import kernels
 from ..backends.threads import get_num_threads
 
 
-def run(kernel: str, *arguments: Any) -> None:
+def run(kernel: str, *arguments: KernelInput) -> None:
     """Call a kernel with all its arguments but the last one, the number of threads."""
-    column = kernels()
-    call = partial(getattr(column, kernel).unchecked, *arguments)
+    table = kernels()
+    call = partial(getattr(table, kernel).unchecked, *arguments)
     threads = min(get_num_threads(), torch.get_num_threads())
-    if not column.__name__.endswith(".cpu"):
+    if not table.__name__.endswith(".cpu"):
         call(threads)
         return
-    openmp_team, computed_by = _borrowers(column.__name__)
+    openmp_team, computed_by = _borrowers(table.__name__)
     with openmp_team(_openmp()), computed_by(_product, _sum):
         call(threads)
 
 
 @cache
-def _borrowers(column: str) -> tuple[Any, Any]:
-    threads, blas = import_module(f"{column}.parallel.pool"), import_module(f"{column}.blas")
+def _borrowers(table: str) -> tuple[Any, Any]:
+    threads, blas = import_module(f"{table}.parallel.pool"), import_module(f"{table}.blas")
     return threads.openmp_team, blas.computed_by
 
 

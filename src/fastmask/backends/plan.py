@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from .._typing import Bools, Ints
-from ..backends.dispatch import INT64, kernels
-from ..backends.keeping import keeping
+from .keeping import Keeping
+from .table import kernels
 
 MOST_KEPT = 1 << 22  # bytes of full plans; larger ones are made in no time beside their call
+INT64 = np.dtype(np.int64)
 
 _plans_made = 0
 
@@ -25,6 +27,9 @@ class Plan(NamedTuple):
     offsets: Ints
     steps: Ints
     order: Ints
+
+
+P = TypeVar("P")
 
 
 def plans_made() -> int:
@@ -44,22 +49,41 @@ def plan_of(valid: Bools) -> Plan:
     return _read_only(offsets, steps[: offsets[batch]], order)
 
 
-def full_plan_size(batch: int, time: int) -> int:
+def full_plan_size(batch: int, time: int, *_device: object) -> int:
     """Bytes of a plan where all steps are valid."""
     return (2 * batch + 1 + batch * time) * INT64.itemsize
 
 
-@keeping(full_plan_size, MOST_KEPT)
-def full_plan(batch: int, time: int) -> Plan:
-    """The plan where all steps are valid."""
-    return _read_only(
-        np.arange(batch + 1, dtype=np.int64) * time,
-        np.arange(batch * time, dtype=np.int64),
-        np.arange(batch, dtype=np.int64),
-    )
+def full_plans(
+    counting: Callable[..., Any], finish: Callable[..., P], most_bytes: int
+) -> Keeping[P]:
+    """A function that makes plans where all steps are valid, and keeps them.
+
+    Args:
+        counting: `counting(n, step, *device)` makes 0, step, 2 step, ..., n numbers, int64.
+        finish: the plan of offsets, steps and order.
+        most_bytes: of all that is kept.
+
+    Returns:
+        A function of batch, time and, where there are several, the device.
+    """
+
+    def make(batch: int, time: int, *device: Any) -> P:
+        sizes = (batch + 1, time), (batch * time, 1), (batch, 1)
+        return finish(*(counting(count, step, *device) for count, step in sizes))
+
+    return Keeping(make, full_plan_size, most_bytes)
 
 
 def _read_only(*arrays: Ints) -> Plan:
     for array in arrays:
         array.setflags(write=False)  # twice as fast as through `flags`
     return Plan(*arrays)
+
+
+def _counting(count: int, step: int) -> Ints:
+    numbers = np.arange(count, dtype=np.int64)
+    return numbers if step == 1 else numbers * step
+
+
+full_plan = full_plans(_counting, _read_only, MOST_KEPT)

@@ -4,49 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..masks.plan import Plan
-from ._cells import Cell, Weights
+from ..backends.base import Backend
+from ..backends.plan import Plan
+from ..backends.recurrent import pack
+from ..masks.mask import Mask
+from . import _device
+from ._cells import TorchCell, Weights
 from ._cpu import CPU
 from ._parts import Part
 
-CUDA = "cuda"  # the type of the devices that the CUDA kernels are for
+K = TypeVar("K")
 
 
-class Column(Protocol):
-    """A column of the kernel table for the tensors of one type of device.
+class TensorBackend(Backend[K], Protocol[K]):
+    """The backend of the tensors of one type of device.
 
-    Nothing outside a column looks into packed weights and plans, apart from the number of their
+    Nothing outside a backend looks into packed weights and plans, apart from the number of their
     steps. Their arrays are NumPy's on the CPU and tensors on other devices.
     """
 
-    def run(self, kernel: str, outputs: Sequence[Any], *inputs: Any) -> None:
-        """Call a layer's kernel with all its arguments but the last one, the number of threads.
-
-        Args:
-            kernel: its name.
-            outputs: what it writes, from `view` and `weights`.
-            inputs: likewise, packed weights, a plan's arrays, plain arguments.
-        """
-
-    def view(self, tensor: Tensor) -> Any:
+    def view(self, tensor: Tensor) -> K:
         """A tensor as kernels see it: its memory where it is contiguous, else that of a copy.
 
         To be indexed as the tensor is, at less expense.
         """
 
-    def weights(self, weights: Weights) -> Sequence[Any]:
+    def weights(self, weights: Weights) -> Sequence[K]:
         """The weights, or their gradients, transposed as kernels see them."""
 
-    def pack(self, cell: Cell, weights: Weights) -> Any:
-        """The weights in the layout that the forward kernels read."""
-
-    def plan(
-        self, mask: Any, batch: int, time: int, device: torch.device, given: Any = None
+    def plan_of(
+        self,
+        mask: Mask | Tensor | None,
+        batch: int,
+        time: int,
+        device: torch.device,
+        given: object = None,
     ) -> Plan:
         """The plan of a mask.
 
@@ -73,28 +70,35 @@ class Column(Protocol):
         torch goes backward in threads of its own, which know nothing of the caller's contexts.
         """
 
-    def share(self, tensors: Sequence[Any]) -> Callable[[], Sequence[Any]]:
+    def share(self, tensors: Sequence[K]) -> Callable[[], Sequence[K]]:
         """What returns the tensors to whoever asks, perhaps on another stream."""
 
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
         """Write one direction's output, in the order of processing, into its columns of `out`."""
 
-    def half_of(self, dout: Tensor, direction: int) -> Any:
+    def half_of(self, dout: Tensor, direction: int) -> K:
         """One direction's columns of `dout`, in the order of processing, contiguous."""
 
 
-def column_of(device: torch.device) -> Column:
-    """The column for tensors on `device`, for which `why_not` has nothing to say."""
-    if device.type == CUDA:
+def backend_of(device: torch.device) -> TensorBackend[Any]:
+    """The backend for tensors on `device`, for which `why_not` has nothing to say."""
+    if device.type == _device.CUDA:
         from ._cuda import Cuda
 
         return Cuda.only()
     return CPU
 
 
+def packed(cell: TorchCell, weights: Weights) -> Any:
+    """The weights in the layout that the forward kernels read."""
+    backend = backend_of(weights.kernel.device)
+    kernel, recurrent_kernel, bias = backend.weights(weights)
+    return pack(backend, cell, kernel, recurrent_kernel, bias, cell.settings)
+
+
 def why_not(device: torch.device) -> str:
     """Why no kernels can compute on `device`; empty where some can."""
-    if device.type == CUDA:
+    if device.type == _device.CUDA:
         from ._cuda import why_not_on
 
         return why_not_on(device)

@@ -10,21 +10,20 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
-from ...layers._calls import narrowed
-from ...masks.mask import Mask
-from ...masks.masked import Masked
-from . import arrays as _arrays
-from . import masks as _masks
-from . import weights as _weights
-from .masks import DeviceMask, seen_mask
-from .owners import owner_of
+from .._typing import Array, DeviceArray
+from ..backends.cuda import arrays as _arrays
+from ..backends.cuda import library_of
+from ..backends.cuda.backend import weight_on_device
+from ..backends.cuda.masks import origin_of, seen_mask
+from ..backends.dispatch import HOST, backend_of, is_array
+from ..masks.mask import Mask
+from ..masks.masked import Masked
+from ._calls import CallSpec, narrowed
 
 
 def run(
     layer: Any,
-    spec: Any,
+    spec: CallSpec,
     inputs: Any,
     carried: Any,
     mask: Any,
@@ -53,26 +52,26 @@ def run(
     several = isinstance(inputs, list)
     arrays = inputs if several else [inputs]
     named = [(f"inputs[{i}]" if several else "inputs", one) for i, one in enumerate(arrays)]
-    _arrays.together(named)
+    backend_of(arrays[0]).check_places(named)
     like = _arrays.view_of(arrays[0], "inputs")
-    speaker = _speaker(layer, arrays[0])
-    beside = _arrays.view_of(speaker, "inputs")
+    numpy_like = _numpy_like(layer, arrays[0])
+    beside = _arrays.view_of(numpy_like, "inputs")
 
     def see(value: Any) -> Any:
         if isinstance(value, Masked):
-            return Masked._of(see(value.data), seen_mask(value.mask, beside))
+            return Masked._of(see(value.data), _seen(value.mask, beside))
         if isinstance(value, Mask):
-            return seen_mask(value, beside)
+            return _seen(value, beside)
         if isinstance(value, (list, tuple)):
             return type(value)(map(see, value))
-        return _arrays.as_numpy_speaker(value) if _arrays.on_gpu(value) else value
+        return value if backend_of(value) is HOST else _arrays.as_numpy_like(value)
 
-    with _computing(like, speaker), _seeing(layer, beside, training) as twin:
+    with _computing(like, numpy_like), _seeing(layer, beside, training) as twin:
         seen = [twin._cast(see(array)) for array in arrays]
         masks = carried if several else [carried]
         if any(one is not None for one in masks or ()):
             seen = [
-                array if one is None else Masked._of(array, seen_mask(one, beside))
+                array if one is None else Masked._of(array, _seen(one, beside))
                 for array, one in zip(seen, masks, strict=True)
             ]
         options = {name: see(value) for name, value in options.items()}
@@ -80,123 +79,71 @@ def run(
     return _back(outputs, arrays[0])
 
 
-def computed(layer: Any, function: Callable[..., Any], arrays: list[Any]) -> Any:
-    """See `fastmask.backends.anywhere.computed`.
+def computed(layer: Any, function: Callable[..., Any], arrays: list[Array]) -> Any:
+    """`function` of arrays, which is NumPy's code; a part of what `layer` computes.
 
     Raises:
         TypeError: the arrays are not CuPy's, which is not installed.
     """
     like = _arrays.view_of(arrays[0], "inputs")
-    seen = [_speaker(layer, array) for array in arrays]
+    seen = [_numpy_like(layer, array) for array in arrays]
     with _computing(like, seen[0]):
         outputs = function(*seen)
     return _back(outputs, arrays[0])
 
 
-def rows_of(layer: Any, table: Any, ids: Any) -> Any:
-    """Rows of a weight (V, F) of `layer` by number, shape of `ids` and F."""
-    ids = _arrays.view_of(ids, "inputs")
-    rows = _arrays.empty((*ids.shape, table.shape[1]), table.dtype, ids)
-    flat = _arrays.part(rows, (ids.size, table.shape[1]))
-    with _arrays.launching(ids) as kernels:
-        kernels.gather_rows(
-            flat, _weights.on_device(layer, table, ids), _arrays.part(ids, (ids.size,))
-        )
-    return rows.owner
-
-
-def not_equal(ids: Any, value: float) -> Mask:
-    """The mask that is valid where `ids`, (B, T, ...), is not `value`."""
-    return DeviceMask.of_array(_masks.not_equal(_arrays.view_of(ids, "inputs"), value))
-
-
-def any_not_equal(x: Any, value: float) -> Mask:
-    """The mask that is valid where any feature of x, (B, T, ..., F), is not `value`."""
-    x = _arrays.view_of(x, "inputs")
-    *rows, time, features = x.shape
-    flat = int(np.prod(rows)), time
-    valid = _arrays.empty(x.shape[:-1], _arrays.BOOL, x)
-    with _arrays.launching(x) as kernels:
-        kernels.mask_any_not_equal(
-            _arrays.part(valid, flat), _arrays.part(x, (*flat, features)), value
-        )
-    return DeviceMask.of_array(valid.owner)
-
-
-def one_after_the_other(batches: list[Any]) -> Any:
-    """The rows of arrays, or of `Masked` ones, in one.
-
-    Raises:
-        ValueError: rows differ in shape.
-    """
-    views = [
-        _arrays.view_of(_arrays.number_array(_data(one), "outputs"), "outputs") for one in batches
-    ]
-    row = views[0].shape[1:]
-    if any(view.shape[1:] != row for view in views):
-        shapes = [view.shape for view in views]
-        raise ValueError(f"the outputs of all batches must fit together, not {shapes}")
-    whole = _arrays.empty((sum(map(len, views)), *row), views[0].dtype, views[0])
-    first = 0
-    for view in views:
-        _arrays.copy_into(_arrays.part(whole, view.shape, first * int(np.prod(row))), view)
-        first += len(view)
-    if not isinstance(batches[0], Masked):
-        return whole.owner
-    valid = [one.mask.valid for one in batches]
-    joined = one_after_the_other(valid) if _arrays.on_gpu(valid[0]) else np.concatenate(valid)
-    return Masked(whole.owner, joined)
-
-
-def _data(value: Any) -> Any:
-    return value.data if isinstance(value, Masked) else value
-
-
-def _speaker(layer: Any, array: Any) -> Any:
+def _numpy_like(layer: Any, array: Array) -> Any:
     """An array on a GPU as one that NumPy's functions compute with."""
-    speaker = _arrays.as_numpy_speaker(array)
-    if speaker is None:
+    numpy_like = _arrays.as_numpy_like(array)
+    if numpy_like is None:
         raise TypeError(
             f"layer {layer.name!r} (of type {type(layer).__name__}) computes on a GPU by CuPy, "
-            f"which is not installed: inputs must be on the host, not {owner_of(array).name} "
+            f"which is not installed: inputs must be on the host, not {library_of(array).name} "
             "arrays on a GPU"
         )
-    return speaker
+    return numpy_like
 
 
-def _back(value: Any, like: Any) -> Any:
+def _back(value: Any, like: Array) -> Any:
     """What came out, as the kind of `like`."""
     if isinstance(value, Masked):
         return Masked._of(_back(value.data, like), _mask_back(value.mask, like))
     if isinstance(value, (list, tuple)):
         return type(value)(_back(one, like) for one in value)
-    return _arrays.as_kind(value, like) if _arrays.on_gpu(value) else value
+    return value if backend_of(value) is HOST else _arrays.as_kind(value, like)
 
 
-def _mask_back(mask: Mask, like: Any) -> Mask:
-    if not isinstance(mask, DeviceMask):
+def _mask_back(mask: Mask, like: Array) -> Mask:
+    if backend_of(mask.valid) is HOST:
         return mask
-    if mask.origin is not mask:
-        return mask.origin
+    origin = origin_of(mask)
+    if origin is not mask:
+        known: Mask = origin  # type: ignore[assignment]  # it was made of one
+        return known
     valid = _arrays.as_kind(mask.valid, like)
-    return mask if valid is mask.valid else DeviceMask.of_array(valid)
+    return mask if valid is mask.valid else Mask._of(valid)
+
+
+def _seen(mask: Mask, like: DeviceArray) -> Mask:
+    seen: Mask = seen_mask(mask, like)  # type: ignore[assignment]  # made of one
+    return seen
 
 
 @contextmanager
-def _computing(like: Any, speaker: Any) -> Iterator[None]:
+def _computing(like: DeviceArray, numpy_like: Array) -> Iterator[None]:
     """Let CuPy compute on the device of `like` and on the stream of its owner."""
     with ExitStack() as stack:
-        if type(speaker).__module__.partition(".")[0] == "cupy":
+        if type(numpy_like).__module__.partition(".")[0] == "cupy":
             cuda = import_module("cupy").cuda
             stack.enter_context(cuda.Device(like.device))
-            owner = owner_of(like.owner)
-            if owner is not owner_of(speaker):
-                stack.enter_context(cuda.ExternalStream(owner.stream(like.device)))
+            library = library_of(like.owner)
+            if library is not library_of(numpy_like):
+                stack.enter_context(cuda.ExternalStream(library.stream(like.device)))
         yield
 
 
 @contextmanager
-def _seeing(layer: Any, beside: Any, training: bool | None) -> Iterator[Any]:
+def _seeing(layer: Any, beside: DeviceArray, training: bool | None) -> Iterator[Any]:
     """A layer that is `layer`, but has its weights on a GPU.
 
     What its code keeps in attributes is kept by `layer`.
@@ -214,14 +161,14 @@ def _seeing(layer: Any, beside: Any, training: bool | None) -> Iterator[Any]:
                 vars(original)[name] = value
 
 
-def _twin(layer: Any, beside: Any, twins: list[Any]) -> Any:
+def _twin(layer: Any, beside: DeviceArray, twins: list[Any]) -> Any:
     if layer._takes_gpu:
         return layer
     twin = object.__new__(type(layer))
     arrays = [weight.value for weight in layer._weights]
     if type(layer).__module__.startswith("fastmask."):  # whose other arrays never change
-        arrays += [one for one in vars(layer).values() if type(one) is np.ndarray and one.ndim]
-    on_device = {id(one): _weights.on_device(layer, one, beside).owner for one in arrays}
+        arrays += [one for one in vars(layer).values() if is_array(one) and one.ndim]
+    on_device = {id(one): weight_on_device(layer._weights, one, beside).owner for one in arrays}
     attributes = {**vars(layer), "_takes_gpu": True}
     for name, value in attributes.items():
         if id(value) in on_device:

@@ -1,0 +1,275 @@
+"""The backend of arrays on a GPU, of all libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from importlib import import_module
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..._typing import Array, ArrayLike, Bools, DeviceArray, Ints
+from ..base import KernelInput, PlannedMask, VersionedWeights
+from ..cell import Cell
+from ..plan import Plan
+from . import arrays as _arrays
+from . import masks as _masks
+from .arrays import view_of
+
+_THREADS = 1  # the last argument of the kernels, which counts on the host alone
+
+
+class Cuda:
+    """See `Backend` and `ArrayBackend`; arrays may be views everywhere."""
+
+    steps_in_place = False
+
+    def views(self, *arrays: Array) -> Sequence[DeviceArray]:
+        """See `Backend`."""
+        return [view_of(array, "array") for array in arrays]
+
+    def own(self, *views: DeviceArray) -> Sequence[Array]:
+        """See `ArrayBackend`."""
+        return [view.owner for view in views]
+
+    def empty(self, like: DeviceArray, *shapes: tuple[int, ...]) -> list[DeviceArray]:
+        """See `Backend`."""
+        return [_arrays.empty(shape, like.dtype, like) for shape in shapes]
+
+    def nothing_saved(self, cell: Cell, units: int, like: DeviceArray) -> Sequence[DeviceArray]:
+        """See `Backend`."""
+        return [_arrays.part(like, (0, width * units)) for width in cell.saved]
+
+    def plan(self, mask: PlannedMask | None, batch: int, time: int, like: DeviceArray) -> Plan:
+        """See `Backend`.
+
+        Raises:
+            ValueError: the mask is on another device.
+        """
+        if mask is None:
+            return _masks.full_plan(batch, time, like.device)
+        return _masks.plan_on(mask, like.device)
+
+    def packed_room(
+        self, cell: Cell, kernel: DeviceArray, recurrent_kernel: DeviceArray, kept: bool
+    ) -> DeviceArray:
+        """See `Backend`."""
+        size_of = getattr(import_module("fastmask_kernels.cuda"), cell.packed_size)
+        shape, dtype = (size_of(len(kernel), len(recurrent_kernel), kernel.dtype),), kernel.dtype
+        if kept:
+            return _arrays.kept_empty(shape, dtype, kernel.device)
+        return _arrays.empty(shape, dtype, kernel)
+
+    def full_bias(
+        self, bias: DeviceArray | None, shape: tuple[int, ...], like: DeviceArray
+    ) -> DeviceArray:
+        """See `Backend`."""
+        if bias is None:
+            return _arrays.zeros(shape, like.dtype, like.device)
+        full = _arrays.empty(shape, like.dtype, like)
+        rows = _arrays.part(bias, (1, bias.size))  # row 1, that of the state, does not exist
+        _arrays.gather(full, rows, _arrays.numbers(shape[0], like.device))
+        return full
+
+    def call(
+        self,
+        kernel: str,
+        outputs: Sequence[DeviceArray],
+        inputs: Sequence[KernelInput],
+        like: DeviceArray | None = None,
+    ) -> None:
+        """See `Backend`."""
+        with _arrays.launching(outputs[0] if like is None else like) as kernels:
+            getattr(kernels, kernel)(*outputs, *inputs)
+
+    def run(
+        self, kernel: str, outputs: Sequence[DeviceArray], inputs: Sequence[KernelInput]
+    ) -> None:
+        """See `Backend`."""
+        with _arrays.launching(outputs[0]) as kernels:
+            getattr(kernels, kernel).unchecked(*outputs, *inputs, _THREADS)
+
+    def as_array(self, value: Any, name: str) -> Array:
+        """See `ArrayBackend`.
+
+        Raises:
+            TypeError: NumPy's functions do not compute with it.
+        """
+        if _arrays.is_numpy_like(value):
+            array: Array = value
+            return array
+        kind = f"{type(value).__module__}.{type(value).__name__}"
+        raise TypeError(f"{name} must be an array on the host, not {kind} on a GPU")
+
+    def real_array(self, value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Any:
+        """See `ArrayBackend`."""
+        return _arrays.real_array(value, name, dtype)
+
+    def number_array(self, value: ArrayLike, name: str) -> Any:
+        """See `ArrayBackend`."""
+        return _arrays.number_array(value, name)
+
+    def integer_array(self, value: ArrayLike, name: str) -> Any:
+        """See `ArrayBackend`."""
+        return _arrays.integer_array(value, name)
+
+    def check_places(self, named: list[tuple[str, Any]]) -> None:
+        """See that arrays are on one device.
+
+        Raises:
+            TypeError: one is not on a device.
+            ValueError: two are on different ones.
+        """
+        _arrays.device_module().device_arrays(named)
+
+    def zeros(
+        self, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], like: Array
+    ) -> list[DeviceArray]:
+        """See `ArrayBackend`."""
+        device = view_of(like, "array").device
+        return [_arrays.zeros(shape, dtype, device) for shape in shapes]
+
+    def part(self, view: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
+        """See `ArrayBackend`."""
+        return _arrays.part(view, shape)
+
+    def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
+        """See `ArrayBackend`."""
+        return _own(_arrays.real_array(array, "array", dtype))
+
+    def copied(self, array: Array) -> Array:
+        """See `ArrayBackend`."""
+        return _own(_arrays.copied(view_of(array, "array")))
+
+    def reshaped(self, array: Array, shape: tuple[int, ...]) -> Array:
+        """See `ArrayBackend`; a copy, as not all kinds of arrays can be reshaped."""
+        return _own(_arrays.copied(_arrays.part(view_of(array, "array"), shape)))
+
+    def reversed_in_time(self, array: Array) -> Array:
+        """See `ArrayBackend`."""
+        return _own(_arrays.backwards(view_of(array, "array")))
+
+    def joined(self, arrays: Sequence[Array]) -> Array:
+        """See `ArrayBackend`.
+
+        Raises:
+            ValueError: rows differ in shape.
+        """
+        views = [view_of(_arrays.number_array(one, "outputs"), "outputs") for one in arrays]
+        row = views[0].shape[1:]
+        if any(view.shape[1:] != row for view in views):
+            shapes = [view.shape for view in views]
+            raise ValueError(f"the outputs of all batches must fit together, not {shapes}")
+        whole = _arrays.empty((sum(map(len, views)), *row), views[0].dtype, views[0])
+        first = 0
+        for view in views:
+            _arrays.copy_into(_arrays.part(whole, view.shape, first * prod(row)), view)
+            first += len(view)
+        return _own(whole)
+
+    def to_host(self, array: Array) -> Array:
+        """See `ArrayBackend`."""
+        return _arrays.to_host(view_of(array, "array"))
+
+    def erf(self, x: Array) -> Array:
+        """See `ArrayBackend`."""
+        found: Array = import_module("cupyx.scipy.special").erf(x)
+        return found
+
+    def mask_numbers(self, value: ArrayLike) -> Any:
+        """See `ArrayBackend`; a view."""
+        return view_of(_arrays.number_array(value, "mask"), "mask")
+
+    def lengths(self, mask: PlannedMask) -> Ints:
+        """See `ArrayBackend`."""
+        return _masks.lengths_of(mask)
+
+    def not_zero(self, array: Any) -> Bools:
+        """See `ArrayBackend`."""
+        return _masks.not_equal(array, 0)
+
+    def not_equal(self, array: Array, value: float) -> Bools:
+        """See `ArrayBackend`."""
+        return _masks.not_equal(view_of(array, "inputs"), value)
+
+    def any_not_equal(self, array: Array, value: float) -> Bools:
+        """See `ArrayBackend`."""
+        return _masks.any_not_equal(view_of(array, "inputs"), value)
+
+    def last_output(
+        self, last: DeviceArray, mask: PlannedMask | None, plan: Plan, step: int | None
+    ) -> DeviceArray:
+        """See `ArrayBackend`."""
+        assert isinstance(plan, _masks.DevicePlan)
+        out = _arrays.empty(last.shape, last.dtype, last)
+        _arrays.gather(out, last, _masks.zeroed_rows(mask, plan, last.device, step))
+        return out
+
+    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Any) -> Array:
+        """See `ArrayBackend`; the table is copied to the device once."""
+        ids = view_of(ids, "inputs")
+        rows = _arrays.empty((*ids.shape, table.shape[1]), table.dtype, ids)
+        flat = _arrays.part(rows, (ids.size, table.shape[1]))
+        sent = weight_on_device(weights, table, ids)
+        self.call("gather_rows", [flat], (sent, _arrays.part(ids, (ids.size,))))
+        return _own(rows)
+
+    def packing(self, x: Array) -> Hashable:
+        """The device, and the form of recurrent weights, see `fastmask_kernels.cuda`."""
+        return view_of(x, "inputs").device, _arrays.chosen_weights()
+
+    def kept_weights(self, x: DeviceArray, weights: Sequence[Array]) -> Sequence[DeviceArray]:
+        """See `ArrayBackend`."""
+        return [_arrays.put(weight, x.device) for weight in weights]
+
+    def finish(self, like: DeviceArray) -> None:
+        """See `ArrayBackend`."""
+        with _arrays.launching(like):
+            _arrays.device_module().wait()
+
+
+class _Copy:
+    """A weight on a device.
+
+    Args:
+        weight: held, so that no other array gets its id.
+        values: what was copied, where the layer's code may write to the weight; else None.
+        array: the copy.
+    """
+
+    def __init__(self, weight: Array, values: Array | None, array: DeviceArray) -> None:
+        self.weight, self.values, self.array = weight, values, array
+
+    def holds(self, weight: Array) -> bool:
+        """Whether the copy holds the values of a weight."""
+        if self.weight is not weight:
+            return False
+        if self.values is None:
+            return not weight.flags.writeable
+        return np.array_equal(self.values, weight)
+
+
+def weight_on_device(weights: VersionedWeights, weight: Array, like: DeviceArray) -> DeviceArray:
+    """A view of a weight of a layer, copied once to the device and kind of `like`, a view.
+
+    NumPy refuses to write to weights of fastmask's own layers. A weight that may be written to
+    is compared in each call with what was copied.
+    """
+    made = weights.made
+    key = (id(weight), like.device, type(like.owner))
+    known: _Copy | None = made.get(key)
+    if known is None or not known.holds(weight):
+        values = weight.copy() if weight.flags.writeable else None
+        array = _arrays.empty(weight.shape, weight.dtype, like)
+        source = weight if values is None else values
+        _arrays.copy_into(array, _arrays.put(source, like.device))
+        known = made[key] = _Copy(weight, values, array)
+    return known.array
+
+
+def _own(array: Any) -> Array:
+    """The array that a view is of; others are themselves."""
+    is_view = type(array).__module__.startswith("fastmask_kernels")
+    found: Array = array.owner if is_view else array
+    return found

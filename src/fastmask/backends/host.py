@@ -1,0 +1,282 @@
+"""The backend of NumPy's arrays.
+
+Kernels want native-endian, C-contiguous, aligned arrays of the dtypes in their specification.
+Everything else that NumPy can hold is converted here, or refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, ArrayLike, Bools, Ints
+from .base import KernelInput, PlannedMask, VersionedWeights
+from .cell import Cell
+from .plan import Plan, full_plan
+from .table import kernels
+from .threads import get_num_threads
+
+FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+
+
+class Host:
+    """See `Backend` and `ArrayBackend`."""
+
+    steps_in_place = True
+
+    def views(self, *arrays: Array) -> Sequence[Array]:
+        """The arrays themselves."""
+        return arrays
+
+    own = views
+
+    def empty(self, like: Array, *shapes: tuple[int, ...]) -> list[Array]:
+        """See `Backend`."""
+        dtype = like.dtype
+        return [np.empty(shape, dtype) for shape in shapes]
+
+    def nothing_saved(self, cell: Cell, units: int, like: Array) -> Sequence[Array]:
+        """See `Backend`."""
+        return _nothing_saved(cell, units, like.dtype)
+
+    def plan(
+        self,
+        mask: PlannedMask | None,
+        batch: int,
+        time: int,
+        like: Array | None = None,  # noqa: ARG002 - there is one place
+    ) -> Plan:
+        """See `Backend`."""
+        return full_plan(batch, time) if mask is None else mask.plan
+
+    def packed_room(self, cell: Cell, kernel: Array, recurrent_kernel: Array, kept: bool) -> Array:  # noqa: ARG002 - there are no streams
+        """See `Backend`."""
+        table, dtype = kernels(), kernel.dtype
+        size = getattr(table, cell.packed_size)(len(kernel), len(recurrent_kernel), dtype)
+        packed: Array = table.aligned_empty(size, dtype)
+        return packed
+
+    def full_bias(self, bias: Array | None, shape: tuple[int, ...], like: Array) -> Array:
+        """See `Backend`."""
+        full = np.zeros(shape, like.dtype)
+        if bias is not None:
+            full[: 1 if bias.ndim < len(shape) else None] = bias
+        return full
+
+    def call(
+        self,
+        kernel: str,
+        outputs: Sequence[Array],
+        inputs: Sequence[KernelInput],
+        like: Array | None = None,  # noqa: ARG002 - there is one place
+    ) -> None:
+        """See `Backend`."""
+        getattr(kernels(), kernel)(*outputs, *inputs)
+
+    def run(self, kernel: str, outputs: Sequence[Array], inputs: Sequence[KernelInput]) -> None:
+        """See `Backend`."""
+        getattr(kernels(), kernel).unchecked(*outputs, *inputs, get_num_threads())
+
+    def as_array(self, value: Any, name: str) -> Array:
+        """See `dispatch.as_array`."""
+        if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
+            raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
+        try:
+            return np.asarray(value)
+        except ValueError as error:
+            if not isinstance(value, (list, tuple)):
+                raise
+            raise ValueError(
+                f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
+            ) from error
+        except (TypeError, RuntimeError) as error:  # torch's, of dtypes, gradients and layouts
+            kind = f"{type(value).__module__}.{type(value).__name__}"
+            if kind.startswith("fastmask."):  # which say themselves what they are
+                raise
+            what = f"{kind} ({value.dtype})" if hasattr(value, "dtype") else kind
+            raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
+
+    def real_array(self, value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+        """See `dispatch.real_array`."""
+        array = self.as_array(value, name)
+        own = array.dtype
+        if dtype is None:
+            dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
+        if own is not dtype and own != dtype:
+            if own.kind not in "fiub":
+                raise no_numbers(array, name)
+            return np.require(array, dtype, ["C", "A"])
+        return _as_kernels_take_it(array)
+
+    def number_array(self, value: ArrayLike, name: str) -> Array:
+        """See `dispatch.number_array`."""
+        array = self.as_array(value, name)
+        if array.dtype.kind not in "fiub":
+            raise no_numbers(array, name)
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
+        return _as_kernels_take_it(array)
+
+    def integer_array(self, value: ArrayLike, name: str) -> Ints:
+        """See `dispatch.integer_array`."""
+        array = self.as_array(value, name)
+        if array.dtype == INT64:
+            return _as_kernels_take_it(array)
+        kind = array.dtype.kind
+        if kind not in "iufb":
+            raise no_numbers(array, name, "integers")
+        if kind == "f":
+            array = array.astype(np.float64, copy=False)
+            whole = (np.abs(array) < 2.0**63) & (np.trunc(array) == array)
+            if not whole.all():
+                raise ValueError(f"{name} must hold integers, but it holds {array[~whole][0]}")
+        elif kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() >= 2**63:
+            raise ValueError(f"{name} holds {array.max()}, more than int64 can hold")
+        return np.require(array, np.int64, ["C", "A"])
+
+    def check_places(self, named: list[tuple[str, Array]]) -> None:
+        """There is one place."""
+
+    def zeros(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        dtype: np.dtype[Any],
+        like: Array,  # noqa: ARG002 - there is one place
+    ) -> list[Array]:
+        """See `ArrayBackend`."""
+        return [np.zeros(shape, dtype) for shape in shapes]
+
+    def part(self, view: Array, shape: tuple[int, ...]) -> Array:
+        """See `ArrayBackend`."""
+        return view.reshape(shape)
+
+    def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
+        """See `ArrayBackend`."""
+        return array.astype(dtype)
+
+    def copied(self, array: Array) -> Array:
+        """See `ArrayBackend`."""
+        return array.copy()
+
+    def reshaped(self, array: Array, shape: tuple[int, ...]) -> Array:
+        """See `ArrayBackend`."""
+        return array.reshape(shape)
+
+    def reversed_in_time(self, array: Array) -> Array:
+        """See `ArrayBackend`; a view."""
+        return array[:, ::-1]
+
+    def joined(self, arrays: Sequence[Array]) -> Array:
+        """See `ArrayBackend`."""
+        return np.concatenate(arrays)
+
+    def to_host(self, array: Array) -> Array:
+        """The array itself."""
+        return array
+
+    def erf(self, x: Array) -> Array:
+        """See `ArrayBackend`.
+
+        NumPy has none; the standard library's, one element at a time, takes about 0.1 us each.
+        """
+        return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
+
+    def mask_numbers(self, value: ArrayLike) -> Array:
+        """See `ArrayBackend`."""
+        return self.as_array(value, "mask")
+
+    def lengths(self, mask: PlannedMask) -> Ints:
+        """See `ArrayBackend`."""
+        lengths: Ints = mask.valid.sum(axis=-1, dtype=np.int64)
+        return lengths
+
+    def not_zero(self, array: Array) -> Bools:
+        """See `ArrayBackend`."""
+        return np.array(array, dtype=np.bool_, order="C")
+
+    def not_equal(self, array: Array, value: float) -> Bools:
+        """See `ArrayBackend`."""
+        valid = np.empty(array.shape, np.bool_)
+        flat = valid
+        if array.ndim > 2:
+            shape = prod(array.shape[:-1]), array.shape[-1]
+            flat, array = valid.reshape(shape), array.reshape(shape)
+        kernels().mask_not_equal.unchecked(flat, array, value)
+        return valid
+
+    def any_not_equal(self, array: Array, value: float) -> Bools:
+        """See `ArrayBackend`."""
+        valid = np.empty(array.shape[:-1], np.bool_)
+        flat = valid
+        if array.ndim > 3:
+            *rows, time, features = array.shape
+            shape = prod(rows), time
+            flat, array = valid.reshape(shape), array.reshape(*shape, features)
+        kernels().mask_any_not_equal(flat, array, value)
+        return valid
+
+    def last_output(
+        self, last: Array, mask: PlannedMask | None, plan: Plan, step: int | None
+    ) -> Array:
+        """See `ArrayBackend`."""
+        output = last.copy()
+        if step is not None and mask is not None:
+            output[~np.asarray(mask)[:, step]] = 0
+        elif _has_empty_row(plan):
+            output[plan.offsets[1:] == plan.offsets[:-1]] = 0
+        return output
+
+    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:  # noqa: ARG002 - the table is here
+        """See `ArrayBackend`."""
+        rows = np.empty((ids.size, table.shape[1]), table.dtype)
+        kernels().gather_rows.unchecked(rows, table, ids.reshape(-1))
+        return rows.reshape(*ids.shape, table.shape[1])
+
+    def packing(self, x: Array) -> Hashable:  # noqa: ARG002 - there is one place
+        """See `ArrayBackend`."""
+        table: Hashable = kernels()
+        return table
+
+    def kept_weights(self, x: Array, weights: Sequence[Array]) -> Sequence[Array]:  # noqa: ARG002 - there is one place
+        """See `ArrayBackend`."""
+        return weights
+
+    def finish(self, like: Array) -> None:
+        """There is nothing to wait for."""
+
+
+HOST = Host()
+
+
+@lru_cache(maxsize=64)
+def _nothing_saved(cell: Cell, units: int, dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    return tuple([np.empty((0, width * units), dtype) for width in cell.saved])
+
+
+def _has_empty_row(plan: Plan) -> bool:
+    offsets, _, order = plan
+    if not len(order):
+        return False
+    shortest = order[-1]
+    return bool(offsets[shortest] == offsets[shortest + 1])
+
+
+def _as_kernels_take_it(array: Array) -> Array:
+    """`array` C-contiguous and aligned."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(array, None, ["C", "A"])  # a microsecond, even where there is nothing to do
+
+
+def no_numbers(array: Array, name: str, wanted: str = "real numbers") -> TypeError:
+    """The error for an array, called `name`, that does not hold what is wanted."""
+    such = ""
+    if array.dtype.kind in "OSU" and array.size:
+        such = f" such as {array.ravel()[:1].tolist()[0]!r:.80}"
+    return TypeError(f"{name} must hold {wanted}, not dtype {array.dtype}{such}")

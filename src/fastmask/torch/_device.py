@@ -1,0 +1,5 @@
+"""The types of devices that kernels are for."""
+
+from __future__ import annotations
+
+CUDA = "cuda"
