@@ -19,7 +19,13 @@ from ..masks.mask import fitting_mask
 from ..masks.masked import Masked
 from ._calls import CallSpec, flat, read_call_spec
 from ._elsewhere import Elsewhere
-from ._keras_arguments import KerasArguments, check_keras_argument, dtype_name, input_shape_in
+from ._keras_arguments import (
+    KerasArguments,
+    ShownSignature,
+    check_keras_argument,
+    dtype_name,
+    input_shape_in,
+)
 from ._lost_mask import DROPPED, USED, warn_of_lost_mask
 from ._shapes import shapes
 from ._types import Arrays, Masks
@@ -32,6 +38,7 @@ _building = ForkSafeLock(BUILDING)
 class BaseLayer(Weighted, Elsewhere):
     """All of a layer but its call; see `Layer`."""
 
+    __signature__ = ShownSignature()
     supports_masking = False
     built = False
     _call_spec: ClassVar[CallSpec | None] = None

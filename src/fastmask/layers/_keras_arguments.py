@@ -17,6 +17,7 @@ from ._shapes import sizes
 _FIRST = ("input_shape", "batch_input_shape", "input_dim")
 _SOMEWHERE_ELSE = ("input_dim", "weights")  # which Embedding has, meaning something else
 _OF_INFERENCE = ("trainable", "implementation", *_FIRST)
+_OF_ALL_LAYERS = {"name": "str | None", "dtype": "DTypeLike | None"}
 _REASONS = {
     "autocast": "a layer computes in its dtype",
     "weights": "set_weights(weights) sets them as soon as the layer is built",
@@ -56,6 +57,28 @@ class LayerArguments(KerasArguments, total=False):
 
     name: str | None
     dtype: DTypeLike | None
+
+
+class ShownSignature:
+    """A layer class's `__signature__`, with what stands behind `**layer_args` spelled out."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        """The signature of `owner`, which help() and editors show."""
+        if instance is not None:  # whose signature is that of its calls
+            raise AttributeError("__signature__")
+        signature = inspect.signature(inspect.getattr_static(owner, "__init__"))
+        known = list(signature.parameters.values())[1:]
+        if known and known[-1].annotation == "Unpack[LayerArguments]":
+            known[-1:] = [
+                *(
+                    inspect.Parameter(
+                        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+                    )
+                    for name, annotation in _OF_ALL_LAYERS.items()
+                ),
+                known[-1].replace(name="keras_args", annotation="Unpack[KerasArguments]"),
+            ]
+        return signature.replace(parameters=known)
 
 
 def check_keras_argument(argument: str, value: object, cls: type) -> None:
