@@ -142,6 +142,45 @@ class TestConstant:
         np.testing.assert_array_equal(again([[1, 2, 4]]), expected)
 
 
+class TestDraws:
+    @pytest.mark.parametrize(
+        "initializer",
+        [
+            initializers.RandomUniform(seed=3),
+            initializers.RandomNormal(stddev=2.0, seed=3),
+            initializers.GlorotUniform(seed=3),
+            initializers.Orthogonal(seed=3),
+            initializers.Constant(0.5),
+        ],
+    )
+    def test_repeats_and_survives_its_config(self, initializer: Any) -> None:
+        first = initializer((4, 6), "float32")
+        assert first.shape == (4, 6)
+        assert first.dtype == np.float32
+        again = initializers.get(initializer.get_config())
+        np.testing.assert_array_equal(again((4, 6), "float32"), first)
+
+    def test_without_a_seed_it_differs(self) -> None:
+        make = initializers.get("glorot_uniform")
+        assert (make((4, 4)) != make((4, 4))).any()
+
+    @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5), (2, 3, 4)])
+    def test_orthogonal(self, shape: tuple[int, ...]) -> None:
+        q = initializers.Orthogonal(seed=1)(shape, "float64").reshape(-1, shape[-1])
+        product = q @ q.T if q.shape[0] < q.shape[1] else q.T @ q
+        np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-12)
+
+    def test_refuses(self) -> None:
+        with pytest.raises(ValueError, match="initializer must be one of zeros, ones"):
+            initializers.get("glorot")
+        with pytest.raises(ValueError, match="not 'Evil'"):
+            initializers.get({"class": "Evil"})
+        with pytest.raises(TypeError, match="initializer must be a name or a function, not 3"):
+            initializers.get(3)  # type: ignore[arg-type]  # on purpose
+        with pytest.raises(ValueError, match="two axes or more"):
+            initializers.Orthogonal()((3,))
+
+
 class TestGet:
     @pytest.mark.parametrize("name", NAMES)
     def test_ways_to_say_it(self, name: str) -> None:

@@ -1,0 +1,125 @@
+"""What no kernel of fastmask.torch computes, torch does."""
+
+from __future__ import annotations
+
+import pytest
+
+import fastmask as fm
+
+pytestmark = pytest.mark.optional
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch.nn.utils.rnn import pack_sequence  # noqa: E402 - needs torch
+
+import fastmask.torch as ft  # noqa: E402 - needs torch
+from tests.torch_cases import (  # noqa: E402 - needs torch
+    FLOAT64,
+    NAMES,
+    as_tuple,
+    assert_all_close,
+    by_rows,
+    gradients,
+    loss_of,
+    random_mask,
+    random_states,
+    twins,
+)
+
+each_module = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+class TestFallback:
+    """What the kernels cannot do is done by torch, with a warning."""
+
+    @pytest.fixture(autouse=True)
+    def _warn_again(self) -> None:
+        from fastmask.torch import _fallback
+
+        _fallback._warn.cache_clear()
+
+    @pytest.mark.parametrize("batch_first", [False, True])
+    def test_projections(self, batch_first: bool) -> None:
+        options = {"num_layers": 2, "bidirectional": True, "proj_size": 2}
+        theirs, ours = twins("LSTM", 3, 5, **options, batch_first=batch_first)
+        x = torch.randn(4, 6, 3, dtype=FLOAT64)
+        with pytest.warns(UserWarning, match=r"runs torch\.nn\.LSTM here.*proj_size"):
+            assert_all_close([ours(x)[0]], [theirs(x)[0]])
+        sequences = pack_sequence([x[0, :3], x[1, :2]])
+        assert_all_close([ours(sequences)[0].data], [theirs(sequences)[0].data])  # warned once
+        rows, steps = (4, 6) if batch_first else (6, 4)
+        valid = random_mask("holes", rows, steps)
+        by_row = x if batch_first else x.transpose(0, 1)
+        by_row[~valid] = torch.nan
+        out, (h, c) = ours(x, mask=valid if batch_first else valid.T)
+        out = out if batch_first else out.transpose(0, 1)
+        assert not out[~valid].any()
+        for b in range(rows):
+            if valid[b].any():
+                expected, (h_row, c_row) = theirs(by_row[b, valid[b]])
+                found = [out[b, valid[b]], h[:, b], c[:, b]]
+                assert_all_close(found, [expected, h_row, c_row])
+
+    @pytest.mark.filterwarnings("ignore:fastmask.torch")
+    def test_no_rows(self) -> None:
+        theirs, ours = twins("LSTM", 3, 5, proj_size=2)
+        x = torch.randn(6, 0, 3, dtype=FLOAT64)
+        out, (h, c) = ours(x, mask=torch.ones(6, 0))
+        assert_all_close([out, h, c], [theirs(x)[0], *theirs(x)[1]])
+
+    @each_module
+    @pytest.mark.filterwarnings("ignore:fastmask.torch")
+    def test_masks(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, batch_first=True)
+        monkeypatch.setattr(type(ours), "_why_not", lambda *_: "a test wants it so")
+        valid = random_mask("holes", 5, 7)
+        valid[1] = False
+        x = torch.randn(5, 7, 3, dtype=FLOAT64)
+        x[~valid] = torch.nan
+        x.requires_grad_()
+        hx = random_states(theirs, 5)
+        found = []
+        for fast in (True, False):
+            module = ours if fast else theirs
+            out, last = ours(x, hx, mask=valid) if fast else by_rows(theirs, x, valid, hx)
+            leaves = [x, *as_tuple(hx), *module.parameters()]
+            grads = gradients(loss_of(out, *as_tuple(last)), *leaves)
+            found.append([out, *as_tuple(last), *grads])
+        assert_all_close(*found)
+        one = slice(3, 4)
+        keep = valid[3]
+        out, last = ours(x[3], mask=keep)
+        assert_all_close([out[keep]], [theirs(x[3, keep])[0]])
+        assert_all_close([ours(x[one], mask=fm.Mask(keep[None]))[0][0]], [out])
+        ours.zero_output_for_mask = False
+        with pytest.raises(NotImplementedError, match="zero_output_for_mask=False"):
+            ours(x, mask=valid)
+
+    @each_module
+    def test_half_precision(self, name: str) -> None:
+        theirs, ours = twins(name, 3, 5, dtype=torch.bfloat16)
+        x = torch.randn(6, 4, 3, dtype=torch.bfloat16)
+        with pytest.warns(UserWarning, match=r"float32 and float64, not in torch\.bfloat16"):
+            out, _ = ours(x)
+        assert torch.equal(out, theirs(x)[0])
+
+    @each_module
+    def test_autocast_computes_in_the_dtype_of_the_weights(self, name: str) -> None:
+        _, ours = twins(name, 3, 5, dtype=torch.float32)
+        x = torch.randn(6, 4, 3)
+        with torch.autocast("cpu", torch.bfloat16):
+            out, _ = ours(x.bfloat16())
+        assert out.dtype == torch.float32
+        assert torch.equal(out, ours(x.bfloat16().float())[0])
+        with pytest.raises(ValueError, match=r"input must hold torch.float32"):
+            ours(x.bfloat16())
+
+    def test_other_devices(self) -> None:
+        module = ft.GRU(3, 5, device="meta")
+        with pytest.warns(UserWarning, match="on the CPU and on CUDA devices, not on meta"):
+            out, _ = module(torch.empty(6, 4, 3, device="meta"))
+        assert out.shape == (6, 4, 5)
