@@ -37,7 +37,7 @@ from fastmask_kernels.cpu.parallel.queue import (
 from fastmask_kernels.cpu.parallel.schedule import Shares
 from fastmask_kernels.cpu.rnn import gate_gradients, layer
 
-from .each import FORMS
+from ..each import FORMS
 
 _i8 = types.int64
 SIGNATURE = (output(_i8, 1), output(_i8, 1), _i8, _i8, output(_i8, 1), _i8, _i8)
