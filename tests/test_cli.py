@@ -30,6 +30,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class TestDemo:
+    @pytest.fixture
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As few rounds of measuring as there can be."""
+        monkeypatch.setattr(_demo, "_ROUNDS", 2)
+
     def test_as_a_user_sees_it(self) -> None:
         done = run("demo")
         assert done.returncode == 0, done.stderr
@@ -42,6 +47,7 @@ class TestDemo:
         assert lines[-1].endswith("times as fast as the padded loop in NumPy.")
         assert max(map(len, lines)) <= 100
 
+    @pytest.mark.usefixtures("_short")
     def test_result(self) -> None:
         result = _demo.run(lambda _line: None)
         assert result.utterances == 370
@@ -81,6 +87,7 @@ class TestDemo:
         assert cli.main(["demo"]) == 1
         assert "japanese_vowels_lstm.npz is not a model that can be read" in capsys.readouterr().err
 
+    @pytest.mark.usefixtures("_short")
     def test_compiling_is_told_where_it_happens(self) -> None:
         said: list[str] = []
         _demo.run(lambda _line: None)
