@@ -68,19 +68,29 @@ class Backend(Protocol[K]):
     """What a recurrent layer needs of the kernels and of memory.
 
     Attributes:
+        sees_arrays: whether kernels see the arrays themselves, so that `views` may be left out.
         steps_in_place: whether the kernels for one step change states in place.
     """
 
+    sees_arrays: bool
     steps_in_place: bool
 
     def views(self, *arrays: Any) -> Sequence[K]:
         """Arrays as kernels see them."""
 
-    def empty(self, like: K, *shapes: tuple[int, ...]) -> list[K]:
-        """Uninitialised arrays of the dtype and in the place of `like`."""
+    def outputs(
+        self, cell: Cell, like: K, shape: tuple[int, int, int]
+    ) -> tuple[K, list[K], Sequence[K]]:
+        """What the forward kernel writes where there will be no backward.
 
-    def nothing_saved(self, cell: Cell, units: int, like: K) -> Sequence[K]:
-        """What forward saves where there will be no backward: arrays without rows."""
+        Args:
+            cell: which one.
+            like: the inputs, of whose dtype and in whose place the arrays are.
+            shape: (B, T, H), with T = 0 where the last output alone is wanted.
+
+        Returns:
+            The output, the last states, and arrays without rows instead of what is saved.
+        """
 
     def plan(self, mask: PlannedMask | None, batch: int, time: int, like: K) -> Plan:
         """The plan of a mask, of which None means that all steps are valid, where `like` is."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._typing import Array, ArrayLike, Ints
 from .base import ArrayBackend
-from .host import FLOAT32, FLOAT64, HOST
+from .host import FLOAT32, FLOAT64, HOST, INT64
 from .table import kernels
 from .table import use_kernels as use_column
 
@@ -39,6 +39,8 @@ def backend_of(array: object) -> ArrayBackend[Any]:
 
 def backend_for(inputs: Any) -> ArrayBackend[Any]:
     """The backend of an array, or of a list of arrays; of any other than the host's, that one."""
+    if type(inputs) is np.ndarray:
+        return HOST
     if not isinstance(inputs, (list, tuple)):
         return backend_of(inputs)
     each = map(backend_for, inputs)
@@ -128,6 +130,10 @@ def integer_array(value: ArrayLike, name: str) -> Ints:
         TypeError: it does not hold numbers.
         ValueError: a number is not whole or not in the range of int64, or rows differ in length.
     """
+    if type(value) is np.ndarray and value.dtype is INT64:
+        flags = value.flags
+        if flags.c_contiguous and flags.aligned:
+            return value
     integers: Ints = backend_of(value).integer_array(value, name)
     return integers
 
@@ -140,6 +146,4 @@ def as_array(value: Any, name: str) -> Array:
             and not of CuPy; or NumPy cannot hold it, such as a tensor in bfloat16.
         ValueError: its rows differ in length.
     """
-    if type(value) is np.ndarray:
-        return value
     return backend_of(value).as_array(value, name)

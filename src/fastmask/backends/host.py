@@ -27,7 +27,7 @@ FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(n
 class Host:
     """See `Backend` and `ArrayBackend`."""
 
-    steps_in_place = True
+    sees_arrays = steps_in_place = True
 
     def views(self, *arrays: Array) -> Sequence[Array]:
         """The arrays themselves."""
@@ -35,26 +35,24 @@ class Host:
 
     own = views
 
-    def empty(self, like: Array, *shapes: tuple[int, ...]) -> list[Array]:
-        """See `Backend`."""
-        dtype = like.dtype
-        return [np.empty(shape, dtype) for shape in shapes]
-
-    def nothing_saved(self, cell: Cell, units: int, like: Array) -> Sequence[Array]:
-        """See `Backend`."""
-        return _nothing_saved(cell, units, like.dtype)
+    def outputs(
+        self, cell: Cell, like: Array, shape: tuple[int, int, int]
+    ) -> tuple[Array, list[Array], Sequence[Array]]:
+        batch, _, units = shape
+        dtype, state = like.dtype, (batch, units)
+        last = [np.empty(state, dtype) for _ in range(cell.states)]
+        return np.empty(shape, dtype), last, _nothing_saved(cell, units, dtype)
 
     def plan(
         self,
         mask: PlannedMask | None,
         batch: int,
         time: int,
-        like: Array | None = None,  # noqa: ARG002 - there is one place
+        like: Array | None = None,
     ) -> Plan:
-        """See `Backend`."""
         return full_plan(batch, time) if mask is None else mask.plan
 
-    def packed_room(self, cell: Cell, kernel: Array, recurrent_kernel: Array, kept: bool) -> Array:  # noqa: ARG002 - there are no streams
+    def packed_room(self, cell: Cell, kernel: Array, recurrent_kernel: Array, kept: bool) -> Array:
         """See `Backend`."""
         table, dtype = kernels(), kernel.dtype
         size = getattr(table, cell.packed_size)(len(kernel), len(recurrent_kernel), dtype)
@@ -62,7 +60,6 @@ class Host:
         return packed
 
     def full_bias(self, bias: Array | None, shape: tuple[int, ...], like: Array) -> Array:
-        """See `Backend`."""
         full = np.zeros(shape, like.dtype)
         if bias is not None:
             full[: 1 if bias.ndim < len(shape) else None] = bias
@@ -73,17 +70,16 @@ class Host:
         kernel: str,
         outputs: Sequence[Array],
         inputs: Sequence[KernelInput],
-        like: Array | None = None,  # noqa: ARG002 - there is one place
+        like: Array | None = None,
     ) -> None:
-        """See `Backend`."""
-        getattr(kernels(), kernel)(*outputs, *inputs)
+        getattr(kernels(), kernel).unchecked(*outputs, *inputs)
 
     def run(self, kernel: str, outputs: Sequence[Array], inputs: Sequence[KernelInput]) -> None:
-        """See `Backend`."""
         getattr(kernels(), kernel).unchecked(*outputs, *inputs, get_num_threads())
 
     def as_array(self, value: Any, name: str) -> Array:
-        """See `dispatch.as_array`."""
+        if type(value) is np.ndarray:
+            return value
         if isinstance(value, np.ndarray) and type(value).__module__.startswith("numpy.ma"):
             raise TypeError(f"{name} is a numpy.ma array: pass its data, and its mask as mask=")
         try:
@@ -102,7 +98,6 @@ class Host:
             raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
 
     def real_array(self, value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-        """See `dispatch.real_array`."""
         array = self.as_array(value, name)
         own = array.dtype
         if dtype is None:
@@ -114,7 +109,6 @@ class Host:
         return _as_kernels_take_it(array)
 
     def number_array(self, value: ArrayLike, name: str) -> Array:
-        """See `dispatch.number_array`."""
         array = self.as_array(value, name)
         if array.dtype.kind not in "fiub":
             raise no_numbers(array, name)
@@ -123,7 +117,6 @@ class Host:
         return _as_kernels_take_it(array)
 
     def integer_array(self, value: ArrayLike, name: str) -> Ints:
-        """See `dispatch.integer_array`."""
         array = self.as_array(value, name)
         if array.dtype == INT64:
             return _as_kernels_take_it(array)
@@ -146,25 +139,20 @@ class Host:
         self,
         shapes: Sequence[tuple[int, ...]],
         dtype: np.dtype[Any],
-        like: Array,  # noqa: ARG002 - there is one place
+        like: Array,
     ) -> list[Array]:
-        """See `ArrayBackend`."""
         return [np.zeros(shape, dtype) for shape in shapes]
 
     def part(self, view: Array, shape: tuple[int, ...]) -> Array:
-        """See `ArrayBackend`."""
         return view.reshape(shape)
 
     def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
-        """See `ArrayBackend`."""
         return array.astype(dtype)
 
     def copied(self, array: Array) -> Array:
-        """See `ArrayBackend`."""
         return array.copy()
 
     def reshaped(self, array: Array, shape: tuple[int, ...]) -> Array:
-        """See `ArrayBackend`."""
         return array.reshape(shape)
 
     def reversed_in_time(self, array: Array) -> Array:
@@ -172,7 +160,6 @@ class Host:
         return array[:, ::-1]
 
     def joined(self, arrays: Sequence[Array]) -> Array:
-        """See `ArrayBackend`."""
         return np.concatenate(arrays)
 
     def to_host(self, array: Array) -> Array:
@@ -187,20 +174,16 @@ class Host:
         return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
 
     def mask_numbers(self, value: ArrayLike) -> Array:
-        """See `ArrayBackend`."""
         return self.as_array(value, "mask")
 
     def lengths(self, mask: PlannedMask) -> Ints:
-        """See `ArrayBackend`."""
         lengths: Ints = mask.valid.sum(axis=-1, dtype=np.int64)
         return lengths
 
     def not_zero(self, array: Array) -> Bools:
-        """See `ArrayBackend`."""
         return np.array(array, dtype=np.bool_, order="C")
 
     def not_equal(self, array: Array, value: float) -> Bools:
-        """See `ArrayBackend`."""
         valid = np.empty(array.shape, np.bool_)
         flat = valid
         if array.ndim > 2:
@@ -210,7 +193,6 @@ class Host:
         return valid
 
     def any_not_equal(self, array: Array, value: float) -> Bools:
-        """See `ArrayBackend`."""
         valid = np.empty(array.shape[:-1], np.bool_)
         flat = valid
         if array.ndim > 3:
@@ -223,7 +205,6 @@ class Host:
     def last_output(
         self, last: Array, mask: PlannedMask | None, plan: Plan, step: int | None
     ) -> Array:
-        """See `ArrayBackend`."""
         output = last.copy()
         if step is not None and mask is not None:
             output[~np.asarray(mask)[:, step]] = 0
@@ -231,18 +212,18 @@ class Host:
             output[plan.offsets[1:] == plan.offsets[:-1]] = 0
         return output
 
-    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:  # noqa: ARG002 - the table is here
+    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:
         """See `ArrayBackend`."""
         rows = np.empty((ids.size, table.shape[1]), table.dtype)
         kernels().gather_rows.unchecked(rows, table, ids.reshape(-1))
         return rows.reshape(*ids.shape, table.shape[1])
 
-    def packing(self, x: Array) -> Hashable:  # noqa: ARG002 - there is one place
+    def packing(self, x: Array) -> Hashable:
         """See `ArrayBackend`."""
         table: Hashable = kernels()
         return table
 
-    def kept_weights(self, x: Array, weights: Sequence[Array]) -> Sequence[Array]:  # noqa: ARG002 - there is one place
+    def kept_weights(self, x: Array, weights: Sequence[Array]) -> Sequence[Array]:
         """See `ArrayBackend`."""
         return weights
 

@@ -78,26 +78,24 @@ def packed_weights(
     settings: Settings,
     x: Array,
 ) -> Any:
-    """The weights of a layer as the kernels for x read them, packed on first use and then kept.
+    """The weights of a layer as the kernels for x read them, packed to be kept.
 
     Args:
         cell: which one.
-        weights: the layer's, with which they are kept until they change.
+        weights: the layer's; their `made` has the result, by `packing(x)`, until they change.
         values: gives kernel, recurrent kernel and bias.
         settings: those of `forward`.
         x: the inputs.
     """
     backend = backend_of(x)
     made, key = weights.made, backend.packing(x)  # before the values are read: see `Weights`
-    packed = made.get(key)
-    if packed is None:
-        (like,) = backend.views(x)
-        kernel, recurrent_kernel, bias = values()
-        given = kernel, recurrent_kernel, _full_bias(HOST, cell, bias, kernel)
-        kernel, recurrent_kernel, bias = backend.kept_weights(like, given)
-        packed = pack(backend, cell, kernel, recurrent_kernel, bias, settings, like)
-        backend.finish(like)
-        made[key] = packed
+    (like,) = backend.views(x)
+    kernel, recurrent_kernel, bias = values()
+    given = kernel, recurrent_kernel, _full_bias(HOST, cell, bias, kernel)
+    kernel, recurrent_kernel, bias = backend.kept_weights(like, given)
+    packed = pack(backend, cell, kernel, recurrent_kernel, bias, settings, like)
+    backend.finish(like)
+    made[key] = packed
     return packed
 
 
@@ -184,22 +182,21 @@ def forward(
         The output, (B, T, H) or (B, H), and the last states, (B, H) each.
     """
     backend = backend_of(x)
+    if not backend.sees_arrays:
+        x, *first = backend.views(x, *first)
     batch, time, _ = x.shape
-    state = first[0].shape
-    x, *first = backend.views(x, *first)
+    units = first[0].shape[1]
     plan = backend.plan(mask, batch, time, x)
-    shape = batch, time if return_sequences else 0, state[1]
-    out, *last = backend.empty(x, shape, *[state] * cell.states)
+    shape = batch, time if return_sequences else 0, units
+    (out, last, saved), zero = backend.outputs(cell, x, shape), zero_output_for_mask
     run_forward(
-        backend,
-        cell,
-        (out, *last, *backend.nothing_saved(cell, state[1], x)),
-        *(x, plan, packed, first, settings, go_backwards, zero_output_for_mask),
+        backend, cell, (out, *last, *saved), x, plan, packed, first, settings, go_backwards, zero
     )
     if not return_sequences:
-        step = (0 if go_backwards else -1) if zero_output_for_mask and time else None
+        step = (0 if go_backwards else -1) if zero and time else None
         out = backend.last_output(last[0], mask, plan, step)
-    out, *last = backend.own(out, *last)
+    if not backend.sees_arrays:
+        out, *last = backend.own(out, *last)
     return out, last
 
 

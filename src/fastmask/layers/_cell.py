@@ -274,7 +274,11 @@ class KernelCell(Layer):
 
     def _packed_weights(self, x: Array) -> Any:
         """The weights as the kernels read them for `x`, packed on first use and then kept."""
-        return packed_weights(self._kind, self._weights, self._values, self._settings(), x)
+        weights = self._weights
+        found = weights.made.get(backend_of(x).packing(x))
+        if found is None:
+            found = packed_weights(self._kind, weights, self._values, self._settings(), x)
+        return found
 
     def _is_sealed(self) -> bool:
         return True  # of subclasses too: kernels read what was packed

@@ -14,7 +14,6 @@ from .._typing import Array
 from ..backends.base import KernelInput, PlannedMask
 from ..backends.host import Host
 from ..backends.plan import Plan
-from ..backends.table import kernels
 from . import _interop
 from ._cells import Weights
 from ._parts import Part, parts_of
@@ -23,32 +22,20 @@ from ._parts import Part, parts_of
 class _CPU(Host):
     """See `TensorBackend`."""
 
+    sees_arrays = False
+
     def views(self, *tensors: Tensor) -> Sequence[Array]:
-        """See `Backend`."""
         return list(map(self.view, tensors))
 
     def view(self, tensor: Tensor) -> Array:
-        """See `TensorBackend`."""
         array: Array = tensor.detach().resolve_neg().contiguous().numpy()
         return array
 
     def weights(self, weights: Weights) -> list[Array]:
-        """See `TensorBackend`."""
         kernel, recurrent_kernel, bias = [weight.numpy() for weight in weights]
         return [kernel.T, recurrent_kernel.T, bias]
 
-    def call(
-        self,
-        kernel: str,
-        outputs: Sequence[Array],
-        inputs: Sequence[KernelInput],
-        like: Array | None = None,  # noqa: ARG002 - there is one place
-    ) -> None:
-        """See `Backend`; unchecked, as torch's weights are no C-contiguous arrays."""
-        getattr(kernels(), kernel).unchecked(*outputs, *inputs)
-
     def run(self, kernel: str, outputs: Sequence[Array], inputs: Sequence[KernelInput]) -> None:
-        """See `Backend`."""
         _interop.run(kernel, *outputs, *inputs)
 
     def plan_of(
@@ -56,14 +43,12 @@ class _CPU(Host):
         mask: PlannedMask | None,
         batch: int,
         time: int,
-        device: torch.device,  # noqa: ARG002 - there is one
-        given: object = None,  # noqa: ARG002 - a `Mask` keeps its plan itself
+        device: torch.device,
+        given: object = None,
     ) -> Plan:
-        """See `TensorBackend`."""
         return self.plan(mask, batch, time)
 
     def parts(self, plan: Plan, time: int, step_bytes: int) -> list[Part]:
-        """See `TensorBackend`."""
         return parts_of(plan, time, step_bytes)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
@@ -71,15 +56,12 @@ class _CPU(Host):
         return nullcontext
 
     def share(self, tensors: Sequence[Array]) -> Callable[[], Sequence[Array]]:
-        """See `TensorBackend`."""
         return lambda: tensors
 
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
-        """See `TensorBackend`."""
         _half(out, direction)[:] = half.numpy()[:, :: -1 if direction else 1]
 
     def half_of(self, dout: Tensor, direction: int) -> Array:
-        """See `TensorBackend`."""
         return np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
 
 

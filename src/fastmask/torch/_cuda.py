@@ -44,10 +44,9 @@ class Cuda:
         """The one that there is."""
         return Cuda()
 
-    steps_in_place = False
+    sees_arrays = steps_in_place = False
 
     def run(self, kernel: str, outputs: Sequence[Tensor], inputs: Sequence[KernelInput]) -> None:
-        """See `Backend`."""
         made = [_room_for(out) for out in outputs]
         self.call(kernel, made, (*inputs, _THREADS))
         for out, found in zip(outputs, made, strict=True):
@@ -61,7 +60,6 @@ class Cuda:
         inputs: Sequence[KernelInput],
         like: Tensor | None = None,
     ) -> None:
-        """See `Backend`."""
         with self._lending(outputs[0] if like is None else like):
             getattr(self._kernels, kernel)(*outputs, *map(_as_kernels_take, inputs))
 
@@ -82,30 +80,25 @@ class Cuda:
             yield
 
     def views(self, *tensors: Tensor) -> Sequence[Tensor]:
-        """See `Backend`."""
         return list(map(self.view, tensors))
 
-    def empty(self, like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
-        """See `Backend`."""
-        return [like.new_empty(shape) for shape in shapes]
-
-    def nothing_saved(self, cell: Cell, units: int, like: Tensor) -> Sequence[Tensor]:
-        """See `Backend`."""
-        return self.empty(like, *[(0, width * units) for width in cell.saved])
+    def outputs(
+        self, cell: Cell, like: Tensor, shape: tuple[int, int, int]
+    ) -> tuple[Tensor, list[Tensor], Sequence[Tensor]]:
+        batch, _, units = shape
+        out, *last = (like.new_empty(one) for one in (shape, *[(batch, units)] * cell.states))
+        return out, last, [like.new_empty(0, width * units) for width in cell.saved]
 
     def full_bias(self, bias: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """See `Backend`."""
         full: Tensor = like.new_zeros(shape)
         if bias is not None:
             full[: 1 if bias.dim() < len(shape) else None] = bias
         return full
 
     def view(self, tensor: Tensor) -> Tensor:
-        """See `TensorBackend`."""
         return tensor.detach().resolve_neg().contiguous()
 
     def weights(self, weights: Weights) -> list[Tensor]:
-        """See `TensorBackend`."""
         return [weights.kernel.t(), weights.recurrent_kernel.t(), weights.bias]
 
     def packed_room(
@@ -113,14 +106,12 @@ class Cuda:
         cell: Cell,
         kernel: Tensor,
         recurrent_kernel: Tensor,
-        kept: bool,  # noqa: ARG002 - nothing is kept
+        kept: bool,
     ) -> Tensor:
-        """See `Backend`."""
         size_of = getattr(self._kernels, cell.packed_size)
         return kernel.new_empty(size_of(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]))
 
     def plan(self, mask: Any, batch: int, time: int, like: Tensor) -> Plan:
-        """See `Backend`."""
         return self.plan_of(mask, batch, time, like.device)
 
     def plan_of(
@@ -182,7 +173,7 @@ class Cuda:
         self,
         plan: Plan,
         time: int,
-        step_bytes: int,  # noqa: ARG002 - there is one part
+        step_bytes: int,
     ) -> list[Part]:
         """See `TensorBackend`; one, as the host does not know where the rows begin."""
         return whole(plan, time)
@@ -192,15 +183,12 @@ class Cuda:
         return partial(self._kernels.use_weights, self._kernels.chosen_weights())
 
     def share(self, tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
-        """See `TensorBackend`."""
         return Shared(tensors)
 
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
-        """See `TensorBackend`."""
         out.chunk(2, 2)[direction].copy_(half.flip(1) if direction else half)
 
     def half_of(self, dout: Tensor, direction: int) -> Tensor:
-        """See `TensorBackend`."""
         half = dout.chunk(2, 2)[direction]
         return half.flip(1) if direction else half
 

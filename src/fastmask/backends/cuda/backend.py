@@ -23,23 +23,21 @@ _THREADS = 1  # the last argument of the kernels, which counts on the host alone
 class Cuda:
     """See `Backend` and `ArrayBackend`; arrays may be views everywhere."""
 
-    steps_in_place = False
+    sees_arrays = steps_in_place = False
 
     def views(self, *arrays: Array) -> Sequence[DeviceArray]:
-        """See `Backend`."""
         return [view_of(array, "array") for array in arrays]
 
     def own(self, *views: DeviceArray) -> Sequence[Array]:
-        """See `ArrayBackend`."""
         return [view.owner for view in views]
 
-    def empty(self, like: DeviceArray, *shapes: tuple[int, ...]) -> list[DeviceArray]:
-        """See `Backend`."""
-        return [_arrays.empty(shape, like.dtype, like) for shape in shapes]
-
-    def nothing_saved(self, cell: Cell, units: int, like: DeviceArray) -> Sequence[DeviceArray]:
-        """See `Backend`."""
-        return [_arrays.part(like, (0, width * units)) for width in cell.saved]
+    def outputs(
+        self, cell: Cell, like: DeviceArray, shape: tuple[int, int, int]
+    ) -> tuple[DeviceArray, list[DeviceArray], Sequence[DeviceArray]]:
+        batch, _, units = shape
+        shapes = [shape, *[(batch, units)] * cell.states]
+        out, *last = (_arrays.empty(one, like.dtype, like) for one in shapes)
+        return out, last, [_arrays.part(like, (0, width * units)) for width in cell.saved]
 
     def plan(self, mask: PlannedMask | None, batch: int, time: int, like: DeviceArray) -> Plan:
         """See `Backend`.
@@ -54,7 +52,6 @@ class Cuda:
     def packed_room(
         self, cell: Cell, kernel: DeviceArray, recurrent_kernel: DeviceArray, kept: bool
     ) -> DeviceArray:
-        """See `Backend`."""
         size_of = getattr(import_module("fastmask_kernels.cuda"), cell.packed_size)
         shape, dtype = (size_of(len(kernel), len(recurrent_kernel), kernel.dtype),), kernel.dtype
         if kept:
@@ -64,7 +61,6 @@ class Cuda:
     def full_bias(
         self, bias: DeviceArray | None, shape: tuple[int, ...], like: DeviceArray
     ) -> DeviceArray:
-        """See `Backend`."""
         if bias is None:
             return _arrays.zeros(shape, like.dtype, like.device)
         full = _arrays.empty(shape, like.dtype, like)
@@ -79,14 +75,12 @@ class Cuda:
         inputs: Sequence[KernelInput],
         like: DeviceArray | None = None,
     ) -> None:
-        """See `Backend`."""
         with _arrays.launching(outputs[0] if like is None else like) as kernels:
             getattr(kernels, kernel)(*outputs, *inputs)
 
     def run(
         self, kernel: str, outputs: Sequence[DeviceArray], inputs: Sequence[KernelInput]
     ) -> None:
-        """See `Backend`."""
         with _arrays.launching(outputs[0]) as kernels:
             getattr(kernels, kernel).unchecked(*outputs, *inputs, _THREADS)
 
@@ -103,15 +97,12 @@ class Cuda:
         raise TypeError(f"{name} must be an array on the host, not {kind} on a GPU")
 
     def real_array(self, value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Any:
-        """See `ArrayBackend`."""
         return _arrays.real_array(value, name, dtype)
 
     def number_array(self, value: ArrayLike, name: str) -> Any:
-        """See `ArrayBackend`."""
         return _arrays.number_array(value, name)
 
     def integer_array(self, value: ArrayLike, name: str) -> Any:
-        """See `ArrayBackend`."""
         return _arrays.integer_array(value, name)
 
     def check_places(self, named: list[tuple[str, Any]]) -> None:
@@ -126,20 +117,16 @@ class Cuda:
     def zeros(
         self, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], like: Array
     ) -> list[DeviceArray]:
-        """See `ArrayBackend`."""
         device = view_of(like, "array").device
         return [_arrays.zeros(shape, dtype, device) for shape in shapes]
 
     def part(self, view: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
-        """See `ArrayBackend`."""
         return _arrays.part(view, shape)
 
     def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
-        """See `ArrayBackend`."""
         return _own(_arrays.real_array(array, "array", dtype))
 
     def copied(self, array: Array) -> Array:
-        """See `ArrayBackend`."""
         return _own(_arrays.copied(view_of(array, "array")))
 
     def reshaped(self, array: Array, shape: tuple[int, ...]) -> Array:
@@ -147,7 +134,6 @@ class Cuda:
         return _own(_arrays.copied(_arrays.part(view_of(array, "array"), shape)))
 
     def reversed_in_time(self, array: Array) -> Array:
-        """See `ArrayBackend`."""
         return _own(_arrays.backwards(view_of(array, "array")))
 
     def joined(self, arrays: Sequence[Array]) -> Array:
@@ -169,11 +155,9 @@ class Cuda:
         return _own(whole)
 
     def to_host(self, array: Array) -> Array:
-        """See `ArrayBackend`."""
         return _arrays.to_host(view_of(array, "array"))
 
     def erf(self, x: Array) -> Array:
-        """See `ArrayBackend`."""
         found: Array = import_module("cupyx.scipy.special").erf(x)
         return found
 
@@ -182,25 +166,20 @@ class Cuda:
         return view_of(_arrays.number_array(value, "mask"), "mask")
 
     def lengths(self, mask: PlannedMask) -> Ints:
-        """See `ArrayBackend`."""
         return _masks.lengths_of(mask)
 
     def not_zero(self, array: Any) -> Bools:
-        """See `ArrayBackend`."""
         return _masks.not_equal(array, 0)
 
     def not_equal(self, array: Array, value: float) -> Bools:
-        """See `ArrayBackend`."""
         return _masks.not_equal(view_of(array, "inputs"), value)
 
     def any_not_equal(self, array: Array, value: float) -> Bools:
-        """See `ArrayBackend`."""
         return _masks.any_not_equal(view_of(array, "inputs"), value)
 
     def last_output(
         self, last: DeviceArray, mask: PlannedMask | None, plan: Plan, step: int | None
     ) -> DeviceArray:
-        """See `ArrayBackend`."""
         assert isinstance(plan, _masks.DevicePlan)
         out = _arrays.empty(last.shape, last.dtype, last)
         _arrays.gather(out, last, _masks.zeroed_rows(mask, plan, last.device, step))
@@ -220,11 +199,9 @@ class Cuda:
         return view_of(x, "inputs").device, _arrays.chosen_weights()
 
     def kept_weights(self, x: DeviceArray, weights: Sequence[Array]) -> Sequence[DeviceArray]:
-        """See `ArrayBackend`."""
         return [_arrays.put(weight, x.device) for weight in weights]
 
     def finish(self, like: DeviceArray) -> None:
-        """See `ArrayBackend`."""
         with _arrays.launching(like):
             _arrays.device_module().wait()
 

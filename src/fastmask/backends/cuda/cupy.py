@@ -13,14 +13,12 @@ class CuPyLibrary:
     name = "CuPy"
 
     def stream(self, device: int) -> int:
-        """See `Library`."""
         import cupy
 
         with cupy.cuda.Device(device):
             return int(cupy.cuda.get_current_stream().ptr)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """See `Library`."""
         import cupy
 
         with like.device:
@@ -29,7 +27,6 @@ class CuPyLibrary:
     def multiply(
         self, out: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
     ) -> None:
-        """See `Library`."""
         import cupy
 
         out, a, b = (cupy.asarray(one) for one in (out, a, b))

@@ -14,12 +14,11 @@ class NumbaLibrary:
     name = "numba"
     multiply = None
 
-    def stream(self, device: int) -> int:  # noqa: ARG002 - see `Library`
+    def stream(self, device: int) -> int:
         """What `fastmask_kernels.cuda.use_stream` says, by default the default stream."""
         return int(_device().stream_of_launch().handle)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
-        """See `Library`."""
         device = _device()
         with device.on_device(device.view_of(like, "like").device):
             return device.cuda.device_array(shape, dtype, stream=device.current_stream())

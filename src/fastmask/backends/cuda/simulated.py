@@ -59,11 +59,11 @@ class SimulatedLibrary:
     name = "numba's simulator"
     multiply = None
 
-    def stream(self, device: int) -> int:  # noqa: ARG002 - see `Library`
+    def stream(self, device: int) -> int:
         """The only one."""
         return 0
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:  # noqa: ARG002 - see `Library`
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         """See `Library`."""
         return SimulatedArray(np.empty(shape, dtype))
 

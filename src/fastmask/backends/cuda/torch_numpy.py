@@ -129,12 +129,10 @@ class TorchArrayLibrary:
         self.multiply = self._torch.multiply
 
     def stream(self, device: int) -> int:
-        """See `Library`."""
         handle: int = self._torch.stream(device)
         return handle
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> TorchArray:
-        """See `Library`."""
         return TorchArray(self._torch.empty(shape, dtype, like.tensor))
 
 
