@@ -21,14 +21,14 @@ def describe() -> list[tuple[str, str]]:
         ("fastmask", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         *((name, _version(name)) for name in ("numpy", "numba", "llvmlite")),
-        ("kernels", _column()),
+        ("kernels", _table()),
         *_compiled(),
         ("threads", str(get_num_threads())),
         ("CUDA", ", ".join(cuda_devices()) or "not seen"),
     ]
 
 
-def _column() -> str:
+def _table() -> str:
     """Whose kernels compute on NumPy arrays."""
     try:
         return str(kernels().__name__.rpartition(".")[2])

@@ -72,46 +72,6 @@ def view_of(value: object, name: str) -> DeviceArray:
     return view
 
 
-def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Any:
-    """See `fastmask.backends.dispatch.real_array`.
-
-    The result is an array that NumPy's functions compute with, where such a one came, otherwise a
-    view for kernels. `view_of` makes views of both.
-    """
-    view = _real_view(value, name)
-    own = view.dtype
-    if dtype is None:
-        dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
-    return _fitting(value, view, dtype, name)
-
-
-def number_array(value: ArrayLike, name: str) -> Any:
-    """See `fastmask.backends.dispatch.number_array`; the result is as that of `real_array`."""
-    view = _real_view(value, name)
-    return _fitting(value, view, view.dtype, name)
-
-
-def integer_array(value: ArrayLike, name: str) -> Any:
-    """See `fastmask.backends.dispatch.integer_array`; the result is as that of `real_array`.
-
-    Floats are refused: whether all are whole numbers, the host would have to wait for.
-    """
-    view = view_of(value, name)
-    if view.dtype.kind not in "iub":
-        raise TypeError(f"{name} must hold integers, not dtype {view.dtype}")
-    return _fitting(value, view, INT64, name)
-
-
-def together(named: list[tuple[str, Any]]) -> None:
-    """See that arrays are on one device.
-
-    Raises:
-        TypeError: one is not on a device.
-        ValueError: two are on different ones.
-    """
-    device_module().device_arrays(named)
-
-
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: DeviceArray) -> DeviceArray:
     """A view of a new array of the kind and on the device of `like`, a view."""
     return view_of(library_of(like.owner).empty(shape, dtype, like.owner), "array")
@@ -240,15 +200,20 @@ def is_numpy_like(value: object) -> bool:
     return hasattr(type(value), "__array_function__")
 
 
-def _real_view(value: ArrayLike, name: str) -> DeviceArray:
+def real_view(value: ArrayLike, name: str) -> DeviceArray:
+    """`view_of`, of an array that must hold real numbers."""
     view = view_of(value, name)
     if view.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, not dtype {view.dtype}")
     return view
 
 
-def _fitting(value: ArrayLike, view: DeviceArray, dtype: np.dtype[Any], name: str) -> Any:
-    """The array as `dtype`, C-contiguous and aligned; itself where it is."""
+def fitting(value: ArrayLike, view: DeviceArray, dtype: np.dtype[Any], name: str) -> Any:
+    """The array as `dtype`, C-contiguous and aligned; itself where it is.
+
+    It is an array that NumPy's functions compute with, where such a one came, otherwise a view for
+    kernels. `view_of` makes views of both.
+    """
     flags = view.flags
     if not (view.dtype == dtype and flags.c_contiguous and flags.aligned):
         value = _converted(view.owner, dtype, name)

@@ -15,7 +15,7 @@ from ..cell import Cell
 from ..plan import Plan
 from . import arrays as _arrays
 from . import masks as _masks
-from .arrays import view_of
+from .arrays import FLOAT32, FLOAT64, INT64, view_of
 
 _THREADS = 1  # the last argument of the kernels, which counts on the host alone
 
@@ -97,13 +97,21 @@ class Cuda:
         raise TypeError(f"{name} must be an array on the host, not {kind} on a GPU")
 
     def real_array(self, value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Any:
-        return _arrays.real_array(value, name, dtype)
+        view = _arrays.real_view(value, name)
+        own = view.dtype
+        if dtype is None:
+            dtype = FLOAT64 if own.kind == "f" and own.itemsize >= 8 else FLOAT32
+        return _arrays.fitting(value, view, dtype, name)
 
     def number_array(self, value: ArrayLike, name: str) -> Any:
-        return _arrays.number_array(value, name)
+        view = _arrays.real_view(value, name)
+        return _arrays.fitting(value, view, view.dtype, name)
 
     def integer_array(self, value: ArrayLike, name: str) -> Any:
-        return _arrays.integer_array(value, name)
+        view = view_of(value, name)
+        if view.dtype.kind not in "iub":
+            raise TypeError(f"{name} must hold integers, not dtype {view.dtype}")
+        return _arrays.fitting(value, view, INT64, name)
 
     def check_places(self, named: list[tuple[str, Any]]) -> None:
         """See that arrays are on one device.
@@ -124,7 +132,7 @@ class Cuda:
         return _arrays.part(view, shape)
 
     def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
-        return _own(_arrays.real_array(array, "array", dtype))
+        return _own(self.real_array(array, "array", dtype))
 
     def copied(self, array: Array) -> Array:
         return _own(_arrays.copied(view_of(array, "array")))
@@ -142,7 +150,7 @@ class Cuda:
         Raises:
             ValueError: rows differ in shape.
         """
-        views = [view_of(_arrays.number_array(one, "outputs"), "outputs") for one in arrays]
+        views = [view_of(self.number_array(one, "outputs"), "outputs") for one in arrays]
         row = views[0].shape[1:]
         if any(view.shape[1:] != row for view in views):
             shapes = [view.shape for view in views]
@@ -163,7 +171,7 @@ class Cuda:
 
     def mask_numbers(self, value: ArrayLike) -> Any:
         """See `ArrayBackend`; a view."""
-        return view_of(_arrays.number_array(value, "mask"), "mask")
+        return view_of(self.number_array(value, "mask"), "mask")
 
     def lengths(self, mask: PlannedMask) -> Ints:
         return _masks.lengths_of(mask)

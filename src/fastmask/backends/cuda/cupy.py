@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._typing import OnDevice
+
 
 class CuPyLibrary:
     """See `Library`."""
@@ -25,14 +27,20 @@ class CuPyLibrary:
             return cupy.empty(shape, dtype)
 
     def multiply(
-        self, out: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
+        self,
+        out: OnDevice,
+        a: OnDevice,
+        b: OnDevice,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
     ) -> None:
         import cupy
 
-        out, a, b = (cupy.asarray(one) for one in (out, a, b))
-        a, b = a.T if transpose_a else a, b.T if transpose_b else b
-        with out.device:
+        to, left, right = (cupy.asarray(one) for one in (out, a, b))
+        left, right = left.T if transpose_a else left, right.T if transpose_b else right
+        with to.device:
             if accumulate:
-                out += a @ b
+                to += left @ right
             else:
-                cupy.matmul(a, b, out=out)
+                cupy.matmul(left, right, out=to)

@@ -6,10 +6,13 @@ are refused beside them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from ..._typing import Array
 
 
 class SimulatedArray(NDArrayOperatorsMixin):
@@ -19,20 +22,28 @@ class SimulatedArray(NDArrayOperatorsMixin):
         array: one of NumPy's, whose memory it is.
     """
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Array | np.generic) -> None:
         self._array = np.asarray(array)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {**self._array.__array_interface__, "version": 3}
 
-    def __array__(self, *_args: Any, **_options: Any) -> Any:
+    def __array__(self, *_args: object, **_options: object) -> Any:
         raise TypeError("an array on a GPU is not copied to the host silently")
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Any:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *args: object, **options: object
+    ) -> Any:
         return _wrapped(getattr(ufunc, method)(*_plain(args), **_plain(options)))
 
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+    def __array_function__(
+        self,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
         return _wrapped(function(*_plain(args), **_plain(options)))
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +60,7 @@ class SimulatedArray(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         return _wrapped(self._array[_plain(key)])
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: Any, value: object) -> None:
         self._array[_plain(key)] = _plain(value)
 
 
@@ -63,12 +74,12 @@ class SimulatedLibrary:
         """The only one."""
         return 0
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: object) -> Any:
         """See `Library`."""
         return SimulatedArray(np.empty(shape, dtype))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, SimulatedArray):
         return value._array
     if isinstance(value, np.ndarray) and value.ndim:
@@ -80,7 +91,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _wrapped(value: Any) -> Any:
+def _wrapped(value: object) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return SimulatedArray(value)
     if isinstance(value, (list, tuple)):

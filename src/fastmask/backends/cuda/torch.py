@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._typing import OnDevice
+
 
 class TorchLibrary:
     """What the kernels borrow from torch, see `fastmask_kernels.cuda`."""
@@ -22,7 +24,7 @@ class TorchLibrary:
         handle: int = torch.cuda.current_stream(device).cuda_stream
         return handle
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: OnDevice) -> Any:
         """Uninitialised memory from torch's cache, on the device of `like`."""
         import torch
 
@@ -30,7 +32,13 @@ class TorchLibrary:
         return torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=place)
 
     def multiply(
-        self, out: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
+        self,
+        out: OnDevice,
+        a: OnDevice,
+        b: OnDevice,
+        transpose_a: bool,
+        transpose_b: bool,
+        accumulate: bool,
     ) -> None:
         """out = a b, or out += a b, on torch's current stream and in its precision.
 
@@ -44,15 +52,15 @@ class TorchLibrary:
         """
         import torch
 
-        out, a, b = map(as_tensor, (out, a, b))
-        a, b = a.t() if transpose_a else a, b.t() if transpose_b else b
+        to, left, right = map(as_tensor, (out, a, b))
+        left, right = left.t() if transpose_a else left, right.t() if transpose_b else right
         if accumulate:
-            out.addmm_(a, b)
+            to.addmm_(left, right)
         else:
-            torch.mm(a, b, out=out)
+            torch.mm(left, right, out=to)
 
 
-def as_tensor(view: Any) -> Any:
+def as_tensor(view: OnDevice) -> Any:
     """The memory of an array on a device as a tensor.
 
     The device is named: without it torch would copy to the host.

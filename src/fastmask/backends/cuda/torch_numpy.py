@@ -7,15 +7,17 @@ outputs compute with this. Whatever else layers ask for raises a TypeError that 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from ..._typing import DTypeLike
 from .torch import TorchLibrary
 
+Axes = int | list[int] | tuple[int, ...] | None
 _OTHER_NAMES = {"power": "pow", "invert": "bitwise_not", "equal": "eq", "not_equal": "ne"}
 
 
@@ -54,16 +56,16 @@ class TorchArray(NDArrayOperatorsMixin):
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(str(_not_there(f"numpy.ndarray.{name}")))
 
-    def reshape(self, *shape: Any) -> TorchArray:
+    def reshape(self, *shape: int | tuple[int, ...]) -> TorchArray:
         """As NumPy's."""
         return TorchArray(self.tensor.reshape(*shape))
 
-    def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> TorchArray:
+    def astype(self, dtype: DTypeLike, order: str = "K", copy: bool = True) -> TorchArray:
         """As NumPy's."""
         cast = self.tensor.to(_torch_dtype(dtype), copy=copy)
         return TorchArray(cast.contiguous() if order == "C" else cast)
 
-    def transpose(self, *axes: Any) -> TorchArray:
+    def transpose(self, *axes: int) -> TorchArray:
         """As NumPy's."""
         return TorchArray(self.tensor.permute(*axes))
 
@@ -71,26 +73,28 @@ class TorchArray(NDArrayOperatorsMixin):
         """The error function."""
         return TorchArray(self.tensor.erf())
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> TorchArray:
+    def max(self, axis: Axes = None, keepdims: bool = False) -> TorchArray:
         """As NumPy's."""
         return TorchArray(self.tensor.amax(_axes(axis, self.ndim), keepdims))
 
-    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> TorchArray:
+    def sum(
+        self, axis: Axes = None, dtype: DTypeLike | None = None, keepdims: bool = False
+    ) -> TorchArray:
         """As NumPy's, but of bools and integers too in `dtype`, or their own."""
         cast = None if dtype is None else _torch_dtype(dtype)
         return TorchArray(self.tensor.sum(_axes(axis, self.ndim), keepdims, dtype=cast))
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> TorchArray:
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> TorchArray:
         """As NumPy's."""
         return TorchArray(self.tensor.mean(_axes(axis, self.ndim), keepdims))
 
-    def var(self, axis: Any = None, keepdims: bool = False) -> TorchArray:
+    def var(self, axis: Axes = None, keepdims: bool = False) -> TorchArray:
         """As NumPy's."""
         axes = _axes(axis, self.ndim)
         return TorchArray(self.tensor.var(axes, correction=0, keepdim=keepdims))
 
     def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
+        self, ufunc: np.ufunc, method: str, *inputs: object, out: Any = None, **options: object
     ) -> Any:
         name = ufunc.__name__
         function = getattr(_torch(), _OTHER_NAMES.get(name, name), None)
@@ -102,7 +106,13 @@ class TorchArray(NDArrayOperatorsMixin):
         out[0].tensor.copy_(result)
         return out[0]
 
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+    def __array_function__(
+        self,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> Any:
         known = _FUNCTIONS.get(function)
         if known is None:
             raise _not_there(f"numpy.{function.__name__}")
@@ -132,7 +142,7 @@ class TorchArrayLibrary:
         handle: int = self._torch.stream(device)
         return handle
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> TorchArray:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: TorchArray) -> TorchArray:
         return TorchArray(self._torch.empty(shape, dtype, like.tensor))
 
 
@@ -140,15 +150,15 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
     return _torch().where(condition, x, y if hasattr(y, "dtype") else float(y))
 
 
-def _concatenate(tensors: Any, axis: int = 0) -> Any:
+def _concatenate(tensors: Iterable[Any], axis: int = 0) -> Any:
     return _torch().cat(list(tensors), axis)
 
 
-def _clip(x: Any, low: Any, high: Any) -> Any:
+def _clip(x: Any, low: float, high: float) -> Any:
     return x.clamp(low, high)
 
 
-def _full(value: int, x: Any, dtype: Any, shape: Any) -> Any:
+def _full(value: int, x: Any, dtype: DTypeLike | None, shape: tuple[int, ...] | None) -> Any:
     kind = x.dtype if dtype is None else _torch_dtype(dtype)
     return x.new_full(tuple(x.shape if shape is None else shape), value, dtype=kind)
 
@@ -173,11 +183,11 @@ def _torch() -> Any:
     return import_module("torch")  # whoever has a tensor has imported it
 
 
-def _torch_dtype(dtype: Any) -> Any:
+def _torch_dtype(dtype: DTypeLike) -> Any:
     return getattr(_torch(), np.dtype(dtype).name)
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+def _axes(axis: Axes, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     return tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
