@@ -75,7 +75,7 @@ class Backend(Protocol[K]):
     sees_arrays: bool
     steps_in_place: bool
 
-    def views(self, *arrays: Any) -> Sequence[K]:
+    def views(self, *arrays: Array) -> Sequence[K]:
         """Arrays as kernels see them."""
 
     def outputs(
@@ -171,7 +171,7 @@ class ArrayBackend(Backend[K], Protocol[K]):
     def erf(self, x: Array) -> Array:
         """The error function."""
 
-    def mask_numbers(self, value: Any) -> Array:
+    def mask_numbers(self, value: ArrayLike) -> Array:
         """What a mask is given as, with a shape and a dtype."""
 
     def lengths(self, mask: PlannedMask) -> Ints:
@@ -197,7 +197,7 @@ class ArrayBackend(Backend[K], Protocol[K]):
                 zeros that have no valid step.
         """
 
-    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Any) -> Array:
+    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:
         """The rows of a weight (V, F) by number, in the shape of `ids` and F."""
 
     def packing(self, x: Array) -> Hashable:

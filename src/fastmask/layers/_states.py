@@ -8,7 +8,7 @@ import numpy as np
 
 from .._checks import whole_number
 from .._typing import Array, ArrayLike, Bools
-from ..backends.dispatch import as_array, real_array
+from ..backends.dispatch import HOST, as_array, backend_of, real_array
 from ..backends.recurrent import ALL_ROWS, placed
 from ..masks.validity import checked_mask
 from ._calls import flat
@@ -70,7 +70,7 @@ class KeepsStates(Layer):
 
     def _placed(self, states: list[list[Array]], given: bool, x: Array) -> list[list[Array]]:
         """The states of each cell, where the inputs are; whether they were given."""
-        if type(x) is not np.ndarray and not all(map(is_known, self._cells)):
+        if backend_of(x) is not HOST and not all(map(is_known, self._cells)):
             raise TypeError(
                 f"inputs of layer {self.name!r} must be on the host, not on a GPU, because its "
                 "cell is not LSTMCell, GRUCell or SimpleRNNCell"

@@ -193,13 +193,13 @@ class Cuda:
         _arrays.gather(out, last, _masks.zeroed_rows(mask, plan, last.device, step))
         return out
 
-    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Any) -> Array:
+    def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:
         """See `ArrayBackend`; the table is copied to the device once."""
-        ids = view_of(ids, "inputs")
-        rows = _arrays.empty((*ids.shape, table.shape[1]), table.dtype, ids)
-        flat = _arrays.part(rows, (ids.size, table.shape[1]))
-        sent = weight_on_device(weights, table, ids)
-        self.call("gather_rows", [flat], (sent, _arrays.part(ids, (ids.size,))))
+        view = view_of(ids, "inputs")
+        rows = _arrays.empty((*view.shape, table.shape[1]), table.dtype, view)
+        flat = _arrays.part(rows, (view.size, table.shape[1]))
+        sent = weight_on_device(weights, table, view)
+        self.call("gather_rows", [flat], (sent, _arrays.part(view, (view.size,))))
         return _own(rows)
 
     def packing(self, x: Array) -> Hashable:
