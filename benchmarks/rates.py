@@ -2,7 +2,7 @@
 
 Behind the figures in docs/performance.md: the peak of the multiply-add units, found by a small
 compiled loop of nothing else; the share of it that a layer reaches on one thread; the cost of
-a call's hand-over to a helper thread, and of a meeting of two threads inside a call; the time of
+a call's hand-over to a worker thread, and of a meeting of two threads inside a call; the time of
 one step of a single sequence.
 """
 
@@ -24,8 +24,9 @@ from benchmarks.timing import Timing, settle, summarise
 from fastmask_kernels.cpu.jit import compiled, output
 from fastmask_kernels.cpu.parallel.atomics import atomic_add, atomic_load, spin_hint
 from fastmask_kernels.cpu.parallel.barrier import control_size
-from fastmask_kernels.cpu.parallel.pool import run_shared, who_helps
-from fastmask_kernels.cpu.parallel.queue import ALONE, LEFT, UNSHARED, post
+from fastmask_kernels.cpu.parallel.pool import pool
+from fastmask_kernels.cpu.parallel.queue import ALONE, LEFT, UNSHARED, submit
+from fastmask_kernels.cpu.parallel.run import run
 from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
 
 CHAINS = 12  # sums in flight: as many as two units of four to six cycles can work on
@@ -43,7 +44,7 @@ STEP_CASES = (
 )
 
 MEETINGS = 1000
-ASLEEP = 0.003  # seconds after which helpers have gone to sleep
+ASLEEP = 0.003  # seconds after which workers have gone to sleep
 HANDOVERS_A_TURN = 20
 TURNS = 11
 PATIENCE = 200_000  # pauses of the processor, some milliseconds
@@ -107,17 +108,17 @@ def layer_call(problem: Problem, threads: int) -> Callable[[], object]:
     lambda t: types.int64(output(t, 1), types.int64, output(t, 1), types.int64, types.int64),
     "meet",
 )
-def _meet(control: Any, meetings: int, board: Any, help_from: int, member: int) -> int:
+def _meet(control: Any, meetings: int, queue: Any, provider: int, thread: int) -> int:
     """Two threads take turns in counting control[0]; alone, meetings must be 0."""
-    state = post(board, help_from, control, 2, member)
+    state = submit(queue, provider, control, 2, thread)
     if state != UNSHARED:
         return state
-    for k in range(meetings + (member == 0 and meetings > 0)):
+    for k in range(meetings + (thread == 0 and meetings > 0)):
         waited = 0
-        while atomic_load(control, 0) < 2 * k + member:
+        while atomic_load(control, 0) < 2 * k + thread:
             spin_hint()
             waited += 1
-            if waited > PATIENCE:  # a helper that was just about to sleep does not come
+            if waited > PATIENCE:  # a worker that was just about to sleep does not come
                 return LEFT
         if k < meetings:
             atomic_add(control, 0, 1)
@@ -125,24 +126,24 @@ def _meet(control: Any, meetings: int, board: Any, help_from: int, member: int) 
 
 
 def meet(meetings: int) -> bool:
-    """A call that is over when a helper came and met the caller so many times; 0: no helper.
+    """A call that is over when a worker came and met the caller so many times; 0: no worker.
 
     Returns:
-        Whether the helper came.
+        Whether the worker came.
     """
     control = np.zeros(control_size(2), np.int64)
-    help_from = who_helps(2, patient=True) if meetings else ALONE
-    wanted = meetings if help_from != ALONE else 0
-    run_shared(_meet.for_dtype(control.dtype), (control, wanted), help_from, control)
+    provider = pool.find(1, patient=True) if meetings else ALONE
+    wanted = meetings if provider != ALONE else 0
+    run(_meet.for_dtype(control.dtype), (control, wanted), provider, control)
     return wanted == meetings and bool(control[0] == 2 * meetings)
 
 
 def measure_handover() -> dict[str, Timing]:
-    """Calls without a helper, with one that listens, one that sleeps, and one met often."""
+    """Calls without a worker, with one that listens, one that sleeps, and one met often."""
     ways: dict[str, Callable[[], float]] = {
         "alone": partial(timed, 0),
-        "helper listens": partial(timed, 1),
-        "helper sleeps": partial(timed, 1, ASLEEP),
+        "worker listens": partial(timed, 1),
+        "worker sleeps": partial(timed, 1, ASLEEP),
         "many meetings": partial(timed, MEETINGS),
     }
     turns: dict[str, list[list[float]]] = {name: [] for name in ways}
@@ -155,11 +156,11 @@ def measure_handover() -> dict[str, Timing]:
 
 
 def timed(meetings: int, pause: float = 0.0) -> float:
-    """Seconds of one call, after a pause, to which the helper came."""
+    """Seconds of one call, after a pause, to which the worker came."""
     for _ in range(ATTEMPTS):
         if pause:
             time.sleep(pause)
         begin = time.perf_counter()
         if meet(meetings):
             return time.perf_counter() - begin
-    raise RuntimeError(f"no helper came in {ATTEMPTS} calls")
+    raise RuntimeError(f"no worker came in {ATTEMPTS} calls")

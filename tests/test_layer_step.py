@@ -12,10 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fastmask as fm
-from fastmask_kernels.cpu.parallel.schedule import Shares
 
 Array = NDArray[Any]
-SHARES = (Shares(2, 2, 1), Shares(2, 5, 1), Shares(2, 0, 0), Shares(3, 2, 1), Shares(4, 0, 0))
 
 
 LAYERS = {

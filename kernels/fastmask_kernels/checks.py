@@ -1,4 +1,7 @@
-"""Wrong arguments raise at the door of a kernel instead of touching memory behind it."""
+"""Argument checks of every kernel, from its specification: wrong arguments raise, here.
+
+Behind them kernels touch memory without looking.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, Argument
+from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, Argument, Kernel
 
 _SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
 _OWNS_DATA = 4  # in the number that NumPy makes of an array's flags
@@ -19,69 +22,134 @@ _MOST_FORMS = 1024  # remembered for each kernel
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-Door = Callable[[list[tuple[str, Any]]], list[Any]]
-"""From the names and values of a call's arrays to what its column computes on."""
+ViewsOf = Callable[[list[tuple[str, Any]]], list[Any]]
+"""From the names and values of a call's arrays to what its backend computes on."""
 
 
-def checked(function: Callable[..., None], door: Door | None = None) -> Callable[..., None]:
-    """Check every call against the table's entry of the function's name.
+class TableFunction(Protocol):
+    """A kernel of the table."""
 
-    The function itself stays as attribute `unchecked`, for callers that made the arrays.
+    __name__: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Check the arguments, and run."""
+
+    @property
+    def unchecked(self) -> Callable[..., None]:
+        """The same without checks, for callers that made the arrays; by position alone."""
+
+
+def checked(function: Callable[..., None], views_of: ViewsOf | None = None) -> TableFunction:
+    """Make the table's kernel of the function's name.
 
     Args:
-        function: the kernel.
-        door: turns the arrays of a call into objects with NumPy's `shape`, `ndim`, `dtype` and
-            `flags`, which the function gets; without it they must be NumPy arrays.
+        function: what computes it. It takes the kernel's arguments, or a single one, `call`: a
+            named tuple of them all.
+        views_of: turns the arrays of a call into objects with NumPy's `shape`, `ndim`, `dtype`
+            and `flags`, which the function gets; without it they must be NumPy arrays.
 
-    Raises:
-        TypeError: an argument is missing, is not an array, or has another dtype.
-        ValueError: an array has another shape, is not C-contiguous and aligned, or is an
-            output that cannot be written or that shares memory with another array; an activation
-            or a size is unknown.
+    Returns:
+        A function that raises
+            TypeError: an argument is missing, is not an array, or has another dtype.
+            ValueError: an array has another shape, is not C-contiguous and aligned, or is an
+                output that cannot be written or that shares memory with another array; an
+                activation or a number of threads is none.
     """
     spec = KERNELS[function.__name__]
-    signature = inspect.signature(function)
-    names = tuple(a.name for a in spec.arguments)
+    unchecked = of_arguments(function)
+    names, signature = spec.call._fields, inspect.signature(unchecked)
     if tuple(signature.parameters) != names:
         raise TypeError(f"{spec.name} must take {names}, not {tuple(signature.parameters)}")
+    check = _Checks(spec, views_of).check
 
-    arrays = tuple((i, a, a.shape) for i, a in enumerate(spec.arguments) if a.shape is not None)
-    plain = tuple((i, a) for i, a in enumerate(spec.arguments) if a.shape is None)
-    specified = [argument for _, argument, _ in arrays]
-    given_of = itemgetter(*(i for i, _, _ in arrays))  # a tuple: every kernel has two or more
-    known: dict[tuple[Any, ...], list[int]] = {}  # forms, and which arrays own no memory
-
-    @functools.wraps(function)
+    @functools.wraps(unchecked)
     def call(*args: Any, **kwargs: Any) -> None:
         if kwargs or len(args) != len(names):
             args = signature.bind(*args, **kwargs).args
-        for i, argument in plain:
-            _check_plain(argument, args[i])
-        if door is not None:
-            on_device = door([(argument.name, args[i]) for i, argument, _ in arrays])
-            for (i, _, _), view in zip(arrays, on_device, strict=True):
-                args = (*args[:i], view, *args[i + 1 :])
-            keep_apart(on_device, specified)
+        unchecked(*check(args))
+
+    call.__doc__ = _described(spec, function.__doc__ or "")
+    call.unchecked = unchecked  # type: ignore[attr-defined]  # a new one
+    return cast(TableFunction, call)
+
+
+def of_arguments(function: Callable[..., None]) -> Callable[..., None]:
+    """A function of the kernel's arguments, where the given one may take them as a named tuple."""
+    if tuple(inspect.signature(function).parameters) != ("call",):
+        return function
+    new_call = functools.partial(tuple.__new__, KERNELS[function.__name__].call)
+
+    @functools.wraps(function)
+    def unpacked(*args: Any) -> None:
+        function(new_call(args))
+
+    names = KERNELS[function.__name__].call._fields
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
+    unpacked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect's
+    return unpacked
+
+
+def _described(spec: Kernel, notes: str) -> str:
+    """The docstring of a kernel: what the table says of it, and a backend's notes."""
+    lines = [f"{spec.summary}.", "", "Args:"]
+    for argument in spec.arguments:
+        shape = "" if argument.shape is None else f" ({', '.join(argument.shape)})"
+        written = ", written" if argument.output else ""
+        lines.append(f"    {argument.name}: {argument.dtype}{shape}{written}.")
+    return "\n".join([*lines, "", inspect.cleandoc(notes)])
+
+
+class _Checks:
+    """The checks of one kernel's arguments."""
+
+    def __init__(self, spec: Kernel, views_of: ViewsOf | None) -> None:
+        arguments = list(enumerate(spec.arguments))
+        self._views_of = views_of
+        self._arrays = tuple((i, a, a.shape) for i, a in arguments if a.shape is not None)
+        self._specified = [argument for _, argument, _ in self._arrays]
+        self._given_of = itemgetter(*(i for i, _, _ in self._arrays))  # all have two or more
+        self._activations = [(i, a) for i, a in arguments if a.dtype == "activation"]
+        self._threads = next((i for i, a in arguments if a.name == "threads"), None)
+        self._known: dict[tuple[Any, ...], list[int]] = {}  # forms: arrays without own memory
+
+    def check(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Raise for what is wrong; the arguments as the function is to get them."""
+        for i, argument in self._activations:
+            if args[i] not in ACTIVATIONS:
+                raise ValueError(f"{argument.name} must be one of {ACTIVATIONS}, not {args[i]!r}")
+        if self._threads is not None and args[self._threads] < 1:
+            raise ValueError(f"threads must be at least 1, not {args[self._threads]!r}")
+        if self._views_of is not None:
+            views = self._views_of([(a.name, args[i]) for i, a, _ in self._arrays])
+            replaced = list(args)
+            for (i, _, _), view in zip(self._arrays, views, strict=True):
+                replaced[i] = view
+            args = tuple(replaced)
+            keep_apart(views, self._specified)
         # Programs call with few forms again and again. To look one up takes 0.2 us an array,
         # to check it 2 us, which would be a fifth of a small LSTM.
+        given = self._given_of(args)
         try:
-            given = given_of(args)
-            form = tuple([_form(array) for array in given])
+            form = tuple([(type(a), a.dtype, a.shape, a.flags.num) for a in given])
         except AttributeError:
             form = ()
-        views = known.get(form)
-        if views is None:
-            _check_form(arrays, args, host=door is None)
-            if len(known) >= _MOST_FORMS:
-                known.clear()
-            views = [n for n, array in enumerate(given) if not array.flags.num & _OWNS_DATA]
-            known[form] = views
-        if door is None and not _own_memory(given, views):
-            keep_apart(given, specified)
-        function(*args)
+        borrowing = self._known.get(form)
+        if borrowing is None:
+            borrowing = self._check_form(form, args, given)
+        if self._views_of is None and not _own_memory(given, borrowing):
+            keep_apart(given, self._specified)
+        return args
 
-    call.unchecked = function  # type: ignore[attr-defined]  # a new one
-    return call
+    def _check_form(
+        self, form: tuple[Any, ...], args: tuple[Any, ...], given: tuple[Any, ...]
+    ) -> list[int]:
+        """Check what a form shows, and remember it; which arrays borrow their memory."""
+        _check_arrays(self._arrays, args, host=self._views_of is None)
+        if len(self._known) >= _MOST_FORMS:
+            self._known.clear()
+        borrowing = [n for n, array in enumerate(given) if not array.flags.num & _OWNS_DATA]
+        self._known[form] = borrowing
+        return borrowing
 
 
 def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
@@ -142,15 +210,10 @@ def _address(array: Any) -> int:
     return int(array.address)
 
 
-def _form(array: Any) -> tuple[Any, ...]:
-    """All that `_check_array` looks at."""
-    return type(array), array.dtype, array.shape, array.flags.num
-
-
-def _check_form(
+def _check_arrays(
     arrays: tuple[tuple[int, Argument, tuple[str, ...]], ...], args: tuple[Any, ...], host: bool
 ) -> None:
-    """Check all that `_form` shows of the arrays among `args`.
+    """Check dtypes, shapes and flags of the arrays among `args`.
 
     Args:
         arrays: place, specification and shape of each.
@@ -168,13 +231,6 @@ def _check_form(
         _check_array(argument, shape, args[i], sizes, seen, shared)
     for _, argument, shape in arrays:
         _check_optional(argument, shape, sizes)
-
-
-def _check_plain(argument: Argument, value: Any) -> None:
-    if argument.dtype == "activation" and value not in ACTIVATIONS:
-        raise ValueError(f"{argument.name} must be one of {ACTIVATIONS}, not {value!r}")
-    if argument.name == "threads" and value < 1:
-        raise ValueError(f"threads must be at least 1, not {value!r}")
 
 
 def _check_array(

@@ -42,7 +42,12 @@ row 1 to the state. Without `reset_after` the two rows are simply added.
 
 from __future__ import annotations
 
+from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from typing import Any
 
 REAL = "real"  # float32 or float64, the same in all REAL arguments of a call
 ANY = "any"  # any fixed-size NumPy dtype, the same in all ANY arguments of a call
@@ -93,6 +98,21 @@ class Kernel:
     def outputs(self) -> tuple[Argument, ...]:
         """The arguments that the kernel writes."""
         return tuple(a for a in self.arguments if a.output)
+
+    @cached_property
+    def call(self) -> Any:
+        """The type of a named tuple of the arguments."""
+        return namedtuple(self.name, [a.name for a in self.arguments])
+
+    def getter(self, *fields: str) -> Callable[[Any], tuple[Any, ...]]:
+        """A function that returns fields of a call in one go, where each by itself takes time.
+
+        Args:
+            fields: "name", or "name|other" where the kernel may have no `name`.
+        """
+        names = self.call._fields
+        found = (next(n for n in field.split("|") if n in names) for field in fields)
+        return itemgetter(*map(names.index, found))
 
 
 def _arguments(rows: tuple[tuple[str, ...], ...], output: bool) -> tuple[Argument, ...]:
@@ -171,19 +191,19 @@ KERNELS: dict[str, Kernel] = {
         ),
         _kernel(
             "lstm_pack",
-            "Weights in the layout that this column's lstm_fwd reads; gate order i, f, c, o",
+            "Weights in the layout that this backend's lstm_fwd reads; gate order i, f, c, o",
             (("packed", REAL, "W"),),
             _LSTM_WEIGHTS,
         ),
         _kernel(
             "gru_pack",
-            "Weights in the layout that this column's gru_fwd reads; gate order z, r, h",
+            "Weights in the layout that this backend's gru_fwd reads; gate order z, r, h",
             (("packed", REAL, "W"),),
             (*_GRU_WEIGHTS, ("reset_after", "flag")),
         ),
         _kernel(
             "rnn_pack",
-            "Weights in the layout that this column's rnn_fwd reads",
+            "Weights in the layout that this backend's rnn_fwd reads",
             (("packed", REAL, "W"),),
             _RNN_WEIGHTS,
         ),

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from fastmask_kernels import cpu
 from fastmask_kernels.cpu import blas
-from fastmask_kernels.cpu.parallel.schedule import MOST_THREADS, Shares, share
+from fastmask_kernels.cpu.parallel import run
+from fastmask_kernels.cpu.parallel.queue import LEFT
+from fastmask_kernels.cpu.parallel.schedule import MOST_THREADS, Schedule, make_schedule
 from fastmask_kernels.cpu.rnn import (
     gate_gradients,
     gradients,
     groups,
     gru,
-    layer,
     lstm,
     ranks,
     step,
@@ -39,23 +40,25 @@ MEGABYTE = 1 << 20
 DTYPES = ("float32", "float64")
 
 
-def shares_of(rows: int, time: int, units: int, threads: int) -> Shares:
+def schedule_of(rows: int, time: int, units: int, threads: int) -> Schedule:
     """What is decided for full rows."""
-    return share(lambda _: time, rows, rows * time, 16, units, 4, 4, threads)
+    return make_schedule(lambda *_: time, None, rows, rows * time, 16, units, 4, 4, threads)
 
 
 def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
     """Bytes that a forward call asks for."""
-    shares = shares_of(rows, time, units, threads)
+    schedule = schedule_of(rows, time, units, threads)
     kind = np.dtype(dtype)
-    sizes = KERNELS[cell].sizes(rows, 16, units, kind, shares.members, shares.groups, shares.common)
+    sizes = KERNELS[cell].sizes(
+        rows, 16, units, kind, schedule.threads, schedule.groups, schedule.common
+    )
     return sizes.reals * kind.itemsize + sizes.integers * 8
 
 
 def backward_bytes(_: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
     """Bytes that the time loop of a backward call asks for, of every cell."""
-    shares = shares_of(rows, time, units, threads)
-    _, *scratch = gate_gradients._scratch(rows, units, np.dtype(dtype), shares)
+    schedule = schedule_of(rows, time, units, threads)
+    _, *scratch = gate_gradients._scratch(rows, units, np.dtype(dtype), schedule)
     return sum(array.nbytes for array in scratch)
 
 
@@ -104,15 +107,15 @@ def test_a_call_of_many_rows(cell: str, threads: int, monkeypatch: pytest.Monkey
 def test_a_step_of_few_rows_on_many_threads() -> None:
     """They have one set of states, not one each."""
     rows, units, threads = 384, 256, 64
-    shares = shares_of(rows, 1, units, threads)
-    assert shares.join == 0
+    schedule = schedule_of(rows, 1, units, threads)
+    assert schedule.join == 0
     states = [np.zeros((rows, units), np.float32) for _ in range(2)]
     packed = np.zeros(cpu.lstm_packed_size(16, units, np.dtype("float32")), np.float32)
     arguments = (*states, np.zeros((rows, 16), np.float32), np.empty(0, bool), packed)
     cpu.lstm_step(*arguments, "tanh", "sigmoid", 1)  # compiles
     step._kept._arrays.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, "who_helps", lambda *_: step.ALONE)
+        patch.setattr(step, "run", lambda *_: LEFT)
         size = traced(lambda: cpu.lstm_step(*arguments, "tanh", "sigmoid", threads))
     assert size < 10 * MEGABYTE
 
@@ -139,18 +142,17 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         kernel.sizes.cache_clear()  # type: ignore[attr-defined]  # an lru_cache
 
 
-def both_ways(case: RecurrentCase, shares: Shares) -> list[Array]:
+def both_ways(case: RecurrentCase, schedule: Schedule) -> list[Array]:
     """All that a forward and a backward call write, with threads that share them as told."""
     lengths = np.sort(case.valid.sum(axis=1))[::-1]
-    join = min(shares.join, int(lengths.max(initial=0)))
-    common = int((lengths > join).sum()) if shares.groups else len(lengths)
-    told = shares._replace(join=join, common=common)
+    join = min(schedule.join, int(lengths.max(initial=0)))
+    common = int((lengths > join).sum()) if schedule.groups else len(lengths)
+    told = schedule._replace(join=join, common=common)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (layer, gate_gradients):
-            patch.setattr(module, "share", lambda *_: told)
+        patch.setattr(run, "make_schedule", lambda *_: told)
         return [
-            *case.run(cpu, threads=shares.members, save="gates"),
-            *case.run_backward(cpu, threads=shares.members),
+            *case.run(cpu, threads=schedule.threads, save="gates"),
+            *case.run_backward(cpu, threads=schedule.threads),
         ]
 
 
@@ -162,11 +164,16 @@ def test_the_size_of_groups_does_not_change_a_bit(cell: str, kind: str) -> None:
         case = FORMS[cell](50, 6, 5, 37, kind=kind, seed=3, reverse=reverse)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(groups, "GROUP_ROWS", 1000)
-            whole = both_ways(case, Shares(1, 1, 99))
+            whole = both_ways(case, Schedule(1, 1, 99))
         for kernel in KERNELS.values():
             kernel.sizes.cache_clear()  # type: ignore[attr-defined]  # an lru_cache
-        for shares in (Shares(1, 1, 99), Shares(2, 2, 99), Shares(3, 4, 2), Shares(2, 0, 0)):
-            for a, b in zip(both_ways(case, shares), whole, strict=True):
+        for schedule in (
+            Schedule(1, 1, 99),
+            Schedule(2, 2, 99),
+            Schedule(3, 4, 2),
+            Schedule(2, 0, 0),
+        ):
+            for a, b in zip(both_ways(case, schedule), whole, strict=True):
                 np.testing.assert_array_equal(a, b)
 
 

@@ -12,25 +12,25 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu.parallel.schedule import Shares
-from fastmask_kernels.cpu.rnn import gate_gradients
+from fastmask_kernels.cpu.parallel import run
+from fastmask_kernels.cpu.parallel.schedule import Schedule
 from fastmask_kernels.spec import KERNELS
 
 from ..cases import MASK_KINDS, RecurrentCase, cases_of
 from ..each import EACH_CELL, EACH_FORM, FORMS
 from .test_backward import assert_gradients_close
-from .test_cpu_forward import SHARES
+from .test_cpu_forward import SCHEDULES
 from .test_kernel_table import argument_for
 
 Array = NDArray[Any]
 
 
-def shared_backward(case: RecurrentCase, shares: Shares) -> list[Array]:
+def shared_backward(case: RecurrentCase, schedule: Schedule) -> list[Array]:
     """Gradients by threads that share the loop as they are told."""
-    join = min(shares.join, int(case.valid.sum(axis=1).max(initial=0)))
+    join = min(schedule.join, int(case.valid.sum(axis=1).max(initial=0)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate_gradients, "share", lambda *_: shares._replace(join=join))
-        return case.run_backward(cpu, threads=shares.members)
+        patch.setattr(run, "make_schedule", lambda *_: schedule._replace(join=join))
+        return case.run_backward(cpu, threads=schedule.threads)
 
 
 def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
@@ -40,21 +40,21 @@ def assert_same_bits(actual: list[Array], expected: list[Array]) -> None:
 
 @EACH_CELL
 def test_sharing_does_not_change_a_bit(cell: str) -> None:
-    @given(cases_of(cell), st.sampled_from(SHARES[1:]))
+    @given(cases_of(cell), st.sampled_from(SCHEDULES[1:]))
     @settings(max_examples=60, deadline=None)
-    def check(case: RecurrentCase, shares: Shares) -> None:
-        assert_same_bits(shared_backward(case, shares), case.run_backward(cpu))
+    def check(case: RecurrentCase, schedule: Schedule) -> None:
+        assert_same_bits(shared_backward(case, schedule), case.run_backward(cpu))
 
     check()
 
 
 @EACH_FORM
 def test_more_threads_than_processors(cell: str) -> None:
-    """Helpers leave the common steps then; what comes after these waits for them."""
+    """Workers leave the common steps then; what comes after these waits for them."""
     case = FORMS[cell](12, 150, 4, 260, kind="right")
     alone = case.run_backward(cpu)
     for _ in range(5):
-        assert_same_bits(shared_backward(case, Shares(12, 4, 3)), alone)
+        assert_same_bits(shared_backward(case, Schedule(12, 4, 3)), alone)
 
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
@@ -75,7 +75,7 @@ def test_larger_batches_on_all_threads(cell: str, kind: str) -> None:
 def test_a_long_sequence(cell: str) -> None:
     case = FORMS[cell](2, 20_000, 3, 20, kind="holes", dtype="float64")
     alone = case.run_backward(cpu)
-    assert_same_bits(shared_backward(case, Shares(2, 0, 0)), alone)
+    assert_same_bits(shared_backward(case, Schedule(2, 0, 0)), alone)
     for actual, wanted in zip(alone, case.run_backward(reference), strict=True):
         assert_gradients_close(actual, wanted)
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.cpu.parallel.schedule import Shares
+from fastmask_kernels.cpu.parallel import run
+from fastmask_kernels.cpu.parallel.schedule import Schedule
 from fastmask_kernels.cpu.rnn import layer
 from fastmask_kernels.cpu.rnn.forward import panels_of
 
@@ -28,13 +29,13 @@ from ..cases import (
 )
 from ..each import EACH_CELL, EACH_FORM, FORMS
 
-SHARES = (  # (members, groups, join)
-    Shares(1, 1, 99),
-    Shares(2, 2, 99),
-    Shares(2, 5, 99),
-    Shares(2, 0, 0),
-    Shares(3, 2, 2),
-    Shares(4, 3, 1),
+SCHEDULES = (  # (threads, groups, join)
+    Schedule(1, 1, 99),
+    Schedule(2, 2, 99),
+    Schedule(2, 5, 99),
+    Schedule(2, 0, 0),
+    Schedule(3, 2, 2),
+    Schedule(4, 3, 1),
 )
 
 
@@ -53,15 +54,15 @@ def test_cpu_equals_reference(cell: str) -> None:
 
 @EACH_CELL
 def test_sharing_does_not_change_a_bit(cell: str) -> None:
-    @given(cases_of(cell), st.sampled_from(SAVING), st.sampled_from(SHARES[1:]))
+    @given(cases_of(cell), st.sampled_from(SAVING), st.sampled_from(SCHEDULES[1:]))
     @settings(max_examples=60, deadline=None)
-    def check(case: RecurrentCase, save: str, shares: Shares) -> None:
+    def check(case: RecurrentCase, save: str, schedule: Schedule) -> None:
         alone = case.run(cpu, save=save)
         longest = int(case.valid.sum(axis=1).max(initial=0))
-        shares = shares._replace(join=min(shares.join, longest))
+        schedule = schedule._replace(join=min(schedule.join, longest))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(layer, "share", lambda *_: shares)
-            shared = case.run(cpu, threads=shares.members, save=save)
+            patch.setattr(run, "make_schedule", lambda *_: schedule)
+            shared = case.run(cpu, threads=schedule.threads, save=save)
         for a, b in zip(alone, shared, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -69,11 +70,11 @@ def test_sharing_does_not_change_a_bit(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vectors", "members", "panels"),
+    ("vectors", "threads", "panels"),
     [(0, 2, 0), (3, 8, 3), (4, 1, 1), (8, 2, 2), (9, 1, 3), (10, 2, 4), (12, 2, 4), (12, 3, 3)],
 )
-def test_threads_have_as_many_panels_each(vectors: int, members: int, panels: int) -> None:
-    assert panels_of(vectors, 4, members) == panels
+def test_threads_have_as_many_panels_each(vectors: int, threads: int, panels: int) -> None:
+    assert panels_of(vectors, 4, threads) == panels
 
 
 def test_gates_are_saved_before_their_memory_is_used_again() -> None:
@@ -81,7 +82,7 @@ def test_gates_are_saved_before_their_memory_is_used_again() -> None:
     case = FORMS["lstm"](9, 20, 5, 130, kind="left")
     alone = case.run(cpu, save="gates")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer, "share", lambda *_: Shares(2, 0, 0))
+        patch.setattr(run, "make_schedule", lambda *_: Schedule(2, 0, 0))
         for _ in range(400):
             for a, b in zip(alone, case.run(cpu, threads=2, save="gates"), strict=True):
                 np.testing.assert_array_equal(a, b)
@@ -96,16 +97,16 @@ def test_masked_outputs_are_complete_when_a_shared_call_returns() -> None:
         steps = rng.choice(case.time // 2, 2, replace=False)
         case.valid[row, steps], case.x[row, steps] = True, rng.normal(size=(2, 3))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer, "share", lambda *_: Shares(2, 2, 99))
-        for _ in range(40):  # a helper does not come each time
+        patch.setattr(run, "make_schedule", lambda *_: Schedule(2, 2, 99))
+        for _ in range(40):  # a worker does not come each time
             out = case.run(cpu, threads=2)[0]
             assert not np.isnan(out[:, -1]).any()  # at once: what is written last
     assert not np.isnan(out).any()
 
 
 def test_the_caller_waits_for_masked_outputs_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same without helpers: another thread has begun with a share, and is not done yet."""
-    rows, of_others = 20, layer.ROWS_OF_A_SHARE
+    """The same without workers: another thread has begun with a chunk, and is not done yet."""
+    rows, of_others = 20, layer.ROWS_OF_A_CHUNK
     control = {layer.NEXT_ROW: of_others, layer.ROWS_DONE: 0}
     written = set()
 
@@ -123,7 +124,7 @@ def test_the_caller_waits_for_masked_outputs_of_others(monkeypatch: pytest.Monke
     monkeypatch.setattr(layer, "atomic_add", add)
     monkeypatch.setattr(layer, "wait_for", wait)
     monkeypatch.setattr(layer, "fill_masked", lambda _, row: written.add(row))
-    layer._share_masked.py_func(None, control, rows, 0)
+    layer._fill_masked_rows.py_func(None, control, rows, 0)
     assert written == set(range(rows))
 
 
@@ -231,7 +232,7 @@ def _run_in_child(queue: Any, case: LSTMCase) -> None:
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_call_after_fork() -> None:
     case = LSTMCase(40, 50, 32, 64, kind="right")
-    expected = case.run(cpu, threads=2)  # starts helpers, which the child will not have
+    expected = case.run(cpu, threads=2)  # starts workers, which the child will not have
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     child = context.Process(target=_run_in_child, args=(queue, case))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cpu, reference
-from fastmask_kernels.checks import _parse
+from fastmask_kernels.checks import _parse, checked
 from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
 
 from ..each import EACH_BACKEND
@@ -37,6 +38,38 @@ def argument_for(argument: Argument, sizes: dict[str, int]) -> Any:
     words = [_parse(word) for word in argument.shape]
     shape = [factor * sizes.get(letter, 0) + more for factor, letter, more in words]
     return np.zeros(shape, "f8" if argument.dtype in (REAL, ANY) else argument.dtype)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@EACH_BACKEND
+def test_functions_are_what_the_table_says(backend: Any, name: str) -> None:
+    function, kernel = getattr(backend, name), KERNELS[name]
+    names = [argument.name for argument in kernel.arguments]
+    assert function.__name__ == name
+    assert list(inspect.signature(function).parameters) == names
+    assert function.__doc__.startswith(f"{kernel.summary}.\n\nArgs:\n    {names[0]}: ")
+    with pytest.raises(TypeError, match=f"'{names[0]}'"):
+        function()
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        function(*range(len(names) + 1))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        function(*range(len(names)), colour=0)
+
+
+def test_arguments_by_name() -> None:
+    sizes = {"B": 2, "T": 5, "F": 2, "H": 2, "P": 7, "S": 5, "X": 5, "E": 2}
+    of_rnn = {a.name: argument_for(a, sizes) for a in KERNELS["rnn_step"].arguments}
+    of_rnn["packed"] = np.ones(cpu.rnn_packed_size(2, 2, np.dtype("f8")))
+    of_rnn["x"], of_rnn["valid"] = np.ones((2, 2)), np.ones(2, bool)
+    cpu.rnn_step(**of_rnn)
+    np.testing.assert_allclose(of_rnn["h"], np.tanh(3))
+
+
+def test_a_function_with_other_arguments_is_refused() -> None:
+    def gather_rows(out: Any, table: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="gather_rows must take"):
+        checked(gather_rows)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fastmask_kernels import cpu, reference
+from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.queue import STILL_INSIDE
-from fastmask_kernels.cpu.parallel.schedule import Shares
+from fastmask_kernels.cpu.parallel.schedule import Schedule
 from fastmask_kernels.cpu.rnn import step
 
 from ..cases import RecurrentCase, assert_close, cases_of
 from ..each import EACH_BACKEND, EACH_CELL, EACH_FORM, FORMS
 
 Array = NDArray[Any]
-SHARES = (Shares(2, 2, 1), Shares(2, 5, 1), Shares(2, 0, 0), Shares(3, 2, 1), Shares(4, 0, 0))
+SCHEDULES = (
+    Schedule(2, 2, 1),
+    Schedule(2, 5, 1),
+    Schedule(2, 0, 0),
+    Schedule(3, 2, 1),
+    Schedule(4, 0, 0),
+)
 
 
 def one_step(cell: str, *sizes: int, kind: str = "holes", **options: Any) -> RecurrentCase:
@@ -80,18 +87,18 @@ def test_equals_the_sequence_kernel(cell: str, backend: Any) -> None:
     check()
 
 
-@pytest.mark.parametrize("shares", SHARES, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 @EACH_FORM
 def test_sharing_does_not_change_a_bit(
-    cell: str, shares: Shares, monkeypatch: pytest.MonkeyPatch
+    cell: str, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for sizes in ((7, 5, 40), (60, 3, 17)):
         case = one_step(cell, *sizes)
         alone = stepped(case, cpu)
         with monkeypatch.context() as patch:
-            patch.setattr(step, "share", lambda *_: shares)
-            for _ in range(20):  # helpers come earlier or later
-                for a, b in zip(stepped(case, cpu, shares.members), alone, strict=True):
+            patch.setattr(run, "make_schedule", lambda *_: schedule)
+            for _ in range(20):  # workers come earlier or later
+                for a, b in zip(stepped(case, cpu, schedule.threads), alone, strict=True):
                     np.testing.assert_array_equal(a, b)
 
 
@@ -134,6 +141,6 @@ def test_scratch_that_a_helper_may_still_use_is_not_used_again(
     step._kept._arrays.clear()
     stepped(case, cpu)
     assert len(step._kept._arrays) == 2
-    monkeypatch.setattr(step, "run_shared", lambda *_: STILL_INSIDE)
+    monkeypatch.setattr(step, "run", lambda *_: STILL_INSIDE)
     stepped(case, cpu)
     assert not step._kept._arrays

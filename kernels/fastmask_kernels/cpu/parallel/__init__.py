@@ -1,1 +1,1 @@
-"""Worker threads inside compiled code: one protocol for every shared call."""
+"""Worker threads inside compiled code: `run` is the protocol of every shared call."""

@@ -2,23 +2,24 @@
 
 While many rows are active each thread takes groups of rows and runs its own loop, with no
 barrier. When few are left all threads share each step's panels: each has the same part of them,
-its share, in every step, so that its weights stay in its own cache. Shares whose threads have not
-come are taken over by those that wait for them: none waits for a thread that has not started.
+its chunk, in every step, so that its weights stay in its own cache. The chunks of threads that
+have not come are taken over by those that wait for them: none waits for a thread that has not
+started.
 
-(A barrier with fixed shares was measured 40 times slower beside a busy neighbour: whoever
-waited spent its time slice waiting for one that was not running.)
+(A barrier with fixed chunks was measured 40 times slower beside a busy neighbour: threads spent
+their time slices waiting for one that was not running.)
 
 `control` is an int64 array of counters: the next group, groups done; then together, for they
-seldom change: whether something failed, how often a thread gave its processor away for want of
-others, the next of the rows that are shared out at the end, rows done; and from SHARES on, for
-each share, the last phase that it was claimed for, that its own thread keeps it for, that it was
+seldom change: whether something failed, how often a thread gave its processor away while it
+waited, the next of the rows that are shared out at the end, rows done; and from CHUNKS on, for
+each chunk, the last phase that it was claimed for, that its own thread keeps it for, that it was
 finished for, and whether that thread is here. A phase is one round over all panels. What
-different threads write is a cache line apart. A thread that has finished its share keeps it for
+different threads write is a cache line apart. A thread that has finished its chunk keeps it for
 the next phase, so that from then on it claims nothing, and a step costs it one message.
 
-Threads that outnumber the processors free for them make each step as long as the system's
-time slice. So when threads had to give their processor away some times, helpers leave the
-common steps, and the caller goes on without waiting for them.
+Threads that outnumber the free processors make each step as long as the system's time slice. So
+when threads had to give their processor away some times, workers leave the common steps, and the
+caller goes on without waiting for them.
 """
 
 from __future__ import annotations
@@ -30,105 +31,105 @@ import numpy as np
 from ..jit import inner
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint, yield_thread
 
-NEXT_GROUP, ABORTED, YIELDS, NEXT_ROW, SHARES = 0, 16, 17, 18, 24
+NEXT_GROUP, ABORTED, YIELDS, NEXT_ROW, CHUNKS = 0, 16, 17, 18, 24
 # These and NONE are handed to functions, which literals would compile once for each.
 GROUPS_DONE, ROWS_DONE = np.int64(8), np.int64(19)
-CLAIMED, KEPT, FINISHED, HERE, SHARE_WORDS = 0, 1, 16, 17, 32  # of a share
+CLAIMED, KEPT, FINISHED, HERE, CHUNK_WORDS = 0, 1, 16, 17, 32  # of a chunk
 SPINS = 64  # about a microsecond
 PATIENCE = 16  # rounds of spinning before the processor is given away
 WORK_A_SPIN = 1000  # multiply-adds that a thread does meanwhile
-MOST_YIELDS = 8  # after which helpers leave
+MOST_YIELDS = 8  # after which workers leave
 
-NONE, DONE, LEAVE = np.int64(-1), -2, -3  # instead of a share
+NONE, DONE, LEAVE = np.int64(-1), -2, -3  # instead of a chunk
 
 
 class Team(NamedTuple):
-    """Who works on it together; alone if members == 1."""
+    """The threads that work on something together, seen from one of them."""
 
     control: Any  # int64: the shared counters
     z: Any  # real: gates of a block of steps, of all panels
-    member: int
-    members: int
+    thread: int  # this one's number; 0 is the caller
+    threads: int  # how many there are
 
 
-def control_size(members: int) -> int:
+def control_size(threads: int) -> int:
     """Elements of `control`; it begins as zeros."""
-    return SHARES + members * SHARE_WORDS
+    return CHUNKS + threads * CHUNK_WORDS
 
 
 @inner
-def share_end(team: Any, share: int, panels: int) -> int:
-    """The panel behind a share's last one; it begins where the share before it ends."""
-    return int((share + 1) * panels // team.members)
+def chunk_end(team: Any, chunk: int, panels: int) -> int:
+    """The panel behind a chunk's last one; it begins where the chunk before it ends."""
+    return int((chunk + 1) * panels // team.threads)
 
 
 @inner
-def there_and_back(begin: int, place: int, end: int, phase: int) -> int:
+def zigzag(begin: int, place: int, end: int, phase: int) -> int:
     """The panel at a place in the order of a phase.
 
-    Every other phase walks a share from its end, for the weights used last are those that the
-    cache still holds.
+    Every other phase goes through a chunk from its end: the cache still holds the weights that
+    were used last.
     """
     return begin + end - 1 - place if phase % 2 else place
 
 
 @inner
-def is_to_leave(control: Any, member: int) -> bool:
-    """Whether a helper is to go, or has gone from the common steps before their end."""
-    return bool(member > 0 and atomic_load(control, YIELDS) > MOST_YIELDS)
+def is_to_leave(control: Any, thread: int) -> bool:
+    """Whether a worker is to go, or has gone from the common steps before their end."""
+    return bool(thread > 0 and atomic_load(control, YIELDS) > MOST_YIELDS)
 
 
 @inner
-def _claim(control: Any, share: int, phase: int) -> bool:
-    place = SHARES + share * SHARE_WORDS + CLAIMED
+def _claim(control: Any, chunk: int, phase: int) -> bool:
+    place = CHUNKS + chunk * CHUNK_WORDS + CLAIMED
     return bool(atomic_replace(control, place, phase - 1, phase))
 
 
 @inner
-def announce(team: Any, phase: int, share: int) -> None:
-    """Tell the others that a share is finished; one's own is at once claimed for the next phase.
+def announce(team: Any, phase: int, chunk: int) -> None:
+    """Tell the others that a chunk is finished, and claim one's own for the next phase.
 
     They begin that phase when they see this one finished, and so cannot claim it in between.
     """
-    if team.members > 1:
-        control, place = team.control, SHARES + share * SHARE_WORDS
-        if share == team.member:
+    if team.threads > 1:
+        control, place = team.control, CHUNKS + chunk * CHUNK_WORDS
+        if chunk == team.thread:
             control[place + KEPT] = phase + 1
             atomic_store(control, place + CLAIMED, phase + 1)
         atomic_store(control, place + FINISHED, phase)
 
 
 @inner
-def next_share(team: Any, phase: int, computed: int, work: int) -> int:
-    """The next share of this phase for this thread, DONE, or LEAVE where a helper is to go.
+def next_chunk(team: Any, phase: int, computed: int, work: int) -> int:
+    """The next chunk of this phase for this thread, DONE, or LEAVE where a worker is to go.
 
-    `computed` is the share that this thread has just computed in this phase, or NONE: it gets
-    its own first. Waiting for the others it takes over what they have not begun. `work` is a
-    share's number of multiply-adds: one that is begun may last as long once more.
+    `computed` is the chunk that this thread has just computed in this phase, or NONE: then it
+    gets its own. While it waits for the others it takes over what they have not begun. `work` is
+    a chunk's number of multiply-adds: one that is begun may last as long once more.
     """
-    member, members = team.member, team.members
-    if members == 1:
+    thread, threads = team.thread, team.threads
+    if threads == 1:
         return DONE if computed == 0 else 0
-    control, place = team.control, SHARES + member * SHARE_WORDS
+    control, place = team.control, CHUNKS + thread * CHUNK_WORDS
     if computed == NONE:
         kept = control[place + KEPT] == phase
-        if is_to_leave(control, member):
+        if is_to_leave(control, thread):
             if kept:
                 atomic_store(control, place + CLAIMED, phase - 1)
             atomic_store(control, place + HERE, 0)
             return LEAVE
-        if kept or _claim(control, member, phase):
-            return int(member)
+        if kept or _claim(control, thread, phase):
+            return int(thread)
     spins, patience = 0, SPINS * PATIENCE + work // WORK_A_SPIN
     while True:
         ready = True
-        for share in range(members):
-            place = SHARES + share * SHARE_WORDS
+        for chunk in range(threads):
+            place = CHUNKS + chunk * CHUNK_WORDS
             if atomic_load(control, place + FINISHED) < phase:
                 ready = False
                 late = spins >= SPINS or atomic_load(control, place + HERE) == 0
-                if late and _claim(control, share, phase):
-                    return share
+                if late and _claim(control, chunk, phase):
+                    return chunk
         if ready or atomic_load(control, ABORTED) != 0:
             return DONE
         spin_hint()
@@ -139,9 +140,9 @@ def next_share(team: Any, phase: int, computed: int, work: int) -> int:
 
 
 @inner
-def arrive(control: Any, member: int) -> None:
+def arrive(control: Any, thread: int) -> None:
     """Tell the others that this thread is here."""
-    atomic_store(control, SHARES + member * SHARE_WORDS + HERE, 1)
+    atomic_store(control, CHUNKS + thread * CHUNK_WORDS + HERE, 1)
 
 
 @inner

@@ -1,24 +1,24 @@
-"""Handing a running kernel to helper threads, inside compiled code.
+"""A queue of running kernels, which other threads join within compiled code.
 
-A helper that had to come through the interpreter would need its lock, which the calling thread
-holds between two kernels: small calls are over before it comes. So a kernel that shares its
-work posts its own arguments on a board in memory, and helpers that listen there call the same
-compiled function with another member's number, without meeting the interpreter at all.
+A worker that came through the interpreter would need its lock, which the calling thread holds
+between two kernels: small calls would be over before it came. So a kernel that shares its work
+submits its own arguments to a queue in memory, and workers that listen there call the same
+compiled function with another thread's number, without meeting the interpreter at all.
 
-The board is an int64 array: how many helpers listen, a bell that counts calls posted, and
-slots, each for one running call. A slot is open while the call wants help; a helper enters it
-(INSIDE), looks again whether it is open, and takes a member's number. The caller closes the
+The queue is an int64 array: how many workers listen, how many calls were submitted, and slots,
+each for one running call. A slot is open while the call wants more threads; a worker enters it
+(INSIDE), looks again whether it is open, and takes a thread's number. The caller closes the
 slot, and only when nobody is inside may the call's arrays be freed or the slot be used again.
 
 A slot is taken, opened, closed and given back within one call of compiled code, which no signal,
 no exception and no garbage collection can interrupt: so it can be neither lost nor taken twice.
-For that reason the caller does its own part as the helpers do theirs, through the slot: whatever
-a part raises ends in the slot, not in the caller.
+For that reason the caller does its own part as workers do theirs, through the slot: an error of
+any part is recorded in the slot, and is not raised by the caller's part.
 
 In a program whose framework has OpenMP threads, these wait for their next work in a loop that
-keeps a processor busy, and helpers of ours would have to share it with them. There a call can
-have them for its members instead: it hands the slot to GOMP_parallel, the entry point that GNU's,
-LLVM's and Intel's OpenMP libraries have in common.
+keeps a processor busy, and workers of ours would have to share it with them. There a call can
+use them instead: it hands the slot to GOMP_parallel, the entry point that GNU's, LLVM's and
+Intel's OpenMP libraries have in common.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ from ..simd import I32, I64, data_pointer
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint
 from .barrier import ABORTED
 
-SLOTS = 4  # calls that can have helpers at the same time; others work alone
-LISTENERS, BELL, OPENMP, FIRST_SLOT = 0, 8, 16, 24  # a cache line apart
+SLOTS = 4  # calls that can be shared at the same time; others run on one thread
+LISTENERS, SUBMITTED, OPENMP, FIRST_SLOT = 0, 8, 16, 24  # a cache line apart
 # OPENMP: addresses of GOMP_parallel and of omp_get_thread_num. Of a slot:
-OPEN, INSIDE, NEXT_MEMBER, MEMBERS = 0, 8, 16, 24
+OPEN, INSIDE, NEXT_THREAD, THREADS = 0, 8, 16, 24
 FUNCTION, CONTROL, FAILED, TAKEN, ARGUMENTS = 25, 26, 27, 28, 32
 SLOT_WORDS = 512
 LISTENING = 8000  # pauses of the processor, about 0.2 ms
-LEAVING = 400  # pauses that a caller waits for a helper to leave
+LEAVING = 400  # pauses that a caller waits for a worker to leave
 
-ALONE, WORKERS, TEAM = -1, 0, 1  # who may join a call: nobody, threads of ours, of OpenMP
-UNSHARED, LEFT, STILL_INSIDE, FAILURE = -1, 0, 1, 2  # what `post` returns
+ALONE, WORKERS, OPENMP_TEAM = -1, 0, 1  # who provides threads: nobody, we, OpenMP
+UNSHARED, LEFT, STILL_INSIDE, FAILURE = -1, 0, 1, 2  # what `submit` returns
 
 _i8 = types.int64
 _OWNER = ir.IntType(8).as_pointer()  # two in a row are what an array knows of its memory
 
 
-def new_board() -> NDArray[np.int64]:
-    """A board on which nothing is posted."""
+def new_queue() -> NDArray[np.int64]:
+    """A queue without calls."""
     return np.zeros(FIRST_SLOT + SLOTS * SLOT_WORDS, np.int64)
 
 
 def slot_start(slot: int) -> int:
-    """Where a slot begins on the board."""
+    """Where a slot begins in the queue."""
     return FIRST_SLOT + slot * SLOT_WORDS
 
 
 @intrinsic
-def _record(typingctx: Any, board: Any, slot: Any, control: Any) -> Any:
+def _record(typingctx: Any, queue: Any, slot: Any, control: Any) -> Any:
     """Write the arguments of the function being compiled to the slot, and its address."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -76,7 +76,7 @@ def _record(typingctx: Any, board: Any, slot: Any, control: Any) -> Any:
         place = builder.bitcast(builder.gep(start, [I64(ARGUMENTS)]), record.as_pointer())
         for i, value in enumerate(values):
             if value.type == _OWNER and _OWNER in (values[i - 1].type, values[i + 1].type):
-                # Of an array's memory, which another member must not count references to: the
+                # Of an array's memory, whose references another thread must not count: the
                 # counter lives only as long as this call. The caller keeps the memory itself.
                 value = ir.Constant(_OWNER, None)
             builder.store(value, builder.gep(place, [I32(0), I32(i)]))
@@ -86,38 +86,38 @@ def _record(typingctx: Any, board: Any, slot: Any, control: Any) -> Any:
             builder.store(builder.ptrtoint(pointer, I64), builder.gep(start, [I64(word)]))
         return context.get_dummy_value()
 
-    return types.void(board, _i8, control), codegen
+    return types.void(queue, _i8, control), codegen
 
 
 def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
-    """A function of (slot, member) that calls the kernel with the arguments in the slot."""
+    """A function of (slot, thread) that calls the kernel with the arguments in the slot."""
     signature = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])
-    function = ir.Function(module, signature, kernel.name + ".member")
+    function = ir.Function(module, signature, kernel.name + ".thread")
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
-    slot, member = function.args
+    slot, thread = function.args
     place = builder.bitcast(builder.gep(slot, [I64(ARGUMENTS)]), record.as_pointer())
     values = [
         builder.load(builder.gep(place, [I32(0), I32(i)])) for i in range(len(record.elements) - 2)
     ]
-    values.append(I64(ALONE))  # this member has nothing to post
+    values.append(I64(ALONE))  # this thread has nothing to submit
     result, exception = (builder.alloca(a.type.pointee) for a in kernel.args[:2])
-    status = builder.call(kernel, [result, exception, *values, member])
+    status = builder.call(kernel, [result, exception, *values, thread])
     with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
-        # Only indexing that is checked can fail (NUMBA_BOUNDSCHECK): let the others stop waiting.
+        # Only checked indexing (NUMBA_BOUNDSCHECK) can fail: let the others stop waiting.
         builder.store(I64(1), builder.gep(slot, [I64(FAILED)]))
         control = builder.inttoptr(
             builder.load(builder.gep(slot, [I64(CONTROL)])), I64.as_pointer()
         )
-        # After FAILED for whoever sees it, on every processor: the caller then looks at that.
+        # Ordered after FAILED on every processor: who sees this sees that.
         builder.store_atomic(I64(1), builder.gep(control, [I64(ABORTED)]), "release", 8)
     builder.ret_void()
     return function
 
 
 @intrinsic
-def _call(typingctx: Any, board: Any, slot: Any, member: Any) -> Any:
-    """Do a member's part of the call in a slot."""
+def _call(typingctx: Any, queue: Any, slot: Any, thread: Any) -> Any:
+    """Run one thread's part of the call in a slot."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         words = data_pointer(context, builder, sig.args[0], args[0])
@@ -127,12 +127,12 @@ def _call(typingctx: Any, board: Any, slot: Any, member: Any) -> Any:
         builder.call(builder.inttoptr(address, signature.as_pointer()), [start, args[2]])
         return context.get_dummy_value()
 
-    return types.void(board, _i8, _i8), codegen
+    return types.void(queue, _i8, _i8), codegen
 
 
 @intrinsic
-def _call_team(typingctx: Any, board: Any, start: Any, members: Any) -> Any:
-    """Let an OpenMP team do all members' parts of the call in a slot."""
+def _call_openmp(typingctx: Any, queue: Any, start: Any, threads: Any) -> Any:
+    """Let an OpenMP team run all threads' parts of the call in a slot."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         words = data_pointer(context, builder, sig.args[0], args[0])
@@ -143,135 +143,135 @@ def _call_team(typingctx: Any, board: Any, start: Any, members: Any) -> Any:
         )
         address = builder.load(builder.gep(words, [I64(OPENMP)]))
         number = builder.load(builder.gep(words, [I64(OPENMP + 1)]))
-        builder.store(number, builder.gep(slot, [I64(NEXT_MEMBER)]))
-        entry = _team_entry(builder.module, builder.function.name + ".team", entry_type)
+        builder.store(number, builder.gep(slot, [I64(NEXT_THREAD)]))
+        entry = _openmp_entry(builder.module, builder.function.name + ".openmp", entry_type)
         parallel = builder.inttoptr(address, signature.as_pointer())
         builder.call(parallel, [entry, slot, builder.trunc(args[2], I32), I32(0)])
         return context.get_dummy_value()
 
-    return types.void(board, _i8, _i8), codegen
+    return types.void(queue, _i8, _i8), codegen
 
 
-def _team_entry(module: Any, name: str, signature: Any) -> Any:
-    """What each thread of an OpenMP team calls: the part of the member with its number."""
+def _openmp_entry(module: Any, name: str, signature: Any) -> Any:
+    """What each thread of an OpenMP team calls: its own part of the call in a slot."""
     function = ir.Function(module, signature, name)
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
     (slot,) = function.args
     number = ir.FunctionType(I32, [])
-    address = builder.load(builder.gep(slot, [I64(NEXT_MEMBER)]))
-    member = builder.sext(builder.call(builder.inttoptr(address, number.as_pointer()), []), I64)
+    address = builder.load(builder.gep(slot, [I64(NEXT_THREAD)]))
+    thread = builder.sext(builder.call(builder.inttoptr(address, number.as_pointer()), []), I64)
     part = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])
     address = builder.load(builder.gep(slot, [I64(FUNCTION)]))
-    builder.call(builder.inttoptr(address, part.as_pointer()), [slot, member])
+    builder.call(builder.inttoptr(address, part.as_pointer()), [slot, thread])
     builder.ret_void()
     return function
 
 
 @inner
-def _open(board: Any, start: int, members: int) -> None:
-    board[start + MEMBERS] = members
-    board[start + NEXT_MEMBER] = 1
-    atomic_add(board, start + OPEN, 1)
-    atomic_add(board, BELL, 1)
+def _open(queue: Any, start: int, threads: int) -> None:
+    queue[start + THREADS] = threads
+    queue[start + NEXT_THREAD] = 1
+    atomic_add(queue, start + OPEN, 1)
+    atomic_add(queue, SUBMITTED, 1)
 
 
 @inner
-def _take_slot(board: Any) -> int:
+def _take_slot(queue: Any) -> int:
     """Where a slot begins that is now this call's; below 0 if none is free."""
     for slot in range(SLOTS):
         start = FIRST_SLOT + slot * SLOT_WORDS
-        if atomic_replace(board, start + TAKEN, 0, 1):
-            # A helper may still be inside for the call before; none can enter for that one now.
-            if atomic_add(board, start + INSIDE, 0) == 0:
+        if atomic_replace(queue, start + TAKEN, 0, 1):
+            # A worker may still be inside for the call before; none can enter for that one now.
+            if atomic_add(queue, start + INSIDE, 0) == 0:
                 return start
-            atomic_store(board, start + TAKEN, 0)
+            atomic_store(queue, start + TAKEN, 0)
     return -1
 
 
 @inner
-def _close(board: Any, start: int, help_from: int) -> int:
-    """Give the slot back; how the call has ended."""
+def _close(queue: Any, start: int, provider: int) -> int:
+    """Give the slot back; returns how the call has ended."""
     inside = 0
-    if help_from == WORKERS:
-        atomic_add(board, start + OPEN, -1)
+    if provider == WORKERS:
+        atomic_add(queue, start + OPEN, -1)
         for _ in range(LEAVING):
-            inside = atomic_add(board, start + INSIDE, 0)
+            inside = atomic_add(queue, start + INSIDE, 0)
             if inside == 0:
                 break
             spin_hint()
-    failed = atomic_load(board, start + FAILED)
-    atomic_store(board, start + TAKEN, 0)
+    failed = atomic_load(queue, start + FAILED)
+    atomic_store(queue, start + TAKEN, 0)
     if failed != 0:
         return FAILURE
     return STILL_INSIDE if inside else LEFT
 
 
 @njit(inline="always")  # before type inference: `_record` looks at the kernel's own arguments
-def post(board: Any, help_from: int, control: Any, members: int, member: int) -> int:
-    """First line of a kernel that helpers may join; its other lines are one member's part.
+def submit(queue: Any, provider: int, control: Any, threads: int, thread: int) -> int:
+    """First line of a kernel that other threads may join; what follows is one thread's part.
 
-    The last arguments of such a kernel are board, help_from and member.
+    The last arguments of such a kernel are queue, provider and thread.
 
     Args:
-        board: int64.
-        help_from: ALONE, WORKERS or TEAM.
+        queue: int64.
+        provider: ALONE, WORKERS or OPENMP_TEAM.
         control: int64, the counters of the call, see `barrier`.
-        members: how many may take part.
-        member: this one; 0 is the calling thread.
+        threads: how many may take part.
+        thread: this one; 0 is the calling thread.
 
     Returns:
-        UNSHARED where this member's part is yet to be done, here: the kernel goes on, and
-        returns LEFT. Else all parts are done, and the kernel returns what this returns: LEFT if
-        all helpers have left, STILL_INSIDE if not, FAILURE if a part has failed.
+        UNSHARED where this thread's part is yet to be done, here: the kernel goes on, and
+        returns LEFT. Otherwise all parts are done, and the kernel returns what this returns: LEFT
+        if all workers have left, STILL_INSIDE if not, FAILURE if a part has failed.
     """
     state = UNSHARED
-    # A process forked after `help_from` was found knows no OpenMP library.
-    if member == 0 and (help_from == WORKERS or (help_from == TEAM and board[OPENMP] != 0)):
-        start = _take_slot(board)
+    # A process forked after `provider` was found knows no OpenMP library.
+    if thread == 0 and (provider == WORKERS or (provider == OPENMP_TEAM and queue[OPENMP] != 0)):
+        start = _take_slot(queue)
         if start >= 0:
-            _record(board, start, control)
-            board[start + FAILED] = 0
-            if help_from == TEAM:
-                _call_team(board, start, members)
+            _record(queue, start, control)
+            queue[start + FAILED] = 0
+            if provider == OPENMP_TEAM:
+                _call_openmp(queue, start, threads)
             else:
-                _open(board, start, members)
-                _call(board, start, 0)
-            state = _close(board, start, help_from)
+                _open(queue, start, threads)
+                _call(queue, start, 0)
+            state = _close(queue, start, provider)
     return state
 
 
 @inner
-def _help(board: Any, start: int) -> bool:
-    """Take part in the call of a slot, if it still wants help."""
-    if atomic_load(board, start + OPEN) == 0:
+def _join(queue: Any, start: int) -> bool:
+    """Take part in the call of a slot, if it is still open; returns whether it was."""
+    if atomic_load(queue, start + OPEN) == 0:
         return False
-    helped = False
-    atomic_add(board, start + INSIDE, 1)
+    joined = False
+    atomic_add(queue, start + INSIDE, 1)
     # Looked at again from inside: now the caller cannot leave unseen.
-    if atomic_add(board, start + OPEN, 0) != 0:
-        member = atomic_add(board, start + NEXT_MEMBER, 1)
-        if member < board[start + MEMBERS]:
-            _call(board, start, member)
-            helped = True
-    atomic_add(board, start + INSIDE, -1)
-    return helped
+    if atomic_add(queue, start + OPEN, 0) != 0:
+        thread = atomic_add(queue, start + NEXT_THREAD, 1)
+        if thread < queue[start + THREADS]:
+            _call(queue, start, thread)
+            joined = True
+    atomic_add(queue, start + INSIDE, -1)
+    return joined
 
 
 @compiled(lambda t: types.void(output(t, 1)))
-def listen(board: Any) -> None:
-    """Help with whatever is posted; return when for a moment nothing was."""
-    heard = -1
-    while atomic_load(board, BELL) != heard:  # or rung while this thread was about to go
-        atomic_add(board, LISTENERS, 1)
+def listen(queue: Any) -> None:
+    """Join calls that are submitted; return when for a moment there were none."""
+    seen = -1
+    while atomic_load(queue, SUBMITTED) != seen:  # or one came while this thread was about to go
+        atomic_add(queue, LISTENERS, 1)
         idle = 0
         while idle < LISTENING:
             spin_hint()
             idle += 1
-            rung = atomic_load(board, BELL)
-            if rung != heard:
-                heard = rung
+            submitted = atomic_load(queue, SUBMITTED)
+            if submitted != seen:
+                seen = submitted
                 for slot in range(SLOTS):
-                    if _help(board, FIRST_SLOT + slot * SLOT_WORDS):
+                    if _join(queue, FIRST_SLOT + slot * SLOT_WORDS):
                         idle = 0
-        atomic_add(board, LISTENERS, -1)
+        atomic_add(queue, LISTENERS, -1)

@@ -1,13 +1,13 @@
-"""How the work of a call is dealt to threads, decided from its sizes."""
+"""How the work of a call is divided among threads, decided from its sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, meeting costs more
-MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping helper comes too late
-MIN_JOINED_WEIGHTS = 1 << 14  # recurrent weights; below, a step is too short to meet after it
+MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, sharing costs more
+MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping worker comes too late
+MIN_JOINED_WEIGHTS = 1 << 14  # recurrent weights; below, a step is too short for a barrier after it
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
 ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away
@@ -15,25 +15,26 @@ MOST_THREADS = 256  # each has scratch memory of its own
 ROWS_OF_A_GROUP = 16  # smaller groups would fill the micro-kernel's tiles badly
 
 
-LengthOf = Callable[[int], int]
-"""Number of valid steps of the row of a rank; rank 0 has the longest."""
+LengthOf = Callable[[Any, int], int]
+"""From a plan, in any form, to the number of valid steps of the row of a rank: 0 is the longest."""
 
 
-class Shares(NamedTuple):
-    """Who takes part, and in what."""
+class Schedule(NamedTuple):
+    """How many threads take part, and in what."""
 
-    members: int  # threads
+    threads: int
     groups: int  # groups of rows, each walked by one thread; more where rows are many
     join: int  # step from which on all threads share each step
-    patient: bool = True  # whether the call is long enough for helpers that must be woken first
+    patient: bool = True  # whether the call is long enough for workers that must be woken first
     common: int = 1 << 62  # most rows that have steps from `join` on
 
 
-ALONE_TO_THE_END = Shares(1, 1, 1 << 62, False, 0)  # the calling thread takes all rows
+ONE_THREAD = Schedule(1, 1, 1 << 62, False, 0)  # the calling one takes all rows
 
 
-def share(
+def make_schedule(
     length: LengthOf,
+    plan: Any,
     rows: int,
     steps: int,
     features: int,
@@ -41,16 +42,17 @@ def share(
     gates: int,
     itemsize: int,
     threads: int,
-) -> Shares:
-    """Decide how to share a call.
+) -> Schedule:
+    """Decide how threads share a call.
 
     A thread on its own reads all weights in every step, for its rows only. Once a step has so
     few rows that reading the weights takes longer than computing with them, threads that each
     read a part of the weights, for all rows, are faster, if the step is long enough to pay for
-    meeting after it.
+    the barrier after it.
 
     Args:
         length: of rows by rank.
+        plan: what it reads them from.
         rows: how many there are.
         steps: how many valid ones they have together.
         features: F.
@@ -63,16 +65,16 @@ def share(
     weights = gates * units * (features + units)
     work = 2 * weights * steps
     if threads == 1 or work < MIN_SHARED_WORK:
-        return ALONE_TO_THE_END
-    join, common = length(0), 0
+        return ONE_THREAD
+    join, common = length(plan, 0), 0
     if gates * units * units >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         common = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
         # At least a step: rows without any are not among the common ones.
-        join = max(length(common), 1) if common < rows else 0
+        join = max(length(plan, common), 1) if common < rows else 0
     groups = 0
     if join > 0 and rows == 1:
-        return ALONE_TO_THE_END
+        return ONE_THREAD
     if join > 0:
         groups = threads * (1 + (rows >= 2 * threads * ROWS_OF_A_GROUP))
-    return Shares(threads, groups, join, work >= MIN_WORK_TO_WAKE, common)
+    return Schedule(threads, groups, join, work >= MIN_WORK_TO_WAKE, common)

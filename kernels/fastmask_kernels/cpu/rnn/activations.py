@@ -18,6 +18,14 @@ from ..simd import I64, Emitter
 CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
+def codes_of(call: Any) -> tuple[int, int]:
+    """The codes of a call's activations, of the state and of the gates, if these have one."""
+    state = CODES[call.activation]
+    if hasattr(call, "recurrent_activation"):
+        return state, CODES[call.recurrent_activation]
+    return state, state
+
+
 def _tanh(emit: Emitter, x: Any) -> Any:
     return emit.builder.fdiv(*emit.tanh_fraction(x))
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..gemm import Tiles
 from ..jit import inlined, inner
-from ..parallel.barrier import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
+from ..parallel.barrier import DONE, LEAVE, NONE, announce, chunk_end, next_chunk, zigzag
 from ..product import product
 from ..simd import copy_row, fill_row, lanes_of
 from .batch import entry_of, find_targets
@@ -228,18 +228,18 @@ def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, e
             find_targets(batch, scratch, rows, k)
         for turn in range(2 if net.cell == GRU_RESET_BEFORE and k >= 0 else 1):
             phase += 1
-            work = rows * batch.units * net.depth // team.members
-            share = NONE
+            work = rows * batch.units * net.depth // team.threads
+            chunk = NONE
             while True:
-                share = next_share(team, phase, share, work)
-                if share == LEAVE:
+                chunk = next_chunk(team, phase, chunk, work)
+                if chunk == LEAVE:
                     return False
-                if share == DONE:
+                if chunk == DONE:
                     break
-                first = share_end(team, share - 1, net.panels)
-                last = share_end(team, share, net.panels)
+                first = chunk_end(team, chunk - 1, net.panels)
+                last = chunk_end(team, chunk, net.panels)
                 for place in range(first, last):
-                    panel = there_and_back(first, place, last, phase)
+                    panel = zigzag(first, place, last, phase)
                     _step(batch, net, scratch, panel, k, turn, rows, joined)
-                announce(team, phase, share)
+                announce(team, phase, chunk)
     return True

@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..jit import inner
-from ..simd import copy_row, fill_row, flat, lanes_of, prefetch_row, prefetch_row_to_write
+from ..jit import inlined, inner
+from ..simd import (
+    copy_row,
+    fill_row,
+    flat,
+    flat_from,
+    lanes_of,
+    prefetch_row,
+    prefetch_row_to_write,
+)
 
 
 class Batch(NamedTuple):
@@ -49,6 +57,22 @@ class Scratch(NamedTuple):
     begin: Any  # where a block's steps begin in `source`
     target: Any  # positions that the step's outputs go to
     gap: Any  # how many masked positions follow each
+
+
+@inlined
+def scratch_of(z: Any, integers: Any, index: int, entries: int) -> Any:
+    """Scratch memory whose index arrays stand in `integers` from `index` on."""
+    return Scratch(
+        z,
+        flat_from(integers, index),
+        flat_from(integers, index + entries),
+        flat_from(integers, index + 2 * entries),
+        flat_from(integers, index + 3 * entries),
+        flat_from(integers, index + 4 * entries),
+        flat_from(integers, index + 5 * entries),
+        flat_from(integers, index + 6 * entries),
+        flat_from(integers, index + 7 * entries),
+    )
 
 
 @inner
@@ -141,7 +165,7 @@ def find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
 
 @inner
 def await_outputs(batch: Any, scratch: Any, rows: int, left: int, columns: int) -> None:
-    """Have the memory of one vector's outputs at hand when they are written: it is far apart."""
+    """Prefetch the output lines of one vector; they are far apart."""
     for i in range(rows):
         prefetch_row_to_write(batch.out, scratch.target[i] * batch.units + left, columns)
 

@@ -15,6 +15,7 @@ Rounds. A cell whose step needs all units of an intermediate result (the GRU wit
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from ..gemm import Tiles
 from ..jit import inlined, inner
 from ..packing import Layout, gate_distance
-from ..parallel.barrier import DONE, LEAVE, NONE, announce, next_share, share_end, there_and_back
+from ..parallel.barrier import DONE, LEAVE, NONE, announce, chunk_end, next_chunk, zigzag
 from ..simd import copy_row, lanes_of
 from .batch import (
     active_rows,
@@ -75,15 +76,32 @@ class Cell(NamedTuple):
     update: Any
 
 
-def panels_of(vectors: int, panel: int, members: int) -> int:
+def panels_of(vectors: int, panel: int, threads: int) -> int:
     """Number of panels: as few as there can be, and as many for each thread that shares a step."""
-    each = -(-vectors // (panel * members))
-    return min(vectors, each * members)
+    each = -(-vectors // (panel * threads))
+    return min(vectors, each * threads)
 
 
 count_panels = inlined(panels_of)
 
 
+class Round(NamedTuple):
+    """One round of one step of a block of steps."""
+
+    k: int  # the step
+    part: int  # which of the step's rounds
+    number: int  # of the round in its block: the first one begins the sums of all steps
+    phase: int  # number of the round in the time loop, see `barrier`
+    rows: int  # that have the step
+    begin: int  # where they stand among the rows of the block's steps
+    total: int  # rows of all the block's steps
+    block: int  # steps of the block
+    new: int  # plane of h that the step writes
+    z: Any  # real: the sums, of all panels side by side where there is a `panel_size`
+    panel_size: int
+
+
+@cache
 def time_loop(cell: Cell) -> Any:
     """`advance` for a cell, for compiled kernels to call."""
     multiply, operand, update = cell.multiply, cell.operand, cell.update
@@ -104,58 +122,69 @@ def time_loop(cell: Cell) -> Any:
         return gate_distance(vector, units, lanes) if paired else lanes
 
     @inlined
-    def project(
-        batch: Any,
-        net: Any,
-        scratch: Any,
-        vector: int,
-        count: int,
-        weights: int,
-        strip_step: int,
-        rows: int,
-        z: Any,
-        z_start: int,
-    ) -> None:
-        """z = bias + x W of one panel, for the rows listed in `source`."""
-        lanes = lanes_of(z)
-        zero: Any = np.int64(0)  # a literal would compile multiply once more
-        own_bias = vector * bias * lanes
+    def sum_panel(batch: Any, net: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Make the sums of one panel; in a block's first round bias + x W of all its steps, too."""
+        lanes = lanes_of(now.z)
+        # Where a vector's two matrices stand, and how far apart their strips are.
+        input_size = inputs * batch.features * lanes
+        size = input_size + recurrent * batch.units * lanes
+        input_step = size if panel_vectors > 1 else strip * batch.features * lanes
+        recurrent_step = size if panel_vectors > 1 else strip * batch.units * lanes
+        vector, count = vectors_of_panel(net, panel)
+        weights = net.vectors * bias * lanes + vector * size
+        apart = gates_apart(vector, batch.units, lanes)
+        z_start = panel * now.panel_size
+        if now.block == 1 and now.part == 0 and batch.sequences:
+            await_outputs(batch, scratch, now.rows, vector * lanes, count * lanes)
+        if now.number == 0:
+            zero: Any = np.int64(0)  # a literal would compile multiply once more
+            own_bias = vector * bias * lanes
+            multiply(
+                inputs * count * apart // lanes,
+                now.total,
+                batch.x,
+                zero,
+                scratch.source,
+                batch.features,
+                net.packed,
+                weights,
+                input_step,
+                net.packed,
+                own_bias,
+                zero,
+                now.z,
+                z_start,
+            )
+            for gate in range(inputs, bias):  # it has no product with x
+                for i in range(now.total):
+                    start = z_start + (i * row_vectors + gate) * lanes
+                    copy_row(now.z, start, net.packed, own_bias + gate * lanes, lanes)
+        old = net.plane - now.new
+        a, start, vectors, column, sums = operand(net, now.part, old, count, apart)
+        z_start += (now.begin * row_vectors + sums) * lanes
         multiply(
-            inputs * count * gates_apart(vector, batch.units, lanes) // lanes,
-            rows,
-            batch.x,
-            zero,
-            scratch.source,
-            batch.features,
+            vectors,
+            now.rows,
+            a,
+            start,
+            scratch.state,
+            batch.units,
             net.packed,
-            weights,
-            strip_step,
-            net.packed,
-            own_bias,
-            zero,
-            z,
+            weights + input_size + column * lanes,
+            recurrent_step,
+            now.z,
+            z_start,
+            np.int64(row_vectors) * lanes,
+            now.z,
             z_start,
         )
-        for gate in range(inputs, bias):  # it has no product with x
-            for i in range(rows):
-                start = z_start + (i * row_vectors + gate) * lanes
-                copy_row(z, start, net.packed, own_bias + gate * lanes, lanes)
 
     @inlined
-    def finish(
-        batch: Any,
-        net: Any,
-        scratch: Any,
-        vector: int,
-        count: int,
-        k: int,
-        rows: int,
-        new: int,
-        z: Any,
-        z_start: int,
-    ) -> None:
-        """What becomes of one panel's new state."""
-        lanes = lanes_of(z)
+    def finish_panel(batch: Any, net: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Copy the new state of one panel to where it is wanted."""
+        lanes, rows, new = lanes_of(now.z), now.rows, now.new
+        vector, count = vectors_of_panel(net, panel)
+        z_start = panel * now.panel_size + now.begin * row_vectors * lanes
         for v in range(count):
             left = (vector + v) * lanes
             columns = min(lanes, batch.units - left)
@@ -164,21 +193,57 @@ def time_loop(cell: Cell) -> Any:
             if batch.save_states:
                 apart = gates_apart(vector, batch.units, lanes)
                 save_step(
-                    batch, net, scratch, k, rows, new, left, columns, z, z_start, lanes, apart
+                    *(batch, net, scratch, now.k, rows, new, left, columns),
+                    *(now.z, z_start, lanes, apart),
                 )
-            write_last(batch, net, scratch, k, rows, new, left, columns)
+            write_last(batch, net, scratch, now.k, rows, new, left, columns)
+
+    @inlined
+    def compute_chunk(
+        batch: Any, net: Any, scratch: Any, team: Any, now: Any, chunk: int, end: int
+    ) -> None:
+        """Compute one chunk of panels, and tell the others."""
+        lanes = lanes_of(now.z)
+        first = chunk_end(team, chunk - 1, net.panels)
+        last = chunk_end(team, chunk, net.panels)
+        together = max(last - first, 1) if now.block > 1 else 1
+        # What follows a step of few rows can wait until the others know of it; but when all know
+        # that the last step is done, nothing may be left to do; nor may gates in z, whose panels
+        # move when the next block is of another size.
+        early = now.block > 1 and chunk == team.thread and now.k + 1 < end
+        early = early and not (batch.save_gates and now.number + 1 == now.block * rounds)
+        for left in range(first, max(first + 1, last), together):
+            right = min(left + together, last)
+            for place in range(left, right):
+                sum_panel(batch, net, scratch, now, zigzag(first, place, last, now.phase))
+            for place in range(left, right):
+                panel = zigzag(first, place, last, now.phase)
+                vector, count = vectors_of_panel(net, panel)
+                update(
+                    net,
+                    scratch.state,
+                    now.part,
+                    vector * lanes,
+                    net.plane - now.new,
+                    now.new,
+                    count,
+                    gates_apart(vector, batch.units, lanes),
+                    now.rows,
+                    now.z,
+                    panel * now.panel_size + now.begin * row_vectors * lanes,
+                )
+            if early:
+                announce(team, now.phase, chunk)
+            if now.part == rounds - 1:
+                for place in range(left, right):
+                    finish_panel(batch, net, scratch, now, zigzag(first, place, last, now.phase))
+        if not early:
+            announce(team, now.phase, chunk)
 
     @inlined
     def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
         """Run steps k to `end` of the rows in `scratch.row`."""
         lanes = lanes_of(scratch.z)
-        width = np.int64(row_vectors) * lanes
-        # Where a vector's two matrices stand, and how far apart their strips are.
-        matrices = net.vectors * bias * lanes
-        input_size = inputs * batch.features * lanes
-        size = input_size + recurrent * batch.units * lanes
-        input_step = size if panel_vectors > 1 else strip * batch.features * lanes
-        recurrent_step = size if panel_vectors > 1 else strip * batch.units * lanes
         phase = 0
         while k < end:
             rows = active_rows(scratch, rows, k)
@@ -190,7 +255,7 @@ def time_loop(cell: Cell) -> Any:
             total = find_sources(batch, scratch, rows, k, block)
             # The sums of few rows are kept for all panels, those of many for one at a time.
             keep = block > 1 or rounds > 1
-            z, panel_size = (team.z, total * width) if keep else (scratch.z, 0)
+            z, panel_size = (team.z, total * row_vectors * lanes) if keep else (scratch.z, 0)
             for j in range(block * rounds):
                 step, part = j // rounds, j % rounds
                 begin = scratch.begin[step]
@@ -201,104 +266,18 @@ def time_loop(cell: Cell) -> Any:
                     find_targets(batch, scratch, rows, k + step)
                 phase += 1
                 new = (k + step + 1) % 2 * net.plane
-                old = net.plane - new
+                now = Round(k + step, part, j, phase, rows, begin, total, block, new, z, panel_size)
                 depth = rows * batch.units * recurrent
                 if j == 0:
                     depth += total * batch.features * inputs
-                work = net.vectors * lanes * depth // team.members
-                share = NONE
-                while True:
-                    share = next_share(team, phase, share, work)
-                    if share == LEAVE:
+                work = net.vectors * lanes * depth // team.threads
+                chunk = NONE
+                while chunk != DONE:
+                    chunk = next_chunk(team, phase, chunk, work)
+                    if chunk == LEAVE:
                         return
-                    if share == DONE:
-                        break
-                    first = share_end(team, share - 1, net.panels)
-                    last = share_end(team, share, net.panels)
-                    together = max(last - first, 1) if block > 1 else 1
-                    # What follows a step of few rows can wait until the others know of it; but
-                    # when all know that the last step is done, nothing may be left to do; nor
-                    # may gates in z, whose panels move when the next block is of another size.
-                    early = block > 1 and share == team.member and k + step + 1 < end
-                    early = early and not (batch.save_gates and j + 1 == block * rounds)
-                    for left in range(first, max(first + 1, last), together):
-                        right = min(left + together, last)
-                        for place in range(left, right):
-                            panel = there_and_back(first, place, last, phase)
-                            vector, count = vectors_of_panel(net, panel)
-                            weights = matrices + vector * size
-                            z_start = panel * panel_size
-                            if block == 1 and part == 0 and batch.sequences:
-                                await_outputs(batch, scratch, rows, vector * lanes, count * lanes)
-                            if j == 0:
-                                project(
-                                    batch,
-                                    net,
-                                    scratch,
-                                    vector,
-                                    count,
-                                    weights,
-                                    input_step,
-                                    total,
-                                    z,
-                                    z_start,
-                                )
-                            apart = gates_apart(vector, batch.units, lanes)
-                            a, start, vectors, column, sums = operand(net, part, old, count, apart)
-                            z_start += begin * width + sums * lanes
-                            multiply(
-                                vectors,
-                                rows,
-                                a,
-                                start,
-                                scratch.state,
-                                batch.units,
-                                net.packed,
-                                weights + input_size + column * lanes,
-                                recurrent_step,
-                                z,
-                                z_start,
-                                width,
-                                z,
-                                z_start,
-                            )
-                        for place in range(left, right):
-                            panel = there_and_back(first, place, last, phase)
-                            vector, count = vectors_of_panel(net, panel)
-                            z_start = panel * panel_size + begin * width
-                            update(
-                                net,
-                                scratch.state,
-                                part,
-                                vector * lanes,
-                                old,
-                                new,
-                                count,
-                                gates_apart(vector, batch.units, lanes),
-                                rows,
-                                z,
-                                z_start,
-                            )
-                        if early:
-                            announce(team, phase, share)
-                        if part == rounds - 1:
-                            for place in range(left, right):
-                                panel = there_and_back(first, place, last, phase)
-                                vector, count = vectors_of_panel(net, panel)
-                                finish(
-                                    batch,
-                                    net,
-                                    scratch,
-                                    vector,
-                                    count,
-                                    k + step,
-                                    rows,
-                                    new,
-                                    z,
-                                    panel * panel_size + begin * width,
-                                )
-                    if not early:
-                        announce(team, phase, share)
+                    if chunk != DONE:
+                        compute_chunk(batch, net, scratch, team, now, chunk, end)
             k += block
 
     return advance

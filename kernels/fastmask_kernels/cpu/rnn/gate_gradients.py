@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,25 +10,28 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...memory import aligned_empty
-from ..jit import array, compiled, output
+from ..jit import array, compiled, inlined, output
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
-from ..parallel.pool import run_shared, who_helps
-from ..parallel.queue import ALONE, LEFT, UNSHARED, post
-from ..parallel.schedule import ALONE_TO_THE_END, Shares, share
+from ..parallel.queue import LEFT, UNSHARED, submit
+from ..parallel.run import reserve, run
+from ..parallel.schedule import Schedule
 from ..simd import flat, flat_from, lanes, lanes_of
-from .activations import CODES
+from .activations import codes_of
 from .backward import STRIP, Batch, Net, Scratch, retreat
 from .cell_gradients import PANEL
+from .gradients import Inputs
 from .groups import Groups, deal, take_group
-from .ranks import length_of_rank
+from .ranks import check_plan, length_of_rank
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
+ComputeGates = Callable[[Array, Inputs, Any], None]
+"""Writes the gates of all valid steps, from the states before them and the call's arguments."""
+
 INDEX_ROWS = 10  # index arrays of a thread, see `backward.Scratch`
 _i8 = types.int64
-_flag = types.boolean
 
 
 class Cell(NamedTuple):
@@ -37,8 +40,24 @@ class Cell(NamedTuple):
     number: int  # as in `backward`
     first_gate: int  # of those in the first round's product
     parts: list[Array]  # (H, depth) each: the columns of the recurrent kernel for each round
-    activation: str
-    recurrent_activation: str
+
+
+class Settings(NamedTuple):
+    """Plain numbers of a call; `Groups` stand behind them."""
+
+    time: int
+    cell: int  # from here on see `backward.Net`
+    first_gate: int
+    depth: int
+    activation: int
+    recurrent_activation: int
+    reverse: int
+    zero_masked: int
+    threads: int
+    join: int  # step from which on all threads share each step
+
+
+_SETTINGS = len(Settings._fields)
 
 
 def pack_transposed(parts: list[Array]) -> Array:
@@ -68,23 +87,11 @@ def panels_of(units: int, dtype: Any) -> int:
     return -(-units // (PANEL * lanes(dtype)))
 
 
-@compiled(
-    lambda t: _i8(
-        *(output(t, 2), output(t, 2), output(t, 2), output(t, 1), output(t, 1), output(_i8, 1)),
-        *(output(_i8, 1), array(t, 3), array(t, 2), array(t, 2), array(t, 2), array(t, 2)),
-        *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1), _i8, _i8, _i8, _i8, _i8, _i8),
-        *(_flag, _flag, _i8, _i8, types.UniTuple(_i8, len(Groups._fields))),
-        *(output(_i8, 1), _i8, _i8),
-    )
-)
-def _work(
+@inlined
+def _batch_of(
     gates: Any,
     dh_first: Any,
     dc_first: Any,
-    carry: Any,
-    z: Any,
-    indices: Any,
-    control: Any,
     dout: Any,
     dh_last: Any,
     carry_last: Any,
@@ -93,31 +100,11 @@ def _work(
     offsets: Any,
     steps: Any,
     order: Any,
-    packed: Any,
-    time: int,
-    cell: int,
-    first_gate: int,
-    depth: int,
-    activation: int,
-    recurrent_activation: int,
-    reverse: bool,
-    zero_masked: bool,
-    members: int,
-    join: int,
-    dealt: Any,
-    board: Any,
-    help_from: int,
-    member: int,
-) -> int:
-    """One thread's part: what is done together first; then groups of rows, each alone."""
-    groups = Groups(dealt[0], dealt[1], dealt[2], dealt[3], dealt[4])
-    rows, units = dh_first.shape
-    stride = -(-units // lanes_of(gates)) * lanes_of(gates)
-    longest = offsets[order[0] + 1] - offsets[order[0]]
-    join = min(join, longest)
-    batch = Batch(
-        time,
-        units,
+    settings: Any,
+) -> Any:
+    return Batch(
+        settings.time,
+        dh_first.shape[1],
         gates.shape[1],
         dout.shape[1] > 0,
         flat(gates),
@@ -131,128 +118,204 @@ def _work(
         flat(steps),
         flat(offsets),
         flat(order),
-        reverse,
-        zero_masked,
+        settings.reverse != 0,
+        settings.zero_masked != 0,
     )
-    panels = -(-units // (PANEL * lanes_of(gates)))
-    net = Net(
-        cell,
-        flat(packed),
-        flat(carry),
-        panels,
-        first_gate,
-        depth,
-        activation,
-        recurrent_activation,
+
+
+@inlined
+def _scratch_of(z: Any, indices: Any, index: int, entries: int) -> Any:
+    return Scratch(
+        z,
+        flat_from(indices, index),
+        flat_from(indices, index + entries),
+        flat_from(indices, index + 2 * entries),
+        flat_from(indices, index + 3 * entries),
+        flat_from(indices, index + 4 * entries),
+        flat_from(indices, index + 5 * entries),
+        flat_from(indices, index + 6 * entries),
+        flat_from(indices, index + 7 * entries),
+        flat_from(indices, index + 8 * entries),
+        flat_from(indices, index + 9 * entries),
     )
-    entries = max(groups.rows, groups.common)
-    own = INDEX_ROWS * member * entries
-    scratch = Scratch(
-        flat_from(z, member * entries * PANEL * lanes_of(gates)),
-        flat_from(indices, own),
-        flat_from(indices, own + entries),
-        flat_from(indices, own + 2 * entries),
-        flat_from(indices, own + 3 * entries),
-        flat_from(indices, own + 4 * entries),
-        flat_from(indices, own + 5 * entries),
-        flat_from(indices, own + 6 * entries),
-        flat_from(indices, own + 7 * entries),
-        flat_from(indices, own + 8 * entries),
-        flat_from(indices, own + 9 * entries),
-    )
+
+
+@inlined
+def _run_groups(
+    batch: Any,
+    net: Any,
+    scratch: Any,
+    control: Any,
+    settings: Any,
+    groups: Any,
+    rows: int,
+    thread: int,
+) -> None:
+    """Run the common steps, on all threads; then groups of rows, each on one thread."""
     zero: Any = np.int64(0)  # of the other branch's type
-    one: Any = np.int64(1)
-    ended = post(board, help_from, control, members, member)
-    if ended != UNSHARED:
-        return int(ended)
-    arrive(control, member)
-    counters = flat(control)
+    stride = -(-batch.units // lanes_of(scratch.z)) * lanes_of(scratch.z)
+    longest = batch.offsets[batch.order[0] + 1] - batch.offsets[batch.order[0]]
+    join = min(settings.join, longest)
     own_groups = groups.number if groups.rows > 0 else zero
-    group, together = groups.number, True
-    while group < own_groups or together:
-        if together:
-            team = Team(counters, scratch.z, member, members)
+    group, common = groups.number, True
+    while group < own_groups or common:
+        if common:
+            team = Team(control, scratch.z, thread, settings.threads)
             k, end = longest, join if groups.rows > 0 else zero - 1
         else:
-            team = Team(counters, scratch.z, zero, one)
+            team = Team(control, scratch.z, zero, zero + 1)
             k, end = join, zero - 1
-        taken = take_group(batch, scratch, groups, group, rows, member, stride)
+        taken = take_group(batch, scratch, groups, group, rows, thread, stride)
         if not retreat(batch, net, scratch, team, taken, k, end):
-            return LEFT  # groups begin when the common steps are done
-        if not together:
-            atomic_add(counters, GROUPS_DONE, 1)
-        group, together = atomic_add(counters, NEXT_GROUP, 1), False
-    wait_for(counters, GROUPS_DONE, own_groups)
+            return  # groups begin when the common steps are done
+        if not common:
+            atomic_add(control, GROUPS_DONE, 1)
+        group, common = atomic_add(control, NEXT_GROUP, 1), False
+    wait_for(control, GROUPS_DONE, own_groups)
+
+
+@compiled(
+    lambda t: _i8(
+        *(output(t, 2), output(t, 2), output(t, 2), array(t, 3), array(t, 2), array(t, 2)),
+        *(array(t, 2), array(t, 2), array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1)),
+        *(output(t, 1), output(_i8, 1), output(_i8, 1)),
+        types.UniTuple(_i8, _SETTINGS + len(Groups._fields)),
+        *(output(_i8, 1), _i8, _i8),
+    )
+)
+def _gate_gradients(
+    gates: Any,
+    dh_first: Any,
+    dc_first: Any,
+    dout: Any,
+    dh_last: Any,
+    carry_last: Any,
+    states: Any,
+    first_states: Any,
+    offsets: Any,
+    steps: Any,
+    order: Any,
+    packed: Any,
+    memory: Any,
+    indices: Any,
+    control: Any,
+    numbers: Any,
+    queue: Any,
+    provider: int,
+    thread: int,
+) -> int:
+    settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:])
+    batch = _batch_of(
+        gates,
+        dh_first,
+        dc_first,
+        dout,
+        dh_last,
+        carry_last,
+        states,
+        first_states,
+        offsets,
+        steps,
+        order,
+        settings,
+    )
+    width = PANEL * lanes_of(gates)
+    net = Net(
+        settings.cell,
+        flat(packed),
+        flat(memory),
+        -(-batch.units // width),
+        settings.first_gate,
+        settings.depth,
+        settings.activation,
+        settings.recurrent_activation,
+    )
+    entries = max(groups.rows, groups.common)
+    carried = -(-batch.units // lanes_of(gates)) * lanes_of(gates)  # of a row
+    carried *= groups.common + settings.threads * groups.rows
+    own_z = flat_from(memory, carried + thread * entries * width)
+    scratch = _scratch_of(own_z, flat(indices), INDEX_ROWS * thread * entries, entries)
+    ended = submit(queue, provider, control, settings.threads, thread)
+    if ended != UNSHARED:
+        return int(ended)
+    counters = flat(control)
+    arrive(counters, thread)
+    _run_groups(batch, net, scratch, counters, settings, groups, dh_first.shape[0], thread)
     return LEFT
 
 
 def gate_gradients(
-    gates: Array,
-    dh_first: Array,
-    dc: tuple[Array, Array] | None,
-    cell: Cell,
-    dout: Array,
-    dh_last: Array,
-    states: Array,
-    first_states: Array,
-    plan: tuple[Ints, Ints, Ints],
-    time: int,
-    reverse: bool,
-    zero_masked: bool,
-    threads: int,
-) -> None:
-    """Turn gates into their gradients, and find the gradients of the first state.
+    call: Any, cell: Cell, compute_gates: ComputeGates | None = None
+) -> tuple[Inputs, Array]:
+    """Turn a backward call's gates into their gradients, and write those of the first states.
 
     Args:
-        gates: (P, width): activated gates in, gradients of what they were applied to out.
-        dh_first: (B, H), written.
-        dc: dc_first, written, and dc_last of an LSTM, (B, H) each; None for other cells.
+        call: the arguments of a backward kernel of the table.
         cell: which cell, and its recurrent weights.
-        dout: (B, T or 0, H), see `spec`.
-        dh_last: (B, H).
-        states: (P, H): c of an LSTM, else h, after each step.
-        first_states: (B, H).
-        plan: offsets, steps, order, which have been checked.
-        time: T.
-        reverse: see `spec`.
-        zero_masked: see `spec`.
-        threads: how many may take part.
+        compute_gates: computes gates that were not saved; None for a cell whose states alone
+            are enough.
+
+    Returns:
+        What the gates of the valid steps are functions of, and their gradients.
+
+    Raises:
+        ValueError: the plan is none.
     """
-    rows, units = dh_first.shape
-    dtype = gates.dtype
-    if not rows * units:
-        return
+    offsets, time = call.offsets, call.x.shape[1]
+    check_plan(offsets, call.steps, call.order, time)
+    steps, gates = call.steps[: offsets[-1]], call.gates[: offsets[-1]]
+    inputs = Inputs(call.x, call.h_first, call.h_steps, offsets, steps, call.reverse)
+    if compute_gates is not None and not call.gates_saved:
+        compute_gates(gates, inputs, call)
+    if call.h_first.size:
+        _run(call, cell, gates, (offsets, steps, call.order), time)
+    return inputs, gates
+
+
+def _run(call: Any, cell: Cell, gates: Array, plan: tuple[Ints, Ints, Ints], time: int) -> None:
+    """Run the compiled kernel."""
+    dh_first, dh_last = call.dh_first, call.dh_last
+    dc_first, carry_last, states, first = dh_first[:, :0], dh_last, call.h_steps, call.h_first
+    if hasattr(call, "c_first"):
+        dc_first, carry_last, states = call.dc_first, call.dc_last, call.c_steps
+        first = call.c_first
+    (rows, units), dtype = dh_first.shape, gates.dtype
     depth = sum(part.shape[1] for part in cell.parts)
-    length = partial(length_of_rank, plan)
-    shares = share(*(length, rows, len(gates), 0, units, depth // units, dtype.itemsize, threads))
-    help_from = who_helps(shares.members, shares.patient)
-    if help_from == ALONE and shares.members > 1:
-        shares = ALONE_TO_THE_END
-    groups, *scratch = _scratch(rows, units, dtype, shares)
-    control = np.zeros(control_size(shares.members), np.int64)
-    packed = pack_transposed(cell.parts)
-    work = _work.for_dtype(dtype)
-    dc_first, carry_last = (dh_first[:, :0], dh_last) if dc is None else dc
-    arguments = (
-        *(gates, dh_first, dc_first, *scratch, control, dout, dh_last, carry_last),
-        *(states, first_states, *plan, packed, time, cell.number, cell.first_gate),
-        *(cell.parts[0].shape[1], CODES[cell.activation], CODES[cell.recurrent_activation]),
-        *(reverse, zero_masked, shares.members, shares.join, tuple(groups)),
+    schedule, provider = reserve(
+        *(
+            length_of_rank,
+            (plan[0], plan[2]),
+            rows,
+            len(gates),
+            0,
+            units,
+            depth // units,
+            dtype.itemsize,
+            call.threads,
+        ),
     )
-    run_shared(work, arguments, help_from, control)
+    groups, *scratch = _scratch(rows, units, dtype, schedule)
+    control = np.zeros(control_size(schedule.threads), np.int64)
+    numbers = (
+        *(time, cell.number, cell.first_gate, cell.parts[0].shape[1], *codes_of(call)),
+        *(int(call.reverse), int(call.zero_masked), schedule.threads, schedule.join, *groups),
+    )
+    arguments = (
+        *(gates, dh_first, dc_first, call.dout, dh_last, carry_last, states, first),
+        *(*plan, pack_transposed(cell.parts), *scratch, control, numbers),
+    )
+    run(_gate_gradients.for_dtype(dtype), arguments, provider, control)
 
 
-def _scratch(
-    rows: int, units: int, dtype: Any, shares: Shares
-) -> tuple[Groups, Array, Array, Ints]:
-    """How rows are dealt; memory for what is carried, for sums, and for indices."""
-    members, width = shares.members, lanes(dtype)
+def _scratch(rows: int, units: int, dtype: Any, schedule: Schedule) -> tuple[Groups, Array, Ints]:
+    """How rows are dealt; memory for what is carried and then for sums, and for indices."""
+    threads, width = schedule.threads, lanes(dtype)
     stride = -(-units // width) * width
     row_bytes = dtype.itemsize * (stride + PANEL * width) + 8 * INDEX_ROWS
-    groups = deal(rows, shares.groups, shares.common, row_bytes)
+    groups = deal(rows, schedule.groups, schedule.common, row_bytes)
+    sums = threads * groups.most * PANEL * width
     return (
         groups,
-        aligned_empty(groups.slots(members) * stride, dtype),
-        aligned_empty(members * groups.most * PANEL * width, dtype),
-        np.empty(members * INDEX_ROWS * groups.most, np.int64),
+        aligned_empty(groups.slots(threads) * stride + sums, dtype),
+        np.empty(threads * INDEX_ROWS * groups.most, np.int64),
     )

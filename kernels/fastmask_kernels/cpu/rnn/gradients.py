@@ -15,7 +15,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...bits import word_of
-from ..blas import multiply
+from ..blas import multiply, sum_columns
 from ..gather import copy_rows
 from ..jit import array, compiled, output
 from ..simd import flat
@@ -115,6 +115,20 @@ def _sum_of_products(out: Array, rows_of: Callable[[slice], Array], dz: Array, m
 def row_blocks(rows: int, most: int = BLOCK_ROWS) -> list[slice]:
     """The rows of a matrix in blocks of so many."""
     return [slice(start, min(start + most, rows)) for start in range(0, rows, most)]
+
+
+def weight_gradients(call: Any, inputs: Inputs, dz: Array) -> None:
+    """Write the gradients of x and of weights whose columns are in the order of the gates.
+
+    Args:
+        call: the arguments of a backward kernel of the table.
+        inputs: what the gates are functions of.
+        dz: their gradients, (P, columns of the kernel).
+    """
+    inputs.kernel_gradient(call.dkernel, dz)
+    inputs.recurrent_gradient(call.drecurrent_kernel, dz)
+    call.dbias[:] = sum_columns(dz)
+    input_gradient(call.dx, dz, call.kernel, inputs.steps)
 
 
 def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:

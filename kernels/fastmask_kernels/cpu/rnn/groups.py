@@ -28,9 +28,9 @@ class Groups(NamedTuple):
     rows: int  # most rows of a group, and a thread's own slots
     common: int  # ranks with slots in common, which are the first ones
 
-    def slots(self, members: int) -> int:
+    def slots(self, threads: int) -> int:
         """Places for states that a call needs."""
-        return self.common + members * self.rows
+        return self.common + threads * self.rows
 
     @property
     def most(self) -> int:
@@ -58,7 +58,7 @@ def deal(rows: int, dealt: int, common: int, row_bytes: int) -> Groups:
 
 @inner
 def take_group(
-    batch: Any, scratch: Any, groups: Any, number: int, rows: int, member: int, stride: int
+    batch: Any, scratch: Any, groups: Any, number: int, rows: int, thread: int, stride: int
 ) -> int:
     """List the rows of a group of the `rows` of a batch; returns how many they are.
 
@@ -69,7 +69,7 @@ def take_group(
     rows = min(groups.window, rows - first)
     if number >= groups.number:
         first, part, dealt, rows = 0, 0, 1, groups.common
-    own = groups.common + member * groups.rows
+    own = groups.common + thread * groups.rows
     taken = 0
     for i in range(-(-rows // dealt)):
         place = i * dealt + (part if i % 2 == 0 else dealt - 1 - part)

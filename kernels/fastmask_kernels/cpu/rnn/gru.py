@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...checks import checked
 from ..gemm import Tiles
@@ -20,8 +19,6 @@ from ..product import product
 from .forward import Cell
 from .gru_cell import SUMS, gru_reset, gru_update
 from .layer import layer_kernel, run_layer
-
-Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=SUMS, inputs=3, recurrent=3, strip=3)
 _TILES = Tiles(strip=3, row=SUMS, widths=(3,))
@@ -163,36 +160,6 @@ def gru_pack(
 
 
 @checked
-def gru_fwd(
-    out: Array,
-    h_last: Array,
-    h_steps: Array,
-    gates: Array,
-    x: Array,
-    offsets: Ints,
-    steps: Ints,
-    order: Ints,
-    packed: Array,
-    h_first: Array,
-    activation: str,
-    recurrent_activation: str,
-    reset_after: bool,
-    reverse: bool,
-    zero_masked: bool,
-    threads: int,
-) -> None:
+def gru_fwd(call: Any) -> None:
     """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
-    run_layer(
-        _KERNEL if reset_after else _KERNEL_IN_ROUNDS,
-        out,
-        (h_last, h_last[:, :0]),
-        (h_steps, h_steps[:, :0], gates),
-        x,
-        (offsets, steps, order),
-        packed,
-        (h_first, h_first[:, :0]),
-        (activation, recurrent_activation),
-        reverse,
-        zero_masked,
-        threads,
-    )
+    run_layer(_KERNEL if call.reset_after else _KERNEL_IN_ROUNDS, call)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...checks import checked
 from ..gemm import Tiles
 from ..jit import inlined
@@ -16,8 +13,6 @@ from ..simd import lanes_of
 from .forward import Cell
 from .layer import layer_kernel, run_layer
 from .lstm_cell import GATES, lstm_cell
-
-Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=GATES, inputs=GATES, recurrent=GATES, strip=2)
 _TILES = Tiles(strip=2, row=GATES, widths=(2,), few_widths=(2, GATES))
@@ -76,7 +71,7 @@ _KERNEL = layer_kernel(_CELL)
 
 def cache_folder() -> str | None:
     """Where compiled kernels are kept between processes; None where no folder can be written."""
-    return _KERNEL.work.cache_folder
+    return _KERNEL.compiled.cache_folder
 
 
 def lstm_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -91,38 +86,6 @@ def lstm_pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array
 
 
 @checked
-def lstm_fwd(
-    out: Array,
-    h_last: Array,
-    c_last: Array,
-    h_steps: Array,
-    c_steps: Array,
-    gates: Array,
-    x: Array,
-    offsets: Ints,
-    steps: Ints,
-    order: Ints,
-    packed: Array,
-    h_first: Array,
-    c_first: Array,
-    activation: str,
-    recurrent_activation: str,
-    reverse: bool,
-    zero_masked: bool,
-    threads: int,
-) -> None:
+def lstm_fwd(call: Any) -> None:
     """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
-    run_layer(
-        _KERNEL,
-        out,
-        (h_last, c_last),
-        (h_steps, c_steps, gates),
-        x,
-        (offsets, steps, order),
-        packed,
-        (h_first, c_first),
-        (activation, recurrent_activation),
-        reverse,
-        zero_masked,
-        threads,
-    )
+    run_layer(_KERNEL, call)

@@ -82,9 +82,9 @@ def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words
     return 0
 
 
-def length_of_rank(plan: tuple[Ints, Ints, Ints], rank: int) -> int:
-    """Number of steps of a rank, read off a plan that may still turn out to be none."""
-    offsets, _, order = plan
+def length_of_rank(plan: tuple[Ints, Ints], rank: int) -> int:
+    """Number of steps of a rank by offsets and order, which may still turn out to be no plan."""
+    offsets, order = plan
     row = order[rank] if rank < len(order) else -1
     return int(offsets[row + 1] - offsets[row]) if 0 <= row < len(order) else 0
 

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...checks import checked
 from ..gemm import Tiles
 from ..jit import inlined
@@ -18,8 +15,6 @@ from ..product import product
 from .forward import Cell
 from .layer import layer_kernel, run_layer
 from .simple_rnn_cell import PANEL, rnn_cell
-
-Ints = NDArray[np.int64]
 
 _LAYOUT = Layout(bias=1, inputs=1, recurrent=1, strip=1)
 _TILES = Tiles(strip=1, row=PANEL, widths=tuple(range(1, PANEL + 1)))
@@ -84,33 +79,6 @@ def rnn_pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array)
 
 
 @checked
-def rnn_fwd(
-    out: Array,
-    h_last: Array,
-    h_steps: Array,
-    x: Array,
-    offsets: Ints,
-    steps: Ints,
-    order: Ints,
-    packed: Array,
-    h_first: Array,
-    activation: str,
-    reverse: bool,
-    zero_masked: bool,
-    threads: int,
-) -> None:
+def rnn_fwd(call: Any) -> None:
     """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
-    run_layer(
-        _KERNEL,
-        out,
-        (h_last, h_last[:, :0]),
-        (h_steps, h_steps[:, :0], h_steps[:0]),
-        x,
-        (offsets, steps, order),
-        packed,
-        (h_first, h_first[:, :0]),
-        (activation, activation),
-        reverse,
-        zero_masked,
-        threads,
-    )
+    run_layer(_KERNEL, call)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ...memory import spare
 from ..packing import packed_size, vectors_of
+from ..parallel.barrier import control_size
 from ..simd import lanes
 from .forward import BLOCK_ROWS, Cell, panels_of
 from .groups import deal
@@ -16,22 +17,19 @@ from .ranks import seen_size
 INDEX_ROWS = 8  # index arrays of a thread, see `batch.Scratch`
 
 
-SETTINGS_OF_SIZES = 9
-
-
 class Sizes(NamedTuple):
     """Numbers of elements."""
 
     packed: int  # of the packed weights
     reals: int  # of the memory for states and sums
     integers: int  # of that for indices
-    # For the kernel: elements of the scratch that checks the plan, of a thread's sums of one
+    # Of the threads' counters, of the scratch that checks the plan, of a thread's sums of one
     # panel, of its sums of all panels of a block of steps, of an index array; then `Groups`.
     settings: tuple[int, ...]
 
 
 SizesOf = Callable[[int, int, int, Any, int, int, int], Sizes]
-"""Of rows, features, units, dtype; then of what `Shares` has as members, groups, common."""
+"""Of rows, features, units, dtype; then of what `Schedule` has as threads, groups, common."""
 
 
 def sizes_of(cell: Cell) -> SizesOf:
@@ -43,13 +41,13 @@ def sizes_of(cell: Cell) -> SizesOf:
         features: int,
         units: int,
         dtype: Any,
-        members: int,
+        threads: int,
         least_groups: int,
         most_common: int,
     ) -> Sizes:
         vectors, row = vectors_of(units, dtype), cell.tiles.row * lanes(dtype)
         states = 3 * vectors * lanes(dtype)  # two planes of h, and c
-        panels, panels_in_common = (panels_of(vectors, cell.panel, n) for n in (1, members))
+        panels, panels_in_common = (panels_of(vectors, cell.panel, n) for n in (1, threads))
         all_rows = cell.rounds > 1  # whether sums of all panels are kept for many rows too
         row_size = states + row * (1 + panels * all_rows)
         row_bytes = row_size * dtype.itemsize + 8 * INDEX_ROWS
@@ -60,11 +58,12 @@ def sizes_of(cell: Cell) -> SizesOf:
             for number, most in ((panels, groups.rows), (panels_in_common, groups.common))
         )
         entries, seen = max(groups.most, 2 * BLOCK_ROWS), seen_size(rows)
+        counters = control_size(threads)
         return Sizes(
             packed_size(cell.layout, features, units, dtype),
-            states * groups.slots(members) + spare(dtype) + members * (z + block) + common_block,
-            seen + members * INDEX_ROWS * entries,
-            (seen, z, block, entries, *groups),
+            states * groups.slots(threads) + spare(dtype) + threads * (z + block) + common_block,
+            counters + seen + threads * INDEX_ROWS * entries,
+            (counters, seen, z, block, entries, *groups),
         )
 
     return sizes

@@ -19,21 +19,18 @@ from numpy.typing import NDArray
 
 from ...checks import checked
 from ...memory import aligned_empty
-from ..jit import CompiledKernel, array, compiled, inner, output
-from ..packing import Array, packed_size, vectors_of
+from ..jit import CompiledKernel, array, compiled, inlined, inner, output
+from ..packing import packed_size, vectors_of
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
-from ..parallel.pool import run_shared, who_helps
-from ..parallel.queue import ALONE, LEFT, UNSHARED, post
-from ..parallel.schedule import share
-from ..simd import copy_row, fill_row, flat, lanes, lanes_of, prefetch_row
+from ..parallel.queue import LEFT, UNSHARED, submit
+from ..parallel.run import reserve, run
+from ..simd import copy_row, fill_row, flat, flat_from, lanes, lanes_of, prefetch_row
 from . import gru, lstm
 from . import simple_rnn as rnn
-from .activations import CODES
-from .batch import Batch, Scratch
+from .activations import codes_of
+from .batch import Batch, scratch_of
 from .forward import Cell, Net, count_panels, panels_of, time_loop
-
-Bools = NDArray[np.bool_]
 
 # Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
 # within 8 %, for 32 to 512 units; more rows serve weights that come from far away.
@@ -55,13 +52,14 @@ class Settings(NamedTuple):
 
     activation: int
     recurrent_activation: int
-    members: int
-    joined: int  # whether all members work on one part
+    batch: int  # rows of the batch
+    threads: int
+    joined: int  # whether all threads work on one part
     parts: int
     rows: int  # most rows of a part
     length: int  # of an index array
     size: int  # elements of a part's states, and of its sums where a cell keeps them
-    z: int  # elements of a member's sums, where it does not
+    z: int  # elements of a thread's sums, where it does not
 
 
 @inner
@@ -103,120 +101,134 @@ def _gather(part: Any, net: Any, batch: Any, taken: int, stride: int) -> None:
                 copy_row(net.c, at + left, batch.c_last, row * batch.units + left, columns)
 
 
-def _step_signature(t: Any) -> Any:
+@inlined
+def _batch_of(h: Any, c: Any, x: Any, nothing: Any, events: Any) -> Any:
+    one: Any = np.int64(1)  # a literal would compile what it is given to anew
+    return Batch(
+        one,
+        x.shape[1],
+        h.shape[1],
+        False,
+        c.shape[1] > 0,
+        False,
+        False,
+        nothing,
+        flat(h),
+        flat(c),
+        nothing,
+        nothing,
+        nothing,
+        flat(x),
+        events,  # the only step of the i-th row is the i-th
+        events,
+        events,
+        False,
+        False,
+    )
+
+
+def _part_loop(cell: Cell) -> Any:
+    """`run_parts` for a cell, for compiled kernels to call."""
+    advance = time_loop(cell)
+
+    @inlined
+    def run_parts(
+        batch: Any,
+        net: Any,
+        scratch: Any,
+        part: Any,
+        team: Any,
+        valid: Any,
+        settings: Any,
+        taken: int,
+        stride: int,
+    ) -> None:
+        """Run parts one after the other, each on one thread; or one, already there, on all."""
+        zero: Any = np.int64(0)
+        joined, most = settings.joined != 0, settings.rows
+        while True:
+            if not joined:
+                number = atomic_add(team.control, NEXT_GROUP, 1)
+                if number >= settings.parts:
+                    break
+                taken = _list_events(part, valid, settings.batch, number * most, most)
+                _gather(part, net, batch, taken, stride)
+            advance(batch, net, scratch, team, taken, zero, zero + 1)
+            if joined:
+                break
+            atomic_add(team.control, GROUPS_DONE, 1)
+        if not joined:
+            wait_for(team.control, GROUPS_DONE, settings.parts)
+
+    return run_parts
+
+
+def _signature(t: Any) -> Any:
     return _i8(
-        *(output(t, 2), output(t, 2), output(t, 1), output(_i8, 1), output(_i8, 1)),
-        *(array(t, 2), array(types.boolean, 1), array(t, 1)),
-        types.NamedUniTuple(_i8, len(Settings._fields), Settings),
+        *(output(t, 2), output(t, 2), array(t, 2), array(types.boolean, 1), array(t, 1)),
+        *(output(t, 1), output(_i8, 1), output(_i8, 1)),
+        types.UniTuple(_i8, len(Settings._fields)),
         *(output(_i8, 1), _i8, _i8),
     )
 
 
 def compile_step(cell: Cell) -> CompiledKernel:
-    """The kernel of a cell: one thread's share of a call."""
-    advance = time_loop(cell)
+    """The kernel of a cell: one thread's part of a call."""
+    run_parts = _part_loop(cell)
     panel_vectors = cell.panel
 
-    @compiled(_step_signature, f"{cell.name}{cell.rounds}")
+    @compiled(_signature, f"{cell.name}{cell.rounds}")
     def step(
         h: Any,
         c: Any,
-        memory: Any,
-        indices: Any,
-        control: Any,
         x: Any,
         valid: Any,
         packed: Any,
-        settings: Any,
-        board: Any,
-        help_from: int,
-        member: int,
+        memory: Any,
+        indices: Any,
+        control: Any,
+        numbers: Any,
+        queue: Any,
+        provider: int,
+        thread: int,
     ) -> int:
-        """Parts one after the other, each alone; or one, together."""
-        members, joined, most = settings.members, settings.joined != 0, settings.rows
-        size, length = settings.size, settings.length
-        areas = 1 if joined else members  # a part has one
+        settings = Settings(*numbers)
+        threads, joined, most = settings.threads, settings.joined != 0, settings.rows
         zero: Any = np.int64(0)  # literals would compile what they are given to anew
-        one: Any = np.int64(1)
-        rows, features = x.shape
+        sharing = threads if joined else zero + 1  # threads that share a part
         vectors = -(-h.shape[1] // lanes_of(memory))
         stride = vectors * lanes_of(memory)
         plane = most * stride
-        states = memory if joined else memory[member * size :]
+        states = zero if joined else thread * settings.size
         net = Net(
             flat(packed),
-            flat(states),
-            flat(states[2 * plane :]),
-            count_panels(vectors, panel_vectors, members if joined else one),
+            flat_from(memory, states),
+            flat_from(memory, states + 2 * plane),
+            count_panels(vectors, panel_vectors, sharing),
             vectors,
             plane,
             settings.activation,
             settings.recurrent_activation,
             zero,
         )
-        own = indices[member * _INDICES * length :]
-        scratch = Scratch(
-            flat(memory[areas * size + member * settings.z :]),
-            flat(own),
-            flat(own[length:]),
-            flat(own[2 * length :]),
-            flat(own[3 * length :]),
-            flat(own[4 * length :]),
-            flat(own[5 * length :]),
-            flat(own[6 * length :]),
-            flat(own[7 * length :]),
-        )
-        part = Part(scratch.row, flat(own[8 * length :]))
-        nothing = flat(memory)
-        batch = Batch(
-            one,
-            features,
-            h.shape[1],
-            False,
-            c.shape[1] > 0,
-            False,
-            False,
-            nothing,
-            flat(h),
-            flat(c),
-            nothing,
-            nothing,
-            nothing,
-            flat(x),
-            part.events,  # the only step of the i-th row is the i-th
-            part.events,
-            part.events,
-            False,
-            False,
-        )
+        z = (1 if joined else threads) * settings.size + thread * settings.z
+        index = thread * _INDICES * settings.length
+        scratch = scratch_of(flat_from(memory, z), flat(indices), index, settings.length)
+        part = Part(scratch.row, flat_from(indices, index + (_INDICES - 1) * settings.length))
+        batch = _batch_of(h, c, x, flat(memory), part.events)
         for i in range(most):
             scratch.first[i], scratch.count[i], scratch.state[i] = i, 1, i * stride
         part.walk[0], part.walk[1] = 0, 0
-        taken = _list_events(part, valid, rows, zero, most) if joined else zero
-        if help_from >= 0:  # this is the caller, and nobody writes new states yet
+        taken = _list_events(part, valid, settings.batch, zero, most) if joined else zero
+        if provider >= 0:  # this is the caller, and nobody writes new states yet
             _gather(part, net, batch, taken, stride)
-        ended = post(board, help_from, control, members, member)
+        ended = submit(queue, provider, control, threads, thread)
         if ended != UNSHARED:
             return int(ended)
-        arrive(control, member)
-        counters, block = flat(control), flat(states[3 * plane :])
-        if joined:
-            team = Team(counters, block, member, members)
-        else:
-            team = Team(counters, block, zero, one)
-        while True:
-            if not joined:
-                number = atomic_add(counters, NEXT_GROUP, 1)
-                if number >= settings.parts:
-                    break
-                taken = _list_events(part, valid, rows, number * most, most)
-                _gather(part, net, batch, taken, stride)
-            advance(batch, net, scratch, team, taken, zero, one)
-            if joined:
-                break
-            atomic_add(counters, GROUPS_DONE, 1)
-        if not joined:
-            wait_for(counters, GROUPS_DONE, settings.parts)
+        block, number = flat_from(memory, states + 3 * plane), thread if joined else zero
+        team = Team(flat(control), block, number, sharing)
+        arrive(team.control, thread)
+        run_parts(batch, net, scratch, part, team, valid, settings, taken, stride)
         return LEFT
 
     return step
@@ -244,37 +256,25 @@ _kept = _Kept()
 _INT64 = np.dtype(np.int64)
 
 
-def _one_step(_rank: int) -> int:
-    """The number of steps of each row, for `share`."""
+def _one_step(_plan: None, _rank: int) -> int:
+    """The number of steps of each row, for `make_schedule`."""
     return 1
 
 
-def run_step(
-    cell: Cell,
-    work: CompiledKernel,
-    states: tuple[Array, Array],
-    x: Array,
-    valid: Bools,
-    packed: Array,
-    activations: tuple[str, str],
-    threads: int,
-) -> None:
-    """Go one step further, in place.
+def run_step(cell: Cell, work: CompiledKernel, call: Any) -> None:
+    """Run a step kernel of the table.
 
     Args:
         cell: the cell.
         work: from `compile_step`, for this cell.
-        states: h and c, (B, H) each; c is (B, 0) for a cell without one.
-        x: (B, F).
-        valid: (B,), or without entries where all rows have an event.
-        packed: weights in the cell's layout.
-        activations: of the state and of the gates.
-        threads: at most so many.
+        call: its arguments.
 
     Raises:
         ValueError: the packed weights do not fit.
     """
-    (rows, features), units, dtype = x.shape, states[0].shape[1], x.dtype
+    h, x, valid, packed = call.h, call.x, call.valid, call.packed
+    c = call.c if hasattr(call, "c") else h[:, :0]
+    (rows, features), units, dtype = x.shape, h.shape[1], x.dtype
     if len(packed) != packed_size(cell.layout, features, units, dtype):
         raise ValueError(
             f"packed must come from {cell.name}_pack for {features} features, {units} units"
@@ -282,34 +282,25 @@ def run_step(
     events = int(np.count_nonzero(valid)) if len(valid) else rows
     if not (events and units):
         return
-    gates, vectors = cell.layout.recurrent, vectors_of(units, dtype)
-    shares = share(_one_step, events, events, features, units, gates, dtype.itemsize, threads)
-    joined = shares.members > 1 and shares.join == 0
-    parts = 1 if joined else max(shares.groups, -(-events // PART_ROWS))
+    vectors = vectors_of(units, dtype)
+    schedule, provider = reserve(
+        *(_one_step, None, events, events, features, units, cell.layout.recurrent),
+        *(dtype.itemsize, call.threads),
+    )
+    threads = schedule.threads
+    joined = threads > 1 and schedule.join == 0
+    parts = 1 if joined else max(schedule.groups, -(-events // PART_ROWS))
     most = -(-events // parts)
     width, row = lanes(dtype), cell.tiles.row * lanes(dtype)
     sums = panels_of(vectors, cell.panel, 1) * row if cell.rounds > 1 else 0
-    settings = Settings(
-        CODES[activations[0]],
-        CODES[activations[1]],
-        shares.members,
-        int(joined),
-        parts,
-        most,
-        max(most, 2),
-        most * (3 * vectors * width + sums),
-        0 if sums else most * row,
-    )
-    areas = 1 if joined else shares.members
-    memory = _kept.take(areas * settings.size + shares.members * settings.z, dtype)
-    indices = _kept.take(shares.members * _INDICES * settings.length, _INT64)
-    control = np.zeros(control_size(shares.members), np.int64)
-    kernel = work.for_dtype(dtype)
-    help_from = who_helps(shares.members, shares.patient)
-    if help_from == ALONE:
-        settings = settings._replace(members=1, joined=0)
-    arguments = (*states, memory, indices, control, x, valid, packed, settings)
-    if run_shared(kernel, arguments, help_from, control) == LEFT:
+    length, size = max(most, 2), most * (3 * vectors * width + sums)
+    z = 0 if sums else most * row
+    numbers = (*codes_of(call), rows, threads, int(joined), parts, most, length, size, z)
+    memory = _kept.take((1 if joined else threads) * size + threads * z, dtype)
+    indices = _kept.take(threads * _INDICES * length, _INT64)
+    control = np.zeros(control_size(threads), np.int64)
+    arguments = h, c, x, valid, packed, memory, indices, control, numbers
+    if run(work.for_dtype(dtype), arguments, provider, control) == LEFT:
         _kept.give_back(memory, indices)
 
 
@@ -320,49 +311,21 @@ _rnn = compile_step(rnn._CELL)
 
 
 @checked
-def lstm_step(
-    h: Array,
-    c: Array,
-    x: Array,
-    valid: Bools,
-    packed: Array,
-    activation: str,
-    recurrent_activation: str,
-    threads: int,
-) -> None:
+def lstm_step(call: Any) -> None:
     """See `spec`."""
-    run_step(
-        lstm._CELL, _lstm, (h, c), x, valid, packed, (activation, recurrent_activation), threads
-    )
+    run_step(lstm._CELL, _lstm, call)
 
 
 @checked
-def gru_step(
-    h: Array,
-    x: Array,
-    valid: Bools,
-    packed: Array,
-    activation: str,
-    recurrent_activation: str,
-    reset_after: bool,
-    threads: int,
-) -> None:
+def gru_step(call: Any) -> None:
     """See `spec`."""
-    run_step(
-        gru._CELL if reset_after else gru._CELL_IN_ROUNDS,
-        _gru if reset_after else _gru_in_rounds,
-        (h, h[:, :0]),
-        x,
-        valid,
-        packed,
-        (activation, recurrent_activation),
-        threads,
-    )
+    if call.reset_after:
+        run_step(gru._CELL, _gru, call)
+    else:
+        run_step(gru._CELL_IN_ROUNDS, _gru_in_rounds, call)
 
 
 @checked
-def rnn_step(
-    h: Array, x: Array, valid: Bools, packed: Array, activation: str, threads: int
-) -> None:
+def rnn_step(call: Any) -> None:
     """See `spec`."""
-    run_step(rnn._CELL, _rnn, (h, h[:, :0]), x, valid, packed, (activation, activation), threads)
+    run_step(rnn._CELL, _rnn, call)

@@ -64,50 +64,31 @@ class Steps(NamedTuple):
     full: bool  # all steps are known to be valid
 
 
-def run_gradients(
-    kind: Kind,
-    dx: DeviceArray,
-    dweights: Weights,
-    dfirst: tuple[DeviceArray, ...],
-    gates: DeviceArray,
-    dout: DeviceArray,
-    dlast: tuple[DeviceArray, ...],
-    x: DeviceArray,
-    plan: tuple[DeviceArray, DeviceArray, DeviceArray],
-    weights: Weights,
-    first: tuple[DeviceArray, ...],
-    states: tuple[DeviceArray, ...],
-    gates_saved: bool,
-    reverse: bool,
-    zero_masked: bool,
-) -> None:
+def run_gradients(kind: Kind, call: Any) -> None:
     """Run a backward kernel of the table.
 
     Args:
         kind: of the cell.
-        dx: (B, X, F).
-        dweights: gradients of the weights.
-        dfirst: those of the first states, h and, of an LSTM, c.
-        gates: (P, saved * H), see `backward`.
-        dout: (B, S, H).
-        dlast: gradients of the last states.
-        x: (B, T, F).
-        plan: offsets, steps, order.
-        weights: the layer's.
-        first: first states.
-        states: h_steps and, of an LSTM, c_steps.
-        gates_saved: whether `gates` holds the activated gates already.
-        reverse: the forward pass walked from the end.
-        zero_masked: masked steps of the output were zeros.
+        call: its arguments.
     """
-    units, dtype = first[0].shape[1], x.dtype
-    walk = _steps_of(x, plan, first[0], states[0], reverse)
-    if not gates_saved:
+    x, gates, dout, reverse = call.x, call.gates, call.dout, call.reverse
+    first, states = call.h_first, call.h_steps
+    dfirst: tuple[DeviceArray, ...] = (call.dh_first,)
+    dlast: tuple[DeviceArray, ...] = (call.dh_last,)
+    if hasattr(call, "c_first"):
+        first, states = call.c_first, call.c_steps
+        dfirst, dlast = (*dfirst, call.dc_first), (*dlast, call.dc_last)
+    weights = Weights(call.kernel, call.recurrent_kernel, call.bias)
+    dweights = Weights(call.dkernel, call.drecurrent_kernel, call.dbias)
+    units = first.shape[1]
+    plan = call.offsets, call.steps, call.order
+    walk = _steps_of(x, plan, call.h_first, call.h_steps, reverse)
+    if not getattr(call, "gates_saved", True):  # a SimpleRNN's output alone gives the derivative
         _compute_gates(kind, gates, walk, weights, units)
-    dy = empty((walk.rows if dout.size else 0, units), dtype, x.device)
-    steps.fold(dy, dout, walk.offsets, walk.places, reverse, zero_masked)
-    _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, first[-1], states[-1], reverse)
-    _finish(kind, dx, dweights, gates, walk, weights, units)
+    dy = empty((walk.rows if dout.size else 0, units), x.dtype, x.device)
+    steps.fold(dy, dout, walk.offsets, walk.places, reverse, call.zero_masked)
+    _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, first, states, reverse)
+    _finish(kind, call.dx, dweights, gates, walk, weights, units)
 
 
 def _steps_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import products
 from ..gemm import Matrix, matrix
 from ..runtime.device import DeviceArray, empty
@@ -12,37 +14,24 @@ from .launching import run_loop
 from .layout import layout
 
 
-def run_layer(
-    kind: Kind,
-    out: DeviceArray,
-    last: tuple[DeviceArray, ...],
-    saved: tuple[DeviceArray, DeviceArray | None, DeviceArray | None],
-    x: DeviceArray,
-    plan: tuple[DeviceArray, DeviceArray, DeviceArray],
-    packed: DeviceArray,
-    first: tuple[DeviceArray, ...],
-    reverse: bool,
-    zero_masked: bool,
-) -> None:
+def run_layer(kind: Kind, call: Any) -> None:
     """Run a forward kernel of the table.
 
     Args:
         kind: of the cell.
-        out: (B, S, H).
-        last: h_last and, of an LSTM, c_last, each (B, H).
-        saved: h_steps, c_steps and gates, None where the cell has no such thing.
-        x: (B, T, F).
-        plan: offsets, steps, order.
-        packed: what the cell's packing kernel wrote.
-        first: h_first and, of an LSTM, c_first.
-        reverse: walk from the end.
-        zero_masked: masked steps of `out` are zeros.
+        call: its arguments.
     """
+    x, packed, out, h_steps = call.x, call.packed, call.out, call.h_steps
+    first: tuple[DeviceArray, ...] = (call.h_first,)
+    last: tuple[DeviceArray, ...] = (call.h_last,)
+    c_steps: DeviceArray | None = None
+    gates = getattr(call, "gates", None)
+    if hasattr(call, "c_first"):
+        first, last, c_steps = (*first, call.c_first), (*last, call.c_last), call.c_steps
     (batch, time, features), units, dtype = x.shape, first[0].shape[1], x.dtype
-    offsets, places, order = plan
+    offsets, places, order = call.offsets, call.steps, call.order
     cell, parts = cell_of(kind, dtype), layout(kind, features, units, dtype)
     parts.require(packed)
-    h_steps, c_steps, gates = saved
     save_gates = gates is not None and gates.size > 0
     rows = min(places.size, batch * time)
     z_columns = (cell.saved if save_gates else cell.inputs) * units
@@ -69,6 +58,6 @@ def run_layer(
         *(h_rows, h_stride, h_rows if c_steps is None else c_steps, z, z_columns),
         *(packed, parts.recurrent, packed, parts.bias + (cell.saved - 1) * units),
         *(offsets, order, first[0], first[-1], last[0], last[-1]),
-        sizes=(batch, units, reverse),
+        sizes=(batch, units, call.reverse),
     )
-    steps.spread(out, h_rows, h_stride, offsets, places, reverse, zero_masked)
+    steps.spread(out, h_rows, h_stride, offsets, places, call.reverse, call.zero_masked)

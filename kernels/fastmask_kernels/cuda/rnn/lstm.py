@@ -1,4 +1,4 @@
-"""LSTM over the valid steps of a batch; `forward` and `layer` say how."""
+"""The LSTM of the kernel table; `layer` and `gradients` say how it is computed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 from ..runtime.checks import checked
 from ..runtime.device import DeviceArray
 from .cells import Kind
+from .gradients import run_gradients
 from .layer import run_layer
 from .layout import layout
 from .packing import pack
 
-_PACKED = Kind("lstm", "tanh", "sigmoid")  # activations have no part in the layout
+_PACKED = Kind("lstm", "tanh", "sigmoid")  # the layout does not depend on activations
+
+
+def _kind(call: Any) -> Kind:
+    return Kind("lstm", call.activation, call.recurrent_activation)
 
 
 def lstm_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -28,36 +33,12 @@ def lstm_pack(
 
 
 @checked
-def lstm_fwd(
-    out: DeviceArray,
-    h_last: DeviceArray,
-    c_last: DeviceArray,
-    h_steps: DeviceArray,
-    c_steps: DeviceArray,
-    gates: DeviceArray,
-    x: DeviceArray,
-    offsets: DeviceArray,
-    steps: DeviceArray,
-    order: DeviceArray,
-    packed: DeviceArray,
-    h_first: DeviceArray,
-    c_first: DeviceArray,
-    activation: str,
-    recurrent_activation: str,
-    reverse: bool,
-    zero_masked: bool,
-    threads: int,
-) -> None:
+def lstm_fwd(call: Any) -> None:
     """See `spec`."""
-    run_layer(
-        Kind("lstm", activation, recurrent_activation),
-        out,
-        (h_last, c_last),
-        (h_steps, c_steps, gates),
-        x,
-        (offsets, steps, order),
-        packed,
-        (h_first, c_first),
-        reverse,
-        zero_masked,
-    )
+    run_layer(_kind(call), call)
+
+
+@checked
+def lstm_bwd(call: Any) -> None:
+    """See `spec`."""
+    run_gradients(_kind(call), call)

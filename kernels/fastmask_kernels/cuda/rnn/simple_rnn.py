@@ -1,4 +1,4 @@
-"""SimpleRNN over the valid steps of a batch; `forward` and `layer` say how."""
+"""The SimpleRNN of the kernel table; `layer` and `gradients` say how it is computed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from ..runtime.checks import checked
 from ..runtime.device import DeviceArray
 from .cells import Kind
+from .gradients import run_gradients
 from .layer import run_layer
 from .layout import layout
 from .packing import pack
 
-_PACKED = Kind("rnn", "tanh", "sigmoid")  # activations have no part in the layout
+_PACKED = Kind("rnn", "tanh", "sigmoid")  # the layout does not depend on activations
 
 
 def rnn_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -28,31 +29,12 @@ def rnn_pack(
 
 
 @checked
-def rnn_fwd(
-    out: DeviceArray,
-    h_last: DeviceArray,
-    h_steps: DeviceArray,
-    x: DeviceArray,
-    offsets: DeviceArray,
-    steps: DeviceArray,
-    order: DeviceArray,
-    packed: DeviceArray,
-    h_first: DeviceArray,
-    activation: str,
-    reverse: bool,
-    zero_masked: bool,
-    threads: int,
-) -> None:
+def rnn_fwd(call: Any) -> None:
     """See `spec`."""
-    run_layer(
-        Kind("rnn", activation, "linear"),
-        out,
-        (h_last,),
-        (h_steps, None, None),
-        x,
-        (offsets, steps, order),
-        packed,
-        (h_first,),
-        reverse,
-        zero_masked,
-    )
+    run_layer(Kind("rnn", call.activation, "linear"), call)
+
+
+@checked
+def rnn_bwd(call: Any) -> None:
+    """See `spec`."""
+    run_gradients(Kind("rnn", call.activation, "linear"), call)

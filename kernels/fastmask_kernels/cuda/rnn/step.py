@@ -6,12 +6,12 @@ old ones where a row is valid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import cuda
 
+from ...checks import TableFunction
 from ..masks import fill, plan_steps
 from ..products import use_products
 from ..runtime.checks import checked
@@ -23,79 +23,47 @@ from .simple_rnn import rnn_fwd
 
 
 @checked
-def lstm_step(
-    h: DeviceArray,
-    c: DeviceArray,
-    x: DeviceArray,
-    valid: DeviceArray,
-    packed: DeviceArray,
-    activation: str,
-    recurrent_activation: str,
-    threads: int,
-) -> None:
+def lstm_step(call: Any) -> None:
     """See `spec`. Memory of the states' size is taken from the device, and given back."""
-    settings = activation, recurrent_activation
-    _step(lstm_fwd, (h, c), (1, 1, 4), x, valid, packed, settings, threads)
+    _step(lstm_fwd, call, (call.h, call.c), (1, 1, 4))
 
 
 @checked
-def gru_step(
-    h: DeviceArray,
-    x: DeviceArray,
-    valid: DeviceArray,
-    packed: DeviceArray,
-    activation: str,
-    recurrent_activation: str,
-    reset_after: bool,
-    threads: int,
-) -> None:
+def gru_step(call: Any) -> None:
     """See `spec` and `lstm_step`."""
-    settings = activation, recurrent_activation, reset_after
-    _step(gru_fwd, (h,), (1, 4), x, valid, packed, settings, threads)
+    _step(gru_fwd, call, (call.h,), (1, 4))
 
 
 @checked
-def rnn_step(
-    h: DeviceArray,
-    x: DeviceArray,
-    valid: DeviceArray,
-    packed: DeviceArray,
-    activation: str,
-    threads: int,
-) -> None:
+def rnn_step(call: Any) -> None:
     """See `spec` and `lstm_step`."""
-    _step(rnn_fwd, (h,), (1,), x, valid, packed, (activation,), threads)
+    _step(rnn_fwd, call, (call.h,), (1,))
 
 
 def _step(
-    forward: Callable[..., None],
-    states: tuple[DeviceArray, ...],
-    saved: tuple[int, ...],
-    x: DeviceArray,
-    valid: DeviceArray,
-    packed: DeviceArray,
-    settings: tuple[Any, ...],
-    threads: int,
+    forward: TableFunction, call: Any, states: tuple[DeviceArray, ...], saved: tuple[int, ...]
 ) -> None:
     """`saved` are the widths, in H, of what the forward kernel could save and here does not."""
+    x, valid = call.x, call.valid
     (rows, features), units, device = x.shape, states[0].shape[1], x.device
     if not valid.size:
         valid = empty(rows, np.bool_, device)
         fill(valid, 1)
     plan = tuple(empty(n, np.int64, device) for n in (rows + 1, rows, rows))
-    plan_steps.unchecked(*plan, _with_shape(valid, (rows, 1)))  # type: ignore[attr-defined]  # see `checked`
+    plan_steps.unchecked(*plan, _with_shape(valid, (rows, 1)))
     new = [empty(state.shape, state.dtype, device) for state in states]
+    settings = call[call._fields.index("packed") + 1 : -1]  # all but the number of threads
     with use_products(None):  # `steps` is longer than the plan
-        forward.unchecked(  # type: ignore[attr-defined]  # see `checked`
+        forward.unchecked(
             empty((rows, 0, units), x.dtype, device),
             *new,
             *(empty((0, width * units), x.dtype, device) for width in saved),
             _with_shape(x, (rows, 1, features)),
             *plan,
-            packed,
+            call.packed,
             *states,
             *settings,
-            *(False, False, threads),
+            *(False, False, call.threads),
         )
     for state, after in zip(states, new, strict=True):
         _writer(state.dtype).launch(*span(state.size), *(state, after, *plan[:2], rows, units))

@@ -1,4 +1,4 @@
-"""`checked` for this column: the same table, arrays on a device."""
+"""`checked` for this backend: the same table, arrays on a device."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ... import checks as _checked
+from ... import checks as _checks
 from .device import DeviceArray, device_arrays
 from .driver import on_device
 from .errors import raise_found
 
 
-def checked(function: Callable[..., None]) -> Callable[..., None]:
+def checked(function: Callable[..., None]) -> _checks.TableFunction:
     """Check every call as `checks.checked` does; the function gets `DeviceArray`s.
 
     Raises:
@@ -23,12 +23,13 @@ def checked(function: Callable[..., None]) -> Callable[..., None]:
             device than the first one; an activation or a size is unknown; or an earlier call of
             this thread met a bad index.
     """
+    run = _checks.of_arguments(function)
 
-    @functools.wraps(function)
+    @functools.wraps(run)
     def call(*args: Any) -> None:
         raise_found()
         device = next((a.device for a in args if isinstance(a, DeviceArray) and a.size), 0)
         with on_device(device):
-            function(*args)
+            run(*args)
 
-    return _checked.checked(call, device_arrays)
+    return _checks.checked(call, device_arrays)

@@ -1,0 +1,85 @@
+"""The protocol of a call that threads share, the same for every kernel.
+
+    schedule, provider = reserve(...)         how many threads, and who provides them
+    arguments                                 made for so many threads
+    run(kernel, arguments, provider, control)
+
+where the kernel begins with `queue.submit`. To reserve takes nothing that must be given back:
+until the compiled kernel submits itself, a call may fail at any line, and nobody hears of it. Nor
+does an interrupt of `run` lose anything: see `Pool.calls`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+from . import pool as _pool
+from .queue import ALONE, FAILURE, LEFT
+from .schedule import ONE_THREAD, LengthOf, Schedule, make_schedule
+
+
+def reserve(
+    length: LengthOf,
+    plan: Any,
+    rows: int,
+    steps: int,
+    features: int,
+    units: int,
+    gates: int,
+    itemsize: int,
+    threads: int,
+) -> tuple[Schedule, int]:
+    """Decide how threads share a call, as `make_schedule` does, and who provides them.
+
+    Returns:
+        How the call is shared, which is among one thread where no other would come; and ALONE,
+        WORKERS or OPENMP_TEAM.
+    """
+    schedule = make_schedule(length, plan, rows, steps, features, units, gates, itemsize, threads)
+    if schedule.threads == 1:
+        return schedule, ALONE
+    provider = _pool.pool.find(schedule.threads - 1, schedule.patient)
+    return (ONE_THREAD if provider == ALONE else schedule), provider
+
+
+class _Running:
+    """Lives as long as `run` runs, however that ends."""
+
+    __slots__ = ("__weakref__",)
+
+
+def run(kernel: Callable[..., int], arguments: tuple[Any, ...], provider: int, control: Any) -> int:
+    """Call kernel(*arguments, queue, provider, 0) here, while other threads may join it.
+
+    Args:
+        kernel: begins with `queue.submit`, and returns what that returns, or something below 0
+            before it.
+        arguments: what it is called with, followed by the queue, who provides threads, and this
+            thread's number.
+        provider: from `reserve`.
+        control: begins with the kernel's counters; see `barrier`.
+
+    Returns:
+        What the kernel returned: LEFT if all workers have left, so that the arguments may be
+        used for another call, STILL_INSIDE if not; or what is below 0.
+
+    Raises:
+        RuntimeError: a thread's part failed.
+    """
+    pool = _pool.pool
+    if provider == ALONE:
+        return kernel(*arguments, pool.queue, ALONE, 0)
+    running = _Running()
+    call = ref(running, pool.ended.append)  # a function in C: nothing interrupts it
+    pool.calls[id(call)] = call, arguments, control
+    try:
+        state = kernel(*arguments, pool.queue, provider, 0)
+        if state <= LEFT:
+            del pool.calls[id(call)], call  # without the reference nobody is told of `running`
+    finally:
+        del running  # a traceback may keep this frame
+    if state == FAILURE:
+        raise RuntimeError("a thread of this call failed; FASTMASK_NUM_THREADS=1 shows the error")
+    return state
