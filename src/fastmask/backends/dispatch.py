@@ -27,6 +27,7 @@ __all__ = [
     "use_column",
 ]
 
+_READY = 0x101  # C-contiguous and aligned, in `flags.num`: a third of the time of both by name
 _cuda: Any = None
 
 
@@ -95,9 +96,9 @@ def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) 
         ValueError: its rows differ in length.
     """
     if type(value) is np.ndarray:
-        own, flags = value.dtype, value.flags
+        own = value.dtype
         known = own is FLOAT32 or own is FLOAT64 if dtype is None else own is dtype
-        if known and flags.c_contiguous and flags.aligned:
+        if known and value.flags.num & _READY == _READY:
             return value  # at once, as nearly always
     real: Array = backend_of(value).real_array(value, name, dtype)
     return real
@@ -130,10 +131,8 @@ def integer_array(value: ArrayLike, name: str) -> Ints:
         TypeError: it does not hold numbers.
         ValueError: a number is not whole or not in the range of int64, or rows differ in length.
     """
-    if type(value) is np.ndarray and value.dtype is INT64:
-        flags = value.flags
-        if flags.c_contiguous and flags.aligned:
-            return value
+    if type(value) is np.ndarray and value.dtype is INT64 and value.flags.num & _READY == _READY:
+        return value
     integers: Ints = backend_of(value).integer_array(value, name)
     return integers
 
