@@ -126,7 +126,7 @@ def test_kernels_of_one_source_and_another_dtype_are_cached_apart(
     valid, ids = array_at(4096, (10,), "?"), array_at(8192, (10,), "i8")
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
         for dtype in ("u4", "u8", "u4", "u8"):
-            made(np.dtype(dtype)).launch(1, 32, valid, ids, 10, 2**32 - 1, 0)
+            made(np.dtype(dtype)).launch(1, 32, valid, ids, 10, 2**32 - 1, 0, 0)
     assert compiles.call_count == 2
     assert list(tmp_path.rglob("*.nbc"))
 
@@ -136,18 +136,19 @@ def test_edited_sources_are_compiled_anew(
 ) -> None:
     from numba.cuda import dispatcher
 
-    from fastmask_kernels import sources as _sources
     from fastmask_kernels.cuda.masks import _filled
+    from fastmask_kernels.cuda.runtime import kernel
 
     compiles = mock.Mock(side_effect=dispatcher.compile_cuda)
     valid = array_at(4096, (9, 3), "?")
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
         _filled.__wrapped__().launch(1, 32, valid, 27, 1)
-        monkeypatch.setattr(_sources, "source_digest", lambda: "edited")
+        monkeypatch.setattr(kernel, "source_digest", lambda: "edited")
         _filled.__wrapped__().launch(1, 32, valid, 27, 1)
     assert compiles.call_count == 2
 
 
+ROOM = 1 << 30  # bytes from one array to the next, more than any takes
 ADDRESSES = itertools.count(1)
 
 
@@ -186,8 +187,8 @@ class Driver:
         return self.words.ctypes.data
 
     def _cuMemAllocFromPoolAsync(self, size: int, pool: str, stream: int) -> int:
-        assert size > 0
-        address = 512 * next(ADDRESSES)
+        assert 0 < size < ROOM
+        address = ROOM * next(ADDRESSES)
         self.held[address] = stream
         return address
 
@@ -238,7 +239,7 @@ def arguments(name: str, units: int) -> list[Any]:
         words = [re.fullmatch(r"(\d*)([A-Z]?)(?:\+(\d+))?", word) for word in a.shape]
         shape = [int(w[1] or 1) * sizes.get(w[2], 4 if w[2] else 1) + int(w[3] or 0) for w in words]
         dtype = {"real": "f4", "any": "f4"}.get(a.dtype, a.dtype)
-        made.append(array_at(4096 * (1 + len(made)), tuple(shape), dtype))
+        made.append(array_at(ROOM * (1 + len(made)), tuple(shape), dtype))
     return made
 
 
