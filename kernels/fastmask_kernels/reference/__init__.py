@@ -1,4 +1,4 @@
-"""Every kernel in plain NumPy: slow, obvious, and sharing no code with the other columns."""
+"""Every kernel in plain NumPy: slow, obvious, and sharing no code with the other backends."""
 
 from ..memory import aligned_empty
 from .gather import gather_rows

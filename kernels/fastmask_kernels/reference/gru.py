@@ -30,13 +30,13 @@ def gru_pack(
     kernel: Array,
     recurrent_kernel: Array,
     bias: Array,
-    reset_after: bool,  # noqa: ARG001 - layouts of other columns depend on it
+    reset_after: bool,  # noqa: ARG001 - layouts of other backends depend on it
 ) -> None:
     """See `spec`."""
     pack(packed, kernel, recurrent_kernel, bias)
 
 
-def gru_packed_size(features: int, units: int, dtype: np.dtype[np.floating]) -> int:  # noqa: ARG001 - layouts of other columns depend on it
+def gru_packed_size(features: int, units: int, dtype: np.dtype[np.floating]) -> int:  # noqa: ARG001 - layouts of other backends depend on it
     """Length of `packed`."""
     return (features + units + 2) * 3 * units
 

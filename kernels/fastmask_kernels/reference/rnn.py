@@ -20,7 +20,7 @@ def rnn_pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array)
     pack(packed, kernel, recurrent_kernel, bias)
 
 
-def rnn_packed_size(features: int, units: int, dtype: np.dtype[np.floating]) -> int:  # noqa: ARG001 - layouts of other columns depend on it
+def rnn_packed_size(features: int, units: int, dtype: np.dtype[np.floating]) -> int:  # noqa: ARG001 - layouts of other backends depend on it
     """Length of `packed`."""
     return (features + units + 1) * units
 

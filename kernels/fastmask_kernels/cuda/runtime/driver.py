@@ -1,4 +1,4 @@
-"""What the column asks of CUDA's driver: the device and stream that kernels run on, and memory.
+"""What the backend asks of CUDA's driver: the device and stream that kernels run on, and memory.
 
 Nothing here waits for the device but `wait`. In Numba's simulator (NUMBA_ENABLE_CUDASIM=1) there is
 one device, whose memory is the host's.
