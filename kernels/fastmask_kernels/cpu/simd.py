@@ -234,6 +234,17 @@ class Emitter:
         e = self.fma(scale, remainder, b.fsub(scale, self.const(1.0)))
         return b.fneg(e), b.fadd(e, self.const(2.0))
 
+    def exp(self, x: Any) -> Any:
+        """e to the power x: 0 and infinity where it leaves the range of ordinary numbers."""
+        b = self.builder
+        scale, r = self._power(x, 1.0, 1.0)
+        value = b.fmul(scale, self._power_series(r, 0))
+        edge = self.format.limit * _LN2
+        above = b.fcmp_ordered(">", x, self.const(edge))
+        below = b.fcmp_ordered("<", x, self.const(-edge))
+        value = b.select(above, self.const(math.inf), value)
+        return b.select(below, self.const(0.0), value)
+
     @contextmanager
     def loop(self, count: Any) -> Iterator[Any]:
         """`for index in range(count)`; yields the i64 index."""

@@ -1,0 +1,224 @@
+"""The values of a formula, and the functions that can be applied to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+EPSILON = 1e-3
+"""Added to the variance in `normalize`, as Keras's LayerNormalization does."""
+
+
+class Symbol:
+    """A value of a formula: what made it, and of what.
+
+    Operators and the functions of this module make new symbols; equal ones are one object.
+
+    Attributes:
+        op: the operation.
+        args: symbols, or what else the operation needs: a name, a number.
+    """
+
+    __slots__ = ("_graph", "args", "op")
+
+    def __init__(self, graph: Graph, op: str, args: tuple[Any, ...]) -> None:
+        self._graph, self.op, self.args = graph, op, args
+
+    @property
+    def operands(self) -> tuple[Symbol, ...]:
+        """The arguments that are symbols."""
+        return tuple(a for a in self.args if isinstance(a, Symbol))
+
+    def __call__(self, value: Any) -> Symbol:
+        """The sum with `value` in the place of h."""
+        if self.op != "sum":
+            raise TypeError("only a sum can be called: n(r * h) takes r * h in the place of h")
+        return self._graph.make("sum_of", self, self._graph.lift(value))
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._graph.binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return self._graph.binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self._graph.binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self._graph.binary("sub", other, self)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._graph.binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return self._graph.binary("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self._graph.binary("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self._graph.binary("div", other, self)
+
+    def __neg__(self) -> Symbol:
+        return self._graph.binary("sub", 0.0, self)
+
+    def __pos__(self) -> Symbol:
+        return self
+
+    def __pow__(self, exponent: Any) -> Symbol:
+        if not isinstance(exponent, int) or exponent < 1:
+            raise TypeError(f"a power needs a positive whole number, not {exponent!r}")
+        power = self
+        for _ in range(exponent - 1):
+            power = power * self
+        return power
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula cannot branch on a value: use maximum, minimum or relu")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **_: Any) -> Any:
+        if (
+            ufunc in _OPERATORS and method == "__call__" and len(inputs) == 2
+        ):  # a NumPy number first
+            return self._graph.binary(_OPERATORS[ufunc], *inputs)
+        raise TypeError(
+            f"numpy.{ufunc.__name__} cannot be applied to a value of a formula: "
+            "fastmask.cells has the functions that can"
+        )
+
+    def _not_a_number(self, *_: Any) -> Any:
+        raise TypeError(
+            "a value of a formula is not a number: only + - * / and the functions of "
+            "fastmask.cells can be applied to it"
+        )
+
+    __float__ = __int__ = __index__ = __array__ = __iter__ = __len__ = __getitem__ = _not_a_number
+    __lt__ = __le__ = __gt__ = __ge__ = _not_a_number
+
+    def __repr__(self) -> str:
+        return f"{self.op}({', '.join(map(repr, self.args))})"
+
+
+class Graph:
+    """The symbols of one formula, each once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Symbol] = {}
+
+    def make(self, op: str, *args: Any) -> Symbol:
+        """The symbol, made when it is first asked for."""
+        key = (op, *[id(a) if isinstance(a, Symbol) else a for a in args])
+        if key not in self._known:
+            self._known[key] = Symbol(self, op, args)
+        return self._known[key]
+
+    def lift(self, value: Any) -> Symbol:
+        """A symbol, or a number as one.
+
+        Raises:
+            TypeError: it is neither.
+        """
+        if isinstance(value, Symbol):
+            if value._graph is not self:
+                raise TypeError("a value of another formula cannot be used here")
+            return value
+        if isinstance(value, (int, float, np.integer, np.floating)):
+            return self.make("constant", float(value))
+        raise TypeError(f"a formula computes with its arguments and numbers, not {value!r}")
+
+    def binary(self, op: str, left: Any, right: Any) -> Symbol:
+        """left op right, simplified."""
+        a, b = self.lift(left), self.lift(right)
+        x, y = (s.args[0] if s.op == "constant" else None for s in (a, b))
+        if x is not None and y is not None and not (op == "div" and y == 0):
+            return self.lift(float(BINARY[op](x, y)))
+        if (op in ("add", "sub") and y == 0) or (op in ("mul", "div") and y == 1):
+            return a
+        if (op == "add" and x == 0) or (op == "mul" and x == 1):
+            return b
+        return self.make(op, a, b)
+
+
+def _graph_of(values: Sequence[Any], name: str) -> Graph:
+    for value in values:
+        if isinstance(value, Symbol):
+            return value._graph
+    raise TypeError(f"{name} of fastmask.cells is for values of a formula, not {values[0]!r}")
+
+
+def _unary(name: str, summary: str) -> Callable[[Any], Symbol]:
+    def function(x: Any) -> Symbol:
+        return _graph_of([x], name).make(name, x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = summary
+    return function
+
+
+exp = _unary("exp", "e to the power x.")
+tanh = _unary("tanh", "The hyperbolic tangent.")
+sigmoid = _unary("sigmoid", "1 / (1 + exp(-x)).")
+relu = _unary("relu", "max(x, 0).")
+hard_sigmoid = _unary("hard_sigmoid", "relu6(x + 3) / 6, as in Keras 3.")
+activation = _unary("activation", "The layer's `activation`, chosen when it runs.")
+recurrent_activation = _unary(
+    "recurrent_activation", "The layer's `recurrent_activation`, chosen when it runs."
+)
+
+
+def maximum(a: Any, b: Any) -> Symbol:
+    """The larger of two values; where they are equal, the gradient goes to the first."""
+    return _graph_of([a, b], "maximum").binary("maximum", a, b)
+
+
+def minimum(a: Any, b: Any) -> Symbol:
+    """The smaller of two values; where they are equal, the gradient goes to the first."""
+    return _graph_of([a, b], "minimum").binary("minimum", a, b)
+
+
+def normalize(*values: Any) -> Any:
+    """Values with mean 0 and variance 1 over the units of a row, as layer normalisation has them.
+
+    Args:
+        *values: one value, or several, whose mean and variance are taken together.
+
+    Returns:
+        The normalised value, or a tuple of as many as were given.
+
+    Source:
+        J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization" (2016).
+    """
+    if not values:
+        raise TypeError("normalize takes one value or more")
+    graph = _graph_of(values, "normalize")
+    group = graph.make("moments", *map(graph.lift, values))
+    each = tuple(graph.make("normalized", group, x) for x in group.args)
+    return each if len(each) > 1 else each[0]
+
+
+_OPERATORS = {np.add: "add", np.subtract: "sub", np.multiply: "mul", np.divide: "div"}
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+}
+
+
+def walk(roots: Iterable[Symbol]) -> Iterator[Symbol]:
+    """All symbols that `roots` are made of, each once, operands first."""
+    seen: set[int] = set()
+
+    def visit(symbol: Symbol) -> Iterator[Symbol]:
+        if id(symbol) not in seen:
+            seen.add(id(symbol))
+            for operand in symbol.operands:
+                yield from visit(operand)
+            yield symbol
+
+    for root in roots:
+        yield from visit(root)

@@ -1,0 +1,157 @@
+"""From a function to its graph."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .symbols import Graph, Symbol, walk
+
+
+class Formula:
+    """A traced formula.
+
+    Attributes:
+        name: the function's.
+        sums: the sums by name, in the order of the weights' columns.
+        states: the states before the step by name.
+        vectors: the vectors by name.
+        new: the states after the step, in the order of `states`.
+        x_only: names of the sums without a part of h.
+        h_only: names of the sums without a part of x.
+        second: names of the sums that are called on a value: h has no part in them before that.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sums: dict[str, Symbol],
+        states: dict[str, Symbol],
+        vectors: dict[str, Symbol],
+        new: tuple[Symbol, ...],
+        x_only: tuple[str, ...],
+        h_only: tuple[str, ...],
+    ) -> None:
+        self.name, self.sums, self.states, self.vectors = name, sums, states, vectors
+        self.new, self.x_only, self.h_only = new, x_only, h_only
+        called = {s.args[0].args[0] for s in walk(new) if s.op == "sum_of"}
+        self.second = tuple(name for name in sums if name in called)
+
+
+def trace(
+    function: Callable[..., Any], x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+) -> Formula:
+    """Run a formula once on symbols.
+
+    Args:
+        function: its positional arguments are the sums, then the states, as many as it returns;
+            its keyword-only arguments are vectors, one number a unit.
+        x_only: names of sums without a part of h.
+        h_only: names of sums without a part of x.
+
+    Raises:
+        TypeError: it branches on a value, applies a function that is not of this module, or does
+            not return values; the message shows the line.
+        ValueError: a sum or vector is not used, or the numbers of states do not agree.
+    """
+    positional, keywords = _arguments(function)
+    graph = Graph()
+    arguments = {name: graph.make("sum", name) for name in positional}
+    vectors = {name: graph.make("vector", name) for name in keywords}
+    try:
+        returned = function(*arguments.values(), **vectors)
+        new = tuple(
+            map(graph.lift, returned if isinstance(returned, (tuple, list)) else [returned])
+        )
+    except Exception as error:
+        raise _with_line(function, error) from error
+    if not 0 < len(new) < len(positional):
+        raise ValueError(
+            f"{function.__name__} returns {len(new)} states, so its last {len(new)} of "
+            f"{len(positional)} arguments must be states, with one sum or more before them"
+        )
+    sums = dict(list(arguments.items())[: -len(new)])
+    states = dict(list(arguments.items())[-len(new) :])
+    for symbol in states.values():
+        symbol.op = "state"
+    formula = Formula(function.__name__, sums, states, vectors, new, tuple(x_only), tuple(h_only))
+    _check(formula)
+    return formula
+
+
+def _arguments(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
+    kinds = inspect.Parameter
+    positional, keywords = [], []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD):
+            positional.append(parameter.name)
+        elif parameter.kind is kinds.KEYWORD_ONLY:
+            keywords.append(parameter.name)
+        else:
+            raise TypeError(
+                f"{function.__name__} must name its arguments: sums, then states, then vectors "
+                f"behind a *, not {parameter}"
+            )
+    return positional, keywords
+
+
+def _with_line(function: Callable[..., Any], error: Exception) -> Exception:
+    """The error, with the line of the formula that it comes from."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == function.__code__.co_filename
+    ]
+    where = (
+        f"{function.__name__}: "
+        if not frames
+        else (f"{function.__name__}, line {frames[-1].lineno}: {frames[-1].line}\n    ")
+    )
+    kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ValueError
+    return kind(f"{where}{error}")
+
+
+def _check(formula: Formula) -> None:
+    name, used = formula.name, list(walk(formula.new))
+    for kind, named in (("sum", formula.sums), ("vector", formula.vectors)):
+        for word, symbol in named.items():
+            if symbol not in used:
+                raise ValueError(f"{name}: the {kind} {word} is not used")
+    for kind, names in (("x_only", formula.x_only), ("h_only", formula.h_only)):
+        unknown = set(names) - set(formula.sums)
+        if unknown:
+            raise ValueError(f"{name}: {kind} names {sorted(unknown)}, which are not sums")
+    if both := set(formula.x_only) & set(formula.h_only):
+        raise ValueError(f"{name}: {sorted(both)} cannot be both in x_only and in h_only")
+    calls = [s for s in used if s.op == "sum_of"]
+    for symbol in calls:
+        if symbol.args[0].op == "state":
+            raise TypeError(
+                f"{name}: only a sum can be called, not the state {symbol.args[0].args[0]}"
+            )
+    for word in formula.second:
+        symbol = formula.sums[word]
+        users = [s for s in used if symbol in s.operands]
+        if len(users) > 1 or sum(s is symbol for s in formula.new):
+            raise ValueError(
+                f"{name}: the sum {word} is called, so it can be used in that call only"
+            )
+        if word in formula.x_only:
+            raise ValueError(f"{name}: the sum {word} has no part of h to be called on a value")
+    if any(s.args[1].op == "constant" for s in calls):
+        raise ValueError(f"{name}: a sum must be called on a value that depends on the step")
+
+
+def rounds_of(roots: Sequence[Symbol]) -> dict[int, int]:
+    """By id of each symbol the round in which it can be computed, from 0 on.
+
+    A round ends where all units of a row have to be there: before a second product, and before
+    what `normalize` takes over the units.
+    """
+    found: dict[int, int] = {}
+    for symbol in walk(roots):
+        first = max([found[id(o)] for o in symbol.operands], default=0)
+        found[id(symbol)] = first + (symbol.op in ("sum_of", "moments", "means"))
+    return found

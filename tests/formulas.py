@@ -1,0 +1,87 @@
+"""Formulas for the tests, of every kind that there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmask_kernels.formula import (
+    exp,
+    hard_sigmoid,
+    maximum,
+    minimum,
+    normalize,
+    relu,
+    sigmoid,
+    tanh,
+)
+
+
+def lstm(i: Any, f: Any, g: Any, o: Any, h: Any, c: Any) -> Any:
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
+def gru_reset_after(n: Any, z: Any, r: Any, q: Any, h: Any) -> Any:
+    z, r = sigmoid(z), sigmoid(r)
+    n = tanh(n + r * q)
+    return n + z * (h - n)
+
+
+def gru_reset_before(z: Any, r: Any, n: Any, h: Any) -> Any:
+    z, r = sigmoid(z), sigmoid(r)
+    n = tanh(n(r * h))
+    return n + z * (h - n)
+
+
+def simple_rnn(s: Any, h: Any) -> Any:
+    return tanh(s)
+
+
+def coupled_gates(f: Any, g: Any, o: Any, h: Any, c: Any) -> Any:
+    f, g = sigmoid(f), tanh(g)
+    c = g + f * (c - g)
+    return sigmoid(o) * tanh(c), c
+
+
+def peephole(
+    i: Any, f: Any, g: Any, o: Any, h: Any, c: Any, *, p_i: Any, p_f: Any, p_o: Any
+) -> Any:
+    i, f = sigmoid(i + p_i * c), sigmoid(f + p_f * c)
+    c = f * c + i * tanh(g)
+    return sigmoid(o + p_o * c) * tanh(c), c
+
+
+def independent(s: Any, h: Any, *, u: Any) -> Any:
+    return relu(s + u * h)
+
+
+def minimal_gated(f: Any, n: Any, h: Any) -> Any:
+    f = sigmoid(f)
+    return h + f * (tanh(n(f * h)) - h)
+
+
+def layer_normalized(
+    i: Any, f: Any, g: Any, o: Any, h: Any, c: Any, *, gain: Any, shift: Any
+) -> Any:
+    i, f, g, o = normalize(i, f, g, o)
+    c = sigmoid(f) * c + sigmoid(gain * i) * tanh(g)
+    return sigmoid(o) * tanh(normalize(c) + shift), c
+
+
+def odd(a: Any, b: Any, h: Any, c: Any) -> Any:
+    """Everything that the others leave out, three states' worth of it in two."""
+    return maximum(a, c) / (1 + exp(minimum(b, -h))), c * hard_sigmoid(a) - (b**2) / 3
+
+
+ALL = (
+    lstm,
+    gru_reset_after,
+    gru_reset_before,
+    simple_rnn,
+    coupled_gates,
+    peephole,
+    independent,
+    minimal_gated,
+    layer_normalized,
+    odd,
+)
