@@ -89,11 +89,19 @@ def cases() -> Iterator[Case]:
     yield case(layers.Dropout(0.5), xm, lambda: x, "masked")
     yield case(layers.Rescaling(2.0, 1.0), xm, lambda: x * 2 + 1, "masked")
     yield case(layers.LayerNormalization(), xm, lambda g, b: normalised(x, -1) * g + b, "masked")
-    groups = x.reshape(BATCH, TIME, 2, -1)
+    groups, steps = x.reshape(BATCH, TIME, 2, -1), valid[:, :, None, None]
+
+    def normalised_over_time(groups: Any) -> Any:
+        numbers = (steps.sum((1, 3), keepdims=True) * groups.shape[3]).astype(x.dtype)
+        count = np.maximum(numbers, 1)
+        off = groups - (groups * steps).sum((1, 3), keepdims=True) / count
+        variance = (np.square(off) * steps).sum((1, 3), keepdims=True) / count
+        return off / np.sqrt(np.where(numbers > 0, variance, 1) + EPSILON)
+
     yield case(
         layers.GroupNormalization(2),
         xm,
-        lambda g, b: normalised(groups, (1, 3)).reshape(x.shape) * g + b,
+        lambda g, b: normalised_over_time(groups).reshape(x.shape) * g + b,
         "masked",
     )
     yield case(

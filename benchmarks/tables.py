@@ -90,8 +90,8 @@ nothing but independent multiply-adds in registers, on one thread, in turns with
 """
 
 HANDOVER = """
-A call that is over when a helper thread has answered, in microseconds, beyond the same call without
-a helper; and a meeting of two threads inside a call, there and back.
+A call that is over when a worker thread has answered, in microseconds, beyond the same call without
+a worker; and a meeting of two threads inside a call, there and back.
 """
 
 PADDING = """
@@ -307,9 +307,9 @@ def rates_part(section: dict[str, Any], _: list[str]) -> list[str]:
     beyond = {name: timing["median"] - alone for name, timing in handover.items()}
     costs = [
         [f"a call, {name}", number(beyond[name] * 1e6)]
-        for name in ("helper listens", "helper sleeps")
+        for name in ("worker listens", "worker sleeps")
     ]
-    inside = (beyond["many meetings"] - beyond["helper listens"]) / (section["meetings"] - 1)
+    inside = (beyond["many meetings"] - beyond["worker listens"]) / (section["meetings"] - 1)
     costs.append(["a meeting inside a call", number(inside * 1e6)])
     return [
         "## Rates",
