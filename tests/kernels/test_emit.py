@@ -28,7 +28,7 @@ def computed(
     divisions = []
 
     @intrinsic
-    def rows_of(typing: Any, inputs: Any, outputs: Any) -> Any:
+    def rows_of(_typing: Any, inputs: Any, outputs: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             emit = Emitter(builder, inputs.dtype)
             read, write = (

@@ -142,16 +142,3 @@ def _check(formula: Formula) -> None:
             raise ValueError(f"{name}: the sum {word} has no part of h to be called on a value")
     if any(s.args[1].op == "constant" for s in calls):
         raise ValueError(f"{name}: a sum must be called on a value that depends on the step")
-
-
-def rounds_of(roots: Sequence[Symbol]) -> dict[int, int]:
-    """By id of each symbol the round in which it can be computed, from 0 on.
-
-    A round ends where all units of a row have to be there: before a second product, and before
-    what `normalize` takes over the units.
-    """
-    found: dict[int, int] = {}
-    for symbol in walk(roots):
-        first = max([found[id(o)] for o in symbol.operands], default=0)
-        found[id(symbol)] = first + (symbol.op in ("sum_of", "moments", "means"))
-    return found
