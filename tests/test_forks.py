@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import fastmask as fm
 from fastmask_kernels import forks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
@@ -134,6 +138,53 @@ def test_an_interrupt_does_not_let_a_fork_go_without(monkeypatch: pytest.MonkeyP
     assert lock.held == 1
     forks._release()
     assert lock.held == 0
+
+
+def fork_without_a_child() -> None:
+    try:
+        forks._take()
+    finally:
+        while forks._holding:
+            forks._release()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a generator
+@pytest.mark.parametrize("what", ["set_weights", "fork"])
+def test_a_signal_leaves_no_lock_taken(what: str) -> None:
+    layer = fm.layers.LSTM(3)
+    layer.build((None, None, 2))
+    weights = layer.get_weights()
+    calls = {"set_weights": lambda: layer.set_weights(weights), "fork": fork_without_a_child}
+    interrupted = sum(interrupt(calls[what], 1e-6 * i) for i in range(1, 80) for _ in range(40))
+    assert interrupted > 100
+    with ThreadPoolExecutor(1) as pool:
+        for lock in forks._in_order():
+            assert pool.submit(lock.__enter__).result(10)
+            pool.submit(lock.__exit__, None, None, None).result(10)
+        pool.submit(layer.set_weights, weights).result(10)
+    np.testing.assert_array_equal(layer.get_weights()[0], weights[0])
+
+
+def interrupt(call: Callable[[], object], seconds: float) -> bool:
+    """Make a call; whether a signal came into it, so long after its begin."""
+    armed = True
+
+    def handler(*_: object) -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        call()
+        armed = False
+    except KeyboardInterrupt:
+        return True
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return False
 
 
 @pytest.mark.timeout(250)

@@ -8,37 +8,33 @@ done: at most as long as one kernel compiles.
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any
 
 # A thread that holds one of these may wait for those behind it, never for those before it.
 BUILDING, CHANGING, IMPORTING, COMPILING, COMPILER, LLVM = range(6)
 _locks: dict[int, list[AbstractContextManager[Any]]] = {rank: [] for rank in range(6)}
-_held: list[ExitStack] = []
+_holding: list[Generator[None]] = []
 _watching = False
-_TRIES = 100  # of one lock, against signals
+_TRIES = 100  # against signals
 
 
-class ForkSafeLock:
+def fork_safe_lock(rank: int) -> AbstractContextManager[Any]:
     """A reentrant lock that every fork waits for.
+
+    It is one of Python's own: `with` on anything written in Python can be left by a signal's
+    exception after the lock is taken and before the block begins, which would never give it back.
 
     Args:
         rank: which other locks its holders may wait for; see the constants of this module.
     """
-
-    def __init__(self, rank: int) -> None:
-        self._lock = RLock()
-        _locks[rank].append(self._lock)
-
-    def __enter__(self) -> None:
-        _watch_forks()
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    lock = RLock()
+    hold_at_fork(lock, rank)
+    return lock
 
 
 def hold_at_fork(lock: AbstractContextManager[Any], rank: int) -> None:
@@ -46,7 +42,7 @@ def hold_at_fork(lock: AbstractContextManager[Any], rank: int) -> None:
 
     Args:
         lock: reentrant, for a thread may fork while it holds it itself.
-        rank: see `ForkSafeLock`.
+        rank: see `fork_safe_lock`.
     """
     _watch_forks()
     _locks[rank].append(lock)
@@ -65,18 +61,29 @@ def _watch_forks() -> None:
 
 
 def _take() -> None:
-    stack = ExitStack()
-    _held.append(stack)
     interrupt: BaseException | None = None
-    for lock in _in_order():
-        for _ in range(_TRIES):
-            try:
-                stack.enter_context(lock)
-                break
-            except BaseException as error:  # a signal: after the fork, which must not go without
-                interrupt = error
+    for _ in range(_TRIES):
+        held = _hold(_in_order())
+        _holding.append(held)
+        try:
+            next(held)
+        except BaseException as error:  # a signal: after the fork, which must not go without
+            interrupt = error
+        if inspect.getgeneratorstate(held) == inspect.GEN_SUSPENDED:
+            break
+        _holding.pop()
     if interrupt is not None:
         raise interrupt  # which Python prints
+
+
+def _hold(locks: Iterator[AbstractContextManager[Any]]) -> Generator[None]:
+    """Hold what is left of the locks until it is closed."""
+    lock = next(locks, None)
+    if lock is None:
+        yield
+        return
+    with lock:
+        yield from _hold(locks)
 
 
 def _in_order() -> Iterator[AbstractContextManager[Any]]:
@@ -86,5 +93,5 @@ def _in_order() -> Iterator[AbstractContextManager[Any]]:
 
 
 def _release() -> None:
-    if _held:
-        _held.pop().close()
+    if _holding:
+        _holding.pop().close()

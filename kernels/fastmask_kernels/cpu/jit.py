@@ -38,7 +38,9 @@ except (ImportError, AttributeError):
     # Numba has changed inside: its own way, which takes two seconds more
     from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]  # instead
 
-hold_at_fork(global_compiler_lock, COMPILER)
+# Its own lock, not what Numba puts around it: see `fork_safe_lock`.
+_compiler_lock = getattr(global_compiler_lock, "_lock", global_compiler_lock)
+hold_at_fork(_compiler_lock, COMPILER)
 hold_at_fork(getattr(ffi.lib, "_lock", nullcontext()), LLVM)
 
 _PACKAGE = Path(__file__).parent
@@ -157,7 +159,7 @@ class CompiledKernel:
         """The same for threads of our own, which nobody would catch a warning from."""
         ready = self._ready.get(dtype)
         if ready is None:
-            with _no_collections(), global_compiler_lock:  # collections come after the lock
+            with _no_collections(), _compiler_lock:  # collections come after the lock
                 ready = self._ready.get(dtype)
                 if ready is None:
                     # One of its own: while a dispatcher may compile it takes no read-only array

@@ -7,12 +7,12 @@ from importlib import import_module
 from typing import Any
 
 from fastmask_kernels import JitDisabledError
-from fastmask_kernels.forks import IMPORTING, ForkSafeLock
+from fastmask_kernels.forks import IMPORTING, fork_safe_lock
 
 _TABLES = ("cpu", "reference")
 _VARIABLE = "FASTMASK_KERNELS"
 _table: Any = None
-_importing = ForkSafeLock(IMPORTING)  # a child could not import what its parent has begun to
+_importing = fork_safe_lock(IMPORTING)  # a child could not import what its parent has begun to
 
 
 def kernels() -> Any:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastmask_kernels.forks import BUILDING, ForkSafeLock
+from fastmask_kernels.forks import BUILDING, fork_safe_lock
 
 from .. import initializers
 from .._checks import flag
@@ -32,7 +32,7 @@ from ._types import Arrays, Masks
 from ._weights import Weighted, Weights
 
 _Sizes = TypeVar("_Sizes", bound=Shape)
-_building = ForkSafeLock(BUILDING)
+_building = fork_safe_lock(BUILDING)
 
 
 class BaseLayer(Weighted, Elsewhere):

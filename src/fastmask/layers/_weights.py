@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastmask_kernels.forks import CHANGING, ForkSafeLock
+from fastmask_kernels.forks import CHANGING, fork_safe_lock
 
 from .. import initializers
 from .._checks import whole_number
@@ -75,7 +75,7 @@ class Weights(list[Weight]):
                 self.made = {}  # last: who sees it sees the new values
 
 
-_changing = ForkSafeLock(CHANGING)  # arrays are writeable for one thread at a time
+_changing = fork_safe_lock(CHANGING)  # arrays are writeable for one thread at a time
 
 
 @contextmanager

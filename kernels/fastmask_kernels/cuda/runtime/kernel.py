@@ -40,7 +40,7 @@ from numba import cuda
 from numba.cuda import types
 
 from ...cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
-from ...forks import COMPILING, ForkSafeLock
+from ...forks import COMPILING, fork_safe_lock
 from ...sources import source_digest
 from .device import DeviceArray, host_view
 from .driver import SIMULATED, allow_shared, on_device, stream_of_launch
@@ -55,7 +55,7 @@ int32, int64, uint8, uint16, uint32, uint64 = (
 )
 float32, float64 = types.float32, types.float64
 
-_compiling = ForkSafeLock(COMPILING)
+_compiling = fork_safe_lock(COMPILING)
 
 WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA
