@@ -110,7 +110,7 @@ def test_a_fork_waits_for_the_locks_and_leaves_them_free(monkeypatch: pytest.Mon
     with locks[0]:  # a thread may fork while it holds one itself
         forks._take()
         released.set()
-        forks._release()
+        forks._holding.clear()
     worker.join()
     for lock in locks:
         with ThreadPoolExecutor(1) as pool:
@@ -136,7 +136,7 @@ def test_an_interrupt_does_not_let_a_fork_go_without(monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         forks._take()
     assert lock.held == 1
-    forks._release()
+    forks._holding.clear()
     assert lock.held == 0
 
 
@@ -144,8 +144,7 @@ def fork_without_a_child() -> None:
     try:
         forks._take()
     finally:
-        while forks._holding:
-            forks._release()
+        forks._holding.clear()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a generator

@@ -13,6 +13,7 @@ import pytest
 
 import fastmask as fm
 from fastmask.backends import recurrent as _recurrent
+from fastmask.layers._weights import change
 
 LAYERS = {
     "LSTM": lambda: fm.layers.LSTM(5),
@@ -105,11 +106,14 @@ def test_a_call_in_the_middle_of_a_change() -> None:
     layer, x, random = layer_and_inputs("LSTM")
     weights = new_weights(layer, random)
 
-    with layer.cell._weights.changing():
-        layer.cell._weights[0].value[...] = weights[0]
+    def write() -> None:
+        own = layer.cell._weights
+        own[0].value[...] = weights[0]
         layer(x)
-        layer.cell._weights[1].value[...] = weights[1]
-        layer.cell._weights[2].value[...] = weights[2]
+        own[1].value[...] = weights[1]
+        own[2].value[...] = weights[2]
+
+    change([layer.cell._weights], write)
     np.testing.assert_array_equal(layer(x), expected_of("LSTM", x, weights))
 
 

@@ -8,7 +8,6 @@ done: at most as long as one kernel compiles.
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
@@ -56,7 +55,10 @@ def _watch_forks() -> None:
     # What is registered last is called first: so ours are taken, and free again, before that one.
     import logging  # noqa: F401
 
-    os.register_at_fork(before=_take, after_in_parent=_release, after_in_child=_release)
+    # A signal that came during the fork is handled in the first Python function after it, which
+    # its exception leaves: so what gives the locks back is none. What is dropped is closed.
+    drop = _holding.clear
+    os.register_at_fork(before=_take, after_in_parent=drop, after_in_child=drop)
     _watching = True  # two threads may have come here; reentrant locks can be taken twice
 
 
@@ -64,14 +66,15 @@ def _take() -> None:
     interrupt: BaseException | None = None
     for _ in range(_TRIES):
         held = _hold(_in_order())
-        _holding.append(held)
         try:
             next(held)
+            _holding.append(held)
         except BaseException as error:  # a signal: after the fork, which must not go without
             interrupt = error
-        if inspect.getgeneratorstate(held) == inspect.GEN_SUSPENDED:
+        done = held in _holding
+        del held  # `interrupt` keeps this frame, and what it names
+        if done:
             break
-        _holding.pop()
     if interrupt is not None:
         raise interrupt  # which Python prints
 
@@ -90,8 +93,3 @@ def _in_order() -> Iterator[AbstractContextManager[Any]]:
     """The locks, with those that are added while others are waited for."""
     for rank in sorted(_locks):
         yield from _locks[rank]
-
-
-def _release() -> None:
-    if _holding:
-        _holding.pop().close()

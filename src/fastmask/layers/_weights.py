@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -34,7 +34,7 @@ class Weights(list[Weight]):
 
     Args:
         weights: the first ones.
-        sealed: whether NumPy refuses to write to the values, but within `changing`.
+        sealed: whether NumPy refuses to write to the values, but within `change`.
 
     Attributes:
         made: what was made from the values and is kept: another dict after each change of them.
@@ -59,23 +59,28 @@ class Weights(list[Weight]):
         # By way of `append`: a copy of a read-only array can be written to.
         return partial(Weights, sealed=self._sealed), (list(self),)
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Let the values be written within, sealed ones too."""
-        values = [weight.value for weight in self]
-        with _changing:
-            writeable = [value.flags.writeable for value in values]
-            try:
-                for value in values:
-                    value.flags.writeable = True
-                yield
-            finally:
-                for value, before in zip(values, writeable, strict=True):
-                    value.flags.writeable = before
-                self.made = {}  # last: who sees it sees the new values
-
 
 _changing = fork_safe_lock(CHANGING)  # arrays are writeable for one thread at a time
+
+
+def change(together: Sequence[Weights], write: Callable[[], None]) -> None:
+    """Call `write` while the values of weights can be written to, sealed ones too.
+
+    It is no context manager: one that a signal leaves between its parts keeps what it holds for
+    as long as somebody keeps the exception.
+    """
+    values = [weight.value for weights in together for weight in weights]
+    with _changing:
+        writeable = [value.flags.writeable for value in values]
+        try:
+            for value in values:
+                value.flags.writeable = True
+            write()
+        finally:
+            for value, before in zip(values, writeable, strict=True):
+                value.flags.writeable = before
+            for weights in together:
+                weights.made = {}  # last: who sees it sees the new values
 
 
 @contextmanager
@@ -222,11 +227,12 @@ class Weighted:
         pairs = [
             (weight, _apart(value, own, weight)) for weight, value in zip(own, new, strict=True)
         ]
-        with ExitStack() as stack:
-            for layer in self._all_layers():
-                stack.enter_context(layer._weights.changing())
+
+        def write() -> None:
             for weight, value in pairs:
                 weight.value[...] = value
+
+        change([layer._weights for layer in self._all_layers()], write)
 
     def _other_number(self, count: int, own: list[Weight]) -> str:
         """What to say to `count` weights where there are `own`."""

@@ -10,6 +10,7 @@ from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ._elementwise import along, one_axis
 from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON, Scaled
+from ._weights import change
 
 
 class BatchNormalization(Scaled):
@@ -114,10 +115,15 @@ class BatchNormalization(Scaled):
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable and x.size:  # no step, no moments
             new = self._moments(x, mask)
-            with self._weights.changing():
-                for moving, moment in zip((mean, variance), new, strict=True):
+
+            def move() -> None:
+                for moving, moment in zip(
+                    (self.moving_mean, self.moving_variance), new, strict=True
+                ):
                     moving *= self.momentum
                     moving += (1.0 - self.momentum) * moment
+
+            change([self._weights], move)
             mean, variance = new
         return self._scaled(x, self._broadcast(mean, x), self._broadcast(variance, x))
 

@@ -16,6 +16,7 @@ from ._elementwise import SameShape, axes_of, known_size, positive
 from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON
 from ._shapes import fits
+from ._weights import change
 
 
 class Moments:
@@ -137,9 +138,12 @@ class Normalization(SameShape):
                 total.add(x, others)
         if not total.count:
             raise ValueError("data must hold at least one valid step")
-        with self._weights.changing():
+
+        def write() -> None:
             self._mean[...] = total.mean
             self._variance[...] = total.squares / total.count
+
+        change([self._weights], write)
 
     def _counted(self, data: Any) -> tuple[Array, tuple[int, ...]]:
         """The numbers of a batch that count, and the axes over which they do."""
