@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastmask_kernels import cells
 from fastmask_kernels import formula as fm
 from fastmask_kernels.formula import Formula, Gradients, Symbol, evaluate, saved, trace, walk
 
@@ -193,3 +194,44 @@ def test_equal_values_are_one_symbol_and_numbers_are_folded() -> None:
     operations = [s.op for s in walk(formula.new)]
     assert operations.count("tanh") == 1
     assert sorted(set(operations)) == ["add", "constant", "mul", "state", "sum", "tanh"]
+
+
+class TestCell:
+    """Where the sums of a cell stand, and what is saved of a step."""
+
+    def test_lstm(self) -> None:
+        assert str(cells.lstm.saved[0]) == "recurrent_activation(sum('i'))"
+        assert str(cells.lstm.saved[2]) == "activation(sum('g'))"
+        assert cells.lstm.order == ("i", "f", "g", "o")
+        assert cells.lstm.activations == ("activation", "recurrent_activation")
+
+    def test_gru(self) -> None:
+        assert cells.gru.order == ("n", "z", "r", "q")
+        assert cells.gru.inputs == ("z", "r", "n")
+        assert cells.gru.recurrents == ("z", "r", "q")
+        assert [s.op for s in cells.gru.saved if s] == [
+            "activation",
+            "recurrent_activation",
+            "recurrent_activation",
+            "sum",
+        ]
+
+    def test_a_value_that_a_sum_is_called_on_follows_the_sums(self) -> None:
+        assert cells.gru_reset_before.order == ("n", "z", "r")
+        last = cells.gru_reset_before.saved[3]
+        assert last is not None
+        assert last.op == "mul"
+
+    def test_what_needs_nothing(self) -> None:
+        assert not cells.simple_rnn.keeps_gates
+        assert cells.simple_rnn.width == 1
+
+    def test_vectors_get_blocks_of_their_own(self) -> None:
+        cell = cells.Cell(formulas.peephole)
+        assert (len(cell.saved), cell.width) == (4, 7)
+
+    def test_the_digest_is_that_of_the_formula(self) -> None:
+        assert cells.Cell(formulas.lstm).digest == cells.Cell(formulas.lstm).digest
+        assert len({cells.Cell(f).digest for f in formulas.ALL}) == len(formulas.ALL)
+        swapped = cells.cell(x_only=("n",), h_only=("q",))(formulas.gru_reset_after)
+        assert swapped.digest != cells.Cell(formulas.gru_reset_after).digest

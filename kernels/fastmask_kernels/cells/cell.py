@@ -1,0 +1,141 @@
+"""A cell: its formula, and where its sums and what is saved of a step stand in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, overload
+
+from ..formula import Formula, Gradients, Symbol, saved, trace, walk
+
+Function = Callable[..., Any]
+
+
+class Cell:
+    """A recurrent cell as all kernels see it.
+
+    Args:
+        function: the formula, see `formula.trace`.
+        x_only: names of the sums without a part of h.
+        h_only: names of the sums without a part of x.
+
+    Attributes:
+        name: the function's.
+        sums: names of the sums, in the order of the bias.
+        states: names of the states; the first one is the output, h.
+        vectors: names of the vectors.
+        inputs: names of the sums with a part of x, in the order of the kernel's columns.
+        recurrents: names of those with a part of h, in the order of the recurrent kernel's.
+        activations: those of ("activation", "recurrent_activation") that the formula leaves to
+            the layer.
+        order: names of the sums as they stand in a row of z, where those with a part of x are
+            the first ones and those of the first product with h are side by side:
+                x alone, called with a part of x, x and h, h alone, called without a part of x
+    """
+
+    def __init__(
+        self, function: Function, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+    ) -> None:
+        formula = trace(function, x_only, h_only)
+        self.formula: Formula = formula
+        self.name: str = formula.name
+        self.__doc__ = function.__doc__
+        self.sums = tuple(formula.sums)
+        self.states = tuple(formula.states)
+        self.vectors = tuple(formula.vectors)
+        self.inputs = tuple(name for name in self.sums if name not in formula.h_only)
+        self.recurrents = tuple(name for name in self.sums if name not in formula.x_only)
+        used = {symbol.op for symbol in walk(formula.new)}
+        self.activations = tuple(a for a in ("activation", "recurrent_activation") if a in used)
+        self.order = tuple(sorted(self.sums, key=self._place))
+
+    def _place(self, name: str) -> int:
+        formula = self.formula
+        called, of_h = name in formula.second, name in formula.h_only
+        if name in formula.x_only:
+            return 0
+        if called:
+            return 4 if of_h else 1
+        return 3 if of_h else 2
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """The gradients of the formula."""
+        return Gradients(self.formula)
+
+    @cached_property
+    def saved(self) -> tuple[Symbol | None, ...]:
+        """What forward leaves in each block of H columns of `gates` for backward.
+
+        Where a block belongs to a sum, backward leaves the gradient of the sum there: there is
+        one for each sum, in the order of z; then one for each value that a sum is called on,
+        which backward leaves there; then others, if these do not hold all. None where forward
+        leaves nothing. Backward puts the gradients of the vectors, step by step, behind them.
+        """
+        values = [s.args[1] for s in self.called]
+        wanted = [s for s in saved(self.formula, self.gradients) if s not in values]
+        slots: dict[int, Symbol] = {}
+        choices = {id(s): self._slots_of(s, wanted) for s in wanted}
+        for symbol in sorted(wanted, key=lambda s: len(choices[id(s)])):
+            places = [*choices[id(symbol)], *range(len(self.sums))]
+            free = [n for n in places if n not in slots]
+            slots[free[0] if free else len(self.sums) + len(values) + len(slots)] = symbol
+        own = [slots.pop(n, None) for n in range(len(self.sums))]
+        return (*own, *values, *slots.values())
+
+    def _slots_of(self, symbol: Symbol, wanted: Sequence[Symbol]) -> list[int]:
+        """Numbers of the sums that a symbol comes from, but for those behind other saved ones."""
+        found: list[int] = []
+        stack, others = [symbol], {id(s) for s in wanted if s is not symbol}
+        while stack:
+            one = stack.pop(0)
+            if one.op == "sum":
+                found.append(self.order.index(one.args[0]))
+            stack += [s for s in one.operands if id(s) not in others]
+        return found
+
+    @cached_property
+    def called(self) -> tuple[Symbol, ...]:
+        """The calls of sums on values, in the order of their rounds."""
+        return tuple(s for s in walk(self.formula.new) if s.op == "sum_of")
+
+    @cached_property
+    def keeps_gates(self) -> bool:
+        """Whether backward needs more of forward than the states."""
+        return any(s is not None for s in self.saved)
+
+    @property
+    def width(self) -> int:
+        """Blocks of H columns of `gates` in backward."""
+        return len(self.saved) + len(self.vectors)
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells apart the compiled code of cells that differ; the same in every process."""
+        numbers: dict[int, int] = {}
+        lines = [repr((self.sums, self.states, self.vectors, self.inputs, self.recurrents))]
+        for symbol in walk(self.formula.new):
+            numbers[id(symbol)] = len(numbers)
+            args = [numbers[id(a)] if isinstance(a, Symbol) else repr(a) for a in symbol.args]
+            lines.append(f"{symbol.op} {args}")
+        lines.append(repr([numbers[id(s)] for s in self.formula.new]))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}>"
+
+
+@overload
+def cell(function: Function, /) -> Cell: ...
+@overload
+def cell(
+    *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+) -> Callable[[Function], Cell]: ...
+def cell(
+    function: Function | None = None, /, *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+) -> Cell | Callable[[Function], Cell]:
+    """Make a cell of a formula; a decorator, with arguments or without. See `Cell`."""
+    if function is not None:
+        return Cell(function)
+    return lambda function: Cell(function, x_only, h_only)

@@ -1,0 +1,17 @@
+"""LSTM: S. Hochreiter and J. Schmidhuber (1997), with the forget gate of F. A. Gers et al. (2000).
+
+The gates stand in Keras's order.
+"""
+
+from typing import Any
+
+from ..formula import activation, recurrent_activation
+from .cell import cell
+
+
+@cell
+def lstm(i: Any, f: Any, g: Any, o: Any, h: Any, c: Any) -> Any:
+    """Gates of input, forgetting and output, and the candidate g."""
+    i, f, o = recurrent_activation(i), recurrent_activation(f), recurrent_activation(o)
+    c = f * c + i * activation(g)
+    return o * activation(c), c
