@@ -209,7 +209,7 @@ class TestCell:
         assert cells.gru.order == ("n", "z", "r", "q")
         assert cells.gru.inputs == ("z", "r", "n")
         assert cells.gru.recurrents == ("z", "r", "q")
-        assert [s.op for s in cells.gru.saved if s] == [
+        assert [s.op for s in cells.gru.saved if s is not None] == [
             "activation",
             "recurrent_activation",
             "recurrent_activation",

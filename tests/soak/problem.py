@@ -34,6 +34,7 @@ class Problem:
     tolerances: Sequence[float]  # of each result, absolute
     repeats: bool = True  # whether each call gives the same bits
     forks: bool = True  # whether a forked process can compute it
+    signals: bool = True  # whether it starts no threads: Python's own way to do so breaks at one
     _first: list[Array] = field(default_factory=list)
 
     def check(self) -> None:

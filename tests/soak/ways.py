@@ -38,7 +38,7 @@ def interrupted(name: str, seed: int) -> None:
     problem = make(name, seed)
     problem.check()
     times = np.random.default_rng(seed)
-    for _ in range(CALLS):
+    for _ in range(CALLS * problem.signals):
         _leave_in_the_middle(problem, 10 ** times.uniform(*MOMENTS), times)
         problem.check()
 

@@ -50,7 +50,7 @@ def set_weights(random: Random) -> Problem:
             results.append(getattr(result, "data", result))
         return results
 
-    return Problem(compute, [e[0] for e, _ in pairs], [t[0] for _, t in pairs])
+    return Problem(compute, [e[0] for e, _ in pairs], [t[0] for _, t in pairs], signals=False)
 
 
 def _changed(case: RecurrentCase, random: Random) -> RecurrentCase:
