@@ -139,7 +139,11 @@ def torch_weights(random: Random) -> Problem:
         return _arrays(found)
 
     return Problem(
-        compute, *scaled(run, [x], dtype, int(random.integers(2**32))), repeats=False, forks=False
+        compute,
+        *scaled(run, [x], dtype, int(random.integers(2**32))),
+        repeats=False,
+        forks=False,
+        signals=False,
     )
 
 
