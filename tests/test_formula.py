@@ -235,3 +235,22 @@ class TestCell:
         assert len({cells.Cell(f).digest for f in formulas.ALL}) == len(formulas.ALL)
         swapped = cells.cell(x_only=("n",), h_only=("q",))(formulas.gru_reset_after)
         assert swapped.digest != cells.Cell(formulas.gru_reset_after).digest
+
+    def test_equal_formulas_of_one_name_are_equal_cells(self) -> None:
+        assert cells.Cell(formulas.lstm) == cells.Cell(formulas.lstm)
+        assert cells.Cell(formulas.lstm) != cells.lstm
+        assert len({cells.Cell(f) for f in formulas.ALL * 2}) == len(formulas.ALL)
+
+    def test_names_that_arguments_of_kernels_have(self) -> None:
+        with pytest.raises(ValueError, match="needs a name"):
+            cells.cell(lambda a, h: a + h)
+
+        def state(a: Any, x: Any) -> Any:
+            return a + x
+
+        def vector(a: Any, h: Any, *, _v: Any) -> Any:
+            return a + h * _v
+
+        for function in (state, vector):
+            with pytest.raises(ValueError, match=f"a {function.__name__} must not be called"):
+                cells.cell(function)

@@ -39,12 +39,15 @@ class TableFunction(Protocol):
         """The same without checks, for callers that made the arrays; by position alone."""
 
 
-def checked(function: Callable[..., None], views_of: ViewsOf | None = None) -> TableFunction:
-    """Make the table's kernel of the function's name.
+def checked(
+    function: Callable[..., None], views_of: ViewsOf | None = None, kernel: Kernel | None = None
+) -> TableFunction:
+    """Make a kernel of the table, by default the one of the function's name.
 
     Args:
         function: what computes it. It takes the kernel's arguments, or a single one, `call`: a
             named tuple of them all.
+        kernel: what it takes, of a cell that is not in the table.
         views_of: turns the arrays of a call into objects with NumPy's `shape`, `ndim`, `dtype`
             and `flags`, which the function gets; without it they must be NumPy arrays.
 
@@ -55,8 +58,8 @@ def checked(function: Callable[..., None], views_of: ViewsOf | None = None) -> T
                 output that cannot be written or that shares memory with another array; an
                 activation or a number of threads is none.
     """
-    spec = KERNELS[function.__name__]
-    unchecked = of_arguments(function)
+    spec = kernel or KERNELS[function.__name__]
+    unchecked = of_arguments(function, spec)
     names, signature = spec.call._fields, inspect.signature(unchecked)
     if tuple(signature.parameters) != names:
         raise TypeError(f"{spec.name} must take {names}, not {tuple(signature.parameters)}")
@@ -68,23 +71,27 @@ def checked(function: Callable[..., None], views_of: ViewsOf | None = None) -> T
             args = signature.bind(*args, **kwargs).args
         unchecked(*check(args))
 
+    call.__name__ = spec.name
     call.__doc__ = _described(spec, function.__doc__ or "")
     call.unchecked = unchecked  # type: ignore[attr-defined]  # a new one
     return cast(TableFunction, call)
 
 
-def of_arguments(function: Callable[..., None]) -> Callable[..., None]:
+def of_arguments(
+    function: Callable[..., None], kernel: Kernel | None = None
+) -> Callable[..., None]:
     """A function of the kernel's arguments, where the given one may take them as a named tuple."""
     if tuple(inspect.signature(function).parameters) != ("call",):
         return function
-    new_call = functools.partial(tuple.__new__, KERNELS[function.__name__].call)
+    spec = kernel or KERNELS[function.__name__]
+    new_call = functools.partial(tuple.__new__, spec.call)
 
     @functools.wraps(function)
     def unpacked(*args: Any) -> None:
         function(new_call(args))
 
-    names = KERNELS[function.__name__].call._fields
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
+    names, kind = spec.call._fields, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in names]
     unpacked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect's
     return unpacked
 

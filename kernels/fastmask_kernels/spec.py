@@ -20,9 +20,10 @@ A plan says which steps of a batch exist (see `plan_steps`):
 Forward kernels of recurrent layers save for the backward ones, at row p what belongs to the
 step at steps[p], whatever `reverse` is; rows past offsets[B] are not touched:
     h_steps (K H)   h after the step
-    c_steps (K H)   c after the step (LSTM)
+    c_steps (K H)   c after the step (LSTM); likewise of any other state
     gates   (L 4H)  activated gates: LSTM i, f, c, o; GRU n, z, r, q, where n is the candidate
-                    and q = h U_h + b_h with `reset_after`, else r * h (h before the step)
+                    and q = h U_h + b_h with `reset_after`, else r * h (h before the step); of
+                    other cells see `cells.Cell.saved`
 Where gates were not saved (`gates_saved` is False) the backward kernel computes them again.
 
 Backward kernels write gradients, they do not add to them. `dout` has the layout of `out`: its
@@ -30,7 +31,8 @@ rows at masked steps count for the output that is repeated there, or for nothing
 `zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` comes with what
 was saved, if anything, and leaves with the gradient of what each gate's activation was applied
 to: LSTM di, df, dc, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
-else r * h; SimpleRNN the gradient of its one sum.
+else r * h; SimpleRNN the gradient of its one sum. Other cells leave the gradients of their sums,
+what sums are called on, and step by step the gradients of their vectors.
 
 Step kernels go one time step further where `valid` says so, or everywhere if it has no entries.
 They write the states after the step over those before it; rows that are not valid are neither
@@ -43,11 +45,14 @@ row 1 to the state. Without `reset_after` the two rows are simply added.
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
+
+from . import cells
+from .cells import Cell
 
 REAL = "real"  # float32 or float64, the same in all REAL arguments of a call
 ANY = "any"  # any fixed-size NumPy dtype, the same in all ANY arguments of a call
@@ -57,22 +62,11 @@ OPTIONAL = {"S": "T", "X": "T", "K": "P", "L": "P", "E": "B"}  # sizes that may 
 _PLAN = (("offsets", "int64", "B+1"), ("steps", "int64", "P"), ("order", "int64", "B"))
 _WALK = (("reverse", "flag"), ("zero_masked", "flag"), ("threads", "number"))
 _EVENTS = (("x", REAL, "B F"), ("valid", "bool", "E"), ("packed", REAL, "W"))
-_LSTM_WEIGHTS = (
-    ("kernel", REAL, "F 4H"),
-    ("recurrent_kernel", REAL, "H 4H"),
-    ("bias", REAL, "4H"),
-)
 _GRU_WEIGHTS = (
     ("kernel", REAL, "F 3H"),
     ("recurrent_kernel", REAL, "H 3H"),
     ("bias", REAL, "2 3H"),
 )
-_RNN_WEIGHTS = (
-    ("kernel", REAL, "F H"),
-    ("recurrent_kernel", REAL, "H H"),
-    ("bias", REAL, "H"),
-)
-
 ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 
 
@@ -115,7 +109,10 @@ class Kernel:
         return itemgetter(*map(names.index, found))
 
 
-def _arguments(rows: tuple[tuple[str, ...], ...], output: bool) -> tuple[Argument, ...]:
+_Rows = tuple[tuple[str, ...], ...]
+
+
+def _arguments(rows: _Rows, output: bool) -> tuple[Argument, ...]:
     return tuple(
         Argument(row[0], row[1], tuple(row[2].split()) if len(row) > 2 else None, output)
         for row in rows
@@ -125,10 +122,133 @@ def _arguments(rows: tuple[tuple[str, ...], ...], output: bool) -> tuple[Argumen
 def _kernel(
     name: str,
     summary: str,
-    outputs: tuple[tuple[str, ...], ...],
-    inputs: tuple[tuple[str, ...], ...],
+    outputs: _Rows,
+    inputs: _Rows,
 ) -> Kernel:
     return Kernel(name, summary, _arguments(outputs, True) + _arguments(inputs, False))
+
+
+class CellRows(NamedTuple):
+    """The kernels of a cell, see `cell_kernels`."""
+
+    pack: Kernel
+    fwd: Kernel
+    bwd: Kernel
+    step: Kernel
+
+
+@cache
+def cell_kernels(cell: Cell) -> CellRows:
+    """The rows of the table that a cell's formula gives.
+
+    Where {s} is each state, and {v} each vector:
+        pack   packed | kernel, recurrent_kernel, bias, {v}
+        fwd    out, {s}_last, {s}_steps, gates | x, plan, packed, {s}_first, activations,
+               reverse, zero_masked, threads
+        bwd    dx, dkernel, drecurrent_kernel, dbias, d{v}, d{s}_first, gates | dout, d{s}_last,
+               x, plan, kernel, recurrent_kernel, bias, {v}, {s}_first, {s}_steps, activations,
+               gates_saved, reverse, zero_masked, threads
+        step   {s} | x, valid, packed, activations, threads
+    A cell that saves nothing but its states has no `gates` in fwd, and no `gates_saved`; one
+    without a part of h in its sums has a `recurrent_kernel` (H, 0). `activations` are those that
+    the formula leaves to the layer.
+    """
+    name, title = _TITLES.get(cell, (cell.name, f"the cell {cell.name}"))
+    like = "" if name == "lstm" else "; masked steps and `reverse` as in lstm_fwd"
+    gates = f"; gate order {', '.join(cell.sums)}" if len(cell.sums) > 1 else ""
+    return CellRows(
+        _kernel(
+            f"{name}_pack",
+            f"Weights in the layout that this backend's {name}_fwd reads{gates}",
+            (("packed", REAL, "W"),),
+            _weights(cell),
+        ),
+        _kernel(
+            f"{name}_fwd",
+            f"{title[0].upper()}{title[1:]} over the valid steps{like or _MASKED}",
+            *_forward(cell),
+        ),
+        _kernel(
+            f"{name}_bwd",
+            f"Gradients of {name}_fwd from those of its outputs and from what it saved",
+            *_backward(cell),
+        ),
+        _kernel(
+            f"{name}_step",
+            f"One step of {title}, in place, for the rows that are valid",
+            _reals(cell.states, "B H"),
+            (*_EVENTS, *_activations(cell), ("threads", "number")),
+        ),
+    )
+
+
+_TITLES = {cells.lstm: ("lstm", "the LSTM"), cells.simple_rnn: ("rnn", "the SimpleRNN")}
+_MASKED = (
+    ". Masked steps repeat the previous output (zeros before the first valid step), or are zeros "
+    "with `zero_masked`; `reverse` walks the rows from the end and writes in that order"
+)
+
+
+def _forward(cell: Cell) -> tuple[_Rows, _Rows]:
+    """Outputs and inputs of a cell's forward kernel."""
+    saved = (("gates", REAL, f"L {_blocks(len(cell.saved))}"),) if cell.keeps_gates else ()
+    return (
+        ("out", REAL, "B S H"),
+        *_reals([f"{s}_last" for s in cell.states], "B H"),
+        *_reals([f"{s}_steps" for s in cell.states], "K H"),
+        *saved,
+    ), (
+        ("x", REAL, "B T F"),
+        *_PLAN,
+        ("packed", REAL, "W"),
+        *_reals([f"{s}_first" for s in cell.states], "B H"),
+        *_activations(cell),
+        *_WALK,
+    )
+
+
+def _backward(cell: Cell) -> tuple[_Rows, _Rows]:
+    """Outputs and inputs of a cell's backward kernel."""
+    weights = _weights(cell)
+    return (
+        ("dx", REAL, "B X F"),
+        *((f"d{name}", dtype, shape) for name, dtype, shape in weights),
+        *_reals([f"d{s}_first" for s in cell.states], "B H"),
+        ("gates", REAL, f"P {_blocks(cell.width)}"),
+    ), (
+        ("dout", REAL, "B S H"),
+        *_reals([f"d{s}_last" for s in cell.states], "B H"),
+        ("x", REAL, "B T F"),
+        *_PLAN,
+        *weights,
+        *_reals([f"{s}_first" for s in cell.states], "B H"),
+        *_reals([f"{s}_steps" for s in cell.states], "P H"),
+        *_activations(cell),
+        *((("gates_saved", "flag"),) if cell.keeps_gates else ()),
+        *_WALK,
+    )
+
+
+def _weights(cell: Cell) -> tuple[tuple[str, str, str], ...]:
+    return (
+        ("kernel", REAL, f"F {_blocks(len(cell.inputs))}"),
+        ("recurrent_kernel", REAL, f"H {_blocks(len(cell.recurrents))}"),
+        ("bias", REAL, _blocks(len(cell.sums))),
+        *_reals(cell.vectors, "H"),
+    )
+
+
+def _activations(cell: Cell) -> _Rows:
+    return tuple((name, "activation") for name in cell.activations)
+
+
+def _reals(names: Iterable[str], shape: str) -> tuple[tuple[str, str, str], ...]:
+    return tuple((name, REAL, shape) for name in names)
+
+
+def _blocks(count: int) -> str:
+    """The word for `count` blocks of H."""
+    return {0: "0", 1: "H"}.get(count, f"{count}H")
 
 
 KERNELS: dict[str, Kernel] = {
@@ -190,46 +310,10 @@ KERNELS: dict[str, Kernel] = {
             (("x", REAL, "B T F"), ("valid", "bool", "B T")),
         ),
         _kernel(
-            "lstm_pack",
-            "Weights in the layout that this backend's lstm_fwd reads; gate order i, f, c, o",
-            (("packed", REAL, "W"),),
-            _LSTM_WEIGHTS,
-        ),
-        _kernel(
             "gru_pack",
             "Weights in the layout that this backend's gru_fwd reads; gate order z, r, h",
             (("packed", REAL, "W"),),
             (*_GRU_WEIGHTS, ("reset_after", "flag")),
-        ),
-        _kernel(
-            "rnn_pack",
-            "Weights in the layout that this backend's rnn_fwd reads",
-            (("packed", REAL, "W"),),
-            _RNN_WEIGHTS,
-        ),
-        _kernel(
-            "lstm_fwd",
-            "LSTM over the valid steps. Masked steps repeat the previous output (zeros before "
-            "the first valid step), or are zeros with `zero_masked`; `reverse` walks the rows "
-            "from the end and writes in that order",
-            (
-                ("out", REAL, "B S H"),
-                ("h_last", REAL, "B H"),
-                ("c_last", REAL, "B H"),
-                ("h_steps", REAL, "K H"),
-                ("c_steps", REAL, "K H"),
-                ("gates", REAL, "L 4H"),
-            ),
-            (
-                ("x", REAL, "B T F"),
-                *_PLAN,
-                ("packed", REAL, "W"),
-                ("h_first", REAL, "B H"),
-                ("c_first", REAL, "B H"),
-                ("activation", "activation"),
-                ("recurrent_activation", "activation"),
-                *_WALK,
-            ),
         ),
         _kernel(
             "gru_fwd",
@@ -253,30 +337,6 @@ KERNELS: dict[str, Kernel] = {
             ),
         ),
         _kernel(
-            "rnn_fwd",
-            "SimpleRNN over the valid steps; masked steps and `reverse` as in lstm_fwd",
-            (("out", REAL, "B S H"), ("h_last", REAL, "B H"), ("h_steps", REAL, "K H")),
-            (
-                ("x", REAL, "B T F"),
-                *_PLAN,
-                ("packed", REAL, "W"),
-                ("h_first", REAL, "B H"),
-                ("activation", "activation"),
-                *_WALK,
-            ),
-        ),
-        _kernel(
-            "lstm_step",
-            "One step of an LSTM, in place, for the rows that are valid",
-            (("h", REAL, "B H"), ("c", REAL, "B H")),
-            (
-                *_EVENTS,
-                ("activation", "activation"),
-                ("recurrent_activation", "activation"),
-                ("threads", "number"),
-            ),
-        ),
-        _kernel(
             "gru_step",
             "One step of a GRU, in place, for the rows that are valid. `reset_after` must be what "
             "gru_pack got",
@@ -287,41 +347,6 @@ KERNELS: dict[str, Kernel] = {
                 ("recurrent_activation", "activation"),
                 ("reset_after", "flag"),
                 ("threads", "number"),
-            ),
-        ),
-        _kernel(
-            "rnn_step",
-            "One step of a SimpleRNN, in place, for the rows that are valid",
-            (("h", REAL, "B H"),),
-            (*_EVENTS, ("activation", "activation"), ("threads", "number")),
-        ),
-        _kernel(
-            "lstm_bwd",
-            "Gradients of lstm_fwd from those of its outputs and from what it saved",
-            (
-                ("dx", REAL, "B X F"),
-                ("dkernel", REAL, "F 4H"),
-                ("drecurrent_kernel", REAL, "H 4H"),
-                ("dbias", REAL, "4H"),
-                ("dh_first", REAL, "B H"),
-                ("dc_first", REAL, "B H"),
-                ("gates", REAL, "P 4H"),
-            ),
-            (
-                ("dout", REAL, "B S H"),
-                ("dh_last", REAL, "B H"),
-                ("dc_last", REAL, "B H"),
-                ("x", REAL, "B T F"),
-                *_PLAN,
-                *_LSTM_WEIGHTS,
-                ("h_first", REAL, "B H"),
-                ("c_first", REAL, "B H"),
-                ("h_steps", REAL, "P H"),
-                ("c_steps", REAL, "P H"),
-                ("activation", "activation"),
-                ("recurrent_activation", "activation"),
-                ("gates_saved", "flag"),
-                *_WALK,
             ),
         ),
         _kernel(
@@ -350,28 +375,7 @@ KERNELS: dict[str, Kernel] = {
                 *_WALK,
             ),
         ),
-        _kernel(
-            "rnn_bwd",
-            "Gradients of rnn_fwd from those of its outputs and from what it saved",
-            (
-                ("dx", REAL, "B X F"),
-                ("dkernel", REAL, "F H"),
-                ("drecurrent_kernel", REAL, "H H"),
-                ("dbias", REAL, "H"),
-                ("dh_first", REAL, "B H"),
-                ("gates", REAL, "P H"),
-            ),
-            (
-                ("dout", REAL, "B S H"),
-                ("dh_last", REAL, "B H"),
-                ("x", REAL, "B T F"),
-                *_PLAN,
-                *_RNN_WEIGHTS,
-                ("h_first", REAL, "B H"),
-                ("h_steps", REAL, "P H"),
-                ("activation", "activation"),
-                *_WALK,
-            ),
-        ),
+        *cell_kernels(cells.lstm),
+        *cell_kernels(cells.simple_rnn),
     )
 }

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmask_kernels import cpu, reference
+from fastmask_kernels import cells, cpu, reference
 from fastmask_kernels.checks import _parse, checked
-from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument
+from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument, Kernel, cell_kernels
 
+from .. import formulas
 from ..each import EACH_BACKEND
 
 KERNEL_TESTS = (
@@ -70,6 +71,54 @@ def test_a_function_with_other_arguments_is_refused() -> None:
 
     with pytest.raises(TypeError, match="gather_rows must take"):
         checked(gather_rows)
+
+
+def described(kernel: Kernel) -> list[str]:
+    return [f"{a.name} {' '.join(a.shape)}" if a.shape else a.name for a in kernel.arguments]
+
+
+def test_kernels_of_a_cell() -> None:
+    pack, fwd, bwd, step = cell_kernels(cells.Cell(formulas.peephole))
+    plan = ["offsets B+1", "steps P", "order B"]
+    weights = ["kernel F 4H", "recurrent_kernel H 4H", "bias 4H", "p_i H", "p_f H", "p_o H"]
+    walk = ["reverse", "zero_masked", "threads"]
+    assert [k.name for k in (pack, fwd, bwd, step)] == [
+        *("peephole_pack", "peephole_fwd", "peephole_bwd", "peephole_step")
+    ]
+    assert described(pack) == ["packed W", *weights]
+    assert described(fwd) == [
+        *("out B S H", "h_last B H", "c_last B H", "h_steps K H", "c_steps K H", "gates L 4H"),
+        *("x B T F", *plan, "packed W", "h_first B H", "c_first B H", *walk),
+    ]
+    assert described(bwd) == [
+        *("dx B X F", *[f"d{w}" for w in weights], "dh_first B H", "dc_first B H", "gates P 7H"),
+        *("dout B S H", "dh_last B H", "dc_last B H", "x B T F", *plan, *weights),
+        *("h_first B H", "c_first B H", "h_steps P H", "c_steps P H", "gates_saved", *walk),
+    ]
+    assert described(step) == ["h B H", "c B H", "x B F", "valid E", "packed W", "threads"]
+
+
+def test_kernels_of_a_cell_that_saves_nothing_and_has_no_product_with_h() -> None:
+    _, fwd, bwd, _ = cell_kernels(cells.Cell(formulas.independent, x_only=("s",)))
+    assert "gates" not in fwd.call._fields
+    assert "gates_saved" not in bwd.call._fields
+    assert "drecurrent_kernel H 0" in described(bwd)
+
+
+def test_a_kernel_that_is_not_in_the_table() -> None:
+    kernel = cell_kernels(cells.Cell(formulas.simple_rnn)).step
+    seen = []
+
+    def step(call: Any) -> None:
+        seen.append(call)
+
+    function = checked(step, kernel=kernel)
+    h, x = np.ones((2, 3)), np.ones((2, 4))
+    function(h, x, np.ones(2, bool), np.ones(5), threads=1)
+    assert function.__name__ == "simple_rnn_step"
+    assert seen[0].x is x
+    with pytest.raises(ValueError, match="x must have shape"):
+        function(h, x[:1], np.ones(2, bool), np.ones(5), 1)
 
 
 @pytest.mark.parametrize(

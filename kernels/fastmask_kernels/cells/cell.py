@@ -38,6 +38,7 @@ class Cell:
         self, function: Function, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
     ) -> None:
         formula = trace(function, x_only, h_only)
+        _check_names(formula)
         self.formula: Formula = formula
         self.name: str = formula.name
         self.__doc__ = function.__doc__
@@ -122,8 +123,35 @@ class Cell:
         lines.append(repr([numbers[id(s)] for s in self.formula.new]))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and (self.name, self.digest) == (other.name, other.digest)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.digest))
+
     def __repr__(self) -> str:
         return f"<cell {self.name}>"
+
+
+def _check_names(formula: Formula) -> None:
+    """See that the arguments of kernels can be called as states and vectors are."""
+    if not formula.name.isidentifier():
+        raise ValueError(f"a cell is called like its function, which needs a name: {formula.name}")
+    for kind, names in (("state", formula.states), ("vector", formula.vectors)):
+        for name in names:
+            if name in _TAKEN or name.startswith("_"):
+                raise ValueError(
+                    f"{formula.name}: a {kind} must not be called {name}: names that begin with "
+                    f"_ and {', '.join(_TAKEN)} are taken"
+                )
+
+
+_TAKEN = (
+    *("x", "out", "kernel", "recurrent_kernel", "bias", "packed", "gates", "gates_saved"),
+    *("steps", "offsets", "order", "valid", "reverse", "zero_masked", "threads"),
+    *("activation", "recurrent_activation", "dx", "dout", "dkernel", "drecurrent_kernel", "dbias"),
+)
+"""What arguments of kernels are called otherwise, see `spec.cell_kernels`."""
 
 
 @overload

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import checks as _checks
+from ...spec import Kernel
 from .device import DeviceArray, device_arrays
 from .driver import on_device
 from .errors import raise_found
 
 
-def checked(function: Callable[..., None]) -> _checks.TableFunction:
+def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _checks.TableFunction:
     """Check every call as `checks.checked` does; the function gets `DeviceArray`s.
+
+    Args:
+        function: what computes the kernel.
+        kernel: what it takes, of a cell that is not in the table.
 
     Raises:
         RuntimeError: there is no CUDA driver or no device.
@@ -23,7 +28,7 @@ def checked(function: Callable[..., None]) -> _checks.TableFunction:
             device than the first one; an activation or a size is unknown; or an earlier call of
             this thread met a bad index.
     """
-    run = _checks.of_arguments(function)
+    run = _checks.of_arguments(function, kernel)
 
     @functools.wraps(run)
     def call(*args: Any) -> None:
@@ -32,4 +37,4 @@ def checked(function: Callable[..., None]) -> _checks.TableFunction:
         with on_device(device):
             run(*args)
 
-    return _checks.checked(call, device_arrays)
+    return _checks.checked(call, device_arrays, kernel)
