@@ -97,6 +97,23 @@ def test_launch_gives_addresses_and_numbers(launch: mock.Mock) -> None:
     ]
 
 
+def test_a_tuple_of_arrays_is_launched_as_its_items(launch: mock.Mock) -> None:
+    from numba import cuda
+
+    from fastmask_kernels.cuda.runtime.kernel import float32, int64, kernel, pointers
+
+    @kernel(pointers(float32, 2), pointers(float32, 1), int64, pointers(float32, 0))
+    def add(x: Any, y: Any, count: int, none: Any) -> None:
+        i = cuda.grid(1)
+        if i < count:
+            x[0][i] += x[1][i] + y[0][i]
+
+    first, second, third = (array_at(address, (10,), "f4") for address in (4096, 8192, 12288))
+    add.launch(2, 32, (first, second), (third,), 10, ())
+    (_, _, _, *addresses, count), _ = launch.call_args
+    assert (addresses, count.value) == ([4096, 8192, 12288], 10)
+
+
 def test_empty_grids_are_not_launched(launch: mock.Mock) -> None:
     x = array_at(4096, (0,), "f4")
     scale().launch(0, 32, x, 0, 0.5, True)

@@ -32,6 +32,7 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,11 @@ def pointer(item: Any) -> Any:
     return types.CPointer(item)
 
 
+def pointers(item: Any, count: int) -> Any:
+    """Type of an argument that is a tuple of arrays, of which a kernel takes each by a constant."""
+    return types.UniTuple(pointer(item), count)
+
+
 def _cooperative_option() -> str:
     """What cuda.core calls it, which numba-cuda knows."""
     if SIMULATED:
@@ -126,7 +132,7 @@ class Kernel:
         self.name = function.__name__
         self._ctypes = [
             None if isinstance(t, types.CPointer) else getattr(ctypes, f"c_{_C_NAMES.get(t, t)}")
-            for t in argtypes
+            for t in _flat(argtypes)
         ]
         self._compiled: Any = None
         self._allowed: dict[int, int] = {}  # bytes that were asked for, by device
@@ -143,7 +149,8 @@ class Kernel:
         Args:
             grid: number of blocks; nothing is done where it is 0.
             threads: threads in a block.
-            args: a `DeviceArray` for each pointer, a number for each number.
+            args: a `DeviceArray` for each pointer, a tuple of them for `pointers`, a number for
+                each number.
             shared: bytes of dynamic shared memory.
         """
         if not (all(grid) if isinstance(grid, tuple) else grid):
@@ -155,6 +162,7 @@ class Kernel:
             together = self.cooperative
             launch(self.function, grid, threads, *values, shared=shared, cooperative=together)
             return
+        args = _flat(args)
         device = next(a.device for a in args if isinstance(a, DeviceArray))
         with on_device(device):
             compiled = self._dispatcher()
@@ -211,6 +219,12 @@ class Kernel:
         return int(self._dispatcher().max_cooperative_grid_blocks(threads, shared))
 
 
+def _flat(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments, or their types, one by one: a tuple reaches a kernel as its items."""
+    groups = (tuple(a) if isinstance(a, (tuple, types.UniTuple)) else (a,) for a in args)
+    return tuple(chain.from_iterable(groups))
+
+
 def _three(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     sizes = sizes if isinstance(sizes, tuple) else (sizes,)
     return (*sizes, 1, 1)[:3]
@@ -219,6 +233,8 @@ def _three(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
 def _simulated(argtype: Any, value: Any) -> Any:
     if isinstance(value, DeviceArray):
         return host_view(value, _DTYPES[argtype.dtype])
+    if isinstance(value, tuple):
+        return tuple(_simulated(argtype.dtype, item) for item in value)
     return _DTYPES[argtype].type(value) if argtype in _DTYPES else value
 
 
