@@ -11,6 +11,10 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fastmask_kernels import cells
+from fastmask_kernels.cells import Cell
+from fastmask_kernels.cells.table import CellKernels
+
 MASK_KINDS = ("full", "empty", "right", "left", "holes", "single", "row_off")
 
 
@@ -72,7 +76,6 @@ class RecurrentCase:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         self.valid = make_mask(self.kind, self.batch, self.time, rng)
-        gates = self.gates * self.units
         scale = 1 / np.sqrt(max(self.features + self.units, 1))
 
         def normal(*shape: int) -> NDArray[Any]:
@@ -80,16 +83,33 @@ class RecurrentCase:
 
         self.x = normal(self.batch, self.time, self.features)
         self.x[~self.valid] = np.nan  # nobody may look at a masked step
+        kernel, recurrent, *others = self.weight_shapes
         self.weights = [
-            (normal(self.features, gates) * scale).astype(self.dtype),
-            (normal(self.units, gates) * scale).astype(self.dtype),
-            normal(*self.bias_rows, gates),
+            (normal(*kernel) * scale).astype(self.dtype),
+            (normal(*recurrent) * scale).astype(self.dtype),
+            *(normal(*shape) for shape in others),
         ]
         self.states = [normal(self.batch, self.units) for _ in range(self.states_saved)]
         steps = self.time if self.sequences else 0
         self.dout = normal(self.batch, steps, self.units)
         self.dout[~self.counted[:, :steps]] = np.nan  # nor at what their outputs are good for
         self.dlast = [normal(self.batch, self.units) for _ in range(self.states_saved)]
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        """Of the kernel, the recurrent kernel, the bias, and what else a cell has."""
+        gates = self.gates * self.units
+        return [(self.features, gates), (self.units, gates), (*self.bias_rows, gates)]
+
+    @property
+    def width(self) -> int:
+        """How many blocks of H columns `gates` has in backward."""
+        return max(self.gates_saved, 1)
+
+    def kernels(self, backend: Any) -> CellKernels:
+        """The kernels of a backend."""
+        names = (f"{self.cell}_{name}" for name in CellKernels._fields)
+        return CellKernels(*(getattr(backend, name) for name in names))
 
     @property
     def counted(self) -> NDArray[np.bool_]:
@@ -122,7 +142,8 @@ class RecurrentCase:
         """The same case with other numbers."""
         other = copy.copy(self)
         other.x, *rest = inputs
-        other.weights, other.states = rest[:3], rest[3:]
+        count = len(self.weights)
+        other.weights, other.states = rest[:count], rest[count:]
         return other
 
     def run(
@@ -133,12 +154,10 @@ class RecurrentCase:
         With `save` "states" or "gates" also what is saved for the backward pass; gates that
         are not wanted are empty.
         """
-        to = self._converter(dtype)
-        size = getattr(backend, f"{self.cell}_packed_size")(
-            self.features, self.units, np.dtype(dtype or self.dtype)
-        )
+        to, kernels = self._converter(dtype), self.kernels(backend)
+        size = kernels.packed_size(self.features, self.units, np.dtype(dtype or self.dtype))
         packed = self._nan(dtype, size)
-        getattr(backend, f"{self.cell}_pack")(packed, *map(to, self.weights), *self.pack_options)
+        kernels.pack(packed, *map(to, self.weights), *self.pack_options)
         steps = self.time if self.sequences else 0
         out = self._nan(dtype, self.batch, steps, self.units)
         last = [self._nan(dtype, self.batch, self.units) for _ in self.states]
@@ -148,7 +167,7 @@ class RecurrentCase:
         if self.gates_saved:
             kept = len(valid_steps) if save == "gates" else 0
             saved.append(self._nan(dtype, kept, self.gates_saved * self.units))
-        getattr(backend, f"{self.cell}_fwd")(
+        kernels.fwd(
             *(out, *last, *saved, to(self.x), offsets, valid_steps, order, packed),
             *map(to, self.states),
             *(*self.options, self.reverse, self.zero_masked, threads),
@@ -170,20 +189,20 @@ class RecurrentCase:
         """
         to = self._converter(dtype)
         saved = self.run(backend, threads, dtype, save)[1 + self.states_saved :]
-        states, gates = saved[: self.states_saved], saved[self.states_saved :]
-        if save != "gates" or not gates:
-            width = max(self.gates_saved, 1) * self.units
-            gates = [self._nan(dtype, len(self.plan[1]), width)]
+        states, kept = saved[: self.states_saved], saved[self.states_saved :]
+        gates = self._nan(dtype, len(self.plan[1]), self.width * self.units)
+        if save == "gates" and kept:
+            gates[:, : kept[0].shape[1]] = kept[0]
         dx = self._nan(dtype, self.batch, self.time if want_dx else 0, self.features)
         results = [dx, *(np.full_like(to(a), np.nan) for a in (*self.weights, *self.states))]
         gates_saved = (save == "gates",) if self.gates_saved else ()
-        getattr(backend, f"{self.cell}_bwd")(
-            *(*results, *gates, to(self.dout), *map(to, self.dlast), to(self.x)),
+        self.kernels(backend).bwd(
+            *(*results, gates, to(self.dout), *map(to, self.dlast), to(self.x)),
             *(*self.plan, *map(to, self.weights), *map(to, self.states), *states),
             *(*self.options[:2], *gates_saved, *self.options[2:]),
             *(self.reverse, self.zero_masked, threads),
         )
-        return [*results, *gates]
+        return [*results, gates]
 
     def _nan(self, dtype: str | None, *shape: int) -> NDArray[Any]:
         return np.full(shape, np.nan, dtype or self.dtype)
@@ -232,6 +251,41 @@ class RNNCase(RecurrentCase):
     def options(self) -> tuple[Any, ...]:
         """The one activation."""
         return (self.activation,)
+
+
+@dataclass
+class CellCase(RecurrentCase):
+    """Everything that the kernels take of a cell that is made of a formula."""
+
+    own: Cell = cells.simple_rnn
+
+    def __post_init__(self) -> None:
+        self.states_saved = len(self.own.states)  # type: ignore[misc]  # of the case, not the class
+        self.gates_saved = len(self.own.saved) if self.own.keeps_gates else 0  # type: ignore[misc]
+        super().__post_init__()
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        """With the vectors."""
+        own, units = self.own, self.units
+        inputs, recurrents, sums = (len(n) * units for n in (own.inputs, own.recurrents, own.sums))
+        vectors = [(units,)] * len(own.vectors)
+        return [(self.features, inputs), (units, recurrents), (sums,), *vectors]
+
+    @property
+    def width(self) -> int:
+        """With the vectors' gradients."""
+        return self.own.width
+
+    def kernels(self, backend: Any) -> CellKernels:
+        """What the backend makes of the cell."""
+        made: CellKernels = backend.kernels_of(self.own)
+        return made
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """Those activations that the formula leaves open."""
+        return tuple(getattr(self, name) for name in self.own.activations)
 
 
 CASES: dict[str, type[RecurrentCase]] = {"lstm": LSTMCase, "gru": GRUCase, "rnn": RNNCase}

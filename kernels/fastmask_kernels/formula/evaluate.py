@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from .symbols import BINARY, EPSILON, Symbol
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-def evaluate(roots: Sequence[Symbol], known: dict[Symbol, Any]) -> list[Any]:
+
+def evaluate(
+    roots: Sequence[Symbol], known: dict[Symbol, Any], chosen: Mapping[str, str] = _NOTHING
+) -> list[Any]:
     """Values of symbols in NumPy.
 
     Args:
         roots: the symbols.
         known: values of the leaves, and of what else is known: (..., H).
+        chosen: the names of `activation` and `recurrent_activation`, where there are any.
     """
     got: dict[int, Any] = {id(symbol): value for symbol, value in known.items()}
 
     def value(symbol: Symbol) -> Any:
         if id(symbol) not in got:
-            got[id(symbol)] = _VALUES[symbol.op](symbol, *map(value, symbol.operands))
+            args = list(map(value, symbol.operands))
+            if symbol.op == "slope":
+                name = symbol.args[0]
+                got[id(symbol)] = _SLOPES[chosen.get(name, name)](*args)
+            else:
+                op = chosen.get(symbol.op, symbol.op)
+                got[id(symbol)] = _VALUES[op](symbol, *args)
         return got[id(symbol)]
 
     return list(map(value, roots))
@@ -41,29 +53,29 @@ def _means(symbol: Symbol, *terms: Any) -> tuple[Any, Any]:
     return mean(terms[::2]), mean(terms[1::2])
 
 
-def _activation(name: str) -> Callable[..., Any]:
-    functions: dict[str, Callable[[Any], Any]] = {
-        "exp": np.exp,
-        "tanh": np.tanh,
-        "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-        "relu": lambda x: np.maximum(x, 0),
-        "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
-    }
-    return lambda _, x: functions[name](x)
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "exp": np.exp,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,  # exp(-x) would overflow for large -x
+    "relu": lambda x: np.maximum(x, 0),
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "linear": lambda x: x,
+}
 
-
-def _slope_value(symbol: Symbol, y: Any) -> Any:
-    if symbol.args[0] == "relu":
-        return (y > 0) * 1.0
-    return ((y > 0) & (y < 1)) / 6
-
+_SLOPES: dict[str, Callable[[Any], Any]] = {
+    "tanh": lambda y: 1 - y * y,
+    "sigmoid": lambda y: y * (1 - y),
+    "relu": lambda y: (y > 0) * 1.0,
+    "hard_sigmoid": lambda y: ((y > 0) & (y < 1)) / 6,
+    "linear": lambda _: 1.0,
+}
+"""Derivatives of activations, from their values."""
 
 _VALUES: dict[str, Callable[..., Any]] = {
     **{op: lambda _, a, b, f=f: f(a, b) for op, f in BINARY.items()},
-    **{name: _activation(name) for name in ("exp", "tanh", "sigmoid", "relu", "hard_sigmoid")},
+    **{name: lambda _, x, f=f: f(x) for name, f in _ACTIVATIONS.items()},
     "constant": lambda symbol: symbol.args[0],
     "is_first": lambda _, y, a: (y == a) * 1.0,
-    "slope": _slope_value,
     "moments": _moments,
     "normalized": lambda _, moments, x: (x - moments[0]) * moments[1],
     "scale": lambda _, moments: moments[1],

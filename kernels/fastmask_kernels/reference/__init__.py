@@ -1,6 +1,7 @@
 """Every kernel in plain NumPy: slow, obvious, and sharing no code with the other backends."""
 
 from ..memory import aligned_empty
+from .cells import kernels_of as kernels_of
 from .gather import gather_rows
 from .gru import gru_bwd, gru_fwd, gru_pack, gru_packed_size
 from .lstm import lstm_bwd, lstm_fwd, lstm_pack, lstm_packed_size

@@ -30,7 +30,7 @@ def lstm_step(
 ) -> None:
     """See `spec`."""
     settings = activation, recurrent_activation
-    _step(lstm_fwd, (h, c), (1, 1, 4), x, valid, packed, settings, threads)
+    run_step(lstm_fwd, (h, c), (1, 1, 4), x, valid, packed, settings, threads)
 
 
 @checked
@@ -46,7 +46,7 @@ def gru_step(
 ) -> None:
     """See `spec`."""
     settings = activation, recurrent_activation, reset_after
-    _step(gru_fwd, (h,), (1, 4), x, valid, packed, settings, threads)
+    run_step(gru_fwd, (h,), (1, 4), x, valid, packed, settings, threads)
 
 
 @checked
@@ -54,10 +54,10 @@ def rnn_step(
     h: Array, x: Array, valid: Bools, packed: Array, activation: str, threads: int
 ) -> None:
     """See `spec`."""
-    _step(rnn_fwd, (h,), (1,), x, valid, packed, (activation,), threads)
+    run_step(rnn_fwd, (h,), (1,), x, valid, packed, (activation,), threads)
 
 
-def _step(
+def run_step(
     forward: Callable[..., None],
     states: tuple[Array, ...],
     saved: tuple[int, ...],
