@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastmask_kernels import cells
+
 from . import compiling
 from .compiling import ARCHITECTURES, Report, compile_report, doubles
 
@@ -16,7 +18,12 @@ pytestmark = [
     pytest.mark.timeout(300),  # compiling for two GPUs
 ]
 
-CELLS = ("lstm", "gru_after", "gru_before", "rnn")
+CELLS = {
+    "lstm": cells.lstm,
+    "gru_after": cells.gru,
+    "gru_before": cells.gru_reset_before,
+    "rnn": cells.simple_rnn,
+}
 FLOAT, DOUBLE = np.dtype("f4"), np.dtype("f8")
 MULTIPROCESSORS = 132  # of an H100; an A100 has 108
 
@@ -27,10 +34,10 @@ def loop_of(
     """The time loop of a layer, and how its weights are spread."""
     from fastmask_kernels.cuda import use_weights
     from fastmask_kernels.cuda.rnn import launching, mma_backward, mma_forward
-    from fastmask_kernels.cuda.rnn.cells import Kind
+    from fastmask_kernels.cuda.rnn.emit import Kind
     from fastmask_kernels.cuda.rnn.layout import spread_of
 
-    kind = Kind(cell, "tanh", "sigmoid")
+    kind = Kind(CELLS[cell], "tanh", "sigmoid")
     with use_weights(form):
         spread = spread_of(kind, units, dtype, backward)
     saves = True, cell == "lstm", cell != "rnn"
@@ -113,10 +120,10 @@ def test_products_read_sixteen_bytes_at_a_time() -> None:
 )
 def test_how_many_units_have_room(form: str, backward: bool, alone: int, together: int) -> None:
     from fastmask_kernels.cuda import use_weights
-    from fastmask_kernels.cuda.rnn.cells import Kind
+    from fastmask_kernels.cuda.rnn.emit import Kind
     from fastmask_kernels.cuda.rnn.layout import spread_of
 
-    kind = Kind("lstm", "tanh", "sigmoid")
+    kind = Kind(cells.lstm, "tanh", "sigmoid")
     with use_weights(form):
         assert spread_of(kind, alone, FLOAT, backward).blocks == 0
         assert spread_of(kind, alone + 8, FLOAT, backward).blocks > 0
@@ -175,10 +182,10 @@ def test_other_kernels(arch: str) -> None:
 
 @pytest.mark.parametrize(("cell", "part"), [("lstm", 0), ("gru_after", 0), ("gru_before", 1)])
 def test_gates_that_are_computed_again(cell: str, part: int) -> None:
-    from fastmask_kernels.cuda.rnn.cells import Kind
+    from fastmask_kernels.cuda.rnn.emit import Kind
     from fastmask_kernels.cuda.rnn.gradients import _activation
 
-    kernel = _activation(Kind(cell, "tanh", "sigmoid"), FLOAT, part)
+    kernel = _activation(Kind(CELLS[cell], "tanh", "sigmoid"), FLOAT, part)
     for arch in ARCHITECTURES:
         report = compile_report(kernel, arch=arch)
         print(report)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmask_kernels import cuda
+from fastmask_kernels import cells, cuda
 from fastmask_kernels.cuda.rnn import mma_layout
-from fastmask_kernels.cuda.rnn.cells import Kind
+from fastmask_kernels.cuda.rnn.emit import Kind
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
 
@@ -28,6 +28,7 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "gru_before": ("gru", {"reset_after": False}),
     "rnn": ("rnn", {}),
 }
+FORMULAS = {"lstm": cells.lstm, "gru_after": cells.gru}
 BITS = {"tf32": 13, "bfloat16": 16}  # of float32 that are lost
 
 
@@ -266,7 +267,7 @@ def test_weights_in_shared_memory(
 ) -> None:
     free = mma_layout.MOST_REGISTERS - 2 * mma_layout.CELL_REGISTERS - registers
     monkeypatch.setattr(mma_layout, "OWN_REGISTERS", free)
-    (tile,) = mma_layout.spread_of(Kind(cell, "tanh", "sigmoid"), 17, 1, False).tiles
+    (tile,) = mma_layout.spread_of(Kind(FORMULAS[cell], "tanh", "sigmoid"), 17, 1, False).tiles
     assert (tile.own, tile.in_registers, tile.in_shared) == (2, held, 2 - held)
     with cuda.use_weights("tf32"):
         check(make(cell, 2, 2, 2, 17, kind="right", seed=1), "tf32", backward=held == 1)

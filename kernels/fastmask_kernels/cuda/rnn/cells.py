@@ -1,4 +1,4 @@
-"""The steps of the cells, forward and backward, for the time loops to call.
+"""The steps of the cells, forward and backward, as the time loops call them.
 
 A row z of the input projection has `inputs` numbers a unit, in the order of the saved gates. A
 step's products with the recurrent kernel come in one round or, where the second needs the result
@@ -8,7 +8,7 @@ of the first, in two; `rounds` says how many columns of the recurrent kernel bel
                step(s0..s3, z0..z3, h, c) -> h, c, g0..g3
     backward   begin(g0..g3, h, h_before, c, c_before, dh, dc) ->
                    gradients of the four, dh that passes by the products, dc before
-               between(s, ...) of two rounds, see `_gru_before`
+               between(s, ...) of two rounds: what comes back of the second round
 
 `s` are sums of products, `g` gates. What a cell does not have is passed along unchanged.
 """
@@ -18,9 +18,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
+from ...formula import Symbol, walk
 from ..ops import inlined
-from .activations import activation as activation_of
-from .activations import slope as slope_of
+from .emit import ZERO, Kind, Result, device_function
+
+_SUMS, _ROW, _GATES = (tuple(f"{letter}{n}" for n in range(4)) for letter in "szg")
 
 
 class Cell(NamedTuple):
@@ -38,26 +40,35 @@ class Cell(NamedTuple):
     between: Any
 
 
-class Kind(NamedTuple):
-    """Which cell: enough to make it, and to tell its kernels from others."""
-
-    name: str  # lstm, gru_after, gru_before, rnn
-    activation: str
-    recurrent_activation: str
-
-
 @cache
 def cell(kind: Kind, dtype: Any, fast: bool = False) -> Cell:
     """A cell with its activations, for numbers of `dtype`; `fast` as `activations.activation`."""
-    real = dtype.type
-    make = {"lstm": _lstm, "gru_after": _gru_after, "gru_before": _gru_before, "rnn": _rnn}
-    return make[kind.name](
-        activation_of(kind.recurrent_activation, real, fast),
-        activation_of(kind.activation, real, fast),
-        slope_of(kind.recurrent_activation, real),
-        slope_of(kind.activation, real),
-        real,
+    c, real = kind.cell, dtype.type
+    columns = [n for n, name in enumerate(c.order) if name in _of_h(kind)]
+    returns: tuple[tuple[int, int], ...] = ((columns[0], len(columns)),)
+    if c.called:
+        returns = ((c.order.index(c.called[0].args[0].args[0]), 1), *returns)
+    step, reset = _forward(kind, real, fast)
+    begin, between = _backward(kind, real)
+    return Cell(
+        len(c.saved),
+        len(c.inputs),
+        bool(c.formula.h_only),
+        (len(columns), *(1 for _ in c.called)),
+        returns,
+        len(c.states) == 2,
+        step,
+        reset,
+        begin,
+        between,
     )
+
+
+def _of_h(kind: Kind) -> tuple[str, ...]:
+    """Names of the sums of the product with h, as they stand in z."""
+    c = kind.cell
+    left_out = {*c.formula.x_only, *c.formula.second}
+    return tuple(name for name in c.order if name not in left_out)
 
 
 @inlined
@@ -72,110 +83,62 @@ def _no_between(s: Any, r: Any, before: Any) -> Any:
     return s, r
 
 
-def _lstm(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
-    zero = real(0)
-
-    @inlined
-    def step(
-        s0: Any, s1: Any, s2: Any, s3: Any, z0: Any, z1: Any, z2: Any, z3: Any, h: Any, c: Any
-    ) -> Any:
-        i, f, g, o = inner(z0 + s0), inner(z1 + s1), outer(z2 + s2), inner(z3 + s3)
-        c = f * c + i * g
-        return o * outer(c), c, i, f, g, o
-
-    @inlined
-    def begin(
-        i: Any, f: Any, g: Any, o: Any, h: Any, before: Any, c: Any, c_before: Any, dh: Any, dc: Any
-    ) -> Any:
-        y = outer(c)
-        dc = dc + dh * o * outer_slope(y)
-        return (
-            dc * g * inner_slope(i),
-            dc * c_before * inner_slope(f),
-            dc * i * outer_slope(g),
-            dh * y * inner_slope(o),
-            zero,
-            dc * f,
-        )
-
-    return Cell(4, 4, False, (4,), ((0, 4),), True, step, _no_reset, begin, _no_between)
+def _forward(kind: Kind, real: Any, fast: bool) -> tuple[Any, Any]:
+    """The device functions step and reset."""
+    c, formula, of_h = kind.cell, kind.cell.formula, _of_h(kind)
+    states = ("h", "c")[: len(c.states)]
+    known: dict[Symbol, str] = dict(zip(formula.states.values(), states))
+    for name, z in zip(c.order, _ROW):
+        product = f" + {_SUMS[of_h.index(name)]}" if name in of_h else ""
+        known[formula.sums[name]] = z + product
+    saved: list[Result] = [ZERO if s is None else s for s in c.saved]
+    saved += [ZERO] * (4 - len(saved))
+    results: list[Result] = [*formula.new, *("h", "c")[len(c.states) :], *saved]
+    reset = _no_reset
+    if c.called:
+        (call,) = c.called
+        first = ("s0", "s1", *_ROW, "h")
+        reset = device_function(kind, real, first, known, [call.args[1], *saved[1:3]], fast)
+        known |= {call: "z0 + s0", call.args[1]: "s3"}
+        known |= {s: name for s, name in zip(c.saved[1:3], ("s1", "s2")) if s is not None}
+    step = device_function(kind, real, (*_SUMS, *_ROW, "h", "c"), known, results, fast)
+    return step, reset
 
 
-def _gru_after(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
-    one = real(1)
-
-    @inlined
-    def step(
-        s0: Any, s1: Any, s2: Any, s3: Any, z0: Any, z1: Any, z2: Any, z3: Any, h: Any, c: Any
-    ) -> Any:
-        z, r, q = inner(z1 + s0), inner(z2 + s1), z3 + s2
-        n = outer(z0 + r * q)
-        return z * h + (one - z) * n, c, n, z, r, q
-
-    @inlined
-    def begin(
-        n: Any, z: Any, r: Any, q: Any, h: Any, before: Any, c: Any, c_before: Any, dh: Any, dc: Any
-    ) -> Any:
-        dn = dh * (one - z) * outer_slope(n)
-        dz = dh * (before - n) * inner_slope(z)
-        return dn, dz, dn * q * inner_slope(r), dn * r, dh * z, dc
-
-    return Cell(4, 3, True, (3,), ((1, 3),), False, step, _no_reset, begin, _no_between)
-
-
-def _gru_before(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
-    zero, one = real(0), real(1)
-
-    @inlined
-    def reset(s0: Any, s1: Any, z0: Any, z1: Any, z2: Any, z3: Any, h: Any) -> Any:
-        r = inner(z2 + s1)
-        return r * h, inner(z1 + s0), r
-
-    @inlined
-    def step(
-        s0: Any, z: Any, r: Any, operand: Any, z0: Any, z1: Any, z2: Any, z3: Any, h: Any, c: Any
-    ) -> Any:
-        n = outer(z0 + s0)
-        return z * h + (one - z) * n, c, n, z, r, operand
-
-    @inlined
-    def begin(
-        n: Any, z: Any, r: Any, q: Any, h: Any, before: Any, c: Any, c_before: Any, dh: Any, dc: Any
-    ) -> Any:
-        dn = dh * (one - z) * outer_slope(n)
-        return dn, dh * (before - n) * inner_slope(z), zero, q, dh * z, dc
-
-    @inlined
-    def between(s: Any, r: Any, before: Any) -> Any:
-        """From the gradient s of r * h: that of r's sum, and the part of dh."""
-        return s * before * inner_slope(r), s * r
-
-    return Cell(4, 3, False, (2, 1), ((0, 1), (1, 2)), False, step, reset, begin, between)
+def _backward(kind: Kind, real: Any) -> tuple[Any, Any]:
+    """The device functions begin and between."""
+    c, formula, gradients = kind.cell, kind.cell.formula, kind.cell.gradients
+    known: dict[Symbol, str] = {s: g for s, g in zip(c.saved, _GATES) if s is not None}
+    known |= dict(zip(formula.states.values(), ("before", "c_before")))
+    known |= {formula.new[-1]: ("h", "c")[len(c.states) - 1]}
+    known |= dict(zip(gradients.given.values(), ("dh", "dc")))
+    sums = [split_returned(gradients.sums[name]) for name in c.order]
+    kept: list[Result] = [now for now, _ in sums]
+    kept += _GATES[len(sums) : len(c.saved)]
+    kept += [ZERO] * (4 - len(kept))
+    direct, later = split_returned(gradients.states["h"])
+    dc = gradients.states.get("c")
+    arguments = (*_GATES, "h", "before", "c", "c_before", "dh", "dc")
+    results = [*kept, direct, "dc" if dc is None else dc]
+    begin, between = device_function(kind, real, arguments, known, results), _no_between
+    if c.called:
+        (n,) = (n for n, (_, then) in enumerate(sums) if then)
+        known |= dict.fromkeys(gradients.returned.values(), "s")
+        if (r := c.saved[n]) is not None:
+            known[r] = "r"
+        between = device_function(kind, real, ("s", "r", "before"), known, [sums[n][1], later])
+    return begin, between
 
 
-def _rnn(inner: Any, outer: Any, inner_slope: Any, outer_slope: Any, real: Any) -> Cell:
-    zero = real(0)
+def split_returned(gradient: Symbol | None) -> tuple[list[Symbol], list[Symbol]]:
+    """Terms of a gradient: those that are known before any product, and the others.
 
-    @inlined
-    def step(
-        s0: Any, s1: Any, s2: Any, s3: Any, z0: Any, z1: Any, z2: Any, z3: Any, h: Any, c: Any
-    ) -> Any:
-        h = outer(z0 + s0)
-        return h, c, h, zero, zero, zero
-
-    @inlined
-    def begin(
-        g0: Any,
-        g1: Any,
-        g2: Any,
-        g3: Any,
-        h: Any,
-        before: Any,
-        c: Any,
-        c_before: Any,
-        dh: Any,
-        dc: Any,
-    ) -> Any:
-        return dh * outer_slope(h), zero, zero, zero, zero, dc
-
-    return Cell(1, 1, False, (1,), ((0, 1),), False, step, _no_reset, begin, _no_between)
+    The others have a factor that comes back of the product of another gradient with U^T.
+    """
+    if gradient is None:
+        return [], []
+    if gradient.op == "add":
+        halves = [split_returned(operand) for operand in gradient.operands]
+        return [s for now, _ in halves for s in now], [s for _, then in halves for s in then]
+    waits = any(s.op == "returned" for s in walk([gradient]))
+    return ([], [gradient]) if waits else ([gradient], [])

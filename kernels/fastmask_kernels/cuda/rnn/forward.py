@@ -22,8 +22,8 @@ from numba import cuda
 
 from ..ops import take_ticket
 from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .multiplying import make_fetch, make_multiply
 from .resident import VECTORS, Tile
 

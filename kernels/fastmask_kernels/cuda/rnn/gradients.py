@@ -16,27 +16,33 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
+from ... import cells
+from ...cells import Cell
 from .. import gemm, products
 from ..gemm import Matrix, matrix
 from ..products import Pieces, Rows
 from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, span
 from . import steps
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .launching import run_loop
 from .layout import spread_of
 from .packing import pack_spread
 
-_KERNEL: dict[str, Pieces] = {
-    "lstm": ((0, 0, 4),),
-    "gru_after": ((1, 0, 2), (0, 2, 1)),
-    "gru_before": ((1, 0, 2), (0, 2, 1)),
-    "rnn": ((0, 0, 1),),
+_KERNEL: dict[Cell, Pieces] = {
+    cells.lstm: ((0, 0, 4),),
+    cells.gru: ((1, 0, 2), (0, 2, 1)),
+    cells.gru_reset_before: ((1, 0, 2), (0, 2, 1)),
+    cells.simple_rnn: ((0, 0, 1),),
 }
 # Those of the recurrent kernel, by what they are multiplied with: h, or the saved r * h.
-_FROM_H: dict[str, Pieces] = _KERNEL | {"gru_after": ((1, 0, 3),), "gru_before": ((1, 0, 2),)}
-_FROM_Q: dict[str, Pieces] = dict.fromkeys(_KERNEL, ()) | {"gru_before": ((0, 2, 1),)}
+_FROM_H: dict[Cell, Pieces] = _KERNEL | {
+    cells.gru: ((1, 0, 3),),
+    cells.gru_reset_before: ((1, 0, 2),),
+}
+_FROM_Q: dict[Cell, Pieces] = dict.fromkeys(_KERNEL, ()) | {cells.gru_reset_before: ((0, 2, 1),)}
+_GRUS = cells.gru, cells.gru_reset_before
 _Q = 3  # the gate where r * h is, or with `reset_after` h U + b
 
 
@@ -127,7 +133,7 @@ def _run_loop(
     spread = spread_of(kind, units, dtype, True)
     packed = empty(spread.size, dtype, device)
     pieces = [
-        (((gate + 2) % 3 if kind.name.startswith("gru") else gate) * units, count)
+        (((gate + 2) % 3 if kind.cell in _GRUS else gate) * units, count)
         for gate, count in cell_of(kind, dtype).returns
     ]
     pack_spread(packed, 0, spread, weights.recurrent_kernel, pieces, True)
@@ -153,7 +159,7 @@ def _finish(
     plan, rows = walk.offsets, walk.rows
     if dx.size and not walk.full:
         steps.fill_zeros(dx)
-    dz, pieces = products.arranged(matrix(gates), _KERNEL[kind.name], plan, rows, units)
+    dz, pieces = products.arranged(matrix(gates), _KERNEL[kind.cell], plan, rows, units)
     for gate, column, count in pieces:
         part, width = dz.columns(gate * units), count * units
         dkernel = Matrix(dweights.kernel, column * units, columns)
@@ -171,13 +177,13 @@ def _finish(
                 add=(gate, column, count) != pieces[0],
             )
     reset = Rows(Matrix(gates, _Q * units, stride))  # r * h
-    for factor, from_it in ((walk.states, _FROM_H[kind.name]), (reset, _FROM_Q[kind.name])):
+    for factor, from_it in ((walk.states, _FROM_H[kind.cell]), (reset, _FROM_Q[kind.cell])):
         dz, pieces = products.arranged(matrix(gates), from_it, plan, rows, units)
         for gate, column, count in pieces:
             part, width = dz.columns(gate * units), count * units
             drecurrent = Matrix(dweights.recurrent_kernel, column * units, columns)
             products.over_rows(drecurrent, factor, part, plan, units, width, rows)
-            if kind.name.startswith("gru"):  # row 1 of the bias belongs to the state
+            if kind.cell in _GRUS:  # row 1 of the bias belongs to the state
                 dbias = Matrix(dweights.bias, (3 + column) * units, columns)
                 gemm.column_sums(dbias, part.matrix, plan, width, rows)
 
@@ -188,8 +194,8 @@ def _compute_gates(
     """The activated gates of all valid steps, from the states before them."""
     stride, columns, features = gates.shape[1], weights.kernel.shape[1], walk.x.shape[2]
     plan, rows = walk.offsets, walk.rows
-    gru = kind.name.startswith("gru")
-    for gate, column, count in _KERNEL[kind.name]:
+    gru = kind.cell in _GRUS
+    for gate, column, count in _KERNEL[kind.cell]:
         products.rows(
             Matrix(gates, gate * units, stride),
             *(walk.inputs, Matrix(weights.kernel, column * units, columns), plan),
@@ -198,8 +204,8 @@ def _compute_gates(
             features,
             bias=Matrix(weights.bias, column * units, columns),
         )
-    pieces: Pieces = ((1, 0, 2),) if gru else _FROM_H[kind.name]
-    if kind.name == "gru_after":
+    pieces: Pieces = ((1, 0, 2),) if gru else _FROM_H[kind.cell]
+    if kind.cell == cells.gru:
         pieces = (*pieces, (_Q, 2, 1))
     for gate, column, count in pieces:
         products.rows(
@@ -212,7 +218,7 @@ def _compute_gates(
             add=gate != _Q,
         )
     _run_activation(kind, gates, walk, units, 0)
-    if kind.name == "gru_before":
+    if kind.cell == cells.gru_reset_before:
         products.rows(
             Matrix(gates, 0, stride),
             *(

@@ -26,8 +26,8 @@ from numba import cuda
 from ..ops import inlined, load4, meet_block, thread_of_block
 from ..runtime import ptx as ptx
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, uint32
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .multiplying import make_fetch, make_multiply
 from .resident import CHUNK, VECTORS, Tile
 

@@ -10,8 +10,8 @@ from typing import Any
 from numba import cuda
 
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, uint32
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .grid import make_total, meet, stage, vector_size
 from .multiplying import make_fetch, make_multiply
 from .resident import VECTORS, Tile

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...cells import gru, gru_reset_before
 from ..runtime.checks import checked
 from ..runtime.device import DeviceArray
-from .cells import Kind
+from .emit import Kind
 from .gradients import run_gradients
 from .layer import run_layer
 from .layout import layout
@@ -14,8 +15,7 @@ from .packing import pack
 
 
 def _kind(activation: str, recurrent_activation: str, reset_after: bool) -> Kind:
-    name = "gru_after" if reset_after else "gru_before"
-    return Kind(name, activation, recurrent_activation)
+    return Kind(gru if reset_after else gru_reset_before, activation, recurrent_activation)
 
 
 def gru_packed_size(features: int, units: int, dtype: Any) -> int:

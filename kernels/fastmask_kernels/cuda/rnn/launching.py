@@ -19,7 +19,7 @@ from . import (
     mma_grid,
     mma_grid_backward,
 )
-from .cells import Kind
+from .emit import Kind
 from .mma import SEQUENCES
 from .mma_layout import Spread as Fragmented
 from .resident import VECTORS, Spread, multiprocessors

@@ -8,8 +8,8 @@ from .. import products
 from ..gemm import Matrix, matrix
 from ..runtime.device import DeviceArray, empty
 from . import steps
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .launching import run_loop
 from .layout import layout
 

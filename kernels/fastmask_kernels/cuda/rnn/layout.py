@@ -8,8 +8,8 @@ import numpy as np
 
 from ..runtime.device import SIMULATED, DeviceArray
 from . import backward, forward, grid, mma_layout
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .mma_layout import Spread as Fragmented
 from .resident import Spread, spread_over
 from .weights import IN_WORD, WEIGHTS, weights_of

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...cells import lstm
 from ..runtime.checks import checked
 from ..runtime.device import DeviceArray
-from .cells import Kind
+from .emit import Kind
 from .gradients import run_gradients
 from .layer import run_layer
 from .layout import layout
 from .packing import pack
 
-_PACKED = Kind("lstm", "tanh", "sigmoid")  # the layout does not depend on activations
+_PACKED = Kind(lstm, "tanh", "sigmoid")  # the layout does not depend on activations
 
 
 def _kind(call: Any) -> Kind:
-    return Kind("lstm", call.activation, call.recurrent_activation)
+    return Kind(lstm, call.activation, call.recurrent_activation)
 
 
 def lstm_packed_size(features: int, units: int, dtype: Any) -> int:

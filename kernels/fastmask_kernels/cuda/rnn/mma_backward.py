@@ -14,8 +14,9 @@ from numba import cuda
 from ..ops import in_turn, inlined, take_ticket
 from ..runtime import ptx as ptx
 from ..runtime.kernel import WARP, Kernel, family, int32, int64, kernel, number, pointer, uint32
-from .cells import Cell, Kind
+from .cells import Cell
 from .cells import cell as cell_of
+from .emit import Kind
 from .mma import (
     SEQUENCES,
     Fragments,

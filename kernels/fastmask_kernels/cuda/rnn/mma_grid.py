@@ -33,8 +33,8 @@ from ..runtime.kernel import (
     pointer,
     uint32,
 )
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .grid import meet
 from .mma import CHUNK, SEQUENCES, Fragments, make_fetch, make_multiply, number_of, rounded
 from .mma_forward import Steps, Walk

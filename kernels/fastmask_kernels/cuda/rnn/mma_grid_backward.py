@@ -21,8 +21,8 @@ from ..runtime.kernel import (
     pointer,
     uint32,
 )
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .grid import meet
 from .mma import SEQUENCES, Fragments, make_fetch, make_multiply, number_of, rounded
 from .mma_backward import Walk

@@ -21,8 +21,8 @@ from ..runtime.kernel import (
     uint32,
 )
 from . import mma_backward, mma_forward, mma_grid
-from .cells import Kind
 from .cells import cell as cell_of
+from .emit import Kind
 from .mma import Fragments
 from .resident import MOST_REGISTERS, REGISTERS, SHARED_BYTES, multiprocessors
 

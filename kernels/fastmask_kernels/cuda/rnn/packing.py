@@ -12,9 +12,10 @@ from typing import Any
 
 from numba import cuda
 
+from ...cells import gru, gru_reset_before
 from ..runtime.device import DeviceArray
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, span
-from .cells import Kind
+from .emit import Kind
 from .layout import layout
 from .mma_layout import Spread as Fragmented
 from .mma_layout import pack_fragments
@@ -78,7 +79,7 @@ def pack(
             *(packed, start, columns, source, begin, columns, rows, width, add),
         )
 
-    if not kind.name.startswith("gru"):
+    if kind.cell not in (gru, gru_reset_before):
         move(0, kernel, 0, features, columns, 0)
         move(parts.bias, bias, 0, 1, columns, 0)
     else:  # z, r, h of the weights become n, z, r
@@ -87,8 +88,8 @@ def pack(
         move(parts.bias, bias, 2 * units, 1, units, 0)
         move(parts.bias + units, bias, 0, 1, 2 * units, 0)
         move(parts.bias + units, bias, 3 * units, 1, 2 * units, 1)
-        last = parts.bias if kind.name == "gru_before" else parts.bias + 3 * units
-        move(last, bias, 5 * units, 1, units, int(kind.name == "gru_before"))
+        last = parts.bias if kind.cell == gru_reset_before else parts.bias + 3 * units
+        move(last, bias, 5 * units, 1, units, int(kind.cell == gru_reset_before))
     first, pieces = 0, []
     for t in parts.spread.tiles:
         pieces.append((first * units, t.columns))

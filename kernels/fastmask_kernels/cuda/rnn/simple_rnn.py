@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...cells import simple_rnn
 from ..runtime.checks import checked
 from ..runtime.device import DeviceArray
-from .cells import Kind
+from .emit import Kind
 from .gradients import run_gradients
 from .layer import run_layer
 from .layout import layout
 from .packing import pack
 
-_PACKED = Kind("rnn", "tanh", "sigmoid")  # the layout does not depend on activations
+_PACKED = Kind(simple_rnn, "tanh", "sigmoid")  # the layout does not depend on activations
 
 
 def rnn_packed_size(features: int, units: int, dtype: Any) -> int:
@@ -31,10 +32,10 @@ def rnn_pack(
 @checked
 def rnn_fwd(call: Any) -> None:
     """See `spec`."""
-    run_layer(Kind("rnn", call.activation, "linear"), call)
+    run_layer(Kind(simple_rnn, call.activation, "linear"), call)
 
 
 @checked
 def rnn_bwd(call: Any) -> None:
     """See `spec`."""
-    run_gradients(Kind("rnn", call.activation, "linear"), call)
+    run_gradients(Kind(simple_rnn, call.activation, "linear"), call)

@@ -1,0 +1,122 @@
+"""Device functions made of a formula's graph: Python source, one assignment a symbol.
+
+    def step(s0, z0, h):
+        v0 = z0 + s0
+        v1 = activation_tanh(v0)
+        return v1
+
+Numbers are typed constants of the function, activations are those of `activations`, and
+everything is inlined into the kernel that calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ...cells import Cell
+from ...formula import Symbol
+from ..ops import inlined
+from .activations import activation, slope
+
+_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_COMPARED = {"maximum": ">=", "minimum": "<="}
+Result = Symbol | str | list[Symbol]
+ZERO = "zero"  # the expression for a result that is nothing
+
+
+class Kind(NamedTuple):
+    """A cell with its activations: enough to make its kernels, and to tell them from others."""
+
+    cell: Cell
+    activation: str
+    recurrent_activation: str
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(getattr(self, name) for name in self.cell.activations)
+        return f"{self.cell.name} {self.cell.digest} {chosen}"
+
+
+def device_function(
+    kind: Kind,
+    real: Any,
+    parameters: Sequence[str],
+    known: Mapping[Symbol, str],
+    results: Sequence[Result],
+    fast: bool = False,
+) -> Any:
+    """A device function that computes symbols from others.
+
+    Args:
+        kind: the cell, and what its `activation` and `recurrent_activation` are.
+        real: type of its numbers.
+        parameters: names of the function's arguments.
+        known: symbols that are given, as expressions of the arguments.
+        results: what it returns, as a tuple: symbols, lists of symbols that are added up, or
+            expressions of the arguments and `ZERO`.
+        fast: as for `activations.activation`.
+
+    Raises:
+        ValueError: a value needs sums over all units of a row, as `normalize` does.
+    """
+    body = _Body(kind, real, known, fast)
+    returned = list(map(body.result, results))
+    lines = [*body.lines, f"return ({', '.join(returned)},)"]
+    source = f"def run({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in lines)
+    exec(compile(source, f"<{kind.cell.name} on a GPU>", "exec"), body.names)
+    return inlined(body.names["run"])
+
+
+class _Body:
+    """The assignments of a function, in order, and what they refer to."""
+
+    def __init__(self, kind: Kind, real: Any, known: Mapping[Symbol, str], fast: bool) -> None:
+        self.lines: list[str] = []
+        self.names: dict[str, Any] = {"__name__": __name__, ZERO: real(0), "one": real(1)}
+        self._kind, self._real, self._known, self._fast = kind, real, known, fast
+        self._found: dict[Symbol, str] = {}
+
+    def name_of(self, symbol: Symbol) -> str:
+        """The variable with the symbol's value, assigned when it is first needed."""
+        if symbol not in self._found:
+            value = self._known.get(symbol) or self._expression(symbol)
+            self._found[symbol] = name = f"v{len(self._found)}"
+            self.lines.append(f"{name} = {value}")
+        return self._found[symbol]
+
+    def result(self, result: Result) -> str:
+        """An expression for what the function returns."""
+        if isinstance(result, str):
+            return result
+        terms = [result] if isinstance(result, Symbol) else result
+        return " + ".join(map(self.name_of, terms)) or ZERO
+
+    def _expression(self, symbol: Symbol) -> str:
+        op, args = symbol.op, symbol.args
+        if op == "constant":
+            self.names[f"k{len(self.names)}"] = self._real(args[0])
+            return next(reversed(self.names))
+        if op in ("moments", "normalized", "scale", "means", "mean", "sum_of", "sum", "returned"):
+            raise ValueError(
+                f"cuda kernels have no code for {op} where the cell {self._kind.cell.name} needs it"
+            )
+        if op == "slope":
+            function = slope(self._chosen(args[0]), self._real)
+            return self._call(f"slope_{args[0]}", function, args[1])
+        a, *rest = map(self.name_of, symbol.operands)
+        if op in _OPERATORS:
+            return f"{a} {_OPERATORS[op]} {rest[0]}"
+        if op in _COMPARED:  # NaN of either stays NaN
+            return f"{a} if {a} {_COMPARED[op]} {rest[0]} or {a} != {a} else {rest[0]}"
+        if op == "is_first":
+            return f"one if {a} == {rest[0]} else {ZERO}"
+        function = activation(self._chosen(op), self._real, self._fast)
+        return self._call(f"activation_{op}", function, symbol.args[0])
+
+    def _call(self, name: str, function: Any, argument: Symbol) -> str:
+        self.names[name] = function
+        return f"{name}({self.name_of(argument)})"
+
+    def _chosen(self, name: str) -> str:
+        named = name in ("activation", "recurrent_activation")
+        return str(getattr(self._kind, name)) if named else name
