@@ -228,7 +228,7 @@ def _run(
         cell,
         x,
         known,
-        pack(backend, cell, views[0], views[1], views[2] if rest else None, settings),
+        pack(backend, cell, views if rest else (*views, None), settings),
         states,
         settings,
         *map(flag, options, words),

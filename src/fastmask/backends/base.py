@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from .._typing import Array, ArrayLike, Bools, Ints
-from .cell import Cell
+from .cell import Cell, KernelName
 from .plan import Plan
 
 K = TypeVar("K")  # an array as kernels see it
@@ -103,7 +103,7 @@ class Backend(Protocol[K]):
 
     def call(
         self,
-        kernel: str,
+        kernel: KernelName,
         outputs: Sequence[K],
         inputs: Sequence[KernelInput],
         like: K | None = None,
@@ -114,7 +114,7 @@ class Backend(Protocol[K]):
         `like`, by default the first output, belongs to.
         """
 
-    def run(self, kernel: str, outputs: Sequence[K], inputs: Sequence[KernelInput]) -> None:
+    def run(self, kernel: KernelName, outputs: Sequence[K], inputs: Sequence[KernelInput]) -> None:
         """As `call`, with arrays that are known to fit, and with the number of threads."""
 
 

@@ -2,6 +2,38 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from fastmask_kernels.cells import Cell as Formula
+
+
+class CellKernel(NamedTuple):
+    """A kernel that is not in the table, because it is made of a cell's formula.
+
+    Attributes:
+        formula: of the cell.
+        name: "fwd" or another field of `fastmask_kernels.cells.table.CellKernels`.
+    """
+
+    formula: Formula
+    name: str
+
+
+KernelName = str | CellKernel
+
+
+def kernel_in(table: Any, name: KernelName) -> Any:
+    """The kernel of a name in a table of kernels."""
+    if type(name) is str:
+        return getattr(table, name)
+    assert isinstance(name, CellKernel)
+    kernels_of = getattr(table, "kernels_of", None)
+    if kernels_of is None:  # until all backends make them
+        kernels_of = import_module("fastmask_kernels.reference").kernels_of
+    return getattr(kernels_of(name.formula), name.name)
+
 
 class Cell:
     """A cell as its kernels see it.
@@ -17,7 +49,14 @@ class Cell:
     Attributes:
         saved: widths, in H, of what the forward kernel saves for backward.
         keeps_gates: whether it saves gates, beside the states.
+        gates_saved: how many blocks of H columns these have, the first ones of `width`.
     """
+
+    fwd: KernelName
+    bwd: KernelName
+    step: KernelName
+    pack: KernelName
+    packed_size: KernelName
 
     def __init__(
         self,
@@ -32,12 +71,30 @@ class Cell:
         self.prefix, self.gates, self.states, self.width = prefix, gates, states, width
         self.bias_rows, self.flags = bias_rows, flags
         self.keeps_gates = width > 1
+        self.gates_saved = width if self.keeps_gates else 0
         self.saved = (1,) * states + ((width,) if self.keeps_gates else ())
         self.fwd, self.bwd, self.step = f"{prefix}_fwd", f"{prefix}_bwd", f"{prefix}_step"
         self.pack, self.packed_size = f"{prefix}_pack", f"{prefix}_packed_size"
 
     def __repr__(self) -> str:
         return f"<Cell {self.prefix!r}>"
+
+
+class FormulaCell(Cell):
+    """A cell whose kernels are made of its formula.
+
+    Args:
+        formula: the formula.
+    """
+
+    def __init__(self, formula: Formula) -> None:
+        states, sums = len(formula.states), len(formula.sums)
+        super().__init__(formula.name, gates=sums, states=states, width=formula.width)
+        self.formula, self.keeps_gates = formula, formula.keeps_gates
+        self.gates_saved = len(formula.saved) if self.keeps_gates else 0
+        self.saved = (1,) * states + ((self.gates_saved,) if self.keeps_gates else ())
+        for name in ("fwd", "bwd", "step", "pack", "packed_size"):
+            setattr(self, name, CellKernel(formula, name))
 
 
 LSTM = Cell("lstm", gates=4, states=2, width=4)

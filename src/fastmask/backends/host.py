@@ -16,7 +16,7 @@ import numpy as np
 
 from .._typing import Array, ArrayLike, Bools, Ints
 from .base import KernelInput, PlannedMask, VersionedWeights
-from .cell import Cell
+from .cell import Cell, KernelName, kernel_in
 from .plan import Plan, full_plan
 from .table import kernels
 from .threads import get_num_threads
@@ -55,7 +55,7 @@ class Host:
     def packed_room(self, cell: Cell, kernel: Array, recurrent_kernel: Array, kept: bool) -> Array:
         """See `Backend`."""
         table, dtype = kernels(), kernel.dtype
-        size = getattr(table, cell.packed_size)(len(kernel), len(recurrent_kernel), dtype)
+        size = kernel_in(table, cell.packed_size)(len(kernel), len(recurrent_kernel), dtype)
         packed: Array = table.aligned_empty(size, dtype)
         return packed
 
@@ -67,15 +67,17 @@ class Host:
 
     def call(
         self,
-        kernel: str,
+        kernel: KernelName,
         outputs: Sequence[Array],
         inputs: Sequence[KernelInput],
         like: Array | None = None,
     ) -> None:
-        getattr(kernels(), kernel).unchecked(*outputs, *inputs)
+        kernel_in(kernels(), kernel).unchecked(*outputs, *inputs)
 
-    def run(self, kernel: str, outputs: Sequence[Array], inputs: Sequence[KernelInput]) -> None:
-        getattr(kernels(), kernel).unchecked(*outputs, *inputs, get_num_threads())
+    def run(
+        self, kernel: KernelName, outputs: Sequence[Array], inputs: Sequence[KernelInput]
+    ) -> None:
+        kernel_in(kernels(), kernel).unchecked(*outputs, *inputs, get_num_threads())
 
     def as_array(self, value: Any, name: str) -> Array:
         if type(value) is np.ndarray:

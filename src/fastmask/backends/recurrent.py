@@ -45,9 +45,7 @@ ALL_ROWS: Bools = np.empty(0, np.bool_)
 def pack(
     backend: Backend[K],
     cell: Cell,
-    kernel: K,
-    recurrent_kernel: K,
-    bias: K | None,
+    weights: Sequence[Any],
     settings: Settings,
     beside: K | None = None,
 ) -> K:
@@ -56,25 +54,24 @@ def pack(
     Args:
         backend: of the arrays.
         cell: which one.
-        kernel: (F, gates * H), as kernels see it, like the others.
-        recurrent_kernel: (H, gates * H).
-        bias: (gates * H,), or (2, gates * H) of a cell with two; None for zeros, and for a GRU
-            without `reset_after` one row, that of the input.
+        weights: as kernels see them, kernel (F, gates * H), recurrent kernel (H, gates * H), bias
+            (gates * H,), or (2, gates * H) of a cell with two, or None for zeros, and for a GRU
+            without `reset_after` one row, that of the input; then what else the cell has.
         settings: those of `forward`.
         beside: the inputs of a layer that keeps its weights. Then the packed ones are in memory
             of fastmask's own, and ready for any stream.
     """
-    bias = _full_bias(backend, cell, bias, kernel)
+    kernel, recurrent_kernel, *others = _with_full_bias(backend, cell, weights)
     packed = backend.packed_room(cell, kernel, recurrent_kernel, beside is not None)
     flags = settings[len(settings) - cell.flags :]
-    backend.call(cell.pack, [packed], (kernel, recurrent_kernel, bias, *flags), beside)
+    backend.call(cell.pack, [packed], (kernel, recurrent_kernel, *others, *flags), beside)
     return packed
 
 
 def packed_weights(
     cell: Cell,
     weights: VersionedWeights,
-    values: Callable[[], tuple[Array, Array, Array | None]],
+    values: Callable[[], Sequence[Array | None]],
     settings: Settings,
     x: Array,
 ) -> Any:
@@ -83,29 +80,28 @@ def packed_weights(
     Args:
         cell: which one.
         weights: the layer's; their `made` has the result, by `packing(x)`, until they change.
-        values: gives kernel, recurrent kernel and bias.
+        values: gives kernel, recurrent kernel, bias or None, and what else the cell has.
         settings: those of `forward`.
         x: the inputs.
     """
     backend = backend_of(x)
     made, key = weights.made, backend.packing(x)  # before the values are read: see `Weights`
     (like,) = backend.views(x)
-    kernel, recurrent_kernel, bias = values()
-    given = kernel, recurrent_kernel, _full_bias(HOST, cell, bias, kernel)
-    kernel, recurrent_kernel, bias = backend.kept_weights(like, given)
-    packed = pack(backend, cell, kernel, recurrent_kernel, bias, settings, like)
+    sent = backend.kept_weights(like, _with_full_bias(HOST, cell, values()))
+    packed = pack(backend, cell, sent, settings, like)
     backend.finish(like)
     made[key] = packed
     return packed
 
 
-def _full_bias(backend: Backend[K], cell: Cell, bias: Any, kernel: Any) -> K:
-    """The bias of all that the kernels of `cell` add, zeros where none is given."""
-    shape = kernel.shape[1:] if cell.bias_rows == 1 else (cell.bias_rows, kernel.shape[1])
+def _with_full_bias(backend: Backend[K], cell: Cell, weights: Sequence[Any]) -> Sequence[Any]:
+    """The weights with the whole bias that the kernels add, zeros where none is given."""
+    kernel, recurrent_kernel, bias, *others = weights
+    columns = cell.gates * recurrent_kernel.shape[0]
+    shape = (columns,) if cell.bias_rows == 1 else (cell.bias_rows, columns)
     if bias is not None and bias.shape == shape:
-        full: K = bias
-        return full
-    return backend.full_bias(bias, shape, kernel)
+        return weights
+    return kernel, recurrent_kernel, backend.full_bias(bias, shape, kernel), *others
 
 
 def run_forward(

@@ -92,8 +92,7 @@ def backend_of(device: torch.device) -> TensorBackend[Any]:
 def packed(cell: TorchCell, weights: Weights) -> Any:
     """The weights in the layout that the forward kernels read."""
     backend = backend_of(weights.kernel.device)
-    kernel, recurrent_kernel, bias = backend.weights(weights)
-    return pack(backend, cell, kernel, recurrent_kernel, bias, cell.settings)
+    return pack(backend, cell, backend.weights(weights), cell.settings)
 
 
 def why_not(device: torch.device) -> str:

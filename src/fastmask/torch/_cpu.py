@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._typing import Array
 from ..backends.base import KernelInput, PlannedMask
+from ..backends.cell import KernelName
 from ..backends.host import Host
 from ..backends.plan import Plan
 from . import _interop
@@ -35,7 +36,9 @@ class _CPU(Host):
         kernel, recurrent_kernel, bias = [weight.numpy() for weight in weights]
         return [kernel.T, recurrent_kernel.T, bias]
 
-    def run(self, kernel: str, outputs: Sequence[Array], inputs: Sequence[KernelInput]) -> None:
+    def run(
+        self, kernel: KernelName, outputs: Sequence[Array], inputs: Sequence[KernelInput]
+    ) -> None:
         _interop.run(kernel, *outputs, *inputs)
 
     def plan_of(

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..backends.base import KernelInput
-from ..backends.cell import Cell
+from ..backends.cell import Cell, KernelName, kernel_in
 from ..backends.cuda.arrays import MOST_KEPT
 from ..backends.cuda.torch import TorchLibrary
 from ..backends.plan import Plan, full_plans
@@ -46,7 +46,9 @@ class Cuda:
 
     sees_arrays = steps_in_place = False
 
-    def run(self, kernel: str, outputs: Sequence[Tensor], inputs: Sequence[KernelInput]) -> None:
+    def run(
+        self, kernel: KernelName, outputs: Sequence[Tensor], inputs: Sequence[KernelInput]
+    ) -> None:
         made = [_room_for(out) for out in outputs]
         self.call(kernel, made, (*inputs, _THREADS))
         for out, found in zip(outputs, made, strict=True):
@@ -55,13 +57,13 @@ class Cuda:
 
     def call(
         self,
-        kernel: str,
+        kernel: KernelName,
         outputs: Sequence[Tensor],
         inputs: Sequence[KernelInput],
         like: Tensor | None = None,
     ) -> None:
         with self._lending(outputs[0] if like is None else like):
-            getattr(self._kernels, kernel)(*outputs, *map(_as_kernels_take, inputs))
+            kernel_in(self._kernels, kernel)(*outputs, *map(_as_kernels_take, inputs))
 
     @contextmanager
     def _lending(self, like: Tensor) -> Iterator[None]:
@@ -108,7 +110,7 @@ class Cuda:
         recurrent_kernel: Tensor,
         kept: bool,
     ) -> Tensor:
-        size_of = getattr(self._kernels, cell.packed_size)
+        size_of = kernel_in(self._kernels, cell.packed_size)
         return kernel.new_empty(size_of(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]))
 
     def plan(self, mask: Any, batch: int, time: int, like: Tensor) -> Plan:

@@ -16,14 +16,15 @@ import torch
 
 from .._typing import Array
 from ..backends.base import KernelInput
+from ..backends.cell import KernelName, kernel_in
 from ..backends.table import kernels
 from ..backends.threads import get_num_threads
 
 
-def run(kernel: str, *arguments: KernelInput) -> None:
+def run(kernel: KernelName, *arguments: KernelInput) -> None:
     """Call a kernel with all its arguments but the last one, the number of threads."""
     table = kernels()
-    call = partial(getattr(table, kernel).unchecked, *arguments)
+    call = partial(kernel_in(table, kernel).unchecked, *arguments)
     threads = min(get_num_threads(), torch.get_num_threads())
     if not table.__name__.endswith(".cpu"):
         call(threads)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..._typing import Array, ArrayLike, Bools, DeviceArray, Ints
 from ..base import KernelInput, PlannedMask, VersionedWeights
-from ..cell import Cell
+from ..cell import Cell, KernelName, kernel_in
 from ..plan import Plan
 from . import arrays as _arrays
 from . import masks as _masks
@@ -52,7 +52,7 @@ class Cuda:
     def packed_room(
         self, cell: Cell, kernel: DeviceArray, recurrent_kernel: DeviceArray, kept: bool
     ) -> DeviceArray:
-        size_of = getattr(import_module("fastmask_kernels.cuda"), cell.packed_size)
+        size_of = kernel_in(import_module("fastmask_kernels.cuda"), cell.packed_size)
         shape, dtype = (size_of(len(kernel), len(recurrent_kernel), kernel.dtype),), kernel.dtype
         if kept:
             return _arrays.kept_empty(shape, dtype, kernel.device)
@@ -70,19 +70,19 @@ class Cuda:
 
     def call(
         self,
-        kernel: str,
+        kernel: KernelName,
         outputs: Sequence[DeviceArray],
         inputs: Sequence[KernelInput],
         like: DeviceArray | None = None,
     ) -> None:
         with _arrays.launching(outputs[0] if like is None else like) as kernels:
-            getattr(kernels, kernel)(*outputs, *inputs)
+            kernel_in(kernels, kernel)(*outputs, *inputs)
 
     def run(
-        self, kernel: str, outputs: Sequence[DeviceArray], inputs: Sequence[KernelInput]
+        self, kernel: KernelName, outputs: Sequence[DeviceArray], inputs: Sequence[KernelInput]
     ) -> None:
         with _arrays.launching(outputs[0]) as kernels:
-            getattr(kernels, kernel).unchecked(*outputs, *inputs, _THREADS)
+            kernel_in(kernels, kernel).unchecked(*outputs, *inputs, _THREADS)
 
     def as_array(self, value: Any, name: str) -> Array:
         """See `ArrayBackend`.
