@@ -73,7 +73,7 @@ def lstm(
         >>> output[0, :, 0].round(3)
         array([0.   , 0.608, 0.608])
     """
-    settings = _activations(activation, recurrent_activation=recurrent_activation)
+    settings = _gated(activation, recurrent_activation)
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
     output, (h, c) = _run(_recurrent.LSTM, x, weights, 1, settings, mask, initial_state, options)
@@ -132,8 +132,7 @@ def gru(
         array([0.   , 0.115, 0.115])
     """
     after = flag(reset_after, "reset_after")
-    named = _activations(activation, recurrent_activation=recurrent_activation)
-    settings: Settings = (*named, after)
+    settings: Settings = (*_gated(activation, recurrent_activation), after)
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
     rows = 2 if after else 1
@@ -187,7 +186,7 @@ def rnn(
         >>> output[0, :, 0]
         array([2., 2., 4.])
     """
-    settings = _activations(activation)
+    settings = (kernel_activation(activation, "activation"),)
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
     cell = _recurrent.SIMPLE_RNN
@@ -195,9 +194,11 @@ def rnn(
     return output, (h,)
 
 
-def _activations(activation: str, **others: str) -> tuple[str, ...]:
-    named = {"activation": activation, **others}
-    return tuple(kernel_activation(value, name) for name, value in named.items())
+def _gated(activation: str, recurrent_activation: str) -> tuple[str, str]:
+    return (
+        kernel_activation(activation, "activation"),
+        kernel_activation(recurrent_activation, "recurrent_activation"),
+    )
 
 
 def _run(
@@ -215,16 +216,20 @@ def _run(
     if given["bias"] is None:
         del given["bias"]
     found = {name: real_array(value, name) for name, value in given.items()}
-    dtype = np.result_type(*(a.dtype for a in found.values()))
-    x, kernel, recurrent_kernel, *rest = (real_array(a, n, dtype) for n, a in found.items())
+    dtypes = {array.dtype for array in found.values()}
+    if len(dtypes) > 1:
+        wide = np.result_type(*dtypes)
+        found = {name: real_array(array, name, wide) for name, array in found.items()}
+    x, kernel, recurrent_kernel, *rest = found.values()
     _check_shapes(cell, x, kernel, recurrent_kernel, rest, bias_rows)
-    states = initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), dtype)
+    states = initial_states(initial_state, [len(recurrent_kernel)] * cell.states, len(x), x.dtype)
     states = placed(states, initial_state is not None, found)
     backend = backend_of(x)
     views = backend.views(kernel, recurrent_kernel, *rest)
     known = None if mask is None else sequence_mask(mask, x.shape, "x")
     words = ("return_sequences", "go_backwards", "zero_output_for_mask")
     return forward(
+        backend,
         cell,
         x,
         known,

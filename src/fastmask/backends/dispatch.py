@@ -50,7 +50,7 @@ def backend_for(inputs: Any) -> ArrayBackend[Any]:
 
 def all_on_host(arrays: Iterable[object]) -> bool:
     """Whether the backend of all arrays is the host's."""
-    return all(type(array) is np.ndarray for array in arrays)
+    return set(map(type, arrays)) <= {np.ndarray}
 
 
 def is_array(value: object) -> TypeGuard[Array]:
@@ -145,4 +145,4 @@ def as_array(value: Any, name: str) -> Array:
             and not of CuPy; or NumPy cannot hold it, such as a tensor in bfloat16.
         ValueError: its rows differ in length.
     """
-    return backend_of(value).as_array(value, name)
+    return value if type(value) is np.ndarray else backend_of(value).as_array(value, name)

@@ -210,8 +210,12 @@ class Host:
         output = last.copy()
         if step is not None and mask is not None:
             output[~np.asarray(mask)[:, step]] = 0
-        elif _has_empty_row(plan):
-            output[plan.offsets[1:] == plan.offsets[:-1]] = 0
+            return output
+        offsets, _, order = plan
+        if len(order):
+            shortest = order[-1]
+            if offsets[shortest] == offsets[shortest + 1]:
+                output[offsets[1:] == offsets[:-1]] = 0
         return output
 
     def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:
@@ -239,14 +243,6 @@ HOST = Host()
 @lru_cache(maxsize=64)
 def _nothing_saved(cell: Cell, units: int, dtype: np.dtype[Any]) -> tuple[Array, ...]:
     return tuple([np.empty((0, width * units), dtype) for width in cell.saved])
-
-
-def _has_empty_row(plan: Plan) -> bool:
-    offsets, _, order = plan
-    if not len(order):
-        return False
-    shortest = order[-1]
-    return bool(offsets[shortest] == offsets[shortest + 1])
 
 
 def _as_kernels_take_it(array: Array) -> Array:

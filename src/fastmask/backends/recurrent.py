@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .._typing import Array, Bools
-from .base import Backend, PlannedMask, VersionedWeights
+from .base import ArrayBackend, Backend, PlannedMask, VersionedWeights
 from .cell import GRU, LSTM, SIMPLE_RNN, Cell
-from .dispatch import HOST, all_on_host, backend_for, backend_of, is_array, real_array
+from .dispatch import HOST, all_on_host, backend_for, is_array, real_array
 from .plan import Plan
 
 __all__ = [
@@ -69,6 +69,7 @@ def pack(
 
 
 def packed_weights(
+    backend: ArrayBackend[Any],
     cell: Cell,
     weights: VersionedWeights,
     values: Callable[[], Sequence[Array | None]],
@@ -78,13 +79,13 @@ def packed_weights(
     """The weights of a layer as the kernels for x read them, packed to be kept.
 
     Args:
+        backend: of the inputs.
         cell: which one.
         weights: the layer's; their `made` has the result, by `packing(x)`, until they change.
         values: gives kernel, recurrent kernel, bias or None, and what else the cell has.
         settings: those of `forward`.
         x: the inputs.
     """
-    backend = backend_of(x)
     made, key = weights.made, backend.packing(x)  # before the values are read: see `Weights`
     (like,) = backend.views(x)
     sent = backend.kept_weights(like, _with_full_bias(HOST, cell, values()))
@@ -151,6 +152,7 @@ def run_backward(
 
 
 def forward(
+    backend: ArrayBackend[Any],
     cell: Cell,
     x: Array,
     mask: PlannedMask | None,
@@ -164,6 +166,7 @@ def forward(
     """Run a layer over the valid steps of x.
 
     Args:
+        backend: of the inputs.
         cell: which one.
         x: (B, T, F), in the form that kernels take.
         mask: (B, T), or None where all steps are valid.
@@ -177,7 +180,6 @@ def forward(
     Returns:
         The output, (B, T, H) or (B, H), and the last states, (B, H) each.
     """
-    backend = backend_of(x)
     if not backend.sees_arrays:
         x, *first = backend.views(x, *first)
     batch, time, _ = x.shape
@@ -218,13 +220,17 @@ def step(
 
 
 def stepped(
-    cell: Cell, x: Array, packed: Any, states: Sequence[Array], settings: Settings
+    backend: ArrayBackend[Any],
+    cell: Cell,
+    x: Array,
+    packed: Any,
+    states: Sequence[Array],
+    settings: Settings,
 ) -> list[Array]:
     """As many new arrays as there are states, which is what `step` makes of them all."""
-    backend = backend_of(x)
     if not backend.steps_in_place:
         now = backend.part(backend.views(x)[0], (x.shape[0], 1, x.shape[1]))
-        return forward(cell, now, None, packed, states, settings, True, False, False)[1]
+        return forward(backend, cell, now, None, packed, states, settings, True, False, False)[1]
     after = [state.copy() for state in states]
     step(cell, x, ALL_ROWS, packed, after, settings)
     return after

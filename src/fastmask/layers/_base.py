@@ -41,6 +41,7 @@ class BaseLayer(Weighted, Elsewhere):
     __signature__ = ShownSignature()
     supports_masking = False
     built = False
+    _known: ClassVar[bool] = False  # a cell of which the kernels compute what `call` does
     _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,13 +126,14 @@ def arrays_of(masks: Masks) -> BoolArrays:
         return None
     if isinstance(masks, list):
         return [None if mask is None else mask.valid for mask in masks]
-    return masks.valid
+    return masks._valid
 
 
-def flat(outputs: object) -> Iterator[Any]:
-    """The outputs one by one."""
-    if isinstance(outputs, (list, tuple)):
-        for output in outputs:
-            yield from flat(output)
-    else:
-        yield outputs
+def flat(outputs: object) -> list[Any]:
+    """The outputs in one list."""
+    if not isinstance(outputs, (list, tuple)):
+        return [outputs]
+    found: list[Any] = []
+    for output in outputs:
+        found += flat(output) if isinstance(output, (list, tuple)) else (output,)
+    return found

@@ -12,6 +12,7 @@ from .._checks import flag, rate, whole_number
 from .._typing import Array, Bools, DTypeLike, Ints, Shape, Unpack
 from ..activations import Activation, kernel_activation
 from ..backends import recurrent as _recurrent
+from ..backends.base import ArrayBackend
 from ..backends.dispatch import HOST, backend_of, real_array
 from ..backends.recurrent import Settings, forward, initial_states, packed_weights, placed
 from ..masks.mask import Mask
@@ -44,7 +45,6 @@ class KernelCell(Layer):
 
     _takes_gpu = True
     _kind: ClassVar[_recurrent.Cell]
-    _known: ClassVar[bool]  # whether the kernels compute what `call` does
     _options: ClassVar[tuple[str, ...]] = (
         *("units", "activation", "use_bias"),
         *("kernel_initializer", "recurrent_initializer", "bias_initializer"),
@@ -84,11 +84,12 @@ class KernelCell(Layer):
         self.recurrent_dropout = rate(recurrent_dropout, "recurrent_dropout")
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
+        self._sizes = [self.units] * self._kind.states
 
     @property
     def state_size(self) -> int | list[int]:
         """Size of the state, or a list of sizes."""
-        return self.units if self._kind.states == 1 else [self.units] * self._kind.states
+        return self.units if self._kind.states == 1 else list(self._sizes)
 
     @property
     def output_size(self) -> int:
@@ -110,10 +111,6 @@ class KernelCell(Layer):
         """
         batch = whole_number(batch_size, "batch_size", 0)
         return initial_states(None, self._sizes, batch, self._dtype)
-
-    @property
-    def _sizes(self) -> list[int]:
-        return [self.units] * self._kind.states
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs (B, F); see `Layer`."""
@@ -189,21 +186,21 @@ class KernelCell(Layer):
             The output, (B, T, H) or (B, H), and the last states.
         """
         options = return_sequences, go_backwards, zero_output_for_mask
-        if training and backend_of(x) is not HOST and (self.dropout or self.recurrent_dropout):
-            raise TypeError(
-                f"inputs of layer {self.name!r} must be on the host in training with dropout, "
-                "not on a GPU: fastmask.torch trains there"
-            )
-        if training:
+        backend = backend_of(x)
+        if training and (self.dropout or self.recurrent_dropout):
+            if backend is not HOST:
+                raise TypeError(
+                    f"inputs of layer {self.name!r} must be on the host in training with dropout, "
+                    "not on a GPU: fastmask.torch trains there"
+                )
             inputs, recurrent = self._draw(len(x))
             if recurrent is not None:
                 step = self._dropping(inputs, recurrent)
                 return loop(step, x, mask, first, self.units, *options)
             if inputs is not None:
                 x = x * inputs[0][:, np.newaxis]
-        return forward(
-            self._kind, x, mask, self._packed_weights(x), first, self._settings(), *options
-        )
+        packed, settings = self._packed_weights(backend, x), self._settings()
+        return forward(backend, self._kind, x, mask, packed, first, settings, *options)
 
     def _dropping(self, inputs: Kept, recurrent: Kept) -> Step:
         """One step of some rows, of which dropout keeps these inputs and states."""
@@ -220,12 +217,13 @@ class KernelCell(Layer):
 
     def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
         """The states after one step, of arrays that fit; the first is the output."""
-        packed = self._packed_weights(x)
-        return _recurrent.stepped(self._kind, x, packed, states, self._settings())
+        backend = backend_of(x)
+        packed = self._packed_weights(backend, x)
+        return _recurrent.stepped(backend, self._kind, x, packed, states, self._settings())
 
     def _step_in_place(self, x: Array, events: Bools, states: Sequence[Array]) -> None:
         """Go one step further in the rows with an event; see `backends.recurrent.step`."""
-        packed = self._packed_weights(x)
+        packed = self._packed_weights(HOST, x)
         _recurrent.step(self._kind, x, events, packed, states, self._settings())
 
     def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
@@ -272,12 +270,13 @@ class KernelCell(Layer):
         kernel, recurrent, *bias = (weight.value for weight in self._weights)
         return kernel, recurrent, bias[0] if bias else None
 
-    def _packed_weights(self, x: Array) -> Any:
+    def _packed_weights(self, backend: ArrayBackend[Any], x: Array) -> Any:
         """The weights as the kernels read them for `x`, packed on first use and then kept."""
         weights = self._weights
-        found = weights.made.get(backend_of(x).packing(x))
+        found = weights.made.get(backend.packing(x))
         if found is None:
-            found = packed_weights(self._kind, weights, self._values, self._settings(), x)
+            settings = self._settings()
+            found = packed_weights(backend, self._kind, weights, self._values, settings, x)
         return found
 
     def _is_sealed(self) -> bool:

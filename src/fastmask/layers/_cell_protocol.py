@@ -35,11 +35,6 @@ def check_cell(cell: Any, name: str) -> Any:
     return cell
 
 
-def is_known(cell: object) -> bool:
-    """Whether the kernels compute what the cell does."""
-    return bool(getattr(cell, "_known", False))
-
-
 def sizes_of(cell: Any) -> list[int]:
     """The sizes of the states."""
     size = cell.state_size
@@ -97,7 +92,7 @@ def over_time(
 ) -> tuple[Array, list[Array]]:
     """Run a cell over the valid steps of a sequence; see `KernelCell._sequence`."""
     options = return_sequences, go_backwards, zero_output_for_mask
-    if is_known(cell):
+    if cell._known:
         known: KernelCell = cell
         return known._sequence(
             real_array(x, "inputs", cell._dtype), mask, first, training, *options

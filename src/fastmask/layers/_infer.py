@@ -58,7 +58,7 @@ def record(
     if training is not None:
         options["training"] = bool(training)
     outputs = infer(layer, inputs, options).outputs
-    call = Call(layer, inputs, options, list(flat(outputs)))
+    call = Call(layer, inputs, options, flat(outputs))
     for output in call.outputs:
         output.call = call
     return outputs

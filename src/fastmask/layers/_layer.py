@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from .._typing import Array, Shapes
 from ..backends.dispatch import HOST, all_on_host, as_array, backend_for, is_array
 from ..masks.mask import Mask, fitting_mask
@@ -101,21 +103,25 @@ class Layer(BaseLayer):
         self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
     ) -> Any:
         """Call it, its arguments being known by name."""
+        carried: Masks = None
         if type(inputs) is Masked:
-            carried: Masks = inputs._mask
-            inputs = inputs._data
-        elif is_symbolic(inputs):
-            return record(self, inputs, mask, training, kwargs)
-        else:
+            inputs, carried = inputs._data, inputs._mask
+        elif type(inputs) is not np.ndarray:
+            if is_symbolic(inputs):
+                return record(self, inputs, mask, training, kwargs)
             inputs, carried = separate(inputs)
             self._check_number_of(inputs)
-        if backend_for(inputs) is HOST:
+        if type(inputs) is np.ndarray:
+            if inputs.dtype is not self._dtype:
+                inputs = self._cast(inputs)
+        elif backend_for(inputs) is HOST:
             inputs = self._cast(inputs)
         elif not self._takes_gpu:
             return on_gpu().run(self, spec, inputs, carried, mask, training, kwargs)
         if mask is not None:
-            carried = narrowed(self._explicit(mask, inputs), carried)
-        valid = arrays_of(carried)
+            given = self._explicit(mask, inputs)
+            carried = given if carried is None else narrowed(given, carried)
+        valid = None if carried is None else arrays_of(carried)
         if kwargs:
             kwargs = without_masks(spec, kwargs)
         if not self.built:

@@ -9,7 +9,6 @@ from ..masks.masked import Masked
 from ._base import BaseLayer
 from ._call_graph import CallGraph
 from ._calls import flat
-from ._cell_protocol import is_known
 from ._elementwise import SameShape
 from ._merge import Merge
 from .activation import Activation
@@ -44,7 +43,7 @@ def rows_alone(layer: BaseLayer) -> bool:
     if isinstance(layer, _BY_AXIS):
         return _leaves_the_batch_axis(layer)
     if isinstance(layer, RNN):
-        return not layer.stateful and all(map(is_known, layer._cells))
+        return not layer.stateful and all(cell._known for cell in layer._cells)
     if isinstance(layer, Bidirectional):
         return rows_alone(layer.forward_layer) and rows_alone(layer.backward_layer)
     inner = getattr(layer, "layer", None)

@@ -12,7 +12,7 @@ from ..backends.dispatch import HOST, as_array, backend_of, real_array
 from ..backends.recurrent import ALL_ROWS, placed
 from ..masks.validity import checked_mask
 from ._calls import flat
-from ._cell_protocol import first_states, is_known, zero_states
+from ._cell_protocol import first_states, zero_states
 from ._layer import Layer
 from ._types import States
 from .stacked_rnn_cells import StackedRNNCells
@@ -58,7 +58,7 @@ class KeepsStates(Layer):
         if given is None and self.states is not None and self.states is self._reset:
             given = zero_states(self.states, batch, self._dtype)
         elif self.stateful and self.states is not None and self.states is not self._reset:
-            kept = len(next(flat(self.states)))
+            kept = len(flat(self.states)[0])
             if kept != batch:
                 raise ValueError(
                     f"inputs of layer {self.name!r} must have batch size {kept}, not {batch}: it "
@@ -70,12 +70,12 @@ class KeepsStates(Layer):
 
     def _placed(self, states: list[list[Array]], given: bool, x: Array) -> list[list[Array]]:
         """The states of each cell, where the inputs are; whether they were given."""
-        if backend_of(x) is not HOST and not all(map(is_known, self._cells)):
+        if backend_of(x) is not HOST and not all(cell._known for cell in self._cells):
             raise TypeError(
                 f"inputs of layer {self.name!r} must be on the host, not on a GPU, because its "
                 "cell is not LSTMCell, GRUCell or SimpleRNNCell"
             )
-        each = iter(placed(list(flat(states)), given, {"inputs": x}))
+        each = iter(placed(flat(states), given, {"inputs": x}))
         return [[next(each) for _ in own] for own in states]
 
     def _split(
@@ -88,7 +88,7 @@ class KeepsStates(Layer):
 
     def _in_place(self, state: States, batch: int) -> list[list[Array]]:
         """The arrays of `state`, for each cell."""
-        arrays = list(flat(state))
+        arrays = flat(state)
         for i, one in enumerate(arrays):
             if not (isinstance(one, np.ndarray) and one.flags.writeable):
                 raise TypeError(f"state[{i}] must be an array that can be changed in place")

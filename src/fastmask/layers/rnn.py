@@ -12,7 +12,6 @@ from ..masks.mask import Mask, as_mask, reversed_mask, sequence_mask
 from ._cell import KernelCell, known_features, unfit
 from ._cell_protocol import (
     check_cell,
-    is_known,
     output_size_of,
     over_time,
     sizes_of,
@@ -181,7 +180,7 @@ class RNN(KeepsStates):
         """
         if self.go_backwards:
             raise ValueError(f"step of layer {self.name!r} needs go_backwards=False")
-        if not all(map(is_known, self._cells)):
+        if not all(cell._known for cell in self._cells):
             raise TypeError(
                 f"step of layer {self.name!r} needs cells LSTMCell, GRUCell or SimpleRNNCell"
             )
@@ -232,17 +231,19 @@ class RNN(KeepsStates):
         self, x: Array, mask: Mask | None, states: list[list[Array]], training: bool
     ) -> tuple[Array, list[list[Array]]]:
         """The output, and the last states of each cell."""
-        cells, options = self._cells, (self.return_sequences, self.zero_output_for_mask)
+        *inner, last = self._cells
+        *first, own = states
         backwards = self.go_backwards
-        if backwards and len(cells) > 1:  # the next cell reads what this one writes
+        if backwards and inner:  # the next cell reads what this one writes
             x, backwards = backend_of(x).reversed_in_time(x), False
             mask = None if mask is None else as_mask(reversed_mask(mask))
+        options = self.return_sequences, backwards, self.zero_output_for_mask
         after = []
-        for number, (cell, own) in enumerate(zip(cells, states, strict=True), 1):
-            sequences, zero = options if number == len(cells) else (True, False)
-            x, new = over_time(cell, x, mask, own, training, sequences, backwards, zero)
+        for cell, begin in zip(inner, first, strict=True):
+            x, new = over_time(cell, x, mask, begin, training, True, False, False)
             after.append(new)
-        return x, after
+        y, new = over_time(last, x, mask, own, training, *options)
+        return y, [*after, new]
 
     def _checked(self, inputs: ArrayLike) -> Array:
         cell = self._cells[0]

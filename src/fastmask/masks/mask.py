@@ -74,7 +74,7 @@ class Mask(BoolArray):
         return mask
 
     def _take(self, valid: Bools) -> None:
-        if backend_of(valid) is HOST:
+        if type(valid) is np.ndarray:
             valid.setflags(write=False)
         self._valid = valid
         self._plan = self._of_steps = self._kept = None
@@ -257,7 +257,7 @@ def reversed_mask(mask: MaskLike) -> Any:
 def _steps_of(valid: MaskLike) -> Bools:
     """A new bool array (B, T), or with more axes, of what a mask is given as."""
     backend = backend_of(valid)
-    array = backend.mask_numbers(valid)
+    array = valid if type(valid) is np.ndarray else backend.mask_numbers(valid)
     if array.dtype.kind not in "bu":
         checked_mask(backend.to_host(array))
     if array.ndim > 2 and array.shape[-1] == 1:
@@ -279,7 +279,7 @@ def fitting_mask(
     Raises:
         ValueError: it does not; the message names `name % arguments` and both shapes.
     """
-    known = as_mask(mask)
+    known = mask if type(mask) is Mask else as_mask(mask)
     if known is not None:
         own = known._valid.shape
         if own == shape[: len(own)]:

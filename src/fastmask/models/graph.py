@@ -63,7 +63,7 @@ def program(inputs: Sequence[SymbolicTensor], outputs: Symbols | None, name: str
         TypeError: one of them is not a symbolic tensor.
         ValueError: they are not connected, or in a circle, or names are taken twice.
     """
-    for kind, values in (("inputs", inputs), ("outputs", list(flat(outputs)))):
+    for kind, values in (("inputs", inputs), ("outputs", flat(outputs))):
         for value in values:
             if not isinstance(value, SymbolicTensor):
                 raise TypeError(
@@ -75,7 +75,7 @@ def program(inputs: Sequence[SymbolicTensor], outputs: Symbols | None, name: str
     _all_different([one.name for one in inputs if one.call is None], "inputs", name)
     if len(set(map(id, inputs))) < len(inputs):
         raise ValueError(f"model {name!r} has the same input twice")
-    calls, seen = _calls_between(inputs, list(flat(outputs)), name)
+    calls, seen = _calls_between(inputs, flat(outputs), name)
     used = {id(one) for call in calls for one in call.parents()} | {id(o) for o in flat(outputs)}
     for number, one in enumerate(inputs):
         if id(one) not in used:
@@ -131,7 +131,7 @@ def execute(the: Program, inputs: Sequence[object], apply: Apply) -> Any:
     for step, dead in zip(the.steps, the.last_use, strict=True):
         options = {key: _fill(value, values) for key, value in step.options.items()}
         results = apply(step.layer, _fill(step.inputs, values), options)
-        each = list(flat(results)) if isinstance(results, (list, tuple)) else [results]
+        each = flat(results)
         if len(each) != len(step.outputs):
             raise ValueError(
                 f"layer {step.layer.name!r} must return {len(step.outputs)} outputs, as when "

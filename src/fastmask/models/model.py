@@ -181,7 +181,7 @@ class Model(Layer):
     def _without_rows(self, inputs: list[Any]) -> list[Any]:
         """The inputs, with arrays of the right shape and no rows for empty lists."""
         known = symbolic_inputs(self)
-        specs = list(flat(known))
+        specs = flat(known)
         if known is None or len(specs) != len(inputs):
             raise ValueError(
                 f"x has no rows, and model {self.name!r} has not been built, so that the shape of "

@@ -96,7 +96,7 @@ def predict_batches(
 
 def _put_together(results: list[Any], name: str) -> Any:
     """The outputs for all rows; of `results` nothing is left."""
-    counts = [len(next(iter(flat(one)))) for one in results]
+    counts = [len(flat(one)[0]) for one in results]
     shapes = {tuple(_step_shape(one) for one in flat(each)) for each in results}
     if len(shapes) > 1:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from .._typing import Shape, Shapes
@@ -13,6 +14,8 @@ from ..layers._shapes import fits
 from ..layers._symbolic import Input, SymbolicTensor
 from .config import serialize
 from .graph_model import GraphModel
+
+_is_built = attrgetter("built")
 
 
 class Sequential(GraphModel):
@@ -56,7 +59,7 @@ class Sequential(GraphModel):
     @property
     def built(self) -> bool:  # type: ignore[override]  # derived
         """Whether all layers have their weights."""
-        return all(layer.built for layer in self._layers)
+        return all(map(_is_built, self._layers))
 
     def add(self, layer: Layer | SymbolicTensor) -> None:
         """Put a layer at the end.

@@ -80,7 +80,7 @@ def _visit(
     arrays = layer._cast(arrays)
     if mask is not None:
         carried = narrowed(layer._explicit(mask, arrays), carried)
-    masks = carried if isinstance(carried, list) else [carried] * len(list(flat(arrays)))
+    masks = carried if isinstance(carried, list) else [carried] * len(flat(arrays))
     also = [_mask(one) for value in options.values() for one in flat(value)]
     before = [*masks, *(one for one in also if one is not None)]
     after = [_mask(one) for one in flat(outputs)]

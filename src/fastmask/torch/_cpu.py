@@ -29,7 +29,7 @@ class _CPU(Host):
         return list(map(self.view, tensors))
 
     def view(self, tensor: Tensor) -> Array:
-        array: Array = tensor.detach().resolve_neg().contiguous().numpy()
+        array: Array = tensor.contiguous().numpy(force=True)
         return array
 
     def weights(self, weights: Weights) -> list[Array]:
