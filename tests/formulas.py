@@ -73,6 +73,14 @@ def odd(a: Any, b: Any, h: Any, c: Any) -> Any:
     return maximum(a, c) / (1 + exp(minimum(b, -h))), c * hard_sigmoid(a) - (b**2) / 3
 
 
+def all_kinds(a: Any, b: Any, c: Any, d: Any, e: Any, h: Any, s: Any, *, v: Any, w: Any) -> Any:
+    """Sums of each kind, called ones on each other, and three rounds; see `Cell.order`."""
+    first = tanh(c(v * h))
+    second = sigmoid(d(first + s))
+    third = normalize(first * a, second)
+    return third[0] + b * second, w * s + sigmoid(e) * third[1] - a
+
+
 ALL = (
     lstm,
     gru_reset_after,
@@ -84,4 +92,5 @@ ALL = (
     minimal_gated,
     layer_normalized,
     odd,
+    all_kinds,
 )

@@ -1,4 +1,4 @@
-"""Cells made of formulas: those of the kernels, and one of each kind of formula that there is."""
+"""Cells made of formulas: those of `fastmask.cells`, and what else a formula may be."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmask_kernels import cells, cpu, reference
-from fastmask_kernels.cells import Cell, cell
+import fastmask as fm
+from fastmask_kernels import cpu, reference
+from fastmask_kernels.cells import Cell
 
 from . import formulas
 from .cases import MASK_KINDS, CellCase
 
-_KERNELS = (cells.lstm, cells.gru, cells.gru_reset_before, cells.simple_rnn)
-_OWN = (
-    *(Cell(function) for function in formulas.ALL),
-    cell(x_only=("s",))(formulas.independent),
-    cell(x_only=("n",), h_only=("q",))(formulas.gru_reset_after),
-    cell(h_only=("n",))(formulas.minimal_gated),
-)
-
 CELLS: dict[str, Cell] = {
-    **{one.name: one for one in _KERNELS},
-    **{f"own_{one.name}_{one.digest[:4]}": one for one in _OWN},
+    **fm.cells.CELLS,
+    "odd": Cell(formulas.odd),
+    "all_kinds": Cell(formulas.all_kinds, x_only=("a",), h_only=("b", "d")),
 }
 BACKENDS = {
     name: backend
@@ -57,11 +51,6 @@ def cases_of_kinds(cell: Cell, *sizes: int, **options: Any) -> list[CellCase]:
         )
         for number, kind in enumerate(MASK_KINDS)
     ]
-
-
-def weights_of(cell: Cell, features: int, units: int, seed: int) -> list[Any]:
-    """Random weights in the user's order: kernel, recurrent kernel, bias, vectors."""
-    return CellCase(1, 1, features, units, seed=seed, own=cell, dtype="float64").weights
 
 
 def stepped(case: CellCase, backend: Any, events: Any) -> list[Any]:

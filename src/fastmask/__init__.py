@@ -26,6 +26,8 @@ __all__ = [
     "Sequential",
     "__version__",
     "activations",
+    "cell",
+    "cells",
     "get_mask",
     "get_num_threads",
     "initializers",
@@ -43,10 +45,16 @@ __all__ = [
     "utils",
 ]
 
-if not TYPE_CHECKING:  # to a type checker every name would be one of the package
+if TYPE_CHECKING:
+    from . import cells
+    from .cells import cell
+else:  # to a type checker every name would be one of the package
 
     def __getattr__(name: str) -> Any:
-        """`fastmask.torch`, imported when it is first asked for."""
+        """`fastmask.cells` and `fastmask.torch`, imported when they are first asked for."""
+        if name in ("cell", "cells"):
+            found = import_module(".cells", __name__)
+            return found if name == "cells" else found.cell
         if name != "torch":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:

@@ -22,6 +22,7 @@ class Cell:
 
     Attributes:
         name: the function's.
+        function: the function.
         sums: names of the sums, in the order of the bias.
         states: names of the states; the first one is the output, h.
         vectors: names of the vectors.
@@ -41,6 +42,7 @@ class Cell:
         _check_names(formula)
         self.formula: Formula = formula
         self.name: str = formula.name
+        self.function = function
         self.__doc__ = function.__doc__
         self.sums = tuple(formula.sums)
         self.states = tuple(formula.states)

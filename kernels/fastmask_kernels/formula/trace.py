@@ -56,6 +56,11 @@ def trace(
             not return values; the message shows the line.
         ValueError: a sum or vector is not used, or the numbers of states do not agree.
     """
+    if not inspect.isroutine(function):
+        raise TypeError(f"a formula must be a function, not {function!r}")
+    for word, names in (("x_only", x_only), ("h_only", h_only)):
+        if isinstance(names, str):
+            raise TypeError(f"{word} must hold names of sums, like ({names!r},), not {names!r}")
     positional, keywords = _arguments(function)
     graph = Graph()
     arguments = {name: graph.make("sum", name) for name in positional}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..cells import Cell
 from ..cells.table import CellKernels
+from ..cells.values import step_values
 from ..checks import checked
 from ..formula import Symbol, evaluate
 from ..spec import cell_kernels
@@ -95,27 +96,25 @@ class _Step:
         self._inputs = self._blocks(cell.inputs, kernel)
         self._recurrents = self._blocks(cell.recurrents, recurrent)
         self._biases = self._blocks(cell.sums, bias)
-        self._vectors = dict(zip(cell.formula.vectors.values(), vectors, strict=True))
+        self._vectors = vectors
         self._called = {symbol.args[0].args[0]: symbol for symbol in cell.called}
         self._chosen: dict[str, str] = {name: getattr(call, name) for name in cell.activations}
 
     def forward(self, x: Array, states: States) -> tuple[States, Array]:
         """The states after the step, and what is saved of it."""
-        formula = self._cell.formula
-        known = self._known(states)
-        for name, symbol in formula.sums.items():
-            value = self._biases[name]
-            if name in self._inputs:
-                value = value + x @ self._inputs[name]
-            if name in self._recurrents and name not in self._called:
-                value = value + states[0] @ self._recurrents[name]
-            known[symbol] = value
-        for name, symbol in self._called.items():
-            known[symbol] = (
-                known[symbol.args[0]] + self._of(symbol.args[1], known) @ (self._recurrents[name])
-            )
-        new = tuple(self._of(symbol, known) for symbol in formula.new)
-        return new, np.concatenate([self._of(symbol, known) for symbol in self._cell.saved])
+        cell = self._cell
+
+        def part_of_x(name: str) -> Array:
+            with_x = name in self._inputs
+            return self._biases[name] + (x @ self._inputs[name] if with_x else 0)
+
+        def product(name: str, value: Array) -> Array:
+            product: Array = value @ self._recurrents[name]
+            return product
+
+        known = step_values(cell, states, self._vectors, part_of_x, product, self._evaluate)
+        new = tuple(self._of(symbol, known) for symbol in cell.formula.new)
+        return new, np.concatenate([self._of(symbol, known) for symbol in cell.saved])
 
     def backward(
         self, p: int, x: Array, before: States, after: States, dafter: States
@@ -125,7 +124,10 @@ class _Step:
         blocks = call.gates[p].reshape(cell.width, self._units)
         if cell.keeps_gates and not call.gates_saved:
             blocks[: len(cell.saved)] = self.forward(x, before)[1].reshape(-1, self._units)
-        known = self._known(before) | dict(zip(cell.formula.new, after, strict=True))
+        formula = cell.formula
+        known = dict(zip(formula.states.values(), before, strict=True))
+        known |= dict(zip(formula.vectors.values(), self._vectors, strict=True))
+        known |= dict(zip(formula.new, after, strict=True))
         known |= dict(zip(gradients.given.values(), dafter, strict=True))
         known |= {s: b.copy() for s, b in zip(cell.saved, blocks, strict=False) if s is not None}
         factors = dict.fromkeys(self._recurrents, before[0])
@@ -150,14 +152,14 @@ class _Step:
         )
         return tuple(dstates), dx, contributions
 
-    def _known(self, states: States) -> dict[Symbol, Any]:
-        return dict(zip(self._cell.formula.states.values(), states, strict=True)) | self._vectors
+    def _evaluate(self, symbols: Sequence[Symbol], known: dict[Symbol, Any]) -> list[Any]:
+        return evaluate(symbols, known, self._chosen)
 
     def _of(self, symbol: Symbol | None, known: dict[Symbol, Any]) -> Array:
         """The value of a symbol, of all units; None stands for 0."""
         if symbol is None:
             return np.zeros(self._units)
-        (value,) = evaluate([symbol], known, self._chosen)
+        (value,) = self._evaluate([symbol], known)
         return np.broadcast_to(value, self._units)
 
     def _blocks(self, names: Sequence[str], weight: Array) -> dict[str, Array]:

@@ -129,17 +129,20 @@ class KernelCell(Layer):
     @property
     def kernel(self) -> Array:
         """The input weights, read-only; `set_weights` changes them."""
-        return self._weight(0)
+        kernel: Array = self._weight("kernel")
+        return kernel
 
     @property
     def recurrent_kernel(self) -> Array:
         """The weights of the state, read-only; `set_weights` changes them."""
-        return self._weight(1)
+        kernel: Array = self._weight("recurrent_kernel")
+        return kernel
 
     @property
     def bias(self) -> Array | None:
         """The bias, read-only; `set_weights` changes it. None without `use_bias`."""
-        return self._weight(2) if self.use_bias else None
+        bias: Array | None = self._weight("bias")
+        return bias
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Array, list[Array]]:
         """One step.
@@ -258,15 +261,15 @@ class KernelCell(Layer):
     def _first_bias(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return self.bias_initializer(shape, dtype)
 
-    def _weight(self, number: int) -> Array:
+    def _weight(self, name: str) -> Any:
         if not self.built:
             raise AttributeError(
                 f"layer {self.name!r} has no weights before it is built: call it on some "
                 "data, or its build(input_shape)"
             )
-        return self._weights[number].value.view()
+        return next((w.value.view() for w in self._weights if w.name == name), None)
 
-    def _values(self) -> tuple[Array, Array, Array | None]:
+    def _values(self) -> tuple[Any, ...]:
         kernel, recurrent, *bias = (weight.value for weight in self._weights)
         return kernel, recurrent, bias[0] if bias else None
 

@@ -25,12 +25,13 @@ from .stacked_rnn_cells import StackedRNNCells
 class RNN(KeepsStates):
     """A cell over the valid steps of each sequence.
 
-    `LSTMCell`, `GRUCell` and `SimpleRNNCell` run as fast as the layers named after them, each
-    cell of a stack over all steps before the next one begins. A cell of your own is a `Layer`
-    with `call(inputs, states)`, which returns the output and the list of new states, and
-    `state_size`, a number or a list of numbers; it may have `training` in its call,
-    `output_size`, by default the first of `state_size`, and `get_initial_state(batch_size)`, by
-    default zeros. It is called once for each step, on the rows in which the step is valid.
+    `LSTMCell`, `GRUCell`, `SimpleRNNCell`, and what `fastmask.cell` makes of a formula, run as
+    fast as the layers named after them, each cell of a stack over all steps before the next one
+    begins. A cell that is no formula is a `Layer` with `call(inputs, states)`, which returns the
+    output and the list of new states, and `state_size`, a number or a list of numbers; it may
+    have `training` in its call, `output_size`, by default the first of `state_size`, and
+    `get_initial_state(batch_size)`, by default zeros. It is called once for each step, on the
+    rows in which the step is valid.
 
     Args:
         cell: a cell, or a list of cells that are put on top of each other.
@@ -182,7 +183,8 @@ class RNN(KeepsStates):
             raise ValueError(f"step of layer {self.name!r} needs go_backwards=False")
         if not all(cell._known for cell in self._cells):
             raise TypeError(
-                f"step of layer {self.name!r} needs cells LSTMCell, GRUCell or SimpleRNNCell"
+                f"step of layer {self.name!r} needs cells LSTMCell, GRUCell, SimpleRNNCell, or of "
+                "fastmask.cell"
             )
         array = as_array(x, "x")
         if array.ndim != 2:

@@ -18,22 +18,28 @@ _BUILT_IN: dict[str, type[Layer]] = {
 }
 
 
-def known_classes(custom: Mapping[str, type[Layer]] | None = None) -> dict[str, type[Layer]]:
+def known_classes(custom: Mapping[str, Any] | None = None) -> dict[str, type[Layer]]:
     """The classes that `deserialize` may make, by name.
 
     Args:
-        custom: further ones, of the user's.
+        custom: further ones, of the user's; or cells, which stand for their layers' classes.
 
     Raises:
         TypeError: `custom` does not map names to classes of layers.
     """
+    from ..cells import CELLS, Cell  # `import fastmask` does without
+
     if not (custom is None or isinstance(custom, Mapping)):
         raise TypeError(f"custom_objects must be like {{'Mine': Mine}}, not {custom!r}")
-    values: dict[Any, Any] = dict(custom or {})
+    values: dict[Any, Any] = {
+        key: value.layer_class if isinstance(value, Cell) else value
+        for key, value in (custom or {}).items()
+    }
     for key, cls in values.items():
         if not (isinstance(key, str) and isinstance(cls, type) and issubclass(cls, Layer)):
             raise TypeError(
-                "custom_objects must hold classes of layers by their names, like "
+                "custom_objects must hold classes of layers, or cells, by their names, like "
                 f"{{'Mine': Mine}}, not {key!r}: {cls!r}"
             )
-    return {**_BUILT_IN, **(custom or {})}
+    cells = {name: cell.layer_class for name, cell in CELLS.items()}
+    return {**_BUILT_IN, **cells, **values}

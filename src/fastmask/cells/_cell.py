@@ -1,0 +1,129 @@
+"""`fastmask.cell`: a recurrent cell of a user's own formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, overload
+
+from fastmask_kernels import cells as _cells
+
+from ..layers._own_cell import OwnCell, class_of
+
+Function = Callable[..., Any]
+
+
+class Cell(_cells.Cell):
+    """A recurrent cell made of a formula; see `fastmask.cell`.
+
+    Called with the number of units, and options, it makes a cell for `fastmask.layers.RNN`.
+
+    Args:
+        function: the formula.
+        x_only: names of the sums without a part of h.
+        h_only: names of the sums without a part of x.
+
+    Attributes:
+        sums: names of the sums, in the order of the weights' columns.
+        states: names of the states; the first one is the output.
+        vectors: names of the vectors.
+    """
+
+    def __init__(
+        self, function: Function, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+    ) -> None:
+        super().__init__(function, x_only, h_only)
+        self.__module__, self.__qualname__ = function.__module__, function.__qualname__
+        self.__name__ = self.name
+        defaults = getattr(function, "__kwdefaults__", None) or {}
+        for name, value in defaults.items():
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"{self.name}: {name} must begin as a number, not {value!r}")
+        self.first_values: dict[str, float] = defaults
+
+    @classmethod
+    def of(cls, known: _cells.Cell) -> Cell:
+        """The cell that the kernels know already."""
+        formula = known.formula
+        cell = cls(known.function, formula.x_only, formula.h_only)
+        cell.__module__ = __package__ or ""  # where pickle finds it
+        return cell
+
+    @cached_property
+    def layer_class(self) -> type[OwnCell]:
+        """The class of the layers that the cell makes."""
+        return class_of(self)
+
+    def __call__(self, units: int, **options: Any) -> OwnCell:
+        """A cell with weights, for `fastmask.layers.RNN`.
+
+        Args:
+            units: size H of the output and of every state.
+            **options: `use_bias`, `kernel_initializer`, `recurrent_initializer`,
+                `bias_initializer`, `vector_initializer` for vectors that the formula gives no
+                first value, `dropout`, `recurrent_dropout`, of what is multiplied by U, and
+                `seed`, as those of `fastmask.layers.LSTMCell`; `name`, `dtype` and others, see
+                `fastmask.layers.Layer`.
+
+        Raises:
+            TypeError: an option is unknown or of a wrong kind.
+            ValueError: an option is out of range.
+        """
+        return self.layer_class(units, **options)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # as of functions: pickles hold where it is to be found
+
+
+@overload
+def cell(function: Function, /) -> Cell: ...
+@overload
+def cell(
+    *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+) -> Callable[[Function], Cell]: ...
+def cell(
+    function: Function | None = None, /, *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+) -> Cell | Callable[[Function], Cell]:
+    """Make a recurrent cell of a formula; a decorator, with arguments or without.
+
+    The formula is a function of sums, then of states, as many as it returns, then, behind a `*`,
+    of vectors. A sum is x W + h U + b of its own columns of the weights, which are in the order of
+    the arguments; a vector is a weight with one number a unit, which a default value is the first
+    value of. What it returns are the new states; the first one is the output, and is called h
+    here. It may compute with + - * / and the functions of `fastmask.cells`, and is called once,
+    on symbols: kernels for every backend, and gradients, are made of what it did with them.
+
+    A sum that is called on a value, as in `n(r * h)`, takes that value in the place of h.
+
+    Args:
+        function: the formula.
+        x_only: names of the sums without a part of h, which have no columns in U.
+        h_only: names of the sums without a part of x, which have no columns in W.
+
+    Returns:
+        A `fastmask.cells.Cell`: called with the number of units, what `fastmask.layers.RNN`
+        takes; and what `fastmask.torch.Recurrent` takes.
+
+    Raises:
+        TypeError: it branches on a value, applies a function that is not of `fastmask.cells`, or
+            returns something else than values; the message shows the line.
+        ValueError: a sum or vector is not used, or the numbers of states do not agree.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> from fastmask.cells import sigmoid, tanh
+        >>> @fm.cell
+        ... def peephole(i, f, g, o, h, c, *, p_i, p_f, p_o):
+        ...     c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * tanh(g)
+        ...     return sigmoid(o + p_o * c) * tanh(c), c
+        >>> peephole.sums, peephole.states, peephole.vectors
+        (('i', 'f', 'g', 'o'), ('h', 'c'), ('p_i', 'p_f', 'p_o'))
+        >>> layer = fm.layers.RNN(peephole(8), return_sequences=True)
+        >>> y = layer(np.ones((2, 5, 3)), mask=[[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
+        >>> y.shape, [weight.shape for weight in layer.get_weights()]
+        ((2, 5, 8), [(3, 32), (8, 32), (32,), (8,), (8,), (8,)])
+    """
+    if function is not None:
+        return Cell(function)
+    return lambda function: Cell(function, x_only, h_only)
