@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from numba import cuda
 
-from .ops import fma
+from .ops import fma, inlined
 from .rnn.resident import multiprocessors
 from .runtime.device import DeviceArray, empty
 from .runtime.driver import SIMULATED
-from .runtime.kernel import Kernel, family, int64, kernel, number, pointer
+from .runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer
 
 
 class Shape(NamedTuple):
@@ -51,6 +51,82 @@ def matrix(array: DeviceArray, first: int = 0) -> Matrix:
     return Matrix(array, first, array.shape[-1])
 
 
+class Rows(NamedTuple):
+    """Rows of a matrix by number: row p is matrix[source[p]], or other[-1 - source[p]]."""
+
+    matrix: Matrix
+    source: DeviceArray | None = None  # without it row p is matrix[p]
+    other: DeviceArray | None = None
+    whole: bool = False  # rows behind the plan may be read: they are zeros, or weights
+
+    def columns(self, first: int) -> Rows:
+        """Without the columns before `first`."""
+        data, start, stride = self.matrix
+        return self._replace(matrix=Matrix(data, start + first, stride))
+
+    def as_argument(self, plan: DeviceArray) -> Rows:
+        """For a kernel, which takes no None."""
+        source = plan if self.source is None else self.source
+        other = self.matrix.data if self.other is None else self.other
+        return Rows(self.matrix, source, other, self.whole)
+
+
+def matrix_type(dtype: Any) -> Matrix:
+    """Type of a kernel's argument that is a `Matrix`."""
+    return Matrix(pointer(number(dtype)), int64, int64)
+
+
+def rows_type(dtype: Any) -> Rows:
+    """Type of a kernel's argument that is `Rows`."""
+    return Rows(matrix_type(dtype), pointer(int64), pointer(number(dtype)), int32)
+
+
+@inlined
+def row_item(a: Any, row: int, column: int) -> Any:
+    """Item of a row that `a.source` names: one below 0 is of `a.other`."""
+    if row >= 0:
+        return a.matrix.data[row * a.matrix.stride + a.matrix.first + column]
+    return a.other[(-1 - row) * a.matrix.stride + a.matrix.first + column]
+
+
+@inlined
+def matrix_item(b: Any, row: int, column: int) -> Any:
+    """Item of a matrix."""
+    return b.data[row * b.stride + b.first + column]
+
+
+def _make_load(zero: Any, shape: Shape, read: Any, transposed: bool, gathered: bool) -> Any:
+    """Device function that copies item `i` of a tile, whose rows are inner steps.
+
+    Args:
+        zero: what is outside of the matrix.
+        shape: of the block's work.
+        read: `row_item` or `matrix_item`.
+        transposed: inner steps are the columns of the matrix.
+        gathered: its rows have a source.
+    """
+    depth, width = shape.depth, shape.tile
+
+    @inlined
+    def load(
+        tile: Any, i: int, given: Any, inner: int, inner_end: int, outer: int, outer_end: int
+    ) -> None:
+        if transposed:
+            n, k = i // depth, i % depth
+            row, column = outer + n, inner + k
+        else:
+            k, n = i // width, i % width
+            row, column = inner + k, outer + n
+        value = zero
+        if inner + k < inner_end and outer + n < outer_end:
+            if gathered:
+                row = given.source[row]
+            value = read(given, row, column)
+        tile[k * width + n] = value
+
+    return load
+
+
 @family(
     ("f4", SHAPE, False, False, True, False),
     ("f4", SHAPE, False, True, False, True),
@@ -69,48 +145,37 @@ def _product(
     area = tile * depth
     threads = side * side
     per_thread = square * square
-    zero = dtype.type(0)
-    real = number(dtype)
-    reals, ints = pointer(real), pointer(int64)
+    real, zero = number(dtype), dtype.type(0)
+    given, ints = matrix_type(dtype), pointer(int64)
+    load_a = _make_load(zero, shape, row_item, not over_rows, gathered)
+    load_b = _make_load(zero, shape, matrix_item, transposed, False)
 
     @kernel(
-        *(reals, int64, int64, reals, int64, int64, reals, reals, int64, int64, reals, int64),
-        *(int64, int64, ints, ints, ints, int64, int64, int64, int64, int64),
+        *(given, rows_type(dtype), given, given, ints, (ints, int64), (int64,) * 4, int64, int64),
         launch_bounds=(threads, 1),
     )
     def run(
         c: Any,
-        c_first: int,
-        c_stride: int,
         a: Any,
-        a_first: int,
-        a_stride: int,
-        other: Any,
         b: Any,
-        b_first: int,
-        b_stride: int,
         bias: Any,
-        bias_first: int,
+        target: Any,
+        plan: Any,
+        sizes: Any,
         has_bias: bool,
         add: bool,
-        source: Any,
-        target: Any,
-        offsets: Any,
-        last: int,
-        height: int,
-        width: int,
-        length: int,
-        splits: int,
     ) -> None:
         a_tile = cuda.shared.array(area, real)
         b_tile = cuda.shared.array(area, real)
         sums = cuda.local.array(per_thread, real)
+        height, width, length, splits = sizes
+        offsets, last = plan
         tid = cuda.threadIdx.x
-        row, column = tid // side, tid % side
+        row, column = tid // side * square, tid % side * square
         # Neighbours share rows of a, which are many; the first dimension of a grid alone is long.
         across = (width + tile - 1) // tile
         top, left = cuda.blockIdx.x // across * tile, cuda.blockIdx.x % across * tile
-        begin, end = length - length, length
+        begin, end = int64(0), length
         if over_rows:
             part = -(-offsets[last] // splits)
             begin = cuda.blockIdx.z * part
@@ -122,85 +187,50 @@ def _product(
         if over_rows or top < height:
             for k0 in range(begin, end, depth):
                 for i in range(tid, area, threads):
-                    if over_rows:
-                        k, m = i // tile, i % tile
-                        value = zero
-                        if k0 + k < end and top + m < height:
-                            at = k0 + k
-                            if gathered:
-                                at = source[at]
-                            if at >= 0:
-                                value = a[at * a_stride + a_first + top + m]
-                            else:
-                                value = other[(-1 - at) * a_stride + a_first + top + m]
-                        a_tile[k * tile + m] = value
-                    else:
-                        m, k = i // depth, i % depth
-                        value = zero
-                        if k0 + k < end and top + m < height:
-                            at = top + m
-                            if gathered:
-                                at = source[at]
-                            if at >= 0:
-                                value = a[at * a_stride + a_first + k0 + k]
-                            else:
-                                value = other[(-1 - at) * a_stride + a_first + k0 + k]
-                        a_tile[k * tile + m] = value
-                    value = zero
-                    if transposed:
-                        n, k = i // depth, i % depth
-                        if k0 + k < end and left + n < width:
-                            value = b[(left + n) * b_stride + b_first + k0 + k]
-                    else:
-                        k, n = i // tile, i % tile
-                        if k0 + k < end and left + n < width:
-                            value = b[(k0 + k) * b_stride + b_first + left + n]
-                    b_tile[k * tile + n] = value
+                    load_a(a_tile, i, a, k0, end, top, height)
+                    load_b(b_tile, i, b, k0, end, left, width)
                 cuda.syncthreads()
                 for k in range(depth):
                     for i in range(square):
-                        value = a_tile[k * tile + row * square + i]
+                        value = a_tile[k * tile + row + i]
                         for j in range(square):
-                            sums[i * square + j] = fma(
-                                value, b_tile[k * tile + column * square + j], sums[i * square + j]
-                            )
+                            at = i * square + j
+                            sums[at] = fma(value, b_tile[k * tile + column + j], sums[at])
                 cuda.syncthreads()
-            for i in range(square):
-                m = top + row * square + i
-                if m < height:
-                    at = cuda.blockIdx.z * height + m if over_rows else m + 0 * cuda.blockIdx.z
-                    if scattered:
-                        at = target[m]
-                    for j in range(square):
-                        n = left + column * square + j
-                        if n < width:
-                            value = sums[i * square + j]
-                            if has_bias:
-                                value += bias[bias_first + n]
-                            if add:
-                                value += c[at * c_stride + c_first + n]
-                            c[at * c_stride + c_first + n] = value
+        for i in range(square):
+            m = top + row + i
+            if m < height:
+                at = cuda.blockIdx.z * height + m if over_rows else m
+                if scattered:
+                    at = target[m]
+                for j in range(square):
+                    n = left + column + j
+                    if n < width:
+                        value = sums[i * square + j]
+                        if has_bias:
+                            value += bias.data[bias.first + n]
+                        if add:
+                            value += matrix_item(c, at, n)
+                        c.data[at * c.stride + c.first + n] = value
 
     return run
 
 
 def rows(
     c: Matrix,
-    a: Matrix,
+    a: Rows,
     b: Matrix,
-    plan: Any,
+    plan: DeviceArray,
     height: int,
     width: int,
     length: int,
     *,
     bias: Matrix | None = None,
-    source: Any = None,
-    other: Any = None,
-    target: Any = None,
+    target: DeviceArray | None = None,
     transposed: bool = False,
     add: bool = False,
 ) -> None:
-    """c[target[p]] = a[source[p]] b for every valid step p.
+    """c[target[p]] = a[p] b for every valid step p.
 
     Args:
         c: height rows or as many as `target` leads to.
@@ -211,152 +241,96 @@ def rows(
         width: columns of c.
         length: columns of a.
         bias: one row to add.
-        source: rows of a; -1 - i is row i of `other`.
-        other: a second a.
         target: rows of c.
         transposed: b is given as its transpose.
         add: c is added to.
     """
     if not (height and width):
         return
-    product = _product(
-        c.data.dtype, SHAPE, False, transposed, source is not None, target is not None
+    gathered, scattered = a.source is not None, target is not None
+    product = _product(c.data.dtype, SHAPE, False, transposed, gathered, scattered)
+    product.launch(
+        *(_tiles(height, width), SHAPE.side**2, c, a.as_argument(plan), b, bias or b),
+        *(plan if target is None else target, (plan, plan.size - 1), (height, width, length, 1)),
+        *(bias is not None, add),
     )
-    blocks = (-(-height // SHAPE.tile) * -(-width // SHAPE.tile), 1, 1)
-    _run(product, blocks, c, a, b, plan, height, width, length, 1, bias, source, other, target, add)
 
 
 def over_rows(
-    c: Matrix,
-    a: Matrix,
-    b: Matrix,
-    plan: Any,
-    height: int,
-    width: int,
-    length: int,
-    *,
-    source: Any = None,
-    other: Any = None,
+    c: Matrix, a: Rows, b: Matrix, plan: DeviceArray, height: int, width: int, length: int
 ) -> None:
-    """c = a[source]^T b, a sum over the valid steps; arguments as those of `rows`.
+    """c = a^T b, a sum over the valid steps; arguments as those of `rows`.
 
     `height` are columns of a, `width` columns of b and `length` bounds the number of valid steps.
     """
     if not (height and width):
         return
-    tiles = -(-height // SHAPE.tile) * -(-width // SHAPE.tile)
-    wanted = 2 * multiprocessors() // tiles
-    splits = max(1, min(wanted, length // (8 * SHAPE.depth)))
-    product = _product(c.data.dtype, SHAPE, True, False, source is not None, False)
+    tiles = _tiles(height, width)
+    splits = max(1, min(2 * multiprocessors() // tiles, length // (8 * SHAPE.depth)))
     parts = c
     if splits > 1:
         parts = Matrix(empty(splits * height * width, c.data.dtype, c.data.device), 0, width)
-    _run(
-        product,
-        (tiles, 1, splits),
-        parts,
-        a,
-        b,
-        plan,
-        height,
-        width,
-        length,
-        splits,
-        None,
-        source,
-        other,
-        None,
-        False,
+    product = _product(c.data.dtype, SHAPE, True, False, a.source is not None, False)
+    product.launch(
+        *((tiles, 1, splits), SHAPE.side**2, parts, a.as_argument(plan), b, b),
+        *(plan, (plan, plan.size - 1), (height, width, length, splits), False, False),
     )
     if splits > 1:
         _gather_parts(c, parts.data, height, width, splits)
 
 
-def _run(
-    product: Kernel,
-    blocks: Any,
-    c: Matrix,
-    a: Matrix,
-    b: Matrix,
-    plan: Any,
-    height: int,
-    width: int,
-    length: int,
-    splits: int,
-    bias: Matrix | None,
-    source: Any,
-    other: Any,
-    target: Any,
-    add: bool,
-) -> None:
-    data, first = (b.data, 0) if bias is None else (bias.data, bias.first)
-    args = (
-        *(c.data, c.first, c.stride, a.data, a.first, a.stride),
-        *(a.data if other is None else other, b.data, b.first, b.stride),
-        *(data, first, bias is not None, add),
-        *(plan if source is None else source, plan if target is None else target),
-        *(plan, plan.size - 1, height, width, length, splits),
-    )
-    product.launch(blocks, SHAPE.side**2, *args)
+def _tiles(height: int, width: int) -> int:
+    return -(-height // SHAPE.tile) * -(-width // SHAPE.tile)
 
 
 @family("f4", "f8")
 def _adder(dtype: Any) -> Kernel:
     zero = dtype.type(0)
-    reals = pointer(number(dtype))
 
-    @kernel(reals, int64, int64, reals, int64, int64, int64)
-    def run(
-        c: Any, first: int, stride: int, parts: Any, height: int, width: int, splits: int
-    ) -> None:
+    @kernel(matrix_type(dtype), pointer(number(dtype)), int64, int64, int64)
+    def run(c: Any, parts: Any, height: int, width: int, splits: int) -> None:
         i = cuda.grid(1)
         if i < height * width:
             total = zero
             for s in range(splits):
                 total += parts[s * height * width + i]
-            c[i // width * stride + first + i % width] = total
+            c.data[i // width * c.stride + c.first + i % width] = total
 
     return run
 
 
-def _gather_parts(c: Matrix, parts: Any, height: int, width: int, splits: int) -> None:
+def _gather_parts(c: Matrix, parts: DeviceArray, height: int, width: int, splits: int) -> None:
     """c = the sum of `splits` matrices, in their order."""
-    _adder(c.data.dtype).launch(
-        *(-(-(height * width) // 64), 64),
-        *(c.data, c.first, c.stride, parts, height, width, splits),
-    )
+    grid = -(-(height * width) // 64), 64
+    _adder(c.data.dtype).launch(*grid, c, parts, height, width, splits)
 
 
 @family("f4", "f8")
 def _column_adder(dtype: Any) -> Kernel:
     zero = dtype.type(0)
-    reals = pointer(number(dtype))
 
-    @kernel(reals, reals, int64, int64, pointer(int64), int64, int64, int64)
-    def run(
-        c: Any, b: Any, first: int, stride: int, offsets: Any, last: int, width: int, splits: int
-    ) -> None:
+    @kernel(pointer(number(dtype)), matrix_type(dtype), (pointer(int64), int64), int64, int64)
+    def run(c: Any, b: Any, plan: Any, width: int, splits: int) -> None:
+        offsets, last = plan
         n = cuda.grid(1)
         part = -(-offsets[last] // splits)
         begin = cuda.blockIdx.y * part
         if n < width:
             total = zero
             for p in range(begin, min(begin + part, offsets[last])):
-                total += b[p * stride + first + n]
+                total += matrix_item(b, p, n)
             c[cuda.blockIdx.y * width + n] = total
 
     return run
 
 
-def column_sums(c: Matrix, b: Matrix, plan: Any, width: int, length: int) -> None:
+def column_sums(c: Matrix, b: Matrix, plan: DeviceArray, width: int, length: int) -> None:
     """c = the sum of b's first P rows; `length` bounds P."""
     if not width:
         return
     threads = 32
     splits = max(1, min(64, length // 64))
     parts = empty(splits * width, c.data.dtype, c.data.device)
-    _column_adder(c.data.dtype).launch(
-        *((-(-width // threads), splits), threads),
-        *(parts, b.data, b.first, b.stride, plan, plan.size - 1, width, splits),
-    )
+    grid = (-(-width // threads), splits), threads
+    _column_adder(c.data.dtype).launch(*grid, parts, b, (plan, plan.size - 1), width, splits)
     _gather_parts(c, parts, 1, width, splits)

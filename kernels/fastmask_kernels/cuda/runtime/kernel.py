@@ -28,17 +28,17 @@ Those parameters that it lists are what the tests compile for every architecture
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda
 from numba.cuda import types
+from numba.cuda.np.numpy_support import as_dtype, from_dtype
+from numpy.ctypeslib import as_ctypes_type
 
 from ...cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from ...forks import COMPILING, fork_safe_lock
@@ -46,15 +46,8 @@ from ...sources import source_digest
 from .device import DeviceArray, host_view
 from .driver import SIMULATED, allow_shared, on_device, stream_of_launch
 
-int32, int64, uint8, uint16, uint32, uint64 = (
-    types.int32,
-    types.int64,
-    types.uint8,
-    types.uint16,
-    types.uint32,
-    types.uint64,
-)
-float32, float64 = types.float32, types.float64
+int32, int64, float32 = types.int32, types.int64, types.float32
+uint8, uint16, uint32 = types.uint8, types.uint16, types.uint32
 
 _compiling = fork_safe_lock(COMPILING)
 
@@ -69,21 +62,11 @@ if SIMULATED:  # which takes long for each thread; and so every loop takes sever
     THREADS = LARGE_BLOCK = 64
     MOST_BLOCKS = MOST_BLOCKS_Y = 2
 
-_NUMBERS = {
-    np.dtype(name): getattr(types, name)
-    for name in (
-        *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-        *("float16", "float32", "float64"),
-    )
-}
-_C_NAMES = {types.float32: "float", types.float64: "double"}
-_DTYPES = {number: dtype for dtype, number in _NUMBERS.items()}
-
 
 def number(dtype: Any) -> Any:
     """Numba type of a NumPy dtype; bool is stored as uint8."""
     dtype = np.dtype(dtype)
-    return types.uint8 if dtype == np.bool_ else _NUMBERS[dtype]
+    return types.uint8 if dtype == np.bool_ else from_dtype(dtype)
 
 
 def pointer(item: Any) -> Any:
@@ -113,7 +96,7 @@ class Kernel:
 
     Args:
         function: source of the kernel.
-        argtypes: Numba types of its arguments: `pointer`s and numbers.
+        argtypes: Numba types of its arguments: `pointer`s, numbers, and tuples of them.
         cooperative: all blocks run at the same time, so that they can wait for each other.
         options: of `numba.cuda.jit`, such as `launch_bounds`.
     """
@@ -126,13 +109,13 @@ class Kernel:
         options: dict[str, Any] | None = None,
     ) -> None:
         self.function = function
-        self.argtypes = argtypes
+        self.argtypes = tuple(map(_type_of, argtypes))
         self.cooperative = cooperative
         self.options = options or {}
         self.name = function.__name__
         self._ctypes = [
-            None if isinstance(t, types.CPointer) else getattr(ctypes, f"c_{_C_NAMES.get(t, t)}")
-            for t in _flat(argtypes)
+            None if isinstance(t, types.CPointer) else as_ctypes_type(as_dtype(t))
+            for t in _flat(self.argtypes)
         ]
         self._compiled: Any = None
         self._allowed: dict[int, int] = {}  # bytes that were asked for, by device
@@ -149,8 +132,7 @@ class Kernel:
         Args:
             grid: number of blocks; nothing is done where it is 0.
             threads: threads in a block.
-            args: a `DeviceArray` for each pointer, a tuple of them for `pointers`, a number for
-                each number.
+            args: a `DeviceArray` for each pointer, a number for each number, a tuple for a tuple.
             shared: bytes of dynamic shared memory.
         """
         if not (all(grid) if isinstance(grid, tuple) else grid):
@@ -219,10 +201,21 @@ class Kernel:
         return int(self._dispatcher().max_cooperative_grid_blocks(threads, shared))
 
 
+def _type_of(argtype: Any) -> Any:
+    """The Numba type of an argument that is a tuple, named or not, from a tuple of types."""
+    if not isinstance(argtype, tuple):
+        return argtype
+    items = tuple(map(_type_of, argtype))
+    named = hasattr(argtype, "_fields")
+    return types.NamedTuple(items, type(argtype)) if named else types.Tuple(items)
+
+
 def _flat(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments, or their types, one by one: a tuple reaches a kernel as its items."""
-    groups = (tuple(a) if isinstance(a, (tuple, types.UniTuple)) else (a,) for a in args)
-    return tuple(chain.from_iterable(groups))
+    items: list[Any] = []
+    for a in args:
+        items.extend(_flat(a) if isinstance(a, (tuple, types.BaseTuple)) else (a,))
+    return tuple(items)
 
 
 def _three(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -232,14 +225,14 @@ def _three(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _simulated(argtype: Any, value: Any) -> Any:
     if isinstance(value, DeviceArray):
-        return host_view(value, _DTYPES[argtype.dtype])
+        return host_view(value, as_dtype(argtype.dtype))
     if isinstance(value, tuple):
-        return tuple(_simulated(argtype.dtype, item) for item in value)
-    return _DTYPES[argtype].type(value) if argtype in _DTYPES else value
+        return getattr(type(value), "_make", tuple)(map(_simulated, argtype, value))
+    return as_dtype(argtype).type(value)
 
 
 def _source_cache(function: Callable[..., None], name: str) -> Any:
-    """Numba's disk cache in files of ours, as in `cpu._compile`."""
+    """Numba's disk cache in files of ours, as in `cpu.jit`."""
     from numba.cuda.core import config
     from numba.cuda.dispatcher import CUDACache
     from numba.cuda.serialize import dumps
@@ -304,10 +297,10 @@ def threads_for(items: int, most: int | None = None) -> int:
     return min(max(-(-items // WARP), 1) * WARP, most or THREADS)
 
 
-def span(items: int) -> tuple[int, int]:
-    """Blocks and threads for a loop over `items` with a stride of the grid."""
-    threads = threads_for(items)
-    return blocks_for(items, threads), threads
+def span(items: int, lanes: int = 1) -> tuple[int, int]:
+    """Blocks and threads for a loop over `items`, `lanes` threads for each; strides are grids."""
+    threads = threads_for(items * lanes)
+    return blocks_for(items, threads // lanes), threads
 
 
 def lanes_for(items: int) -> int:

@@ -58,7 +58,7 @@ def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> NDArray[Any]:
 def seen(value: Any) -> Any:
     """An argument of a launch as its kernel sees it, without a copy."""
     if isinstance(value, tuple):
-        return tuple(map(seen, value))
+        return getattr(type(value), "_make", tuple)(map(seen, value))
     if hasattr(type(value), "__cuda_ndarray__"):  # of Numba's simulator, around one of NumPy's
         value = np.asarray(value)
     return value.view(Common) if isinstance(value, np.ndarray) else value
