@@ -19,18 +19,7 @@ from ..bits import WORDS
 from .runtime.checks import checked
 from .runtime.device import DeviceArray
 from .runtime.errors import CALLS, LATE, expect, filler
-from .runtime.kernel import (
-    Kernel,
-    blocks_for,
-    family,
-    int32,
-    int64,
-    kernel,
-    lanes_for,
-    number,
-    pointer,
-    threads_for,
-)
+from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, number, pointer, span
 
 
 @checked
@@ -41,11 +30,7 @@ def gather_rows(out: Any, table: Any, ids: Any) -> None:
 
 
 def copy_rows(
-    out: DeviceArray,
-    table: DeviceArray,
-    rows: DeviceArray,
-    height: int,
-    message: str | None = None,
+    out: DeviceArray, table: DeviceArray, rows: DeviceArray, height: int, message: str | None = None
 ) -> None:
     """out[i] = table[rows[i]], without waiting.
 
@@ -57,59 +42,40 @@ def copy_rows(
         message: of the error where there is no such row, see `errors.expect`, and floats are NaN;
             without it nobody is told, and all items are zeros.
     """
-    row_bytes = out.shape[1] * out.dtype.itemsize
     if not out.shape[0]:
         return
+    row_bytes = out.shape[1] * out.dtype.itemsize
     word = WORDS[math.gcd(row_bytes, out.address, table.address, 8)] if row_bytes else WORDS[1]
     width = row_bytes // word.itemsize
-    told, call, fill = rows, 0, 0
+    report, fill = (rows, 0), 0
     if message is not None:
-        told, call = expect(message, out.device)
-        fill = filler(out.dtype, word)
+        report, fill = expect(message, out.device), filler(out.dtype, word)
     lanes = lanes_for(width)
-    threads = threads_for(out.shape[0] * lanes)
-    blocks = blocks_for(out.shape[0], threads // lanes)
-    launch = _copy_rows(word).launch
-    launch(blocks, threads, out, table, rows, told, call, out.shape[0], width, height, lanes, fill)
+    sizes = out.shape[0], width, height, lanes
+    _copy_rows(word).launch(*span(out.shape[0], lanes), out, table, rows, report, sizes, fill)
 
 
 @family("u1", "u2", "u4", "u8")
 def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
-    word = number(dtype)
+    word, ints = number(dtype), pointer(int64)
+    words = pointer(word)
 
-    @kernel(
-        *(pointer(word), pointer(word), pointer(int64), pointer(int64)),
-        *(int64, int64, int64, int64, int32, word),
-    )
-    def copy_rows(
-        out: Any,
-        table: Any,
-        rows: Any,
-        told: Any,
-        call: int,
-        count: int,
-        width: int,
-        height: int,
-        lanes: int,
-        fill: int,
-    ) -> None:
+    @kernel(words, words, ints, (ints, int64), (int64, int64, int64, int32), word)
+    def copy_rows(out: Any, table: Any, rows: Any, report: Any, sizes: Any, fill: int) -> None:
+        told, call = report
+        count, width, height, lanes = sizes
         lane = cuda.laneid & (lanes - 1)
         stride = cuda.gridsize(1) // lanes
         i = cuda.grid(1) // lanes
         while i < count:
             row = rows[i]
-            if 0 <= row < height:
-                f = lane
-                while f < width:
-                    out[i * width + f] = table[row * width + f]
-                    f += lanes
-            else:
-                f = lane
-                while f < width:
-                    out[i * width + f] = fill
-                    f += lanes
-                if lane == 0 and call:
-                    told[0] = i * CALLS + call
+            exists = 0 <= row < height
+            f = lane
+            while f < width:
+                out[i * width + f] = table[row * width + f] if exists else fill
+                f += lanes
+            if not exists and lane == 0 and call:
+                told[0] = i * CALLS + call
             i += stride
 
     return copy_rows

@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
+from numba.cuda.types import int32, int64, uint8, uint32
 
 from ..bits import pattern_of
+from .ops import inlined
 from .runtime import kernel as _kernel
 from .runtime import ptx as ptx
 from .runtime.checks import checked
@@ -28,18 +30,13 @@ from .runtime.device import DeviceArray, empty
 from .runtime.kernel import (
     WARP,
     Kernel,
-    blocks_for,
     family,
-    int32,
-    int64,
     kernel,
     lanes_for,
     number,
     pointer,
     span,
-    threads_for,
-    uint8,
-    uint32,
+    span_rows,
 )
 
 _FULL = np.uint32(0xFFFFFFFF)
@@ -62,19 +59,15 @@ def mask_any_not_equal(valid: Any, x: Any, value: float) -> None:
         _compare(valid, x, pattern)
     else:
         lanes = lanes_for(features)
-        threads = threads_for(valid.size * lanes)
-        blocks = blocks_for(valid.size, threads // lanes)
-        compare = _any_not_equal(pattern.dtype)
-        compare.launch(*(blocks, threads, valid, x, valid.size, features, lanes), *pattern.tolist())
+        sizes, grid = (valid.size, features, lanes), span(valid.size, lanes)
+        _any_not_equal(pattern.dtype).launch(*grid, valid, x, sizes, tuple(pattern.tolist()))
 
 
 @checked
 def mask_from_lengths(valid: Any, lengths: Any, pre: bool) -> None:
     """See `spec`; lengths outside 0 to T count as the nearer of the two."""
     rows, time = valid.shape
-    threads = threads_for(time)
-    grid = blocks_for(time, threads), min(rows, _kernel.MOST_BLOCKS_Y)
-    _from_lengths().launch(grid, threads, valid, lengths, rows, time, bool(pre))
+    _from_lengths().launch(*span_rows(time, rows), valid, lengths, rows, time, bool(pre))
 
 
 @checked
@@ -87,17 +80,14 @@ def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
     in_part = -(-rows // parts)
     lengths = (time + 1) * parts
     starts = empty(lengths + 1, np.int64, offsets.device)
-    threads = threads_for(rows * WARP)
-    blocks = blocks_for(rows, threads // WARP)
-    _filled().launch(*span(starts.nbytes), starts, starts.nbytes, 0)
-    _count().launch(blocks, threads, offsets, starts, valid, rows, time, in_part, parts)
-    scanning = threads_for(max(rows, lengths), _kernel.LARGE_BLOCK)
+    fill(starts, 0)
+    sizes = rows, time, in_part, parts
+    _count().launch(*span(rows, WARP), offsets, starts, valid, sizes)
+    scanning = _kernel.threads_for(max(rows, lengths), _kernel.LARGE_BLOCK)
     _scan().launch(2, scanning, offsets, rows, starts, lengths)
-    blocks = blocks_for(rows + parts, threads // WARP)
-    _place().launch(
-        *(blocks if rows else 0, threads, steps, order, starts),
-        *(offsets, valid, rows, time, in_part, parts),
-    )
+    if rows:
+        grid = span(rows + parts, WARP)
+        _place().launch(*grid, steps, order, starts, offsets, valid, sizes)
 
 
 def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
@@ -105,35 +95,43 @@ def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
     if pattern is None:
         fill(valid, 1)
         return
-    _not_equal(pattern.dtype).launch(*span(valid.size), valid, x, valid.size, *pattern.tolist())
+    compare = _not_equal(pattern.dtype)
+    compare.launch(*span(valid.size), valid, x, valid.size, tuple(pattern.tolist()))
 
 
-def fill(valid: DeviceArray, value: int) -> None:
-    """Let all flags have one value."""
-    _filled().launch(*span(valid.size), valid, valid.size, value)
+def fill(array: DeviceArray, value: int) -> None:
+    """Let all bytes have one value."""
+    _filled().launch(*span(array.nbytes), array, array.nbytes, value)
 
 
 @family(())
 def _filled() -> Kernel:
     @kernel(pointer(uint8), int64, uint8)
-    def fill(valid: Any, count: int, value: int) -> None:
+    def fill(array: Any, count: int, value: int) -> None:
         i = cuda.grid(1)
         while i < count:
-            valid[i] = value
+            array[i] = value
             i += cuda.gridsize(1)
 
     return fill
+
+
+@inlined
+def _differs(item: Any, pattern: Any) -> Any:
+    """Whether an item does not show the pattern; see `bits`."""
+    keep, bits, some = pattern
+    return (item & keep) != bits or (some != 0 and (item & some) == 0)
 
 
 @family("u1", "u2", "u4", "u8")
 def _not_equal(dtype: np.dtype[Any]) -> Kernel:
     word = number(dtype)
 
-    @kernel(pointer(uint8), pointer(word), int64, word, word, word)
-    def not_equal(valid: Any, x: Any, count: int, keep: int, bits: int, some: int) -> None:
+    @kernel(pointer(uint8), pointer(word), int64, (word, word, word))
+    def not_equal(valid: Any, x: Any, count: int, pattern: Any) -> None:
         i = cuda.grid(1)
         while i < count:
-            valid[i] = (x[i] & keep) != bits or (some != 0 and (x[i] & some) == 0)
+            valid[i] = _differs(x[i], pattern)
             i += cuda.gridsize(1)
 
     return not_equal
@@ -145,10 +143,9 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
 
     # `lanes` lanes look at one step. They are all of a warp where a step takes several rounds,
     # so the lanes of a warp always agree on how many rounds there are, as a ballot demands.
-    @kernel(pointer(uint8), pointer(word), int64, int64, int32, word, word, word)
-    def any_not_equal(
-        valid: Any, x: Any, steps: int, features: int, lanes: int, keep: int, bits: int, some: int
-    ) -> None:
+    @kernel(pointer(uint8), pointer(word), (int64, int64, int32), (word, word, word))
+    def any_not_equal(valid: Any, x: Any, sizes: Any, pattern: Any) -> None:
+        steps, features, lanes = sizes
         lane = cuda.laneid & (lanes - 1)
         first = cuda.laneid - lane  # of the lanes that look at the same step
         group = _FULL >> uint32(WARP - lanes) << uint32(first)
@@ -161,8 +158,7 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
             while f < features and not differs:
                 mine = False
                 if step < steps and f + lane < features:
-                    shown = x[step * features + f + lane]
-                    mine = (shown & keep) != bits or (some != 0 and (shown & some) == 0)
+                    mine = _differs(x[step * features + f + lane], pattern)
                 differs = cuda.ballot_sync(_FULL, mine) & group
                 f += lanes
             if lane == 0 and step < steps:
@@ -180,11 +176,10 @@ def _from_lengths() -> Kernel:
         while b < rows:
             length = min(max(lengths[b], 0), time)
             edge = time - length if pre else length
-            start = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-            t = start
+            t = cuda.grid(1)
             while t < time:
                 valid[b * time + t] = (t >= edge) if pre else (t < edge)
-                t += cuda.gridDim.x * cuda.blockDim.x
+                t += cuda.gridsize(1)
             b += cuda.gridDim.y
 
     return from_lengths
@@ -192,10 +187,9 @@ def _from_lengths() -> Kernel:
 
 @family(())
 def _count() -> Kernel:
-    @kernel(pointer(int64), pointer(int64), pointer(uint8), int64, int64, int64, int64)
-    def count(
-        offsets: Any, starts: Any, valid: Any, rows: int, time: int, in_part: int, parts: int
-    ) -> None:
+    @kernel(pointer(int64), pointer(int64), pointer(uint8), (int64,) * 4)
+    def count(offsets: Any, starts: Any, valid: Any, sizes: Any) -> None:
+        rows, time, in_part, parts = sizes
         lane = cuda.laneid
         b = cuda.grid(1) // WARP
         while b < rows:
@@ -261,18 +255,9 @@ def _place() -> Kernel:
     ints = pointer(int64)
 
     # starts[bin]: where the next row of the bin goes, moved on by the warp that has the part.
-    @kernel(*(ints, ints, ints, ints, pointer(uint8)), int64, int64, int64, int64)
-    def place(
-        steps: Any,
-        order: Any,
-        starts: Any,
-        offsets: Any,
-        valid: Any,
-        rows: int,
-        time: int,
-        in_part: int,
-        parts: int,
-    ) -> None:
+    @kernel(*(ints, ints, ints, ints, pointer(uint8)), (int64,) * 4)
+    def place(steps: Any, order: Any, starts: Any, offsets: Any, valid: Any, sizes: Any) -> None:
+        rows, time, in_part, parts = sizes
         lane = cuda.laneid
         task = cuda.grid(1) // WARP
         while task < parts:  # first, as they take longest

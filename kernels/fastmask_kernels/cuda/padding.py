@@ -15,20 +15,9 @@ from numba import cuda
 
 from ..bits import WORDS
 from .gather import copy_rows
-from .runtime import kernel as _kernel
 from .runtime.checks import checked
 from .runtime.errors import CALLS, LATE, expect, filler
-from .runtime.kernel import (
-    Kernel,
-    blocks_for,
-    family,
-    int32,
-    int64,
-    kernel,
-    number,
-    pointer,
-    threads_for,
-)
+from .runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, span_rows
 
 
 @checked
@@ -42,16 +31,15 @@ def pad_rows(
     word = WORDS[math.gcd(out.dtype.itemsize, out.address, values.address, value.address, 8)]
     period = out.dtype.itemsize // word.itemsize
     width = features * period
-    told, call = expect(
+    report = expect(
         f"offsets must ascend from 0 to at most {len(values)}, the length of values, but those of "
         f"row {{place}} do not ({LATE.format('pad_rows')})",
         out.device,
     )
-    threads = threads_for(time * width)
-    grid = max(blocks_for(time * width, threads), 1), min(batch, _kernel.MOST_BLOCKS_Y)
     _pad_rows(word).launch(
-        *(grid, threads, out, values, offsets, value, told, call, filler(out.dtype, word)),
-        *(batch, time, width, len(values), period, bool(pre_pad), bool(pre_truncate)),
+        *(*span_rows(max(time * width, 1), batch), out, values, offsets, value, report),
+        *((batch, time, width, len(values), period), bool(pre_pad), bool(pre_truncate)),
+        filler(out.dtype, word),
     )
 
 
@@ -65,53 +53,48 @@ def unpad_rows(values: Any, padded: Any, steps: Any) -> None:
 
 @family("u1", "u2", "u4", "u8")
 def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
-    word = number(dtype)
+    word, ints = number(dtype), pointer(int64)
+    words = pointer(word)
 
-    # Words of a row: `width` a step, `period` an item.
     @kernel(
-        *(pointer(word), pointer(word), pointer(int64), pointer(word), pointer(int64)),
-        *(int64, word, int64, int64, int64, int64, int32, int32, int32),
+        *(words, words, ints, words, (ints, int64)),
+        *((int64, int64, int64, int64, int32), int32, int32, word),
     )
     def pad_rows(
         out: Any,
         values: Any,
         offsets: Any,
         value: Any,
-        told: Any,
-        call: int,
-        fill: int,
-        rows: int,
-        time: int,
-        width: int,
-        steps: int,
-        period: int,
+        report: Any,
+        sizes: Any,
         pre_pad: int,
         pre_truncate: int,
+        fill: int,
     ) -> None:
-        first = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        told, call = report
+        rows, time, width, steps, period = sizes  # words: `width` a step, `period` an item
         words = time * width
         b = cuda.blockIdx.y
         while b < rows:
             start, stop = offsets[b], offsets[b + 1]
+            i = cuda.grid(1)
             if start < 0 or stop < start or stop > steps:
-                if first == 0:
+                if i == 0:
                     told[0] = b * CALLS + call
-                i = first
                 while i < words:
                     out[b * words + i] = fill
-                    i += cuda.gridDim.x * cuda.blockDim.x
+                    i += cuda.gridsize(1)
             else:
                 kept = min(stop - start, time)
                 source = (stop - kept if pre_truncate else start) * width
                 begin = (time - kept) * width if pre_pad else 0
                 end = begin + kept * width
-                i = first
                 while i < words:
                     if begin <= i < end:
                         out[b * words + i] = values[source + i - begin]
                     else:
                         out[b * words + i] = value[0 if period == 1 else i % period]
-                    i += cuda.gridDim.x * cuda.blockDim.x
+                    i += cuda.gridsize(1)
             b += cuda.gridDim.y
 
     return pad_rows

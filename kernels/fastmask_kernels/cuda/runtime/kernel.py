@@ -306,3 +306,9 @@ def span(items: int, lanes: int = 1) -> tuple[int, int]:
 def lanes_for(items: int) -> int:
     """Lanes of a warp that share a row of `items`: a power of two, at most a warp."""
     return min(1 << max(items - 1, 0).bit_length(), WARP)
+
+
+def span_rows(items: int, rows: int) -> tuple[tuple[int, int], int]:
+    """Blocks and threads for `items` of each row; rows are the grid's second dimension."""
+    blocks, threads = span(items)
+    return (blocks, min(rows, MOST_BLOCKS_Y)), threads
