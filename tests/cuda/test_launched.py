@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -114,6 +114,27 @@ def test_a_tuple_of_arrays_is_launched_as_its_items(launch: mock.Mock) -> None:
     assert (addresses, count.value) == ([4096, 8192, 12288], 10)
 
 
+def test_tuples_of_tuples_with_names(launch: mock.Mock) -> None:
+    from numba import cuda
+
+    from fastmask_kernels.cuda.runtime.kernel import float32, int64, kernel, pointer
+
+    class Column(NamedTuple):
+        data: Any
+        stride: Any
+
+    @kernel((Column(pointer(float32), int64), int64), int64)
+    def clear(given: Any, count: int) -> None:
+        column, first = given
+        i = cuda.grid(1)
+        if i < count:
+            column.data[(first + i) * column.stride] = 0
+
+    clear.launch(2, 32, (Column(array_at(4096, (10,), "f4"), 5), 3), 10)
+    (_, _, _, address, *numbers), _ = launch.call_args
+    assert (address, [n.value for n in numbers]) == (4096, [5, 3, 10])
+
+
 def test_empty_grids_are_not_launched(launch: mock.Mock) -> None:
     x = array_at(4096, (0,), "f4")
     scale().launch(0, 32, x, 0, 0.5, True)
@@ -143,8 +164,9 @@ def test_kernels_of_one_source_and_another_dtype_are_cached_apart(
     valid, ids = array_at(4096, (10,), "?"), array_at(8192, (10,), "i8")
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
         for dtype in ("u4", "u8", "u4", "u8"):
-            made(np.dtype(dtype)).launch(1, 32, valid, ids, 10, 2**32 - 1, 0, 0)
-    assert compiles.call_count == 2
+            made(np.dtype(dtype)).launch(1, 32, valid, ids, 10, (2**32 - 1, 0, 0))
+    compiled = [call.args[0].__name__ for call in compiles.call_args_list]
+    assert compiled.count("not_equal") == 2
     assert list(tmp_path.rglob("*.nbc"))
 
 
