@@ -13,9 +13,9 @@ zeros, so that they add nothing to a sum, and no row behind it is written.
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from numba import cuda
@@ -23,7 +23,8 @@ from numba import cuda
 from . import gemm
 from .gemm import Matrix, matrix_type, row_item, rows_type
 from .gemm import Rows as Rows
-from .runtime.device import DeviceArray, Flags, empty
+from .runtime.device import OPEN, DeviceArray, empty
+from .runtime.driver import setting
 from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, number, pointer, span
 
 Multiply = Callable[[DeviceArray, DeviceArray, DeviceArray, bool, bool, bool], None]
@@ -37,13 +38,10 @@ class _Library(NamedTuple):
     exact: bool
 
 
-_library: contextvars.ContextVar[_Library | None] = contextvars.ContextVar(
-    "fastmask_cuda_products", default=None
-)
+_library: ContextVar[_Library | None] = ContextVar("fastmask_cuda_products", default=None)
 
 
-@contextmanager
-def use_products(multiply: Multiply | None, exact: bool = False) -> Iterator[None]:
+def use_products(multiply: Multiply | None, exact: bool = False) -> AbstractContextManager[None]:
     """Let the array library do the products over all valid steps, in this thread or task.
 
     Args:
@@ -67,11 +65,7 @@ def use_products(multiply: Multiply | None, exact: bool = False) -> Iterator[Non
         with use_stream(torch.cuda.current_stream().cuda_stream), use_products(multiply):
             lstm_fwd(...)
     """
-    token = _library.set(None if multiply is None else _Library(multiply, bool(exact)))
-    try:
-        yield
-    finally:
-        _library.reset(token)
+    return setting(_library, None if multiply is None else _Library(multiply, bool(exact)))
 
 
 def are_all(places: DeviceArray, steps: int) -> bool:
@@ -175,7 +169,7 @@ def _view(matrix: Matrix, height: int) -> DeviceArray:
     data = matrix.data
     address = data.address + matrix.first * data.dtype.itemsize
     shape = (height, matrix.stride)
-    return DeviceArray(address, shape, data.dtype, data.device, Flags(True, True, True), data)
+    return DeviceArray(address, shape, data.dtype, data.device, OPEN, data)
 
 
 def _packed(a: Rows, plan: DeviceArray, height: int, width: int, library: _Library) -> DeviceArray:

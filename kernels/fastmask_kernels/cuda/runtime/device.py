@@ -7,46 +7,29 @@ file knows who owns the memory. In the simulator addresses are those of NumPy ar
 
 from __future__ import annotations
 
-import contextvars
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from .driver import SIMULATED as SIMULATED
 from .driver import (
-    SIMULATED,
-    HostMemory,
     Scratch,
     current_stream,
     device_of,
+    host_array,
     on_device,
     require_device,
-    stream_of_launch,
-    wait,
+    setting,
 )
-
-__all__ = [
-    "SIMULATED",
-    "DeviceArray",
-    "Flags",
-    "as_numba",
-    "current_stream",
-    "device_arrays",
-    "empty",
-    "host_view",
-    "on_device",
-    "require_device",
-    "stream_of_launch",
-    "to_device",
-    "to_host",
-    "use_memory",
-    "view_of",
-    "wait",
-]
+from .driver import stream_of_launch as stream_of_launch
+from .driver import wait as wait
 
 Allocate = Callable[[int, int], Any]
 
@@ -66,38 +49,19 @@ class Flags(NamedTuple):
         return self.c_contiguous + 2 * self.aligned + 4 * self.writeable
 
 
-_OPEN = Flags(True, True, True)
+OPEN = Flags(True, True, True)  # of memory that kernels may write to
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class DeviceArray:
-    """Memory of a device: an address, with what NumPy calls shape, dtype and flags.
+    """Memory of a device: an address, with what NumPy calls shape, dtype and flags."""
 
-    Args:
-        address: of the first byte, as the device sees it.
-        shape: sizes of the array.
-        dtype: of its items.
-        device: number of the device.
-        flags: as NumPy's.
-        owner: whoever keeps the memory alive.
-    """
-
-    __slots__ = ("address", "device", "dtype", "flags", "owner", "shape")
-
-    def __init__(
-        self,
-        address: int,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        device: int,
-        flags: Flags,
-        owner: Any,
-    ) -> None:
-        self.address = address
-        self.shape = shape
-        self.dtype = dtype
-        self.device = device
-        self.flags = flags
-        self.owner = owner
+    address: int  # of the first byte, as the device sees it
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    device: int
+    flags: Flags
+    owner: Any  # keeps the memory alive
 
     @property
     def ndim(self) -> int:
@@ -131,13 +95,7 @@ class DeviceArray:
 
 
 def device_arrays(named: list[tuple[str, Any]]) -> list[DeviceArray]:
-    """Views of a call's arrays.
-
-    Args:
-        named: name and value of each.
-
-    Returns:
-        A view of each, in the same order.
+    """Views of a call's arrays, given by name and value.
 
     Raises:
         RuntimeError: there is no CUDA driver or no device.
@@ -211,19 +169,16 @@ def _is_contiguous(shape: tuple[int, ...], strides: Any, itemsize: int) -> bool:
     return True
 
 
-_memory: contextvars.ContextVar[Allocate | None] = contextvars.ContextVar(
-    "fastmask_cuda_memory", default=None
-)
+_memory: ContextVar[Allocate | None] = ContextVar("fastmask_cuda_memory", default=None)
 
 
-@contextmanager
-def use_memory(allocate: Allocate | None) -> Iterator[None]:
-    """Let the arrays' owner give the memory that a call needs for itself, in this thread or task.
+def use_memory(allocate: Allocate | None) -> AbstractContextManager[None]:
+    """Let the array library give the memory that a call needs for itself, in this thread or task.
 
     Args:
         allocate: `allocate(size, device)` returns `size` bytes of a device as anything with
             `__cuda_array_interface__`, at an address that 256 divides. It is let go of when the
-            call returns, while kernels still run: the owner may give it again to what follows on
+            call returns, while kernels still run: the library may give it again to what follows on
             the stream of `use_stream`, as the allocators of torch and CuPy do. None for a pool of
             the driver's.
 
@@ -234,11 +189,7 @@ def use_memory(allocate: Allocate | None) -> Iterator[None]:
         with use_stream(torch.cuda.current_stream().cuda_stream), use_memory(allocate):
             lstm_fwd(...)
     """
-    token = _memory.set(allocate)
-    try:
-        yield
-    finally:
-        _memory.reset(token)
+    return setting(_memory, allocate)
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceArray:
@@ -262,7 +213,7 @@ def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceAr
         else:
             memory = Scratch(size, device)
             address = memory.address
-    return DeviceArray(address, shape, dtype, device, _OPEN, memory)
+    return DeviceArray(address, shape, dtype, device, OPEN, memory)
 
 
 def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
@@ -281,7 +232,7 @@ def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
                 memory.copy_to_device(source, stream=current_stream())
                 wait()  # the source may be gone before the copy has begun
         address = memory.__cuda_array_interface__["data"][0]
-    return DeviceArray(address, array.shape, array.dtype, device, _OPEN, memory)
+    return DeviceArray(address, array.shape, array.dtype, device, OPEN, memory)
 
 
 def to_host(array: Any) -> NDArray[Any]:
@@ -310,4 +261,4 @@ def host_view(view: DeviceArray, dtype: Any) -> NDArray[Any]:
     dtype = np.dtype(dtype)
     if not view.nbytes:
         return np.empty(0, dtype)
-    return np.asarray(HostMemory(view.address, view.nbytes, _BYTE, view)).view(dtype)
+    return host_array(view.address, view.nbytes, _BYTE, view).view(dtype)

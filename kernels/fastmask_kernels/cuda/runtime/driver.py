@@ -6,15 +6,14 @@ one device, whose memory is the host's.
 
 from __future__ import annotations
 
-import contextvars
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,18 @@ from numba.cuda.core import config
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
-_stream: contextvars.ContextVar[int] = contextvars.ContextVar("fastmask_cuda_stream", default=0)
+_stream: ContextVar[int] = ContextVar("fastmask_cuda_stream", default=0)
+_T = TypeVar("_T")
+
+
+@contextmanager
+def setting(variable: ContextVar[_T], value: _T) -> Iterator[None]:
+    """Set a variable in this thread or task, and set it back at the end of the block."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
 @cache
@@ -131,19 +141,13 @@ class on_device:
             self._pushed.__enter__()
         _thread.device = self._device
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         _thread.device = self._before
         if self._pushed is not None:
-            self._pushed.__exit__(kind, error, trace)
+            self._pushed.__exit__(*error)
 
 
-@contextmanager
-def use_stream(handle: int) -> Iterator[None]:
+def use_stream(handle: int) -> AbstractContextManager[None]:
     """Launch kernels on the caller's stream, in this thread or task.
 
     Args:
@@ -154,11 +158,7 @@ def use_stream(handle: int) -> Iterator[None]:
         with use_stream(torch.cuda.current_stream().cuda_stream):
             plan_steps(offsets, steps, order, valid)
     """
-    token = _stream.set(int(handle))
-    try:
-        yield
-    finally:
-        _stream.reset(token)
+    return setting(_stream, int(handle))
 
 
 def current_stream() -> Any:
@@ -271,19 +271,19 @@ def host_words(count: int) -> NDArray[np.int64]:
     driver = _driver()
     flags = driver.CU_MEMHOSTALLOC_PORTABLE | driver.CU_MEMHOSTALLOC_DEVICEMAP
     address = int(_done(driver.cuMemHostAlloc(8 * count, flags), "memory of the host"))
-    words = np.asarray(HostMemory(address, 8 * count, np.dtype(np.int64)))
+    words = host_array(address, count, np.dtype(np.int64))
     words[:] = 0
     return words
 
 
-class HostMemory:
-    """Lets NumPy look at an address of the host, as a flat array of `dtype`."""
+def host_array(address: int, size: int, dtype: np.dtype[Any], owner: Any = None) -> NDArray[Any]:
+    """A flat array of `size` items at an address of the host, which `owner` keeps."""
+    data = {"shape": (size,), "typestr": dtype.str, "data": (address, False)}
+    return np.asarray(Described({**data, "version": 3}, owner))
 
-    def __init__(self, address: int, size: int, dtype: np.dtype[Any], owner: Any = None) -> None:
-        self._owner = owner
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (size // dtype.itemsize,),
-            "typestr": dtype.str,
-            "data": (address, False),
-        }
+
+class Described:
+    """Lets NumPy look at memory of the host, which `owner` keeps."""
+
+    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
+        self.__array_interface__, self._owner = interface, owner

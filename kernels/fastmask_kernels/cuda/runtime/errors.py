@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import driver as _driver
-from .device import DeviceArray, Flags
+from .device import OPEN, DeviceArray
 
 CALLS = 4096  # remembered by a thread, more than a device lets wait on a stream
 LATE = "told by the device after the call of {}"
@@ -64,7 +64,7 @@ def expect(message: str, device: int) -> tuple[DeviceArray, int]:
     _reports.calls = _reports.calls % (CALLS - 1) + 1  # 1 to CALLS - 1
     _reports.messages[_reports.calls] = message
     word = _reports.word
-    view = DeviceArray(word.ctypes.data, (1,), word.dtype, device, Flags(True, True, True), word)
+    view = DeviceArray(word.ctypes.data, (1,), word.dtype, device, OPEN, word)
     return view, _reports.calls
 
 

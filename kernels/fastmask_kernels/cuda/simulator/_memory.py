@@ -9,6 +9,7 @@ import numpy as np
 from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 from numpy.typing import NDArray
 
+from ..runtime.driver import Described
 from ._engine import this
 
 
@@ -69,11 +70,4 @@ def as_numba(value: Any) -> Any:
     interface = value.__cuda_array_interface__
     if 0 in interface["shape"]:
         return FakeCUDAArray(np.empty(interface["shape"], interface["typestr"]))
-    return FakeCUDAArray(np.asarray(_Described({**interface, "version": 3}, value)))
-
-
-class _Described:
-    """Lets NumPy look at memory, which `owner` keeps."""
-
-    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
-        self.__array_interface__, self._owner = interface, owner
+    return FakeCUDAArray(np.asarray(Described({**interface, "version": 3}, value)))
