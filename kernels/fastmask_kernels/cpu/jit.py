@@ -26,6 +26,7 @@ from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
+from numba.np.numpy_support import from_dtype
 
 from .. import JitDisabledError
 from ..cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
@@ -165,19 +166,10 @@ class CompiledKernel:
                     # One of its own: while a dispatcher may compile it takes no read-only array
                     # for a kernel's, and calls of other threads would fail.
                     ready = self._new_dispatcher()
-                    ready.compile(self._signature_of(_NUMBA_TYPES[dtype]))
+                    ready.compile(self._signature_of(from_dtype(dtype)))
                     ready.disable_compile()
                     self._ready[dtype] = ready
         return ready  # type: ignore[no-any-return]  # a dispatcher
-
-
-_NUMBA_TYPES = {
-    np.dtype(name): types.boolean if name == "bool" else getattr(types, name)
-    for name in (
-        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-        *("float32", "float64"),
-    )
-}
 
 
 def compiled(

@@ -18,7 +18,8 @@ yield_thread = types.ExternalFunction(
 )
 
 
-def _slot(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def item_pointer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Where array[index] is; these two come first among the arguments."""
     return builder.gep(data_pointer(context, builder, sig.args[0], args[0]), [args[1]])
 
 
@@ -27,7 +28,7 @@ def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
     """array[index], seen after everything that its last writer wrote before it."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load_atomic(_slot(context, builder, sig, args), "acquire", 8)
+        return builder.load_atomic(item_pointer(context, builder, sig, args), "acquire", 8)
 
     return _i8(array, _i8), codegen
 
@@ -37,7 +38,7 @@ def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Set array[index]; who sees it sees everything that this thread wrote before."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _slot(context, builder, sig, args), "release", 8)
+        builder.store_atomic(args[2], item_pointer(context, builder, sig, args), "release", 8)
         return context.get_dummy_value()
 
     return types.void(array, _i8, _i8), codegen
@@ -48,7 +49,9 @@ def atomic_add(typingctx: Any, array: Any, index: Any, amount: Any) -> Any:
     """Add to array[index]; returns the value before."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", _slot(context, builder, sig, args), args[2], "seq_cst")
+        return builder.atomic_rmw(
+            "add", item_pointer(context, builder, sig, args), args[2], "seq_cst"
+        )
 
     return _i8(array, _i8, _i8), codegen
 
@@ -58,7 +61,7 @@ def atomic_replace(typingctx: Any, array: Any, index: Any, old: Any, new: Any) -
     """Set array[index] to `new` if it is `old`; returns whether it was."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        slot = _slot(context, builder, sig, args)
+        slot = item_pointer(context, builder, sig, args)
         result = builder.cmpxchg(slot, args[2], args[3], "seq_cst", "monotonic")
         return builder.extract_value(result, 1)
 

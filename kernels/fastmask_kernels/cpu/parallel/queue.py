@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from ..jit import compiled, inner, output
 from ..simd import I32, I64, data_pointer
-from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint
+from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, item_pointer, spin_hint
 from .barrier import ABORTED
 
 SLOTS = 4  # calls that can be shared at the same time; others run on one thread
@@ -49,6 +49,7 @@ ALONE, WORKERS, OPENMP_TEAM = -1, 0, 1  # who provides threads: nobody, we, Open
 UNSHARED, LEFT, STILL_INSIDE, FAILURE = -1, 0, 1, 2  # what `submit` returns
 
 _i8 = types.int64
+_PART = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])  # of (slot, thread)
 _OWNER = ir.IntType(8).as_pointer()  # two in a row are what an array knows of its memory
 
 
@@ -67,8 +68,7 @@ def _record(typingctx: Any, queue: Any, slot: Any, control: Any) -> Any:
     """Write the arguments of the function being compiled to the slot, and its address."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        words = data_pointer(context, builder, sig.args[0], args[0])
-        start = builder.gep(words, [args[1]])
+        start = item_pointer(context, builder, sig, args)
         values = builder.function.args[2:]  # after the places for its result and its exception
         record = ir.LiteralStructType([value.type for value in values])
         if context.get_abi_sizeof(record) > (SLOT_WORDS - ARGUMENTS) * 8:
@@ -91,8 +91,7 @@ def _record(typingctx: Any, queue: Any, slot: Any, control: Any) -> Any:
 
 def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
     """A function of (slot, thread) that calls the kernel with the arguments in the slot."""
-    signature = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])
-    function = ir.Function(module, signature, kernel.name + ".thread")
+    function = ir.Function(module, _PART, kernel.name + ".thread")
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
     slot, thread = function.args
@@ -106,13 +105,17 @@ def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
     with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
         # Only checked indexing (NUMBA_BOUNDSCHECK) can fail: let the others stop waiting.
         builder.store(I64(1), builder.gep(slot, [I64(FAILED)]))
-        control = builder.inttoptr(
-            builder.load(builder.gep(slot, [I64(CONTROL)])), I64.as_pointer()
-        )
+        address = builder.load(builder.gep(slot, [I64(CONTROL)]))
+        control = builder.inttoptr(address, I64.as_pointer())
         # Ordered after FAILED on every processor: who sees this sees that.
         builder.store_atomic(I64(1), builder.gep(control, [I64(ABORTED)]), "release", 8)
     builder.ret_void()
     return function
+
+
+def _call_part(builder: Any, slot: Any, thread: Any) -> None:
+    address = builder.load(builder.gep(slot, [I64(FUNCTION)]))
+    builder.call(builder.inttoptr(address, _PART.as_pointer()), [slot, thread])
 
 
 @intrinsic
@@ -120,11 +123,7 @@ def _call(typingctx: Any, queue: Any, slot: Any, thread: Any) -> Any:
     """Run one thread's part of the call in a slot."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        words = data_pointer(context, builder, sig.args[0], args[0])
-        start = builder.gep(words, [args[1]])
-        signature = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])
-        address = builder.load(builder.gep(start, [I64(FUNCTION)]))
-        builder.call(builder.inttoptr(address, signature.as_pointer()), [start, args[2]])
+        _call_part(builder, item_pointer(context, builder, sig, args), args[2])
         return context.get_dummy_value()
 
     return types.void(queue, _i8, _i8), codegen
@@ -136,7 +135,7 @@ def _call_openmp(typingctx: Any, queue: Any, start: Any, threads: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         words = data_pointer(context, builder, sig.args[0], args[0])
-        slot = builder.gep(words, [args[1]])
+        slot = item_pointer(context, builder, sig, args)
         entry_type = ir.FunctionType(ir.VoidType(), [I64.as_pointer()])
         signature = ir.FunctionType(
             ir.VoidType(), [entry_type.as_pointer(), I64.as_pointer(), I32, I32]
@@ -161,9 +160,7 @@ def _openmp_entry(module: Any, name: str, signature: Any) -> Any:
     number = ir.FunctionType(I32, [])
     address = builder.load(builder.gep(slot, [I64(NEXT_THREAD)]))
     thread = builder.sext(builder.call(builder.inttoptr(address, number.as_pointer()), []), I64)
-    part = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])
-    address = builder.load(builder.gep(slot, [I64(FUNCTION)]))
-    builder.call(builder.inttoptr(address, part.as_pointer()), [slot, thread])
+    _call_part(builder, slot, thread)
     builder.ret_void()
     return function
 

@@ -20,24 +20,14 @@ from .queue import ALONE, FAILURE, LEFT
 from .schedule import ONE_THREAD, LengthOf, Schedule, make_schedule
 
 
-def reserve(
-    length: LengthOf,
-    plan: Any,
-    rows: int,
-    steps: int,
-    features: int,
-    units: int,
-    gates: int,
-    itemsize: int,
-    threads: int,
-) -> tuple[Schedule, int]:
-    """Decide how threads share a call, as `make_schedule` does, and who provides them.
+def reserve(length: LengthOf, plan: Any, *sizes: int) -> tuple[Schedule, int]:
+    """Decide how threads share a call, and who provides them; arguments are `make_schedule`'s.
 
     Returns:
         How the call is shared, which is among one thread where no other would come; and ALONE,
         WORKERS or OPENMP_TEAM.
     """
-    schedule = make_schedule(length, plan, rows, steps, features, units, gates, itemsize, threads)
+    schedule = make_schedule(length, plan, *sizes)
     if schedule.threads == 1:
         return schedule, ALONE
     provider = _pool.pool.find(schedule.threads - 1, schedule.patient)

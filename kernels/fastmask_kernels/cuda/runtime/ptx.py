@@ -25,18 +25,10 @@ from numba.cuda.typing import signature
 
 from .driver import SIMULATED
 
-f32, f64 = types.float32, types.float64
-i32, i64, u32, u64 = types.int32, types.int64, types.uint32, types.uint64
-_LETTERS = {f32: "f", f64: "d", i32: "r", u32: "r", i64: "l", u64: "l"}
-_LLVM = {
-    f32: ir.FloatType(),
-    f64: ir.DoubleType(),
-    i32: ir.IntType(32),
-    u32: ir.IntType(32),
-    i64: ir.IntType(64),
-    u64: ir.IntType(64),
-}
-_WORD64 = ir.IntType(64)
+f32, i64, u32, u64 = types.float32, types.int64, types.uint32, types.uint64
+_LETTERS = {f32: "f", u32: "r", i64: "l", u64: "l"}
+_WORD, _WORD64 = ir.IntType(32), ir.IntType(64)
+_LLVM = {f32: ir.FloatType(), u32: _WORD, i64: _WORD64, u64: _WORD64}
 _SHARED = 3  # the address space, in LLVM's numbers
 
 
@@ -153,13 +145,12 @@ def _global_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 def _shared_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """In 32 bits from the start, so that constant parts of the index end in instructions."""
     array = context.make_array(sig.args[0])(context, builder, args[0])
-    word = ir.IntType(32)
     start = builder.addrspacecast(array.data, array.data.type.pointee.as_pointer(_SHARED))
     index = args[1]
     if index.type.width > 32:
-        index = builder.trunc(index, word)
-    size = ir.Constant(word, sig.args[0].dtype.bitwidth // 8)
-    return builder.add(builder.ptrtoint(start, word), builder.mul(index, size))
+        index = builder.trunc(index, _WORD)
+    size = ir.Constant(_WORD, sig.args[0].dtype.bitwidth // 8)
+    return builder.add(builder.ptrtoint(start, _WORD), builder.mul(index, size))
 
 
 # global_address(pointer, i) and shared_address(shared array, i): where the i-th item is.

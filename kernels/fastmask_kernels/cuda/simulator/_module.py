@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,9 @@ class Shared:
         return arrays[key]
 
 
-class Local:
-    """Arrays of a thread."""
-
-    def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
-        """Memory of one thread's."""
-        return fresh(shape, _numpy(dtype), Checked)
+def _local_array(shape: Any, dtype: Any, alignment: int | None = None) -> Any:
+    """Memory of one thread's."""
+    return fresh(shape, _numpy(dtype), Checked)
 
 
 class Atomic:
@@ -66,14 +64,6 @@ class Grid:
         this().grid.meet()
 
 
-class Groups:
-    """Numba's cooperative groups."""
-
-    def this_grid(self) -> Grid:
-        """All blocks."""
-        return Grid()
-
-
 class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here
     """What Numba's simulator has, with warps, and with other arrays and barriers.
 
@@ -85,8 +75,8 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
 
     def __init__(self, grid: tuple[int, ...], block: tuple[int, ...], dynamic: int) -> None:
         super().__init__(grid, block, 0)
-        self._shared, self._local = Shared(dynamic), Local()
-        self._atomic, self._cg = Atomic(), Groups()
+        self._shared, self._local = Shared(dynamic), SimpleNamespace(array=_local_array)
+        self._atomic, self._cg = Atomic(), SimpleNamespace(this_grid=Grid)
 
     @property
     def threadIdx(self) -> Any:
