@@ -33,22 +33,25 @@ def loop_of(
 ) -> tuple[Any, Any]:
     """The time loop of a layer, and how its weights are spread."""
     from fastmask_kernels.cuda import use_weights
-    from fastmask_kernels.cuda.rnn import launching, mma_backward, mma_forward
+    from fastmask_kernels.cuda.rnn import forward, launching, mma_backward
     from fastmask_kernels.cuda.rnn.emit import Kind
+    from fastmask_kernels.cuda.rnn.forward_cells import Saves
     from fastmask_kernels.cuda.rnn.layout import spread_of
 
-    kind = Kind(CELLS[cell], "tanh", "sigmoid")
+    formula, tensor = CELLS[cell], form != "float32"
+    kind = Kind(formula, "tanh", "sigmoid")
     with use_weights(form):
         spread = spread_of(kind, units, dtype, backward)
-    saves = True, cell == "lstm", cell != "rnn"
-    option: Any = True if backward else saves
-    if form != "float32":  # as inference, of an LSTM with c: what the twins do
-        option = mma_forward.Walk(True, cell == "lstm", False, True, False)
-        if backward:
-            option = mma_backward.Walk(True, False)
-    loops = (launching.SCALAR if form == "float32" else launching.TENSOR)[backward]
-    make = loops.together if spread.blocks else loops.alone
-    return make(kind, spread.tiles, dtype, option), spread
+    if backward:
+        loops = launching.TENSOR if tensor else launching.SCALAR
+        option: Any = mma_backward.Walk(True, False) if tensor else True
+        make = loops.together if spread.blocks else loops.alone
+        return make(kind, spread.tiles, dtype, option), spread
+    # On tensor cores as inference, of an LSTM with c: what the twins do.
+    saves = Saves(True, len(formula.states) > 1, formula.keeps_gates and not tensor, True)
+    reverse = False if tensor else None
+    together = spread.blocks > 0
+    return forward.time_loop(kind, spread.tiles, dtype, saves, together, reverse), spread
 
 
 def assert_fits(report: Report, threads: int, dtype: Any) -> None:

@@ -59,22 +59,26 @@ def device_function(
     Raises:
         ValueError: a value needs sums over all units of a row, as `normalize` does.
     """
-    body = _Body(kind, real, known, fast)
-    returned = list(map(body.result, results))
-    lines = [*body.lines, f"return ({', '.join(returned)},)"]
-    source = f"def run({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in lines)
-    exec(compile(source, f"<{kind.cell.name} on a GPU>", "exec"), body.names)
-    return inlined(body.names["run"])
+    body = Body(kind, real, known, fast)
+    body.lines.append(f"return ({', '.join(map(body.result, results))},)")
+    return body.function(parameters)
 
 
-class _Body:
-    """The assignments of a function, in order, and what they refer to."""
+class Body:
+    """The lines of a function, and what they refer to; arguments as of `device_function`."""
 
     def __init__(self, kind: Kind, real: Any, known: Mapping[Symbol, str], fast: bool) -> None:
         self.lines: list[str] = []
         self.names: dict[str, Any] = {"__name__": __name__, ZERO: real(0), "one": real(1)}
         self._kind, self._real, self._known, self._fast = kind, real, known, fast
         self._found: dict[Symbol, str] = {}
+
+    def function(self, parameters: Sequence[str]) -> Any:
+        """The device function."""
+        lines = "".join(f"    {line}\n" for line in self.lines)
+        source = f"def run({', '.join(parameters)}):\n{lines}"
+        exec(compile(source, f"<{self._kind.cell.name} on a GPU>", "exec"), self.names)
+        return inlined(self.names["run"])
 
     def name_of(self, symbol: Symbol) -> str:
         """The variable with the symbol's value, assigned when it is first needed."""

@@ -138,7 +138,7 @@ def _run_loop(
     ]
     pack_spread(packed, 0, spread, weights.recurrent_kernel, pieces, True)
     run_loop(
-        *(True, kind, spread, dy.size > 0, batch),
+        *(kind, spread, dy.size > 0, batch),
         *(dfirst[0], dfirst[-1], gates, dy, states, packed, 0, walk.offsets, walk.order),
         *(dlast[0], dlast[-1], first),
         sizes=(batch, units, reverse),

@@ -11,11 +11,9 @@ from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, int32, kernel, pointer
 from . import (
     backward,
-    forward,
     grid,
     grid_backward,
     mma_backward,
-    mma_forward,
     mma_grid,
     mma_grid_backward,
 )
@@ -42,24 +40,60 @@ class Loops(NamedTuple):
     exchanged_size: Callable[..., int]  # numbers that blocks exchange
 
 
-SCALAR = tuple(
-    Loops(alone, together, VECTORS, size, grid.vector_size, grid.exchanged_size)
-    for alone, together, size in (
-        (forward.time_loop, grid.forward, forward.vector_size),
-        (backward.gradient_loop, grid_backward.backward, backward.vector_size),
-    )
+SCALAR = Loops(
+    *(backward.gradient_loop, grid_backward.backward, VECTORS),
+    *(backward.vector_size, grid.vector_size, grid.exchanged_size),
 )
-TENSOR = tuple(
-    Loops(alone, together, SEQUENCES, size, mma_grid.vector_size, mma_grid.exchanged_size)
-    for alone, together, size in (
-        (mma_forward.time_loop, mma_grid.forward, mma_forward.vector_size),
-        (mma_backward.gradient_loop, mma_grid_backward.backward, mma_backward.vector_size),
-    )
+TENSOR = Loops(
+    *(mma_backward.gradient_loop, mma_grid_backward.backward, SEQUENCES),
+    *(mma_backward.vector_size, mma_grid.vector_size, mma_grid.exchanged_size),
 )
+
+
+def launch_loop(
+    run: Kernel,
+    spread: Spread | Fragmented,
+    planes: int,
+    both: bool,
+    arrays: tuple[Any, ...],
+    sizes: tuple[int, ...],
+) -> None:
+    """Launch a time loop.
+
+    Args:
+        run: its kernel, of a block alone or of a grid, as `spread` says.
+        spread: of its weights.
+        planes: words in the shared memory of a block besides weights.
+        both: whether each product has two planes in what blocks exchange.
+        arrays: first arguments of the kernel; the first one is of the layer's dtype.
+        sizes: last arguments of the kernel: batch, and others.
+
+    Raises:
+        ValueError: the device cannot run all blocks at once.
+    """
+    batch, data, tiles = sizes[0], arrays[0], spread.tiles
+    if not batch:
+        return
+    tensor, threads = isinstance(spread, Fragmented), tiles[0].threads
+    shared = (planes + spread.shared_size) * data.dtype.itemsize
+    word = empty(1, np.int32, data.device)
+    _clear.launch(1, 1, word)
+    if not spread.blocks:
+        groups = -(-batch // (SEQUENCES if tensor else VECTORS))
+        blocks, exchanged = min(groups, multiprocessors() * max(1, 512 // threads)), data
+    else:
+        blocks, most = spread.blocks, run.most_blocks(threads, shared)
+        if most < blocks:
+            raise ValueError(
+                f"this layer needs {blocks} blocks at once, and the device runs {most}"
+            )
+        size = (mma_grid if tensor else grid).exchanged_size(tiles, batch, both)
+        exchanged = empty(size, data.dtype, data.device)
+        fill_zeros(exchanged)
+    run.launch(blocks, threads, *arrays, word, exchanged, *sizes, shared=shared)
 
 
 def run_loop(
-    backwards: bool,
     kind: Kind,
     spread: Spread | Fragmented,
     option: Any,
@@ -67,13 +101,12 @@ def run_loop(
     *arrays: Any,
     sizes: tuple[int, int, bool],
 ) -> None:
-    """Launch the time loop of a cell, by where its weights are.
+    """Launch the time loop backward of a cell, by where its weights are.
 
     Args:
-        backwards: whether it is the loop of the backward pass.
         kind: of the cell.
         spread: of its weights.
-        option: last parameter of the families: what is saved, or whether outputs have gradients.
+        option: whether outputs have gradients.
         batch: number of sequences.
         arrays: first arguments of the kernel.
         sizes: last arguments of the kernel: batch, H, reverse.
@@ -83,16 +116,9 @@ def run_loop(
     """
     if not batch:
         return
-    loops = SCALAR[backwards]
+    loops = SCALAR
     if isinstance(spread, Fragmented):
-        loops = TENSOR[backwards]
-        _, units, reverse = sizes
-        if backwards:
-            option = mma_backward.Walk(option, reverse)
-        else:
-            save_h, save_c, save_gates = option
-            apart = arrays[1] == units
-            option = mma_forward.Walk(save_h, save_c, save_gates, apart, reverse)
+        loops, option = TENSOR, mma_backward.Walk(option, sizes[2])
     data: DeviceArray = arrays[0]
     tiles, dtype = spread.tiles, data.dtype
     word = empty(1, np.int32, data.device)
@@ -113,6 +139,6 @@ def run_loop(
         raise ValueError(
             f"this layer needs {spread.blocks} blocks at once, and the device runs {most}"
         )
-    exchanged = empty(loops.exchanged_size(tiles, batch, backwards), dtype, data.device)
+    exchanged = empty(loops.exchanged_size(tiles, batch, True), dtype, data.device)
     fill_zeros(exchanged)
     run.launch(*(spread.blocks, threads, *arrays, word, exchanged, *sizes), shared=shared)

@@ -6,12 +6,16 @@ from typing import Any
 
 from .. import products
 from ..gemm import Matrix, matrix
-from ..runtime.device import DeviceArray, empty
+from ..runtime.device import empty
 from . import steps
-from .cells import cell as cell_of
+from .columns import row_blocks
 from .emit import Kind
-from .launching import run_loop
+from .forward import time_loop
+from .forward_cells import Saves
+from .forward_products import planes_size
+from .launching import launch_loop
 from .layout import layout
+from .mma_layout import Spread as Fragmented
 
 
 def run_layer(kind: Kind, call: Any) -> None:
@@ -21,43 +25,40 @@ def run_layer(kind: Kind, call: Any) -> None:
         kind: of the cell.
         call: its arguments.
     """
-    x, packed, out, h_steps = call.x, call.packed, call.out, call.h_steps
-    first: tuple[DeviceArray, ...] = (call.h_first,)
-    last: tuple[DeviceArray, ...] = (call.h_last,)
-    c_steps: DeviceArray | None = None
+    cell, x, packed, out = kind.cell, call.x, call.packed, call.out
+    first, last, saved_states = (
+        tuple(getattr(call, name + ending) for name in cell.states)
+        for ending in ("_first", "_last", "_steps")
+    )
     gates = getattr(call, "gates", None)
-    if hasattr(call, "c_first"):
-        first, last, c_steps = (*first, call.c_first), (*last, call.c_last), call.c_steps
     (batch, time, features), units, dtype = x.shape, first[0].shape[1], x.dtype
     offsets, places, order = call.offsets, call.steps, call.order
-    cell, parts = cell_of(kind, dtype), layout(kind, features, units, dtype)
+    parts = layout(kind, features, units, dtype)
     parts.require(packed)
     save_gates = gates is not None and gates.size > 0
-    rows = min(places.size, batch * time)
-    z_columns = (cell.saved if save_gates else cell.inputs) * units
+    rows, together = min(places.size, batch * time), parts.spread.blocks > 0
+    z_columns, width = row_blocks(cell, save_gates) * units, len(cell.inputs) * units
     z = gates if gates is not None and save_gates else empty((rows, z_columns), dtype, x.device)
-    source = None if products.are_all(places, batch * time) else places
     products.rows(
         Matrix(z, 0, z_columns),
-        products.Rows(matrix(x), source),
-        Matrix(packed, 0, cell.inputs * units),
-        offsets,
-        rows,
-        cell.inputs * units,
-        features,
+        products.Rows(matrix(x), None if products.are_all(places, batch * time) else places),
+        *(Matrix(packed, 0, width), offsets, rows, width, features),
         bias=Matrix(packed, parts.bias, 0),
     )
-    h_rows, h_stride = (h_steps, units) if h_steps.size else (z, z_columns)
-    saves = (
-        bool(h_steps.size or out.size),
-        c_steps is not None and c_steps.size > 0,
-        save_gates,
+    apart = saved_states[0].size > 0
+    h_rows = saved_states[0] if apart else z
+    saves = Saves(apart or out.size > 0, any(s.size for s in saved_states[1:]), save_gates, apart)
+    fixed = bool(call.reverse) if isinstance(parts.spread, Fragmented) else None
+    launch_loop(
+        time_loop(kind, parts.spread.tiles, dtype, saves, together, fixed),
+        parts.spread,
+        planes_size(parts.spread.tiles, together),
+        False,
+        (
+            *(z, z_columns, (h_rows, *saved_states[1:]), packed, parts.recurrent),
+            *(packed, parts.bias + width, offsets, order, first, last),
+        ),
+        (batch, units, call.reverse),
     )
-    run_loop(
-        *(False, kind, parts.spread, saves, batch),
-        *(h_rows, h_stride, h_rows if c_steps is None else c_steps, z, z_columns),
-        *(packed, parts.recurrent, packed, parts.bias + (cell.saved - 1) * units),
-        *(offsets, order, first[0], first[-1], last[0], last[-1]),
-        sizes=(batch, units, call.reverse),
-    )
-    steps.spread(out, h_rows, h_stride, offsets, places, call.reverse, call.zero_masked)
+    stride = units if apart else z_columns
+    steps.spread(out, h_rows, stride, offsets, places, call.reverse, call.zero_masked)

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.device import SIMULATED, DeviceArray
-from . import backward, forward, grid, mma_layout
+from . import backward, grid, mma_layout
 from .cells import cell as cell_of
+from .columns import more_numbers, require_kernels, rounds
 from .emit import Kind
+from .forward_products import vector_size
 from .mma_layout import Spread as Fragmented
 from .resident import Spread, spread_over
 from .weights import IN_WORD, WEIGHTS, weights_of
@@ -53,14 +55,17 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread | F
     form = weights_of(dtype)
     if form in IN_WORD:
         return mma_layout.spread_of(kind, units, IN_WORD[form], backwards)
-    cell = cell_of(kind, dtype)
+    require_kernels(kind.cell, tensor_cores=False)
     if backwards:
+        cell = cell_of(kind, dtype)
         shape = (4,) * len(cell.returns), 16, tuple(n * units for _, n in cell.returns)
         vectors = backward.vector_size
     else:
-        shape = cell.rounds, 4, (units,) * len(cell.rounds)
-        vectors = forward.vector_size
-    return spread_over(*shape, units, dtype.itemsize, vectors, grid.vector_size)
+        columns = tuple(map(len, rounds(kind.cell)))
+        shape = columns, 4, (units,) * len(columns)
+        vectors = vector_size
+    more = more_numbers(kind.cell)
+    return spread_over(*shape, units, dtype.itemsize, vectors, grid.vector_size, more)
 
 
 def layout(kind: Kind, features: int, units: int, dtype: Any) -> Layout:
@@ -69,9 +74,10 @@ def layout(kind: Kind, features: int, units: int, dtype: Any) -> Layout:
     The size of another form than float32 ends in a number of its own: weights that were packed
     in one form are not taken for another.
     """
-    cell = cell_of(kind, np.dtype(dtype))
-    spread = spread_of(kind, units, dtype, False)
-    bias = features * cell.inputs * units
-    recurrent = -(-(bias + cell.saved * units) // _ALIGNED) * _ALIGNED
+    cell, spread = kind.cell, spread_of(kind, units, dtype, False)
+    bias = features * len(cell.inputs) * units
+    # A block for each called sum besides, so that both forms of the GRU have one size.
+    given = (len(cell.sums) + len(cell.vectors) + len(cell.called)) * units
+    recurrent = -(-(bias + given) // _ALIGNED) * _ALIGNED
     size = recurrent + spread.size + WEIGHTS.index(weights_of(dtype))
     return Layout(spread, bias, recurrent, size)

@@ -1,6 +1,6 @@
 """The time loop of `backward` on tensor cores: a block holds all weights as in `mma`.
 
-The same groups of eight sequences and the same cells of a thread as in `mma_forward`. Gradients of
+The same groups of eight sequences and the same cells of a thread as in `forward`. Gradients of
 gates stand in shared memory, rounded, in two planes for each product; gates and states of a step
 are read one step ahead.
 """

@@ -20,9 +20,11 @@ from ..runtime.kernel import (
     span,
     uint32,
 )
-from . import mma_backward, mma_forward, mma_grid
+from . import mma_backward, mma_grid
 from .cells import cell as cell_of
+from .columns import require_kernels, rounds
 from .emit import Kind
+from .forward_products import fragment_vector_size
 from .mma import Fragments
 from .resident import MOST_REGISTERS, REGISTERS, SHARED_BYTES, multiprocessors
 
@@ -56,8 +58,8 @@ def settle(tiles: tuple[Fragments, ...], vectors: int) -> tuple[Fragments, ...]:
     shared = SHARED_BYTES // 4 - vectors
     settled = []
     for t in tiles:
-        held = min(t.chunks, max(registers, 0) // t.chunk_size)
-        kept = min(t.chunks - held, max(shared, 0) // (t.chunk_size * t.threads))
+        held = min(t.chunks, max(registers, 0) // max(t.chunk_size, 1))
+        kept = min(t.chunks - held, max(shared, 0) // max(t.chunk_size * t.threads, 1))
         registers -= held * t.chunk_size
         shared -= kept * t.chunk_size * t.threads
         settled.append(t._replace(in_registers=held, in_shared=kept))
@@ -76,12 +78,13 @@ def spread_of(kind: Kind, units: int, in_word: int, backward: bool) -> Spread:
     Raises:
         ValueError: the device has no room for so many units.
     """
-    cell = cell_of(kind, np.dtype(np.float32))
+    require_kernels(kind.cell, tensor_cores=True)
     if backward:
-        rounds = tuple((1, gates * units) for _, gates in cell.returns)
+        cell = cell_of(kind, np.dtype(np.float32))
+        products = tuple((1, gates * units) for _, gates in cell.returns)
     else:
-        rounds = tuple((columns, units) for columns in cell.rounds)
-    return alone(rounds, units, in_word, backward) or together(rounds, units, in_word, backward)
+        products = tuple((len(names), units) for names in rounds(kind.cell))
+    return alone(products, units, in_word, backward) or together(products, units, in_word, backward)
 
 
 def alone(
@@ -96,7 +99,7 @@ def alone(
         backward: which of the two loops.
     """
     even = all(columns % 2 == 0 for columns, _ in rounds)  # else octets of zeros
-    vectors = (mma_backward if backward else mma_forward).vector_size
+    vectors = mma_backward.vector_size if backward else fragment_vector_size
     for own in (1, 2) if even else (2,):
         warps = -(-units // (8 * own))
         tiles = tuple(Fragments(in_word, units, i, c, own, warps, 1, 0, 0) for c, i in rounds)

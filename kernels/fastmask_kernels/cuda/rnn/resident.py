@@ -100,23 +100,27 @@ def tile(columns: int, lanes: int, inner: int, units: int, split: int = 1) -> Ti
     return Tile(columns, lanes, -(-units // 8) * 8, split, chunks, 0, 0)
 
 
-def settle(tiles: tuple[Tile, ...], itemsize: int, vectors: int) -> tuple[Tile, ...]:
+def settle(
+    tiles: tuple[Tile, ...], itemsize: int, vectors: int, numbers: int = 0
+) -> tuple[Tile, ...]:
     """The same tiles with their chunks in the best places.
 
     Args:
         tiles: all of one block.
         itemsize: of a weight.
         vectors: numbers in shared memory besides weights.
+        numbers: of a thread besides weights, more than those of an LSTM.
     """
     words = itemsize // 4
     of_thread = min(MOST_REGISTERS, REGISTERS // tiles[0].threads)
     # Wider numbers, and a second round, take registers of their own.
     registers = of_thread - OWN_REGISTERS - (words - 1) * 32 - (len(tiles) - 1) * 16
+    registers -= numbers * words
     shared = SHARED_BYTES // itemsize - vectors
     settled = []
     for t in tiles:
-        held = min(t.chunks, max(registers, 0) // (t.columns * CHUNK * words))
-        kept = min(t.chunks - held, max(shared, 0) // t.chunk_size)
+        held = min(t.chunks, max(registers, 0) // max(t.columns * CHUNK * words, 1))
+        kept = min(t.chunks - held, max(shared, 0) // max(t.chunk_size, 1))
         registers -= held * t.columns * CHUNK * words
         shared -= kept * t.chunk_size
         settled.append(t._replace(in_registers=held, in_shared=kept))
@@ -148,6 +152,7 @@ def spread_over(
     itemsize: int,
     vectors_alone: Callable[[tuple[Tile, ...]], int],
     vectors_of_grid: Callable[[tuple[Tile, ...]], int],
+    numbers: int = 0,
 ) -> Spread:
     """One block for everything if it can hold all weights, else as many as run at once.
 
@@ -159,13 +164,14 @@ def spread_over(
         itemsize: of a weight.
         vectors_alone: numbers in shared memory besides weights, in one block.
         vectors_of_grid: the same in a grid.
+        numbers: see `settle`.
 
     Raises:
         ValueError: there are more units than even a grid has threads for.
     """
     tiles = tuple(tile(c, lanes, i, units) for c, i in zip(columns, inner))
     if tiles[0].threads <= 1024:
-        tiles = settle(tiles, itemsize, vectors_alone(tiles))
+        tiles = settle(tiles, itemsize, vectors_alone(tiles), numbers)
         if all(t.resident for t in tiles):
             return Spread(tiles, 0)
     own = -(-units // (8 * multiprocessors())) * 8
@@ -181,4 +187,4 @@ def spread_over(
         raise ValueError(
             f"cuda kernels have no room in shared memory for {units} units of {itemsize} bytes"
         )
-    return Spread(settle(tiles, itemsize, vectors), -(-units // own))
+    return Spread(settle(tiles, itemsize, vectors, numbers), -(-units // own))

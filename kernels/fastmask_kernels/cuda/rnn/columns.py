@@ -1,0 +1,70 @@
+"""Which columns of a cell's weights a time loop multiplies with what, and what it has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...cells import Cell
+from ...formula import walk
+
+MOST_SUMS = 4  # of a cell on tensor cores
+
+
+def of_h(cell: Cell) -> tuple[str, ...]:
+    """Names of the sums of the product with h, as they stand in z."""
+    left_out = {*cell.formula.x_only, *cell.formula.second}
+    return tuple(name for name in cell.order if name not in left_out)
+
+
+def called(cell: Cell) -> tuple[str, ...]:
+    """Names of the sums that are called on a value, in the order of their products."""
+    return tuple(call.args[0].args[0] for call in cell.called)
+
+
+def rounds(cell: Cell) -> tuple[tuple[str, ...], ...]:
+    """Names of the sums of each product of a step, forward."""
+    return (of_h(cell), *((name,) for name in called(cell)))
+
+
+def row_blocks(cell: Cell, save_gates: bool) -> int:
+    """Blocks of H numbers of a row of z; one of a sum without x is for what waits there."""
+    if save_gates:
+        return len(cell.saved)
+    return len(cell.order if cell.called and cell.formula.h_only else cell.inputs)
+
+
+def more_numbers(cell: Cell) -> int:
+    """How many more numbers than for an LSTM a thread has for each of its cells."""
+    numbers = len(cell.sums) + len(cell.states) + len(cell.vectors)
+    return max(0, 2 * (numbers - 6))
+
+
+def runs(names: Sequence[str], among: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Names that stand side by side in both lists: place in `names`, in `among`, and how many."""
+    found: list[tuple[int, int, int]] = []
+    for n, name in enumerate(names):
+        place = among.index(name)
+        if found and found[-1][1] + found[-1][2] == place:
+            found[-1] = (*found[-1][:2], found[-1][2] + 1)
+        else:
+            found.append((n, place, 1))
+    return found
+
+
+def require_kernels(cell: Cell, tensor_cores: bool) -> None:
+    """Raises ValueError if the time loops have no code for a cell."""
+    if any(symbol.op == "moments" for symbol in walk(cell.formula.new)):
+        raise ValueError(
+            f"cuda kernels have no means over the units of a row: the cell {cell.name} uses "
+            "normalize"
+        )
+    if len(cell.called) > 1:
+        raise ValueError(
+            f"cuda kernels have one product a step besides that with h: the cell {cell.name} "
+            f"calls {' and '.join(called(cell))}"
+        )
+    if tensor_cores and len(cell.sums) > MOST_SUMS:
+        raise ValueError(
+            f"weights in tf32 and bfloat16 are for cells of at most {MOST_SUMS} sums: the cell "
+            f"{cell.name} has {len(cell.sums)}; use float32"
+        )
