@@ -94,3 +94,38 @@ ALL = (
     odd,
     all_kinds,
 )
+
+
+def called_in_turn(a: Any, b: Any, r: Any, h: Any) -> Any:
+    """A sum that is called on what another call gives."""
+    return tanh(b(tanh(a(sigmoid(r) * h)) * h)) * sigmoid(r)
+
+
+def called_side_by_side(a: Any, b: Any, r: Any, h: Any) -> Any:
+    """Two calls that could be made together."""
+    return tanh(a(sigmoid(r) * h)) * tanh(b(h * h)) + h / 2
+
+
+def called_on_normalized(a: Any, b: Any, h: Any, c: Any, *, p: Any) -> Any:
+    """Sums over all units before a call and behind it."""
+    n = tanh(b(normalize(sigmoid(a) * h)))
+    first, second = normalize(n + c, p * h)
+    return first + n, second * c + h
+
+
+def of_three_states(a: Any, h: Any, c: Any, m: Any) -> Any:
+    return tanh(a) * c, c / 2 + m * h, sigmoid(a + m)
+
+
+def with_a_state_that_nothing_reads(a: Any, h: Any, c: Any) -> Any:
+    return tanh(a), sigmoid(a)
+
+
+ROUNDS = (
+    called_in_turn,
+    called_side_by_side,
+    called_on_normalized,
+    of_three_states,
+    with_a_state_that_nothing_reads,
+)
+"""Formulas whose steps have several rounds, or unusual states."""

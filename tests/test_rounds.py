@@ -9,24 +9,14 @@ import pytest
 
 from fastmask_kernels import cells
 from fastmask_kernels.cells.rounds import Backward, Place, backward_of
-from fastmask_kernels.formula import Symbol, evaluate, sigmoid, tanh
+from fastmask_kernels.formula import Symbol, evaluate
 
 from . import formulas
 
 ROWS, UNITS = 3, 5
 
 
-def twice_called(a: Any, b: Any, r: Any, h: Any) -> Any:
-    """A sum that is called on what another call gives, beside one that shares its operand."""
-    return tanh(b(tanh(a(sigmoid(r) * h)) * h)) * sigmoid(r)
-
-
-def side_by_side(a: Any, b: Any, r: Any, h: Any) -> Any:
-    """Two calls that could be in one round."""
-    return tanh(a(sigmoid(r) * h)) * tanh(b(h * h))
-
-
-CELLS = [cells.Cell(f) for f in (*formulas.ALL, twice_called, side_by_side)]
+CELLS = [cells.Cell(f) for f in (*formulas.ALL, *formulas.ROUNDS)]
 
 
 class Run:
@@ -114,8 +104,8 @@ def test_rounds_give_the_gradients(cell: cells.Cell) -> None:
         (cells.gru, 1, 1),
         (cells.gru_reset_before, 2, 1),
         (cells.simple_rnn, 1, 0),
-        (cells.Cell(twice_called), 3, None),
-        (cells.Cell(side_by_side), 3, None),
+        (cells.Cell(formulas.called_in_turn), 3, None),
+        (cells.Cell(formulas.called_side_by_side), 3, None),
         (cells.Cell(formulas.layer_normalized), 3, None),
     ],
     ids=lambda value: getattr(value, "name", ""),

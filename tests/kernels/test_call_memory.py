@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastmask_kernels import cpu
+from fastmask_kernels import cells, cpu
+from fastmask_kernels.cells.rounds import backward_of
 from fastmask_kernels.cpu import blas
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.queue import LEFT
@@ -36,6 +37,12 @@ KERNELS = {
     "gru_before": gru._KERNEL_IN_ROUNDS,
     "rnn": rnn._KERNEL,
 }
+CELLS = {
+    "lstm": cells.lstm,
+    "gru": cells.gru,
+    "gru_before": cells.gru_reset_before,
+    "rnn": cells.simple_rnn,
+}
 MEGABYTE = 1 << 20
 DTYPES = ("float32", "float64")
 
@@ -55,10 +62,11 @@ def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threa
     return sizes.reals * kind.itemsize + sizes.integers * 8
 
 
-def backward_bytes(_: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
-    """Bytes that the time loop of a backward call asks for, of every cell."""
+def backward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
+    """Bytes that the time loop of a backward call asks for."""
     schedule = schedule_of(rows, time, units, threads)
-    _, *scratch = gate_gradients._scratch(rows, units, np.dtype(dtype), schedule)
+    planes = backward_of(CELLS[cell]).planes
+    _, *scratch = gate_gradients._scratch(rows, units, planes, np.dtype(dtype), schedule)
     return sum(array.nbytes for array in scratch)
 
 

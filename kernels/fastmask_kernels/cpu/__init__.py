@@ -14,12 +14,10 @@ from ..memory import aligned_empty
 from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .rnn.bwd import gru_bwd, lstm_bwd, rnn_bwd
 from .rnn.gru import gru_fwd, gru_pack, gru_packed_size
-from .rnn.gru_bwd import gru_bwd
 from .rnn.lstm import lstm_fwd, lstm_pack, lstm_packed_size
-from .rnn.lstm_bwd import lstm_bwd
 from .rnn.simple_rnn import rnn_fwd, rnn_pack, rnn_packed_size
-from .rnn.simple_rnn_bwd import rnn_bwd
 from .rnn.step import gru_step, lstm_step, rnn_step
 from .softmax import masked_softmax
 

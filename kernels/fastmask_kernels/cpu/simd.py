@@ -178,6 +178,18 @@ class Emitter:
         """Vector with the element at `base + offset` in every lane."""
         return self.splat(self.builder.load(self.at(base, offset)))
 
+    def sum_lanes(self, value: Any) -> Any:
+        """Sum of a vector's elements, as a scalar: in halves, always in this order."""
+        b, width = self.builder, self.lanes
+        while width > 1:
+            width //= 2
+            upper = ir.Constant(
+                ir.VectorType(I32, self.lanes),
+                [(i + width) % self.lanes for i in range(self.lanes)],
+            )
+            value = b.fadd(value, b.shuffle_vector(value, value, upper))
+        return b.extract_element(value, I32(0))
+
     def const(self, value: float) -> Any:
         """Vector of a constant."""
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
@@ -294,6 +306,21 @@ else:
             return builder.gep(data_pointer(context, builder, sig.args[0], args[0]), [args[1]])
 
         return types.CPointer(array.dtype)(array, _i8), codegen
+
+
+@intrinsic
+def flat_each(typingctx: Any, arrays: Any) -> Any:
+    """Views of all elements of each of several arrays."""
+    views = types.UniTuple(types.CPointer(arrays.dtype.dtype), len(arrays))
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = [
+            data_pointer(context, builder, arrays.dtype, array)
+            for array in cgutils.unpack_tuple(builder, args[0])
+        ]
+        return context.make_tuple(builder, views, pointers)
+
+    return views(arrays), codegen
 
 
 @intrinsic

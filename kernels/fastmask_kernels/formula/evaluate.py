@@ -10,11 +10,14 @@ import numpy as np
 
 from .symbols import BINARY, EPSILON, Symbol
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def evaluate(
-    roots: Sequence[Symbol], known: dict[Symbol, Any], chosen: Mapping[str, str] = _NOTHING
+    roots: Sequence[Symbol],
+    known: Mapping[Symbol, Any],
+    chosen: Mapping[str, str] = _NOTHING,
+    functions: Mapping[str, Callable[..., Any]] = _NOTHING,
 ) -> list[Any]:
     """Values of symbols in NumPy.
 
@@ -22,8 +25,11 @@ def evaluate(
         roots: the symbols.
         known: values of the leaves, and of what else is known: (..., H).
         chosen: the names of `activation` and `recurrent_activation`, where there are any.
+        functions: what computes an operation, of the symbol and its operands' values, where that
+            is not to be done as usual.
     """
     got: dict[int, Any] = {id(symbol): value for symbol, value in known.items()}
+    rules = {**_VALUES, **functions}
 
     def value(symbol: Symbol) -> Any:
         if id(symbol) not in got:
@@ -33,7 +39,7 @@ def evaluate(
                 got[id(symbol)] = _SLOPES[chosen.get(name, name)](*args)
             else:
                 op = chosen.get(symbol.op, symbol.op)
-                got[id(symbol)] = _VALUES[op](symbol, *args)
+                got[id(symbol)] = rules[op](symbol, *args)
         return got[id(symbol)]
 
     return list(map(value, roots))

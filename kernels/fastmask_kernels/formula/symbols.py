@@ -138,6 +138,8 @@ class Graph:
             return a
         if (op == "add" and x == 0) or (op == "mul" and x == 1):
             return b
+        if op == "add" and b.op == "sub" and b.args[0] is self.lift(0.0):
+            return self.make("sub", a, b.args[1])
         return self.make(op, a, b)
 
 

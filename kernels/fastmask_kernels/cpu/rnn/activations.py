@@ -19,11 +19,9 @@ CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
 def codes_of(call: Any) -> tuple[int, int]:
-    """The codes of a call's activations, of the state and of the gates, if these have one."""
-    state = CODES[call.activation]
-    if hasattr(call, "recurrent_activation"):
-        return state, CODES[call.recurrent_activation]
-    return state, state
+    """The codes of a call's activations, of the state and of the gates; any where it has none."""
+    state = getattr(call, "activation", "linear")
+    return CODES[state], CODES[getattr(call, "recurrent_activation", state)]
 
 
 def _tanh(emit: Emitter, x: Any) -> Any:

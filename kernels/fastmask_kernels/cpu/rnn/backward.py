@@ -1,8 +1,8 @@
-"""The time loop backwards: what reaches each step, and the gradients of its gates.
+"""The time loop backwards: what reaches each step, and the gradients of its sums.
 
     dh_k = gradient of the step's outputs + dZ_{k+1} U^T (+ dh_last at a row's last step)
 
-and then the cell's own part (see `cell_gradients`), which overwrites the gates of step k by
+and then the cell's own part (see `cell_gradients`), which overwrites what was saved of step k by
 dZ_k. Everything else that a backward pass needs comes from dZ without a loop over time (see
 `gradients`).
 
@@ -11,11 +11,7 @@ from its end: rows join as k falls, and what few long rows do together comes bef
 Step -1 is the state that the rows begin with. Rows without steps join there.
 
 Products read U^T in panels of PANEL registers of units, in strips as the micro-kernel wants them.
-A GRU without `reset_after` has two rounds a step, each with a part of U^T of its own; the other
-cells have one.
-
-One compiled kernel serves all cells: a product does not know its cell, and what a cell adds to
-it is small.
+A sum that is called on a value has a part of U^T of its own, and the step another round.
 """
 
 from __future__ import annotations
@@ -24,44 +20,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...cells import Cell
+from ...cells.rounds import backward_of
 from ..gemm import Tiles
 from ..jit import inlined, inner
 from ..parallel.barrier import DONE, LEAVE, NONE, announce, chunk_end, next_chunk, zigzag
 from ..product import product
 from ..simd import copy_row, fill_row, lanes_of
 from .batch import entry_of, find_targets
-from .cell_gradients import (
-    PANEL,
-    add_part,
-    gru_gradient_reset_after,
-    gru_gradient_reset_before,
-    gru_second_round,
-    lstm_gradient,
-    rnn_gradient,
-    sum_rows,
-)
+from .cell_gradients import PANEL, add_part, cell_gradient, sum_rows
+from .columns import columns_of
 
 STRIP = 2  # registers
 _multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
 
-LSTM, GRU_RESET_AFTER, GRU_RESET_BEFORE, RNN = range(4)
-
 
 class Batch(NamedTuple):
-    """What is read and written: flat views of the caller's arrays, and the plan by rank."""
+    """What is read and written: flat views of the caller's arrays, and the plan by rank.
+
+    Where there are several views, there is one for each state, or for each vector.
+    """
 
     time: int  # T
     units: int  # H
     gates_width: int  # columns of `gates`
     sequences: bool  # whether there is a `dout`
     gates: Any  # real (P, gates_width)
-    dh_first: Any  # real (B, H)
-    dc_first: Any  # real (B, H), of an LSTM
+    dfirst: Any  # several of real (B, H)
     dout: Any  # real (B, T, H)
-    dh_last: Any  # real (B, H)
-    carry_last: Any  # real (B, H): what `carry` begins with
-    states: Any  # real (P, H): after each step, c of an LSTM, else h
-    first_states: Any  # real (B, H)
+    dlast: Any  # several of real (B, H)
+    states: Any  # several of real (P, H): after each step
+    first: Any  # several of real (B, H)
+    vectors: Any  # several of real (H)
     steps: Any  # int64 (P): flat positions
     offsets: Any  # int64 (B + 1): where the steps of a row begin
     order: Any  # int64 (B): row of a rank
@@ -69,15 +59,13 @@ class Batch(NamedTuple):
     zero_masked: bool
 
 
-class Net(NamedTuple):
-    """Weights, and what is carried from step to step besides dZ."""
+class State(NamedTuple):
+    """What stays from round to round and from step to step, and the weights."""
 
-    cell: int
     packed: Any  # real: see `gate_gradients.pack_transposed`
-    carry: Any  # real (slots, padded H): dc of an LSTM, the direct part of dh of a GRU
     panels: int
-    first_gate: int  # of those that the first round's product reads
-    depth: int  # length of that product
+    planes: Any  # real (slots, planes, stride): see `cells.rounds`
+    stride: int  # padded H
     activation: int
     recurrent_activation: int
 
@@ -85,120 +73,49 @@ class Net(NamedTuple):
 class Scratch(NamedTuple):
     """One thread's own memory. Index arrays are int64, one entry a row in hand."""
 
-    z: Any  # real: dh of one panel
+    z: Any  # real: what a product gives for one panel
     row: Any  # the rows of this group, longest first
     first: Any  # where their steps begin
     count: Any  # how many they are
-    state: Any  # where they begin in `carry`
+    state: Any  # where they begin in `planes`
     gates: Any  # where the step's gates begin
-    later: Any  # where dZ of the following step begins, as the product reads it
-    after: Any  # where the state after the step begins, in `states`
-    before: Any  # where the state before it begins, in `states` or `first_states`
+    later: Any  # where those of the following step begin
+    after: Any  # where the states after the step begin, in `states`
+    before: Any  # where the states before it begin, in `states` or `first`
     target: Any  # positions of the step's outputs
     gap: Any  # how many masked positions follow each
 
 
+class Products(NamedTuple):
+    """The product with U^T that each round begins with, by round; in blocks of H columns."""
+
+    block: tuple[int, ...]  # of `gates`, where dZ begins that is read
+    blocks: tuple[int, ...]  # how many are read; 0 where there is no product
+    before: tuple[int, ...]  # of U^T, how many are packed before those of the round
+
+
+def products_of(cell: Cell) -> Products:
+    """The products of a cell's rounds."""
+    columns = columns_of(cell)
+    packed = len(columns.at_once)
+    found = [(columns.first, packed, 0)]
+    for each in backward_of(cell).rounds[1:]:
+        found.append((0, 0, 0) if each.called is None else (each.called, 1, packed))
+        packed += each.called is not None
+    return Products(*(tuple(numbers) for numbers in zip(*found, strict=True)))
+
+
 @inner
-def _find_steps(batch: Any, net: Any, scratch: Any, rows: int, k: int) -> None:
+def _find_steps(batch: Any, scratch: Any, rows: int, k: int) -> None:
     """List where the rows of step k are."""
     units, width = batch.units, batch.gates_width
     back = -1 if batch.reverse else 1  # from a step's place to that of the following one
     for i in range(rows):
         step = entry_of(batch, scratch.first[i], scratch.count[i], k)
         scratch.gates[i] = step * width
-        scratch.later[i] = (step + back) * width + net.first_gate * units
+        scratch.later[i] = (step + back) * width
         scratch.after[i] = step * units
         scratch.before[i] = (step - back) * units if k > 0 else scratch.row[i] * units
-
-
-@inner
-def _receive(
-    batch: Any, net: Any, scratch: Any, k: int, rows: int, joined: int, left: int, vectors: int
-) -> None:
-    """z = all that reaches dh of one panel, but for the product with the later step's gates.
-
-    Rows from `joined` on begin here.
-    """
-    lanes = lanes_of(scratch.z)
-    units = batch.units
-    gru = net.cell == GRU_RESET_AFTER or net.cell == GRU_RESET_BEFORE
-    for i in range(rows):
-        source, count = 0, 0
-        if k >= 0 and batch.sequences:
-            source = scratch.target[i] * units
-            count = 1 if batch.zero_masked else 1 + scratch.gap[i]
-        for v in range(vectors):
-            unit = left + v * lanes
-            columns = min(lanes, units - unit)
-            z = (i * PANEL + v) * lanes
-            sum_rows(scratch.z, z, batch.dout, source + unit, units, count, columns)
-            if i >= joined:
-                carry, last = scratch.state[i] + unit, scratch.row[i] * units + unit
-                if columns < lanes:  # what fills up a register need not be infinite or tiny
-                    fill_row(net.carry, carry, lanes)
-                copy_row(net.carry, carry, batch.carry_last, last, columns)
-            if gru:  # whose carry begins with dh_last
-                add_part(scratch.z, z, net.carry, scratch.state[i] + unit, columns)
-            elif i >= joined:
-                add_part(scratch.z, z, batch.dh_last, last, columns)
-
-
-@inner
-def _step(
-    batch: Any, net: Any, scratch: Any, panel: int, k: int, turn: int, rows: int, joined: int
-) -> None:
-    """One round of one step of one panel of units."""
-    lanes = lanes_of(scratch.z)
-    width = PANEL * lanes
-    units = batch.units
-    left = panel * width
-    vectors = min(PANEL, -(-(units - left) // lanes))
-    if turn == 0:
-        _receive(batch, net, scratch, k, rows, joined, left, vectors)
-        reached, index, depth = joined, scratch.later, net.depth
-        weights = panel * width * depth
-    else:
-        for i in range(rows * width):
-            scratch.z[i] = 0
-        reached, index, depth = rows, scratch.gates, units
-        weights = net.panels * width * net.depth + panel * width * depth
-    zero: Any = np.int64(0)  # a literal would compile _multiply once more
-    _multiply(
-        np.int64(-(-vectors // STRIP) * STRIP),
-        reached,
-        batch.gates,
-        zero,
-        index,
-        depth,
-        net.packed,
-        weights,
-        STRIP * lanes * depth,
-        scratch.z,
-        zero,
-        width,
-        scratch.z,
-        zero,
-    )
-    for v in range(vectors):
-        unit = left + v * lanes
-        columns = min(lanes, units - unit)
-        if k < 0:
-            for i in range(rows):
-                target = scratch.row[i] * units + unit
-                copy_row(batch.dh_first, target, scratch.z, i * width + v * lanes, columns)
-                if net.cell == LSTM:
-                    carried = scratch.state[i] + unit
-                    copy_row(batch.dc_first, target, net.carry, carried, columns)
-        elif net.cell == LSTM:
-            lstm_gradient(batch, net, scratch, k, rows, v, unit, columns)
-        elif net.cell == RNN:
-            rnn_gradient(batch, net, scratch, k, rows, v, unit, columns)
-        elif net.cell == GRU_RESET_AFTER:
-            gru_gradient_reset_after(batch, net, scratch, k, rows, v, unit, columns)
-        elif turn == 0:
-            gru_gradient_reset_before(batch, net, scratch, k, rows, v, unit, columns)
-        else:
-            gru_second_round(batch, net, scratch, k, rows, v, unit, columns)
 
 
 @inner
@@ -209,37 +126,169 @@ def _begun(scratch: Any, rows: int, taken: int, k: int) -> int:
     return rows
 
 
-@inlined
-def retreat(batch: Any, net: Any, scratch: Any, team: Any, taken: int, k: int, end: int) -> bool:
-    """Run the steps before k, down to `end`, of the rows in `scratch.row`.
+def _first_round(cell: Cell) -> tuple[Any, Any]:
+    """`receive` and `write_first` of a cell: how gradients come to a row, and leave it."""
+    carries_h = backward_of(cell).carries_h
+    first_kept = 0 if carries_h else 1  # of the states that have planes
+    kept = len(cell.states) - first_kept
 
-    Returns False where this thread left the others before that.
-    """
-    phase = 0
-    rows = _begun(scratch, 0, taken, k)
-    while k > end:
-        k -= 1
-        joined = rows
-        rows = _begun(scratch, rows, taken, k)
-        if rows == 0:
-            continue
-        _find_steps(batch, net, scratch, rows, k)
-        if k >= 0 and batch.sequences:
-            find_targets(batch, scratch, rows, k)
-        for turn in range(2 if net.cell == GRU_RESET_BEFORE and k >= 0 else 1):
-            phase += 1
-            work = rows * batch.units * net.depth // team.threads
-            chunk = NONE
-            while True:
-                chunk = next_chunk(team, phase, chunk, work)
-                if chunk == LEAVE:
-                    return False
-                if chunk == DONE:
-                    break
-                first = chunk_end(team, chunk - 1, net.panels)
-                last = chunk_end(team, chunk, net.panels)
-                for place in range(first, last):
-                    panel = zigzag(first, place, last, phase)
-                    _step(batch, net, scratch, panel, k, turn, rows, joined)
-                announce(team, phase, chunk)
-    return True
+    @inner
+    def receive(
+        batch: Any,
+        state: Any,
+        scratch: Any,
+        k: int,
+        rows: int,
+        joined: int,
+        left: int,
+        vectors: int,
+    ) -> None:
+        """z = all that reaches dh of one panel, but for the product with the later step's gates.
+
+        Rows from `joined` on begin here.
+        """
+        lanes, units = lanes_of(scratch.z), batch.units
+        for i in range(rows):
+            source, count = 0, 0
+            if k >= 0 and batch.sequences:
+                source = scratch.target[i] * units
+                count = 1 if batch.zero_masked else 1 + scratch.gap[i]
+            for v in range(vectors):
+                unit = left + v * lanes
+                columns = min(lanes, units - unit)
+                z = (i * PANEL + v) * lanes
+                sum_rows(scratch.z, z, batch.dout, source + unit, units, count, columns)
+                last = scratch.row[i] * units + unit
+                if i >= joined:
+                    for plane in range(kept):
+                        place = scratch.state[i] + plane * state.stride + unit
+                        if columns < lanes:  # what fills up a register: neither infinite nor tiny
+                            fill_row(state.planes, place, lanes)
+                        copy_row(
+                            state.planes, place, batch.dlast[first_kept + plane], last, columns
+                        )
+                if carries_h:
+                    place = scratch.state[i] + unit
+                    add_part(scratch.z, z, state.planes, place, columns)
+                elif i >= joined:
+                    add_part(scratch.z, z, batch.dlast[0], last, columns)
+
+    @inner
+    def write_first(
+        batch: Any, state: Any, scratch: Any, rows: int, vector: int, unit: int, columns: int
+    ) -> None:
+        """Copy the gradients of the states that rows begin with."""
+        lanes = lanes_of(scratch.z)
+        for i in range(rows):
+            target = scratch.row[i] * batch.units + unit
+            copy_row(batch.dfirst[0], target, scratch.z, (i * PANEL + vector) * lanes, columns)
+            for number in range(1, len(batch.dfirst)):
+                place = scratch.state[i] + (number - first_kept) * state.stride + unit
+                copy_row(batch.dfirst[number], target, state.planes, place, columns)
+
+    return receive, write_first
+
+
+def _round(cell: Cell) -> Any:
+    """`run_round` of a cell, for the time loop to call."""
+    receive, write_first = _first_round(cell)
+    block, blocks, before = products_of(cell)
+    gradient = cell_gradient(cell, backward_of(cell))
+
+    @inner
+    def run_round(
+        batch: Any,
+        state: Any,
+        scratch: Any,
+        panel: int,
+        k: int,
+        number: int,
+        rows: int,
+        joined: int,
+    ) -> None:
+        """One round of one step of one panel of units."""
+        lanes = lanes_of(scratch.z)
+        width = PANEL * lanes
+        units = batch.units
+        left = panel * width
+        vectors = min(PANEL, -(-(units - left) // lanes))
+        if number == 0:
+            receive(batch, state, scratch, k, rows, joined, left, vectors)
+            reached, index = joined, scratch.later
+        else:
+            for i in range(rows * width):
+                scratch.z[i] = 0
+            reached, index = rows, scratch.gates
+        depth = units * blocks[number]
+        zero: Any = np.int64(0)  # a literal would compile _multiply once more
+        if depth > 0:
+            _multiply(
+                np.int64(-(-vectors // STRIP) * STRIP),
+                reached,
+                batch.gates,
+                units * block[number],
+                index,
+                depth,
+                state.packed,
+                width * (state.panels * units * before[number] + panel * depth),
+                STRIP * lanes * depth,
+                scratch.z,
+                zero,
+                width,
+                scratch.z,
+                zero,
+            )
+        for v in range(vectors):
+            unit = left + v * lanes
+            columns = min(lanes, units - unit)
+            if k < 0:
+                write_first(batch, state, scratch, rows, v, unit, columns)
+            else:
+                gradient(batch, state, scratch, number, k, rows, v, unit, columns)
+
+    return run_round
+
+
+def time_loop(cell: Cell) -> Any:
+    """`run_steps` of a cell, for compiled kernels to call."""
+    run_round = _round(cell)
+    rounds, blocks = len(backward_of(cell).rounds), products_of(cell).blocks
+
+    @inlined
+    def run_steps(
+        batch: Any, state: Any, scratch: Any, team: Any, taken: int, k: int, end: int
+    ) -> bool:
+        """Run the steps before k, down to `end`, of the rows in `scratch.row`.
+
+        Returns False where this thread left the others before that.
+        """
+        phase = 0
+        rows = _begun(scratch, 0, taken, k)
+        while k > end:
+            k -= 1
+            joined = rows
+            rows = _begun(scratch, rows, taken, k)
+            if rows == 0:
+                continue
+            _find_steps(batch, scratch, rows, k)
+            if k >= 0 and batch.sequences:
+                find_targets(batch, scratch, rows, k)
+            for number in range(rounds if k >= 0 else 1):
+                phase += 1
+                work = rows * batch.units * batch.units * blocks[number] // team.threads
+                chunk = NONE
+                while True:
+                    chunk = next_chunk(team, phase, chunk, work)
+                    if chunk == LEAVE:
+                        return False
+                    if chunk == DONE:
+                        break
+                    first = chunk_end(team, chunk - 1, state.panels)
+                    last = chunk_end(team, chunk, state.panels)
+                    for place in range(first, last):
+                        panel = zigzag(first, place, last, phase)
+                        run_round(batch, state, scratch, panel, k, number, rows, joined)
+                    announce(team, phase, chunk)
+        return True
+
+    return run_steps

@@ -1,219 +1,185 @@
-"""One step's backward of the three cells, for one register's width of units.
+"""A step's backward for one register's width of units: code made from the cell's formula.
 
-Gates arrive as their activated values and leave as the gradients of what the activations were
-applied to. With dh, the gradient of a step's output h, and s' the slope of an activation:
-
-    LSTM                                   GRU
-    a  = act(c)                            dz = dh (h_before - n) z'
-    dc = carry + dh o a'                   dn = dh (1 - z) n'
-    di = dc g i'      df = dc c_before f'  dr = dq_n h_n r'
-    dg = dc i g'      do = dh a o'
-    carry = dc f                           carry = dh z
-    SimpleRNN
-    d  = dh h'
-
-In a GRU with `reset_after` h_n is q, and its gradient dn r takes the place of q. Without, h_n is
-h_before, and its gradient r * (dn U_n^T) needs dn of all units: that is a second round.
+What the forward pass saved arrives in blocks of `gates` and leaves as the gradients of the sums;
+see `cells.rounds` for what else is read and written, and when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ...cells import Cell
+from ...cells.rounds import Backward, Place, Round
+from ...formula import Symbol
 from ..simd import I64, Emitter, data_pointer
-from .activations import SLOPES, VALUES, Emit, emit_activation, emit_all_are, emit_slope
+from .activations import emit_activation, emit_all_are, emit_slope
+from .emit import FormulaEmitter, Functions
 
 PANEL = 4  # registers' widths of units that are computed in one go
 _i8 = types.int64
+_USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
-class _Functions(NamedTuple):
-    """What cells apply to vectors."""
-
-    activate: Emit
-    slope: Emit  # of the activation, from its value
-    recurrent_slope: Emit
-
-
-_USUAL = _Functions(VALUES["tanh"], SLOPES["tanh"], SLOPES["sigmoid"])
-
-
-def _any(activation: Any, recurrent_activation: Any) -> _Functions:
-    return _Functions(
-        lambda emit, x: emit_activation(emit, activation, x),
-        lambda emit, y: emit_slope(emit, activation, y),
-        lambda emit, y: emit_slope(emit, recurrent_activation, y),
-    )
+def _any(codes: dict[str, Any]) -> Functions:
+    """Activations by their codes, which are known when the kernel runs."""
+    values = {
+        name: lambda emit, x, code=code: emit_activation(emit, code, x)
+        for name, code in codes.items()
+    }
+    slopes = {
+        f"slope:{name}": lambda emit, y, code=code: emit_slope(emit, code, y)
+        for name, code in codes.items()
+    }
+    return {**values, **slopes}
 
 
-class _Step:
-    """What a cell sees of one row: loads and stores of the units at hand."""
+class _Row:
+    """Loads and stores of one row, of the units at hand."""
 
-    def __init__(
-        self,
-        emit: Emitter,
-        units: Any,
-        columns: Any,
-        z: Any,
-        carry: Any,
-        gates: Any,
-        after: Any,
-        before: Any,
-    ) -> None:
-        self.emit, self._units, self._columns = emit, units, columns
-        self._z, self._carry, self._gates = z, carry, gates
-        self._after, self._before = after, before
+    def __init__(self, emit: Emitter, views: list[Any], at: Any) -> None:
+        batch, state, scratch = views
+        self._emit, self._batch, self._state, self._at = emit, batch, state, at
+        b = emit.builder
 
-    def _gate(self, number: int) -> Any:
-        return self.emit.builder.mul(self._units, I64(number))
+        def row(index: Any) -> Any:
+            return b.add(b.load(b.gep(index, [at.row])), at.unit)
 
-    def gate(self, number: int) -> Any:
-        return self.emit.load_part(self._gates, self._gate(number), self._columns)
+        self._gates = emit.at(batch.gates, row(scratch.gates))
+        self._after, self._before = row(scratch.after), row(scratch.before)
+        self._planes = b.load(b.gep(scratch.state, [at.row]))
+        own_z = b.add(b.mul(at.row, I64(PANEL * emit.lanes)), b.mul(at.vector, I64(emit.lanes)))
+        self._z = emit.at(scratch.z, own_z)
 
-    def set_gate(self, number: int, value: Any) -> None:
-        self.emit.store_part(value, self._gates, self._gate(number), self._columns)
+    def load(self, symbol: Symbol, place: Place) -> Any:
+        """A vector of values."""
+        emit, batch, (kind, number) = self._emit, self._batch, place
+        if kind == "product":
+            return emit.load(self._z)
+        if kind == "plane":
+            return emit.load(self._plane(number), self._at.unit)
+        if kind == "total":
+            return self._mean(number, symbol.args[0].args[0])
+        if kind == "block":
+            return emit.load_part(self._gates, self._block(number), self._at.columns)
+        if kind == "vector":
+            return emit.load_part(batch.vectors[number], self._at.unit, self._at.columns)
+        if kind == "after":
+            return emit.load_part(batch.states[number], self._after, self._at.columns)
+        has_before = emit.builder.icmp_signed(">", self._at.step, I64(0))
+        states = emit.builder.select(has_before, batch.states[number], batch.first[number])
+        return emit.load_part(states, self._before, self._at.columns)
 
-    def product(self) -> Any:
-        """What reaches the step: dh, or in a second round that round's product."""
-        return self.emit.load(self._z)
+    def store(self, value: Any, place: Place) -> None:
+        """Write a vector of values."""
+        emit, columns = self._emit, self._at.columns
+        if place.kind == "block":
+            emit.store_part(value, self._gates, self._block(place.number), columns)
+            return
+        if place.kind == "total":
+            value = emit.builder.select(emit.first_lanes(columns), value, emit.const(0.0))
+        emit.store(value, self._plane(place.number), self._at.unit)
 
-    def after(self) -> Any:
-        """The state after the step: c of an LSTM, else h."""
-        return self.emit.load_part(self._after, 0, self._columns)
+    def _block(self, number: int) -> Any:
+        return self._emit.builder.mul(self._batch.units, I64(number))
 
-    def before(self) -> Any:
-        """The same state before the step."""
-        return self.emit.load_part(self._before, 0, self._columns)
+    def _plane(self, number: int) -> Any:
+        start = self._emit.builder.mul(self._state.stride, I64(number))
+        return self._emit.at(self._state.planes, self._emit.builder.add(self._planes, start))
 
-    def carry(self) -> Any:
-        return self.emit.load(self._carry)
-
-    def set_carry(self, value: Any) -> None:
-        self.emit.store(value, self._carry)
-
-
-def _lstm(step: _Step, functions: _Functions) -> None:
-    emit, b = step.emit, step.emit.builder
-    i, f, g, o = (step.gate(number) for number in range(4))
-    dh, a = step.product(), functions.activate(emit, step.after())
-    dc = emit.fma(b.fmul(dh, o), functions.slope(emit, a), step.carry())
-    step.set_gate(0, b.fmul(b.fmul(dc, g), functions.recurrent_slope(emit, i)))
-    step.set_gate(1, b.fmul(b.fmul(dc, step.before()), functions.recurrent_slope(emit, f)))
-    step.set_gate(2, b.fmul(b.fmul(dc, i), functions.slope(emit, g)))
-    step.set_gate(3, b.fmul(b.fmul(dh, a), functions.recurrent_slope(emit, o)))
-    step.set_carry(b.fmul(dc, f))
-
-
-def _gru_update(step: _Step, functions: _Functions) -> Any:
-    """What both kinds of GRU begin with; returns dn."""
-    emit, b = step.emit, step.emit.builder
-    n, z, dh = step.gate(0), step.gate(1), step.product()
-    dn = b.fmul(b.fmul(dh, b.fsub(emit.const(1.0), z)), functions.slope(emit, n))
-    step.set_gate(0, dn)
-    dz = b.fmul(b.fmul(dh, b.fsub(step.before(), n)), functions.recurrent_slope(emit, z))
-    step.set_gate(1, dz)
-    step.set_carry(b.fmul(dh, z))
-    return dn
+    def _mean(self, number: int, values: int) -> Any:
+        """The mean over all units of a row, of so many values that are added in a plane."""
+        emit, b = self._emit, self._emit.builder
+        plane = self._plane(number)
+        read, write = emit.variable(emit.const(0.0))
+        with emit.loop(b.sdiv(self._state.stride, I64(emit.lanes))) as v:
+            write(b.fadd(read(), emit.load(plane, b.mul(v, I64(emit.lanes)))))
+        count = b.sitofp(b.mul(self._batch.units, I64(values)), emit.scalar)
+        return emit.splat(b.fdiv(emit.sum_lanes(read()), count))
 
 
-def _gru_reset_after(step: _Step, functions: _Functions) -> None:
-    emit, b = step.emit, step.emit.builder
-    dn, r, q = _gru_update(step, functions), step.gate(2), step.gate(3)
-    step.set_gate(2, b.fmul(b.fmul(dn, q), functions.recurrent_slope(emit, r)))
-    step.set_gate(3, b.fmul(dn, r))
+def _views(context: Any, builder: Any, ty: Any, value: Any) -> Any:
+    """The fields of a named tuple: pointers of views, tuples of pointers, numbers."""
+
+    def view(field_type: Any, field: Any) -> Any:
+        if isinstance(field_type, types.UniTuple):
+            fields = cgutils.unpack_tuple(builder, field)
+            return [view(field_type.dtype, one) for one in fields]
+        if isinstance(field_type, (types.Array, types.CPointer)):
+            return data_pointer(context, builder, field_type, field)
+        return field
+
+    fields = zip(ty.fields, ty.types, cgutils.unpack_tuple(builder, value), strict=True)
+    return SimpleNamespace(**{name: view(*field) for name, *field in fields})
 
 
-def _gru_reset_before(step: _Step, functions: _Functions) -> None:
-    _gru_update(step, functions)
+def cell_gradient(cell: Cell, backward: Backward) -> Any:
+    """One round of a step of a cell, for compiled kernels to call."""
 
-
-def _gru_second_round(step: _Step, functions: _Functions) -> None:
-    emit, b = step.emit, step.emit.builder
-    dq, r = step.product(), step.gate(2)
-    step.set_gate(2, b.fmul(b.fmul(dq, step.before()), functions.recurrent_slope(emit, r)))
-    step.set_carry(emit.fma(dq, r, step.carry()))
-
-
-def _rnn(step: _Step, functions: _Functions) -> None:
-    emit, b = step.emit, step.emit.builder
-    step.set_gate(0, b.fmul(step.product(), functions.slope(emit, step.after())))
-
-
-def _intrinsic(emit_cell: Callable[[_Step, _Functions], None]) -> Any:
+    @intrinsic
     def gradient(
         typingctx: Any,
         batch: Any,
-        net: Any,
+        state: Any,
         scratch: Any,
-        k: Any,
+        number: Any,
+        step: Any,
         rows: Any,
         vector: Any,
         unit: Any,
         columns: Any,
     ) -> Any:
-        """Step k of the units from `unit` on, for `rows` rows; see `backward`."""
+        """Round `number` of a step: of the units from `unit` on, for `rows` rows."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            fields: dict[str, Any] = {}
-            for ty, value in zip(sig.args[:3], args[:3]):
-                values = cgutils.unpack_tuple(builder, value)
-                for name, field_type, field in zip(ty.fields, ty.types, values):
-                    is_view = isinstance(field_type, (types.Array, types.CPointer))
-                    view = data_pointer(context, builder, field_type, field) if is_view else field
-                    fields[f"{name} of {ty.instance_class.__name__}"] = view
-            _emit_rows(Emitter(builder, scratch.types[0].dtype), emit_cell, fields, *args[3:])
+            views = [
+                _views(context, builder, *pair) for pair in zip(sig.args[:3], args[:3], strict=True)
+            ]
+            emit = Emitter(builder, scratch.types[0].dtype)
+            number, step, rows, vector, unit, columns = args[3:]
+            at = SimpleNamespace(step=step, vector=vector, unit=unit, columns=columns)
+            done = builder.append_basic_block("done")
+            switch = builder.switch(number, done)
+            for case, each in enumerate(backward.rounds):
+                block = builder.append_basic_block(f"round_{case}")
+                switch.add_case(I64(case), block)
+                builder.position_at_end(block)
+                with emit.loop(rows) as at.row:
+                    _emit_round(emit, cell, each, _Row(emit, views, at), views[1])
+                builder.branch(done)
+            builder.position_at_end(done)
             return context.get_dummy_value()
 
-        return types.void(batch, net, scratch, _i8, _i8, _i8, _i8, _i8), codegen
+        return types.void(batch, state, scratch, *[_i8] * 6), codegen
 
-    return intrinsic(gradient)
-
-
-def _emit_rows(
-    emit: Emitter,
-    emit_cell: Callable[[_Step, _Functions], None],
-    fields: dict[str, Any],
-    k: Any,
-    rows: Any,
-    vector: Any,
-    unit: Any,
-    columns: Any,
-) -> None:
-    b = emit.builder
-    codes = fields["activation of Net"], fields["recurrent_activation of Net"]
-    usual = emit_all_are(emit, {"tanh": codes[0], "sigmoid": codes[1]})
-    states, first_states = fields["states of Batch"], fields["first_states of Batch"]
-    before = b.select(b.icmp_signed(">", k, I64(0)), states, first_states)
-    z = emit.at(fields["z of Scratch"], b.mul(vector, I64(emit.lanes)))
-    places = (
-        (fields["carry of Net"], fields["state of Scratch"]),
-        (fields["gates of Batch"], fields["gates of Scratch"]),
-        (states, fields["after of Scratch"]),
-        (before, fields["before of Scratch"]),
-    )
-    with emit.loop(rows) as i:
-        pointers = [
-            emit.at(emit.at(base, b.load(b.gep(index, [i]))), unit) for base, index in places
-        ]
-        row = emit.at(z, b.mul(i, I64(PANEL * emit.lanes)))
-        step = _Step(emit, fields["units of Batch"], columns, row, *pointers)
-        with b.if_else(usual) as (then, otherwise):
-            with then:
-                emit_cell(step, _USUAL)
-            with otherwise:
-                emit_cell(step, _any(*codes))
+    return gradient
 
 
-lstm_gradient = _intrinsic(_lstm)
-gru_gradient_reset_after = _intrinsic(_gru_reset_after)
-gru_gradient_reset_before = _intrinsic(_gru_reset_before)
-gru_second_round = _intrinsic(_gru_second_round)
-rnn_gradient = _intrinsic(_rnn)
+def _emit_round(emit: Emitter, cell: Cell, each: Round, row: _Row, state: Any) -> None:
+    """What a round does with one row; apart for the usual activations, if there are others."""
+    codes: dict[str, Any] = {name: getattr(state, name) for name in cell.activations}
+    if not codes:
+        _emit_formulas(emit, each, row, _USUAL)
+        return
+    usual = emit_all_are(emit, {_USUAL[name]: code for name, code in codes.items()})
+    with emit.builder.if_else(usual) as (then, otherwise):
+        with then:
+            _emit_formulas(emit, each, row, _USUAL)
+        with otherwise:
+            _emit_formulas(emit, each, row, _any(codes))
+
+
+def _emit_formulas(emit: Emitter, each: Round, row: _Row, chosen: Functions) -> None:
+    known = {symbol: row.load(symbol, place) for symbol, place in each.loads.items()}
+    formulas = FormulaEmitter(emit, known, (), chosen)
+    for symbol in each.computed:  # each as a vector: few are fractions, and slopes need vectors
+        formulas.vector(symbol)
+    for stored, place in each.stores:
+        row.store(emit.const(0.0) if stored is None else formulas.vector(stored), place)
 
 
 @intrinsic

@@ -1,8 +1,10 @@
-"""What follows from the gates' gradients dZ without a loop over time, as products over all steps.
+"""What follows from the sums' gradients dZ without a loop over time, as products over all steps.
 
     dkernel = X^T dZ    drecurrent_kernel = H_before^T dZ    dbias = sum of dZ    dX = dZ W^T
 
-with one row for each valid step.
+with one row for each valid step. Columns of a sum that is called on a value have this value in
+the place of H_before. Blocks of H columns stand in the order of z, but in weights in that of the
+formula.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...bits import word_of
+from ...cells import Cell
 from ..blas import multiply, sum_columns
 from ..gather import copy_rows
 from ..jit import array, compiled, output
 from ..simd import flat
 from .activations import CODES
 from .cell_gradients import activate_row
+from .columns import blocks_of, blocks_to_write, columns_of
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
@@ -31,11 +35,11 @@ COPIED_BYTES = 1 << 23  # and so much, where rows are short: what adding the pro
 
 
 class Inputs(NamedTuple):
-    """What the gates of the valid steps are computed from; rows of it are copied as needed."""
+    """What the sums of the valid steps are computed from; rows of it are copied as needed."""
 
     x: Array  # (B, T, F)
-    first: Array  # (B, H): before the first step of each row
-    states: Array  # (P, H): after each valid step
+    first: tuple[Array, ...]  # of each state, (B, H): before the first step of each row
+    states: tuple[Array, ...]  # of each state, (P, H): after each valid step
     offsets: Ints  # (B + 1,)
     steps: Ints  # (P,), all of them positions of x
     reverse: bool  # whether rows are walked from their end
@@ -55,14 +59,15 @@ class Inputs(NamedTuple):
         """Whether every step is valid."""
         return len(self.steps) == int(self.x.shape[0] * self.x.shape[1])
 
-    def states_before(self, block: slice) -> Array:
-        """The states before some of the valid steps, (rows, H)."""
+    def states_before(self, block: slice, state: int = 0) -> Array:
+        """One of the states before some of the valid steps, (rows, H)."""
         begin, end, _ = block.indices(len(self.steps))
-        before = np.empty((end - begin, self.states.shape[1]), self.states.dtype)
+        first, states = self.first[state], self.states[state]
+        before = np.empty((end - begin, states.shape[1]), states.dtype)
         word = word_of(before.dtype)
         row = int(np.searchsorted(self.offsets, begin, side="right")) - 1
         _states_before.for_dtype(word)(
-            *(before.view(word), self.first.view(word), self.states.view(word)),
+            *(before.view(word), first.view(word), states.view(word)),
             *(self.offsets, begin, row, bool(self.reverse)),
         )
         return before
@@ -74,7 +79,7 @@ class Inputs(NamedTuple):
 
     def recurrent_gradient(self, out: Array, dz: Array) -> None:
         """Write h_before^T dz, summed over all valid steps."""
-        _sum_of_products(out, self.states_before, dz, _most_copied(self.states.shape[1], dz))
+        _sum_of_products(out, self.states_before, dz, _most_copied(self.first[0].shape[1], dz))
 
 
 @compiled(
@@ -117,18 +122,35 @@ def row_blocks(rows: int, most: int = BLOCK_ROWS) -> list[slice]:
     return [slice(start, min(start + most, rows)) for start in range(0, rows, most)]
 
 
-def weight_gradients(call: Any, inputs: Inputs, dz: Array) -> None:
-    """Write the gradients of x and of weights whose columns are in the order of the gates.
+def weight_gradients(call: Any, cell: Cell, inputs: Inputs, gates: Array) -> None:
+    """Write the gradients of x, of the weights and of the vectors.
 
     Args:
-        call: the arguments of a backward kernel of the table.
-        inputs: what the gates are functions of.
-        dz: their gradients, (P, columns of the kernel).
+        call: the arguments of a backward kernel.
+        cell: which cell.
+        inputs: what the sums are functions of.
+        gates: (P, width H), with gradients.
     """
-    inputs.kernel_gradient(call.dkernel, dz)
-    inputs.recurrent_gradient(call.drecurrent_kernel, dz)
-    call.dbias[:] = sum_columns(dz)
-    input_gradient(call.dx, dz, call.kernel, inputs.steps)
+    units, columns = inputs.first[0].shape[1], columns_of(cell)
+
+    def dz(begin: int, count: int = 1) -> Array:
+        return gates[:, begin * units : (begin + count) * units]
+
+    of_inputs = dz(0, len(columns.inputs))
+    with blocks_to_write(call.dkernel, columns.inputs, units) as out:
+        inputs.kernel_gradient(out, of_inputs)
+    with blocks_to_write(call.drecurrent_kernel, columns.at_once, units) as out:
+        inputs.recurrent_gradient(out, dz(columns.first, len(columns.at_once)))
+    for block, column, operand in columns.called:
+        out = blocks_of(call.drecurrent_kernel, [column], units)
+        multiply(dz(operand).T, dz(block), out)
+    sums = sum_columns(gates)[np.newaxis]
+    with blocks_to_write(call.dbias[np.newaxis], columns.bias, units) as out:
+        out[:] = sums[:, : out.size]
+    for n, name in enumerate(cell.vectors, columns.vectors):
+        getattr(call, f"d{name}")[:] = sums[0, n * units : (n + 1) * units]
+    kernel = blocks_of(call.kernel, columns.inputs, units)
+    input_gradient(call.dx, of_inputs, kernel, inputs.steps)
 
 
 def input_gradient(dx: Array, dz: Array, kernel: Array, steps: Ints) -> None:

@@ -1,0 +1,66 @@
+"""The backward kernels of cells: all from their formulas, see `backward`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ... import cells
+from ...cells import Cell
+from ...checks import TableFunction, checked
+from ...spec import cell_kernels
+from .gate_gradients import gate_gradients
+from .gradients import Inputs, weight_gradients
+from .ranks import check_plan
+from .recompute import compute_gates
+
+
+@cache
+def backward(cell: Cell) -> TableFunction:
+    """The kernel that gives the gradients of a cell."""
+
+    def bwd(call: Any) -> None:
+        _run(cell, call)
+
+    bwd.__doc__ = "See `spec`."
+    return checked(bwd, kernel=cell_kernels(cell).bwd)
+
+
+def _run(cell: Cell, call: Any) -> None:
+    offsets = call.offsets
+    check_plan(offsets, call.steps, call.order, call.x.shape[1])
+    steps, gates = call.steps[: offsets[-1]], call.gates[: offsets[-1]]
+    first = tuple(getattr(call, f"{name}_first") for name in cell.states)
+    states = tuple(getattr(call, f"{name}_steps") for name in cell.states)
+    inputs = Inputs(call.x, first, states, offsets, steps, call.reverse)
+    if cell.keeps_gates and not call.gates_saved:
+        compute_gates(call, cell, inputs, gates)
+    if first[0].size:
+        gate_gradients(call, cell, gates, (offsets, steps, call.order))
+    weight_gradients(call, cell, inputs, gates)
+
+
+lstm_bwd = backward(cells.lstm)
+rnn_bwd = backward(cells.simple_rnn)
+
+
+@checked
+def gru_bwd(call: Any) -> None:
+    """See `spec`."""
+    cell = cells.gru if call.reset_after else cells.gru_reset_before
+    of_x, of_h = call.bias
+    units = call.h_first.shape[1]
+    last = 2 * units
+    if call.reset_after:
+        bias = np.concatenate([of_x[:last] + of_h[:last], of_x[last:], of_h[last:]])
+    else:
+        bias = of_x + of_h
+    dbias = np.empty_like(bias)
+    own = {**call._asdict(), "bias": bias, "dbias": dbias}
+    del own["reset_after"]
+    _run(cell, cell_kernels(cell).bwd.call(**own))
+    call.dbias[:, :last] = dbias[:last]
+    call.dbias[0, last:] = dbias[last : last + units]
+    call.dbias[1, last:] = dbias[len(dbias) - units :]

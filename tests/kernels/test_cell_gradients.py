@@ -1,0 +1,90 @@
+"""The CPU's backward kernels of cells that are made of formulas.
+
+What the forward pass saved comes from the reference, whose gradients are those of differences
+(`test_cells`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastmask_kernels import reference
+from fastmask_kernels.cells import Cell
+from fastmask_kernels.cells.table import CellKernels
+from fastmask_kernels.cpu.parallel import run
+from fastmask_kernels.cpu.parallel.schedule import Schedule
+from fastmask_kernels.cpu.rnn.bwd import backward
+
+from .. import formulas
+from ..cases import CellCase
+from ..own_cells import CELLS, cases_of_kinds
+from .test_backward import assert_gradients_close
+
+Array = NDArray[Any]
+
+EACH = pytest.mark.parametrize(
+    "cell",
+    {**CELLS, **{f.__name__: Cell(f) for f in formulas.ROUNDS}}.values(),
+    ids=lambda cell: f"{cell.name}-{cell.digest[:4]}",
+)
+
+
+class _Mixed:
+    """Forward by the reference, backward by the CPU."""
+
+    @staticmethod
+    def kernels_of(cell: Cell) -> CellKernels:
+        return reference.kernels_of(cell)._replace(bwd=backward(cell))
+
+
+@EACH
+@pytest.mark.parametrize("save", ["states", "gates"])
+def test_equals_reference(cell: Cell, save: str) -> None:
+    equals_reference(cell, save, "float64")
+
+
+@pytest.mark.parametrize("save", ["states", "gates"])
+@pytest.mark.parametrize(
+    "function", [formulas.peephole, formulas.layer_normalized, formulas.called_in_turn]
+)
+def test_float32(function: Callable[..., Any], save: str) -> None:
+    equals_reference(Cell(function), save, "float32")
+
+
+def equals_reference(cell: Cell, save: str, dtype: str) -> None:
+    """Over each kind of mask, with outputs and `gates` full of NaN before."""
+    for case in cases_of_kinds(cell, 5, 6, 3, 9, dtype=dtype, spare=2):
+        *found, gates = case.run_backward(_Mixed, save=save)
+        *expected, _ = case.run_backward(reference, dtype="float64", save=save)
+        assert np.isfinite(gates[: len(case.plan[1]) - case.spare]).all()
+        for one, other in zip(found, expected, strict=True):
+            assert_gradients_close(one, other)
+
+
+@EACH
+def test_more_units_than_a_panel(cell: Cell) -> None:
+    case = CellCase(7, 5, 3, 83, kind="holes", own=cell, dtype="float64")
+    for save in ("states", "gates"):
+        *found, _ = case.run_backward(_Mixed, save=save)
+        *expected, _ = case.run_backward(reference, save=save)
+        for one, other in zip(found, expected, strict=True):
+            assert_gradients_close(one, other)
+
+
+@EACH
+def test_sharing_does_not_change_a_bit(cell: Cell) -> None:
+    schedules = [Schedule(2, 0, 0), Schedule(2, 2, 3), Schedule(5, 3, 2), Schedule(5, 0, 0)]
+    for units in (9, 83):
+        case = CellCase(12, 9, 3, units, kind="right", own=cell, dtype="float64")
+        alone = case.run_backward(_Mixed)
+        for schedule in schedules:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(run, "make_schedule", lambda *_, shared=schedule: shared)
+                together = case.run_backward(_Mixed, threads=schedule.threads)
+            for one, other in zip(together, alone, strict=True):
+                np.testing.assert_array_equal(one, other)
