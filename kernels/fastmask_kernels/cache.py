@@ -58,12 +58,7 @@ class KernelFiles:
         return self._folder / f"{self._name}.{_digest(repr(key[0]).encode()).hex()[:16]}.nbc"
 
     def load(self, key: tuple[Any, Any]) -> Any:
-        """What was saved under a key; None if there is nothing of today.
-
-        Raises:
-            ValueError: the file is damaged.
-            OSError: it cannot be read.
-        """
+        """What was saved under a key; None if there is nothing of today. Raises as `_parts_of`."""
         path = self.path_of(key)
         if not os.path.lexists(path):
             return None
@@ -126,7 +121,6 @@ def contents_of(folder: str) -> str:
 class SafeCache:
     """What goes before one of Numba's caches among base classes, so that it never raises."""
 
-    _files: KernelFiles
     cache_path: str
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

@@ -181,9 +181,9 @@ def test_edited_sources_are_compiled_anew(
     compiles = mock.Mock(side_effect=dispatcher.compile_cuda)
     valid = array_at(4096, (9, 3), "?")
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
-        _filled.__wrapped__().launch(1, 32, valid, 27, 1)
+        kernel.Kernel(_filled.function, _filled.argtypes).launch(1, 32, valid, 27, 1)
         monkeypatch.setattr(kernel, "source_digest", lambda: "edited")
-        _filled.__wrapped__().launch(1, 32, valid, 27, 1)
+        kernel.Kernel(_filled.function, _filled.argtypes).launch(1, 32, valid, 27, 1)
     assert compiles.call_count == 2
 
 

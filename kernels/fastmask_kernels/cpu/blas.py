@@ -23,10 +23,6 @@ Sum = Callable[[Array, Array], Any]
 """Writes the sum of each column of a matrix to its second argument."""
 
 
-def _product(a: Array, b: Array, out: Array) -> None:
-    np.matmul(a, b, out=out)
-
-
 def _sum(values: Array, out: Array) -> None:
     ones = np.ones(min(len(values), SUMMED_ROWS), values.dtype)
     np.matmul(ones, values[:SUMMED_ROWS], out=out)
@@ -36,7 +32,7 @@ def _sum(values: Array, out: Array) -> None:
 
 
 class _Library(NamedTuple):
-    product: Product = _product
+    product: Product = np.matmul
     sum: Sum = _sum
 
 
@@ -59,16 +55,7 @@ def computed_by(product: Product, sum: Sum) -> Iterator[None]:
 
 
 def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
-    """a @ b.
-
-    Args:
-        a: (M, K).
-        b: (K, N).
-        out: (M, N), written; a new array by default.
-
-    Returns:
-        `out`, or the new array.
-    """
+    """a @ b of a (M, K) and b (K, N), in `out` or a new array."""
     if out is None:
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
     if a.shape[1] and out.size:

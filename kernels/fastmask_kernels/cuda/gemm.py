@@ -98,12 +98,8 @@ def matrix_item(b: Any, row: int, column: int) -> Any:
 def _make_load(zero: Any, shape: Shape, read: Any, transposed: bool, gathered: bool) -> Any:
     """Device function that copies item `i` of a tile, whose rows are inner steps.
 
-    Args:
-        zero: what is outside of the matrix.
-        shape: of the block's work.
-        read: `row_item` or `matrix_item`.
-        transposed: inner steps are the columns of the matrix.
-        gathered: its rows have a source.
+    It reads with `row_item` or `matrix_item`; outside of the matrix is `zero`. Inner steps are its
+    columns if it is `transposed`; with `gathered` its rows have a source.
     """
     depth, width = shape.depth, shape.tile
 

@@ -27,17 +27,7 @@ from .runtime import kernel as _kernel
 from .runtime import ptx as ptx
 from .runtime.checks import checked
 from .runtime.device import DeviceArray, empty
-from .runtime.kernel import (
-    WARP,
-    Kernel,
-    family,
-    kernel,
-    lanes_for,
-    number,
-    pointer,
-    span,
-    span_rows,
-)
+from .runtime.kernel import WARP, Kernel, family, kernel, number, pointer, single, span
 
 _FULL = np.uint32(0xFFFFFFFF)
 
@@ -58,7 +48,7 @@ def mask_any_not_equal(valid: Any, x: Any, value: float) -> None:
     elif features == 1 or pattern is None:
         _compare(valid, x, pattern)
     else:
-        lanes = lanes_for(features)
+        lanes = _kernel.lanes_for(features)
         sizes, grid = (valid.size, features, lanes), span(valid.size, lanes)
         _any_not_equal(pattern.dtype).launch(*grid, valid, x, sizes, tuple(pattern.tolist()))
 
@@ -67,7 +57,7 @@ def mask_any_not_equal(valid: Any, x: Any, value: float) -> None:
 def mask_from_lengths(valid: Any, lengths: Any, pre: bool) -> None:
     """See `spec`; lengths outside 0 to T count as the nearer of the two."""
     rows, time = valid.shape
-    _from_lengths().launch(*span_rows(time, rows), valid, lengths, rows, time, bool(pre))
+    _from_lengths.launch(*_kernel.span_rows(time, rows), valid, lengths, rows, time, bool(pre))
 
 
 @checked
@@ -82,12 +72,12 @@ def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
     starts = empty(lengths + 1, np.int64, offsets.device)
     fill(starts, 0)
     sizes = rows, time, in_part, parts
-    _count().launch(*span(rows, WARP), offsets, starts, valid, sizes)
+    _count.launch(*span(rows, WARP), offsets, starts, valid, sizes)
     scanning = _kernel.threads_for(max(rows, lengths), _kernel.LARGE_BLOCK)
-    _scan().launch(2, scanning, offsets, rows, starts, lengths)
+    _scan.launch(2, scanning, offsets, rows, starts, lengths)
     if rows:
         grid = span(rows + parts, WARP)
-        _place().launch(*grid, steps, order, starts, offsets, valid, sizes)
+        _place.launch(*grid, steps, order, starts, offsets, valid, sizes)
 
 
 def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
@@ -101,19 +91,15 @@ def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
 
 def fill(array: DeviceArray, value: int) -> None:
     """Let all bytes have one value."""
-    _filled().launch(*span(array.nbytes), array, array.nbytes, value)
+    _filled.launch(*span(array.nbytes), array, array.nbytes, value)
 
 
-@family(())
-def _filled() -> Kernel:
-    @kernel(pointer(uint8), int64, uint8)
-    def fill(array: Any, count: int, value: int) -> None:
-        i = cuda.grid(1)
-        while i < count:
-            array[i] = value
-            i += cuda.gridsize(1)
-
-    return fill
+@single(pointer(uint8), int64, uint8)
+def _filled(array: Any, count: int, value: int) -> None:
+    i = cuda.grid(1)
+    while i < count:
+        array[i] = value
+        i += cuda.gridsize(1)
 
 
 @inlined
@@ -168,136 +154,118 @@ def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
     return any_not_equal
 
 
-@family(())
-def _from_lengths() -> Kernel:
-    @kernel(pointer(uint8), pointer(int64), int64, int64, int32)
-    def from_lengths(valid: Any, lengths: Any, rows: int, time: int, pre: int) -> None:
-        b = cuda.blockIdx.y
-        while b < rows:
-            length = min(max(lengths[b], 0), time)
-            edge = time - length if pre else length
-            t = cuda.grid(1)
-            while t < time:
-                valid[b * time + t] = (t >= edge) if pre else (t < edge)
-                t += cuda.gridsize(1)
-            b += cuda.gridDim.y
-
-    return from_lengths
+@single(pointer(uint8), pointer(int64), int64, int64, int32)
+def _from_lengths(valid: Any, lengths: Any, rows: int, time: int, pre: int) -> None:
+    b = cuda.blockIdx.y
+    while b < rows:
+        length = min(max(lengths[b], 0), time)
+        edge = time - length if pre else length
+        t = cuda.grid(1)
+        while t < time:
+            valid[b * time + t] = (t >= edge) if pre else (t < edge)
+            t += cuda.gridsize(1)
+        b += cuda.gridDim.y
 
 
-@family(())
-def _count() -> Kernel:
-    @kernel(pointer(int64), pointer(int64), pointer(uint8), (int64,) * 4)
-    def count(offsets: Any, starts: Any, valid: Any, sizes: Any) -> None:
-        rows, time, in_part, parts = sizes
-        lane = cuda.laneid
-        b = cuda.grid(1) // WARP
-        while b < rows:
-            total = 0
-            first = 0
-            while first < time:
-                t = first + lane
-                exists = t < time and valid[b * time + t] != 0
-                total += cuda.popc(cuda.ballot_sync(_FULL, exists))
-                first += WARP
-            if lane == 0:
-                offsets[b + 1] = total
-                bin = (time - total) * parts + b // in_part
-                ptx.add_to(ptx.global_address(starts, bin + 1), 1)
-            b += cuda.gridsize(1) // WARP
-
-    return count
-
-
-@family(())
-def _scan() -> Kernel:
-    # A block for each array, whose first entry becomes 0. `sums` holds the total of each of its
-    # warps, at most 32.
-    @kernel(pointer(int64), int64, pointer(int64), int64)
-    def scan(offsets: Any, rows: int, starts: Any, lengths: int) -> None:
-        sums = cuda.shared.array(WARP, int64)
-        thread, threads, lane = cuda.threadIdx.x, cuda.blockDim.x, cuda.laneid
-        warp, warps = thread // WARP, threads // WARP
-        counts, size = offsets, rows
-        if cuda.blockIdx.x == 1:
-            counts, size = starts, lengths
-        before = 0
-        if thread == 0:
-            counts[0] = 0
+@single(pointer(int64), pointer(int64), pointer(uint8), (int64,) * 4)
+def _count(offsets: Any, starts: Any, valid: Any, sizes: Any) -> None:
+    rows, time, in_part, parts = sizes
+    lane = cuda.laneid
+    b = cuda.grid(1) // WARP
+    while b < rows:
+        total = 0
         first = 0
-        while first < size:
-            i = first + thread
-            total = counts[i + 1] if i < size else 0
-            distance = 1
-            while distance < WARP:
-                other = cuda.shfl_up_sync(_FULL, total, distance)
-                if lane >= distance:
-                    total += other
-                distance *= 2
-            if lane == WARP - 1:
-                sums[warp] = total
-            cuda.syncthreads()
-            for w in range(warps):
-                if w < warp:
-                    total += sums[w]
-            if i < size:
-                counts[i + 1] = before + total
-            for w in range(warps):
-                before += sums[w]
-            cuda.syncthreads()
-            first += threads
-
-    return scan
+        while first < time:
+            t = first + lane
+            exists = t < time and valid[b * time + t] != 0
+            total += cuda.popc(cuda.ballot_sync(_FULL, exists))
+            first += WARP
+        if lane == 0:
+            offsets[b + 1] = total
+            bin = (time - total) * parts + b // in_part
+            ptx.add_to(ptx.global_address(starts, bin + 1), 1)
+        b += cuda.gridsize(1) // WARP
 
 
-@family(())
-def _place() -> Kernel:
-    ints = pointer(int64)
+# A block for each array, whose first entry becomes 0. `sums` holds the total of each of its
+# warps, at most 32.
+@single(pointer(int64), int64, pointer(int64), int64)
+def _scan(offsets: Any, rows: int, starts: Any, lengths: int) -> None:
+    sums = cuda.shared.array(WARP, int64)
+    thread, threads, lane = cuda.threadIdx.x, cuda.blockDim.x, cuda.laneid
+    warp, warps = thread // WARP, threads // WARP
+    counts, size = offsets, rows
+    if cuda.blockIdx.x == 1:
+        counts, size = starts, lengths
+    before = 0
+    if thread == 0:
+        counts[0] = 0
+    first = 0
+    while first < size:
+        i = first + thread
+        total = counts[i + 1] if i < size else 0
+        distance = 1
+        while distance < WARP:
+            other = cuda.shfl_up_sync(_FULL, total, distance)
+            if lane >= distance:
+                total += other
+            distance *= 2
+        if lane == WARP - 1:
+            sums[warp] = total
+        cuda.syncthreads()
+        for w in range(warps):
+            if w < warp:
+                total += sums[w]
+        if i < size:
+            counts[i + 1] = before + total
+        for w in range(warps):
+            before += sums[w]
+        cuda.syncthreads()
+        first += threads
 
-    # starts[bin]: where the next row of the bin goes, moved on by the warp that has the part.
-    @kernel(*(ints, ints, ints, ints, pointer(uint8)), (int64,) * 4)
-    def place(steps: Any, order: Any, starts: Any, offsets: Any, valid: Any, sizes: Any) -> None:
-        rows, time, in_part, parts = sizes
-        lane = cuda.laneid
-        task = cuda.grid(1) // WARP
-        while task < parts:  # first, as they take longest
-            first = task * in_part
-            end = min(first + in_part, rows)
-            while first < end:
-                b = first + lane
-                length = int64(-1)
-                if b < end:
-                    length = offsets[b + 1] - offsets[b]
-                rank = 0
-                alike = 0
-                for other in range(WARP):
-                    if cuda.shfl_sync(_FULL, length, other) == length:
-                        alike += 1
-                        if other < lane:
-                            rank += 1
-                bin = (time - length) * parts + task
-                start = int64(0)
-                if b < end:
-                    start = starts[bin]
-                    order[start + rank] = b
-                cuda.syncwarp()
-                if b < end and rank == alike - 1:
-                    starts[bin] = start + alike
-                cuda.syncwarp()
-                first += WARP
-            task += cuda.gridsize(1) // WARP
-        while task < parts + rows:
-            b = task - parts
-            position = offsets[b]
-            first = 0
-            while first < time:
-                t = first + lane
-                exists = t < time and valid[b * time + t] != 0
-                present = cuda.ballot_sync(_FULL, exists)
-                if exists:
-                    steps[position + cuda.popc(present & ((1 << lane) - 1))] = b * time + t
-                position += cuda.popc(present)
-                first += WARP
-            task += cuda.gridsize(1) // WARP
 
-    return place
+# starts[bin]: where the next row of the bin goes, moved on by the warp that has the part.
+@single(*(pointer(int64),) * 4, pointer(uint8), (int64,) * 4)
+def _place(steps: Any, order: Any, starts: Any, offsets: Any, valid: Any, sizes: Any) -> None:
+    rows, time, in_part, parts = sizes
+    lane = cuda.laneid
+    task = cuda.grid(1) // WARP
+    while task < parts:  # first, as they take longest
+        first = task * in_part
+        end = min(first + in_part, rows)
+        while first < end:
+            b = first + lane
+            length = int64(-1)
+            if b < end:
+                length = offsets[b + 1] - offsets[b]
+            rank = 0
+            alike = 0
+            for other in range(WARP):
+                if cuda.shfl_sync(_FULL, length, other) == length:
+                    alike += 1
+                    if other < lane:
+                        rank += 1
+            bin = (time - length) * parts + task
+            start = int64(0)
+            if b < end:
+                start = starts[bin]
+                order[start + rank] = b
+            cuda.syncwarp()
+            if b < end and rank == alike - 1:
+                starts[bin] = start + alike
+            cuda.syncwarp()
+            first += WARP
+        task += cuda.gridsize(1) // WARP
+    while task < parts + rows:
+        b = task - parts
+        position = offsets[b]
+        first = 0
+        while first < time:
+            t = first + lane
+            exists = t < time and valid[b * time + t] != 0
+            present = cuda.ballot_sync(_FULL, exists)
+            if exists:
+                steps[position + cuda.popc(present & ((1 << lane) - 1))] = b * time + t
+            position += cuda.popc(present)
+            first += WARP
+        task += cuda.gridsize(1) // WARP

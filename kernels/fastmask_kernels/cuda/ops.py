@@ -36,10 +36,8 @@ def in_turn(functions: list[Any]) -> Any:
         return nothing
     if len(functions) == 1:
         return functions[0]
-    before, after = (
-        in_turn(functions[: len(functions) // 2]),
-        in_turn(functions[len(functions) // 2 :]),
-    )
+    half = len(functions) // 2
+    before, after = in_turn(functions[:half]), in_turn(functions[half:])
 
     @inlined
     def both(*args: Any) -> None:
@@ -56,17 +54,13 @@ if SIMULATED:
 
     _lock = threading.Lock()
 
-    def meet_block() -> None:
-        """Wait for all threads of the block."""
-        _get_kernel_context().syncthreads()
+    class _Device:
+        """What running kernels see as `numba.cuda`, for functions of other files than theirs."""
 
-    def thread_of_block() -> Any:
-        """Number of the thread in its block."""
-        return _get_kernel_context().threadIdx.x
+        def __getattr__(self, name: str) -> Any:
+            return getattr(_get_kernel_context(), name)
 
-    def shuffle_xor(value: Any, distance: int) -> Any:
-        """What the lane has whose number differs by the bits of `distance`."""
-        return _get_kernel_context().shfl_xor_sync(ALL, value, distance)
+    device: Any = _Device()
 
     def load4(array: Any, index: int) -> Any:
         """array[index : index + 4] as a tuple."""
@@ -92,20 +86,7 @@ else:
     from numba.cuda.extending import intrinsic
     from numba.cuda.typing import signature
 
-    @inlined
-    def meet_block() -> None:
-        """Wait for all threads of the block."""
-        cuda.syncthreads()
-
-    @inlined
-    def thread_of_block() -> Any:
-        """Number of the thread in its block."""
-        return cuda.threadIdx.x
-
-    @inlined
-    def shuffle_xor(value: Any, distance: int) -> Any:
-        """What the lane has whose number differs by the bits of `distance`."""
-        return cuda.shfl_xor_sync(ALL, value, distance)
+    device = cuda
 
     @intrinsic
     def load4(typingctx: Any, array: Any, index: Any) -> Any:
@@ -144,3 +125,21 @@ else:
             return builder.atomic_rmw("add", args[0], one, "monotonic")
 
         return signature(counter.dtype, counter), codegen
+
+
+@inlined
+def meet_block() -> None:
+    """Wait for all threads of the block."""
+    device.syncthreads()
+
+
+@inlined
+def thread_of_block() -> Any:
+    """Number of the thread in its block."""
+    return device.threadIdx.x
+
+
+@inlined
+def shuffle_xor(value: Any, distance: int) -> Any:
+    """What the lane has whose number differs by the bits of `distance`."""
+    return device.shfl_xor_sync(ALL, value, distance)

@@ -29,6 +29,7 @@ from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, num
 
 Multiply = Callable[[DeviceArray, DeviceArray, DeviceArray, bool, bool, bool], None]
 Pieces = tuple[tuple[int, int, int], ...]
+"""First gate, first column of the weights in units, number of gates."""
 
 
 class _Library(NamedTuple):
@@ -87,15 +88,8 @@ def arranged(
 ) -> tuple[Rows, Pieces]:
     """Gates one after the other as in the weights, if the library multiplies them.
 
-    Args:
-        gates: of every valid step, `units` columns each.
-        pieces: first gate, first column of weights in units, number of gates.
-        plan: offsets (B + 1).
-        height: a bound of the number of valid steps.
-        units: columns of a gate.
-
-    Returns:
-        Their rows, and which pieces stand in them.
+    A gate has `units` columns, and `height` bounds the number of valid steps. Returned are the
+    rows, and which pieces stand in them.
     """
     library = _library.get()
     if library is None or not (pieces and height and units):
@@ -138,8 +132,7 @@ def rows(
     out = _view(c, height) if direct else empty((height, width), c.data.dtype, c.data.device)
     library.multiply(out, left, right, False, transposed, direct and add)
     if bias is not None or not direct:
-        plan_of = plan, plan.size - 1
-        _finish(c, out, plan_of, height, width, bias, target, add and not direct)
+        _finish(c, out, plan, height, width, bias, target, add and not direct)
 
 
 def over_rows(
@@ -156,7 +149,7 @@ def over_rows(
     out = _view(c, height) if direct else empty((height, width), c.data.dtype, c.data.device)
     library.multiply(out, left, right, True, False, False)
     if not direct:
-        _finish(c, out, (plan, -1), height, width)
+        _stack(c, Rows(Matrix(out, 0, width), whole=True), plan, height, width)
 
 
 def _stands(matrix: Matrix, width: int) -> bool:
@@ -193,21 +186,19 @@ def _stack(c: Matrix, a: Rows, plan: DeviceArray, height: int, width: int) -> No
 def _finish(
     c: Matrix,
     y: DeviceArray,
-    plan: tuple[DeviceArray, int],
+    plan: DeviceArray,
     height: int,
     width: int,
-    bias: Matrix | None = None,
-    target: DeviceArray | None = None,
-    add: bool = False,
+    bias: Matrix | None,
+    target: DeviceArray | None,
+    add: bool,
 ) -> None:
-    """c[target[p]] = (c[target[p]] +) y[p] (+ bias) at the valid steps; c and y may be one.
-
-    `plan` has offsets, and where in them the number of valid steps is, or -1 for all of `height`.
-    """
+    """c[target[p]] = (c[target[p]] +) y[p] (+ bias) at the valid steps; c and y may be one."""
     lanes = lanes_for(width)
     _finisher(c.data.dtype).launch(
-        *(*span(height, lanes), c, y, bias or c, plan[0] if target is None else target, plan),
-        *((height, width, lanes), bias is not None, target is not None, add),
+        *(*span(height, lanes), c, y, bias or c, plan if target is None else target),
+        *((plan, plan.size - 1), (height, width, lanes)),
+        *(bias is not None, target is not None, add),
     )
 
 
@@ -263,9 +254,7 @@ def _finisher(dtype: Any) -> Kernel:
         offsets, last = plan
         height, width, lanes = sizes
         lane = cuda.laneid & (lanes - 1)
-        count = height
-        if last >= 0:
-            count = min(offsets[last], height)
+        count = min(offsets[last], height)
         p = cuda.grid(1) // lanes
         while p < count:
             row = p

@@ -281,10 +281,28 @@ def family(*parameters: Any) -> Callable[[Callable[..., Kernel]], Callable[..., 
             tuple(np.dtype(a) if isinstance(a, str) else a for a in given)
             for given in (p if isinstance(p, tuple) else (p,) for p in parameters)
         )
-        FAMILIES[f"{make.__module__.rpartition('.')[2]}.{make.__name__}"] = made, examples
+        _register(make, made, examples)
         return made
 
     return decorate
+
+
+def single(*argtypes: Any) -> Callable[[Callable[..., None]], Kernel]:
+    """A kernel without parameters, which is a family of its own."""
+
+    def decorate(function: Callable[..., None]) -> Kernel:
+        made = Kernel(function, argtypes)
+        made.name = function.__name__.strip("_")
+        _register(function, lambda: made, ((),))
+        return made
+
+    return decorate
+
+
+def _register(
+    source: Callable[..., Any], make: Callable[..., Kernel], examples: tuple[Any, ...]
+) -> None:
+    FAMILIES[f"{source.__module__.rpartition('.')[2]}.{source.__name__}"] = make, examples
 
 
 def blocks_for(items: int, in_block: int) -> int:

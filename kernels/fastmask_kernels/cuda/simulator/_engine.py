@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -112,23 +113,30 @@ class Gate:
 class Block:
     """What the threads of a block share."""
 
-    def __init__(self, index: Any, threads: int, engine: Engine) -> None:
-        self.index = index
+    def __init__(self, index: Any, threads: int, engine: Engine, grid: Gate | None) -> None:
+        self.index, self.engine = index, engine
+        self.grid = grid  # where all blocks meet, if they run at once
         self.gate = Gate(threads, engine, threads)
         self.warps = [Gate(min(32, threads - w), engine, 32) for w in range(0, threads, 32)]
         self.arrays: dict[Any, NDArray[Any]] = {}
 
 
 class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
-    """One thread of a kernel."""
+    """One thread of a kernel; `work` is what it does."""
 
-    engine: Engine
-    grid: Gate | None  # where all blocks meet, if they run at once
-    block: Block
-    warp: Gate
-    number: int  # in its block
-    lane: int
-    index: Any  # threadIdx
+    def __init__(self, work: Callable[[], None], block: Block, number: int, index: Any) -> None:
+        super().__init__()
+        self._work, self.block, self.engine = work, block, block.engine
+        self.number, self.index = number, index  # in its block, the second one as threadIdx
+        self.warp, self.lane = block.warps[number // 32], number % 32
+        self.gr_context = copy_context()  # where NumPy keeps what errors are ignored
+
+    def run(self) -> None:
+        """Work, and keep nobody waiting afterwards."""
+        self._work()
+        for gate in (self.block.gate, self.warp, self.block.grid):
+            if gate is not None:
+                gate.leave()
 
 
 def this() -> Any:

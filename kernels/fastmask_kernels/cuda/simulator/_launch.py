@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -46,7 +46,7 @@ def launch(
     """
     function = getattr(kernel, "py_func", kernel)
     sizes, block_sizes = _three(grid), _three(threads)
-    module, values = Module(sizes, block_sizes, shared), [seen(arg) for arg in args]
+    module, work = Module(sizes, block_sizes, shared), partial(function, *map(seen, args))
     blocks, indices = _indices(sizes), _indices(block_sizes)
     with (
         _one_at_a_time,
@@ -56,15 +56,11 @@ def launch(
     ):
         for together in [blocks] if cooperative else [[one] for one in blocks]:
             engine = Engine()
-            all_of_them = len(together) * len(indices)
-            meeting = Gate(all_of_them, engine, 1) if cooperative else None
+            meeting = Gate(len(together) * len(indices), engine, 1) if cooperative else None
             started = []
             for index in together:
-                block = Block(index, len(indices), engine)
-                started += [
-                    _thread(function, values, block, meeting, number, at, engine)
-                    for number, at in enumerate(indices)
-                ]
+                block = Block(index, len(indices), engine, meeting)
+                started += [Thread(work, block, *numbered) for numbered in enumerate(indices)]
             engine.run(started)
 
 
@@ -76,25 +72,3 @@ def _three(sizes: Sizes) -> tuple[int, ...]:
 def _indices(sizes: tuple[int, ...]) -> list[Any]:
     """All of a grid or a block, x first."""
     return [Dim3(*index[::-1]) for index in product(*map(range, reversed(sizes)))]
-
-
-def _thread(
-    function: Callable[..., None],
-    args: list[Any],
-    block: Block,
-    grid: Gate | None,
-    number: int,
-    index: Any,
-    engine: Engine,
-) -> Thread:
-    def work() -> None:
-        function(*args)
-        for gate in (thread.block.gate, thread.warp, thread.grid):
-            if gate is not None:
-                gate.leave()
-
-    thread = Thread(work)
-    thread.gr_context = contextvars.copy_context()  # where NumPy keeps what errors are ignored
-    thread.engine, thread.grid, thread.block, thread.index = engine, grid, block, index
-    thread.number, thread.warp, thread.lane = number, block.warps[number // 32], number % 32
-    return thread

@@ -59,9 +59,9 @@ class Grid:
         Raises:
             RuntimeError: the launch is not cooperative.
         """
-        if this().grid is None:
+        if this().block.grid is None:
             raise RuntimeError("blocks wait for each other in cooperative launches alone")
-        this().grid.meet()
+        this().block.grid.meet()
 
 
 class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here
