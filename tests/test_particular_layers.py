@@ -28,6 +28,13 @@ class TestLayersOfTheirOwn:
             y, (X - X.mean(1, keepdims=True)) / X.std(1, keepdims=True), atol=1e-5
         )
 
+    def test_softmax_of_the_numbers_that_a_mask_of_any_shape_names(self) -> None:
+        counted = np.arange(golden.F) != 1
+        y = fm.layers.Softmax()(X, mask=counted[None, None])
+        powers = np.exp(X) * counted
+        np.testing.assert_allclose(y.data, powers / powers.sum(-1, keepdims=True), atol=1e-6)
+        assert y.mask.valid.all()
+
     def test_adapt_looks_at_valid_steps_only(self) -> None:
         layer = fm.layers.Normalization()
         layer.adapt(fm.Masked(NAN, ROWOFF))

@@ -122,11 +122,13 @@ def _narrowed(given: Mask | None, carried: Mask | None) -> Mask | None:
 
 def arrays_of(masks: Masks) -> BoolArrays:
     """The bool arrays of a mask, of a list of masks, or of none."""
+    if type(masks) is Mask:
+        return masks._valid
     if masks is None:
         return None
     if isinstance(masks, list):
         return [None if mask is None else mask.valid for mask in masks]
-    return masks._valid
+    return masks.valid  # of numbers, see `Softmax`
 
 
 def flat(outputs: object) -> list[Any]:
