@@ -89,7 +89,7 @@ class FormulaCell(Cell):
 
     def __init__(self, formula: Formula) -> None:
         states, sums = len(formula.states), len(formula.sums)
-        super().__init__(formula.name, gates=sums, states=states, width=formula.width)
+        Cell.__init__(self, formula.name, gates=sums, states=states, width=formula.width)
         self.formula, self.keeps_gates = formula, formula.keeps_gates
         self.gates_saved = len(formula.saved) if self.keeps_gates else 0
         self.saved = (1,) * states + ((self.gates_saved,) if self.keeps_gates else ())

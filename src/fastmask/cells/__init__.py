@@ -22,6 +22,7 @@ from fastmask_kernels.formula import (
 )
 
 from ._cell import Cell, cell
+from ._cell import known_cell as known_cell
 from .coupled_lstm import coupled_lstm
 from .ind_rnn import ind_rnn
 from .layer_norm_lstm import layer_norm_lstm

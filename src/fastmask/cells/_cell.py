@@ -40,6 +40,7 @@ class Cell(_cells.Cell):
             if not isinstance(value, (int, float)):
                 raise TypeError(f"{self.name}: {name} must begin as a number, not {value!r}")
         self.first_values: dict[str, float] = defaults
+        _known[self.key] = self
 
     @classmethod
     def of(cls, known: _cells.Cell) -> Cell:
@@ -48,6 +49,11 @@ class Cell(_cells.Cell):
         cell = cls(known.function, formula.x_only, formula.h_only)
         cell.__module__ = __package__ or ""  # where pickle finds it
         return cell
+
+    @property
+    def key(self) -> str:
+        """Name and digest of the formula: the same in every process."""
+        return f"{self.name} {self.digest}"
 
     @cached_property
     def layer_class(self) -> type[OwnCell]:
@@ -73,6 +79,14 @@ class Cell(_cells.Cell):
 
     def __reduce__(self) -> str:
         return self.__qualname__  # as of functions: pickles hold where it is to be found
+
+
+_known: dict[str, Cell] = {}
+
+
+def known_cell(key: str) -> Cell | None:
+    """The last cell of a key that was made."""
+    return _known.get(key)
 
 
 @overload

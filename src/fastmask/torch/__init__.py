@@ -1,7 +1,8 @@
 """Drop-in LSTM, GRU and RNN for PyTorch that compute only the steps that exist.
 
 The modules take the constructor arguments of torch.nn's, have the same state_dict and give the
-same results, on padded batches with a mask of any shape and on packed sequences alike.
+same results, on padded batches with a mask of any shape and on packed sequences alike. `Recurrent`
+does the same for the cells of `fastmask.cell`.
 
 This module imports torch; `import fastmask` does not.
 """
@@ -17,5 +18,6 @@ except ModuleNotFoundError as error:
 
 from ._convert import convert
 from ._modules import GRU, LSTM, RNN
+from ._own_cells import Recurrent
 
-__all__ = ["GRU", "LSTM", "RNN", "convert"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "convert"]

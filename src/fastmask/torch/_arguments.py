@@ -80,8 +80,10 @@ def states(module: Any, hx: Any, input: Tensor, batch: int, single: bool = False
     if hx is None:
         return [input.new_zeros(shape)] * count
     if count > 1 and not (isinstance(hx, (tuple, list)) and len(hx) == count):
-        what = _described(hx)
-        raise WrongShape(f"hx must be a pair of tensors (h, c), not {what}{_hint(hx, input)}")
+        names = CELLS[module.mode].state_names
+        many = "a pair of" if count == 2 else f"a tuple of {count}"
+        what = f"{_described(hx)}{_hint(hx, input)}"
+        raise WrongShape(f"hx must be {many} tensors ({', '.join(names)}), not {what}")
     given = list(hx) if count > 1 else [hx]
     expected = (shape[0], shape[2]) if single else shape
     for state in given:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from ..backends.plan import Plan
 from ._backend import backend_of
-from ._cells import TorchCell, Weights
+from ._cells import TorchCell
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
 from ._recorders import refuse_transforms
 
@@ -49,7 +49,7 @@ class Layer(Function):
         out, last, kept = forward(cell, x, states, packed, plan, zero_masked, keep)
         ctx.cell, ctx.plan, ctx.zero_masked = cell, plan, zero_masked
         ctx.chosen = backend_of(x.device).chosen()
-        ctx.bias = each > 2
+        ctx.bias = cell.has_bias(weights[:each])
         ctx.spent = False
         # Of the weights their copies for kernels: torch needs not watch whether they change.
         flat = [weight for direction in copies for weight in direction]
@@ -71,10 +71,11 @@ class Layer(Function):
     @once_differentiable
     def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
         cell = ctx.cell
-        refuse_transforms(cell.prefix.upper())
+        refuse_transforms(*cell.called)
         n = cell.states
         x, *saved = ctx.saved_tensors
         states, steps, gates, copies = saved[:n], saved[n : 2 * n], saved[2 * n], saved[2 * n + 1 :]
+        each = len(copies) // len(states[0])
         if ctx.spent:  # backward was here before and left its work where the gates were
             gates = gates[:, :0]
         elif gates.numel() <= FEW:
@@ -88,7 +89,7 @@ class Layer(Function):
                 dlast,
                 x,
                 states,
-                [Weights(*copies[i : i + 3]) for i in range(0, len(copies), 3)],
+                [tuple(copies[i : i + each]) for i in range(0, len(copies), each)],
                 ctx.plan,
                 ctx.zero_masked,
                 Kept(steps, gates),

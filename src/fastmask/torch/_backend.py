@@ -91,7 +91,7 @@ def backend_of(device: torch.device) -> TensorBackend[Any]:
 
 def packed(cell: TorchCell, weights: Weights) -> Any:
     """The weights in the layout that the forward kernels read."""
-    backend = backend_of(weights.kernel.device)
+    backend = backend_of(weights[0].device)
     return pack(backend, cell, backend.weights(weights), cell.settings)
 
 

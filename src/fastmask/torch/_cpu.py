@@ -33,8 +33,8 @@ class _CPU(Host):
         return array
 
     def weights(self, weights: Weights) -> list[Array]:
-        kernel, recurrent_kernel, bias = [weight.numpy() for weight in weights]
-        return [kernel.T, recurrent_kernel.T, bias]
+        kernel, recurrent_kernel, *others = [weight.numpy() for weight in weights]
+        return [kernel.T, recurrent_kernel.T, *others]
 
     def run(
         self, kernel: KernelName, outputs: Sequence[Array], inputs: Sequence[KernelInput]

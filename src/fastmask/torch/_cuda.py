@@ -101,7 +101,8 @@ class Cuda:
         return tensor.detach().resolve_neg().contiguous()
 
     def weights(self, weights: Weights) -> list[Tensor]:
-        return [weights.kernel.t(), weights.recurrent_kernel.t(), weights.bias]
+        kernel, recurrent_kernel, *others = weights
+        return [kernel.t(), recurrent_kernel.t(), *others]
 
     def packed_room(
         self,

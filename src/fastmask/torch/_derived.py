@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from ._over_steps import OverSteps
 from ._recurrent import Recurrent
 
 
@@ -41,7 +42,7 @@ _HOOKS = {
     *("check_input", "check_forward_args", "check_hidden_size", "permute_hidden"),
     *("get_expected_hidden_size", "get_expected_cell_size"),
 }
-_OWN = set(vars(Recurrent)) - set(dir(nn.RNNBase)) - {"forward"}
+_OWN = {*vars(Recurrent), *vars(OverSteps)} - set(dir(nn.RNNBase)) - {"forward"}
 
 
 def why_not(module: Any, base: Any) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..backends.plan import Plan
 from ..backends.recurrent import run_backward, run_forward
 from ._backend import backend_of, packed
-from ._cells import TorchCell, Weights, to_kernels, to_torch
+from ._cells import TorchCell, Weights
 from ._parts import whole
 
 
@@ -34,7 +34,7 @@ class Keep(IntEnum):
 class Kept(NamedTuple):
     """What forward kept: rows are the valid steps, in the plan's order.
 
-    steps: of each state (D, K, H); gates: (D, K, width * H), or with no rows.
+    steps: of each state (D, K, H); gates: (D, K, gates_saved * H), or with no rows.
     """
 
     steps: list[Tensor]
@@ -83,7 +83,7 @@ def forward(
     last = [x.new_empty(directions, batch, units) for _ in states]
     steps = [x.new_empty(directions, rows if keep else 0, units) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
-    gates = x.new_empty(directions, gate_rows, cell.width * units)
+    gates = x.new_empty(directions, gate_rows, cell.gates_saved * units)
     view = backend.view
     inputs, first, ends = view(x), [*map(view, states)], [*map(view, last)]
     kept = [*map(view, (*steps, gates) if cell.keeps_gates else steps)]
@@ -156,10 +156,10 @@ def backward(
         dx = x.new_empty(batch, time if want_dx else 0, features)
         dinputs, total = view(dx), None
         doutputs = view(dout) if dout.shape[2] == units else backend.half_of(dout, d)
-        gates = view(kept.gates[d] if saved else x.new_empty(room, cell.width * units))
+        gates = view(_gates_of(cell, kept.gates[d], room, units))
         for part in parts:
             rows, own, plan_of_part = part.rows, part.steps, part.plan
-            found = Weights(*map(torch.empty_like, weights[d]))
+            found = tuple(map(torch.empty_like, weights[d]))
             run_backward(
                 backend,
                 cell,
@@ -185,8 +185,18 @@ def backward(
         if want_dx:
             dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
         assert total is not None  # there is a part even of no rows
-        dtorch += to_torch(cell, total, bias)
+        dtorch += cell.to_torch(total, bias)
     return Gradients(dx_sum, dstates, dtorch)
+
+
+def _gates_of(cell: TorchCell, kept: Tensor, rows: int, units: int) -> Tensor:
+    """What backward works on: what was kept of one direction, if anything, with room for more."""
+    if len(kept) and cell.gates_saved == cell.width:
+        return kept
+    gates = kept.new_empty(max(rows, len(kept)), cell.width * units)
+    if len(kept):
+        gates[:, : kept.shape[1]] = kept
+    return gates
 
 
 def _added(total: Weights, part: Weights) -> Weights:
@@ -200,5 +210,5 @@ def as_kernels_take(
     cell: TorchCell, weights: Sequence[Sequence[Tensor]]
 ) -> tuple[list[Weights], list[Any]]:
     """Of each direction the weights for the backward and for the forward kernels."""
-    ordered = [to_kernels(cell, direction) for direction in weights]
+    ordered = [cell.to_kernels(direction) for direction in weights]
     return ordered, [packed(cell, direction) for direction in ordered]

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..backends.plan import Plan
 from . import _device
 from ._backend import backend_of
-from ._cells import CELLS, to_kernels
+from ._cells import cell_of
 from ._layer import Keep, Kept, as_kernels_take, backward, forward
 from ._masks import mask_of
 
@@ -70,7 +70,7 @@ def layer(
     Returns:
         The output, the last states, and what was kept.
     """
-    cell = CELLS[mode]
+    cell = cell_of(mode)
     _, packed = as_kernels_take(cell, _by_direction(weights, states))
     known = _plan_of(plan, x)
     out, last, kept = forward(
@@ -89,7 +89,7 @@ def _(
     zero_masked: bool,  # noqa: ARG001 - likewise
     keep: int,
 ) -> list[Tensor]:
-    cell = CELLS[mode]
+    cell = cell_of(mode)
     batch, time, _ = x.shape
     directions, _, units = states[0].shape
     rows = batch * time
@@ -98,7 +98,7 @@ def _(
         x.new_empty(batch, time, directions * units),
         *[x.new_empty(state.shape) for state in states],
         *[x.new_empty(directions, rows if keep else 0, units) for _ in states],
-        x.new_empty(directions, gate_rows, cell.width * units),
+        x.new_empty(directions, gate_rows, cell.gates_saved * units),
     ]
 
 
@@ -127,7 +127,7 @@ def layer_backward(
     Returns:
         The gradients of x (empty where it is not wanted), of the states and of the weights.
     """
-    cell = CELLS[mode]
+    cell = cell_of(mode)
     by_direction = _by_direction(weights, states)
     found = backward(
         cell,
@@ -135,11 +135,11 @@ def layer_backward(
         dlast,
         x,
         states,
-        [to_kernels(cell, direction) for direction in by_direction],
+        [cell.to_kernels(direction) for direction in by_direction],
         _plan_of(plan, x),
         zero_masked,
         Kept(steps, gates.clone()),
-        len(by_direction[0]) > 2,
+        cell.has_bias(by_direction[0]),
         want_dx,
     )
     return [x.new_empty(0) if found.x is None else found.x, *found.states, *found.weights]

@@ -7,17 +7,22 @@ from typing import Any
 import torch
 
 
-def refuse_transforms(name: str) -> None:
+def refuse_transforms(name: str, original: str = "") -> None:
     """Raise where torch.func is at work, whose tensors have no memory.
+
+    Args:
+        name: of the module, as messages call it.
+        original: of the class of torch.nn that it stands for, if there is one.
 
     Raises:
         NotImplementedError: it is.
     """
     if torch._C._are_functorch_transforms_active():
+        instead = f", or use torch.nn.{original}" if original else ""
         raise NotImplementedError(
             f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
             "call torch.autograd.grad or backward for gradients, give the module a batch instead "
-            f"of vmap, or use torch.nn.{name}"
+            f"of vmap{instead}"
         )
 
 

@@ -94,8 +94,7 @@ def _layer(
             cell, plan, zero_masked, keep, len(weights), x, *states, *flat
         )
         return outputs
-    weight_ih, weight_hh, *_ = weights[0]
-    if weight_ih.shape[1:] != x.shape[2:] or weight_hh.shape[1:] != states[0].shape[2:]:
+    if cell.sizes(weights[0]) != (x.shape[2], states[0].shape[2]):
         check()  # also of what is packed already, for a module with which they are shared
     packed = packed_once(cell, weights, check)
     out, last, _ = forward(cell, x, states, packed, plan, zero_masked)

@@ -17,7 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..backends.table import kernels
 from ._backend import backend_of, packed
-from ._cells import TorchCell, in_order
+from ._cells import TorchCell
 from ._cpu import CPU
 
 
@@ -37,7 +37,7 @@ def packed_once(
     first = weights[0][0]
     if backend_of(first.device) is not CPU:
         check()
-        return [packed(cell, in_order(cell, direction)) for direction in weights]
+        return [packed(cell, cell.in_order(direction)) for direction in weights]
     entry: _Entry | None = _entries.get(first)
     if entry is None or not _fits(entry, weights):
         check()
@@ -51,7 +51,7 @@ def _new_entry(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
         [weight.detach().clone(memory_format=torch.contiguous_format) for weight in direction]
         for direction in weights
     ]
-    made = [packed(cell, in_order(cell, direction)) for direction in copies]
+    made = [packed(cell, cell.in_order(direction)) for direction in copies]
     return _Entry(kernels(), copies, made)
 
 
