@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastmask_kernels import cuda
+from fastmask_kernels.cells import Cell
+from fastmask_kernels.cells.table import CellKernels
 from fastmask_kernels.cuda.runtime import device as _device
-from fastmask_kernels.spec import KERNELS
+from fastmask_kernels.spec import KERNELS, Kernel, cell_kernels
 
 
 class Memory:
@@ -27,25 +29,33 @@ class Backend:
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(cuda, name)
-        if name not in KERNELS:
-            return function
-        outputs = [a.output for a in KERNELS[name].arguments]
+        return _copying(function, KERNELS[name]) if name in KERNELS else function
 
-        def call(*args: Any) -> None:
-            if _device.SIMULATED:
-                function(*[Memory(a) if isinstance(a, np.ndarray) else a for a in args])
-                cuda.check_indices()
-                return
-            copies = [_device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
-            try:
-                function(*copies)
-                cuda.check_indices()
-            finally:
-                for copy, original, written in zip(copies, args, outputs, strict=False):
-                    if written:
-                        original[...] = _device.to_host(copy)
+    def kernels_of(self, cell: Cell) -> CellKernels:
+        """The kernels of a cell."""
+        size, *kernels = cuda.kernels_of(cell)
+        rows = cell_kernels(cell)
+        return CellKernels(size, *(_copying(k, row) for k, row in zip(kernels, rows, strict=True)))
 
-        return call
+
+def _copying(function: Any, kernel: Kernel) -> Any:
+    outputs = [a.output for a in kernel.arguments]
+
+    def call(*args: Any) -> None:
+        if _device.SIMULATED:
+            function(*[Memory(a) if isinstance(a, np.ndarray) else a for a in args])
+            cuda.check_indices()
+            return
+        copies = [_device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
+        try:
+            function(*copies)
+            cuda.check_indices()
+        finally:
+            for copy, original, written in zip(copies, args, outputs, strict=False):
+                if written:
+                    original[...] = _device.to_host(copy)
+
+    return call
 
 
 backend = Backend()

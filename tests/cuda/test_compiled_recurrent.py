@@ -9,6 +9,7 @@ import pytest
 
 from fastmask_kernels import cells
 
+from .. import formulas
 from . import compiling
 from .compiling import ARCHITECTURES, Report, compile_report, doubles
 
@@ -101,6 +102,19 @@ def test_weights_of_a_grid_do_not_spill(cell: str, units: int, backward: bool) -
         report = compile_report(kernel, arch=arch)
         assert_fits(report, spread.tiles[0].threads, FLOAT)
         assert report.count("RED") + report.count("ATOM") >= 1  # the barrier
+
+
+@pytest.mark.parametrize("name", ["peephole", "coupled_gates", "minimal_gated", "odd"])
+def test_cells_of_ones_own_do_not_spill(name: str) -> None:
+    CELLS[name] = cells.Cell(getattr(formulas, name))
+    for units, dtype, form in (
+        (128, FLOAT, "float32"),
+        (64, DOUBLE, "float32"),
+        (64, FLOAT, "tf32"),
+    ):
+        kernel, spread = loop_of(name, units, dtype, False, form)
+        report = compile_report(kernel)
+        assert_fits(report, spread.tiles[0].threads, dtype)
 
 
 def test_products_read_sixteen_bytes_at_a_time() -> None:

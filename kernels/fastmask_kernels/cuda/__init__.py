@@ -8,10 +8,20 @@ from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
 from .products import use_products as use_products
-from .rnn.gru import gru_bwd, gru_fwd, gru_pack, gru_packed_size
-from .rnn.lstm import lstm_bwd, lstm_fwd, lstm_pack, lstm_packed_size
-from .rnn.simple_rnn import rnn_bwd, rnn_fwd, rnn_pack, rnn_packed_size
-from .rnn.step import gru_step, lstm_step, rnn_step
+from .rnn.gru import gru_bwd, gru_fwd, gru_pack, gru_packed_size, gru_step
+from .rnn.kernels import kernels_of as kernels_of
+from .rnn.kernels import (
+    lstm_bwd,
+    lstm_fwd,
+    lstm_pack,
+    lstm_packed_size,
+    lstm_step,
+    rnn_bwd,
+    rnn_fwd,
+    rnn_pack,
+    rnn_packed_size,
+    rnn_step,
+)
 from .rnn.weights import chosen_weights as chosen_weights
 from .rnn.weights import use_weights as use_weights
 from .runtime.device import use_memory as use_memory

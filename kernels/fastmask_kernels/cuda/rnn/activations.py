@@ -6,6 +6,8 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from ..ops import inlined
 from ..runtime import ptx as ptx
 
@@ -19,6 +21,7 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
     """
     zero, one = real(0), real(1)
     three, six = real(3), real(6)
+    infinity, largest = real(math.inf), real(math.log(np.finfo(real).max))
     two, minus_log2_e = real(2), real(-math.log2(math.e))
 
     def linear(x: Any) -> Any:
@@ -39,13 +42,16 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
     def tanh(x: Any) -> Any:
         return math.tanh(x)
 
+    def exp(x: Any) -> Any:
+        return infinity if x > largest else math.exp(x)  # where Python's raises
+
     def fast_sigmoid(x: Any) -> Any:
         return ptx.reciprocal_approx(one + ptx.exp2_approx(minus_log2_e * x))
 
     def fast_tanh(x: Any) -> Any:
         return two * ptx.reciprocal_approx(one + ptx.exp2_approx(two * minus_log2_e * x)) - one
 
-    functions = (linear, relu, sigmoid, hard_sigmoid, tanh, fast_sigmoid, fast_tanh)
+    functions = (linear, relu, sigmoid, hard_sigmoid, tanh, exp, fast_sigmoid, fast_tanh)
     by_name = {f.__name__: f for f in functions}
     return inlined(by_name[f"fast_{name}" if fast and name in ("sigmoid", "tanh") else name])
 

@@ -8,6 +8,7 @@ from ...cells import Cell
 from ...formula import walk
 
 MOST_SUMS = 4  # of a cell on tensor cores
+MOST_NUMBERS = 9  # sums, states and vectors of a cell, those of an LSTM with peepholes
 
 
 def of_h(cell: Cell) -> tuple[str, ...]:
@@ -34,9 +35,9 @@ def row_blocks(cell: Cell, save_gates: bool) -> int:
 
 
 def more_numbers(cell: Cell) -> int:
-    """How many more numbers than for an LSTM a thread has for each of its cells."""
+    """How many registers a thread needs for a cell besides those that it has for any."""
     numbers = len(cell.sums) + len(cell.states) + len(cell.vectors)
-    return max(0, 2 * (numbers - 6))
+    return max(0, 2 * (numbers - MOST_NUMBERS))
 
 
 def runs(names: Sequence[str], among: Sequence[str]) -> list[tuple[int, int, int]]:

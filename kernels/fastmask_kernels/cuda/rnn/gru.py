@@ -1,26 +1,24 @@
-"""The GRU of the kernel table; `layer` and `gradients` say how it is computed."""
+"""The GRU of the kernel table: two cells, and a bias of Keras's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...cells import gru, gru_reset_before
+from ...cells import Cell, gru, gru_reset_before
 from ..runtime.checks import checked
-from ..runtime.device import DeviceArray
-from .emit import Kind
+from ..runtime.device import DeviceArray, empty
 from .gradients import run_gradients
+from .kernels import kernels_of, kind_of
 from .layer import run_layer
-from .layout import layout
-from .packing import pack
+from .packing import copy_block, pack_weights
+from .step import run_step
 
 
-def _kind(activation: str, recurrent_activation: str, reset_after: bool) -> Kind:
-    return Kind(gru if reset_after else gru_reset_before, activation, recurrent_activation)
+def _cell(reset_after: bool) -> Cell:
+    return gru if reset_after else gru_reset_before
 
 
-def gru_packed_size(features: int, units: int, dtype: Any) -> int:
-    """Length of `packed`."""
-    return layout(_kind("tanh", "sigmoid", True), features, units, dtype).size
+gru_packed_size = kernels_of(gru).packed_size  # the same for both
 
 
 @checked
@@ -32,16 +30,28 @@ def gru_pack(
     reset_after: bool,
 ) -> None:
     """See `spec`."""
-    pack(packed, _kind("tanh", "sigmoid", reset_after), kernel, recurrent_kernel, bias)
+    cell, units = _cell(reset_after), recurrent_kernel.shape[0]
+    sums = empty(len(cell.sums) * units, bias.dtype, bias.device)
+    copy_block(sums, 0, bias, 0, 3 * units)  # z, r, n of the input
+    copy_block(sums, 0, bias, 3 * units, 2 * units, add=True)  # z, r of the state
+    last = 3 * units if reset_after else 2 * units
+    copy_block(sums, last, bias, 5 * units, units, add=not reset_after)
+    pack_weights(kind_of(cell), packed, kernel, recurrent_kernel, sums)
 
 
 @checked
 def gru_fwd(call: Any) -> None:
     """See `spec`."""
-    run_layer(_kind(call.activation, call.recurrent_activation, call.reset_after), call)
+    run_layer(kind_of(_cell(call.reset_after), call), call)
 
 
 @checked
 def gru_bwd(call: Any) -> None:
     """See `spec`."""
-    run_gradients(_kind(call.activation, call.recurrent_activation, call.reset_after), call)
+    run_gradients(kind_of(_cell(call.reset_after), call), call)
+
+
+@checked
+def gru_step(call: Any) -> None:
+    """See `spec`. Memory of the states' size is taken from the device, and given back."""
+    run_step(gru_fwd, call, 1, (1, len(gru.saved)))

@@ -1,20 +1,22 @@
 """Weights in the order in which the time loops and the projection read them.
 
-    packed = kernel (F, inputs * H), bias (saved * H), then the tiles of the recurrent kernel
+    packed = kernel (F, inputs * H), bias (sums * H), vectors (H each), then the tiles of the
+             recurrent kernel
 
-with the gates of kernel and bias in the order in which they are saved, and every part on a
-boundary of 16 bytes.
+with the sums of kernel and bias as they stand in z (`cells.Cell.order`), and every part but the
+vectors on a boundary of 16 bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numba import cuda
 
-from ...cells import gru, gru_reset_before
-from ..runtime.device import DeviceArray
+from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, span
+from .columns import rounds, runs
 from .emit import Kind
 from .layout import layout
 from .mma_layout import Spread as Fragmented
@@ -51,50 +53,79 @@ def _copier(dtype: Any) -> Kernel:
     return run
 
 
-def pack(
-    packed: DeviceArray,
+def copy_block(
+    out: DeviceArray,
+    start: int,
+    source: DeviceArray,
+    begin: int,
+    width: int,
+    rows: int = 1,
+    stride: int = 0,
+    add: bool = False,
+) -> None:
+    """out[start :] = source[begin :], or with `add` +=: `width` numbers of each of some rows.
+
+    Args:
+        out: of any shape.
+        start: the first number there.
+        source: of any shape.
+        begin: the first number there.
+        width: numbers of a row.
+        rows: how many.
+        stride: from a row to the next, in both.
+        add: what is there stays and is added to.
+    """
+    _copier(out.dtype).launch(
+        *span(rows * width),
+        *(out, start, stride, source, begin, stride, rows, width, add),
+    )
+
+
+def pack_weights(
     kind: Kind,
+    packed: DeviceArray,
     kernel: DeviceArray,
     recurrent_kernel: DeviceArray,
     bias: DeviceArray,
+    *vectors: DeviceArray,
 ) -> None:
     """Write the packed weights of a layer.
 
     Args:
-        packed: (packed_size,)
         kind: of the cell.
+        packed: (packed_size,)
         kernel: (F, inputs * H)
         recurrent_kernel: (H, gates * H)
-        bias: (gates * H,), or of a GRU (2, 3H)
+        bias: (sums * H,)
+        vectors: (H,) each.
     """
-    features, units = kernel.shape[0], recurrent_kernel.shape[0]
+    cell, (features, columns), units = kind.cell, kernel.shape, recurrent_kernel.shape[0]
     parts = layout(kind, features, units, packed.dtype)
     parts.require(packed)
-    copy = _copier(packed.dtype)
-    columns = kernel.shape[1]
-
-    def move(start: int, source: DeviceArray, begin: int, rows: int, width: int, add: int) -> None:
-        copy.launch(
-            *span(rows * width),
-            *(packed, start, columns, source, begin, columns, rows, width, add),
-        )
-
-    if kind.cell not in (gru, gru_reset_before):
-        move(0, kernel, 0, features, columns, 0)
-        move(parts.bias, bias, 0, 1, columns, 0)
-    else:  # z, r, h of the weights become n, z, r
-        move(0, kernel, 2 * units, features, units, 0)
-        move(units, kernel, 0, features, 2 * units, 0)
-        move(parts.bias, bias, 2 * units, 1, units, 0)
-        move(parts.bias + units, bias, 0, 1, 2 * units, 0)
-        move(parts.bias + units, bias, 3 * units, 1, 2 * units, 1)
-        last = parts.bias if kind.cell == gru_reset_before else parts.bias + 3 * units
-        move(last, bias, 5 * units, 1, units, int(kind.cell == gru_reset_before))
+    for to, at, count in runs(cell.order[: len(cell.inputs)], cell.inputs):
+        copy_block(packed, to * units, kernel, at * units, count * units, features, columns)
+    for to, at, count in runs(cell.order, cell.sums):
+        copy_block(packed, parts.bias + to * units, bias, at * units, count * units)
+    for n, vector in enumerate(vectors, len(cell.sums)):
+        copy_block(packed, parts.bias + n * units, vector, 0, units)
+    wanted = [name for names in rounds(cell) for name in names]
+    matrix = in_order(recurrent_kernel, cell.recurrents, wanted)
     first, pieces = 0, []
-    for t in parts.spread.tiles:
-        pieces.append((first * units, t.columns))
-        first += t.columns
-    pack_spread(packed, parts.recurrent, parts.spread, recurrent_kernel, pieces, False)
+    for names in rounds(cell):
+        pieces.append((first * units, len(names)))
+        first += len(names)
+    pack_spread(packed, parts.recurrent, parts.spread, matrix, pieces, False)
+
+
+def in_order(matrix: DeviceArray, names: Sequence[str], wanted: Sequence[str]) -> DeviceArray:
+    """A recurrent kernel, or a copy, whose sums of these `names` stand as `wanted`."""
+    if list(names) == list(wanted):
+        return matrix
+    units, columns = matrix.shape
+    copy = empty(matrix.shape, matrix.dtype, matrix.device)
+    for to, at, count in runs(wanted, names):
+        copy_block(copy, to * units, matrix, at * units, count * units, units, columns)
+    return copy
 
 
 def pack_spread(

@@ -109,7 +109,7 @@ def settle(
         tiles: all of one block.
         itemsize: of a weight.
         vectors: numbers in shared memory besides weights.
-        numbers: of a thread besides weights, more than those of an LSTM.
+        numbers: what a thread needs besides, see `columns.more_numbers`.
     """
     words = itemsize // 4
     of_thread = min(MOST_REGISTERS, REGISTERS // tiles[0].threads)

@@ -14,44 +14,28 @@ from numba import cuda
 from ...checks import TableFunction
 from ..masks import fill, plan_steps
 from ..products import use_products
-from ..runtime.checks import checked
 from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, span
-from .gru import gru_fwd
-from .lstm import lstm_fwd
-from .simple_rnn import rnn_fwd
 
 
-@checked
-def lstm_step(call: Any) -> None:
-    """See `spec`. Memory of the states' size is taken from the device, and given back."""
-    _step(lstm_fwd, call, (call.h, call.c), (1, 1, 4))
+def run_step(forward: TableFunction, call: Any, states: int, saved: tuple[int, ...]) -> None:
+    """Go one step further.
 
-
-@checked
-def gru_step(call: Any) -> None:
-    """See `spec` and `lstm_step`."""
-    _step(gru_fwd, call, (call.h,), (1, 4))
-
-
-@checked
-def rnn_step(call: Any) -> None:
-    """See `spec` and `lstm_step`."""
-    _step(rnn_fwd, call, (call.h,), (1,))
-
-
-def _step(
-    forward: TableFunction, call: Any, states: tuple[DeviceArray, ...], saved: tuple[int, ...]
-) -> None:
-    """`saved` are the widths, in H, of what the forward kernel could save and here does not."""
+    Args:
+        forward: the cell's forward kernel.
+        call: arguments of the step kernel.
+        states: how many there are.
+        saved: widths, in H, of what the forward kernel could save and here does not.
+    """
+    old: tuple[DeviceArray, ...] = call[:states]
     x, valid = call.x, call.valid
-    (rows, features), units, device = x.shape, states[0].shape[1], x.device
+    (rows, features), units, device = x.shape, old[0].shape[1], x.device
     if not valid.size:
         valid = empty(rows, np.bool_, device)
         fill(valid, 1)
     plan = tuple(empty(n, np.int64, device) for n in (rows + 1, rows, rows))
     plan_steps.unchecked(*plan, _with_shape(valid, (rows, 1)))
-    new = [empty(state.shape, state.dtype, device) for state in states]
+    new = [empty(state.shape, state.dtype, device) for state in old]
     settings = call[call._fields.index("packed") + 1 : -1]  # all but the number of threads
     with use_products(None):  # `steps` is longer than the plan
         forward.unchecked(
@@ -61,11 +45,11 @@ def _step(
             _with_shape(x, (rows, 1, features)),
             *plan,
             call.packed,
-            *states,
+            *old,
             *settings,
             *(False, False, call.threads),
         )
-    for state, after in zip(states, new, strict=True):
+    for state, after in zip(old, new, strict=True):
         _writer(state.dtype).launch(*span(state.size), *(state, after, *plan[:2], rows, units))
 
 
