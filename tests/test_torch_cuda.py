@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
 
 import fastmask.torch as ft  # noqa: E402 - needs torch
 from fastmask.backends.cuda.torch import TorchLibrary  # noqa: E402 - needs torch
-from fastmask.torch import _cuda, _fallback, _masks, _recurrent  # noqa: E402 - needs torch
+from fastmask.torch import _cuda, _fallback, _masks, _over_steps  # noqa: E402 - needs torch
 from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
 from tests.torch_cases import (  # noqa: E402 - needs torch
     CHANGES,
@@ -394,7 +394,7 @@ class TestFallback:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         theirs, ours = twins("LSTM", 3, 5, dtype=torch.float32, device=gpu.device)
-        monkeypatch.setattr(_recurrent, "HOST", "none")  # the stand-in is on the host
+        monkeypatch.setattr(_over_steps, "HOST", "none")  # the stand-in is on the host
         x = torch.randn(6, 4, 3, device=gpu.device)
         with torch.autocast(gpu.device.type, torch.bfloat16):
             with pytest.warns(UserWarning, match="autocast on .* asks for half precision"):
