@@ -76,7 +76,7 @@ def inner(function: Callable[..., Any], forceinline: bool = False) -> Any:
     """A function that only compiled kernels call; LLVM decides where it is inlined."""
     return njit(
         error_model="numpy",
-        forceinline=forceinline,  # said even where not: else callees do as their first caller
+        forceinline=forceinline,  # even when False: otherwise callees inherit their first caller's
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
         pipeline_class=InnerCompiler,

@@ -4,7 +4,7 @@ Copies look at bytes, not at numbers: rows are read in the widest words that the
 addresses allow, so that four compiled kernels serve every dtype. A row is shared by as many lanes
 as it has words, up to a warp.
 
-Whether a row exists is known on the device alone; `runtime.errors` says how the host comes to know.
+Only the device knows whether a row exists; `runtime.errors` says how the host learns of it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def copy_rows(
     row_bytes = out.shape[1] * out.dtype.itemsize
     word = WORDS[math.gcd(row_bytes, out.address, table.address, 8)] if row_bytes else WORDS[1]
     width = row_bytes // word.itemsize
-    report, fill = (rows, 0), 0
+    report = rows, 0, 0
     if message is not None:
-        report, fill = expect(message, out.device), filler(out.dtype, word)
+        report = *expect(message, out.device), filler(out.dtype, word)
     lanes = lanes_for(width)
     sizes = out.shape[0], width, height, lanes
-    _copy_rows(word).launch(*span(out.shape[0], lanes), out, table, rows, report, sizes, fill)
+    _copy_rows(word).launch(*span(out.shape[0], lanes), out, table, rows, report, sizes)
 
 
 @family("u1", "u2", "u4", "u8")
@@ -60,9 +60,9 @@ def _copy_rows(dtype: np.dtype[Any]) -> Kernel:
     word, ints = number(dtype), pointer(int64)
     words = pointer(word)
 
-    @kernel(words, words, ints, (ints, int64), (int64, int64, int64, int32), word)
-    def copy_rows(out: Any, table: Any, rows: Any, report: Any, sizes: Any, fill: int) -> None:
-        told, call = report
+    @kernel(words, words, ints, (ints, int64, word), (int64, int64, int64, int32))
+    def copy_rows(out: Any, table: Any, rows: Any, report: Any, sizes: Any) -> None:
+        told, call, fill = report
         count, width, height, lanes = sizes
         lane = cuda.laneid & (lanes - 1)
         stride = cuda.gridsize(1) // lanes

@@ -3,7 +3,7 @@
     rows        c[r(p)] = (c[r(p)] +) a[s(p)] b (+ bias)     p = 0 .. P - 1
     over_rows   c = a[s]^T b                                 sums over the P valid steps
 
-P is known on the device alone: it is the last entry of `offsets`; what the host knows is a bound.
+Only the device knows P, the last entry of `offsets`; the host knows a bound.
 A block computes one tile of c from tiles of a and b in shared memory, a thread a square of it
 from registers. Sums over rows are split over blocks and put together in a fixed order, so they
 repeat to the bit.
@@ -147,24 +147,17 @@ def _product(
     load_b = _make_load(zero, shape, matrix_item, transposed, False)
 
     @kernel(
-        *(given, rows_type(dtype), given, given, ints, (ints, int64), (int64,) * 4, int64, int64),
+        *(given, rows_type(dtype), given, given, ints, (ints, int64), (int64,) * 4, (int64, int64)),
         launch_bounds=(threads, 1),
     )
     def run(
-        c: Any,
-        a: Any,
-        b: Any,
-        bias: Any,
-        target: Any,
-        plan: Any,
-        sizes: Any,
-        has_bias: bool,
-        add: bool,
+        c: Any, a: Any, b: Any, bias: Any, target: Any, plan: Any, sizes: Any, flags: Any
     ) -> None:
         a_tile = cuda.shared.array(area, real)
         b_tile = cuda.shared.array(area, real)
         sums = cuda.local.array(per_thread, real)
         height, width, length, splits = sizes
+        has_bias, add = flags
         offsets, last = plan
         tid = cuda.threadIdx.x
         row, column = tid // side * square, tid % side * square
@@ -248,7 +241,7 @@ def rows(
     product.launch(
         *(_tiles(height, width), SHAPE.side**2, c, a.as_argument(plan), b, bias or b),
         *(plan if target is None else target, (plan, plan.size - 1), (height, width, length, 1)),
-        *(bias is not None, add),
+        (bias is not None, add),
     )
 
 
@@ -269,7 +262,7 @@ def over_rows(
     product = _product(c.data.dtype, SHAPE, True, False, a.source is not None, False)
     product.launch(
         *((tiles, 1, splits), SHAPE.side**2, parts, a.as_argument(plan), b, b),
-        *(plan, (plan, plan.size - 1), (height, width, length, splits), False, False),
+        *(plan, (plan, plan.size - 1), (height, width, length, splits), (False, False)),
     )
     if splits > 1:
         _gather_parts(c, parts.data, height, width, splits)

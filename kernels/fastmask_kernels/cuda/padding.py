@@ -37,9 +37,9 @@ def pad_rows(
         out.device,
     )
     _pad_rows(word).launch(
-        *(*span_rows(max(time * width, 1), batch), out, values, offsets, value, report),
-        *((batch, time, width, len(values), period), bool(pre_pad), bool(pre_truncate)),
-        filler(out.dtype, word),
+        *(*span_rows(max(time * width, 1), batch), out, values, offsets, value),
+        (*report, filler(out.dtype, word)),
+        *((batch, time, width, len(values), period), (bool(pre_pad), bool(pre_truncate))),
     )
 
 
@@ -57,21 +57,14 @@ def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
     words = pointer(word)
 
     @kernel(
-        *(words, words, ints, words, (ints, int64)),
-        *((int64, int64, int64, int64, int32), int32, int32, word),
+        *(words, words, ints, words, (ints, int64, word)),
+        *((int64, int64, int64, int64, int32), (int32, int32)),
     )
     def pad_rows(
-        out: Any,
-        values: Any,
-        offsets: Any,
-        value: Any,
-        report: Any,
-        sizes: Any,
-        pre_pad: int,
-        pre_truncate: int,
-        fill: int,
+        out: Any, values: Any, offsets: Any, value: Any, report: Any, sizes: Any, pre: Any
     ) -> None:
-        told, call = report
+        told, call, fill = report
+        pre_pad, pre_truncate = pre
         rows, time, width, steps, period = sizes  # words: `width` a step, `period` an item
         words = time * width
         b = cuda.blockIdx.y

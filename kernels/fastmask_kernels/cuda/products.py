@@ -7,7 +7,7 @@ Libraries multiply whole matrices that stand in memory row by row. Inside `use_p
 gathered into such a matrix, the library multiplies, and bias, sums and target rows follow; what
 already stands in that form is multiplied where it is.
 
-Where `steps` is longer than the plan, P is known on the device alone: gathered rows behind it are
+Where `steps` is longer than the plan, only the device knows P: gathered rows behind it are
 zeros, so that they add nothing to a sum, and no row behind it is written.
 """
 
@@ -198,7 +198,7 @@ def _finish(
     _finisher(c.data.dtype).launch(
         *(*span(height, lanes), c, y, bias or c, plan if target is None else target),
         *((plan, plan.size - 1), (height, width, lanes)),
-        *(bias is not None, target is not None, add),
+        (bias is not None, target is not None, add),
     )
 
 
@@ -237,20 +237,9 @@ def _stacker(dtype: Any) -> Kernel:
 def _finisher(dtype: Any) -> Kernel:
     given, ints = matrix_type(dtype), pointer(int64)
 
-    @kernel(
-        *(given, pointer(number(dtype)), given, ints, (ints, int64), _SIZES, int32, int32, int32)
-    )
-    def finish(
-        c: Any,
-        y: Any,
-        bias: Any,
-        target: Any,
-        plan: Any,
-        sizes: Any,
-        has_bias: int,
-        has_target: int,
-        add: int,
-    ) -> None:
+    @kernel(*(given, pointer(number(dtype)), given, ints, (ints, int64), _SIZES, (int32,) * 3))
+    def finish(c: Any, y: Any, bias: Any, target: Any, plan: Any, sizes: Any, flags: Any) -> None:
+        has_bias, has_target, add = flags
         offsets, last = plan
         height, width, lanes = sizes
         lane = cuda.laneid & (lanes - 1)

@@ -6,7 +6,7 @@ and to read them.
 
 A block owns some features of one row: `lanes` of them side by side, so that memory is read in
 runs, and all other threads of the block along time. What these find is put together in a tree
-whose shape depends on the sizes alone: results repeat to the bit.
+whose shape depends only on the sizes: results repeat to the bit.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ def next_chunk(team: Any, phase: int, computed: int, work: int) -> int:
             place = CHUNKS + chunk * CHUNK_WORDS
             if atomic_load(control, place + FINISHED) < phase:
                 ready = False
-                late = spins >= SPINS or atomic_load(control, place + HERE) == 0
-                if late and _claim(control, chunk, phase):
+                overdue = spins >= SPINS or atomic_load(control, place + HERE) == 0
+                if overdue and _claim(control, chunk, phase):
                     return chunk
         if ready or atomic_load(control, ABORTED) != 0:
             return DONE

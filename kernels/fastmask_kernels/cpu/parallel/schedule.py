@@ -23,7 +23,7 @@ class Schedule(NamedTuple):
     """How many threads take part, and in what."""
 
     threads: int
-    groups: int  # groups of rows, each walked by one thread; more where rows are many
+    groups: int  # groups of rows, each computed by one thread; more where rows are many
     join: int  # step from which on all threads share each step
     patient: bool = True  # whether the call is long enough for workers that must be woken first
     common: int = 1 << 62  # most rows that have steps from `join` on

@@ -1,4 +1,4 @@
-"""Arrays on a GPU, whoever made them, and memory for a call.
+"""Arrays on a GPU, from any library, and memory for a call.
 
 Any object with `__cuda_array_interface__` (numba, CuPy, torch) is looked at through a
 `DeviceArray`: an address with a shape and a dtype. Nothing is copied, and nothing below this
@@ -83,7 +83,7 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        """For numba, CuPy and torch; of contiguous arrays alone."""
+        """For numba, CuPy and torch; of contiguous arrays only."""
         return {
             "version": 3,
             "shape": self.shape,

@@ -1,11 +1,11 @@
-"""Bad indices, which the device alone sees, told to the host without making it wait.
+"""Bad indices, which only the device sees, reported to the host without making it wait.
 
 A kernel that meets one writes its place, with the number of the call, to a word in the host's
 memory, which every device can write to. The host reads that word before it starts the next kernel
 of the thread, and raises then; `check_indices` waits and reads it. Rows that do not exist become
 NaN among floats, else zeros; foreign memory is never read.
 
-A thread has one word and its own numbers for calls, so it is told of its own calls alone.
+A thread has one word and its own numbers for calls, so it is told of its own calls only.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ MOST_THREADS = 1024  # in a block, by the rules of CUDA
 STATIC_SHARED = 48 * 1024  # bytes of shared memory that a block may have unasked
 THREADS = 128  # in a block, where a kernel has no reason for another number
 LARGE_BLOCK = MOST_THREADS  # threads of a block that works alone
-MOST_BLOCKS = 4096  # of one launch; kernels go on with a stride of the whole grid
+MOST_BLOCKS = 4096  # of one launch; kernels loop with a stride of the whole grid
 MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
 if SIMULATED:  # which takes long for each thread; and so every loop takes several rounds
     THREADS = LARGE_BLOCK = 64
@@ -135,7 +135,8 @@ class Kernel:
             args: a `DeviceArray` for each pointer, a number for each number, a tuple for a tuple.
             shared: bytes of dynamic shared memory.
         """
-        if not (all(grid) if isinstance(grid, tuple) else grid):
+        grid, threads = _three(grid), _three(threads)
+        if not all(grid):
             return
         if SIMULATED:
             from ..simulator import launch
@@ -151,7 +152,7 @@ class Kernel:
             if shared > STATIC_SHARED and self._allowed.get(device, 0) < shared:
                 allow_shared(compiled, device, shared)
                 self._allowed[device] = shared
-            self._start(compiled, _three(grid), _three(threads), shared, args)
+            self._start(compiled, grid, threads, shared, args)
 
     def _start(
         self,

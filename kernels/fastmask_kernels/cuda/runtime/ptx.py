@@ -120,7 +120,7 @@ load_global_4_words = _instruction(  # from L2, past the L1 that other blocks' w
     "load_global_4_words", [u32] * 4, [u64], "ld.global.cg.v4.u32 {$0,$1,$2,$3}, [$4];", memory=True
 )
 
-# Memory that several threads change; Numba's atomics take arrays alone.
+# Memory that several threads change; Numba's atomics take arrays only.
 add_to = _instruction("add_to", [], [u64, i64], "red.global.add.u64 [$0], $1;", memory=True)
 
 # Blocks that wait for each other: a counter in global memory.

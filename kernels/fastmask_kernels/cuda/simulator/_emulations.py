@@ -65,7 +65,7 @@ def _product(
         return a @ b + c
 
     thread = this()
-    d = thread.warp.meet(thread.lane, operands).made(multiply)
+    d = thread.warp.wait(thread.lane, operands).made(multiply)
     g, t = divmod(thread.lane, 4)
     return d[g, 2 * t], d[g, 2 * t + 1], d[g + 8, 2 * t], d[g + 8, 2 * t + 1]
 

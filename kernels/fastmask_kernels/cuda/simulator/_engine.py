@@ -62,7 +62,7 @@ class Engine:
             self.hold_up()
 
 
-class Meeting:
+class Exchange:
     """What threads showed each other."""
 
     def __init__(self, parties: int) -> None:
@@ -76,7 +76,7 @@ class Meeting:
         return self._made
 
 
-class Gate:
+class Barrier:
     """A barrier that threads may leave for good: the others wait for those that are left.
 
     Args:
@@ -88,16 +88,16 @@ class Gate:
     def __init__(self, parties: int, engine: Engine, places: int) -> None:
         self._parties, self._engine, self._places = parties, engine, places
         self._waiting: list[Thread] = []
-        self._meeting = Meeting(places)
+        self._exchanged = Exchange(places)
 
-    def meet(self, place: int = 0, value: Any = None) -> Meeting:
+    def wait(self, place: int = 0, value: Any = None) -> Exchange:
         """Show a value to the others and wait until all have."""
-        thread, meeting = this(), self._meeting
-        meeting.shown[place] = value
+        thread, exchanged = this(), self._exchanged
+        exchanged.shown[place] = value
         self._waiting.append(thread)
         self._open_for_all()
         thread.parent.switch()
-        return meeting
+        return exchanged
 
     def leave(self) -> None:
         """Let the others wait no longer for the caller."""
@@ -107,17 +107,17 @@ class Gate:
     def _open_for_all(self) -> None:
         if self._waiting and len(self._waiting) >= self._parties:
             self._engine.go_on(self._waiting)
-            self._waiting, self._meeting = [], Meeting(self._places)
+            self._waiting, self._exchanged = [], Exchange(self._places)
 
 
 class Block:
     """What the threads of a block share."""
 
-    def __init__(self, index: Any, threads: int, engine: Engine, grid: Gate | None) -> None:
+    def __init__(self, index: Any, threads: int, engine: Engine, grid: Barrier | None) -> None:
         self.index, self.engine = index, engine
         self.grid = grid  # where all blocks meet, if they run at once
-        self.gate = Gate(threads, engine, threads)
-        self.warps = [Gate(min(32, threads - w), engine, 32) for w in range(0, threads, 32)]
+        self.barrier = Barrier(threads, engine, threads)
+        self.warps = [Barrier(min(32, threads - w), engine, 32) for w in range(0, threads, 32)]
         self.arrays: dict[Any, NDArray[Any]] = {}
 
 
@@ -134,9 +134,9 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
     def run(self) -> None:
         """Work, and keep nobody waiting afterwards."""
         self._work()
-        for gate in (self.block.gate, self.warp, self.block.grid):
-            if gate is not None:
-                gate.leave()
+        for barrier in (self.block.barrier, self.warp, self.block.grid):
+            if barrier is not None:
+                barrier.leave()
 
 
 def this() -> Any:
@@ -147,5 +147,5 @@ def this() -> Any:
 def exchange(value: Any) -> list[Any]:
     """What every lane of the caller's warp shows."""
     thread = this()
-    shown: list[Any] = thread.warp.meet(thread.lane, value).shown
+    shown: list[Any] = thread.warp.wait(thread.lane, value).shown
     return shown

@@ -12,7 +12,7 @@ import numpy as np
 from numba.cuda.simulator import kernel as simulated
 from numba.cuda.simulator.kernelapi import Dim3, swapped_cuda_module
 
-from ._engine import Block, Engine, Gate, Thread
+from ._engine import Barrier, Block, Engine, Thread
 from ._memory import seen
 from ._module import Module
 
@@ -56,10 +56,10 @@ def launch(
     ):
         for together in [blocks] if cooperative else [[one] for one in blocks]:
             engine = Engine()
-            meeting = Gate(len(together) * len(indices), engine, 1) if cooperative else None
+            barrier = Barrier(len(together) * len(indices), engine, 1) if cooperative else None
             started = []
             for index in together:
-                block = Block(index, len(indices), engine, meeting)
+                block = Block(index, len(indices), engine, barrier)
                 started += [Thread(work, block, *numbered) for numbered in enumerate(indices)]
             engine.run(started)
 

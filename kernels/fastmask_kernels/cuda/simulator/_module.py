@@ -61,7 +61,7 @@ class Grid:
         """
         if this().block.grid is None:
             raise RuntimeError("blocks wait for each other in cooperative launches alone")
-        this().block.grid.meet()
+        this().block.grid.wait()
 
 
 class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here
@@ -91,7 +91,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
         return this().lane
 
     def syncthreads(self) -> None:
-        this().block.gate.meet()
+        this().block.barrier.wait()
 
     def syncthreads_count(self, value: Any) -> int:
         return sum(_shown_to_block(value))
@@ -141,7 +141,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
 def _shown_to_block(value: Any) -> list[bool]:
     """What the threads of the block showed, without those that have left."""
     thread = this()
-    shown = thread.block.gate.meet(thread.number, bool(value)).shown
+    shown = thread.block.barrier.wait(thread.number, bool(value)).shown
     return [told for told in shown if told is not None]
 
 
