@@ -477,7 +477,7 @@ def test_a_forked_process_takes_no_openmp_threads(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(_pool, "_forked", True)
     with _pool.openmp_team(_openmp()):
-        assert not _pool._context.openmp
+        assert not _pool._openmp.get()
 
 
 @pytest.mark.parametrize("place", ["/a place/{}", "/place/{} (deleted)"])

@@ -6,13 +6,15 @@ would bring its own, and on as many processors as threads they would keep each o
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..settings import setting
 
 SUMMED_ROWS = 1 << 16  # which are multiplied by ones at a time
 
@@ -36,22 +38,13 @@ class _Library(NamedTuple):
     sum: Sum = _sum
 
 
-class _Context(threading.local):
-    library = _Library()
+_NUMPY = _Library()
+_library: ContextVar[_Library] = ContextVar("fastmask_cpu_products", default=_NUMPY)
 
 
-_context = _Context()
-
-
-@contextmanager
-def computed_by(product: Product, sum: Sum) -> Iterator[None]:
-    """Products and sums within, in this thread, are done by these two."""
-    before = _context.library
-    _context.library = _Library(product, sum)
-    try:
-        yield
-    finally:
-        _context.library = before
+def computed_by(product: Product, sum: Sum) -> AbstractContextManager[None]:
+    """Products and sums within, in this thread or task, are done by these two."""
+    return setting(_library, _Library(product, sum))
 
 
 def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -59,7 +52,7 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
     if a.shape[1] and out.size:
-        _context.library.product(a, b, out)
+        _library.get().product(a, b, out)
     else:
         out[...] = 0
     return out
@@ -68,5 +61,5 @@ def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
 def sum_columns(values: Array) -> Array:
     """Sum of each column of a matrix (M, N): (N,)."""
     out = np.empty(values.shape[1], values.dtype)
-    _context.library.sum(values, out)
+    _library.get().sum(values, out)
     return out

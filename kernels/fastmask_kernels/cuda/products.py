@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 from numba import cuda
 
+from ..settings import setting
 from . import gemm
 from .gemm import Matrix, matrix_type, row_item, rows_type
 from .gemm import Rows as Rows
 from .runtime.device import OPEN, DeviceArray, empty
-from .runtime.driver import setting
 from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, number, pointer, span
 
 Multiply = Callable[[DeviceArray, DeviceArray, DeviceArray, bool, bool, bool], None]

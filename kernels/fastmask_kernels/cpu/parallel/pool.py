@@ -16,13 +16,14 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
+from contextvars import ContextVar
 from queue import SimpleQueue
 from time import perf_counter_ns
 from typing import Any
 from weakref import ref
 
+from ...settings import setting
 from .queue import (
     ALONE,
     CONTROL,
@@ -69,7 +70,7 @@ class Pool:
             self.forget()
         if len(self.calls) >= SLOTS and all(map(self._in_use, _STARTS)):
             return ALONE
-        if _context.openmp and self.queue[OPENMP]:
+        if _openmp.get() and self.queue[OPENMP]:
             return OPENMP_TEAM
         missing = workers - int(self.queue[LISTENERS])
         if missing > 0:
@@ -121,28 +122,18 @@ class Pool:
         return bool(self.queue[start + TAKEN] or self.queue[start + INSIDE])
 
 
-class _Context(threading.local):
-    openmp = False
-
-
 pool = Pool()  # of this process
-_context = _Context()
+_openmp: ContextVar[bool] = ContextVar("fastmask_openmp", default=False)
 _forked = False
 
 
-@contextmanager
-def openmp_team(library: ctypes.CDLL | None) -> Iterator[None]:
+def openmp_team(library: ctypes.CDLL | None) -> AbstractContextManager[None]:
     """Calls within take the OpenMP threads of `library` in place of workers.
 
     Args:
         library: an OpenMP library that is loaded, or None for workers.
     """
-    before = _context.openmp
-    _context.openmp = library is not None and _knows(pool.queue, library)
-    try:
-        yield
-    finally:
-        _context.openmp = before
+    return setting(_openmp, library is not None and _knows(pool.queue, library))
 
 
 def _knows(queue: Any, library: ctypes.CDLL) -> bool:

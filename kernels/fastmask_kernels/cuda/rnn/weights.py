@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from ...settings import setting
+
 WEIGHTS = ("float32", "tf32", "bfloat16")
 IN_WORD = {"tf32": 1, "bfloat16": 2}  # numbers in 32 bits
-_weights: contextvars.ContextVar[str] = contextvars.ContextVar(
-    "fastmask_cuda_weights", default="float32"
-)
+_weights: ContextVar[str] = ContextVar("fastmask_cuda_weights", default="float32")
 
 
-@contextmanager
-def use_weights(name: str) -> Iterator[None]:
+def use_weights(name: str) -> AbstractContextManager[None]:
     """Choose the form of recurrent weights in layers of float32, in this thread or task.
 
     With "tf32" or "bfloat16" the recurrent kernel and what it is multiplied with (h; r * h of a
@@ -40,11 +38,7 @@ def use_weights(name: str) -> Iterator[None]:
     """
     if name not in WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {name!r}")
-    token = _weights.set(name)
-    try:
-        yield
-    finally:
-        _weights.reset(token)
+    return setting(_weights, name)
 
 
 def chosen_weights() -> str:

@@ -18,16 +18,9 @@ import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
+from ...settings import setting
 from .driver import SIMULATED as SIMULATED
-from .driver import (
-    Scratch,
-    current_stream,
-    device_of,
-    host_array,
-    on_device,
-    require_device,
-    setting,
-)
+from .driver import Scratch, current_stream, device_of, host_array, on_device, require_device
 from .driver import stream_of_launch as stream_of_launch
 from .driver import wait as wait
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...settings import setting
 
 if find_spec("numba_cuda") is None:
     raise ImportError(
@@ -30,17 +31,6 @@ from numba.cuda.core import config
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 _stream: ContextVar[int] = ContextVar("fastmask_cuda_stream", default=0)
-_T = TypeVar("_T")
-
-
-@contextmanager
-def setting(variable: ContextVar[_T], value: _T) -> Iterator[None]:
-    """Set a variable in this thread or task, and set it back at the end of the block."""
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
 
 
 @cache

@@ -89,20 +89,16 @@ reciprocal_approx = _instruction("reciprocal_approx", [f32], [f32], "rcp.approx.
 to_tf32 = _instruction("to_tf32", [u32], [f32], "cvt.rna.tf32.f32 $0, $1;")
 pack_bf16 = _instruction("pack_bf16", [u32], [f32, f32], "cvt.rn.bf16x2.f32 $0, $2, $1;")
 
+
 # Matrix products of a warp: (a0, a1, a2, a3, b0, b1, c0, c1, c2, c3) -> (d0, d1, d2, d3).
-_OPERANDS = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};"
-mma_bf16 = _instruction(
-    "mma_bf16",
-    [f32] * 4,
-    [u32] * 6 + [f32] * 4,
-    f"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {_OPERANDS}",
-)
-mma_tf32 = _instruction(
-    "mma_tf32",
-    [f32] * 4,
-    [u32] * 6 + [f32] * 4,
-    f"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {_OPERANDS}",
-)
+def _product(name: str, form: str) -> Any:
+    operands = "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13}"
+    text = f"mma.sync.aligned.{form}.f32 {operands};"
+    return _instruction(name, [f32] * 4, [u32] * 6 + [f32] * 4, text)
+
+
+mma_bf16 = _product("mma_bf16", "m16n8k16.row.col.f32.bf16.bf16")
+mma_tf32 = _product("mma_tf32", "m16n8k8.row.col.f32.tf32.tf32")
 
 # Memory. Addresses come of `shared_address` and `global_address`.
 load_matrix = _instruction(
