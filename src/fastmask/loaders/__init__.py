@@ -65,7 +65,7 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(
-    path: str | os.PathLike[str], custom_objects: Mapping[str, type[Layer]] | None = None
+    path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
     """Read a model that `save_model` wrote.
 
@@ -74,7 +74,7 @@ def load_model(
 
     Args:
         path: name of the file.
-        custom_objects: your own layer classes in the model, by class name.
+        custom_objects: your own layer classes and cells in the model, by name.
 
     Returns:
         The model.

@@ -81,7 +81,7 @@ def _check_number(description: object) -> None:
         raise ValueError(f"a file holds at most {_MOST_LAYERS} layers, not {count}")
 
 
-def load(path: Path, custom_objects: Mapping[str, type[Layer]] | None) -> Any:
+def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     """See `fastmask.load_model`."""
     classes = known_classes(custom_objects)
     with opened(path) as file:
