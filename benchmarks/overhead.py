@@ -21,7 +21,7 @@ from benchmarks.machine import describe
 from benchmarks.tables import machine, table
 from benchmarks.timing import Timing, side_by_side
 from fastmask import layers
-from fastmask.backends.dispatch import kernels
+from fastmask.backends.table import kernels
 
 WANTED = 15.0  # microseconds
 BATCH, TIME, FEATURES, UNITS, IDS = 4, 8, 8, 8, 50

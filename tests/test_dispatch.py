@@ -16,7 +16,8 @@ import pytest
 import fastmask as fm
 from fastmask import cli
 from fastmask.backends import table as _table
-from fastmask.backends.dispatch import integer_array, number_array, real_array, use_column
+from fastmask.backends.dispatch import integer_array, number_array, real_array
+from fastmask.backends.table import use_kernels
 from fastmask_kernels import JitDisabledError
 
 
@@ -34,7 +35,7 @@ def test_columns_agree_and_share_no_packed_weights() -> None:
     layer = fm.layers.LSTM(5, return_sequences=True)
     results = []
     for name in ("reference", "cpu", "reference"):
-        assert use_column(name).__name__ == f"fastmask_kernels.{name}"
+        assert use_kernels(name).__name__ == f"fastmask_kernels.{name}"
         results.append(layer(x).data)
     np.testing.assert_allclose(results[1], results[0], atol=1e-6)
     np.testing.assert_array_equal(results[2], results[0])

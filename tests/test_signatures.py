@@ -85,6 +85,11 @@ def test_signatures_of_layers_and_of_their_calls_differ() -> None:
     assert next(iter(inspect.signature(layer).parameters)) == "inputs"
 
 
+def test_all_is_documented() -> None:
+    for name, value in NAMES.items():
+        assert inspect.getdoc(value), name  # a method's own, or that of what it overrides
+
+
 def test_annotations_can_be_evaluated() -> None:
     for value in NAMES.values():
         get_type_hints(value.__init__ if inspect.isclass(value) else value)

@@ -52,6 +52,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from . import cells
+from .activations import ACTIVATIONS as ACTIVATIONS
 from .cells import Cell
 
 REAL = "real"  # float32 or float64, the same in all REAL arguments of a call
@@ -67,7 +68,6 @@ _GRU_WEIGHTS = (
     ("recurrent_kernel", REAL, "H 3H"),
     ("bias", REAL, "2 3H"),
 )
-ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
 
 
 @dataclass(frozen=True)

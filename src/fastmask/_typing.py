@@ -1,4 +1,4 @@
-"""Names of types that occur everywhere."""
+"""Types, and dtypes, that occur everywhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 import numpy as np
 from numpy import typing as npt
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike as DTypeLike
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs, Unpack
+    from typing_extensions import TypeIs as TypeIs
+    from typing_extensions import Unpack as Unpack
 else:  # only tools that print hints look at these when a program runs
     TypeIs = Optional
     if sys.version_info >= (3, 11):
@@ -18,21 +20,8 @@ else:  # only tools that print hints look at these when a program runs
     else:
         Unpack = Optional
 
-__all__ = [
-    "Array",
-    "ArrayLike",
-    "Bools",
-    "DTypeLike",
-    "DeviceArray",
-    "HasShape",
-    "Ints",
-    "MaskLike",
-    "OnDevice",
-    "Shape",
-    "Shapes",
-    "TypeIs",
-    "Unpack",
-]
+FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+BOOL = np.dtype(np.bool_)
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmask_kernels.activations import ACTIVATIONS
+
 from ._checks import closest, listed
 from .backends.dispatch import backend_of
 
@@ -212,10 +214,6 @@ def get(identifier: str | Activation | None) -> Activation:
     """
     known = name_of(identifier, "activation")
     return _BY_NAME[known] if isinstance(known, str) else known
-
-
-ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_sigmoid", "tanh")
-"""The activations that the kernels know."""
 
 
 def kernel_activation(identifier: object, name: str) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from ._checks import flag
 from ._typing import Array
 from .activations import kernel_activation
-from .backends import recurrent as _recurrent
+from .backends.cell import GRU, LSTM, SIMPLE_RNN, Cell
 from .backends.dispatch import backend_of, real_array
-from .backends.recurrent import Cell, Settings, forward, initial_states, pack, placed
+from .backends.recurrent import Settings, forward, initial_states, pack, placed
 from .masks.mask import sequence_mask
 from .masks.padding import pad_sequences
 
@@ -76,7 +76,7 @@ def lstm(
     settings = _gated(activation, recurrent_activation)
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
-    output, (h, c) = _run(_recurrent.LSTM, x, weights, 1, settings, mask, initial_state, options)
+    output, (h, c) = _run(LSTM, x, weights, 1, settings, mask, initial_state, options)
     return output, (h, c)
 
 
@@ -136,7 +136,7 @@ def gru(
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
     rows = 2 if after else 1
-    output, (h,) = _run(_recurrent.GRU, x, weights, rows, settings, mask, initial_state, options)
+    output, (h,) = _run(GRU, x, weights, rows, settings, mask, initial_state, options)
     return output, (h,)
 
 
@@ -189,8 +189,7 @@ def rnn(
     settings = (kernel_activation(activation, "activation"),)
     options = (return_sequences, go_backwards, zero_output_for_mask)
     weights = (kernel, recurrent_kernel, bias)
-    cell = _recurrent.SIMPLE_RNN
-    output, (h,) = _run(cell, x, weights, 1, settings, mask, initial_state, options)
+    output, (h,) = _run(SIMPLE_RNN, x, weights, 1, settings, mask, initial_state, options)
     return output, (h,)
 
 

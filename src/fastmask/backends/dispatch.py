@@ -7,25 +7,9 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from .._typing import Array, ArrayLike, Ints
+from .._typing import FLOAT32, FLOAT64, INT64, Array, ArrayLike, Ints
 from .base import ArrayBackend
-from .host import FLOAT32, FLOAT64, HOST, INT64
-from .table import kernels
-from .table import use_kernels as use_column
-
-__all__ = [
-    "HOST",
-    "all_on_host",
-    "as_array",
-    "backend_for",
-    "backend_of",
-    "integer_array",
-    "is_array",
-    "kernels",
-    "number_array",
-    "real_array",
-    "use_column",
-]
+from .host import HOST
 
 _READY = 0x101  # C-contiguous and aligned, in `flags.num`: a third of the time of both by name
 _cuda: Any = None

@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, ArrayLike, Bools, Ints
+from .._typing import FLOAT32, FLOAT64, INT64, Array, ArrayLike, Bools, Ints
 from .base import KernelInput, PlannedMask, VersionedWeights
 from .cell import Cell, KernelName, kernel_in
 from .plan import Plan, full_plan
 from .table import kernels
 from .threads import get_num_threads
-
-FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 
 
 class Host:

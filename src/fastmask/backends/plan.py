@@ -7,12 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .._typing import Bools, Ints
+from .._typing import INT64, Bools, Ints
 from .keeping import Keeping
 from .table import kernels
 
 MOST_KEPT = 1 << 22  # bytes of full plans; larger ones are made in no time beside their call
-INT64 = np.dtype(np.int64)
 
 _plans_made = 0
 

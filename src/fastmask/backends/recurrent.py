@@ -12,27 +12,10 @@ import numpy as np
 
 from .._typing import Array, Bools
 from .base import ArrayBackend, Backend, PlannedMask, VersionedWeights
-from .cell import GRU, LSTM, SIMPLE_RNN, Cell
-from .dispatch import HOST, all_on_host, backend_for, is_array, real_array
+from .cell import Cell
+from .dispatch import all_on_host, backend_for, is_array, real_array
+from .host import HOST
 from .plan import Plan
-
-__all__ = [
-    "ALL_ROWS",
-    "GRU",
-    "LSTM",
-    "SIMPLE_RNN",
-    "Cell",
-    "Settings",
-    "forward",
-    "initial_states",
-    "pack",
-    "packed_weights",
-    "placed",
-    "run_backward",
-    "run_forward",
-    "step",
-    "stepped",
-]
 
 K = TypeVar("K")
 Settings = tuple[str | bool, ...]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._typing import Array, Ints
-from ..backends.dispatch import kernels
+from ..backends.table import kernels
 from ..backends.threads import get_num_threads
 from ..loaders import load_model
 from ..masks.mask import Mask

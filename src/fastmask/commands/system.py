@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastmask_kernels import JitDisabledError
 
 from .._version import __version__
-from ..backends.dispatch import kernels
+from ..backends.table import kernels
 from ..backends.threads import get_num_threads
 
 

@@ -30,7 +30,6 @@ class Zeros(Initializer):
     """Zeros."""
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         return np.zeros(shape, dtype)
 
 
@@ -38,7 +37,6 @@ class Ones(Initializer):
     """Ones."""
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         return np.ones(shape, dtype)
 
 
@@ -51,7 +49,6 @@ class Constant(Initializer):
         self.value: float | Array = _number_or_array(value)
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         try:
             return np.broadcast_to(np.asarray(self.value), shape).astype(dtype)
         except ValueError:
@@ -64,7 +61,6 @@ class Given(Constant):
     """An array that was given instead of an initialiser: it has the weight's shape."""
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         if np.shape(self.value) != tuple(shape):
             raise ValueError(
                 f"an array given as initializer must have the weight's shape {shape}, "
@@ -73,7 +69,6 @@ class Given(Constant):
         return super().__call__(shape, dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """See `Initializer`."""
         return {"class": "Constant", "value": self.value}
 
 
@@ -86,7 +81,6 @@ class Identity(Initializer):
         self.gain = real_number(gain, "gain")
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         if len(shape) != 2:
             raise ValueError(f"an identity matrix must have two axes, not shape {shape}")
         return (self.gain * np.eye(*shape)).astype(dtype)

@@ -43,7 +43,6 @@ class RandomUniform(Random):
         self.maxval = real_number(maxval, "maxval")
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         return self._generator().uniform(self.minval, self.maxval, shape).astype(dtype)
 
 
@@ -58,7 +57,6 @@ class RandomNormal(Random):
         self.stddev = real_number(stddev, "stddev")
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         return self._generator().normal(self.mean, self.stddev, shape).astype(dtype)
 
 
@@ -66,7 +64,6 @@ class TruncatedNormal(RandomNormal):
     """Normal, with what is further than 2 standard deviations from the mean drawn again."""
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         drawn = _truncated(self._generator(), shape)
         return (self.mean + self.stddev * drawn).astype(dtype)
 
@@ -113,7 +110,6 @@ class VarianceScaling(Random):
         self.output_axes = _axes(output_axes, "output_axes")
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         fans = _fans(shape, self.input_axes, self.output_axes)
         count = {"fan_in": fans[0], "fan_out": fans[1], "fan_avg": sum(fans) / 2}[self.mode]
         stddev = math.sqrt(self.scale / max(1.0, count))
@@ -189,7 +185,6 @@ class Orthogonal(Random):
         self.gain = real_number(gain, "gain")
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
-        """See `Initializer`."""
         if len(shape) < 2:
             raise ValueError(f"an orthogonal weight must have two axes or more, not shape {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]

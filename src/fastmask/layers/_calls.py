@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.dispatch import HOST, as_array, backend_of, is_array
+from ..backends.dispatch import as_array, backend_of, is_array
+from ..backends.host import HOST
 from ..masks.mask import Mask, as_mask
 from ..masks.masked import Masked, get_mask
 from ._types import BoolArrays, Masks

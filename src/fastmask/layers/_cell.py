@@ -13,7 +13,9 @@ from .._typing import Array, Bools, DTypeLike, Ints, Shape, Unpack
 from ..activations import Activation, kernel_activation
 from ..backends import recurrent as _recurrent
 from ..backends.base import ArrayBackend
-from ..backends.dispatch import HOST, backend_of, real_array
+from ..backends.cell import Cell
+from ..backends.dispatch import backend_of, real_array
+from ..backends.host import HOST
 from ..backends.recurrent import Settings, forward, initial_states, packed_weights, placed
 from ..masks.mask import Mask
 from ._keras_arguments import KerasArguments
@@ -44,7 +46,7 @@ class KernelCell(Layer):
     """
 
     _takes_gpu = True
-    _kind: ClassVar[_recurrent.Cell]
+    _kind: ClassVar[Cell]
     _options: ClassVar[tuple[str, ...]] = (
         *("units", "activation", "use_bias"),
         *("kernel_initializer", "recurrent_initializer", "bias_initializer"),

@@ -16,7 +16,6 @@ class SameShape(Layer):
     supports_masking = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return tuple(input_shape)
 
 

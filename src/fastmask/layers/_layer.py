@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, Shapes
-from ..backends.dispatch import HOST, all_on_host, as_array, backend_for, is_array
+from ..backends.dispatch import all_on_host, as_array, backend_for, is_array
+from ..backends.host import HOST
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._base import BaseLayer

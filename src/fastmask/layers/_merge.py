@@ -39,7 +39,6 @@ class Merge(Layer):
         self._merged_shape(input_shape)
 
     def call(self, inputs: Sequence[Array]) -> Array:
-        """See the class."""
         arrays = self._arrays(inputs)
         try:
             return self._merge(arrays)
@@ -66,7 +65,6 @@ class Merge(Layer):
             raise self._misfit([np.shape(x) for x in inputs]) from error
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Any:
-        """See `Layer`."""
         self._check_number(input_shape)
         return self._merged_shape(input_shape)
 

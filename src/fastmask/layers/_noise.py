@@ -34,7 +34,6 @@ class Noise(SameShape):
         self._generator = np.random.default_rng(self.seed)
 
     def call(self, inputs: ArrayLike, training: bool = False) -> Any:
-        """See the class."""
         if not training or not self._strength:
             return inputs
         x = real_array(inputs, "inputs", self._dtype)

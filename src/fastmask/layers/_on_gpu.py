@@ -15,7 +15,8 @@ from ..backends.cuda import arrays as _arrays
 from ..backends.cuda import library_of
 from ..backends.cuda.backend import weight_on_device
 from ..backends.cuda.masks import origin_of, seen_mask
-from ..backends.dispatch import HOST, backend_of, is_array
+from ..backends.dispatch import backend_of, is_array
+from ..backends.host import HOST
 from ..masks.mask import Mask
 from ..masks.masked import Masked
 from ._calls import CallSpec, narrowed

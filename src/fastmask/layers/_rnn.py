@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from .._checks import flag
 from .._names import automatic_name
-from .._typing import Array
 from ._cell import KernelCell
 from .rnn import RNN
 
@@ -18,7 +17,7 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class OfCell:
-    """An option of the cell, which the layer has too."""
+    """An option, or a weight, of the cell, which the layer has too."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -53,27 +52,4 @@ class Recurrent(RNN):
     units, activation, use_bias = OfCell(), OfCell(), OfCell()
     kernel_initializer, recurrent_initializer = OfCell(), OfCell()
     bias_initializer, dropout, recurrent_dropout, seed = OfCell(), OfCell(), OfCell(), OfCell()
-
-    @property
-    def kernel(self) -> Array:
-        """The input weights, read-only; `set_weights` changes them."""
-        return self._built_cell.kernel
-
-    @property
-    def recurrent_kernel(self) -> Array:
-        """The weights of the state, read-only; `set_weights` changes them."""
-        return self._built_cell.recurrent_kernel
-
-    @property
-    def bias(self) -> Array | None:
-        """The bias, read-only; `set_weights` changes it. None without `use_bias`."""
-        return self._built_cell.bias
-
-    @property
-    def _built_cell(self) -> KernelCell:
-        if not self.built:
-            raise AttributeError(
-                f"layer {self.name!r} has no weights before it is built: call it on some "
-                "data, or its build(input_shape)"
-            )
-        return self.cell
+    kernel, recurrent_kernel, bias = OfCell(), OfCell(), OfCell()

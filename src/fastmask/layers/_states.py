@@ -8,7 +8,8 @@ import numpy as np
 
 from .._checks import whole_number
 from .._typing import Array, ArrayLike, Bools
-from ..backends.dispatch import HOST, as_array, backend_of, real_array
+from ..backends.dispatch import as_array, backend_of, real_array
+from ..backends.host import HOST
 from ..backends.recurrent import ALL_ROWS, placed
 from ..masks.validity import checked_mask
 from ._calls import flat

@@ -54,7 +54,6 @@ class Activation(SameShape):
         self.activation = activations.name_of(activation, "activation")
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         function = activations.get(self.activation)
         if mask is None or mask.ndim < x.ndim or self.activation not in _OVER_LAST_AXIS:

@@ -100,7 +100,6 @@ class BatchNormalization(Scaled):
         )
 
     def build(self, input_shape: Shape) -> None:
-        """Make the weights; see `Layer`."""
         super().build(input_shape)
         self.moving_mean = self.add_weight(
             self._sizes, self.moving_mean_initializer, trainable=False, name="moving_mean"
@@ -110,7 +109,6 @@ class BatchNormalization(Scaled):
         )
 
     def call(self, inputs: ArrayLike, training: bool = False, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = self._fitting(inputs)
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable and x.size:  # no step, no moments

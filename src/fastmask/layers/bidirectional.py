@@ -168,7 +168,6 @@ class Bidirectional(Layer):
         self.forward_layer._check_input_shape(shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
-        """See `Layer`."""
         both = (self.forward_layer, self.backward_layer)
         known = [layer.compute_output_shape(input_shape) for layer in both]
         (y, *first), (back, *second) = known if self.return_state else [[one] for one in known]
@@ -179,7 +178,6 @@ class Bidirectional(Layer):
         return [y, *first, *second] if self.return_state else y
 
     def get_config(self) -> dict[str, Any]:
-        """See `Layer`."""
         layers = {
             "layer": self.forward_layer._anew(),
             "backward_layer": self.backward_layer._anew(),

@@ -64,7 +64,6 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
 
     def build(self, input_shape: Shape) -> None:
-        """Make the weights; see `Layer`."""
         shape = tuple(input_shape)
         if len(shape) < 2 or shape[-1] is None:
             raise ValueError(f"input_shape must be (batch, ..., features), not {shape}")
@@ -76,7 +75,6 @@ class Dense(Layer):
             self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
         features = len(self.kernel)
@@ -95,7 +93,6 @@ class Dense(Layer):
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return (*input_shape[:-1], self.units)
 
     def _nothing(self, x: Array) -> Array:

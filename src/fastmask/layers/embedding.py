@@ -9,7 +9,8 @@ import numpy as np
 from .. import initializers
 from .._checks import flag, whole_number
 from .._typing import Array, ArrayLike, Bools, Ints, Shape, Unpack
-from ..backends.dispatch import HOST, backend_of, integer_array
+from ..backends.dispatch import backend_of, integer_array
+from ..backends.host import HOST
 from ..masks.mask import Mask
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
@@ -109,7 +110,6 @@ class Embedding(Layer):
         return valid if backend is HOST else Mask._of(valid)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return (*input_shape, self.output_dim)
 
     def _check_range(self, ids: Ints) -> None:

@@ -69,7 +69,6 @@ class LayerNormalization(Scaled):
         self.rms_scaling = flag(rms_scaling, "rms_scaling")
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = self._fitting(inputs)
         mean, variance = moments(x, self._axes, counting(mask, x, self._axes))
         return self._scaled(x, np.zeros_like(mean) if self.rms_scaling else mean, variance)
@@ -146,7 +145,6 @@ class GroupNormalization(Scaled):
         super().build(input_shape)
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = self._fitting(inputs)
         if not x.size:
             return x.copy()  # no moments of nothing
@@ -213,7 +211,6 @@ class UnitNormalization(SameShape):
         positive(self.axis, len(shape), self.name)
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         axes = positive(self.axis, x.ndim, self.name)
         return to_length_one(x, axes, 1e-12, counting(mask, x, axes))

@@ -7,7 +7,7 @@ import numpy as np
 from .._checks import flag
 from .._typing import Array, Unpack
 from ..activations import Activation, kernel_activation
-from ..backends import recurrent as _recurrent
+from ..backends import cell as _kinds
 from ..backends.recurrent import Settings
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
@@ -56,7 +56,7 @@ class GRUCell(KernelCell):
         (2, 4)
     """
 
-    _kind = _recurrent.GRU
+    _kind = _kinds.GRU
     _options = (*KernelCell._options, "recurrent_activation", "reset_after")
 
     def __init__(

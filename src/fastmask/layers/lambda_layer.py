@@ -71,7 +71,6 @@ class Lambda(Layer):
         self._takes = _names_of(function) & {"mask", "training"}
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None, training: bool = False) -> Any:
-        """See the class."""
         known = {"mask": mask, "training": training}
         return self.function(
             inputs, **self.arguments, **{name: known[name] for name in sorted(self._takes)}
@@ -97,7 +96,6 @@ class Lambda(Layer):
         )
 
     def compute_output_shape(self, input_shape: Shapes) -> Any:
-        """See `Layer`."""
         if self.output_shape is None:
             return super().compute_output_shape(input_shape)
         if callable(self.output_shape):

@@ -9,7 +9,7 @@ import numpy as np
 from .._checks import flag
 from .._typing import Array, Unpack
 from ..activations import Activation, kernel_activation
-from ..backends import recurrent as _recurrent
+from ..backends import cell as _kinds
 from ..backends.recurrent import Settings
 from ..initializers import AnyInitializer
 from ..initializers.fixed import Given
@@ -59,7 +59,7 @@ class LSTMCell(KernelCell):
         ((2, 4), (2, 4))
     """
 
-    _kind = _recurrent.LSTM
+    _kind = _kinds.LSTM
     _options = (*KernelCell._options, "recurrent_activation", "unit_forget_bias")
 
     def __init__(

@@ -6,7 +6,8 @@ import numpy as np
 
 from .._checks import real_number
 from .._typing import Array, ArrayLike, Bools, Unpack
-from ..backends.dispatch import HOST, backend_of, number_array, real_array
+from ..backends.dispatch import backend_of, number_array, real_array
+from ..backends.host import HOST
 from ..masks.mask import Mask
 from ..masks.masked import Masked
 from ._elementwise import SameShape

@@ -119,7 +119,6 @@ class MergeValid(Merge):
     """Base of those that look at the masks, because masked values do not count."""
 
     def call(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Array:
-        """See the class."""
         arrays = self._arrays(inputs)
         masks = mask or [None] * len(arrays)
         try:

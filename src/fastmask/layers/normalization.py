@@ -165,7 +165,6 @@ class Normalization(SameShape):
         return x, tuple(axis for axis in range(x.ndim) if axis not in kept)
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
         axes = positive(self.axis, x.ndim, self.name)  # of these inputs, whatever it was built for

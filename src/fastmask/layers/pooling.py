@@ -47,7 +47,6 @@ class GlobalPooling(Layer):
         return x
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         sizes = list(input_shape)
         sizes[self._time : self._time + 1] = [1] if self.keepdims else []
         return tuple(sizes)
@@ -87,7 +86,6 @@ class GlobalAveragePooling1D(GlobalPooling):
     supports_masking = True
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = self._sequences(inputs)
         if mask is None:
             # The mean of no step would be NaN.
@@ -139,7 +137,6 @@ class GlobalMaxPooling1D(GlobalPooling):
     """
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = self._sequences(inputs)
         if not x.shape[self._time]:
             raise ValueError(f"inputs of layer {self.name!r} have no step, but shape {x.shape}")

@@ -56,7 +56,6 @@ class ReLU(SameShape):
         self.threshold = _not_negative(threshold, "threshold")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         y = np.where(x <= self.threshold, 0, x) if self.threshold else np.maximum(x, 0)
         if self.max_value is not None:
@@ -107,7 +106,6 @@ class LeakyReLU(SameShape):
         self.negative_slope = _not_negative(slope, "negative_slope")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         return activations.leaky_relu(x, self.negative_slope)
 
@@ -148,7 +146,6 @@ class ELU(SameShape):
         self.alpha = real_number(alpha, "alpha")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         return activations.elu(real_array(inputs, "inputs", self._dtype), self.alpha)
 
 
@@ -209,7 +206,6 @@ class PReLU(SameShape):
         self.alpha = self.add_weight(shape, self.alpha_initializer, name="alpha")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
         y: Array = np.maximum(x, 0) - self.alpha * np.maximum(-x, 0)

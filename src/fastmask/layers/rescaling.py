@@ -51,7 +51,6 @@ class Rescaling(SameShape):
         self.offset = as_array(offset, "offset").tolist()
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         y: Array = x * self._scale + self._offset
         return y
@@ -83,7 +82,6 @@ class Identity(SameShape):
     _takes_lists = True
 
     def call(self, inputs: ArrayLike) -> Any:
-        """See the class."""
         return inputs
 
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:  # noqa: ARG002 - Keras's form
@@ -91,5 +89,4 @@ class Identity(SameShape):
         return mask
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
-        """See `Layer`."""
         return input_shape

@@ -54,14 +54,12 @@ class Flatten(Layer):
         self.data_format = as_data_format(data_format)
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = with_axes(inputs, None, self.name)
         if self.data_format == "channels_first" and x.ndim > 1:
             x = np.moveaxis(x, 1, -1)
         return x.reshape(len(x), math.prod(x.shape[1:]))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return input_shape[0], _product(input_shape[1:])
 
 
@@ -106,13 +104,11 @@ class Reshape(Layer):
             raise ValueError(f"target_shape must have at most one -1, not {target_shape}")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = with_axes(inputs, None, self.name)
         sizes: list[int] = [int(n) for n in self._resolved(x.shape) if n is not None]
         return x.reshape(len(x), *sizes)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return (input_shape[0], *self._resolved(input_shape))
 
     def _resolved(self, shape: Shape) -> list[int | None]:
@@ -173,11 +169,9 @@ class Permute(Layer):
         self._input_axes = len(self.dims) + 1
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         return with_axes(inputs, len(self.dims) + 1, self.name).transpose(0, *self.dims)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return input_shape[0], *(input_shape[axis] for axis in self.dims)
 
 
@@ -221,11 +215,9 @@ class RepeatVector(Layer):
         self.n = whole_number(n, "n", 1)
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         return np.repeat(with_axes(inputs, 2, self.name)[:, None], self.n, axis=1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return input_shape[0], self.n, input_shape[1]
 
 

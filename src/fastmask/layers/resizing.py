@@ -58,7 +58,6 @@ class ZeroPadding1D(Layer):
         self.data_format = as_data_format(data_format)
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = with_axes(inputs, 3, self.name)
         shape, inner = list(x.shape), [slice(None)] * 3
         shape[self._time] += sum(self.padding)
@@ -68,7 +67,6 @@ class ZeroPadding1D(Layer):
         return padded
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         return _longer(input_shape, self._time, sum(self.padding))
 
     @property
@@ -116,14 +114,12 @@ class Cropping1D(Layer):
         self.cropping = _pair(cropping, "cropping")
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         x = with_axes(inputs, 3, self.name)
         self._check(x.shape[1])
         first, last = self.cropping
         return x[:, first : x.shape[1] - last]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         if input_shape[1] is not None:
             self._check(input_shape[1])
         return _longer(input_shape, 1, -sum(self.cropping))
@@ -175,11 +171,9 @@ class UpSampling1D(Layer):
         self.size = whole_number(size, "size", 1)
 
     def call(self, inputs: ArrayLike) -> Array:
-        """See the class."""
         return np.repeat(with_axes(inputs, 3, self.name), self.size, axis=1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         batch, time, features = input_shape
         return batch, None if time is None else time * self.size, features
 

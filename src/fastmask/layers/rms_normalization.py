@@ -52,7 +52,6 @@ class RMSNormalization(Scaled):
         super().__init__(*(axis, epsilon, False, True, "zeros", "ones"), **layer_args)
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = self._fitting(inputs)
         valid = counting(mask, x, self._axes)
         squares, _ = moments(np.square(x), self._axes, valid)

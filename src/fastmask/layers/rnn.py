@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from .._checks import flag
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
-from ..backends.dispatch import HOST, as_array, backend_of
+from ..backends.dispatch import as_array, backend_of
+from ..backends.host import HOST
 from ..backends.recurrent import ALL_ROWS
 from ..masks.mask import Mask, as_mask, reversed_mask, sequence_mask
 from ._cell import KernelCell, known_features, unfit

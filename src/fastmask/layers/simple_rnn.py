@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._typing import Array, Unpack
 from ..activations import Activation
-from ..backends import recurrent as _recurrent
+from ..backends import cell as _kinds
 from ..initializers import AnyInitializer
 from ._cell import Kept, KernelCell, activate, product
 from ._keras_arguments import LayerArguments
@@ -50,7 +50,7 @@ class SimpleRNNCell(KernelCell):
         (2, 4)
     """
 
-    _kind = _recurrent.SIMPLE_RNN
+    _kind = _kinds.SIMPLE_RNN
 
     def __init__(
         self,

@@ -61,7 +61,6 @@ class Softmax(SameShape):
         positive(self.axis, len(shape), self.name)
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
-        """See the class."""
         x = real_array(inputs, "inputs", self._dtype)
         axes = positive(self.axis, x.ndim, self.name)
         if not x.size:

@@ -108,7 +108,6 @@ class StackedRNNCells(Layer):
         return inputs, self._like_keras(new)
 
     def get_config(self) -> dict[str, Any]:
-        """See `Layer`."""
         return {**super().get_config(), "cells": [cell._anew() for cell in self.cells]}
 
     def _first(

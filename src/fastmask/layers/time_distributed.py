@@ -94,7 +94,6 @@ class TimeDistributed(Layer):
             raise self._at_each_step(input_shape, error) from error
 
     def call(self, inputs: ArrayLike, training: bool = False, mask: Bools | None = None) -> Any:
-        """See the class."""
         x = as_array(inputs, "inputs")
         self._step_shape(x.shape)
         if not x.shape[1]:
@@ -140,7 +139,6 @@ class TimeDistributed(Layer):
         self.layer._check_input_shape(self._step_shape(shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `Layer`."""
         output = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (output[0], input_shape[1], *output[1:])
 

@@ -23,13 +23,11 @@ class Reader(io.BufferedReader):
         self.size = os.fstat(raw.fileno()).st_size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """See `io.BufferedReader`."""
         if whence == os.SEEK_SET and not 0 <= offset <= self.size:
             raise ValueError(f"it refers to byte {offset}, but has {self.size}")
         return super().seek(offset, whence)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """See `io.BufferedReader`."""
         if size is None or size < 0:
             size = self.size - self.tell()
         if size > MOST_AT_ONCE:

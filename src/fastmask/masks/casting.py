@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import FLOAT64, Array
 
 _INTEGERS = dict.fromkeys("biu", (Integral,))
 _NUMBER_OF_KIND = {**_INTEGERS, "f": (Real, Decimal), "c": (Complex, Decimal)}
 _SUGGESTION = ": pass dtype='float32', or whole numbers"
-_FLOAT64 = np.dtype(np.float64)
 _ROUNDING = {source + to for source, to in (*product("biuf", "fc"), ("c", "c"))}
 
 
@@ -42,7 +41,7 @@ def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
     Raises:
         TypeError: there is none but object, or integers would become floats.
     """
-    known = set(dtypes) or {_FLOAT64}
+    known = set(dtypes) or {FLOAT64}
     kinds = {dtype.kind for dtype in known}
     if kinds <= set(_NUMBER_OF_KIND) or (len(kinds) == 1 and "O" not in kinds):
         result = np.result_type(*known)

@@ -18,13 +18,14 @@ from weakref import ref
 import numpy as np
 
 from .._checks import choice, whole_number
-from .._typing import ArrayLike, Bools, Ints, MaskLike, Shape
-from ..backends.dispatch import HOST, backend_of, integer_array, kernels
+from .._typing import BOOL, ArrayLike, Bools, Ints, MaskLike, Shape
+from ..backends.dispatch import backend_of, integer_array
+from ..backends.host import HOST
 from ..backends.plan import Plan, plan_of
+from ..backends.table import kernels
 from .bool_array import BoolArray
 from .validity import checked_mask
 
-_BOOL = np.dtype(np.bool_)
 _SMALL = 64  # steps of a mask that is printed in full
 _masks_by_array: dict[int, ref[Mask]] = {}  # a WeakValueDictionary takes a microsecond more a mask
 
@@ -189,7 +190,7 @@ class Mask(BoolArray):
     @property
     def dtype(self) -> np.dtype[np.bool_]:
         """Always bool."""
-        return _BOOL
+        return BOOL
 
     def _array(self) -> Bools:
         backend = backend_of(self._valid)

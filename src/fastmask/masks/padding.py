@@ -11,7 +11,7 @@ import numpy as np
 
 from .._checks import choice, whole_number
 from .._typing import Array
-from ..backends.dispatch import kernels
+from ..backends.table import kernels
 from .casting import as_dtype
 from .mask import Mask
 from .masked import Masked

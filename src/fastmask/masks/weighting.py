@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, Bools
+from .._typing import FLOAT64, Array, Bools
 from ..backends.dispatch import real_array
 from .mask import fitting_mask
 from .masked import Masked
-
-_FLOAT64 = np.dtype(np.float64)
 
 
 def unpacked(value: Any, mask: Any, name: str) -> tuple[Array, Bools | None]:
@@ -22,7 +20,7 @@ def unpacked(value: Any, mask: Any, name: str) -> tuple[Array, Bools | None]:
         ValueError: the mask does not fit.
     """
     own = value.mask if isinstance(value, Masked) else None
-    array = real_array(value.data if isinstance(value, Masked) else value, name, _FLOAT64)
+    array = real_array(value.data if isinstance(value, Masked) else value, name, FLOAT64)
     given = None if mask is None else fitting_mask(mask, array.shape, name).valid
     if own is None or given is None:
         return array, given if own is None else own.valid
@@ -39,7 +37,7 @@ def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -
     """
     weights: Array | None = None
     if sample_weight is not None:
-        given = real_array(sample_weight, "sample_weight", _FLOAT64)
+        given = real_array(sample_weight, "sample_weight", FLOAT64)
         if given.ndim == 2 and given.shape[1:] == (1,) and len(shape) > 1:
             given = given[:, 0]
         if not given.ndim or given.shape != shape[: given.ndim]:

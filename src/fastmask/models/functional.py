@@ -54,7 +54,6 @@ class Functional(GraphModel):
         """Nothing: the layers were built when they were called."""
 
     def compute_output_shape(self, input_shape: Any) -> Shapes:
-        """See `Layer`."""
         given = [input_shape] if is_shape(input_shape) else list(input_shape)
         symbolic = [
             SymbolicTensor(shape, spec.dtype, spec.name)
@@ -86,7 +85,6 @@ class Functional(GraphModel):
         return [value for step in self._program.steps for value in step.options.values()]
 
     def get_config(self) -> dict[str, Any]:
-        """See `Layer`."""
         return {"name": self.name, **program_to_config(self._program)}
 
     @classmethod

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, HasShape
-from ..backends.dispatch import HOST, backend_of, is_array
+from ..backends.dispatch import backend_of, is_array
+from ..backends.host import HOST
 from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._calls import flat

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, Ints
-from ..backends.dispatch import HOST, as_array, backend_of
+from ..backends.dispatch import as_array, backend_of
+from ..backends.host import HOST
 from ..masks.masked import Masked
 from ..masks.padding import pad
 

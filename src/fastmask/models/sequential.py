@@ -109,7 +109,6 @@ class Sequential(GraphModel):
             input_shape = layer.compute_output_shape(input_shape)
 
     def compute_output_shape(self, input_shape: Shapes) -> Shapes:
-        """See `Layer`."""
         for layer in self._layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
@@ -148,5 +147,4 @@ class Sequential(GraphModel):
         return inputs
 
     def get_config(self) -> dict[str, Any]:
-        """See `Layer`."""
         return {"name": self.name, "layers": [serialize(layer) for layer in self._layers]}

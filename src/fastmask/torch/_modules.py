@@ -8,8 +8,6 @@ import torch
 
 from ._recurrent import Recurrent
 
-_NO_PROJECTION = 0
-
 
 class LSTM(Recurrent):
     """torch.nn.LSTM over the valid steps alone.
@@ -70,21 +68,7 @@ class LSTM(Recurrent):
         recompute: bool = False,
         zero_output_for_mask: bool = True,
     ) -> None:
-        super().__init__(
-            "LSTM",
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            device,
-            dtype,
-            recompute=recompute,
-            zero_output_for_mask=zero_output_for_mask,
-        )
+        super().__init__("LSTM", **_given(locals()))
 
 
 class GRU(Recurrent):
@@ -139,22 +123,7 @@ class GRU(Recurrent):
         zero_output_for_mask: bool = True,
         proj_size: int | None = None,
     ) -> None:
-        _refuse_projection(proj_size)
-        super().__init__(
-            "GRU",
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            _NO_PROJECTION,
-            device,
-            dtype,
-            recompute=recompute,
-            zero_output_for_mask=zero_output_for_mask,
-        )
+        super().__init__("GRU", **_without_projection(locals()))
 
 
 class RNN(Recurrent):
@@ -211,27 +180,20 @@ class RNN(Recurrent):
         zero_output_for_mask: bool = True,
         proj_size: int | None = None,
     ) -> None:
-        _refuse_projection(proj_size)
+        options = _without_projection(locals())
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity must be 'tanh' or 'relu', not {nonlinearity!r}")
-        super().__init__(
-            f"RNN_{nonlinearity.upper()}",
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            _NO_PROJECTION,
-            device,
-            dtype,
-            recompute=recompute,
-            zero_output_for_mask=zero_output_for_mask,
-        )
+        super().__init__(f"RNN_{options.pop('nonlinearity').upper()}", **options)
         self.nonlinearity = nonlinearity
 
 
-def _refuse_projection(size: int | None) -> None:
+def _given(local: dict[str, Any]) -> dict[str, Any]:
+    """What an `__init__` was called with, whose `locals()` are given."""
+    return {name: value for name, value in local.items() if name not in ("self", "__class__")}
+
+
+def _without_projection(local: dict[str, Any]) -> dict[str, Any]:
+    size = local["proj_size"]
     if size is not None:
         raise ValueError(f"proj_size is for LSTM alone, not for GRU and RNN (proj_size={size!r})")
+    return {**_given(local), "proj_size": 0}

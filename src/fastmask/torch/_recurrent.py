@@ -29,9 +29,9 @@ class Recurrent(OverSteps, torch.nn.RNNBase):
     _original: Any  # the class of torch.nn
 
     def __init__(
-        self, mode: str, *arguments: Any, recompute: bool, zero_output_for_mask: bool
+        self, mode: str, *, recompute: bool, zero_output_for_mask: bool, **options: Any
     ) -> None:
-        super().__init__(mode, *arguments)
+        super().__init__(mode, **options)
         self.recompute = flag(recompute, "recompute")
         self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
 

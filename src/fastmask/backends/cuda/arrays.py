@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._typing import Array, ArrayLike, DeviceArray
+from ..._typing import INT64, Array, ArrayLike, DeviceArray
 from ..keeping import keeping
 from .libraries import library_of
 
-FLOAT32, FLOAT64, INT64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
-BOOL = np.dtype(np.bool_)
 MOST_KEPT = 1 << 26  # bytes on devices of each kind of array that calls have in common
 
 

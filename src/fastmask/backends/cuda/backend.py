@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..._typing import Array, ArrayLike, Bools, DeviceArray, Ints
+from ..._typing import FLOAT32, FLOAT64, INT64, Array, ArrayLike, Bools, DeviceArray, Ints
 from ..base import KernelInput, PlannedMask, VersionedWeights
 from ..cell import Cell, KernelName, kernel_in
 from ..plan import Plan
 from . import arrays as _arrays
 from . import masks as _masks
-from .arrays import FLOAT32, FLOAT64, INT64, view_of
+from .arrays import view_of
 
 _THREADS = 1  # the last argument of the kernels, which counts on the host alone
 

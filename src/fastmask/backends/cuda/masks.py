@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._typing import Bools, DeviceArray, Ints
+from ..._typing import BOOL, INT64, Bools, DeviceArray, Ints
 from ..base import PlannedMask
 from ..plan import Plan, full_plans
 from . import arrays as _arrays
-from .arrays import BOOL, INT64
 
 
 class DevicePlan(Plan):

@@ -75,7 +75,6 @@ class SimulatedLibrary:
         return 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: object) -> Any:
-        """See `Library`."""
         return SimulatedArray(np.empty(shape, dtype))
 
 

@@ -129,21 +129,11 @@ class TorchArray(NDArrayOperatorsMixin):
         return _torch().full((), np.asarray(value).item(), dtype=kind, device=self.tensor.device)
 
 
-class TorchArrayLibrary:
-    """See `Library`; torch, with arrays behind NumPy's interface."""
+class TorchArrayLibrary(TorchLibrary):
+    """torch, with arrays behind NumPy's interface."""
 
-    name = "torch"
-
-    def __init__(self) -> None:
-        self._torch = TorchLibrary()
-        self.multiply = self._torch.multiply
-
-    def stream(self, device: int) -> int:
-        handle: int = self._torch.stream(device)
-        return handle
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: TorchArray) -> TorchArray:
-        return TorchArray(self._torch.empty(shape, dtype, like.tensor))
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> TorchArray:
+        return TorchArray(super().empty(shape, dtype, like.tensor))
 
 
 def _where(condition: Any, x: Any, y: Any) -> Any:
