@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,14 @@ from tests.cases import make_mask  # noqa: E402 - needs torch
 
 NAMES = ("LSTM", "GRU", "RNN")
 FLOAT64 = torch.float64
+OPTIONS = [
+    {"num_layers": layers, "bidirectional": both, "bias": bias}
+    for layers, both, bias in itertools.product((1, 2), (False, True), (True, False))
+]
+each_module = pytest.mark.parametrize("name", NAMES)
+each_option = pytest.mark.parametrize(
+    "options", OPTIONS, ids=lambda o: "-".join(str(int(v)) for v in o.values())
+)
 
 
 def twins(name: str, *sizes: int, **options: Any) -> tuple[Any, Any]:
@@ -147,3 +156,11 @@ CHANGES = (
     *(by_loading, by_training, by_foreach),
 )
 """Ways to change weights of a bidirectional module."""
+
+
+def run(module: Any, x: Any, hx: Any = None, **mask: Any) -> list[Any]:
+    """Output, states and gradients of everything that can have one."""
+    x = x.clone().requires_grad_()
+    out, last = module(x, hx, **mask)
+    leaves = [x, *module.parameters(), *([] if hx is None else as_tuple(hx))]
+    return [out, *as_tuple(last), *gradients(loss_of(out, *as_tuple(last)), *leaves)]

@@ -7,7 +7,12 @@ starts, or on a GPU where there is one. Others look at what the kernels compile 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
+
+import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ANYWHERE = (
@@ -36,3 +41,48 @@ elif not on_gpu():
         for path in os.scandir(os.path.dirname(__file__))
         if path.name.startswith("test_") and path.name not in ANYWHERE
     ]
+
+
+@pytest.fixture
+def reference_on_the_host() -> Iterator[None]:
+    """NumPy arrays are computed on by the reference kernels."""
+    from fastmask.backends import table as _table
+
+    before = _table._table
+    _table.use_kernels("reference")
+    yield
+    _table._table = before
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often kernels are launched, plans made, and the host waits."""
+    from fastmask_kernels import cuda
+    from fastmask_kernels.cuda import gather
+    from fastmask_kernels.cuda.runtime import device as _device
+    from fastmask_kernels.cuda.runtime import kernel as _kernel
+
+    counted: Counter[str] = Counter()
+
+    def count(owner: Any, name: str, as_name: str) -> None:
+        function = getattr(owner, name)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            counted[as_name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    for module, name in ((m, n) for m in (_device, gather) for n in ("to_host", "to_device")):
+        if hasattr(module, name):
+            count(module, name, "waits")
+    count(_device, "wait", "waits")
+    count(cuda, "plan_steps", "plans")
+    launch = _kernel.Kernel.launch
+
+    def launching(self: Any, *args: Any, **kwargs: Any) -> None:
+        counted[f"stream {_device.stream_of_launch().handle}"] += 1
+        launch(self, *args, **kwargs)
+
+    monkeypatch.setattr(_kernel.Kernel, "launch", launching)
+    return counted

@@ -1,13 +1,10 @@
-"""Arrays on a GPU through `fastmask.ops`, masks, layers and models, and the same on the host."""
+"""Ops and masks of arrays on a GPU: as on the host, without copies and waits."""
 
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
-import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,105 +12,33 @@ import pytest
 
 import fastmask as fm
 from fastmask.backends import dispatch as _dispatch
-from fastmask.backends import table as _table
 from fastmask.backends.cuda import arrays as _arrays
 from fastmask.backends.cuda import library_of
 from fastmask.backends.cuda import masks as _masks
 from fastmask_kernels import cuda
-from fastmask_kernels.cuda import gather
 from fastmask_kernels.cuda.runtime import device as _device
-from fastmask_kernels.cuda.runtime import kernel as _kernel
 
 from ..cases import MASK_KINDS, make_mask
+from .array_cases import (
+    CELLS,
+    HOLES,
+    KINDS,
+    SEQUENCES,
+    STAND_INS,
+    B,
+    F,
+    H,
+    L,
+    T,
+    arguments,
+    normal,
+    put,
+    same,
+    with_weights,
+)
 from .owners import CUPY, NUMBA, CupyLike, NumbaLike
 
-pytestmark = pytest.mark.skipif(
-    not _device.SIMULATED, reason="the stand-ins for libraries of arrays use the simulator's memory"
-)
-L = fm.layers
-KINDS = [CupyLike, NumbaLike]
-B, T, F, H = 3, 4, 2, 3
-HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
-
-
-@pytest.fixture(autouse=True)
-def _reference_on_the_host() -> Iterator[None]:
-    before = _table._table
-    _table.use_kernels("reference")
-    yield
-    _table._table = before
-
-
-@pytest.fixture
-def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often kernels are launched, plans made, and the host waits."""
-    counted: Counter[str] = Counter()
-
-    def count(owner: Any, name: str, as_name: str) -> None:
-        function = getattr(owner, name)
-
-        def counting(*args: Any, **kwargs: Any) -> Any:
-            counted[as_name] += 1
-            return function(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, counting)
-
-    for module, name in ((m, n) for m in (_device, gather) for n in ("to_host", "to_device")):
-        if hasattr(module, name):
-            count(module, name, "waits")
-    count(_device, "wait", "waits")
-    count(cuda, "plan_steps", "plans")
-    launch = _kernel.Kernel.launch
-
-    def launching(self: Any, *args: Any, **kwargs: Any) -> None:
-        counted[f"stream {_device.stream_of_launch().handle}"] += 1
-        launch(self, *args, **kwargs)
-
-    monkeypatch.setattr(_kernel.Kernel, "launch", launching)
-    return counted
-
-
-def normal(*shape: int, dtype: str = "f4", seed: int | None = None) -> np.ndarray:
-    """Random numbers; without a seed those of the test (see tests/conftest.py)."""
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
-
-
-def put(value: Any, kind: type[NumbaLike]) -> Any:
-    """The same on a GPU; masks stay on the host."""
-    if isinstance(value, fm.Masked):
-        return fm.Masked(put(value.data, kind), value.mask)
-    if isinstance(value, (list, tuple)):
-        return type(value)(put(one, kind) for one in value)
-    return kind(value) if isinstance(value, np.ndarray) else value
-
-
-def same(found: Any, expected: Any, kind: type[NumbaLike]) -> None:
-    """Numbers, masks, shapes and dtypes are those expected, and the kind is the one given."""
-    if isinstance(expected, (list, tuple)):
-        assert type(found) is type(expected)
-        for pair in zip(found, expected, strict=True):
-            same(*pair, kind)
-    elif isinstance(expected, fm.Masked):
-        np.testing.assert_array_equal(np.asarray(found.mask), expected.mask.valid)
-        same(found.data, expected.data, kind)
-    else:
-        assert type(found) is kind
-        assert found.dtype == expected.dtype
-        np.testing.assert_allclose(found.array, expected, atol=2e-6)
-
-
-CELLS: dict[str, tuple[Callable[..., Any], int, tuple[int, ...], dict[str, Any]]] = {
-    "lstm": (fm.ops.lstm, 4, (4 * H,), {}),
-    "gru": (fm.ops.gru, 3, (2, 3 * H), {}),
-    "gru_before": (fm.ops.gru, 3, (3 * H,), {"reset_after": False}),
-    "rnn": (fm.ops.rnn, 1, (H,), {"activation": "relu"}),
-}
-
-
-def arguments(cell: str, dtype: str = "f4") -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
-    function, gates, bias, options = CELLS[cell]
-    arrays = [normal(B, T, F), normal(F, gates * H), normal(H, gates * H), normal(*bias)]
-    return function, [one.astype(dtype) for one in arrays], options
+pytestmark = STAND_INS
 
 
 @pytest.mark.parametrize("mask", MASK_KINDS)
@@ -291,233 +216,6 @@ def test_masks_of_three_axes(kind: type[NumbaLike]) -> None:
         np.testing.assert_array_equal(found, expected)
     assert pickle.loads(pickle.dumps(mask)).shape == valid.shape  # noqa: S301 - own bytes
     assert fm.Mask(kind(valid[..., None])).shape == valid.shape
-
-
-def with_weights(layer: Any, x: Any) -> Any:
-    """The layer with random weights, biases included."""
-    layer(x)
-    layer.set_weights([normal(*one.shape) for one in layer.get_weights()])
-    return layer
-
-
-SEQUENCES = fm.Masked(np.where(HOLES[:, :, None], normal(B, T, F, seed=7), 0).astype("f4"), HOLES)
-IDS = np.array([[3, 1, 0, 2], [0, 0, 0, 0], [0, 4, 4, 0]])
-DOCUMENTS = fm.Masked(np.stack([SEQUENCES.data] * 2, axis=1), np.stack([HOLES, ~HOLES], axis=1))
-# Layers that need kernels only, then those that need NumPy's functions too.
-WITH_KERNELS = {
-    "lstm": (lambda: L.LSTM(H, return_sequences=True, return_state=True), SEQUENCES),
-    "gru": (lambda: L.GRU(H, reset_after=False), SEQUENCES),
-    "rnn": (lambda: L.SimpleRNN(H, zero_output_for_mask=True, use_bias=False), SEQUENCES),
-    "backwards": (lambda: L.GRU(H, return_sequences=True, go_backwards=True), SEQUENCES),
-    "float64": (lambda: L.SimpleRNN(H, dtype="float64"), SEQUENCES.data.astype("f8")),
-    "stack": (
-        lambda: L.RNN([L.GRUCell(3), L.SimpleRNNCell(2)], return_sequences=True, go_backwards=True),
-        SEQUENCES,
-    ),
-    "unmerged": (
-        lambda: L.Bidirectional(L.SimpleRNN(2, return_sequences=True), merge_mode=None),
-        SEQUENCES,
-    ),
-    "documents": (lambda: L.Embedding(5, 3, mask_zero=True), np.stack([IDS, IDS[::-1]], axis=1)),
-    "masked_documents": (lambda: L.Masking(), np.stack([SEQUENCES.data] * 2, axis=1)),
-    "embedding": (lambda: L.Embedding(5, 3, mask_zero=True), IDS),
-    "masking": (lambda: L.Masking(), SEQUENCES.data),
-    "model": (
-        lambda: fm.Sequential([L.Embedding(5, 2, mask_zero=True), L.LSTM(2)]),
-        IDS,
-    ),
-}
-BY_CUPY = {
-    "masking_value": (lambda: L.Masking(1.0), np.array([[[1, 1], [1, 2]]], "f4")),
-    "bidirectional": (
-        lambda: L.Bidirectional(L.SimpleRNN(2, return_sequences=True)),
-        SEQUENCES,
-    ),
-    "dense": (lambda: L.Dense(3, activation="softmax"), SEQUENCES),
-    "pooling": (lambda: L.GlobalAveragePooling1D(), SEQUENCES),
-    "normalization": (lambda: L.LayerNormalization(), SEQUENCES),
-    "given": (lambda: L.Normalization(mean=[1.0, 2.0], variance=[1.0, 3.0]), SEQUENCES),
-    "softmax": (lambda: L.Softmax(axis=1), SEQUENCES),
-    "concatenate": (lambda: L.Concatenate(), [SEQUENCES, SEQUENCES.data]),
-    "multiply": (lambda: L.Multiply(), [SEQUENCES, SEQUENCES]),
-    "padding": (lambda: L.ZeroPadding1D(1), SEQUENCES.data),
-    "distributed": (lambda: L.TimeDistributed(L.Dense(2)), SEQUENCES),
-    "hierarchical": (lambda: L.TimeDistributed(L.SimpleRNN(2)), DOCUMENTS),
-    "hierarchical_sequences": (
-        lambda: L.TimeDistributed(L.SimpleRNN(2, return_sequences=True)),
-        DOCUMENTS,
-    ),
-    "group_norm": (lambda: L.GroupNormalization(-1), SEQUENCES),
-    "masking_nan": (lambda: L.Masking(np.nan), np.array([[[np.nan, np.nan], [1, 2]]], "f4")),
-}
-
-
-@pytest.mark.parametrize("name", WITH_KERNELS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_with_kernels(name: str, kind: type[NumbaLike]) -> None:
-    make, x = WITH_KERNELS[name]
-    layer = with_weights(make(), x)
-    if kind is NumbaLike and isinstance(x, np.ndarray) and x.dtype == "f8":
-        x = x.astype(layer.dtype)
-    same(layer(put(x, kind)), layer(x), kind)
-
-
-@pytest.mark.parametrize("name", BY_CUPY)
-def test_layers_of_numpy_code(name: str) -> None:
-    make, x = BY_CUPY[name]
-    layer = with_weights(make(), x)
-    same(layer(put(x, CupyLike)), layer(x), CupyLike)
-    with pytest.raises(TypeError, match=r"computes on a GPU by CuPy, which is not installed"):
-        layer(put(x, NumbaLike))
-
-
-def test_masks_go_on_and_stay_where_they_are(counts: Counter[str]) -> None:
-    model = fm.Sequential(
-        [
-            L.Embedding(5, F, mask_zero=True),
-            L.LSTM(H, return_sequences=True),
-            L.Dense(2),
-            L.GRU(2, return_sequences=True),
-        ]
-    )
-    y = model(CupyLike(IDS))
-    assert counts["plans"] == 1
-    assert type(y.mask.valid) is CupyLike
-    same(y, model(IDS), CupyLike)
-
-
-def test_masks_are_forgotten_at_once() -> None:
-    """Reference counts must do: memory of a GPU that waits for Python's collector runs out."""
-    gc.disable()
-    try:
-        for valid in (CupyLike(HOLES), HOLES):
-            mask = fm.Mask(valid)
-            x = fm.Masked(CupyLike(SEQUENCES.data), mask)
-            L.GRU(H)(L.Dense(2)(x))
-            alive = weakref.ref(mask)
-            del mask, x
-            assert alive() is None
-    finally:
-        gc.enable()
-
-
-def test_new_weights_count_at_once() -> None:
-    for make, x in (
-        (lambda: L.LSTM(H), SEQUENCES),
-        (lambda: L.Dense(3), SEQUENCES),
-        (lambda: L.Embedding(5, 3), IDS),
-    ):
-        layer = make()
-        same(layer(put(x, CupyLike)), layer(x), CupyLike)
-        layer.set_weights([normal(*one.shape) for one in layer.get_weights()])
-        same(layer(put(x, CupyLike)), layer(x), CupyLike)
-        same(copy.deepcopy(layer)(put(x, CupyLike)), layer(x), CupyLike)
-
-
-@pytest.mark.parametrize("make", [lambda: L.GRU(H), lambda: L.Dense(3)], ids=["packed", "copied"])
-def test_weights_that_change_while_they_are_copied(
-    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What began before the change serves no call after it."""
-    rng = np.random.default_rng(17)
-    layer, x = make(), rng.normal(size=(B, T, F)).astype("f4")
-    layer(x)
-    new = [rng.normal(size=one.shape) for one in layer.get_weights()]
-    copy_to_device = _arrays.put
-
-    def change_after(array: Any, device: int) -> Any:
-        copied = copy_to_device(array, device)
-        monkeypatch.setattr(_arrays, "put", copy_to_device)
-        layer.set_weights(new)
-        return copied
-
-    monkeypatch.setattr(_arrays, "put", change_after)
-    layer(put(x, CupyLike))
-    assert _arrays.put is copy_to_device
-    same(layer(put(x, CupyLike)), layer(x), CupyLike)
-
-
-def test_weights_that_a_layer_may_write_to_are_compared() -> None:
-    class Scale(L.Layer):
-        def build(self, input_shape: Any) -> None:
-            self.scale = self.add_weight((input_shape[-1],), "ones")
-
-        def call(self, inputs: Any) -> Any:
-            return inputs * self.scale
-
-    layer, x = Scale(), normal(B, T, F)
-    layer.build(x.shape)
-    view = layer.scale[1:]
-    for change in (lambda: None, lambda: layer.scale.fill(3), lambda: view.fill(2)):
-        change()
-        same(layer(put(x, CupyLike)), x * layer.scale, CupyLike)
-
-
-def test_weights_that_somebody_unseals_are_compared_from_then_on() -> None:
-    layer, x = L.Dense(H), normal(B, T, F)
-    same(layer(put(x, CupyLike)), layer(x), CupyLike)
-    layer.kernel.flags.writeable = True
-    for value in (3, 2):
-        layer.kernel[...] = value
-        same(layer(put(x, CupyLike)), x @ layer.kernel, CupyLike)
-
-
-def test_moments_that_move_after_use_on_a_device() -> None:
-    layer, adapted, x = L.BatchNormalization(), L.Normalization(), normal(B, T, F)
-    for _ in range(2):
-        for one in (layer, adapted):
-            same(one(put(x, CupyLike)), one(x), CupyLike)
-        layer(x, training=True)
-        adapted.adapt(x)
-
-
-def test_states_are_kept_on_the_device() -> None:
-    layers = [L.GRU(H, stateful=True, return_sequences=True, seed=1) for _ in range(2)]
-    layers[1].build(SEQUENCES.shape)
-    layers[0].build(SEQUENCES.shape)
-    layers[1].set_weights(layers[0].get_weights())
-    for _ in range(2):
-        same(layers[1](put(SEQUENCES, NumbaLike)), layers[0](SEQUENCES), NumbaLike)
-    assert type(layers[1].states[0]) is NumbaLike
-    with pytest.raises(TypeError, match="inputs must be an array on a CUDA device"):
-        layers[1](SEQUENCES)
-
-
-def test_cells_and_first_states() -> None:
-    cell = L.LSTMCell(H)
-    x, states = normal(B, F), [normal(B, H), normal(B, H)]
-    expected = cell(x, states=states)
-    output, after = cell(CupyLike(x), states=put(states, CupyLike))
-    same([output, *after], [expected[0], *expected[1]], CupyLike)
-    layer = L.LSTM(H)
-    expected = layer(SEQUENCES, initial_state=states)
-    same(layer(put(SEQUENCES, CupyLike), initial_state=put(states, CupyLike)), expected, CupyLike)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_predict(kind: type[NumbaLike]) -> None:
-    model = fm.Sequential([L.Masking(), L.SimpleRNN(2, return_sequences=True)])
-    x = np.concatenate([SEQUENCES.data] * 2)
-    for given in (x, fm.Masked(x, np.concatenate([HOLES] * 2))):
-        found = model.predict(put(given, kind), batch_size=4, verbose=0)
-        same(found, model.predict(given, batch_size=4, verbose=0), kind)
-
-
-def test_two_inputs_and_a_custom_layer() -> None:
-    class Difference(fm.layers.Layer):
-        calls = 0
-
-        def call(self, inputs: Any) -> Any:
-            self.calls = self.calls + 1
-            return np.abs(inputs[0] - inputs[1]).max(axis=1)
-
-    first, second = fm.Input((T, F)), fm.Input((T, F))
-    layer = Difference()
-    model = fm.Model([first, second], layer([first, second]))
-    x = [normal(B, T, F), normal(B, T, F)]
-    expected, before = model(x), layer.calls
-    same(model(put(x, CupyLike)), expected, CupyLike)
-    assert layer.calls == before + 1
 
 
 def test_host_and_device_are_not_mixed() -> None:
