@@ -13,18 +13,7 @@ from ..activations import sigmoid, softmax
 
 
 def lstm(x: Array, mask: Bools, kernel: Array, recurrent_kernel: Array, bias: Array) -> Array:
-    """Outputs of all steps.
-
-    Args:
-        x: (B, T, F).
-        mask: (B, T).
-        kernel: (F, 4H), gate order i, f, c, o.
-        recurrent_kernel: (H, 4H).
-        bias: (4H,).
-
-    Returns:
-        (B, T, H).
-    """
+    """Outputs of all steps; arguments as in `fastmask.ops.lstm`."""
     batch, time, features = x.shape
     units = len(recurrent_kernel)
     projected = (x.reshape(-1, features) @ kernel + bias).reshape(batch, time, 4 * units)
@@ -42,15 +31,7 @@ def lstm(x: Array, mask: Bools, kernel: Array, recurrent_kernel: Array, bias: Ar
 
 
 def classify(x: Array, weights: list[Array]) -> Array:
-    """Masking, LSTM, LSTM, Dense with softmax: the demo's model.
-
-    Args:
-        x: (B, T, F), zeros at masked steps.
-        weights: as `Sequential.get_weights` returns them.
-
-    Returns:
-        (B, classes) probabilities.
-    """
+    """Masking, LSTM, LSTM, Dense with softmax: the demo's model, with its weights in one list."""
     mask = (x != 0).any(axis=-1)
     first, second, (kernel, bias) = weights[:3], weights[3:6], weights[6:]
     last = lstm(lstm(x, mask, *first), mask, *second)[:, -1]

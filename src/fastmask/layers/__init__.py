@@ -9,7 +9,12 @@ from .dense import Dense
 from .dot import Dot
 from .dropout import AlphaDropout, Dropout, SpatialDropout1D
 from .embedding import Embedding
-from .feature_normalization import GroupNormalization, LayerNormalization, UnitNormalization
+from .feature_normalization import (
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
 from .gaussian import GaussianDropout, GaussianNoise
 from .gru import GRU, GRUCell
 from .lambda_layer import Lambda
@@ -22,7 +27,6 @@ from .rectifiers import ELU, LeakyReLU, PReLU, ReLU
 from .rescaling import Identity, Rescaling
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
-from .rms_normalization import RMSNormalization
 from .rnn import RNN
 from .simple_rnn import SimpleRNN, SimpleRNNCell
 from .softmax import Softmax

@@ -121,6 +121,17 @@ class BaseLayer(Weighted, Elsewhere):
             )
         return known[0] if known else None
 
+    def _mask_of_each(self, masks: Any, count: int) -> Sequence[Any]:
+        """What `compute_mask` returned, as a list with the mask of each output."""
+        if not isinstance(masks, (list, tuple)):
+            return [masks] * count
+        if len(masks) != count:
+            raise ValueError(
+                f"compute_mask of layer {self.name!r} must return one mask for each of "
+                f"{count} outputs, not {len(masks)}"
+            )
+        return masks
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the outputs.
 

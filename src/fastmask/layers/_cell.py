@@ -99,18 +99,7 @@ class KernelCell(Layer):
         return self.units
 
     def get_initial_state(self, batch_size: int) -> list[Array]:
-        """Zeros.
-
-        Args:
-            batch_size: number of rows B.
-
-        Returns:
-            For each state an array (B, H).
-
-        Raises:
-            TypeError: `batch_size` is not an integer.
-            ValueError: it is negative.
-        """
+        """Zeros for that many rows: for each state an array (B, H)."""
         batch = whole_number(batch_size, "batch_size", 0)
         return initial_states(None, self._sizes, batch, self._dtype)
 
@@ -147,16 +136,7 @@ class KernelCell(Layer):
         return bias
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Array, list[Array]]:
-        """One step.
-
-        Args:
-            inputs: (B, F).
-            states: the states before the step, (B, H) each.
-            training: whether dropout drops anything; then every call draws anew.
-
-        Returns:
-            The output, (B, H), and the states after the step.
-        """
+        """One step, for which dropout draws anew; see the class."""
         x = self._checked(inputs, "batch, features", self.name)
         before = initial_states(states, self._sizes, len(x), self._dtype, "states")
         before = placed(before, states is not None, {"inputs": x}, "states")
@@ -176,19 +156,9 @@ class KernelCell(Layer):
         go_backwards: bool,
         zero_output_for_mask: bool,
     ) -> tuple[Array, list[Array]]:
-        """Run over the valid steps of a sequence.
+        """Run over the valid steps of a sequence; see `backends.recurrent.forward`.
 
-        Args:
-            x: (B, T, F).
-            mask: (B, T), or None where all steps are valid.
-            first: the initial states, (B, H) each.
-            training: whether dropout drops anything; one draw serves all steps.
-            return_sequences: whether outputs of all steps are wanted, or the last one.
-            go_backwards: walk from the last step to the first, and write in that order.
-            zero_output_for_mask: whether masked steps give zeros, or the previous output.
-
-        Returns:
-            The output, (B, T, H) or (B, H), and the last states.
+        In training one draw of what dropout drops serves all steps.
         """
         options = return_sequences, go_backwards, zero_output_for_mask
         backend = backend_of(x)

@@ -138,19 +138,12 @@ def _masks_after(
     layer: BaseLayer, arrays: Arrays, valid: BoolArrays, shapes: list[Shape]
 ) -> list[Mask | None]:
     """The masks of outputs of these shapes, as a call of the layer would find them."""
-    count = len(shapes)
     masks: Any = None
     if layer._spec().makes_masks or (valid is not None and layer.supports_masking):
         masks = layer.compute_mask(arrays, valid)
     elif valid is not None:
         layer._warn_of_loss(None)
-    if not isinstance(masks, (list, tuple)):
-        masks = [masks] * count
-    if len(masks) != count:
-        raise ValueError(
-            f"compute_mask of layer {layer.name!r} must return one mask for each of "
-            f"{count} outputs, not {len(masks)}"
-        )
+    masks = layer._mask_of_each(masks, len(shapes))
     return [mask_of_output(mask, shape) for mask, shape in zip(masks, shapes, strict=True)]
 
 

@@ -173,13 +173,7 @@ class Layer(BaseLayer):
             return Masked._of(outputs, carried)  # what the rest would do, in less time
         if not isinstance(outputs, (list, tuple)):
             return self._with_mask(outputs, masks)
-        if not isinstance(masks, (list, tuple)):
-            masks = [masks] * len(outputs)
-        if len(masks) != len(outputs):
-            raise ValueError(
-                f"compute_mask of layer {self.name!r} must return one mask for each of "
-                f"{len(outputs)} outputs, not {len(masks)}"
-            )
+        masks = self._mask_of_each(masks, len(outputs))
         each = [self._with_mask(*pair) for pair in zip(outputs, masks, strict=True)]
         return tuple(each) if isinstance(outputs, tuple) else each
 

@@ -10,6 +10,8 @@ from .._typing import Array, Ints
 from ..masks.mask import Mask
 
 Step = Callable[[Array, list[Array], Ints], tuple[Array, Sequence[Array]]]
+"""From the inputs (n, ...) and states (n, ...) of some rows at one time, and the numbers of the
+rows, to their outputs (n, size) and states."""
 
 
 def loop(
@@ -22,22 +24,7 @@ def loop(
     go_backwards: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Array, list[Array]]:
-    """Run `step` over the valid steps of x; other steps are not computed.
-
-    Args:
-        step: from the inputs (n, ...) and states (n, ...) of some rows at one time, and the
-            numbers of the rows, to their outputs (n, size) and states.
-        x: (B, T, ...).
-        mask: (B, T), or None where all steps are valid.
-        first: the initial states, (B, ...) each.
-        size: of the output.
-        return_sequences: whether outputs of all steps are wanted, or the last one.
-        go_backwards: walk from the last step to the first, and write in that order.
-        zero_output_for_mask: whether masked steps give zeros, or the previous output.
-
-    Returns:
-        The output, (B, T, size) or (B, size), and the last states.
-    """
+    """What `backends.recurrent.forward` does, step by step; x may have further axes."""
     batch, time = x.shape[:2]
     states = [state.copy() for state in first]
     dtype = first[0].dtype

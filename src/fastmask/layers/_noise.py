@@ -21,20 +21,22 @@ from ._keras_arguments import LayerArguments
 class Noise(SameShape):
     """Base of the layers that draw in training; a subclass says how it disturbs an array."""
 
+    _word = "rate"  # what the strength of the noise is called
+    rate: float
+
     def __init__(
         self,
         strength: float,
-        word: str,
         seed: int | None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**layer_args)
-        self._strength = checked_rate(strength, word)
+        vars(self)[self._word] = checked_rate(strength, self._word)
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
 
     def call(self, inputs: ArrayLike, training: bool = False) -> Any:
-        if not training or not self._strength:
+        if not training or not getattr(self, self._word):
             return inputs
         x = real_array(inputs, "inputs", self._dtype)
         return self._disturb(x).astype(self._dtype, copy=False)
@@ -43,16 +45,7 @@ class Noise(SameShape):
         raise NotImplementedError
 
     def _kept(self, shape: tuple[int, ...]) -> Array:
-        return self._generator.random(shape, np.float32) >= self._strength
-
-
-class NoiseByRate(Noise):
-    """Base of those whose strength is a rate."""
-
-    @property
-    def rate(self) -> float:
-        """The share that is dropped, or what the variance of the noise follows from."""
-        return self._strength
+        return self._generator.random(shape, np.float32) >= self.rate
 
 
 def below_one(value: float) -> float:

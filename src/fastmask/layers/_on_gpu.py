@@ -31,16 +31,7 @@ def run(
     training: bool | None,
     options: dict[str, Any],
 ) -> Any:
-    """Call a layer whose code is NumPy's.
-
-    Args:
-        layer: the layer.
-        spec: its `CallSpec`.
-        inputs: an array, or a list of arrays.
-        carried: the mask that they carry, or a list of masks.
-        mask: the mask that the caller gives instead.
-        training: see `Layer.__call__`.
-        options: further arguments of the call.
+    """Call a layer whose code is NumPy's, as `Layer._run` does others; the inputs carry `carried`.
 
     Raises:
         TypeError: some arrays are on the host; or they are not CuPy's, which is not installed.

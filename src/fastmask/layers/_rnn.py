@@ -10,9 +10,10 @@ from ._cell import KernelCell
 from .rnn import RNN
 
 
-def arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """What an `__init__` was called with, whose `locals()` are given."""
-    named = {name: value for name, value in given.items() if name not in ("self", "__class__")}
+def arguments(given: dict[str, Any], *without: str) -> dict[str, Any]:
+    """What an `__init__` was called with, whose `locals()` are given, but for some arguments."""
+    others = "self", "__class__", *without
+    named = {name: value for name, value in given.items() if name not in others}
     return {**named.pop("layer_args"), **named}
 
 

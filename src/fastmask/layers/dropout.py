@@ -10,12 +10,12 @@ import numpy as np
 from .._checks import whole_number
 from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
-from ._noise import NoiseByRate, below_one
+from ._noise import Noise, below_one
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
 
 
-class Dropout(NoiseByRate):
+class Dropout(Noise):
     """In training, sets a share of the inputs to zero and scales up the rest; passes masks on.
 
     Args:
@@ -56,7 +56,7 @@ class Dropout(NoiseByRate):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(rate, "rate", seed, **layer_args)
+        super().__init__(rate, seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     def _drawn_shape(self, x: Array) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ class SpatialDropout1D(Dropout):
         super().__init__(rate, (None, 1, None), seed, **layer_args)
 
 
-class AlphaDropout(NoiseByRate):
+class AlphaDropout(Noise):
     """Dropout that keeps mean and variance of selu's outputs; passes masks on.
 
     Args:
@@ -150,7 +150,7 @@ class AlphaDropout(NoiseByRate):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(below_one(rate), "rate", seed, **layer_args)
+        super().__init__(below_one(rate), seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
     def _disturb(self, x: Array) -> Array:

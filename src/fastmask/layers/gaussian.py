@@ -6,10 +6,10 @@ import numpy as np
 
 from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
-from ._noise import Noise, NoiseByRate, below_one
+from ._noise import Noise, below_one
 
 
-class GaussianDropout(NoiseByRate):
+class GaussianDropout(Noise):
     """In training, multiplies by normal noise of mean 1; passes masks on.
 
     Args:
@@ -45,7 +45,7 @@ class GaussianDropout(NoiseByRate):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(below_one(rate), "rate", seed, **layer_args)
+        super().__init__(below_one(rate), seed, **layer_args)
 
     def _disturb(self, x: Array) -> Array:
         spread = np.sqrt(self.rate / (1.0 - self.rate))
@@ -82,6 +82,8 @@ class GaussianNoise(Noise):
     """
 
     _options = ("stddev", "seed")
+    _word = "stddev"
+    stddev: float
 
     def __init__(
         self,
@@ -89,12 +91,7 @@ class GaussianNoise(Noise):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(stddev, "stddev", seed, **layer_args)
-
-    @property
-    def stddev(self) -> float:
-        """Standard deviation of the noise."""
-        return self._strength
+        super().__init__(stddev, seed, **layer_args)
 
     def _disturb(self, x: Array) -> Array:
         y: Array = x + self._generator.normal(0.0, self.stddev, x.shape).astype(x.dtype)

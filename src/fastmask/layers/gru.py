@@ -75,14 +75,7 @@ class GRUCell(KernelCell):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        weights = use_bias, kernel_initializer, recurrent_initializer, bias_initializer
-        super().__init__(
-            *(units, activation, *weights),
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            **layer_args,
-        )
+        super().__init__(**arguments(locals(), "recurrent_activation", "reset_after"))
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.reset_after = flag(reset_after, "reset_after")
 

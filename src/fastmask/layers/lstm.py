@@ -78,14 +78,7 @@ class LSTMCell(KernelCell):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        weights = use_bias, kernel_initializer, recurrent_initializer, bias_initializer
-        super().__init__(
-            *(units, activation, *weights),
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            **layer_args,
-        )
+        super().__init__(**arguments(locals(), "recurrent_activation", "unit_forget_bias"))
         self.recurrent_activation = kernel_activation(recurrent_activation, "recurrent_activation")
         self.unit_forget_bias = flag(unit_forget_bias, "unit_forget_bias")
 

@@ -62,14 +62,7 @@ def check_weights(module: Any, weights: Sequence[Sequence[Tensor]]) -> None:
 
 
 def states(module: Any, hx: Any, input: Tensor, batch: int, single: bool = False) -> list[Tensor]:
-    """The initial states, (layers * directions, B, H) each.
-
-    Args:
-        module: whose states.
-        hx: what the user gave.
-        input: the input, or a packed sequence's data.
-        batch: B.
-        single: whether the input is one sequence.
+    """The initial states, (layers * directions, B, H) each; `single` for an input without batch.
 
     Raises:
         TypeError: it holds something else than tensors.

@@ -119,20 +119,11 @@ def backward(
     bias: bool,
     want_dx: bool,
 ) -> Gradients:
-    """Run the layer backward; the gates that were kept are overwritten.
+    """Run the layer backward, which was run by `forward` with the same arguments.
 
-    Args:
-        cell: what `forward` ran.
-        dout: (B, T, D * H), or None for zeros.
-        dlast: (D, B, H) each, or None for zeros.
-        x: as in `forward`.
-        states: as in `forward`.
-        weights: of each direction.
-        plan: as in `forward`.
-        zero_masked: as in `forward`.
-        kept: what `forward` kept; gates without rows are computed again.
-        bias: whether the weights of torch have biases.
-        want_dx: whether the gradient of x is wanted.
+    `dout` is (B, T, D * H), `dlast` (D, B, H) each; None stands for zeros. The gates in `kept` are
+    overwritten; without rows they are computed again. `bias` tells whether the weights of torch
+    have biases, `want_dx` whether the gradient of x is wanted.
     """
     backend = backend_of(x.device)
     batch, time, features = x.shape

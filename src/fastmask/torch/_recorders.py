@@ -36,12 +36,8 @@ def needs_torch() -> bool:
 def leaf(module: Any, overridden: bool, input: Any, hx: Any, mask: Any) -> Any:
     """The call of a module as torch.fx records calls of torch.nn's, without a look inside.
 
-    Args:
-        module: which `torch.fx.symbolic_trace` has taken for one of the user's.
-        overridden: whether its class has a `forward` of its own.
-        input: what stands for the input.
-        hx: for the states.
-        mask: for the mask.
+    `torch.fx.symbolic_trace` has taken the module for one of the user's; `overridden` tells whether
+    its class has a `forward` of its own.
 
     Raises:
         NotImplementedError: there is code of others around the module's own, which would be

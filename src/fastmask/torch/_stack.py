@@ -63,13 +63,7 @@ def run_stack(
 
 
 def plan_of(mask: Any, x: Tensor, given: Any) -> Any:
-    """The plan of a mask in the form that `run_stack` takes.
-
-    Args:
-        mask: see `batch_first_mask`.
-        x: (B, T, F).
-        given: the mask that the user gave.
-    """
+    """The plan of a mask, from `batch_first_mask`, for `run_stack`; `given` is the user's."""
     if torch.compiler.is_compiling():
         return [] if mask is None else plan_operator(mask.to(x.device))
     batch, time, _ = x.shape

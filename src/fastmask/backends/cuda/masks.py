@@ -74,12 +74,7 @@ def zeroed_rows(
 ) -> DeviceArray:
     """The numbers of the rows, int64 (B,), but -1 for those whose last output is zero.
 
-    Args:
-        mask: the mask.
-        plan: its plan.
-        device: where the numbers shall be.
-        last_step: 0 or -1, the step at which a masked row has zeros; None where those rows have
-            zeros that have no valid step.
+    `last_step` is the step of `ArrayBackend.last_output`.
     """
     batch = len(plan.lengths)
     if mask is None or (last_step is None and plan.lengths.all()):
