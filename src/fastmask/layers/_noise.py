@@ -31,7 +31,7 @@ class Noise(SameShape):
         **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**layer_args)
-        vars(self)[self._word] = checked_rate(strength, self._word)
+        setattr(self, self._word, checked_rate(strength, self._word))
         self.seed = None if seed is None else whole_number(seed, "seed", 0)
         self._generator = np.random.default_rng(self.seed)
 
