@@ -20,8 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .sources import source_digest
-
 _MAGIC = b"fastmask kernel 1\n"
 _DIGEST = 32  # bytes of one
 _noted: dict[str, str] = {}  # folder: what is wrong with it
@@ -121,22 +119,9 @@ def contents_of(folder: str) -> str:
 
 
 class SafeCache:
-    """What goes before one of Numba's caches among base classes, so that it never raises.
-
-    Its key covers the sources of all callees. Numba's own key has the values that a function
-    closes over, which differ from process to process where they are functions;
-    here the kernel's name says what they are.
-    """
+    """What goes before one of Numba's caches among base classes, so that it never raises."""
 
     cache_path: str
-    _impl: Any
-    _kernel: tuple[Any, ...]  # what tells kernels apart that are made of the same source
-    _made_by: tuple[str, ...]  # versions
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
-        # The kernel's own file, too: one that is not this package's.
-        made_of = self._impl.locator.get_source_stamp(), source_digest()
-        return (sig, codegen.magic_tuple(), *self._kernel), (self._made_by, *made_of)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """See Numba; None where nothing can be loaded."""

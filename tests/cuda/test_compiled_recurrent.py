@@ -34,7 +34,8 @@ def loop_of(
 ) -> tuple[Any, Any]:
     """The time loop of a layer, and how its weights are spread."""
     from fastmask_kernels.cuda import use_weights
-    from fastmask_kernels.cuda.rnn import forward, launching, mma_backward
+    from fastmask_kernels.cuda.rnn import backward, forward
+    from fastmask_kernels.cuda.rnn.backward_cells import Walk
     from fastmask_kernels.cuda.rnn.emit import Kind
     from fastmask_kernels.cuda.rnn.forward_cells import Saves
     from fastmask_kernels.cuda.rnn.layout import spread_of
@@ -44,10 +45,8 @@ def loop_of(
     with use_weights(form):
         spread = spread_of(kind, units, dtype, backward)
     if backward:
-        loops = launching.TENSOR if tensor else launching.SCALAR
-        option: Any = mma_backward.Walk(True, False) if tensor else True
-        make = loops.together if spread.blocks else loops.alone
-        return make(kind, spread.tiles, dtype, option), spread
+        walk = Walk(units, True, False, spread.blocks > 0)
+        return backward.gradient_loop(kind, spread.tiles, dtype, walk), spread
     # On tensor cores as inference, of an LSTM with c: what the twins do.
     saves = Saves(True, len(formula.states) > 1, formula.keeps_gates and not tensor, True)
     reverse = False if tensor else None
@@ -197,12 +196,14 @@ def test_other_kernels(arch: str) -> None:
     assert seen >= 14
 
 
-@pytest.mark.parametrize(("cell", "part"), [("lstm", 0), ("gru_after", 0), ("gru_before", 1)])
+@pytest.mark.parametrize(
+    ("cell", "part"), [("lstm", 0), ("gru_after", 0), ("gru_before", 0), ("gru_before", 1)]
+)
 def test_gates_that_are_computed_again(cell: str, part: int) -> None:
     from fastmask_kernels.cuda.rnn.emit import Kind
-    from fastmask_kernels.cuda.rnn.gradients import _activation
+    from fastmask_kernels.cuda.rnn.gradients import _values
 
-    kernel = _activation(Kind(CELLS[cell], "tanh", "sigmoid"), FLOAT, part)
+    kernel = _values(Kind(CELLS[cell], "tanh", "sigmoid"), FLOAT, part)
     for arch in ARCHITECTURES:
         report = compile_report(kernel, arch=arch)
         print(report)

@@ -175,7 +175,6 @@ def test_edited_sources_are_compiled_anew(
 ) -> None:
     from numba.cuda import dispatcher
 
-    from fastmask_kernels import cache
     from fastmask_kernels.cuda.masks import _filled
     from fastmask_kernels.cuda.runtime import kernel
 
@@ -183,7 +182,7 @@ def test_edited_sources_are_compiled_anew(
     valid = array_at(4096, (9, 3), "?")
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
         kernel.Kernel(_filled.function, _filled.argtypes).launch(1, 32, valid, 27, 1)
-        monkeypatch.setattr(cache, "source_digest", lambda: "edited")
+        monkeypatch.setattr(kernel, "source_digest", lambda: "edited")
         kernel.Kernel(_filled.function, _filled.argtypes).launch(1, 32, valid, 27, 1)
     assert compiles.call_count == 2
 

@@ -20,6 +20,7 @@ from numba import types
 from numba.core import config
 
 from fastmask_kernels import cache as _cache
+from fastmask_kernels.cpu import jit as _compile
 from fastmask_kernels.cpu.jit import CompiledKernel, array, output
 
 
@@ -143,7 +144,7 @@ def test_what_is_out_of_date_is_compiled_anew_in_silence(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_kernel()
-    monkeypatch.setattr(_cache, "source_digest", lambda: "edited")
+    monkeypatch.setattr(_compile, "source_digest", lambda: "edited")
     assert run_and_listen() == (0, [])
     assert run_and_listen() == (1, [])
     assert len(files(folder)) == 1  # overwritten
@@ -235,7 +236,7 @@ def test_sources_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPat
     def refuse() -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(_cache, "source_digest", refuse)
+    monkeypatch.setattr(_compile, "source_digest", refuse)
     hits, told = run_and_listen()
     assert hits == 0
     assert len(told) == 1

@@ -13,7 +13,6 @@ from numba import njit, types
 from numba.core.compiler_lock import global_compiler_lock
 
 import fastmask_kernels
-from fastmask_kernels import cache
 from fastmask_kernels.cpu import jit
 from fastmask_kernels.cpu.jit import CompiledKernel, array, output
 from fastmask_kernels.sources import digest_of
@@ -49,7 +48,7 @@ def test_an_edit_of_any_source_leads_to_another_cache_entry(monkeypatch: Any) ->
 
     before = key()
     assert key() == before
-    monkeypatch.setattr(cache, "source_digest", lambda: "edited")
+    monkeypatch.setattr(jit, "source_digest", lambda: "edited")
     assert key() != before
 
 

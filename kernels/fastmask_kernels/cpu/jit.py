@@ -31,6 +31,7 @@ from numba.np.numpy_support import from_dtype
 from .. import JitDisabledError
 from ..cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from ..forks import COMPILER, LLVM, hold_at_fork
+from ..sources import source_digest
 
 try:
     from .inlining import InnerCompiler
@@ -49,17 +50,26 @@ SignatureOf = Callable[[Any], Any]
 
 
 class _SourceCache(SafeCache, FunctionCache):  # type: ignore[misc]  # Numba is Any here
-    """Numba's disk cache, in files of ours."""
+    """Numba's disk cache, whose key covers the sources of all callees, in files of ours.
+
+    Numba's own key has the values that a function closes over, which differ from process to
+    process where they are functions; here the kernel's name says what they are.
+    """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         super().__init__(function)
+        self._kernel = function.__module__, name
         if Path(function.__code__.co_filename).is_relative_to(_PACKAGE):
             # All kernels in one folder, not in one for each folder of sources.
             self._cache_path = FunctionCache(inner).cache_path
         base = self._impl.filename_base + (f".{name}" if name else "")
         self._cache_file = KernelFiles(self._cache_path, base, dumps)
-        self._kernel = function.__module__, name, settings_of(config)
-        self._made_by = numba.__version__, llvmlite.__version__, np.__version__
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+        made_by = numba.__version__, llvmlite.__version__, np.__version__
+        here = sig, codegen.magic_tuple(), *self._kernel, settings_of(config)
+        # The kernel's own file, too: one that is not this package's.
+        return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
 
 
 def inner(function: Callable[..., Any], forceinline: bool = False) -> Any:

@@ -3,12 +3,11 @@
     dh = dy + what later steps send back; gates, overwritten by the gradients of their sums;
     dh of the step before = those gradients times the transposed recurrent kernel
 
-The same groups of four sequences, threads and tiles as `forward`, only that a team of 16 threads
-shares four units: the inner sum is over the gates of all units.
-
-    gates   (P, saved * H)  in: activated; out: gradients of sums (SimpleRNN: only out)
-    dy      (P, H)          gradient of the output of each valid step
-    states  (P, H)          c of an LSTM, else h
+Who multiplies is up to `backward_products`, and what a cell computes to `backward_cells`. Where
+one block holds all weights it takes groups of sequences from a queue, the longest first, and runs
+all their steps with what it must remember in registers. Else all blocks of a grid run all
+groups, each for its own units; what a thread must remember is in memory, and blocks meet after
+every round of a step.
 """
 
 from __future__ import annotations
@@ -17,180 +16,294 @@ from typing import Any
 
 from numba import cuda
 
-from ..ops import take_ticket
-from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer
-from .cells import cell as cell_of
+from ..ops import in_turn, inlined, take_ticket
+from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, pointers, uint32
+from .backward_cells import Call, Cells, Thread, Walk
+from .backward_products import FmaProducts, MmaProducts
 from .emit import Kind
-from .multiplying import make_fetch, make_multiply
-from .resident import VECTORS, Tile
+from .grid import meet
+from .mma import Fragments
+
+Products = FmaProducts | MmaProducts
 
 
-def vector_size(tiles: tuple[Tile, ...]) -> int:
-    """Numbers in shared memory besides weights: two planes of gradients for each product."""
-    return 2 * VECTORS * sum(t.inner for t in tiles)
+def _make_locate(cells: Cells, products: Products, walk: Walk) -> Any:
+    """Device function of (thread, call, group, k): rows of step k, where there is one or not."""
+    sequences, many = products.sequences, min(products.cells, 2)
+    units, width = walk.units, cells.width
+
+    @inlined
+    def locate(t: Any, c: Any, group: int, k: int) -> None:
+        for s in range(many):
+            t.count[s], t.row[s], t.state[s] = int32(0), 0, -1
+            sequence = group * sequences + t.pair + s
+            if t.leads and sequence < c.batch:
+                b = c.order[sequence]
+                t.row[s] = c.offsets[b]
+                t.count[s] = int32(c.offsets[b + 1] - t.row[s])
+                t.row[s] += t.count[s] - 1 - k if c.reverse else k
+                t.state[s] = b * units + t.unit
+            t.at[s], t.to[s] = t.row[s] * width + t.unit, t.row[s] * units + t.unit
+
+    return locate
+
+
+class _Alone:
+    """A block runs groups of sequences from a queue, one after the other.
+
+    Device functions of a thread, a call, and
+        next_group      turn: the block's next group
+        open            group, k: begin with step k
+        step            k
+        close           end of the group
+    """
+
+    def __init__(self, cells: Cells, products: Products, walk: Walk) -> None:
+        self._cells, self._products, self._walk = cells, products, walk
+        self._locate = _make_locate(cells, products, walk)
+        self.close = cells.close
+
+    @property
+    def next_group(self) -> Any:
+        @inlined
+        def next_group(t: Any, c: Any, turn: int) -> Any:
+            cuda.syncthreads()
+            if t.tid == 0:
+                t.ticket[0] = take_ticket(c.counter)
+            cuda.syncthreads()
+            return t.ticket[0]
+
+        return next_group
+
+    @property
+    def open(self) -> Any:
+        locate, begin, read = self._locate, self._cells.open, self._cells.read
+        ahead = self._products.ahead
+
+        @inlined
+        def run(t: Any, c: Any, group: int, k: int) -> None:
+            locate(t, c, group, k)
+            begin(t, c, k)
+            if ahead:
+                read(t, c, k)
+
+        return run
+
+    @property
+    def step(self) -> Any:
+        cells, products, many = self._cells, self._products, min(self._products.cells, 2)
+        units, width = self._walk.units, cells.width
+        read, advance, add, ahead = cells.read, cells.advance, cells.add, products.ahead
+        later = zip(products.multiply, cells.rounds[1:], strict=False)
+        rounds = in_turn([cells.rounds[0], *(self._later_round(*both) for both in later)])
+        multiply = products.multiply[-1]
+
+        @inlined
+        def run(t: Any, c: Any, k: int) -> None:
+            if not ahead:
+                read(t, c, k)
+            rounds(t, c, 1, k % 2, k)
+            advance(t, c, k)
+            for s in range(many):
+                t.row[s] += t.forth
+                t.at[s], t.to[s] = t.row[s] * width + t.unit, t.row[s] * units + t.unit
+            if ahead:
+                read(t, c, k - 1)
+            cuda.syncthreads()
+            multiply(t, c, 1, k % 2)
+            add(t, c, k)
+
+        return run
+
+    def _later_round(self, multiply: Any, compute: Any) -> Any:
+        @inlined
+        def run(t: Any, c: Any, groups: int, index: int, k: int) -> None:
+            cuda.syncthreads()
+            multiply(t, c, groups, index)
+            compute(t, c, groups, index, k)
+
+        return run
+
+
+class _Together:
+    """All blocks of a grid run all groups at once; functions as those of `_Alone`."""
+
+    def __init__(self, cells: Cells, products: Products, walk: Walk) -> None:
+        self._cells, self._products = cells, products
+        self._locate = _make_locate(cells, products, walk)
+        self.close = in_turn([])
+
+    @property
+    def next_group(self) -> Any:
+        @inlined
+        def next_group(t: Any, c: Any, turn: int) -> Any:
+            return turn * c.batch
+
+        return next_group
+
+    @property
+    def open(self) -> Any:
+        locate, begin, sequences = self._locate, self._cells.open, self._products.sequences
+
+        @inlined
+        def run(t: Any, c: Any, group: int, k: int) -> None:
+            for one in range((c.batch + (sequences - 1)) // sequences):
+                locate(t, c, one, 0)
+                begin(t, c, k)
+
+        return run
+
+    @property
+    def step(self) -> Any:
+        cells, multiply = self._cells, self._products.multiply
+        rounds = [(None, cells.loads[0], cells.rounds[0])]
+        rounds += zip(multiply, cells.loads[1:], cells.rounds[1:], strict=False)
+        stages = [self._stage(*each) for each in rounds]
+        meetings = [self._meet] * len(stages)
+        pairs = [f for both in zip(stages, meetings, strict=True) for f in both]
+        return in_turn([*pairs, self._stage(multiply[-1], None, self._add)])
+
+    @property
+    def _add(self) -> Any:
+        add = self._cells.add
+
+        @inlined
+        def run(t: Any, c: Any, groups: int, index: int, k: int) -> None:
+            add(t, c, k)
+
+        return run
+
+    @property
+    def _meet(self) -> Any:
+        @inlined
+        def run(t: Any, c: Any, k: int) -> None:
+            t.met[0] += t.blocks
+            meet(c.counter, t.met[0])
+
+        return run
+
+    def _stage(self, multiply: Any, load: Any, compute: Any) -> Any:
+        """Device function of (thread, call, k): a part of a step, for one group after the other."""
+        nothing, locate, sequences = in_turn([]), self._locate, self._products.sequences
+        multiply, load = multiply or nothing, load or nothing
+
+        @inlined
+        def run(t: Any, c: Any, k: int) -> None:
+            groups = (c.batch + (sequences - 1)) // sequences
+            for group in range(groups):
+                b = c.order[group * sequences]
+                if c.offsets[b + 1] - c.offsets[b] <= k:
+                    break
+                index = k % 2 * groups + group
+                locate(t, c, group, k)
+                load(t, c, k)
+                multiply(t, c, groups, index)
+                compute(t, c, groups, index, k)
+
+        return run
 
 
 @family()
-def gradient_loop(kind: Kind, tiles: tuple[Tile, ...], dtype: Any, has_dy: bool) -> Kernel:
-    """The kernel for a cell; without `has_dy` only the last states have gradients."""
-    cell = cell_of(kind, dtype)
-    real = number(dtype)
-    reals, ints = pointer(real), pointer(int64)
-    first, second, two = tiles[0], tiles[-1], len(tiles) == 2
-    threads = first.threads
-    plane, second_plane = VECTORS * first.inner, VECTORS * second.inner
-    inner, second_inner = first.inner, second.inner
-    planes = vector_size(tiles)
-    kept, second_kept = planes, planes + first.shared_size
-    second_vectors, second_start = 2 * plane, first.size
-    held_size, second_held_size = max(first.held, 1), max(second.held if two else 0, 1)
-    begins, gates_back = cell.returns[0]
-    saved, has_c = cell.saved, cell.has_c
-    fetch, fetch_second = make_fetch(first), make_fetch(second)
-    multiply, multiply_second = make_multiply(first, dtype), make_multiply(second, dtype)
-    begin, between = cell.begin, cell.between
+def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) -> Kernel:
+    """The kernel for a cell.
+
+    Args:
+        kind: of the cell.
+        tiles: of the products that `backward_cells.blocks_of_products` tells of.
+        dtype: of its numbers.
+        walk: how it goes through the rows.
+    """
+    of_tensor_cores = isinstance(tiles[0], Fragments)
+    products = (MmaProducts if of_tensor_cores else FmaProducts)(tiles, walk, dtype)
+    count, sequences = products.cells, products.sequences
+    cells = Cells(kind, dtype, count, walk, products.ahead, products.put)
+    turns = (_Together if walk.together else _Alone)(cells, products, walk)
+    next_group, open_group, step, close = turns.next_group, turns.open, turns.step, turns.close
+    fetch, fetch_vectors, who = products.fetch, cells.fetch, products.who
+    real, word, item = number(dtype), products.word, products.item
+    held_size, second_held_size = (max(n, 1) for n in (*products.held, 0)[:2])
+    sums_size, values_size, planes = products.sums_size, cells.row * count, products.vectors
+    threads, units, together = products.threads, walk.units, walk.together
+    tight, reverse = products.tight, walk.reverse
     zero = dtype.type(0)
+    reals, ints, states = pointer(real), pointer(int64), pointers(real, len(kind.cell.states))
 
     @kernel(
-        *(reals, reals, reals, reals, reals, reals, int64, ints, ints),
-        *(reals, reals, reals, pointer(int32), int64, int64, int64),
+        *(reals, states, reals, states, pointer(word), int64),
+        *(pointers(real, len(kind.cell.vectors)), ints, ints, states, states, reals),
+        *(pointer(uint32), pointer(item), int64, int64),
+        cooperative=together,
         launch_bounds=(threads, 1),
     )
     def run(
-        dh_first: Any,
-        dc_first: Any,
         gates: Any,
+        dfirst: Any,
         dy: Any,
-        states: Any,
+        steps: Any,
         weights: Any,
         weights_start: int,
+        vectors: Any,
         offsets: Any,
         order: Any,
-        dh_last: Any,
-        dc_last: Any,
-        first_states: Any,
-        queue: Any,
+        dlast: Any,
+        first: Any,
+        extra: Any,
+        counter: Any,
+        exchanged: Any,
         batch: int,
-        units: int,
-        reverse: bool,
+        backwards: bool,
     ) -> None:
-        shared = cuda.shared.array(0, real, alignment=16)
+        words = cuda.shared.array(0, word, alignment=16)
+        items = cuda.shared.array(0, item, alignment=16)
+        partial = cuda.shared.array(0, real, alignment=16)
         ticket = cuda.shared.array(1, int32)
-        held = cuda.local.array(held_size, real)
-        held_second = cuda.local.array(second_held_size, real)
-        sums = cuda.local.array(16, real)
-        tid = cuda.threadIdx.x
-        unit, lane = tid >> 2, tid & 3
-        fetch(held, shared, kept, weights, weights_start, tid)
-        if two:
-            fetch_second(
-                held_second, shared, second_kept, weights, weights_start + second_start, tid
-            )
-        for i in range(tid, planes, threads):
-            shared[i] = zero
-        while True:
-            cuda.syncthreads()
-            if tid == 0:
-                ticket[0] = take_ticket(queue)
-            cuda.syncthreads()
-            group = ticket[0]
-            if group * 4 >= batch:
-                break
-            longest = order[group * 4]
-            longest = offsets[longest + 1] - offsets[longest]
-            sequence = group * 4 + lane
-            mine = sequence < batch and unit < units
-            count, row, state = longest - longest, longest - longest, 0
-            dh, dc, after, before = zero, zero, zero, zero
-            if mine:
-                b = order[sequence]
-                row = offsets[b]
-                count = offsets[b + 1] - row
-                if not reverse:
-                    row += count - 1
-                state = b * units + unit
-                dh = dh_last[state]
-                if has_c:
-                    dc = dc_last[state]
-                if count > 0:
-                    before = states[row * units + unit]
-            old = 0
-            for i in range(longest):
-                k = longest - 1 - i
-                live = k < count
-                at, own = row * saved * units + unit, row * units + unit
-                g0, g1, g2, g3 = zero, zero, zero, zero
-                d0, d1, d2, d3, direct = zero, zero, zero, zero, dh
-                if live:
-                    after = before
-                    g0 = gates[at]
-                    if saved > 1:
-                        g1 = gates[at + units]
-                        g2 = gates[at + 2 * units]
-                        g3 = gates[at + 3 * units]
-                    row += 1 if reverse else -1
-                    before = first_states[state] if k == 0 else states[row * units + unit]
-                    if has_dy:
-                        dh += dy[own]
-                    d0, d1, d2, d3, direct, dc = begin(
-                        g0, g1, g2, g3, after, before, after, before, dh, dc
-                    )
-                if two:
-                    if unit < units:
-                        shared[old * plane + lane * inner + unit] = d0
-                    cuda.syncthreads()
-                    multiply(
-                        sums, held, shared, kept, weights, weights_start, tid, shared, old * plane
-                    )
-                    if live:
-                        d2, passed = between(sums[0], g2, before)
-                        direct += passed
-                to = second_vectors if two else 0
-                to += old * second_plane + lane * second_inner + unit
-                if unit < units:
-                    if two:
-                        shared[to] = d1
-                        shared[to + units] = d2
-                    elif gates_back == 1:
-                        shared[to] = d0
-                    elif begins == 0:
-                        shared[to] = d0
-                        shared[to + units] = d1
-                        shared[to + 2 * units] = d2
-                        shared[to + 3 * units] = d3
-                    else:
-                        shared[to] = d1
-                        shared[to + units] = d2
-                        shared[to + 2 * units] = d3
-                if live:
-                    gates[at] = d0
-                    if saved > 1:
-                        gates[at + units] = d1
-                        gates[at + 2 * units] = d2
-                        gates[at + 3 * units] = d3
-                cuda.syncthreads()
-                if two:
-                    multiply_second(
-                        sums,
-                        held_second,
-                        shared,
-                        second_kept,
-                        weights,
-                        weights_start + second_start,
-                        tid,
-                        shared,
-                        second_vectors + old * second_plane,
-                    )
-                else:
-                    multiply(
-                        sums, held, shared, kept, weights, weights_start, tid, shared, old * plane
-                    )
-                if live:
-                    dh = direct + sums[0]
-                old = 1 - old
-            if mine:
-                dh_first[state] = dh
-                if has_c:
-                    dc_first[state] = dc
+        held = cuda.local.array(held_size, word)
+        second_held = cuda.local.array(second_held_size, word)
+        sums = cuda.local.array(sums_size, real)
+        values = cuda.local.array(values_size, real)
+        count = cuda.local.array(2, int32)
+        row = cuda.local.array(2, int64)
+        at = cuda.local.array(2, int64)
+        to = cuda.local.array(2, int64)
+        state = cuda.local.array(2, int64)
+        met = cuda.local.array(1, int64)
+        tid = int32(cuda.threadIdx.x)
+        block, blocks, leads = int32(0), int32(1), True
+        if together:
+            block, blocks = int32(cuda.blockIdx.x), int32(cuda.gridDim.x)
+        unit, pair, part = who(tid, block)
+        if together:
+            leads = part == 0 and unit < units
+        forth = 1 if reverse else -1  # a constant, so that addresses are an addition away
+        if tight:
+            forth = 2 * backwards - 1
+        t = Thread(
+            *(tid, block, blocks, unit, pair, leads, ticket, words, items, partial),
+            *((held, second_held), sums, values, count, row, at, to, state, forth, met),
+        )
+        c = Call(
+            *(dfirst, gates, dy, steps, weights, weights_start, vectors, offsets, order),
+            *(dlast, first, extra, counter, exchanged, batch, backwards),
+        )
+        met[0] = 0
+        for i in range(values_size):
+            values[i] = zero
+        fetch(t, c)
+        fetch_vectors(t, c, 0)
+        if not together:
+            for i in range(tid, planes, threads):
+                words[i] = word(0)
+        turn = 0
+        group = next_group(t, c, turn)
+        while group * sequences < batch:
+            b = order[group * sequences]
+            k = int32(offsets[b + 1] - offsets[b] - 1)
+            open_group(t, c, group, k)
+            while k >= 0:
+                step(t, c, k)
+                k = int32(k - 1)
+            close(t, c, k)
+            turn += 1
+            group = next_group(t, c, turn)
 
     return run

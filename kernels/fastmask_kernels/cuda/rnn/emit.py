@@ -21,7 +21,6 @@ from .activations import activation, slope
 
 _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARED = {"maximum": ">=", "minimum": "<="}
-Result = Symbol | str | list[Symbol]
 ZERO = "zero"  # the expression for a result that is nothing
 
 
@@ -37,35 +36,15 @@ class Kind(NamedTuple):
         return f"{self.cell.name} {self.cell.digest} {chosen}"
 
 
-def device_function(
-    kind: Kind,
-    real: Any,
-    parameters: Sequence[str],
-    known: Mapping[Symbol, str],
-    results: Sequence[Result],
-    fast: bool = False,
-) -> Any:
-    """A device function that computes symbols from others.
+class Body:
+    """The lines of a function, and what they refer to.
 
     Args:
         kind: the cell, and what its `activation` and `recurrent_activation` are.
         real: type of its numbers.
-        parameters: names of the function's arguments.
         known: symbols that are given, as expressions of the arguments.
-        results: what it returns, as a tuple: symbols, lists of symbols that are added up, or
-            expressions of the arguments and `ZERO`.
         fast: as for `activations.activation`.
-
-    Raises:
-        ValueError: a value needs sums over all units of a row, as `normalize` does.
     """
-    body = Body(kind, real, known, fast)
-    body.lines.append(f"return ({', '.join(map(body.result, results))},)")
-    return body.function(parameters)
-
-
-class Body:
-    """The lines of a function, and what they refer to; arguments as of `device_function`."""
 
     def __init__(self, kind: Kind, real: Any, known: Mapping[Symbol, str], fast: bool) -> None:
         self.lines: list[str] = []
@@ -87,13 +66,6 @@ class Body:
             self._found[symbol] = name = f"v{len(self._found)}"
             self.lines.append(f"{name} = {value}")
         return self._found[symbol]
-
-    def result(self, result: Result) -> str:
-        """An expression for what the function returns."""
-        if isinstance(result, str):
-            return result
-        terms = [result] if isinstance(result, Symbol) else result
-        return " + ".join(map(self.name_of, terms)) or ZERO
 
     def _expression(self, symbol: Symbol) -> str:
         op, args = symbol.op, symbol.args

@@ -1,119 +1,112 @@
 """From the arguments of a backward kernel to launches.
 
-The time loop of `backward` turns gates into the gradients dZ of their sums. What follows waits
-for nothing and is a product over all valid steps each:
+The time loop of `backward` turns what forward saved into the gradients dZ of all sums. What
+follows waits for nothing and is a product over all valid steps each:
 
     dkernel = X^T dZ    drecurrent_kernel = H_before^T dZ    dbias = sum of dZ    dX = dZ W^T
 
-Gates stand in the order in which they are saved, weights in Keras's; a piece (first gate, first
-column of weights, number of gates) is where both agree.
+where sums that are called on a value have that in the place of h. Gradients stand in the order of
+z, weights in the caller's; a piece (first block, first block of weights, number of blocks) is
+where both agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 
-from ... import cells
 from ...cells import Cell
+from ...formula import Symbol
 from .. import gemm, products
 from ..gemm import Matrix, matrix
 from ..products import Pieces, Rows
 from ..runtime.device import DeviceArray, empty
-from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, span
+from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, pointers, span
 from . import steps
-from .cells import cell as cell_of
-from .emit import Kind
-from .launching import run_loop
+from .backward import gradient_loop
+from .backward_cells import Walk, blocks_of_products, extra_planes
+from .backward_products import planes_size
+from .columns import called, of_h, runs
+from .emit import Body, Kind
+from .launching import launch_loop
 from .layout import spread_of
-from .packing import pack_spread
-
-_KERNEL: dict[Cell, Pieces] = {
-    cells.lstm: ((0, 0, 4),),
-    cells.gru: ((1, 0, 2), (0, 2, 1)),
-    cells.gru_reset_before: ((1, 0, 2), (0, 2, 1)),
-    cells.simple_rnn: ((0, 0, 1),),
-}
-# Those of the recurrent kernel, by what they are multiplied with: h, or the saved r * h.
-_FROM_H: dict[Cell, Pieces] = _KERNEL | {
-    cells.gru: ((1, 0, 3),),
-    cells.gru_reset_before: ((1, 0, 2),),
-}
-_FROM_Q: dict[Cell, Pieces] = dict.fromkeys(_KERNEL, ()) | {cells.gru_reset_before: ((0, 2, 1),)}
-_GRUS = cells.gru, cells.gru_reset_before
-_Q = 3  # the gate where r * h is, or with `reset_after` h U + b
+from .mma_layout import Spread as Fragmented
+from .packing import copy_block, in_order, pack_spread
 
 
 class Weights(NamedTuple):
-    """What the sums of gates are made with."""
+    """What sums are made with, or the gradients of these."""
 
-    kernel: DeviceArray  # (F, G * H)
-    recurrent_kernel: DeviceArray  # (H, G * H)
-    bias: DeviceArray  # (G * H,), or of a GRU (2, 3H)
+    kernel: DeviceArray  # (F, inputs * H)
+    recurrent_kernel: DeviceArray  # (H, recurrents * H)
+    bias: DeviceArray  # (sums * H,)
+    vectors: tuple[DeviceArray, ...]  # (H,) each
 
 
 class Steps(NamedTuple):
     """What a backward pass reads at every valid step."""
 
-    x: DeviceArray  # (B, T, F)
     offsets: DeviceArray
     places: DeviceArray  # the plan's steps
     order: DeviceArray
-    h_first: DeviceArray  # (B, H)
-    h_steps: DeviceArray  # (P, H)
+    first: tuple[DeviceArray, ...]  # (B, H) of each state
+    steps: tuple[DeviceArray, ...]  # (P, H) of each state
     before: DeviceArray  # (P,) see `steps.rows_before`
     rows: int  # a bound of the number of valid steps
+    features: int
+    units: int
     inputs: Rows  # (P, F) of x
     states: Rows  # (P, H) of h before each step
     full: bool  # all steps are known to be valid
 
 
 def run_gradients(kind: Kind, call: Any) -> None:
-    """Run a backward kernel of the table.
+    """Run the backward kernel of a cell.
 
     Args:
         kind: of the cell.
         call: its arguments.
     """
-    x, gates, dout, reverse = call.x, call.gates, call.dout, call.reverse
-    first, states = call.h_first, call.h_steps
-    dfirst: tuple[DeviceArray, ...] = (call.dh_first,)
-    dlast: tuple[DeviceArray, ...] = (call.dh_last,)
-    if hasattr(call, "c_first"):
-        first, states = call.c_first, call.c_steps
-        dfirst, dlast = (*dfirst, call.dc_first), (*dlast, call.dc_last)
-    weights = Weights(call.kernel, call.recurrent_kernel, call.bias)
-    dweights = Weights(call.dkernel, call.drecurrent_kernel, call.dbias)
-    units = first.shape[1]
+    cell, x, gates = kind.cell, call.x, call.gates
+
+    def arrays(name: str, names: Sequence[str]) -> tuple[DeviceArray, ...]:
+        return tuple(getattr(call, name.format(one)) for one in names)
+
+    weights = Weights(call.kernel, call.recurrent_kernel, call.bias, arrays("{}", cell.vectors))
+    dweights = Weights(
+        call.dkernel, call.drecurrent_kernel, call.dbias, arrays("d{}", cell.vectors)
+    )
     plan = call.offsets, call.steps, call.order
-    walk = _steps_of(x, plan, call.h_first, call.h_steps, reverse)
-    if not getattr(call, "gates_saved", True):  # a SimpleRNN's output alone gives the derivative
-        _compute_gates(kind, gates, walk, weights, units)
-    dy = empty((walk.rows if dout.size else 0, units), x.dtype, x.device)
-    steps.fold(dy, dout, walk.offsets, walk.places, reverse, call.zero_masked)
-    _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, first, states, reverse)
-    _finish(kind, call.dx, dweights, gates, walk, weights, units)
+    states = arrays("{}_first", cell.states), arrays("{}_steps", cell.states)
+    walk = _steps_of(x, plan, *states, call.reverse)
+    if not getattr(call, "gates_saved", True):
+        _compute_gates(kind, gates, walk, weights)
+    dy = empty((walk.rows if call.dout.size else 0, walk.units), x.dtype, x.device)
+    steps.fold(dy, call.dout, walk.offsets, walk.places, call.reverse, call.zero_masked)
+    dfirst, dlast = arrays("d{}_first", cell.states), arrays("d{}_last", cell.states)
+    _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, call.reverse)
+    _finish(cell, call.dx, dweights, gates, walk, weights)
 
 
 def _steps_of(
     x: DeviceArray,
     plan: tuple[DeviceArray, DeviceArray, DeviceArray],
-    h_first: DeviceArray,
-    h_steps: DeviceArray,
+    first: tuple[DeviceArray, ...],
+    states: tuple[DeviceArray, ...],
     reverse: bool,
 ) -> Steps:
-    (batch, time, features), units, (offsets, places, _) = x.shape, h_first.shape[1], plan
+    (batch, time, features), units, (offsets, places, _) = x.shape, first[0].shape[1], plan
     rows = min(places.size, batch * time)
     before = empty(rows, np.int64, x.device)
     steps.rows_before(before, offsets, batch, reverse)
     full = products.are_all(places, batch * time)
     inputs = Rows(matrix(x), None if full else places)
     inputs = products.gathered(inputs, offsets, rows, features)
-    states = Rows(matrix(h_steps), before, h_first)
-    states = products.gathered(states, offsets, rows, units)
-    return Steps(x, *plan, h_first, h_steps, before, rows, inputs, states, full)
+    h = products.gathered(Rows(matrix(states[0]), before, first[0]), offsets, rows, units)
+    return Steps(*plan, first, states, before, rows, features, units, inputs, h, full)
 
 
 def _run_loop(
@@ -124,162 +117,210 @@ def _run_loop(
     weights: Weights,
     dfirst: tuple[DeviceArray, ...],
     dlast: tuple[DeviceArray, ...],
-    first: DeviceArray,
-    states: DeviceArray,
     reverse: bool,
 ) -> None:
-    batch, units = first.shape
-    dtype, device = gates.dtype, gates.device
+    cell, units, dtype, device = kind.cell, walk.units, gates.dtype, gates.device
+    batch = walk.order.size
     spread = spread_of(kind, units, dtype, True)
     packed = empty(spread.size, dtype, device)
+    columns = [*of_h(cell), *called(cell)]
+    recurrent_kernel = in_order(weights.recurrent_kernel, cell.recurrents, columns)
     pieces = [
-        (((gate + 2) % 3 if kind.cell in _GRUS else gate) * units, count)
-        for gate, count in cell_of(kind, dtype).returns
+        (columns.index(cell.order[first]) * units if count else 0, count)
+        for first, count in blocks_of_products(cell)
     ]
-    pack_spread(packed, 0, spread, weights.recurrent_kernel, pieces, True)
-    run_loop(
-        *(kind, spread, dy.size > 0, batch),
-        *(dfirst[0], dfirst[-1], gates, dy, states, packed, 0, walk.offsets, walk.order),
-        *(dlast[0], dlast[-1], first),
-        sizes=(batch, units, reverse),
+    pack_spread(packed, 0, spread, recurrent_kernel, pieces, True)
+    # On tensor cores the direction is known when compiling.
+    known = reverse and isinstance(spread, Fragmented)
+    how = Walk(units, dy.size > 0, known, spread.blocks > 0)
+    planes = empty(extra_planes(cell) * batch * units, dtype, device) if how.together else gates
+    arrays = gates, dfirst, dy, walk.steps, packed, 0, weights.vectors, walk.offsets, walk.order
+    launch_loop(
+        gradient_loop(kind, spread.tiles, dtype, how),
+        spread,
+        planes_size(spread.tiles, how.together),
+        True,
+        (*arrays, dlast, walk.first, planes),
+        (batch, reverse),
     )
 
 
+def _pieces(cell: Cell, columns: Sequence[str], names: Sequence[str] | None = None) -> Pieces:
+    """Where sums stand in z and in weights of these `columns`; of all of them, or of `names`."""
+    found: list[tuple[int, int, int]] = []
+    for block, name in enumerate(cell.order):
+        if name in (columns if names is None else names):
+            column = columns.index(name)
+            first, at, count = found[-1] if found else (0, 0, 0)
+            if found and (first + count, at + count) == (block, column):
+                found[-1] = first, at, count + 1
+            else:
+                found.append((block, column, 1))
+    return tuple(found)
+
+
+def _arranged(gates: DeviceArray, pieces: Pieces, walk: Steps) -> tuple[Rows, Pieces]:
+    """Gradients for several products, see `products.arranged`, if no columns are between them."""
+    ends = [column + count for _, column, count in pieces]
+    starts = [column for _, column, _ in pieces]
+    if pieces and max(ends) - min(starts) > sum(count for _, _, count in pieces):
+        return Rows(matrix(gates)), pieces
+    return products.arranged(matrix(gates), pieces, walk.offsets, walk.rows, walk.units)
+
+
 def _finish(
-    kind: Kind,
+    cell: Cell,
     dx: DeviceArray,
     dweights: Weights,
     gates: DeviceArray,
     walk: Steps,
     weights: Weights,
-    units: int,
 ) -> None:
     """The products over all valid steps."""
-    stride, columns, features = gates.shape[1], weights.kernel.shape[1], walk.x.shape[2]
-    plan, rows = walk.offsets, walk.rows
-    if dx.size and not walk.full:
+    columns, units, plan, rows = len(cell.inputs) * walk.units, walk.units, walk.offsets, walk.rows
+    dz, pieces = _arranged(gates, _pieces(cell, cell.inputs), walk)
+    if dx.size and not (walk.full and pieces):
         steps.fill_zeros(dx)
-    dz, pieces = products.arranged(matrix(gates), _KERNEL[kind.cell], plan, rows, units)
-    for gate, column, count in pieces:
-        part, width = dz.columns(gate * units), count * units
+    for n, (block, column, count) in enumerate(pieces):
+        part, width = dz.columns(block * units), count * units
         dkernel = Matrix(dweights.kernel, column * units, columns)
-        products.over_rows(dkernel, walk.inputs, part, plan, features, width, rows)
-        dbias = Matrix(dweights.bias, column * units, columns)
-        gemm.column_sums(dbias, part.matrix, plan, width, rows)
+        products.over_rows(dkernel, walk.inputs, part, plan, walk.features, width, rows)
         if dx.size:
             products.rows(
                 *(matrix(dx), part, Matrix(weights.kernel, column * units, columns), plan),
                 rows,
-                features,
+                walk.features,
                 width,
                 target=None if walk.full else walk.places,
                 transposed=True,
-                add=(gate, column, count) != pieces[0],
+                add=n > 0,
             )
-    reset = Rows(Matrix(gates, _Q * units, stride))  # r * h
-    for factor, from_it in ((walk.states, _FROM_H[kind.cell]), (reset, _FROM_Q[kind.cell])):
-        dz, pieces = products.arranged(matrix(gates), from_it, plan, rows, units)
-        for gate, column, count in pieces:
-            part, width = dz.columns(gate * units), count * units
-            drecurrent = Matrix(dweights.recurrent_kernel, column * units, columns)
-            products.over_rows(drecurrent, factor, part, plan, units, width, rows)
-            if kind.cell in _GRUS:  # row 1 of the bias belongs to the state
-                dbias = Matrix(dweights.bias, (3 + column) * units, columns)
-                gemm.column_sums(dbias, part.matrix, plan, width, rows)
+    _recurrent_gradients(cell, dweights.recurrent_kernel, gates, walk)
+    _bias_gradients(cell, dweights, gates, walk)
 
 
-def _compute_gates(
-    kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights, units: int
+def _recurrent_gradients(
+    cell: Cell, drecurrent: DeviceArray, gates: DeviceArray, walk: Steps
 ) -> None:
-    """The activated gates of all valid steps, from the states before them."""
-    stride, columns, features = gates.shape[1], weights.kernel.shape[1], walk.x.shape[2]
-    plan, rows = walk.offsets, walk.rows
-    gru = kind.cell in _GRUS
-    for gate, column, count in _KERNEL[kind.cell]:
-        products.rows(
-            Matrix(gates, gate * units, stride),
-            *(walk.inputs, Matrix(weights.kernel, column * units, columns), plan),
-            rows,
-            count * units,
-            features,
-            bias=Matrix(weights.bias, column * units, columns),
-        )
-    pieces: Pieces = ((1, 0, 2),) if gru else _FROM_H[kind.cell]
-    if kind.cell == cells.gru:
-        pieces = (*pieces, (_Q, 2, 1))
-    for gate, column, count in pieces:
-        products.rows(
-            Matrix(gates, gate * units, stride),
-            *(walk.states, Matrix(weights.recurrent_kernel, column * units, columns), plan),
-            rows,
-            count * units,
-            units,
-            bias=Matrix(weights.bias, (3 + column) * units, columns) if gru else None,
-            add=gate != _Q,
-        )
-    _run_activation(kind, gates, walk, units, 0)
-    if kind.cell == cells.gru_reset_before:
-        products.rows(
-            Matrix(gates, 0, stride),
-            *(
-                Rows(Matrix(gates, _Q * units, stride)),
-                Matrix(weights.recurrent_kernel, 2 * units, columns),
-            ),
-            plan,
-            rows,
-            units,
-            units,
-            bias=Matrix(weights.bias, 5 * units, columns),
-            add=True,
-        )
-        _run_activation(kind, gates, walk, units, 1)
+    units, columns = walk.units, len(cell.recurrents) * walk.units
+    factors = [(walk.states, of_h(cell))]
+    for n, name in enumerate(called(cell), len(cell.order)):
+        factors.append((Rows(matrix(gates)).columns(n * units), (name,)))
+    for factor, names in factors:
+        dz, pieces = _arranged(gates, _pieces(cell, cell.recurrents, names), walk)
+        for block, column, count in pieces:
+            part, width = dz.columns(block * units), count * units
+            to = Matrix(drecurrent, column * units, columns)
+            products.over_rows(to, factor, part, walk.offsets, units, width, walk.rows)
 
 
-def _run_activation(kind: Kind, gates: DeviceArray, walk: Steps, units: int, part: int) -> None:
-    size = walk.rows * units
-    _activation(kind, gates.dtype, part).launch(
-        *span(size),
-        *(gates, walk.before, walk.h_first, walk.h_steps, walk.offsets),
-        *(walk.offsets.size - 1, units),
+def _bias_gradients(cell: Cell, dweights: Weights, gates: DeviceArray, walk: Steps) -> None:
+    """Those of bias and vectors: sums over the valid steps."""
+    units = walk.units
+
+    def add_up(out: DeviceArray, column: int, block: int, count: int) -> None:
+        to, of = Matrix(out, column * units, out.shape[-1]), matrix(gates, block * units)
+        gemm.column_sums(to, of, walk.offsets, count * units, walk.rows)
+
+    for block, column, count in runs(cell.order, cell.sums):
+        add_up(dweights.bias, column, block, count)
+    for n, dvector in enumerate(dweights.vectors, len(cell.saved)):
+        add_up(dvector, 0, n, 1)
+
+
+def _compute_gates(kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights) -> None:
+    """What forward would have saved of all valid steps, from the states before them."""
+    cell, units, stride = kind.cell, walk.units, gates.shape[1]
+    bias = empty(weights.bias.size, gates.dtype, gates.device)
+    for block, column, count in runs(cell.order, cell.sums):
+        copy_block(bias, block * units, weights.bias, column * units, count * units)
+
+    def multiply(rows: Rows, length: int, kernel: DeviceArray, pieces: Pieces, add: bool) -> None:
+        for block, column, count in pieces:
+            products.rows(
+                *(Matrix(gates, block * units, stride), rows),
+                *(Matrix(kernel, column * units, kernel.shape[1]), walk.offsets),
+                walk.rows,
+                count * units,
+                length,
+                bias=None if add else Matrix(bias, block * units, 0),
+                add=add,
+            )
+
+    def multiply_state(rows: Rows, names: Sequence[str]) -> None:
+        for with_x in (True, False):
+            chosen = [name for name in names if (name in cell.inputs) == with_x]
+            pieces = _pieces(cell, cell.recurrents, chosen)
+            multiply(rows, units, weights.recurrent_kernel, pieces, with_x)
+
+    multiply(walk.inputs, walk.features, weights.kernel, _pieces(cell, cell.inputs), False)
+    multiply_state(walk.states, of_h(cell))
+    for n, name in enumerate(called(cell)):
+        _run_values(kind, gates, walk, weights, n)
+        multiply_state(Rows(matrix(gates)).columns((len(cell.order) + n) * units), (name,))
+    _run_values(kind, gates, walk, weights, len(cell.called))
+
+
+def _run_values(kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights, part: int) -> None:
+    _values(kind, gates.dtype, part).launch(
+        *span(walk.rows * walk.units),
+        *(gates, gates.shape[1], walk.before, walk.first, walk.steps, weights.vectors),
+        *(walk.offsets, walk.offsets.size - 1, walk.units),
     )
 
 
 @family()
-def _activation(kind: Kind, dtype: Any, part: int) -> Kernel:
-    """Sums become gates; without `reset_after` in two parts, r * h and n."""
-    cell = cell_of(kind, dtype)
-    step, reset = cell.step, cell.reset
-    two = len(cell.rounds) == 2
-    resets, updates = two and part == 0, two and part == 1
-    real, zero = number(dtype), dtype.type(0)
-    reals, ints = pointer(real), pointer(int64)
+def _values(kind: Kind, dtype: Any, part: int) -> Kernel:
+    """Sums become what the n-th called sum is called on, or in the last part all that is saved."""
+    cell, real = kind.cell, number(dtype)
+    reals, ints, states = pointer(real), pointer(int64), pointers(real, len(cell.states))
+    compute = _values_function(kind, dtype, part)
 
-    @kernel(reals, ints, reals, reals, ints, int64, int64)
+    @kernel(
+        reals, int64, ints, states, states, pointers(real, len(cell.vectors)), ints, int64, int64
+    )
     def run(
-        gates: Any, before: Any, h_first: Any, h_steps: Any, offsets: Any, last: int, units: int
+        gates: Any,
+        stride: int,
+        before: Any,
+        first: Any,
+        steps: Any,
+        vectors: Any,
+        offsets: Any,
+        last: int,
+        units: int,
     ) -> None:
         i = cuda.grid(1)
         while i < offsets[last] * units:
             p, unit = i // units, i % units
-            at = p * 4 * units + unit
-            g0, g1, g2, g3 = (
-                gates[at],
-                gates[at + units],
-                gates[at + 2 * units],
-                gates[at + 3 * units],
-            )
-            if resets:
-                q = before[p]
-                h = h_first[(-1 - q) * units + unit] if q < 0 else h_steps[q * units + unit]
-                g3, g1, g2 = reset(zero, zero, g0, g1, g2, g3, h)
-            elif updates:
-                _h, _c, g0, g1, g2, g3 = step(zero, g1, g2, g3, g0, g1, g2, g3, zero, zero)
-            else:
-                _h, _c, g0, g1, g2, g3 = step(zero, zero, zero, zero, g0, g1, g2, g3, zero, zero)
-            gates[at] = g0
-            gates[at + units] = g1
-            gates[at + 2 * units] = g2
-            gates[at + 3 * units] = g3
+            compute(gates, p * stride + unit, before[p], first, steps, vectors, unit, units)
             i += cuda.gridsize(1)
 
     return run
+
+
+def _values_function(kind: Kind, dtype: Any, part: int) -> Any:
+    """Device function of (gates, at, row, first, steps, vectors, unit, units) for `_values`.
+
+    Until the last part there are sums where values will be saved.
+    """
+    cell, formula = kind.cell, kind.cell.formula
+    known: dict[Symbol, str] = {
+        formula.sums[name]: f"gates[at + {n} * units]" for n, name in enumerate(cell.order)
+    }
+    known |= {call: known[call.args[0]] for call in cell.called}
+    known |= {
+        state: f"(first[{n}][(-1 - row) * units + unit] if row < 0"
+        f" else steps[{n}][row * units + unit])"
+        for n, state in enumerate(formula.states.values())
+    }
+    known |= {s: f"vectors[{n}][unit]" for n, s in enumerate(formula.vectors.values())}
+    values = {n: call.args[1] for n, call in enumerate(cell.called, len(cell.order))}
+    if part < len(values):
+        wanted = {len(cell.order) + part: cell.called[part].args[1]}
+    else:
+        wanted = {n: s for n, s in enumerate(cell.saved) if s is not None and n not in values}
+    body = Body(kind, dtype.type, known, False)
+    results = {n: body.name_of(symbol) for n, symbol in wanted.items()}
+    body.lines += [f"gates[at + {n} * units] = {result}" for n, result in results.items()]
+    return body.function(("gates", "at", "row", "first", "steps", "vectors", "unit", "units"))

@@ -30,13 +30,18 @@ def gru_pack(
     reset_after: bool,
 ) -> None:
     """See `spec`."""
-    cell, units = _cell(reset_after), recurrent_kernel.shape[0]
-    sums = empty(len(cell.sums) * units, bias.dtype, bias.device)
+    kind, sums = kind_of(_cell(reset_after)), _bias_of_sums(bias, reset_after)
+    pack_weights(kind, packed, kernel, recurrent_kernel, sums)
+
+
+def _bias_of_sums(bias: DeviceArray, reset_after: bool) -> DeviceArray:
+    """The bias of z, r and n, and with `reset_after` of q, of Keras's two rows of three."""
+    units = bias.shape[1] // 3
+    sums = empty((4 if reset_after else 3) * units, bias.dtype, bias.device)
     copy_block(sums, 0, bias, 0, 3 * units)  # z, r, n of the input
     copy_block(sums, 0, bias, 3 * units, 2 * units, add=True)  # z, r of the state
-    last = 3 * units if reset_after else 2 * units
-    copy_block(sums, last, bias, 5 * units, units, add=not reset_after)
-    pack_weights(kind_of(cell), packed, kernel, recurrent_kernel, sums)
+    copy_block(sums, sums.size - units, bias, 5 * units, units, add=not reset_after)
+    return sums
 
 
 @checked
@@ -48,7 +53,14 @@ def gru_fwd(call: Any) -> None:
 @checked
 def gru_bwd(call: Any) -> None:
     """See `spec`."""
-    run_gradients(kind_of(_cell(call.reset_after), call), call)
+    cell, units, bias = _cell(call.reset_after), call.bias.shape[1] // 3, call.bias
+    if not call.gates_saved:
+        bias = _bias_of_sums(bias, call.reset_after)
+    dsums = empty(len(cell.sums) * units, bias.dtype, bias.device)
+    run_gradients(kind_of(cell, call), call._replace(bias=bias, dbias=dsums))
+    copy_block(call.dbias, 0, dsums, 0, 3 * units)
+    copy_block(call.dbias, 3 * units, dsums, 0, 2 * units)
+    copy_block(call.dbias, 5 * units, dsums, dsums.size - units, units)
 
 
 @checked

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.device import SIMULATED, DeviceArray
-from . import backward, grid, mma_layout
-from .cells import cell as cell_of
+from . import grid, mma_layout
+from .backward_cells import blocks_of_products
+from .backward_products import FmaProducts
 from .columns import more_numbers, require_kernels, rounds
 from .emit import Kind
 from .forward_products import vector_size
@@ -57,9 +58,9 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread | F
         return mma_layout.spread_of(kind, units, IN_WORD[form], backwards)
     require_kernels(kind.cell, tensor_cores=False)
     if backwards:
-        cell = cell_of(kind, dtype)
-        shape = (4,) * len(cell.returns), 16, tuple(n * units for _, n in cell.returns)
-        vectors = backward.vector_size
+        inner = tuple(count * units for _, count in blocks_of_products(kind.cell))
+        shape = (4,) * len(inner), 16, inner
+        vectors = FmaProducts.block_size
     else:
         columns = tuple(map(len, rounds(kind.cell)))
         shape = columns, 4, (units,) * len(columns)

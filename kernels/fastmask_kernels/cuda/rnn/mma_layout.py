@@ -20,8 +20,9 @@ from ..runtime.kernel import (
     span,
     uint32,
 )
-from . import mma_backward, mma_grid
-from .cells import cell as cell_of
+from . import mma_grid
+from .backward_cells import blocks_of_products
+from .backward_products import MmaProducts
 from .columns import require_kernels, rounds
 from .emit import Kind
 from .forward_products import fragment_vector_size
@@ -80,8 +81,7 @@ def spread_of(kind: Kind, units: int, in_word: int, backward: bool) -> Spread:
     """
     require_kernels(kind.cell, tensor_cores=True)
     if backward:
-        cell = cell_of(kind, np.dtype(np.float32))
-        products = tuple((1, gates * units) for _, gates in cell.returns)
+        products = tuple((1, count * units) for _, count in blocks_of_products(kind.cell))
     else:
         products = tuple((len(names), units) for names in rounds(kind.cell))
     return alone(products, units, in_word, backward) or together(products, units, in_word, backward)
@@ -99,7 +99,7 @@ def alone(
         backward: which of the two loops.
     """
     even = all(columns % 2 == 0 for columns, _ in rounds)  # else octets of zeros
-    vectors = mma_backward.vector_size if backward else fragment_vector_size
+    vectors = MmaProducts.block_size if backward else fragment_vector_size
     for own in (1, 2) if even else (2,):
         warps = -(-units // (8 * own))
         tiles = tuple(Fragments(in_word, units, i, c, own, warps, 1, 0, 0) for c, i in rounds)

@@ -42,6 +42,7 @@ from numpy.ctypeslib import as_ctypes_type
 
 from ...cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from ...forks import COMPILING, fork_safe_lock
+from ...sources import source_digest
 from .device import DeviceArray, host_view
 from .driver import SIMULATED, allow_shared, on_device, stream_of_launch
 
@@ -240,9 +241,13 @@ def _source_cache(function: Callable[..., None], name: str) -> Any:
     class SourceCache(SafeCache, CUDACache):  # type: ignore[misc]  # Numba is Any here
         def __init__(self) -> None:
             super().__init__(function)
-            self._cache_file = KernelFiles(self._cache_path, self._impl.filename_base, dumps)
-            self._kernel = name, settings_of(config)
-            self._made_by = version("numba-cuda"), np.__version__
+            base = self._impl.filename_base
+            self._cache_file = KernelFiles(self._cache_path, base, dumps)
+
+        def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
+            here = sig, codegen.magic_tuple(), name, settings_of(config)
+            made_by = version("numba-cuda"), np.__version__
+            return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
 
     return SourceCache()
 
