@@ -20,8 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...cells import Cell
-from ...cells.rounds import backward_of
 from ..gemm import Tiles
 from ..jit import inlined, inner
 from ..parallel.barrier import DONE, LEAVE, NONE, announce, chunk_end, next_chunk, zigzag
@@ -29,7 +27,7 @@ from ..product import product
 from ..simd import copy_row, fill_row, lanes_of
 from .batch import entry_of, find_targets
 from .cell_gradients import PANEL, add_part, cell_gradient, sum_rows
-from .columns import columns_of
+from .columns import Columns
 
 STRIP = 2  # registers
 _multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
@@ -94,12 +92,11 @@ class Products(NamedTuple):
     before: tuple[int, ...]  # of U^T, how many are packed before those of the round
 
 
-def products_of(cell: Cell) -> Products:
+def _products_of(columns: Columns) -> Products:
     """The products of a cell's rounds."""
-    columns = columns_of(cell)
-    packed = len(columns.at_once)
+    packed = len(columns.at_once.numbers)
     found = [(columns.first, packed, 0)]
-    for each in backward_of(cell).rounds[1:]:
+    for each in columns.backward.rounds[1:]:
         found.append((0, 0, 0) if each.called is None else (each.called, 1, packed))
         packed += each.called is not None
     return Products(*(tuple(numbers) for numbers in zip(*found, strict=True)))
@@ -126,11 +123,11 @@ def _begun(scratch: Any, rows: int, taken: int, k: int) -> int:
     return rows
 
 
-def _first_round(cell: Cell) -> tuple[Any, Any]:
+def _ends(columns: Columns) -> tuple[Any, Any]:
     """`receive` and `write_first` of a cell: how gradients come to a row, and leave it."""
-    carries_h = backward_of(cell).carries_h
+    carries_h = columns.backward.carries_h
     first_kept = 0 if carries_h else 1  # of the states that have planes
-    kept = len(cell.states) - first_kept
+    kept = len(columns.cell.states) - first_kept
 
     @inner
     def receive(
@@ -189,11 +186,11 @@ def _first_round(cell: Cell) -> tuple[Any, Any]:
     return receive, write_first
 
 
-def _round(cell: Cell) -> Any:
+def _round(columns: Columns) -> Any:
     """`run_round` of a cell, for the time loop to call."""
-    receive, write_first = _first_round(cell)
-    block, blocks, before = products_of(cell)
-    gradient = cell_gradient(cell, backward_of(cell))
+    receive, write_first = _ends(columns)
+    block, blocks, before = _products_of(columns)
+    gradient = cell_gradient(columns.cell, columns.backward)
 
     @inner
     def run_round(
@@ -249,10 +246,10 @@ def _round(cell: Cell) -> Any:
     return run_round
 
 
-def time_loop(cell: Cell) -> Any:
+def time_loop(columns: Columns) -> Any:
     """`run_steps` of a cell, for compiled kernels to call."""
-    run_round = _round(cell)
-    rounds, blocks = len(backward_of(cell).rounds), products_of(cell).blocks
+    run_round, blocks = _round(columns), _products_of(columns).blocks
+    rounds = len(blocks)
 
     @inlined
     def run_steps(

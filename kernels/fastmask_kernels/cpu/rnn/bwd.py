@@ -11,7 +11,7 @@ from ... import cells
 from ...cells import Cell
 from ...checks import TableFunction, checked
 from ...spec import cell_kernels
-from .gate_gradients import gate_gradients
+from .gate_gradients import TimeLoop
 from .gradients import Inputs, weight_gradients
 from .ranks import check_plan
 from .recompute import compute_gates
@@ -20,26 +20,28 @@ from .recompute import compute_gates
 @cache
 def backward(cell: Cell) -> TableFunction:
     """The kernel that gives the gradients of a cell."""
+    loop = _loop_of(cell)
 
     def bwd(call: Any) -> None:
-        _run(cell, call)
+        _run(loop, call)
 
     bwd.__doc__ = "See `spec`."
     return checked(bwd, kernel=cell_kernels(cell).bwd)
 
 
-def _run(cell: Cell, call: Any) -> None:
-    offsets = call.offsets
+_loop_of = cache(TimeLoop)
+
+
+def _run(loop: TimeLoop, call: Any) -> None:
+    columns, offsets, arrays = loop.columns, call.offsets, loop.arrays(call)
     check_plan(offsets, call.steps, call.order, call.x.shape[1])
     steps, gates = call.steps[: offsets[-1]], call.gates[: offsets[-1]]
-    first = tuple(getattr(call, f"{name}_first") for name in cell.states)
-    states = tuple(getattr(call, f"{name}_steps") for name in cell.states)
-    inputs = Inputs(call.x, first, states, offsets, steps, call.reverse)
-    if cell.keeps_gates and not call.gates_saved:
-        compute_gates(call, cell, inputs, gates)
-    if first[0].size:
-        gate_gradients(call, cell, gates, (offsets, steps, call.order))
-    weight_gradients(call, cell, inputs, gates)
+    inputs = Inputs(call.x, arrays.first, arrays.states, offsets, steps, call.reverse)
+    if columns.cell.keeps_gates and not call.gates_saved:
+        compute_gates(call, columns, inputs, gates)
+    if arrays.first[0].size:
+        loop.run(call, arrays, gates, (offsets, steps, call.order))
+    weight_gradients(call, columns, inputs, gates)
 
 
 lstm_bwd = backward(cells.lstm)
@@ -60,7 +62,7 @@ def gru_bwd(call: Any) -> None:
     dbias = np.empty_like(bias)
     own = {**call._asdict(), "bias": bias, "dbias": dbias}
     del own["reset_after"]
-    _run(cell, cell_kernels(cell).bwd.call(**own))
+    _run(_loop_of(cell), cell_kernels(cell).bwd.call(**own))
     call.dbias[:, :last] = dbias[:last]
     call.dbias[0, last:] = dbias[last : last + units]
     call.dbias[1, last:] = dbias[len(dbias) - units :]

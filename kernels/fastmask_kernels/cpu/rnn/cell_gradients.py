@@ -148,8 +148,7 @@ def cell_gradient(cell: Cell, backward: Backward) -> Any:
                 block = builder.append_basic_block(f"round_{case}")
                 switch.add_case(I64(case), block)
                 builder.position_at_end(block)
-                with emit.loop(rows) as at.row:
-                    _emit_round(emit, cell, each, _Row(emit, views, at), views[1])
+                _emit_round(emit, cell, each, views, at, rows)
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()
@@ -159,27 +158,33 @@ def cell_gradient(cell: Cell, backward: Backward) -> Any:
     return gradient
 
 
-def _emit_round(emit: Emitter, cell: Cell, each: Round, row: _Row, state: Any) -> None:
-    """What a round does with one row; apart for the usual activations, if there are others."""
-    codes: dict[str, Any] = {name: getattr(state, name) for name in cell.activations}
+def _emit_round(
+    emit: Emitter, cell: Cell, each: Round, views: list[Any], at: Any, rows: Any
+) -> None:
+    """A round; apart for the usual activations, where the layer chooses them."""
+    codes: dict[str, Any] = {name: getattr(views[1], name) for name in cell.activations}
     if not codes:
-        _emit_formulas(emit, each, row, _USUAL)
+        _emit_rows(emit, each, views, at, rows, _USUAL)
         return
     usual = emit_all_are(emit, {_USUAL[name]: code for name, code in codes.items()})
     with emit.builder.if_else(usual) as (then, otherwise):
         with then:
-            _emit_formulas(emit, each, row, _USUAL)
+            _emit_rows(emit, each, views, at, rows, _USUAL)
         with otherwise:
-            _emit_formulas(emit, each, row, _any(codes))
+            _emit_rows(emit, each, views, at, rows, _any(codes))
 
 
-def _emit_formulas(emit: Emitter, each: Round, row: _Row, chosen: Functions) -> None:
-    known = {symbol: row.load(symbol, place) for symbol, place in each.loads.items()}
-    formulas = FormulaEmitter(emit, known, (), chosen)
-    for symbol in each.computed:  # each as a vector: few are fractions, and slopes need vectors
-        formulas.vector(symbol)
-    for stored, place in each.stores:
-        row.store(emit.const(0.0) if stored is None else formulas.vector(stored), place)
+def _emit_rows(
+    emit: Emitter, each: Round, views: list[Any], at: Any, rows: Any, chosen: Functions
+) -> None:
+    with emit.loop(rows) as at.row:
+        row = _Row(emit, views, at)
+        known = {symbol: row.load(symbol, place) for symbol, place in each.loads.items()}
+        formulas = FormulaEmitter(emit, known, (), chosen)
+        for symbol in each.computed:  # as vectors: few are fractions, and slopes need vectors
+            formulas.vector(symbol)
+        for stored, place in each.stores:
+            row.store(emit.const(0.0) if stored is None else formulas.vector(stored), place)
 
 
 @intrinsic

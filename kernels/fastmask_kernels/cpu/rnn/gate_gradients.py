@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +9,8 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...cells import Cell
-from ...cells.rounds import backward_of
 from ...memory import aligned_empty
+from ...spec import cell_kernels
 from ..jit import CompiledKernel, array, compiled, inlined, output
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
@@ -22,7 +21,7 @@ from ..simd import flat, flat_each, flat_from, lanes, lanes_of
 from .activations import codes_of
 from .backward import STRIP, Batch, Scratch, State, time_loop
 from .cell_gradients import PANEL
-from .columns import blocks_of, columns_of
+from .columns import Columns, blocks_of, columns_of
 from .groups import Groups, deal, take_group
 from .ranks import length_of_rank
 
@@ -48,11 +47,11 @@ class Settings(NamedTuple):
 _SETTINGS = len(Settings._fields)
 
 
-def parts_of(recurrent_kernel: Array, cell: Cell) -> list[Array]:
+def parts_of(recurrent_kernel: Array, columns: Columns) -> list[Array]:
     """The columns of the recurrent kernel, in the order of z, for each product."""
-    units, columns = len(recurrent_kernel), columns_of(cell)
-    numbers = [columns.at_once, *([each.column] for each in columns.called)]
-    return [blocks_of(recurrent_kernel, each, units) for each in numbers]
+    units = len(recurrent_kernel)
+    parts = columns.at_once, *(each.column for each in columns.called)
+    return [blocks_of(recurrent_kernel, part, units) for part in parts]
 
 
 def pack_transposed(parts: list[Array]) -> Array:
@@ -83,40 +82,6 @@ def panels_of(units: int, dtype: Any) -> int:
 
 
 @inlined
-def _batch_of(
-    gates: Any,
-    dfirst: Any,
-    dout: Any,
-    dlast: Any,
-    states: Any,
-    first: Any,
-    vectors: Any,
-    offsets: Any,
-    steps: Any,
-    order: Any,
-    settings: Any,
-) -> Any:
-    return Batch(
-        settings.time,
-        dfirst[0].shape[1],
-        gates.shape[1],
-        dout.shape[1] > 0,
-        flat(gates),
-        flat_each(dfirst),
-        flat(dout),
-        flat_each(dlast),
-        flat_each(states),
-        flat_each(first),
-        flat_each(vectors),
-        flat(steps),
-        flat(offsets),
-        flat(order),
-        settings.reverse != 0,
-        settings.zero_masked != 0,
-    )
-
-
-@inlined
 def _scratch_of(z: Any, indices: Any, index: int, entries: int) -> Any:
     return Scratch(
         z,
@@ -133,9 +98,9 @@ def _scratch_of(z: Any, indices: Any, index: int, entries: int) -> Any:
     )
 
 
-def _group_loop(cell: Cell) -> Any:
+def _group_loop(columns: Columns) -> Any:
     """`run_groups` of a cell, for its compiled kernel to call."""
-    run_steps, planes = time_loop(cell), backward_of(cell).planes
+    run_steps, planes = time_loop(columns), columns.backward.planes
 
     @inlined
     def run_groups(
@@ -172,10 +137,10 @@ def _group_loop(cell: Cell) -> Any:
     return run_groups
 
 
-@cache
-def backward_kernel(cell: Cell) -> CompiledKernel:
+def time_loop_kernel(columns: Columns) -> CompiledKernel:
     """The compiled time loop of a cell: one thread's part of a call."""
-    run_groups, planes = _group_loop(cell), backward_of(cell).planes
+    run_groups, planes = _group_loop(columns), columns.backward.planes
+    cell = columns.cell
     states, vectors = len(cell.states), max(len(cell.vectors), 1)
 
     def signature(t: Any) -> Any:
@@ -189,7 +154,7 @@ def backward_kernel(cell: Cell) -> CompiledKernel:
         )
 
     @compiled(signature, f"{cell.name}-{cell.digest}")
-    def gate_gradients(
+    def run_thread(
         gates: Any,
         dfirst: Any,
         dout: Any,
@@ -210,18 +175,23 @@ def backward_kernel(cell: Cell) -> CompiledKernel:
         thread: int,
     ) -> int:
         settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:])
-        batch = _batch_of(
-            gates,
-            dfirst,
-            dout,
-            dlast,
-            states,
-            first,
-            vectors,
-            offsets,
-            steps,
-            order,
-            settings,
+        batch = Batch(
+            settings.time,
+            dfirst[0].shape[1],
+            gates.shape[1],
+            dout.shape[1] > 0,
+            flat(gates),
+            flat_each(dfirst),
+            flat(dout),
+            flat_each(dlast),
+            flat_each(states),
+            flat_each(first),
+            flat_each(vectors),
+            flat(steps),
+            flat(offsets),
+            flat(order),
+            settings.reverse != 0,
+            settings.zero_masked != 0,
         )
         width = PANEL * lanes_of(gates)
         stride = -(-batch.units // lanes_of(gates)) * lanes_of(gates)
@@ -245,49 +215,65 @@ def backward_kernel(cell: Cell) -> CompiledKernel:
         run_groups(batch, state, scratch, counters, settings, groups, len(order), thread)
         return LEFT
 
-    return gate_gradients
+    return run_thread
 
 
-def gate_gradients(call: Any, cell: Cell, gates: Array, plan: tuple[Ints, Ints, Ints]) -> None:
-    """Turn what was saved of each step into gradients, and write those of the first states.
+class Arrays(NamedTuple):
+    """A call's arrays that there is one of for each state, or for each vector."""
 
-    Args:
-        call: the arguments of a backward kernel.
-        cell: which cell.
-        gates: the rows of `call.gates` that are steps.
-        plan: offsets, steps without spare entries, order.
+    dfirst: tuple[Array, ...]
+    dlast: tuple[Array, ...]
+    states: tuple[Array, ...]
+    first: tuple[Array, ...]
+    vectors: tuple[Array, ...]  # something else, where there are none
+
+
+class TimeLoop:
+    """The time loop of a cell backwards.
+
+    Attributes:
+        columns: the cell.
     """
 
-    def each(form: str) -> tuple[Array, ...]:
-        return tuple(getattr(call, form.format(name)) for name in cell.states)
+    def __init__(self, cell: Cell) -> None:
+        self.columns = columns_of(cell)
+        self._kernel = time_loop_kernel(self.columns)
+        forms = ("d{}_first", "d{}_last", "{}_steps", "{}_first")
+        names = [form.format(state) for form in forms for state in cell.states]
+        self._get = cell_kernels(cell).bwd.getter(*names, *(cell.vectors or ["bias"]))
+        self._products = max(len(cell.recurrents), 1)
 
-    (rows, units), dtype = call.dout.shape[::2], gates.dtype
-    schedule, provider = reserve(
-        *(
-            length_of_rank,
-            (plan[0], plan[2]),
-            rows,
-            len(gates),
-            0,
-            units,
-            max(len(cell.recurrents), 1),
-            dtype.itemsize,
-            call.threads,
-        ),
-    )
-    groups, *scratch = _scratch(rows, units, backward_of(cell).planes, dtype, schedule)
-    control = np.zeros(control_size(schedule.threads), np.int64)
-    numbers = (
-        *(call.x.shape[1], *codes_of(call), int(call.reverse), int(call.zero_masked)),
-        *(schedule.threads, schedule.join, *groups),
-    )
-    vectors = tuple(getattr(call, name) for name in cell.vectors)
-    arguments = (
-        *(gates, each("d{}_first"), call.dout, each("d{}_last"), each("{}_steps")),
-        *(each("{}_first"), vectors or (call.bias,), *plan),
-        *(pack_transposed(parts_of(call.recurrent_kernel, cell)), *scratch, control, numbers),
-    )
-    run(backward_kernel(cell).for_dtype(dtype), arguments, provider, control)
+    def arrays(self, call: Any) -> Arrays:
+        """Arrays of a call."""
+        found, n = self._get(call), len(self.columns.cell.states)
+        return Arrays(
+            found[:n], found[n : 2 * n], found[2 * n : 3 * n], found[3 * n : 4 * n], found[4 * n :]
+        )
+
+    def run(self, call: Any, arrays: Arrays, gates: Array, plan: tuple[Ints, Ints, Ints]) -> None:
+        """Turn what was saved of each step into gradients, and write those of the first states.
+
+        Args:
+            call: the arguments of a backward kernel.
+            arrays: some of them.
+            gates: the rows of `call.gates` that are steps.
+            plan: offsets, steps without spare entries, order.
+        """
+        (rows, _, units), dtype, columns = call.dout.shape, gates.dtype, self.columns
+        work = rows, len(gates), 0, units, self._products, dtype.itemsize
+        schedule, provider = reserve(length_of_rank, (plan[0], plan[2]), *work, call.threads)
+        groups, *scratch = _scratch(rows, units, columns.backward.planes, dtype, schedule)
+        control = np.zeros(control_size(schedule.threads), np.int64)
+        numbers = (
+            *(call.x.shape[1], *codes_of(call), int(call.reverse), int(call.zero_masked)),
+            *(schedule.threads, schedule.join, *groups),
+        )
+        packed = pack_transposed(parts_of(call.recurrent_kernel, columns))
+        arguments = (
+            *(gates, arrays.dfirst, call.dout, arrays.dlast, arrays.states, arrays.first),
+            *(arrays.vectors, *plan, packed, *scratch, control, numbers),
+        )
+        run(self._kernel.for_dtype(dtype), arguments, provider, control)
 
 
 def _scratch(

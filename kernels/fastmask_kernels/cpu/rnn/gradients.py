@@ -10,6 +10,7 @@ formula.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +18,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...bits import word_of
-from ...cells import Cell
 from ..blas import multiply, sum_columns
 from ..gather import copy_rows
 from ..jit import array, compiled, output
 from ..simd import flat
 from .activations import CODES
 from .cell_gradients import activate_row
-from .columns import blocks_of, blocks_to_write, columns_of
+from .columns import Columns, blocks_of, write_blocks
 
 Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
@@ -65,7 +65,7 @@ class Inputs(NamedTuple):
         first, states = self.first[state], self.states[state]
         before = np.empty((end - begin, states.shape[1]), states.dtype)
         word = word_of(before.dtype)
-        row = int(np.searchsorted(self.offsets, begin, side="right")) - 1
+        row = int(np.searchsorted(self.offsets, begin, side="right")) - 1 if begin else 0
         _states_before.for_dtype(word)(
             *(before.view(word), first.view(word), states.view(word)),
             *(self.offsets, begin, row, bool(self.reverse)),
@@ -91,7 +91,7 @@ class Inputs(NamedTuple):
 def _states_before(
     before: Any, first: Any, states: Any, offsets: Any, begin: int, row: int, reverse: bool
 ) -> None:
-    # `row` is the one that has step `begin`.
+    # `row` is the one that has step `begin`, or one before it.
     back = -1 if reverse else 1
     for i in range(before.shape[0]):
         step = begin + i
@@ -122,33 +122,33 @@ def row_blocks(rows: int, most: int = BLOCK_ROWS) -> list[slice]:
     return [slice(start, min(start + most, rows)) for start in range(0, rows, most)]
 
 
-def weight_gradients(call: Any, cell: Cell, inputs: Inputs, gates: Array) -> None:
+def weight_gradients(call: Any, columns: Columns, inputs: Inputs, gates: Array) -> None:
     """Write the gradients of x, of the weights and of the vectors.
 
     Args:
         call: the arguments of a backward kernel.
-        cell: which cell.
+        columns: those of the cell.
         inputs: what the sums are functions of.
         gates: (P, width H), with gradients.
     """
-    units, columns = inputs.first[0].shape[1], columns_of(cell)
+    units = inputs.first[0].shape[1]
 
     def dz(begin: int, count: int = 1) -> Array:
         return gates[:, begin * units : (begin + count) * units]
 
-    of_inputs = dz(0, len(columns.inputs))
-    with blocks_to_write(call.dkernel, columns.inputs, units) as out:
-        inputs.kernel_gradient(out, of_inputs)
-    with blocks_to_write(call.drecurrent_kernel, columns.at_once, units) as out:
-        inputs.recurrent_gradient(out, dz(columns.first, len(columns.at_once)))
+    of_inputs = dz(0, len(columns.inputs.numbers))
+    at_once = dz(columns.first, len(columns.at_once.numbers))
+    for weights, blocks, gradient, of in (
+        (call.dkernel, columns.inputs, inputs.kernel_gradient, of_inputs),
+        (call.drecurrent_kernel, columns.at_once, inputs.recurrent_gradient, at_once),
+    ):
+        write_blocks(weights, blocks, units, partial(gradient, dz=of))
     for block, column, operand in columns.called:
-        out = blocks_of(call.drecurrent_kernel, [column], units)
-        multiply(dz(operand).T, dz(block), out)
-    sums = sum_columns(gates)[np.newaxis]
-    with blocks_to_write(call.dbias[np.newaxis], columns.bias, units) as out:
-        out[:] = sums[:, : out.size]
-    for n, name in enumerate(cell.vectors, columns.vectors):
-        getattr(call, f"d{name}")[:] = sums[0, n * units : (n + 1) * units]
+        multiply(dz(operand).T, dz(block), blocks_of(call.drecurrent_kernel, column, units))
+    sums = sum_columns(gates)
+    call.dbias[:] = blocks_of(sums, columns.sums, units)
+    for n, name in enumerate(columns.cell.vectors, columns.vectors):
+        getattr(call, f"d{name}")[:] = sums[n * units : (n + 1) * units]
     kernel = blocks_of(call.kernel, columns.inputs, units)
     input_gradient(call.dx, of_inputs, kernel, inputs.steps)
 

@@ -14,30 +14,30 @@ from ...cells import Cell
 from ...formula import Symbol, evaluate, walk
 from ...spec import ACTIVATIONS
 from ..blas import multiply
-from .columns import blocks_of, columns_of
+from .columns import Columns, blocks_of
 from .gradients import Array, Inputs, activate, row_blocks
 
 
-def compute_gates(call: Any, cell: Cell, inputs: Inputs, gates: Array) -> None:
+def compute_gates(call: Any, columns: Columns, inputs: Inputs, gates: Array) -> None:
     """Write what the forward pass can save.
 
     Args:
         call: the arguments of a backward kernel.
-        cell: which cell.
+        columns: those of the cell.
         inputs: what the sums are functions of.
         gates: (P, width H), written.
     """
-    units, columns = inputs.first[0].shape[1], columns_of(cell)
+    cell, units = columns.cell, inputs.first[0].shape[1]
     kernel = blocks_of(call.kernel, columns.inputs, units)
     recurrent_kernel = blocks_of(call.recurrent_kernel, columns.at_once, units)
-    bias = blocks_of(call.bias[np.newaxis], columns.bias, units)
+    bias = blocks_of(call.bias, columns.bias, units)
     begin, end = kernel.shape[1], len(cell.sums) * units
     at_once = slice(columns.first * units, columns.first * units + recurrent_kernel.shape[1])
     for block in row_blocks(len(gates)):
         rows = gates[block]
         multiply(inputs.x_rows(block), kernel, rows[:, :begin])
         rows[:, begin:end] = 0
-        if columns.at_once:
+        if columns.at_once.numbers:
             rows[:, at_once] += multiply(inputs.states_before(block), recurrent_kernel)
         rows[:, :end] += bias
         _Block(call, cell, inputs, block, rows).save()
@@ -86,8 +86,8 @@ class _Block:
                 self._block(n)[:] = value
 
     def _call_sum(self, symbol: Symbol, value: Array, operand: NDArray[Any]) -> Array:
-        number = self._cell.recurrents.index(symbol.args[0].args[0])
-        weights = blocks_of(self._call.recurrent_kernel, [number], self._units)
+        begin = self._cell.recurrents.index(symbol.args[0].args[0]) * self._units
+        weights = self._call.recurrent_kernel[:, begin : begin + self._units]
         shape = value.shape
         return value + multiply(np.ascontiguousarray(np.broadcast_to(operand, shape)), weights)
 
