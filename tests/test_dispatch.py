@@ -105,7 +105,7 @@ cpu.mask_not_equal(np.ones((1, 1), bool), np.ones((1, 1)), 0)
 
 @pytest.mark.timeout(400)
 def test_without_a_compiler_its_kernels_say_why() -> None:
-    for code in ("import fastmask_kernels.cpu.rnn.lstm", AS_CHOSEN, TOO_LATE):
+    for code in ("import fastmask_kernels.cpu.rnn.cells", AS_CHOSEN, TOO_LATE):
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "NUMBA_DISABLE_JIT": "1"},

@@ -20,29 +20,22 @@ from fastmask_kernels.cpu.rnn import (
     gate_gradients,
     gradients,
     groups,
-    gru,
-    lstm,
     ranks,
     step,
 )
-from fastmask_kernels.cpu.rnn import simple_rnn as rnn
+from fastmask_kernels.cpu.rnn.cells import compiled_of
 
 from ..cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
 from ..each import EACH_FORM, FORMS
 
 Array = NDArray[Any]
-KERNELS = {
-    "lstm": lstm._KERNEL,
-    "gru": gru._KERNEL,
-    "gru_before": gru._KERNEL_IN_ROUNDS,
-    "rnn": rnn._KERNEL,
-}
 CELLS = {
     "lstm": cells.lstm,
     "gru": cells.gru,
     "gru_before": cells.gru_reset_before,
     "rnn": cells.simple_rnn,
 }
+KERNELS = {name: compiled_of(cell).layer for name, cell in CELLS.items()}
 MEGABYTE = 1 << 20
 DTYPES = ("float32", "float64")
 

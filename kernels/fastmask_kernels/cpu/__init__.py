@@ -10,16 +10,18 @@ from .. import JitDisabledError
 if config.DISABLE_JIT:
     raise JitDisabledError
 
+from .. import cells as _cells
 from ..memory import aligned_empty
 from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
-from .rnn.bwd import gru_bwd, lstm_bwd, rnn_bwd
-from .rnn.gru import gru_fwd, gru_pack, gru_packed_size
-from .rnn.lstm import lstm_fwd, lstm_pack, lstm_packed_size
-from .rnn.simple_rnn import rnn_fwd, rnn_pack, rnn_packed_size
-from .rnn.step import gru_step, lstm_step, rnn_step
+from .rnn.bwd import gru_bwd
+from .rnn.cells import kernels_of as kernels_of
+from .rnn.gru import gru_fwd, gru_pack, gru_packed_size, gru_step
 from .softmax import masked_softmax
+
+lstm_packed_size, lstm_pack, lstm_fwd, lstm_bwd, lstm_step = kernels_of(_cells.lstm)
+rnn_packed_size, rnn_pack, rnn_fwd, rnn_bwd, rnn_step = kernels_of(_cells.simple_rnn)
 
 __all__ = [
     "aligned_empty",

@@ -1,9 +1,9 @@
 """Weights in the order in which the micro-kernel reads them.
 
-    packed = bias [vector][gate][lane], then [vector] kernel and recurrent kernel, both
-             [strip][row][gate][lane]
+    packed = bias [vector][gate][lane], the cell's own vectors likewise, then [vector] kernel and
+             recurrent kernel, both [strip][row][gate][lane]
 
-A vector is one SIMD register's width of units, with all gates of each. Its weights stand in
+A vector is here one SIMD register's width of units, with all gates of each. Its weights stand in
 strips of as many gates as a micro-kernel reads side by side. Units that fill up the last
 vector have zero weights. Where they are half of it or more and gates come in pairs, a register
 holds a pair of gates, half and half, and the rest of the vector's place stays empty: a layer of
@@ -27,18 +27,15 @@ class Layout(NamedTuple):
     """How many gates a unit has in each part of its weights, and in a strip."""
 
     bias: int
+    vectors: int  # numbers a unit that are no gates
     inputs: int
     recurrent: int
     strip: int
-
-    @property
-    def paired(self) -> bool:
-        """Whether a last vector that is half empty has a pair of gates in a register."""
-        return self.strip % 2 == 0
+    paired: bool  # whether a last register that is half empty has a pair of gates
 
     def unit_size(self, features: int, units: int) -> int:
         """Elements that a unit takes."""
-        return self.bias + self.inputs * features + self.recurrent * units
+        return self.bias + self.vectors + self.inputs * features + self.recurrent * units
 
 
 def vectors_of(units: int, dtype: Any) -> int:
@@ -52,33 +49,46 @@ def packed_size(layout: Layout, features: int, units: int, dtype: Any) -> int:
     return width * layout.unit_size(features, units)
 
 
-def pack(
-    packed: Array, layout: Layout, kernel: Array, recurrent_kernel: Array, bias: Array
+def pack_weights(
+    packed: Array,
+    layout: Layout,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array,
+    vectors: Array,
 ) -> None:
     """Write the packed weights of a layer.
 
     Args:
         packed: (packed_size,)
         layout: the layer's.
-        kernel: (F, inputs * H)
-        recurrent_kernel: (H, recurrent * H)
-        bias: (bias * H,)
+        kernel: (F, inputs, H)
+        recurrent_kernel: (H, recurrent, H)
+        bias: (up to layout.bias, H); what is not there is 0.
+        vectors: (vectors, H)
     """
-    features, units, width = len(kernel), len(recurrent_kernel), lanes(packed.dtype)
+    features, units, width = len(kernel), bias.shape[-1], lanes(packed.dtype)
     size = packed_size(layout, features, units, packed.dtype)
     if len(packed) != size:
         raise ValueError(f"packed must have {size} elements for these weights, not {len(packed)}")
-    number = vectors_of(units, packed.dtype)
-    biases = number * layout.bias * width
-    matrices = packed[biases:].reshape(number, -1) if number else packed.reshape(0, 0)
-    _fill(packed[:biases].reshape(number, 1, 1, layout.bias, width), bias, units, layout.paired)
-    start = 0
-    for weights, gates in ((kernel, layout.inputs), (recurrent_kernel, layout.recurrent)):
-        rows, strips = len(weights), gates // layout.strip
-        stop = start + rows * gates * width
-        part = matrices[:, start:stop].reshape(number, strips, rows, layout.strip, width)
+    number, stop = vectors_of(units, packed.dtype), 0
+    for rows, gates, paired in (
+        (bias, layout.bias, layout.paired),
+        (vectors, layout.vectors, False),
+    ):
+        start, stop = stop, stop + number * gates * width
+        part = packed[start:stop].reshape(number, 1, 1, gates, width)
+        part[:, :, :, len(rows) :] = 0
+        _fill(part[:, :, :, : len(rows)], rows[np.newaxis], units, paired)
+    matrices = packed[stop:].reshape(number, -1) if number else packed.reshape(0, 0)
+    stop = 0
+    for weights in (kernel, recurrent_kernel):
+        rows, gates, _ = weights.shape
+        start, stop = stop, stop + rows * gates * width
+        part = matrices[:, start:stop].reshape(
+            number, gates // layout.strip, rows, layout.strip, width
+        )
         _fill(part, weights, units, layout.paired)
-        start = stop
 
 
 def _fill(part: Array, weights: Array, units: int, paired: bool) -> None:

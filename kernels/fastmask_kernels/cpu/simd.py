@@ -194,6 +194,15 @@ class Emitter:
         """Vector of a constant."""
         return ir.Constant(self.vector, [ir.Constant(self.scalar, value)] * self.lanes)
 
+    def multiples(self, step: float) -> Any:
+        """Vector of 0, step, 2 step, and so on."""
+        lanes = range(self.lanes)
+        return ir.Constant(self.vector, [ir.Constant(self.scalar, n * step) for n in lanes])
+
+    def sqrt(self, x: Any) -> Any:
+        """The square root."""
+        return self._call(f"llvm.sqrt.v{self.lanes}{self.format.name}", self.vector, [x])
+
     def _integers(self, value: int) -> Any:
         return ir.Constant(self.bits, [value] * self.lanes)
 

@@ -39,11 +39,11 @@ def _table() -> str:
 def _compiled() -> list[tuple[str, str]]:
     """What kernels are compiled for, and where they are kept."""
     try:
-        lstm = import_module("fastmask_kernels.cpu.rnn.lstm")
+        cells = import_module("fastmask_kernels.cpu.rnn.cells")
         simd = import_module("fastmask_kernels.cpu.simd")
     except JitDisabledError:
         return [("compiler", "off: NUMBA_DISABLE_JIT is set, which makes kernels slow")]
-    folder = lstm.cache_folder()
+    folder = cells.cache_folder()
     kept = "none that can be written: each process compiles kernels anew"
     if folder:
         kept = f"{folder} ({import_module('fastmask_kernels.cache').contents_of(folder)})"

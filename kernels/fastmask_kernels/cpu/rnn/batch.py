@@ -19,25 +19,28 @@ from ..simd import (
     prefetch_row,
     prefetch_row_to_write,
 )
+from .cell_code import CellCode
 
 
 class Batch(NamedTuple):
     """What is computed: flat views of the caller's arrays, and the plan by rank."""
 
+    rows: int  # B
     time: int  # T
     features: int  # F
     units: int  # H
     sequences: bool  # whether `out` is wanted
-    has_c: bool  # whether the cell has a second state
-    save_states: bool  # whether `h_steps` and `c_steps` are wanted
+    others: int  # states besides h; each of their arrays holds one after the other
+    save_states: bool  # whether the states of all steps are wanted
     save_gates: bool  # whether `gates` are
     out: Any  # real (B, T, H)
     h_last: Any  # real (B, H)
-    c_last: Any  # real (B, H)
+    others_last: Any  # real (others, B, H)
     h_steps: Any  # real (P, H)
-    c_steps: Any  # real (P, H)
-    gates: Any  # real (P, 4H)
+    others_steps: Any  # real (others, P, H)
+    gates: Any  # real (P, blocks * H)
     x: Any  # real (B, T, F)
+    places: int  # P
     steps: Any  # int64 (P): flat positions
     offsets: Any  # int64 (B + 1): where the steps of a row begin
     order: Any  # int64 (B): row of a rank
@@ -52,7 +55,7 @@ class Scratch(NamedTuple):
     row: Any  # the rows of this group, longest first
     first: Any  # where their steps begin
     count: Any  # how many they are
-    state: Any  # where their state begins in a plane of h, and in c
+    state: Any  # where their state begins in a plane
     source: Any  # where the rows of x begin that a product reads
     begin: Any  # where a block's steps begin in `source`
     target: Any  # positions that the step's outputs go to
@@ -76,22 +79,36 @@ def scratch_of(z: Any, integers: Any, index: int, entries: int) -> Any:
 
 
 @inner
-def begin_rows(batch: Any, net: Any, scratch: Any, taken: int, h_first: Any, c_first: Any) -> None:
+def begin_rows(
+    batch: Any, layer: Any, scratch: Any, taken: int, h_first: Any, others_first: Any
+) -> None:
     """Set out the first states of rows; of those without steps they are the last ones too."""
-    units, width = batch.units, lanes_of(net.h)
     for i in range(taken):
-        for left in range(0, units, width):
-            first, at = scratch.row[i] * units + left, scratch.state[i] + left
-            columns = width if width < units - left else units - left
-            fill_row(net.h, at, width)
-            fill_row(net.c, at, width)
-            copy_row(net.h, at, h_first, first, columns)
-            if batch.has_c:
-                copy_row(net.c, at, c_first, first, columns)
-            if scratch.count[i] == 0:
-                copy_row(batch.h_last, first, h_first, first, columns)
-                if batch.has_c:
-                    copy_row(batch.c_last, first, c_first, first, columns)
+        row, at, ended = scratch.row[i], scratch.state[i], scratch.count[i] == 0
+        _begin_row(batch, layer.states, at, h_first, batch.h_last, row, ended)
+        for n in range(batch.others):
+            _begin_row(
+                batch,
+                layer.states,
+                (n + 2) * layer.plane + at,
+                others_first,
+                batch.others_last,
+                n * batch.rows + row,
+                ended,
+            )
+
+
+@inner
+def _begin_row(
+    batch: Any, states: Any, at: int, first: Any, last: Any, row: int, ended: bool
+) -> None:
+    units, width = batch.units, lanes_of(states)
+    for left in range(0, units, width):
+        columns = width if width < units - left else units - left
+        fill_row(states, at + left, width)
+        copy_row(states, at + left, first, row * units + left, columns)
+        if ended:
+            copy_row(last, row * units + left, first, row * units + left, columns)
 
 
 @inner
@@ -172,12 +189,12 @@ def await_outputs(batch: Any, scratch: Any, rows: int, left: int, columns: int) 
 
 @inner
 def write_outputs(
-    batch: Any, net: Any, scratch: Any, rows: int, plane: int, left: int, columns: int
+    batch: Any, layer: Any, scratch: Any, rows: int, plane: int, left: int, columns: int
 ) -> None:
     """Copy h of one vector of units to the outputs."""
     for i in range(rows):
         target = scratch.target[i] * batch.units + left
-        copy_row(batch.out, target, net.h, plane + scratch.state[i] + left, columns)
+        copy_row(batch.out, target, layer.states, plane + scratch.state[i] + left, columns)
 
 
 @inner
@@ -212,45 +229,54 @@ def _write_masked(batch: Any, target: int, source: int, first: bool) -> None:
             copy_row(batch.out, target + left, batch.out, source + left, columns)
 
 
-@inner
-def save_step(
-    batch: Any,
-    net: Any,
-    scratch: Any,
-    k: int,
-    rows: int,
-    plane: int,
-    left: int,
-    columns: int,
-    z: Any,
-    z_start: int,
-    lanes: int,
-    apart: int,
-) -> None:
-    """Copy states and gates of one vector of units to where the backward pass finds them."""
-    units = batch.units
-    for i in range(rows):
-        entry = entry_of(batch, scratch.first[i], scratch.count[i], k)
-        state = scratch.state[i] + left
-        copy_row(batch.h_steps, entry * units + left, net.h, plane + state, columns)
-        if batch.has_c:
-            copy_row(batch.c_steps, entry * units + left, net.c, state, columns)
-        if batch.save_gates:
-            for gate in range(4):
-                saved = (entry * 4 + gate) * units + left
-                copy_row(batch.gates, saved, z, z_start + i * 4 * lanes + gate * apart, columns)
+def step_saver(code: CellCode) -> Any:
+    """`save_step` for a cell, for compiled kernels to call."""
+    blocks, row_vectors, saved = code.blocks, code.tiles.row, code.saved
+
+    @inner
+    def save_step(
+        batch: Any,
+        layer: Any,
+        scratch: Any,
+        k: int,
+        rows: int,
+        plane: int,
+        left: int,
+        columns: int,
+        z: Any,
+        z_start: int,
+        apart: int,
+    ) -> None:
+        """Copy states and gates of one vector of units to where the backward pass finds them."""
+        units, states = batch.units, layer.states
+        for i in range(rows):
+            entry = entry_of(batch, scratch.first[i], scratch.count[i], k)
+            at = scratch.state[i] + left
+            copy_row(batch.h_steps, entry * units + left, states, plane + at, columns)
+            for n in range(batch.others):
+                to = (n * batch.places + entry) * units + left
+                copy_row(batch.others_steps, to, states, (n + 2) * layer.plane + at, columns)
+            if batch.save_gates:
+                from_row = z_start + i * row_vectors * lanes_of(z)
+                for block in range(blocks):
+                    if saved >> block & 1:
+                        to = (entry * blocks + block) * units + left
+                        copy_row(batch.gates, to, z, from_row + block * apart, columns)
+
+    return save_step
 
 
 @inner
 def write_last(
-    batch: Any, net: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
+    batch: Any, layer: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
 ) -> None:
     """Copy one vector of units of the rows whose last step was k."""
+    units, states = batch.units, layer.states
     for i in range(rows - 1, -1, -1):
         if scratch.count[i] > k + 1:
             break  # rows before it are as long
-        last = scratch.row[i] * batch.units + left
-        state = scratch.state[i] + left
-        copy_row(batch.h_last, last, net.h, plane + state, columns)
-        if batch.has_c:
-            copy_row(batch.c_last, last, net.c, state, columns)
+        row, at = scratch.row[i], scratch.state[i] + left
+        copy_row(batch.h_last, row * units + left, states, plane + at, columns)
+        for n in range(batch.others):
+            last = (n * batch.rows + row) * units + left
+            copy_row(batch.others_last, last, states, (n + 2) * layer.plane + at, columns)

@@ -44,10 +44,6 @@ def _run(loop: TimeLoop, call: Any) -> None:
     weight_gradients(call, columns, inputs, gates)
 
 
-lstm_bwd = backward(cells.lstm)
-rnn_bwd = backward(cells.simple_rnn)
-
-
 @checked
 def gru_bwd(call: Any) -> None:
     """See `spec`."""

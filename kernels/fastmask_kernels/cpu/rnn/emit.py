@@ -35,7 +35,8 @@ class FormulaEmitter:
 
     Args:
         emit: the emitter of vectors.
-        known: vectors of the leaves, and of whatever else is known.
+        known: vectors of the leaves, and of whatever else is known; of what is found over all
+            units of a row, `moments` and `means`, pairs of vectors.
         roots: all symbols that will be asked for: how they are used decides their form.
         chosen: what the layer's activations are.
     """
@@ -76,6 +77,12 @@ class FormulaEmitter:
             return emit.const(args[0])
         if op == "slope":
             return self._slope(args[0], self.vector(args[1]))
+        if op == "normalized":
+            mean, scale = self._values[id(args[0])]
+            b = emit.builder
+            return b.fmul(b.fsub(self.vector(args[1]), mean), scale)
+        if op in ("scale", "mean"):
+            return self._values[id(args[0])][1 if op == "scale" else args[1]]
         if op in ("activation", "recurrent_activation"):
             known = self._chosen[op]
             if not isinstance(known, str):

@@ -1,8 +1,8 @@
 """The time loop of every cell: which products a step needs, who computes them, what follows.
 
-State. `h` has two planes (slots, padded units), see `groups`: step k reads plane k % 2 and
-writes the other. `c` is one plane of the cell's own. Units that fill up a register have zero
-weights; nobody reads their state.
+State. Numbers of each unit of each row stand in planes (slots, padded units), see `groups` and
+`rounds`: h has the first two, of which step k reads plane k % 2 and writes the other. Units that
+fill up a register have zero weights; nobody reads their state.
 
 Weights stand by vectors, one register's width of units each (see `packing`); a panel is one
 vector, or a few, that a thread computes in one go. With few rows the products with the kernel
@@ -10,7 +10,7 @@ are done for a block of steps at once, as one wide product that does not wait fo
 weights are then read once a block instead of once a step.
 
 Rounds. A cell whose step needs all units of an intermediate result (the GRU without
-`reset_after`) has two rounds over the panels a step, and keeps its sums between them.
+`reset_after`) has several rounds over the panels a step, and keeps its sums between them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..gemm import Tiles
 from ..jit import inlined, inner
-from ..packing import Layout, gate_distance
+from ..packing import gate_distance
 from ..parallel.barrier import DONE, LEAVE, NONE, announce, chunk_end, next_chunk, zigzag
 from ..simd import copy_row, lanes_of
 from .batch import (
@@ -30,50 +29,26 @@ from .batch import (
     await_outputs,
     find_sources,
     find_targets,
-    save_step,
+    step_saver,
     write_last,
     write_outputs,
 )
+from .cell_code import CellCode
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: full tiles
 
 
-class Net(NamedTuple):
+class Layer(NamedTuple):
     """Weights and state."""
 
     packed: Any  # real (W)
-    h: Any  # real (2 * slots * padded H)
-    c: Any  # real (slots * padded H): what a cell keeps besides h
+    states: Any  # real (planes * slots * padded H)
     panels: int
     vectors: int  # registers of one number a unit
-    plane: int  # elements of one plane of h
+    plane: int  # elements of one plane
     activation: int
     recurrent_activation: int
-    save_gates: int  # 1 where a cell leaves its activated gates in z
-
-
-class Cell(NamedTuple):
-    """What the time loop asks of a cell; `operand` and `update` are inlined.
-
-    A round of a step multiplies and adds to the sums in z, which begin with bias + x W:
-        a, start, vectors, column, sums = operand(net, part, old, count, apart)
-    The product is that of the rows of `a` from `start` on, with `vectors` registers of weights
-    from the panel's `column` on, and goes to register `sums` of a row of z and those after it.
-    Then
-        update(net, index, part, left, old, new, count, apart, rows, z, z_start)
-    makes of the sums the new state of `count` vectors of units, `left` the first unit. `rows`
-    rows have their state at index[i] of the planes `old` and `new` of h, and of c. The gates of
-    a unit stand `apart` numbers from each other.
-    """
-
-    name: str
-    layout: Layout
-    tiles: Tiles
-    multiply: Any  # from `product`, for the tiles
-    panel: int  # most vectors of a panel
-    rounds: int  # see above; `part` counts them
-    operand: Any
-    update: Any
+    save_gates: int  # 1 where a cell leaves what is saved of it in z
 
 
 def panels_of(vectors: int, panel: int, threads: int) -> int:
@@ -102,110 +77,122 @@ class Round(NamedTuple):
 
 
 @cache
-def time_loop(cell: Cell) -> Any:
-    """`advance` for a cell, for compiled kernels to call."""
-    multiply, operand, update = cell.multiply, cell.operand, cell.update
-    rounds, panel_vectors = cell.rounds, cell.panel
-    bias, inputs, recurrent, strip = cell.layout
-    paired = cell.layout.paired
-    row_vectors = cell.tiles.row
+def time_loop(code: CellCode) -> Any:
+    """`run_steps` for a cell, for compiled kernels to call."""
+    multiply, compute_units = code.multiply, code.compute_units
+    rounds, panel_vectors, parts = code.rounds, code.panel, code.parts
+    bias, vectors, inputs, recurrent, strip, paired = code.layout
+    sums, row_vectors = len(code.cell.sums), code.tiles.row
+    save_step = step_saver(code)
 
     @inner
-    def vectors_of_panel(net: Any, panel: int) -> tuple[int, int]:
+    def vectors_of_panel(layer: Any, panel: int) -> tuple[int, int]:
         if panel_vectors == 1:
             return panel, 1
-        vector = panel * net.vectors // net.panels
-        return vector, (panel + 1) * net.vectors // net.panels - vector
+        vector = panel * layer.vectors // layer.panels
+        return vector, (panel + 1) * layer.vectors // layer.panels - vector
 
     @inner
     def gates_apart(vector: int, units: int, lanes: int) -> int:
         return gate_distance(vector, units, lanes) if paired else lanes
 
     @inlined
-    def sum_panel(batch: Any, net: Any, scratch: Any, now: Any, panel: int) -> None:
-        """Make the sums of one panel; in a block's first round bias + x W of all its steps, too."""
-        lanes = lanes_of(now.z)
-        # Where a vector's two matrices stand, and how far apart their strips are.
-        input_size = inputs * batch.features * lanes
-        size = input_size + recurrent * batch.units * lanes
-        input_step = size if panel_vectors > 1 else strip * batch.features * lanes
-        recurrent_step = size if panel_vectors > 1 else strip * batch.units * lanes
-        vector, count = vectors_of_panel(net, panel)
-        weights = net.vectors * bias * lanes + vector * size
-        apart = gates_apart(vector, batch.units, lanes)
-        z_start = panel * now.panel_size
-        if now.block == 1 and now.part == 0 and batch.sequences:
-            await_outputs(batch, scratch, now.rows, vector * lanes, count * lanes)
-        if now.number == 0:
-            zero: Any = np.int64(0)  # a literal would compile multiply once more
-            own_bias = vector * bias * lanes
-            multiply(
-                inputs * count * apart // lanes,
-                now.total,
-                batch.x,
-                zero,
-                scratch.source,
-                batch.features,
-                net.packed,
-                weights,
-                input_step,
-                net.packed,
-                own_bias,
-                zero,
-                now.z,
-                z_start,
-            )
-            for gate in range(inputs, bias):  # it has no product with x
-                for i in range(now.total):
-                    start = z_start + (i * row_vectors + gate) * lanes
-                    copy_row(now.z, start, net.packed, own_bias + gate * lanes, lanes)
-        old = net.plane - now.new
-        a, start, vectors, column, sums = operand(net, now.part, old, count, apart)
-        z_start += (now.begin * row_vectors + sums) * lanes
+    def begin_sums(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """bias + x W of all steps of a block."""
+        lanes, z_start = lanes_of(now.z), panel * now.panel_size
+        vector, count = vectors_of_panel(layer, panel)
+        size = (inputs * batch.features + recurrent * batch.units) * lanes
+        own_bias, zero = vector * bias * lanes, np.int64(0)  # a literal would compile once more
         multiply(
-            vectors,
-            now.rows,
-            a,
-            start,
-            scratch.state,
-            batch.units,
-            net.packed,
-            weights + input_size + column * lanes,
-            recurrent_step,
-            now.z,
-            z_start,
-            np.int64(row_vectors) * lanes,
+            inputs * count * gates_apart(vector, batch.units, lanes) // lanes,
+            now.total,
+            batch.x,
+            zero,
+            scratch.source,
+            batch.features,
+            layer.packed,
+            layer.vectors * (bias + vectors) * lanes + vector * size,
+            size if panel_vectors > 1 else strip * batch.features * lanes,
+            layer.packed,
+            own_bias,
+            zero,
             now.z,
             z_start,
         )
+        for gate in range(inputs, sums):  # it has no product with x
+            for i in range(now.total):
+                start = z_start + (i * row_vectors + gate) * lanes
+                copy_row(now.z, start, layer.packed, own_bias + gate * lanes, lanes)
 
     @inlined
-    def finish_panel(batch: Any, net: Any, scratch: Any, now: Any, panel: int) -> None:
+    def add_products(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Add a round's products to the sums."""
+        lanes = lanes_of(now.z)
+        vector, count = vectors_of_panel(layer, panel)
+        # Where a vector's two matrices stand, and how far apart their strips are.
+        input_size = inputs * batch.features * lanes
+        size = input_size + recurrent * batch.units * lanes
+        weights = layer.vectors * (bias + vectors) * lanes + vector * size + input_size
+        strip_step = size if panel_vectors > 1 else strip * batch.units * lanes
+        z_start = panel * now.panel_size + now.begin * row_vectors * lanes
+        for part in parts:
+            number, plane, gates, column, place = part
+            if number == now.part:
+                multiply(
+                    gates * count * gates_apart(vector, batch.units, lanes) // lanes,
+                    now.rows,
+                    layer.states,
+                    plane * layer.plane if plane > 0 else layer.plane - now.new,
+                    scratch.state,
+                    batch.units,
+                    layer.packed,
+                    weights + column // strip * strip_step + column % strip * lanes,
+                    strip_step,
+                    now.z,
+                    z_start + place * lanes,
+                    np.int64(row_vectors) * lanes,
+                    now.z,
+                    z_start + place * lanes,
+                )
+
+    @inlined
+    def sum_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Make the sums of one panel; in a block's first round bias + x W of all its steps, too."""
+        lanes = lanes_of(now.z)
+        vector, count = vectors_of_panel(layer, panel)
+        if now.block == 1 and now.part == 0 and batch.sequences:
+            await_outputs(batch, scratch, now.rows, vector * lanes, count * lanes)
+        if now.number == 0:
+            begin_sums(batch, layer, scratch, now, panel)
+        add_products(batch, layer, scratch, now, panel)
+
+    @inlined
+    def finish_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
         """Copy the new state of one panel to where it is wanted."""
         lanes, rows, new = lanes_of(now.z), now.rows, now.new
-        vector, count = vectors_of_panel(net, panel)
+        vector, count = vectors_of_panel(layer, panel)
         z_start = panel * now.panel_size + now.begin * row_vectors * lanes
         for v in range(count):
             left = (vector + v) * lanes
             columns = min(lanes, batch.units - left)
             if batch.sequences:
-                write_outputs(batch, net, scratch, rows, new, left, columns)
+                write_outputs(batch, layer, scratch, rows, new, left, columns)
             if batch.save_states:
                 apart = gates_apart(vector, batch.units, lanes)
                 save_step(
-                    *(batch, net, scratch, now.k, rows, new, left, columns),
-                    *(now.z, z_start, lanes, apart),
+                    *(batch, layer, scratch, now.k, rows, new, left, columns),
+                    *(now.z, z_start + v * lanes, apart),
                 )
-            write_last(batch, net, scratch, now.k, rows, new, left, columns)
+            write_last(batch, layer, scratch, now.k, rows, new, left, columns)
 
     @inlined
     def compute_chunk(
-        batch: Any, net: Any, scratch: Any, team: Any, now: Any, chunk: int, end: int
+        batch: Any, layer: Any, scratch: Any, team: Any, now: Any, chunk: int, end: int
     ) -> None:
         """Compute one chunk of panels, and tell the others."""
         lanes = lanes_of(now.z)
-        first = chunk_end(team, chunk - 1, net.panels)
-        last = chunk_end(team, chunk, net.panels)
+        first = chunk_end(team, chunk - 1, layer.panels)
+        last = chunk_end(team, chunk, layer.panels)
         together = max(last - first, 1) if now.block > 1 else 1
         # What follows a step of few rows can wait until the others know of it; but when all know
         # that the last step is done, nothing may be left to do; nor may gates in z, whose panels
@@ -215,33 +202,41 @@ def time_loop(cell: Cell) -> Any:
         for left in range(first, max(first + 1, last), together):
             right = min(left + together, last)
             for place in range(left, right):
-                sum_panel(batch, net, scratch, now, zigzag(first, place, last, now.phase))
+                sum_panel(batch, layer, scratch, now, zigzag(first, place, last, now.phase))
             for place in range(left, right):
                 panel = zigzag(first, place, last, now.phase)
-                vector, count = vectors_of_panel(net, panel)
-                update(
-                    net,
-                    scratch.state,
+                vector, count = vectors_of_panel(layer, panel)
+                compute_units(
                     now.part,
-                    vector * lanes,
-                    net.plane - now.new,
-                    now.new,
+                    now.rows,
                     count,
                     gates_apart(vector, batch.units, lanes),
-                    now.rows,
+                    batch.units,
+                    vector * lanes,
                     now.z,
                     panel * now.panel_size + now.begin * row_vectors * lanes,
+                    layer.states,
+                    layer.plane,
+                    now.new,
+                    scratch.state,
+                    layer.packed,
+                    (layer.vectors * bias + vector * vectors) * lanes,
+                    layer.activation,
+                    layer.recurrent_activation,
+                    layer.save_gates,
                 )
             if early:
                 announce(team, now.phase, chunk)
             if now.part == rounds - 1:
                 for place in range(left, right):
-                    finish_panel(batch, net, scratch, now, zigzag(first, place, last, now.phase))
+                    finish_panel(batch, layer, scratch, now, zigzag(first, place, last, now.phase))
         if not early:
             announce(team, now.phase, chunk)
 
     @inlined
-    def advance(batch: Any, net: Any, scratch: Any, team: Any, rows: int, k: int, end: int) -> None:
+    def run_steps(
+        batch: Any, layer: Any, scratch: Any, team: Any, rows: int, k: int, end: int
+    ) -> None:
         """Run steps k to `end` of the rows in `scratch.row`."""
         lanes = lanes_of(scratch.z)
         phase = 0
@@ -265,19 +260,19 @@ def time_loop(cell: Cell) -> Any:
                 if part == 0:
                     find_targets(batch, scratch, rows, k + step)
                 phase += 1
-                new = (k + step + 1) % 2 * net.plane
+                new = (k + step + 1) % 2 * layer.plane
                 now = Round(k + step, part, j, phase, rows, begin, total, block, new, z, panel_size)
                 depth = rows * batch.units * recurrent
                 if j == 0:
                     depth += total * batch.features * inputs
-                work = net.vectors * lanes * depth // team.threads
+                work = layer.vectors * lanes * depth // team.threads
                 chunk = NONE
                 while chunk != DONE:
                     chunk = next_chunk(team, phase, chunk, work)
                     if chunk == LEAVE:
                         return
                     if chunk != DONE:
-                        compute_chunk(batch, net, scratch, team, now, chunk, end)
+                        compute_chunk(batch, layer, scratch, team, now, chunk, end)
             k += block
 
-    return advance
+    return run_steps

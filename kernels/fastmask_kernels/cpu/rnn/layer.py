@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from ...spec import KERNELS
+from ...cells.cell import Cell
+from ...spec import Kernel
 from ..jit import CompiledKernel, array, compiled, inlined, inner, output
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import (
@@ -26,7 +27,8 @@ from ..parallel.run import reserve, run
 from ..simd import aligned_start, flat, flat_from, lanes_of
 from .activations import CODES
 from .batch import Batch, begin_rows, clear, copy_all, fill_masked, scratch_of
-from .forward import Cell, Net, count_panels, time_loop
+from .cell_code import CellCode
+from .forward import Layer, count_panels, time_loop
 from .groups import Groups, take_group
 from .ranks import find_fault, length_of_rank, raise_fault
 from .sizes import INDEX_ROWS, SizesOf, sizes_of
@@ -59,9 +61,8 @@ class Memory(NamedTuple):
 
     packed: Any
     h_first: Any
-    c_first: Any
-    h: Any  # see `forward.Net`, as of the next two
-    c: Any
+    others_first: Any
+    states: Any  # see `forward.Layer`, as of the next one
     plane: int
     own_block: Any  # sums of a block of steps of the thread's own group
     common_block: Any  # the same of the common steps
@@ -71,20 +72,26 @@ class Memory(NamedTuple):
 class LayerKernel(NamedTuple):
     """The compiled kernel of a cell, and what it needs."""
 
-    cell: Cell
+    code: CellCode
     compiled: CompiledKernel
     sizes: SizesOf
-    fields: Callable[[Any], tuple[Any, ...]]  # of a call, in the order of `_FIELDS`
-    has_c: bool
+    fields: Callable[[Any], tuple[Any, ...]]  # see `fields_of`
+    others: int  # states besides h
     has_gates: bool
 
 
-# The kernel's arrays, and what else `run_layer` looks at. A cell's own come with a stand-in.
-_FIELDS = (
-    *("out", "h_last", "c_last|h_last", "h_steps", "c_steps|h_steps", "gates|h_steps"),
-    *("x", "offsets", "steps", "order", "packed", "h_first", "c_first|h_first", "activation"),
-    *("recurrent_activation|activation", "reverse", "zero_masked", "threads"),
-)
+def fields_of(code: CellCode, fwd: Kernel) -> Callable[[Any], tuple[Any, ...]]:
+    """The kernel's arrays, and what else `run_layer` looks at, of a call of `fwd`.
+
+    What a cell lacks has a stand-in.
+    """
+    h, other = [*code.cell.states, *code.cell.states][:2]
+    return fwd.getter(
+        *("out", f"{h}_last", f"{other}_last", f"{h}_steps", f"{other}_steps", "gates|x", "x"),
+        *("offsets", "steps", "order", "packed", f"{h}_first", f"{other}_first"),
+        *("activation|threads", "recurrent_activation|activation|threads"),
+        *("reverse", "zero_masked", "threads"),
+    )
 
 
 @inner
@@ -101,9 +108,9 @@ def _begin(settings: Any, integers: Any, offsets: Any, steps: Any, order: Any, t
 def _batch_of(
     out: Any,
     h_last: Any,
-    c_last: Any,
+    others_last: Any,
     h_steps: Any,
-    c_steps: Any,
+    others_steps: Any,
     gates: Any,
     x: Any,
     offsets: Any,
@@ -112,20 +119,22 @@ def _batch_of(
     settings: Any,
 ) -> Any:
     return Batch(
+        x.shape[0],
         x.shape[1],
         x.shape[2],
         h_last.shape[1],
         out.shape[1] > 0,
-        c_last.shape[1] > 0,
+        others_last.shape[0] // max(x.shape[0], 1),
         h_steps.shape[0] > 0,
         gates.shape[0] > 0,
         flat(out),
         flat(h_last),
-        flat(c_last),
+        flat(others_last),
         flat(h_steps),
-        flat(c_steps),
+        flat(others_steps),
         flat(gates),
         flat(x),
+        len(steps),
         flat(steps),
         flat(offsets),
         flat(order),
@@ -147,10 +156,10 @@ def _fill_masked_rows(batch: Any, control: Any, rows: int, thread: int) -> None:
         wait_for(control, ROWS_DONE, rows)
 
 
-def _group_loop(cell: Cell) -> Any:
+def _group_loop(code: CellCode) -> Any:
     """`run_groups` for a cell, for compiled kernels to call."""
-    advance = time_loop(cell)
-    panel_vectors = cell.panel
+    run_steps = time_loop(code)
+    panel_vectors = code.panel
 
     @inlined
     def run_groups(
@@ -170,10 +179,9 @@ def _group_loop(cell: Cell) -> Any:
             else:
                 team = Team(control, memory.own_block, zero, zero + 1)
                 k, end = zero, settings.join
-            net = Net(
+            layer = Layer(
                 memory.packed,
-                memory.h,
-                memory.c,
+                memory.states,
                 count_panels(vectors, panel_vectors, team.threads),
                 vectors,
                 memory.plane,
@@ -184,8 +192,8 @@ def _group_loop(cell: Cell) -> Any:
             stride = vectors * lanes_of(scratch.z)
             taken = take_group(batch, scratch, groups, group, rows, thread, stride)
             if not common:
-                begin_rows(batch, net, scratch, taken, memory.h_first, memory.c_first)
-            advance(batch, net, scratch, team, taken, k, end)
+                begin_rows(batch, layer, scratch, taken, memory.h_first, memory.others_first)
+            run_steps(batch, layer, scratch, team, taken, k, end)
             if common:
                 break
             atomic_add(control, GROUPS_DONE, 1)
@@ -204,17 +212,17 @@ def _signature(t: Any) -> Any:
     )
 
 
-def layer_kernel(cell: Cell) -> LayerKernel:
-    """The kernel of a cell: one thread's part of a call."""
-    run_groups = _group_loop(cell)
+def layer_kernel(code: CellCode, fwd: Kernel) -> LayerKernel:
+    """The kernel of a cell: one thread's part of a call; and its row of the table."""
+    run_groups, planes = _group_loop(code), code.planes
 
-    @compiled(_signature, f"{cell.name}{cell.rounds}")
+    @compiled(_signature, code.name)
     def layer(
         out: Any,
         h_last: Any,
-        c_last: Any,
+        others_last: Any,
         h_steps: Any,
-        c_steps: Any,
+        others_steps: Any,
         gates: Any,
         x: Any,
         offsets: Any,
@@ -222,7 +230,7 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         order: Any,
         packed: Any,
         h_first: Any,
-        c_first: Any,
+        others_first: Any,
         reals: Any,
         integers: Any,
         numbers: Any,  # a tuple without names: with them calls take 2 us longer
@@ -241,14 +249,15 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             if stride == 0 or offsets[rows] == 0:
                 clear(out)
                 copy_all(h_last, h_first)
-                copy_all(c_last, c_first)
+                copy_all(others_last, others_first)
                 return 0
         batch = _batch_of(
-            out, h_last, c_last, h_steps, c_steps, gates, x, offsets, steps, order, settings
+            *(out, h_last, others_last, h_steps, others_steps, gates, x, offsets, steps, order),
+            settings,
         )
         plane = (groups.common + threads * groups.rows) * stride
         state = aligned_start(reals)
-        z = state + 3 * plane
+        z = state + planes * plane
         blocks = z + threads * settings.z
         index = settings.counters + settings.seen + INDEX_ROWS * thread * settings.entries
         own_z = flat_from(reals, z + thread * settings.z)
@@ -256,9 +265,8 @@ def layer_kernel(cell: Cell) -> LayerKernel:
         memory = Memory(
             flat(packed),
             flat(h_first),
-            flat(c_first),
+            flat(others_first),
             flat_from(reals, state),
-            flat_from(reals, state + 2 * plane),
             plane,
             flat_from(reals, blocks + thread * settings.block),
             flat_from(reals, blocks + threads * settings.block),
@@ -274,9 +282,8 @@ def layer_kernel(cell: Cell) -> LayerKernel:
             _fill_masked_rows(batch, memory.control, rows, thread)
         return LEFT
 
-    spec = KERNELS[f"{cell.name}_fwd"]
-    has_c, has_gates = (name in spec.call._fields for name in ("c_last", "gates"))
-    return LayerKernel(cell, layer, sizes_of(cell), spec.getter(*_FIELDS), has_c, has_gates)
+    fields, has_gates = fields_of(code, fwd), code.cell.keeps_gates
+    return LayerKernel(code, layer, sizes_of(code), fields, len(code.cell.states) - 1, has_gates)
 
 
 def run_layer(kernel: LayerKernel, call: Any) -> None:
@@ -289,13 +296,15 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
     Raises:
         ValueError: the plan or the packed weights do not fit.
     """
-    cell, compiled, sizes_of, fields, has_c, has_gates = kernel
+    code, compiled, sizes_of, fields, number_of_others, has_gates = kernel
     out, h_last, c_last, h_steps, c_steps, gates, x, offsets, steps, order, *others = fields(call)
     packed, h_first, c_first, activation, gates_activation, reverse, zeros, threads = others
-    if not has_c:
-        c_last, c_steps, c_first = c_last[:, :0], c_steps[:, :0], c_first[:, :0]
+    if number_of_others > 1:
+        c_last, c_steps, c_first = (_stack(call, code.cell, what) for what in _OF_STATES)
+    elif number_of_others == 0:
+        c_last, c_steps, c_first = c_last[:0], c_steps[:0], c_first[:0]
     if not has_gates:
-        gates = gates[:0]
+        gates = c_steps[:0]
     (rows, _, features), units, dtype = x.shape, h_first.shape[1], x.dtype
     schedule, provider = reserve(
         length_of_rank,
@@ -304,7 +313,7 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         len(steps),
         features,
         units,
-        cell.layout.recurrent,
+        code.layout.recurrent,
         dtype.itemsize,
         threads,
     )
@@ -313,9 +322,8 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         rows, features, units, dtype, threads, groups, common
     )
     if len(packed) != size:
-        raise ValueError(
-            f"packed must come from {cell.name}_pack for {features} features, {units} units"
-        )
+        pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
+        raise ValueError(f"packed must come from {pack} for {features} features, {units} units")
     if len(gates) and not len(h_steps):
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
     integers = np.empty(integer_size, np.int64)
@@ -336,8 +344,8 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         np.empty(real_size, dtype),
         integers,
         (
-            CODES[activation],
-            CODES[gates_activation],
+            CODES.get(activation, 0),
+            CODES.get(gates_activation, 0),
             1 if reverse else 0,
             1 if zeros else 0,
             threads,
@@ -348,3 +356,15 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
     ended = run(compiled.for_dtype(dtype), arguments, provider, integers)
     if ended < 0:
         raise_fault(-ended)
+    if number_of_others > 1:
+        for what, stack in (("last", c_last), ("steps", c_steps)):
+            for state, new in zip(code.cell.states[1:], np.split(stack, number_of_others)):
+                getattr(call, f"{state}_{what}")[:] = new
+
+
+_OF_STATES = "last", "steps", "first"
+
+
+def _stack(call: Any, cell: Cell, what: str) -> Any:
+    """Arrays of all states but h, one after the other; where there are several they are copied."""
+    return np.concatenate([getattr(call, f"{state}_{what}") for state in cell.states[1:]])

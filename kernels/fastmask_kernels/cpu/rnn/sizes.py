@@ -10,7 +10,8 @@ from ...memory import spare
 from ..packing import packed_size, vectors_of
 from ..parallel.barrier import control_size
 from ..simd import lanes
-from .forward import BLOCK_ROWS, Cell, panels_of
+from .cell_code import CellCode
+from .forward import BLOCK_ROWS, panels_of
 from .groups import deal
 from .ranks import seen_size
 
@@ -32,7 +33,7 @@ SizesOf = Callable[[int, int, int, Any, int, int, int], Sizes]
 """Of rows, features, units, dtype; then of what `Schedule` has as threads, groups, common."""
 
 
-def sizes_of(cell: Cell) -> SizesOf:
+def sizes_of(code: CellCode) -> SizesOf:
     """The sizes of a cell's calls."""
 
     @lru_cache(maxsize=256)
@@ -45,10 +46,10 @@ def sizes_of(cell: Cell) -> SizesOf:
         least_groups: int,
         most_common: int,
     ) -> Sizes:
-        vectors, row = vectors_of(units, dtype), cell.tiles.row * lanes(dtype)
-        states = 3 * vectors * lanes(dtype)  # two planes of h, and c
-        panels, panels_in_common = (panels_of(vectors, cell.panel, n) for n in (1, threads))
-        all_rows = cell.rounds > 1  # whether sums of all panels are kept for many rows too
+        vectors, row = vectors_of(units, dtype), code.tiles.row * lanes(dtype)
+        states = code.planes * vectors * lanes(dtype)
+        panels, panels_in_common = (panels_of(vectors, code.panel, n) for n in (1, threads))
+        all_rows = code.rounds > 1  # whether sums of all panels are kept for many rows too
         row_size = states + row * (1 + panels * all_rows)
         row_bytes = row_size * dtype.itemsize + 8 * INDEX_ROWS
         groups = deal(rows, least_groups, most_common, row_bytes)
@@ -60,7 +61,7 @@ def sizes_of(cell: Cell) -> SizesOf:
         entries, seen = max(groups.most, 2 * BLOCK_ROWS), seen_size(rows)
         counters = control_size(threads)
         return Sizes(
-            packed_size(cell.layout, features, units, dtype),
+            packed_size(code.layout, features, units, dtype),
             states * groups.slots(threads) + spare(dtype) + threads * (z + block) + common_block,
             counters + seen + threads * INDEX_ROWS * entries,
             (counters, seen, z, block, entries, *groups),

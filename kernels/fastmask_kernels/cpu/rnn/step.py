@@ -17,7 +17,6 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from ...checks import checked
 from ...memory import aligned_empty
 from ..jit import CompiledKernel, array, compiled, inlined, inner, output
 from ..packing import packed_size, vectors_of
@@ -26,11 +25,10 @@ from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_si
 from ..parallel.queue import LEFT, UNSHARED, submit
 from ..parallel.run import reserve, run
 from ..simd import copy_row, fill_row, flat, flat_from, lanes, lanes_of, prefetch_row
-from . import gru, lstm
-from . import simple_rnn as rnn
 from .activations import codes_of
 from .batch import Batch, scratch_of
-from .forward import Cell, Net, count_panels, panels_of, time_loop
+from .cell_code import CellCode
+from .forward import Layer, count_panels, panels_of, time_loop
 
 # Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
 # within 8 %, for 32 to 512 units; more rows serve weights that come from far away.
@@ -85,40 +83,47 @@ def _list_events(part: Any, valid: Any, rows: int, first: int, most: int) -> int
 
 
 @inner
-def _gather(part: Any, net: Any, batch: Any, taken: int, stride: int) -> None:
+def _gather(part: Any, layer: Any, batch: Any, taken: int, stride: int) -> None:
     """Copy the states of the rows that were listed to places of their own."""
-    width = lanes_of(net.h)
     for i in range(taken):
         row, at = part.events[i], i * stride
         prefetch_row(batch.x, row * batch.features, batch.features)
-        for left in range(0, stride, width):
-            columns = min(width, batch.units - left)
-            if columns < width:  # what fills up a register need not become infinite or tiny
-                fill_row(net.h, at + left, width)
-                fill_row(net.c, at + left, width)
-            copy_row(net.h, at + left, batch.h_last, row * batch.units + left, columns)
-            if batch.has_c:
-                copy_row(net.c, at + left, batch.c_last, row * batch.units + left, columns)
+        _gather_row(layer.states, at, batch.h_last, row, batch.units)
+        for n in range(batch.others):
+            place = (n + 2) * layer.plane + at
+            _gather_row(layer.states, place, batch.others_last, n * batch.rows + row, batch.units)
+
+
+@inner
+def _gather_row(states: Any, at: int, source: Any, row: int, units: int) -> None:
+    width = lanes_of(states)
+    for left in range(0, units, width):
+        columns = min(width, units - left)
+        if columns < width:  # what fills up a register need not become infinite or tiny
+            fill_row(states, at + left, width)
+        copy_row(states, at + left, source, row * units + left, columns)
 
 
 @inlined
-def _batch_of(h: Any, c: Any, x: Any, nothing: Any, events: Any) -> Any:
+def _batch_of(h: Any, others: Any, x: Any, nothing: Any, events: Any) -> Any:
     one: Any = np.int64(1)  # a literal would compile what it is given to anew
     return Batch(
+        h.shape[0],
         one,
         x.shape[1],
         h.shape[1],
         False,
-        c.shape[1] > 0,
+        others.shape[0] // max(h.shape[0], 1),
         False,
         False,
         nothing,
         flat(h),
-        flat(c),
+        flat(others),
         nothing,
         nothing,
         nothing,
         flat(x),
+        one,
         events,  # the only step of the i-th row is the i-th
         events,
         events,
@@ -127,14 +132,14 @@ def _batch_of(h: Any, c: Any, x: Any, nothing: Any, events: Any) -> Any:
     )
 
 
-def _part_loop(cell: Cell) -> Any:
+def _part_loop(code: CellCode) -> Any:
     """`run_parts` for a cell, for compiled kernels to call."""
-    advance = time_loop(cell)
+    run_steps = time_loop(code)
 
     @inlined
     def run_parts(
         batch: Any,
-        net: Any,
+        layer: Any,
         scratch: Any,
         part: Any,
         team: Any,
@@ -152,8 +157,8 @@ def _part_loop(cell: Cell) -> Any:
                 if number >= settings.parts:
                     break
                 taken = _list_events(part, valid, settings.batch, number * most, most)
-                _gather(part, net, batch, taken, stride)
-            advance(batch, net, scratch, team, taken, zero, zero + 1)
+                _gather(part, layer, batch, taken, stride)
+            run_steps(batch, layer, scratch, team, taken, zero, zero + 1)
             if joined:
                 break
             atomic_add(team.control, GROUPS_DONE, 1)
@@ -172,15 +177,14 @@ def _signature(t: Any) -> Any:
     )
 
 
-def compile_step(cell: Cell) -> CompiledKernel:
+def step_kernel(code: CellCode) -> CompiledKernel:
     """The kernel of a cell: one thread's part of a call."""
-    run_parts = _part_loop(cell)
-    panel_vectors = cell.panel
+    run_parts, panel_vectors, planes = _part_loop(code), code.panel, code.planes
 
-    @compiled(_signature, f"{cell.name}{cell.rounds}")
+    @compiled(_signature, code.name)
     def step(
         h: Any,
-        c: Any,
+        others: Any,
         x: Any,
         valid: Any,
         packed: Any,
@@ -200,10 +204,9 @@ def compile_step(cell: Cell) -> CompiledKernel:
         stride = vectors * lanes_of(memory)
         plane = most * stride
         states = zero if joined else thread * settings.size
-        net = Net(
+        layer = Layer(
             flat(packed),
             flat_from(memory, states),
-            flat_from(memory, states + 2 * plane),
             count_panels(vectors, panel_vectors, sharing),
             vectors,
             plane,
@@ -215,20 +218,20 @@ def compile_step(cell: Cell) -> CompiledKernel:
         index = thread * _INDICES * settings.length
         scratch = scratch_of(flat_from(memory, z), flat(indices), index, settings.length)
         part = Part(scratch.row, flat_from(indices, index + (_INDICES - 1) * settings.length))
-        batch = _batch_of(h, c, x, flat(memory), part.events)
+        batch = _batch_of(h, others, x, flat(memory), part.events)
         for i in range(most):
             scratch.first[i], scratch.count[i], scratch.state[i] = i, 1, i * stride
         part.walk[0], part.walk[1] = 0, 0
         taken = _list_events(part, valid, settings.batch, zero, most) if joined else zero
         if provider >= 0:  # this is the caller, and nobody writes new states yet
-            _gather(part, net, batch, taken, stride)
+            _gather(part, layer, batch, taken, stride)
         ended = submit(queue, provider, control, threads, thread)
         if ended != UNSHARED:
             return int(ended)
-        block, number = flat_from(memory, states + 3 * plane), thread if joined else zero
+        block, number = flat_from(memory, states + planes * plane), thread if joined else zero
         team = Team(flat(control), block, number, sharing)
         arrive(team.control, thread)
-        run_parts(batch, net, scratch, part, team, valid, settings, taken, stride)
+        run_parts(batch, layer, scratch, part, team, valid, settings, taken, stride)
         return LEFT
 
     return step
@@ -261,71 +264,47 @@ def _one_step(_plan: None, _rank: int) -> int:
     return 1
 
 
-def run_step(cell: Cell, work: CompiledKernel, call: Any) -> None:
+def run_step(code: CellCode, work: CompiledKernel, call: Any) -> None:
     """Run a step kernel of the table.
 
     Args:
-        cell: the cell.
-        work: from `compile_step`, for this cell.
+        code: the cell.
+        work: from `step_kernel`, for this cell.
         call: its arguments.
 
     Raises:
         ValueError: the packed weights do not fit.
     """
-    h, x, valid, packed = call.h, call.x, call.valid, call.packed
-    c = call.c if hasattr(call, "c") else h[:, :0]
+    h, x, valid, packed = call[0], call.x, call.valid, call.packed
+    number = len(code.cell.states) - 1
+    others = call[1] if number == 1 else np.concatenate([h[:0], *call[1 : number + 1]])
     (rows, features), units, dtype = x.shape, h.shape[1], x.dtype
-    if len(packed) != packed_size(cell.layout, features, units, dtype):
-        raise ValueError(
-            f"packed must come from {cell.name}_pack for {features} features, {units} units"
-        )
+    if len(packed) != packed_size(code.layout, features, units, dtype):
+        pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
+        raise ValueError(f"packed must come from {pack} for {features} features, {units} units")
     events = int(np.count_nonzero(valid)) if len(valid) else rows
     if not (events and units):
         return
     vectors = vectors_of(units, dtype)
     schedule, provider = reserve(
-        *(_one_step, None, events, events, features, units, cell.layout.recurrent),
+        *(_one_step, None, events, events, features, units, code.layout.recurrent),
         *(dtype.itemsize, call.threads),
     )
     threads = schedule.threads
     joined = threads > 1 and schedule.join == 0
     parts = 1 if joined else max(schedule.groups, -(-events // PART_ROWS))
     most = -(-events // parts)
-    width, row = lanes(dtype), cell.tiles.row * lanes(dtype)
-    sums = panels_of(vectors, cell.panel, 1) * row if cell.rounds > 1 else 0
-    length, size = max(most, 2), most * (3 * vectors * width + sums)
+    width, row = lanes(dtype), code.tiles.row * lanes(dtype)
+    sums = panels_of(vectors, code.panel, 1) * row if code.rounds > 1 else 0
+    length, size = max(most, 2), most * (code.planes * vectors * width + sums)
     z = 0 if sums else most * row
-    numbers = (*codes_of(call), rows, threads, int(joined), parts, most, length, size, z)
+    settings = (*codes_of(call), rows, threads, int(joined), parts, most, length, size, z)
     memory = _kept.take((1 if joined else threads) * size + threads * z, dtype)
     indices = _kept.take(threads * _INDICES * length, _INT64)
     control = np.zeros(control_size(threads), np.int64)
-    arguments = h, c, x, valid, packed, memory, indices, control, numbers
+    arguments = h, others, x, valid, packed, memory, indices, control, settings
     if run(work.for_dtype(dtype), arguments, provider, control) == LEFT:
         _kept.give_back(memory, indices)
-
-
-_lstm = compile_step(lstm._CELL)
-_gru = compile_step(gru._CELL)
-_gru_in_rounds = compile_step(gru._CELL_IN_ROUNDS)
-_rnn = compile_step(rnn._CELL)
-
-
-@checked
-def lstm_step(call: Any) -> None:
-    """See `spec`."""
-    run_step(lstm._CELL, _lstm, call)
-
-
-@checked
-def gru_step(call: Any) -> None:
-    """See `spec`."""
-    if call.reset_after:
-        run_step(gru._CELL, _gru, call)
-    else:
-        run_step(gru._CELL_IN_ROUNDS, _gru_in_rounds, call)
-
-
-@checked
-def rnn_step(call: Any) -> None:
-    """See `spec`."""
-    run_step(rnn._CELL, _rnn, call)
+    if number > 1:
+        for state, new in zip(call[1:], np.split(others, number)):
+            state[:] = new

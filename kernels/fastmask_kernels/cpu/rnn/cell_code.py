@@ -1,0 +1,119 @@
+"""A cell as the CPU's kernels see it, derived from its formula: weights, products, rounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from ...cells.cell import Cell
+from ..gemm import Tiles
+from ..packing import Layout
+from ..product import product
+from .rounds import Rounds
+from .units import units_of_round
+
+PANEL = 4  # most registers of units side by side, where a unit has one sum
+Part = tuple[int, int, int, int, int]
+"""A part of a round's product with weights: the round, the plane of what is multiplied (0 is h
+before the step), how many gates, the first of them among the recurrent weights, its sum in z."""
+
+
+class CellCode(NamedTuple):
+    """What the time loop asks of a cell.
+
+    A round of a step adds products to the sums in z, which begin with bias + x W, and makes
+    of them what `rounds` says, for the units of a panel: `compute_units`, see `units`.
+    """
+
+    cell: Cell
+    layout: Layout
+    tiles: Tiles
+    multiply: Any  # from `product`, for the tiles
+    panel: int  # most registers of units in a panel
+    rounds: int
+    planes: int  # of state, see `rounds`
+    parts: tuple[Part, ...]
+    inputs: tuple[int, ...]  # places in `cell.inputs` of the packed kernel's columns
+    recurrents: tuple[int, ...]  # those in `cell.recurrents` of the recurrent kernel's
+    saved: int  # a bit for each block of z that is saved
+    compute_units: Any
+
+    @property
+    def name(self) -> str:
+        """Tells the cell's compiled code from that of others."""
+        return f"{re.sub(r'[^a-zA-Z0-9]', '_', self.cell.name)}_{self.cell.digest}"
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of one number a unit in a row of z."""
+        return len(self.cell.saved)
+
+
+def code_of(cell: Cell) -> CellCode:
+    """All of it for one cell."""
+    rounds = Rounds(cell)
+    calls = {call.args[0].args[0]: rounds.products[call] for call in cell.called}
+    of_h = [name for name in cell.order if name in cell.recurrents and name not in calls]
+    recurrents = of_h + [name for name in cell.order if name in calls]
+    place = cell.order.index(of_h[0]) if of_h else 0
+    parts = [(0, 0, len(of_h), 0, place)]
+    parts += [
+        (*calls[name], 1, column, cell.order.index(name))
+        for column, name in enumerate(recurrents)
+        if name in calls
+    ]
+    inputs = [name for name in cell.order if name in cell.inputs]
+    layout = Layout(
+        bias=len(cell.saved),
+        vectors=len(cell.vectors),
+        inputs=len(inputs),
+        recurrent=len(recurrents),
+        strip=_strip(len(inputs), parts, len(recurrents)),
+        paired=len(cell.sums) % 2 == 0
+        and len(inputs) == len(of_h) == len(cell.sums)
+        and len(rounds.rounds) == 1,
+    )
+    one = layout.bias == layout.inputs == layout.recurrent == len(rounds.rounds) == 1
+    panel = PANEL if one else 1
+    row = layout.bias * panel
+    tiles = _tiles(layout, row, {len(inputs), *(part[2] for part in parts)}, panel)
+    return CellCode(
+        cell=cell,
+        layout=layout,
+        tiles=tiles,
+        multiply=product(tiles),
+        panel=panel,
+        rounds=len(rounds.rounds),
+        planes=rounds.planes,
+        parts=tuple(parts),
+        inputs=tuple(map(cell.inputs.index, inputs)),
+        recurrents=tuple(map(cell.recurrents.index, recurrents)),
+        saved=sum(1 << n for n, symbol in enumerate(cell.saved) if symbol is not None),
+        compute_units=units_of_round(cell, rounds, panel, row),
+    )
+
+
+def _strip(inputs: int, parts: list[Part], recurrent: int) -> int:
+    """The widest strip that holds each part of a product, or is held by it, whole."""
+
+    def fits(strip: int) -> bool:
+        return inputs % strip == recurrent % strip == 0 and all(
+            (column % strip == 0 and gates % strip == 0) or column % strip + gates <= strip
+            for _, _, gates, column, _ in parts
+        )
+
+    return next(strip for strip in (3, 2, 1) if fits(strip))
+
+
+def _tiles(layout: Layout, row: int, products: set[int], panel: int) -> Tiles:
+    """Tiles for products of so many gates."""
+    if panel > 1:
+        return Tiles(layout.strip, row, tuple(range(1, panel + 1)))
+    most = max(products)
+    usual = layout.strip if layout.strip > 1 else max(1, min(3, most))
+    halves = {gates // 2 for gates in products} if layout.paired else set()
+    widths = {usual, *(registers % usual for registers in products | halves)} - {0}
+    few: tuple[int, ...] = ()
+    if usual == 2 and most >= 4:
+        few = (2, 4) if widths == {2} else (1, 2, 3, 4)
+    return Tiles(layout.strip, row, (*sorted(widths - {usual}), usual), few)
