@@ -23,7 +23,7 @@ _TRIES = 100  # against signals
 
 
 def fork_safe_lock(rank: int) -> AbstractContextManager[Any]:
-    """A reentrant lock that every fork waits for.
+    """A reentrant lock that every fork waits for, to be taken by `with fork_safe(lock)`.
 
     It is one of Python's own: `with` on anything written in Python can be left by a signal's
     exception after the lock is taken and before the block begins, which would never give it back.
@@ -32,7 +32,13 @@ def fork_safe_lock(rank: int) -> AbstractContextManager[Any]:
         rank: which other locks its holders may wait for; see the constants of this module.
     """
     lock = RLock()
-    hold_at_fork(lock, rank)
+    _locks[rank].append(lock)
+    return lock
+
+
+def fork_safe(lock: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+    """The lock, once forks are watched: not before one is taken, which keeps imports short."""
+    _watch_forks()
     return lock
 
 

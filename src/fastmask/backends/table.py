@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from fastmask_kernels import JitDisabledError
-from fastmask_kernels.forks import IMPORTING, fork_safe_lock
+from fastmask_kernels.forks import IMPORTING, fork_safe, fork_safe_lock
 
 _TABLES = ("cpu", "reference")
 _VARIABLE = "FASTMASK_KERNELS"
@@ -39,6 +39,6 @@ def use_kernels(name: str) -> Any:
     global _table
     if name not in _TABLES:
         raise ValueError(f"{_VARIABLE} must be one of {', '.join(_TABLES)}, not {name!r}")
-    with _importing:
+    with fork_safe(_importing):
         _table = import_module(f"fastmask_kernels.{name}")
     return _table

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from fastmask_kernels.forks import BUILDING, fork_safe_lock
+from fastmask_kernels.forks import BUILDING, fork_safe, fork_safe_lock
 
 from .. import initializers
 from .._checks import flag
@@ -291,7 +291,7 @@ def _built_once(build: Callable[..., None]) -> Callable[..., None]:
                 f"batch, None where it may vary, such as (None, {input_shape!r}), "
                 f"not {input_shape!r}"
             )
-        with _building:  # several threads may call a new layer at once
+        with fork_safe(_building):  # several threads may call a new layer at once
             if not self.built:
                 build(self, input_shape)
                 self._note_built(input_shape)

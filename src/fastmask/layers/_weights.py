@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastmask_kernels.forks import CHANGING, fork_safe_lock
+from fastmask_kernels.forks import CHANGING, fork_safe, fork_safe_lock
 
 from .. import initializers
 from .._checks import whole_number
@@ -70,7 +70,7 @@ def change(together: Sequence[Weights], write: Callable[[], None]) -> None:
     as long as somebody keeps the exception.
     """
     values = [weight.value for weights in together for weight in weights]
-    with _changing:
+    with fork_safe(_changing):
         writeable = [value.flags.writeable for value in values]
         try:
             for value in values:

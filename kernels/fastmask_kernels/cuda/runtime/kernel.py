@@ -41,7 +41,7 @@ from numba.cuda.np.numpy_support import as_dtype, from_dtype
 from numpy.ctypeslib import as_ctypes_type
 
 from ...cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
-from ...forks import COMPILING, fork_safe_lock
+from ...forks import COMPILING, fork_safe, fork_safe_lock
 from ...sources import source_digest
 from .device import DeviceArray, host_view
 from .driver import SIMULATED, allow_shared, on_device, stream_of_launch
@@ -173,7 +173,7 @@ class Kernel:
 
     def _dispatcher(self) -> Any:
         if self._compiled is None:
-            with _compiling:
+            with fork_safe(_compiling):
                 if self._compiled is None:
                     self._compiled = self._compile()
             tell()
