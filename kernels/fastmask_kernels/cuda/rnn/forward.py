@@ -8,10 +8,11 @@ a sequence stand one after the other, and `reverse` only takes them from the las
                               writes only columns of units whose z nobody else reads
     other rows   (P, H)       the other states
 
-Who multiplies, and how states get from thread to thread, `forward_products` says. A block alone
-takes a group of sequences at a time from a queue, the longest first, and runs all their steps; it
-keeps their states in registers and reads rows of z one step ahead. The blocks of a grid go through
-all groups at each step, and keep states where the caller wants them at the end.
+Who multiplies is up to `loop_products`, and what a cell computes to `forward_cells`. Where one
+block holds all weights it takes groups of sequences from a queue, the longest first, and runs all
+their steps; it keeps states in registers and reads rows of z one step ahead. Else all blocks of a
+grid go through all groups at each step, each for its own units, keep states where the caller wants
+them at the end, and meet after every product.
 
 States stand in two planes, read from one and written to the other, so that one barrier a step is
 enough; a cell that calls a sum on a value has a third plane and another barrier. A sequence that
@@ -25,23 +26,219 @@ from typing import Any
 from numba import cuda
 
 from ..ops import in_turn, inlined, meet_block, take_ticket
-from ..runtime.kernel import (
-    Kernel,
-    family,
-    int32,
-    int64,
-    kernel,
-    number,
-    pointer,
-    pointers,
-    uint32,
-)
+from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, pointers, uint32
+from . import loop_products
 from .columns import row_blocks
 from .emit import Kind
-from .forward_cells import ForwardCells, Registers, Rows, Saves
-from .forward_groups import Groups, Sizes
-from .forward_products import Memory, products_of
+from .forward_cells import Call, Cells, Saves, Thread
 from .grid import meet
+from .loop_products import Products, products_of
+from .mma import Fragments
+
+
+def planes_of(tiles: tuple[Any, ...]) -> tuple[int, ...]:
+    """How many planes each product has: two that steps use in turn, one between two rounds."""
+    return tuple(1 if p else 2 for p in range(len(tiles)))
+
+
+def planes_size(tiles: tuple[Any, ...], together: bool = False) -> int:
+    """Words in the shared memory of a block besides weights."""
+    return loop_products.planes_size(tiles, planes_of(tiles), together)
+
+
+def _make_locate(products: Products) -> Any:
+    """Device function of (thread, call, group): a thread's sequences, and how long they are."""
+    per, sequences = products.per, products.sequences
+
+    @inlined
+    def locate(t: Any, c: Any, group: int) -> None:
+        first = group * sequences + t.pair
+        for s in range(per):
+            t.count[s], t.row[s], t.state[s] = int32(-1), 0, 0
+            if t.leads and first + s < c.batch:
+                b = c.order[first + s]
+                t.row[s] = c.offsets[b]
+                t.count[s] = int32(c.offsets[b + 1] - t.row[s])
+                t.state[s] = b * c.units + t.unit
+
+    return locate
+
+
+def _make_go_to(products: Products) -> Any:
+    """Device function of (thread, call, k): from the first rows of the sequences to step k."""
+    per = products.per
+
+    @inlined
+    def go_to(t: Any, c: Any, k: int) -> None:
+        for s in range(per):
+            t.row[s] += t.count[s] - 1 - k if c.reverse else k
+            t.at[s], t.to[s] = t.row[s] * c.width + t.unit, t.row[s] * c.units + t.unit
+
+    return go_to
+
+
+class _Alone:
+    """A block takes groups of sequences from a queue, one after the other.
+
+    Device functions of a thread, a call, and
+        next_group  group: which one follows it
+        open        group: the states before the first step
+        step        k
+        close       the states after the last step
+    """
+
+    def __init__(self, cells: Cells, products: Products) -> None:
+        self._cells, self._products = cells, products
+        self._locate, self._go_to = _make_locate(products), _make_go_to(products)
+
+    @property
+    def next_group(self) -> Any:
+        @inlined
+        def next_group(t: Any, c: Any, group: int) -> Any:
+            meet_block()
+            if t.tid == 0:
+                t.ticket[0] = take_ticket(c.counter)
+            meet_block()
+            return t.ticket[0]
+
+        return next_group
+
+    @property
+    def open(self) -> Any:
+        locate, go_to, cells = self._locate, self._go_to, self._cells
+        take, read, put = cells.take, cells.read, cells.put(0)
+
+        @inlined
+        def run(t: Any, c: Any, group: int) -> None:
+            locate(t, c, group)
+            take(t, c, c.first)
+            go_to(t, c, int32(0))
+            read(t, c, int32(0))
+            put(t, c, 1, 0, int32(-1))
+            meet_block()
+
+        return run
+
+    @property
+    def step(self) -> Any:
+        last = len(self._products.multiply) - 1
+        rounds = [self._call(p) for p in range(last)]
+        return in_turn([*rounds, self._finish(last)])
+
+    def _call(self, p: int) -> Any:
+        multiply, compute = self._products.multiply[p], self._cells.rounds[p]
+        put = self._cells.put(p + 1)
+
+        @inlined
+        def run(t: Any, c: Any, k: int) -> None:
+            multiply(t, c, 1, int32(0 if p else k & 1))
+            compute(t, c, k)
+            put(t, c, 1, 0, k)
+            meet_block()
+
+        return run
+
+    def _finish(self, p: int) -> Any:
+        multiply, compute, per = (
+            self._products.multiply[p],
+            self._cells.rounds[p],
+            self._products.per,
+        )
+        read, put = self._cells.read, self._cells.put(0)
+
+        @inlined
+        def run(t: Any, c: Any, k: int) -> None:
+            multiply(t, c, 1, int32(0 if p else k & 1))
+            compute(t, c, k)
+            for s in range(per):
+                t.row[s] += c.forth
+                t.at[s], t.to[s] = t.row[s] * c.width + t.unit, t.row[s] * c.units + t.unit
+            read(t, c, int32(k + 1))
+            put(t, c, 1, int32(1 - (k & 1)), k)
+            meet_block()
+
+        return run
+
+    @property
+    def close(self) -> Any:
+        locate, give = self._locate, self._cells.give
+
+        @inlined
+        def run(t: Any, c: Any) -> None:
+            locate(t, c, t.ticket[0])
+            give(t, c, int32(-1))
+
+        return run
+
+
+class _Together:
+    """All blocks of a grid run all groups at once; functions as those of `_Alone`."""
+
+    def __init__(self, cells: Cells, products: Products) -> None:
+        self._cells, self._products = cells, products
+        self._locate, self._go_to = _make_locate(products), _make_go_to(products)
+        self.close = in_turn([])
+
+    @property
+    def next_group(self) -> Any:
+        @inlined
+        def next_group(t: Any, c: Any, group: int) -> Any:
+            return c.groups if group >= 0 else 0
+
+        return next_group
+
+    @property
+    def open(self) -> Any:
+        locate, cells = self._locate, self._cells
+        take, give, put = cells.take, cells.give, cells.put(0)
+
+        @inlined
+        def run(t: Any, c: Any, group: int) -> None:
+            while group < c.groups:
+                locate(t, c, group)
+                take(t, c, c.first)
+                give(t, c, int32(-1))
+                put(t, c, c.groups, group, int32(-1))
+                group += 1
+            meet(c.counter, t.blocks)
+
+        return run
+
+    @property
+    def step(self) -> Any:
+        return in_turn([self._round(p) for p in range(len(self._products.multiply))])
+
+    def _round(self, p: int) -> Any:
+        """A product, what follows it, for one group after the other, and then all meet."""
+        cells, products = self._cells, self._products
+        count, sequences = len(products.multiply), products.sequences
+        locate, go_to, take, give = self._locate, self._go_to, cells.take, cells.give
+        read, multiply, compute = cells.read, products.multiply[p], cells.rounds[p]
+        is_last = p == count - 1
+        put = cells.put(0 if is_last else p + 1)
+
+        @inlined
+        def run(t: Any, c: Any, k: int) -> None:
+            turn, group = k & 1, c.groups - c.groups
+            source = 0 if p else turn * c.groups
+            target = (1 - turn) * c.groups if is_last else 0
+            while group < c.groups:
+                b = c.order[group * sequences]
+                if c.offsets[b + 1] - c.offsets[b] <= k:
+                    break
+                locate(t, c, group)
+                go_to(t, c, k)
+                take(t, c, c.last)
+                read(t, c, k)
+                multiply(t, c, c.groups, source + group)
+                compute(t, c, k)
+                put(t, c, c.groups, target + group, k)
+                if is_last:
+                    give(t, c, k)
+                group += 1
+            meet(c.counter, (k * count + (p + 2)) * t.blocks)
+
+        return run
 
 
 @family()
@@ -56,52 +253,37 @@ def time_loop(
         dtype: of its numbers.
         saves: what is written at each step.
         together: whether a grid shares the layer.
-        reverse: the direction, if it is known when compiling, else None.
+        reverse: the direction, where it is known when compiling: on tensor cores; else None.
     """
-    cell, real, zero = kind.cell, number(dtype), dtype.type(0)
-    products = products_of(tiles, dtype, together)
-    cells = ForwardCells(kind, dtype.type, products, saves)
-    count_states, constants = len(cell.states), len(cell.order) - len(cell.inputs)
-    constants += len(cell.vectors)
-    word, item, sequences, threads = (
-        products.word,
-        products.item,
-        products.sequences,
-        products.threads,
+    products = products_of(tiles, planes_of(tiles), together, dtype)
+    fixed = tiles[0].units if isinstance(tiles[0], Fragments) else 0  # H, where it is known
+    cells = Cells(kind, dtype.type, products, saves, fixed)
+    turns = (_Together if together else _Alone)(cells, products)
+    next_group, open_group, step, close = turns.next_group, turns.open, turns.step, turns.close
+    who, fetch, fetch_given = products.who, products.fetch, cells.fetch
+    real, word, item = number(dtype), products.word, products.item
+    held_size, second_held_size = (max(n, 1) for n in (*products.held, 0)[:2])
+    sums_size, zs_size, many = products.sums_size, cells.zs_size, products.cells
+    states_size, given_size = len(kind.cell.states) * many, max(cells.given_size, 1)
+    per, sequences, threads = products.per, products.sequences, products.threads
+    planes, tight = products.vectors, products.tight
+    fixed_width, tight, zero = (
+        row_blocks(kind.cell, saves.gates) * fixed,
+        products.tight,
+        dtype.type(0),
     )
-    planes, group_size, fixed_units = products.planes, products.group, products.units
-    per, own, first_held, second_held = (
-        products.per,
-        products.own,
-        max(products.held[0], 1),
-        max((*products.held[1:], 1)),
-    )
-    sums_size, zs_size, many = products.sums, cells.zs_size, products.cells
-    states_size, given_size = count_states * many, max(constants * own, 1)
-    fixed_width, directed, known_reverse = (
-        row_blocks(cell, saves.gates) * fixed_units,
-        reverse is not None,
-        bool(reverse),
-    )
-    recomputed = products.in_shared
-    find_spot, fetch = products.spot, in_turn(list(products.fetch))
-    groups_of = Groups(products, count_states)
-    begin, end = groups_of.begin(cells.read), groups_of.end()
-    steps = in_turn([_round(groups_of, cells, n, together) for n in range(len(cells.round))])
-    zero_word = word(0) if fixed_units else zero
-    arrays = pointers(real, count_states)
+    reals, ints, states = pointer(real), pointer(int64), pointers(real, len(kind.cell.states))
 
     @kernel(
-        *(pointer(real), int64, arrays, pointer(word), int64, pointer(real), int64),
-        *(pointer(int64), pointer(int64), arrays, arrays),
-        *(pointer(uint32 if together else int32), pointer(item), int64, int64, int64),
-        launch_bounds=(threads, 1),
+        *(reals, int64, states, pointer(word), int64, reals, int64, ints, ints, states, states),
+        *(pointer(uint32), pointer(item), int64, int64, int64),
         cooperative=together,
+        launch_bounds=(threads, 1),
     )
     def run(
         z: Any,
         z_stride: int,
-        states_after: Any,
+        steps: Any,
         weights: Any,
         weights_start: int,
         bias: Any,
@@ -118,87 +300,55 @@ def time_loop(
     ) -> None:
         words = cuda.shared.array(0, word, alignment=16)
         items = cuda.shared.array(0, item, alignment=16)
-        reals = cuda.shared.array(0, real, alignment=16)
+        partial = cuda.shared.array(0, real, alignment=16)
         ticket = cuda.shared.array(1, int32)
-        held = cuda.local.array(first_held, word), cuda.local.array(second_held, word)
+        held = cuda.local.array(held_size, word), cuda.local.array(second_held_size, word)
         sums, zs = cuda.local.array(sums_size, real), cuda.local.array(zs_size, real)
-        states = cuda.local.array(states_size, real)
-        operand, given = cuda.local.array(many, real), cuda.local.array(given_size, real)
-        count, row = cuda.local.array(per, int32), cuda.local.array(per, int64)
-        at, to = cuda.local.array(per, int64), cuda.local.array(per, int64)
-        state = cuda.local.array(per, int64)
-        units, width, reverse = all_units, z_stride, backwards
-        if fixed_units:
-            units, width = fixed_units, fixed_width
+        now, given = cuda.local.array(states_size, real), cuda.local.array(given_size, real)
+        operand, count = cuda.local.array(many, real), cuda.local.array(per, int32)
+        row, at = cuda.local.array(per, int64), cuda.local.array(per, int64)
+        to, state = cuda.local.array(per, int64), cuda.local.array(per, int64)
+        units, width, reversed_ = all_units, z_stride, backwards
         # A step that is constant gives every pointer registers of its own, for an addition a step;
         # where they are short addresses are computed from the row.
         forth = 1 - 2 * backwards
-        if directed:
-            reverse = known_reverse
-            if not recomputed:
-                forth = -1 if known_reverse else 1
-        block, blocks = int32(0), int32(1)
+        if fixed:
+            units, width, reversed_ = fixed, fixed_width, reverse
+            if not tight:
+                forth = -1 if reverse else 1
+        tid, block, blocks = int32(cuda.threadIdx.x), int32(0), int32(1)
         if together:
             block, blocks = int32(cuda.blockIdx.x), int32(cuda.gridDim.x)
-        spot = find_spot(int32(cuda.threadIdx.x), block, blocks)
-        memory = Memory(words, items, reals, exchanged, held, weights, weights_start)
-        r = Registers(sums, zs, states, operand, given, count, row, at, to, state)
-        rows = Rows(z, states_after, first, last, offsets, order)
-        sizes = Sizes(batch, units, width, reverse, forth)
-        fetch(memory, spot)
+        groups = (batch + (sequences - 1)) // sequences
+        unit, pair, part = who(tid, block)
+        leads = unit < units
+        if together:
+            leads = part == 0 and unit < units
+        t = Thread(
+            *(tid, block, blocks, unit, pair, leads, ticket, words, items, partial, held),
+            *(sums, zs, now, operand, given, count, row, at, to, state),
+        )
+        c = Call(
+            *(z, steps, weights, weights_start, bias, bias_start, offsets, order, first, last),
+            *(counter, exchanged, batch, groups, units, width, reversed_, forth),
+        )
+        fetch(t, c)
+        fetch_given(t, c)
         if not together:
-            for i in range(spot.tid, planes, threads):
-                words[i] = zero_word
-        for n in range(constants):
-            for u in range(own):
-                given[n * own + u] = zero
-                if spot.unit + 8 * u < units:
-                    given[n * own + u] = bias[bias_start + n * units + spot.unit + 8 * u]
-        group, groups = 0, (batch + (sequences - 1)) // sequences
-        while True:
-            if not together:
-                cuda.syncthreads()
-                if spot.tid == 0:
-                    ticket[0] = take_ticket(counter)
-                cuda.syncthreads()
-                group = ticket[0]
-            if group >= groups:
-                break
-            longest = order[group * sequences]
-            longest = int32(offsets[longest + 1] - offsets[longest])
+            for i in range(tid, planes, threads):
+                words[i] = word(0)
+        group = next_group(t, c, -1)
+        while group < groups:
+            b = order[group * sequences]
+            longest = int32(offsets[b + 1] - offsets[b])
             for i in range(zs_size):
                 zs[i] = zero
-            plane = group_size * groups if together else group_size
-            begin(r, rows, memory, spot, sizes, group, groups)
-            if together:
-                meet(counter, blocks)
-            else:
-                cuda.syncthreads()
-            k, old = int32(0), int32(0)
+            open_group(t, c, group)
+            k = int32(0)
             while k < longest:
-                steps(r, rows, memory, spot, sizes, counter, group, groups, k, old, plane)
-                old = plane - old if together else int32(plane - old)
+                step(t, c, k)
                 k = int32(k + 1)
-            end(r, rows, spot, sizes, ticket[0])
-            if together:
-                break
+            close(t, c)
+            group = next_group(t, c, group)
 
     return run
-
-
-def _round(groups_of: Groups, cells: ForwardCells, number: int, together: bool) -> Any:
-    """Device function: a product of a step with what follows it, and then all meet."""
-    run, rounds = groups_of.round(number, cells.round[number], cells.read), len(cells.round)
-
-    @inlined
-    def one(
-        r: Any, rows: Any, m: Any, spot: Any, sizes: Any, counter: Any, group: int, groups: int,
-        k: int, old: int, plane: int,
-    ) -> None:  # fmt: skip
-        run(r, rows, m, spot, sizes, group, groups, k, old, plane)
-        if together:
-            meet(counter, (k * rounds + (number + 2)) * spot.blocks)
-        else:
-            meet_block()
-
-    return one

@@ -1,17 +1,7 @@
-"""What a thread does at a step besides products: device functions for all its cells.
+"""What a thread does forward besides products: device functions for all its cells.
 
-A thread has `own * per` cells: unit u of the thread for sequence s of the thread is its cell
-i = u * per + s. What it knows of them is in registers, in arrays whose every index is a constant:
-
-    sums     what a product gave, see `Products.sum_at`
-    zs       [cell][sum]       a row of z; between two rounds, what the second needs of the first
-    states   [state][cell]
-    operand  [cell]            what a sum is called on
-    given    [number][unit]    biases of sums that x has no part in, then vectors
-    count    [sequence]        steps of the sequence; -1 where the thread has no cell
-    at, to   [sequence]        where the thread's first unit stands in the step's rows of z, and
-                               in rows of H numbers
-    state    [sequence]        and in the states before the first step and after the last one
+Cells of a thread are numbered as `loop_products` says. What it knows of them is in registers, in
+arrays whose every index is a constant, see `Thread`.
 """
 
 from __future__ import annotations
@@ -21,10 +11,10 @@ from typing import Any, NamedTuple
 
 from ...cells import Cell
 from ...formula import Symbol, walk
-from ..ops import in_turn
+from ..ops import in_turn, inlined
 from .columns import of_h
 from .emit import Body, Kind
-from .forward_products import Products
+from .loop_products import Products
 
 
 class Saves(NamedTuple):
@@ -36,46 +26,71 @@ class Saves(NamedTuple):
     apart: bool  # rows of h are H numbers long, not those of z; rows of other states always are
 
 
-class Registers(NamedTuple):
-    """The arrays of a thread, see above."""
+class Thread(NamedTuple):
+    """Who a thread is, and its arrays."""
 
-    sums: Any
-    zs: Any
-    states: Any
-    operand: Any
-    given: Any
-    count: Any
-    row: Any
-    at: Any
-    to: Any
-    state: Any
+    tid: Any
+    block: Any  # of a grid that shares a layer, else 0
+    blocks: Any
+    unit: Any  # of its first cells
+    pair: Any  # its first sequence in a group
+    leads: Any  # it has cells: others only share inner sums
+    ticket: Any  # the block's
+    words: Any  # shared memory of the block, as weights are read,
+    items: Any  # as vectors are written,
+    partial: Any  # as sums are
+    held: Any  # weights in registers, of each product
+    sums: Any  # see `Products.sum_at`
+    zs: Any  # [cell][sum], a row of z; between two rounds, what the second needs of the first
+    states: Any  # [state][cell]
+    operand: Any  # [cell], what a sum is called on
+    given: Any  # [number][unit], biases of sums that x has no part in, then vectors
+    count: Any  # of each of its sequences: steps, or -1 where the thread has none,
+    row: Any  # the step's number among the valid ones,
+    at: Any  # the place of the thread's first unit in the step's row of z,
+    to: Any  # in a row of H numbers,
+    state: Any  # in the states before the first step and after the last one
 
 
-class Rows(NamedTuple):
-    """Arrays of all sequences."""
+class Call(NamedTuple):
+    """The arguments of a time loop."""
 
     z: Any
-    states: Any  # by state, after each step
-    first: Any  # by state, before the first step
-    last: Any  # by state, after the last one
+    steps: Any  # of each state, after each step
+    weights: Any
+    weights_start: Any
+    bias: Any
+    bias_start: Any  # of the sums that x has no part in
     offsets: Any
     order: Any
+    first: Any  # of each state, before the first step
+    last: Any  # of each state, after the last one
+    counter: Any  # of groups that were taken, or of blocks that met
+    exchanged: Any  # what blocks of a grid tell each other
+    batch: Any
+    groups: Any  # of sequences
+    units: Any
+    width: Any  # of a row of z
+    reverse: Any
+    forth: Any  # from a step's row to the next one's: 1 or -1
 
 
-class ForwardCells:
-    """The device functions of a thread's cells.
+class Cells:
+    """Device functions of (thread, call, k) for all cells of a thread, if not said otherwise.
 
     Args:
         kind: the cell.
         real: type of its numbers.
         products: what the thread multiplies.
         saves: what is left at each step.
+        units: H, if it is known when compiling, else 0.
 
     Raises:
         ValueError: the cell needs what the kernels do not have.
     """
 
-    def __init__(self, kind: Kind, real: Any, products: Products, saves: Saves) -> None:
+    def __init__(self, kind: Kind, real: Any, products: Products, saves: Saves, units: int) -> None:
+        self._whole = units > 0 and units % (8 * products.own) == 0
         self._kind, self._real, self._products, self._saves = kind, real, products, saves
         self._cell: Cell = kind.cell
         self._range = range(products.own * products.per)
@@ -84,6 +99,12 @@ class ForwardCells:
     def zs_size(self) -> int:
         """Numbers of all cells' rows of z."""
         return len(self._cell.order) * len(self._range)
+
+    @property
+    def given_size(self) -> int:
+        """Numbers of a thread's units that do not change."""
+        cell = self._cell
+        return (len(cell.order) - len(cell.inputs) + len(cell.vectors)) * self._products.own
 
     @cached_property
     def kept(self) -> dict[Symbol, int]:
@@ -104,34 +125,60 @@ class ForwardCells:
 
     @cached_property
     def read(self) -> Any:
-        """Device function: rows of z, where there is a step k; in a grid, also what they keep."""
+        """Rows of z, where there is a step k; in a grid, also what waits there between rounds."""
         return in_turn([self._read(i) for i in self._range])
 
     @cached_property
-    def round(self) -> tuple[Any, ...]:
-        """Device functions: what follows each product."""
-        last = in_turn([self._finish(i) for i in self._range])
-        return (
-            (in_turn([self._call(i) for i in self._range]), last) if self._cell.called else (last,)
-        )
+    def rounds(self) -> list[Any]:
+        """What follows each product: before the last one, what the called sum needs of it."""
+        make = (self._call, self._finish) if self._cell.called else (self._finish,)
+        return [in_turn([one(i) for i in self._range]) for one in make]
 
-    _PARAMETERS = ("r", "rows", "k", "unit", "units")
+    def put(self, product: int) -> Any:
+        """What a product multiplies, of (thread, call, groups, index, k)."""
+        return in_turn([self._put(product, i) for i in self._range])
+
+    @property
+    def fetch(self) -> Any:
+        """Biases and vectors of the thread's units, of (thread, call)."""
+        own, size, zero = self._products.own, self.given_size, self._real(0)
+
+        @inlined
+        def fetch(t: Any, c: Any) -> None:
+            for n in range(size):
+                t.given[n] = zero
+                if t.unit + n % own * 8 < c.units:
+                    t.given[n] = c.bias[c.bias_start + n // own * c.units + t.unit + n % own * 8]
+
+        return fetch
+
+    @property
+    def take(self) -> Any:
+        """States of the thread's sequences from an array of each, of (thread, call, arrays)."""
+        return in_turn([self._take(n) for n in range(len(self._cell.states))])
+
+    @property
+    def give(self) -> Any:
+        """States to `last`, of sequences that have a step k."""
+        return in_turn([self._give(n) for n in range(len(self._cell.states))])
+
+    _PARAMETERS = ("t", "c", "k")
 
     def _body(self, i: int, known: dict[Symbol, str]) -> Body:
         cell, products = self._cell, self._products
         own, u = products.own, i // products.per
         for n, vector in enumerate(cell.formula.vectors.values()):
-            known[vector] = f"r.given[{(len(cell.formula.h_only) + n) * own + u}]"
+            known[vector] = f"t.given[{(len(cell.formula.h_only) + n) * own + u}]"
         for n, state in enumerate(cell.formula.states.values()):
-            known[state] = f"r.states[{n * len(self._range) + i}]"
+            known[state] = f"t.states[{n * len(self._range) + i}]"
         return Body(self._kind, self._real, known, products.fast)
 
     def _before_product(self, i: int, name: str) -> str:
         """A sum without its part of h."""
         number, inputs = self._cell.order.index(name), len(self._cell.inputs)
         if number < inputs:
-            return f"r.zs[{len(self._cell.order) * i + number}]"
-        return f"r.given[{(number - inputs) * self._products.own + i // self._products.per}]"
+            return f"t.zs[{len(self._cell.order) * i + number}]"
+        return f"t.given[{(number - inputs) * self._products.own + i // self._products.per}]"
 
     def _first_sums(self, i: int) -> dict[Symbol, str]:
         """All sums that are known after the product with h."""
@@ -142,28 +189,28 @@ class ForwardCells:
                 known[cell.formula.sums[name]] = self._before_product(i, name)
                 if name in columns:
                     place = self._products.sum_at(len(columns), columns.index(name), i)
-                    known[cell.formula.sums[name]] += f" + r.sums[{place}]"
+                    known[cell.formula.sums[name]] += f" + t.sums[{place}]"
         return known
 
     def _guarded(self, body: Body, i: int, lines: list[str]) -> None:
         """Lines for a cell that has a step k."""
         u, s = 8 * (i // self._products.per), i % self._products.per
-        test = f"if k < r.count[{s}]"
-        if u and not self._products.whole:
-            test += f" and unit + {u} < units"
+        test = f"if k < t.count[{s}]"
+        if u and not self._whole:
+            test += f" and t.unit + {u} < c.units"
         if lines:
             body.lines += [f"{test}:", *(f"    {line}" for line in lines)]
 
     def _place(self, i: int, block: int) -> str:
         u, s = 8 * (i // self._products.per), i % self._products.per
-        return f"rows.z[r.at[{s}] + ({u} + {block} * units)]"
+        return f"c.z[t.at[{s}] + ({u} + {block} * c.units)]"
 
     def _read(self, i: int) -> Any:
         body, blocks = self._body(i, {}), {*range(len(self._cell.inputs))}
         if self._products.together:
             blocks |= {*self.kept.values()}
         zs = len(self._cell.order) * i
-        self._guarded(body, i, [f"r.zs[{zs + n}] = {self._place(i, n)}" for n in sorted(blocks)])
+        self._guarded(body, i, [f"t.zs[{zs + n}] = {self._place(i, n)}" for n in sorted(blocks)])
         body.lines.append("return")
         return body.function(self._PARAMETERS)
 
@@ -173,11 +220,11 @@ class ForwardCells:
         body = self._body(i, self._first_sums(i))
         operand = body.name_of(cell.called[0].args[1])
         kept = {n: body.name_of(symbol) for symbol, n in self.kept.items()}
-        body.lines.append(f"r.operand[{i}] = {operand}")
+        body.lines.append(f"t.operand[{i}] = {operand}")
         if self._products.together:  # other sequences come between
             self._guarded(body, i, [f"{self._place(i, n)} = {v}" for n, v in kept.items()])
         else:
-            body.lines += [f"r.zs[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
+            body.lines += [f"t.zs[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
         return body.function(self._PARAMETERS)
 
     def _finish(self, i: int) -> Any:
@@ -185,22 +232,57 @@ class ForwardCells:
         cell, saves = self._cell, self._saves
         known = {} if cell.called else self._first_sums(i)
         for symbol, n in self.kept.items():
-            known[symbol] = f"r.zs[{len(cell.order) * i + n}]"
+            known[symbol] = f"t.zs[{len(cell.order) * i + n}]"
         for call in cell.called:
             place = self._products.sum_at(1, 0, i)
-            known[call] = f"{self._before_product(i, call.args[0].args[0])} + r.sums[{place}]"
+            known[call] = f"{self._before_product(i, call.args[0].args[0])} + t.sums[{place}]"
         body = self._body(i, known)
         new = list(map(body.name_of, cell.formula.new))
         saved = [None if v is None or not saves.gates else body.name_of(v) for v in cell.saved]
-        lines = [f"r.states[{n * len(self._range) + i}] = {v}" for n, v in enumerate(new)]
+        lines = [f"t.states[{n * len(self._range) + i}] = {v}" for n, v in enumerate(new)]
         lines += [f"{self._place(i, n)} = {v}" for n, v in enumerate(saved) if v is not None]
         u, s = 8 * (i // self._products.per), i % self._products.per
         for n, v in enumerate(new):
             if saves.states if n else saves.h:
                 row = "to" if n or saves.apart else "at"
-                lines.append(f"rows.states[{n}][r.{row}[{s}] + {u}] = {v}")
+                lines.append(f"c.steps[{n}][t.{row}[{s}] + {u}] = {v}")
         self._guarded(body, i, lines)
         return body.function(self._PARAMETERS)
+
+    def _put(self, product: int, i: int) -> Any:
+        put, together = self._products.put[product], self._products.together
+        u, s = 8 * (i // self._products.per), i % self._products.per
+
+        @inlined
+        def run(t: Any, c: Any, groups: int, index: int, k: int) -> None:
+            if not together or k < t.count[s]:
+                put(t, c, groups, index, u, s, t.operand[i] if product else t.states[i])
+
+        return run
+
+    def _take(self, n: int) -> Any:
+        per, zero, first = self._products.per, self._real(0), n * len(self._range)
+        cells = len(self._range)
+
+        @inlined
+        def take(t: Any, c: Any, source: Any) -> None:
+            for i in range(cells):
+                t.states[first + i] = zero
+                if t.count[i % per] >= 0 and t.unit + i // per * 8 < c.units:
+                    t.states[first + i] = source[n][t.state[i % per] + i // per * 8]
+
+        return take
+
+    def _give(self, n: int) -> Any:
+        per, first, cells = self._products.per, n * len(self._range), len(self._range)
+
+        @inlined
+        def give(t: Any, c: Any, k: int) -> None:
+            for i in range(cells):
+                if k < t.count[i % per] and t.unit + i // per * 8 < c.units:
+                    c.last[n][t.state[i % per] + i // per * 8] = t.states[first + i]
+
+        return give
 
 
 def _first_needed(symbol: Symbol) -> list[Symbol]:

@@ -10,9 +10,8 @@ from ..runtime.device import empty
 from . import steps
 from .columns import row_blocks
 from .emit import Kind
-from .forward import time_loop
+from .forward import planes_size, time_loop
 from .forward_cells import Saves
-from .forward_products import planes_size
 from .launching import launch_loop
 from .layout import layout
 from .mma_layout import Spread as Fragmented

@@ -12,7 +12,7 @@ from .backward_cells import blocks_of_products
 from .backward_products import FmaProducts
 from .columns import more_numbers, require_kernels, rounds
 from .emit import Kind
-from .forward_products import vector_size
+from .forward import planes_size as forward_planes
 from .mma_layout import Spread as Fragmented
 from .resident import Spread, spread_over
 from .weights import IN_WORD, WEIGHTS, weights_of
@@ -64,7 +64,7 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread | F
     else:
         columns = tuple(map(len, rounds(kind.cell)))
         shape = columns, 4, (units,) * len(columns)
-        vectors = vector_size
+        vectors = forward_planes
     more = more_numbers(kind.cell)
     return spread_over(*shape, units, dtype.itemsize, vectors, grid.vector_size, more)
 

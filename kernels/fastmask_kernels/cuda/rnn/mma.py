@@ -275,18 +275,3 @@ def make_lane_start(t: Fragments) -> Any:
         return lane % 8 * stride + part * (chunks * CHUNK) + lane // 8 * 4
 
     return lane_start
-
-
-def make_put(t: Fragments) -> Any:
-    """Device function: a thread's numbers, one a cell, go rounded to their vectors."""
-    own, stride, to_bits = t.own, t.stride * t.in_word, rounded(t.in_word)
-    store = ptx.store_shared_half if t.in_word == 2 else ptx.store_shared
-
-    @inlined
-    def put(items: Any, place: int, numbers: Any) -> None:
-        for u in range(own):
-            for s in range(2):
-                address = ptx.shared_address(items, place + (s * stride + 8 * u))
-                store(address, to_bits(numbers[2 * u + s]))
-
-    return put
