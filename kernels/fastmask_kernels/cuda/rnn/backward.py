@@ -3,7 +3,7 @@
     dh = dy + what later steps send back; gates, overwritten by the gradients of their sums;
     dh of the step before = those gradients times the transposed recurrent kernel
 
-Who multiplies is up to `backward_products`, and what a cell computes to `backward_cells`. Where
+Who multiplies is up to `loop_products`, and what a cell computes to `backward_cells`. Where
 one block holds all weights it takes groups of sequences from a queue, the longest first, and runs
 all their steps with what it must remember in registers. Else all blocks of a grid run all
 groups, each for its own units; what a thread must remember is in memory, and blocks meet after
@@ -18,13 +18,21 @@ from numba import cuda
 
 from ..ops import in_turn, inlined, take_ticket
 from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, pointers, uint32
+from . import loop_products
 from .backward_cells import Call, Cells, Thread, Walk
-from .backward_products import FmaProducts, MmaProducts
 from .emit import Kind
 from .grid import meet
-from .mma import Fragments
+from .loop_products import Products, products_of
 
-Products = FmaProducts | MmaProducts
+
+def planes_of(tiles: tuple[Any, ...]) -> tuple[int, ...]:
+    """How many planes each product has: two that steps use in turn."""
+    return (2,) * len(tiles)
+
+
+def planes_size(tiles: tuple[Any, ...], together: bool = False) -> int:
+    """Words in the shared memory of a block besides weights."""
+    return loop_products.planes_size(tiles, planes_of(tiles), together)
 
 
 def _make_locate(cells: Cells, products: Products, walk: Walk) -> Any:
@@ -213,8 +221,7 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) ->
         dtype: of its numbers.
         walk: how it goes through the rows.
     """
-    of_tensor_cores = isinstance(tiles[0], Fragments)
-    products = (MmaProducts if of_tensor_cores else FmaProducts)(tiles, walk, dtype)
+    products = products_of(tiles, planes_of(tiles), walk.together, dtype)
     count, sequences = products.cells, products.sequences
     cells = Cells(kind, dtype, count, walk, products.ahead, products.put)
     turns = (_Together if walk.together else _Alone)(cells, products, walk)

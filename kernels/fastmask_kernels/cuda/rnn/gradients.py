@@ -26,9 +26,8 @@ from ..products import Pieces, Rows
 from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, pointers, span
 from . import steps
-from .backward import gradient_loop
+from .backward import gradient_loop, planes_size
 from .backward_cells import Walk, blocks_of_products, extra_planes
-from .backward_products import planes_size
 from .columns import called, of_h, runs
 from .emit import Body, Kind
 from .launching import launch_loop

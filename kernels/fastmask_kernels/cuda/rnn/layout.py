@@ -8,8 +8,8 @@ import numpy as np
 
 from ..runtime.device import SIMULATED, DeviceArray
 from . import grid, mma_layout
+from .backward import planes_size as backward_planes
 from .backward_cells import blocks_of_products
-from .backward_products import FmaProducts
 from .columns import more_numbers, require_kernels, rounds
 from .emit import Kind
 from .forward import planes_size as forward_planes
@@ -60,7 +60,7 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread | F
     if backwards:
         inner = tuple(count * units for _, count in blocks_of_products(kind.cell))
         shape = (4,) * len(inner), 16, inner
-        vectors = FmaProducts.block_size
+        vectors = backward_planes
     else:
         columns = tuple(map(len, rounds(kind.cell)))
         shape = columns, 4, (units,) * len(columns)

@@ -70,6 +70,7 @@ class Products:
     per: int  # sequences of a thread
     own = 1  # units of a thread
     fast = False  # whether activations may be off by what rounding costs
+    ahead = False  # whether what a step backward reads is read a step ahead
     tight = True  # whether there are few registers
     sums_size: int
 
@@ -197,7 +198,7 @@ class FmaProducts(Products):
 class MmaProducts(Products):
     """Eight sequences at a time, two cells a thread and octet of units, weights as in `mma`."""
 
-    sequences, per, fast = SEQUENCES, 2, True
+    sequences, per, fast, ahead = SEQUENCES, 2, True, True
 
     def __init__(
         self, tiles: tuple[Fragments, ...], planes: tuple[int, ...], together: bool, dtype: Any

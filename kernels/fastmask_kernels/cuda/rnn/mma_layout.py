@@ -21,8 +21,8 @@ from ..runtime.kernel import (
     uint32,
 )
 from . import mma_grid
+from .backward import planes_size as backward_planes
 from .backward_cells import blocks_of_products
-from .backward_products import MmaProducts
 from .columns import require_kernels, rounds
 from .emit import Kind
 from .forward import planes_size as forward_planes
@@ -99,7 +99,7 @@ def alone(
         backward: which of the two loops.
     """
     even = all(columns % 2 == 0 for columns, _ in rounds)  # else octets of zeros
-    vectors = MmaProducts.block_size if backward else forward_planes
+    vectors = backward_planes if backward else forward_planes
     for own in (1, 2) if even else (2,):
         warps = -(-units // (8 * own))
         tiles = tuple(Fragments(in_word, units, i, c, own, warps, 1, 0, 0) for c, i in rounds)
