@@ -7,7 +7,7 @@ Everything else that NumPy can hold is converted here, or refused by name.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -75,7 +75,7 @@ class Host:
     def run(
         self, kernel: KernelName, outputs: Sequence[Array], inputs: Sequence[KernelInput]
     ) -> None:
-        kernel_in(kernels(), kernel).unchecked(*outputs, *inputs, get_num_threads())
+        _unchecked(kernels(), kernel)(*outputs, *inputs, get_num_threads())
 
     def as_array(self, value: Any, name: str) -> Array:
         if type(value) is np.ndarray:
@@ -236,6 +236,12 @@ class Host:
 
 
 HOST = Host()
+
+
+@lru_cache(maxsize=256)
+def _unchecked(table: Any, kernel: KernelName) -> Callable[..., None]:
+    function: Callable[..., None] = kernel_in(table, kernel).unchecked
+    return function
 
 
 @lru_cache(maxsize=64)

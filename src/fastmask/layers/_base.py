@@ -15,7 +15,7 @@ from .. import initializers
 from .._checks import flag
 from .._names import automatic_name
 from .._typing import DTypeLike, HasShape, Shape, Shapes, Unpack
-from ..masks.mask import fitting_mask
+from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._calls import CallSpec, flat, read_call_spec
 from ._elsewhere import Elsewhere
@@ -178,7 +178,10 @@ class BaseLayer(Weighted, Elsewhere):
     def _explicit(self, mask: Any, inputs: Arrays) -> Masks:
         name = "the input of layer %r"
         if not isinstance(inputs, list):
-            return fitting_mask(mask, self._steps_of(inputs.shape), name, self.name)
+            shape = inputs.shape
+            if type(mask) is Mask and mask._valid.shape == shape[:2]:
+                return mask  # at once, as nearly always
+            return fitting_mask(mask, self._steps_of(shape), name, self.name)
         if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
             raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
         if all(one is None for one in mask):
