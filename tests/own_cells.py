@@ -25,6 +25,7 @@ BACKENDS = {
     if hasattr(backend, "kernels_of")
 }
 
+EACH_BACKEND_OF_CELLS = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 EACH_OWN_CELL = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 EACH_OWN_KERNEL = pytest.mark.parametrize(
     ("cell", "backend"),

@@ -11,7 +11,14 @@ from fastmask_kernels import cells, reference
 from fastmask_kernels.cells import Cell
 
 from ..cases import CASES, CellCase, GRUCase, LSTMCase, RNNCase, assert_close
-from ..own_cells import EACH_OWN_CELL, EACH_OWN_KERNEL, cases_of_kinds, stepped
+from ..own_cells import (
+    CELLS,
+    EACH_BACKEND_OF_CELLS,
+    EACH_OWN_CELL,
+    EACH_OWN_KERNEL,
+    cases_of_kinds,
+    stepped,
+)
 from ..plain_cells import over_time, step_of
 
 
@@ -78,11 +85,16 @@ def test_gradients_of_the_reference_are_those_of_autograd(cell: Cell) -> None:
 
 @EACH_OWN_KERNEL
 def test_equals_reference(cell: Cell, backend: Any) -> None:
-    dtypes = ("float32", "float64") if cell.name in ("peephole_lstm", "odd") else ("float32",)
-    for dtype in dtypes:
-        for case in cases_of_kinds(cell, 5, 6, 3, 9, dtype=dtype, spare=2):
-            equals_reference(case, backend)
-        equals_reference(CellCase(20, 3, 17, 33, kind="holes", dtype=dtype, own=cell), backend)
+    for case in cases_of_kinds(cell, 5, 6, 3, 9, spare=2):
+        equals_reference(case, backend)
+    equals_reference(CellCase(20, 3, 17, 33, kind="holes", own=cell), backend)
+
+
+@pytest.mark.parametrize("name", ["peephole_lstm", "all_kinds"])
+@EACH_BACKEND_OF_CELLS
+def test_equals_reference_in_float64(name: str, backend: Any) -> None:
+    for case in cases_of_kinds(CELLS[name], 5, 6, 3, 9, dtype="float64"):
+        equals_reference(case, backend)
 
 
 def equals_reference(case: CellCase, backend: Any) -> None:
