@@ -88,8 +88,9 @@ class _Block:
     def _call_sum(self, symbol: Symbol, value: Array, operand: NDArray[Any]) -> Array:
         begin = self._cell.recurrents.index(symbol.args[0].args[0]) * self._units
         weights = self._call.recurrent_kernel[:, begin : begin + self._units]
-        shape = value.shape
-        return value + multiply(np.ascontiguousarray(np.broadcast_to(operand, shape)), weights)
+        rows = np.empty(value.shape, value.dtype)
+        rows[:] = operand
+        return value + multiply(rows, weights)
 
     def _activate(self, name: str, symbol: Symbol, x: Any) -> Array:
         """In place, where nothing else reads x."""
