@@ -157,7 +157,7 @@ def with_numpy(a: Any, h: Any) -> Any:
         (with_numpy, TypeError, ["return np.exp(a) + h", "numpy.exp", "fastmask.cells"]),
         (lambda a, h: a if a else h, TypeError, ["cannot branch"]),
         (lambda a, h: math.exp(a), TypeError, ["is not a number"]),
-        (lambda a, b, h: fm.tanh(a), ValueError, ["sum b is not used"]),
+        (lambda a, b, h: fm.tanh(a), ValueError, ["sum b is not used; it returns 1, so h"]),
         (lambda a, h, *, v: a + h, ValueError, ["vector v is not used"]),
         (lambda a, h: (a, h), ValueError, ["returns 2 states", "last 2 of 2"]),
         (lambda a, h: (), ValueError, ["returns 0 states"]),

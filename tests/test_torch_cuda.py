@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
 import fastmask.torch as ft  # noqa: E402 - needs torch
 from fastmask.backends.cuda.torch import TorchLibrary  # noqa: E402 - needs torch
 from fastmask.torch import _cuda, _fallback, _masks, _over_steps  # noqa: E402 - needs torch
+from fastmask.torch._cells import CELLS  # noqa: E402 - needs torch
 from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
 from tests.torch_cases import (  # noqa: E402 - needs torch
     CHANGES,
@@ -97,6 +98,21 @@ class TestKernels:
         with torch.no_grad():
             assert_all_close([ours(x)[0].cpu()], [theirs(x)[0].cpu()], 1e-5)
         assert gpu.count("gru_fwd") == 2
+
+    @pytest.mark.parametrize("name", ["peephole_lstm", "minimal_gated_unit"])
+    def test_cells_of_formulas(self, name: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
+        module = ft.Recurrent(
+            fm.cells.CELLS[name], 2, 3, batch_first=True, dtype=FLOAT64, device=gpu.device
+        )
+        valid = torch.tensor([[True, False, True], [False, True, True]], device=gpu.device)
+        x = torch.randn(2, 3, 2, dtype=FLOAT64, device=gpu.device, requires_grad=True)
+        found = []
+        for run in (module, module._by_formula):
+            out, last = run(x, None, valid)
+            grads = gradients(loss_of(out, *as_tuple(last)), x, *module.parameters())
+            found.append([tensor.cpu() for tensor in (out, *as_tuple(last), *grads)])
+        assert_all_close(*found)
+        assert (gpu.count(f"{name}_fwd"), gpu.count(f"{name}_bwd")) == (1, 1)
 
     def test_recomputed_gates_and_repeated_outputs(self, gpu: GPU) -> None:  # noqa: F811 - the fixture
         options = {"recompute": True, "zero_output_for_mask": False, "batch_first": True}
@@ -236,7 +252,7 @@ def test_kernels_are_tried_apart_from_fake_tensors(gpu: GPU) -> None:  # noqa: F
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
-        assert _cuda.why_not_on(gpu.device) == ""
+        assert _cuda.why_not_on(gpu.device, CELLS["LSTM"]) == ""
     assert gpu.count("mask_from_lengths") == 1
 
 
@@ -387,6 +403,22 @@ class TestFallback:
             ours(x, mask=valid * torch.nan)
         with pytest.raises(ValueError, match="looks like an additive attention mask"):
             ours(x, mask=torch.where(valid, 0.0, -torch.inf))
+
+    def test_formulas_without_kernels(
+        self,
+        gpu: GPU,  # noqa: F811 - the fixture
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def refuse(*_: object) -> int:
+            raise ValueError("the cell uses normalize")
+
+        monkeypatch.setattr(_cuda.Cuda, "size_of", lambda *_: refuse)
+        module = ft.Recurrent(fm.cells.layer_norm_lstm, 3, 5, device=gpu.device)
+        x = torch.randn(4, 2, 3, device=gpu.device)
+        with pytest.warns(UserWarning, match="runs the formula of layer_norm_lstm.*normalize"):
+            out, _ = module(x)
+        assert torch.equal(out, module._by_formula(x, None, None)[0])
+        assert not gpu.count("layer_norm_lstm_fwd")
 
     def test_autocast(
         self,

@@ -26,6 +26,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from fastmask.backends.cuda import torch as owner  # noqa: E402 - needs torch
 from fastmask.torch import _cuda, _device  # noqa: E402 - needs torch
+from fastmask_kernels.cells import Cell  # noqa: E402 - beside the others
+from fastmask_kernels.cells.table import CellKernels  # noqa: E402 - likewise
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ON_GPU = not SIMULATED and torch.cuda.is_available()
@@ -85,7 +87,15 @@ class Watched:
         if name in _CHOICES and not (ON_GPU or SIMULATED):
             return _CHOICES[name]
         function = getattr(self._kernels, name)
-        if name.endswith("_size") or not hasattr(function, "unchecked"):
+        return function if name.endswith("_size") else self._watched(name, function)
+
+    def kernels_of(self, cell: Cell) -> CellKernels:
+        """The kernels of a cell of a formula."""
+        size, *functions = self._kernels.kernels_of(cell)
+        return CellKernels(size, *(self._watched(f.__name__, f) for f in functions))
+
+    def _watched(self, name: str, function: Any) -> Any:
+        if not hasattr(function, "unchecked"):
             return function
 
         def call(*args: Any) -> None:
@@ -183,3 +193,4 @@ def _forget() -> None:
     _cuda.Cuda.only.cache_clear()
     _cuda._full_plan.cache_clear()
     _cuda._why_not.cache_clear()
+    _cuda._why_no_kernels.cache_clear()

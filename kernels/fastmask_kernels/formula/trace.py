@@ -109,11 +109,10 @@ def _with_line(function: Callable[..., Any], error: Exception) -> Exception:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename == function.__code__.co_filename
     ]
-    where = (
-        f"{function.__name__}: "
-        if not frames
-        else (f"{function.__name__}, line {frames[-1].lineno}: {frames[-1].line}\n    ")
-    )
+    where = f"{function.__name__}: "
+    if frames:
+        line = f"{frames[-1].line}\n    " if frames[-1].line else ""  # of code that is in no file
+        where = f"{function.__name__}, line {frames[-1].lineno}: {line}"
     kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ValueError
     return kind(f"{where}{error}")
 
@@ -123,7 +122,11 @@ def _check(formula: Formula) -> None:
     for kind, named in (("sum", formula.sums), ("vector", formula.vectors)):
         for word, symbol in named.items():
             if symbol not in used:
-                raise ValueError(f"{name}: the {kind} {word} is not used")
+                states = (
+                    f"; it returns {len(formula.new)}, so {', '.join(formula.states)} are states"
+                )
+                hint = states if kind == "sum" else ""
+                raise ValueError(f"{name}: the {kind} {word} is not used{hint}")
     for kind, names in (("x_only", formula.x_only), ("h_only", formula.h_only)):
         unknown = set(names) - set(formula.sums)
         if unknown:

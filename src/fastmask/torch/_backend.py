@@ -14,7 +14,7 @@ from ..backends.plan import Plan
 from ..backends.recurrent import pack
 from ..masks.mask import Mask
 from . import _device
-from ._cells import TorchCell, Weights
+from ._cells import TorchCell, Weights, cell_of
 from ._cpu import CPU
 from ._parts import Part
 
@@ -95,12 +95,12 @@ def packed(cell: TorchCell, weights: Weights) -> Any:
     return pack(backend, cell, backend.weights(weights), cell.settings)
 
 
-def why_not(device: torch.device) -> str:
-    """Why no kernels can compute on `device`; empty where some can."""
+def why_not(device: torch.device, mode: str) -> str:
+    """Why no kernels can compute a cell on `device`; empty where some can."""
     if device.type == _device.CUDA:
         from ._cuda import why_not_on
 
-        return why_not_on(device)
+        return why_not_on(device, cell_of(mode))
     if device.type == "cpu":
         return ""
     return f"kernels compute on the CPU and on CUDA devices, not on {device}"

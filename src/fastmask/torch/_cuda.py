@@ -26,7 +26,10 @@ from ._masks import check_tensor, count_misread
 from ._parts import Part, whole
 from ._streams import Shared, Stamp, capturing, countable
 
-_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_DTYPES: dict[Any, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
 _THREADS = 1  # the last argument of the kernels, which counts on the CPU alone
 
 
@@ -111,8 +114,23 @@ class Cuda:
         recurrent_kernel: Tensor,
         kept: bool,
     ) -> Tensor:
-        size_of = kernel_in(self._kernels, cell.packed_size)
-        return kernel.new_empty(size_of(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype]))
+        size = self.size_of(cell)(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype])
+        return kernel.new_empty(size)
+
+    def size_of(self, cell: Cell) -> Callable[[int, int, np.dtype[Any]], int]:
+        """Tells the length of packed weights from features, units and dtype.
+
+        Raises:
+            ValueError: when it is called, if there are no kernels for a formula.
+        """
+        size: Callable[[int, int, np.dtype[Any]], int] = kernel_in(self._kernels, cell.packed_size)
+        return size
+
+    @property
+    def form(self) -> str:
+        """Of recurrent weights, as the caller chose it."""
+        form: str = self._kernels.chosen_weights()
+        return form
 
     def plan(self, mask: Any, batch: int, time: int, like: Tensor) -> Plan:
         return self.plan_of(mask, batch, time, like.device)
@@ -183,7 +201,7 @@ class Cuda:
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
         """See `TensorBackend`: the form of recurrent weights."""
-        return partial(self._kernels.use_weights, self._kernels.chosen_weights())
+        return partial(self._kernels.use_weights, self.form)
 
     def share(self, tensors: Sequence[Tensor]) -> Callable[[], Sequence[Tensor]]:
         return Shared(tensors)
@@ -219,9 +237,19 @@ def _shared(*arrays: Tensor) -> Shared:
 _full_plan = full_plans(_counting, _shared, MOST_KEPT)
 
 
-def why_not_on(device: torch.device) -> str:
-    """Why the kernels cannot run on a CUDA device; empty where they can."""
-    return _why_not(device.index)
+def why_not_on(device: torch.device, cell: Cell) -> str:
+    """Why a cell's kernels cannot run on a CUDA device; empty where they can."""
+    return _why_not(device.index) or _why_no_kernels(cell, Cuda.only().form)
+
+
+@cache
+def _why_no_kernels(cell: Cell, _form: str) -> str:
+    """Why there are none of a cell with recurrent weights of a form, see `use_weights`."""
+    try:
+        Cuda.only().size_of(cell)(1, 1, _DTYPES[torch.float32])
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @cache

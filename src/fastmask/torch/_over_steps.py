@@ -143,4 +143,4 @@ class OverSteps(torch.nn.Module):
             return "torch.jit and the ONNX exporter know torch.nn's operator alone"
         if device.type != HOST and in_autocast(device):
             return f"autocast on {device.type} asks for half precision"
-        return why_not(device)
+        return why_not(device, self.mode)
