@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,10 +28,7 @@ def kernel_in(table: Any, name: KernelName) -> Any:
     if type(name) is str:
         return getattr(table, name)
     assert isinstance(name, CellKernel)
-    kernels_of = getattr(table, "kernels_of", None)
-    if kernels_of is None:  # until all backends make them
-        kernels_of = import_module("fastmask_kernels.reference").kernels_of
-    return getattr(kernels_of(name.formula), name.name)
+    return getattr(table.kernels_of(name.formula), name.name)
 
 
 class Cell:
