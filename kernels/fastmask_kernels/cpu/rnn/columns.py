@@ -68,7 +68,7 @@ def columns_of(cell: Cell) -> Columns:
         backward,
         _blocks(cell.inputs, [s for s in cell.order if s in cell.inputs]),
         _blocks(cell.recurrents, at_once),
-        cell.order.index(at_once[0]) if at_once else 0,
+        cell.order.index(at_once[0]) if at_once else len(cell.inputs),
         tuple(
             Called(n, _blocks(cell.recurrents, [s]), len(cell.sums) + operands.index(s))
             for n, s in called

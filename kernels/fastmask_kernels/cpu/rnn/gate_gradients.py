@@ -8,7 +8,6 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from ...cells import Cell
 from ...memory import aligned_empty
 from ...spec import cell_kernels
 from ..jit import CompiledKernel, array, compiled, inlined, output
@@ -21,7 +20,7 @@ from ..simd import flat, flat_each, flat_from, lanes, lanes_of
 from .activations import codes_of
 from .backward import STRIP, Batch, Scratch, State, time_loop
 from .cell_gradients import PANEL
-from .columns import Columns, blocks_of, columns_of
+from .columns import Columns, blocks_of
 from .groups import Groups, deal, take_group
 from .ranks import length_of_rank
 
@@ -229,15 +228,11 @@ class Arrays(NamedTuple):
 
 
 class TimeLoop:
-    """The time loop of a cell backwards.
+    """The time loop of a cell backwards."""
 
-    Attributes:
-        columns: the cell.
-    """
-
-    def __init__(self, cell: Cell) -> None:
-        self.columns = columns_of(cell)
-        self._kernel = time_loop_kernel(self.columns)
+    def __init__(self, columns: Columns) -> None:
+        cell = columns.cell
+        self._columns, self._kernel = columns, time_loop_kernel(columns)
         forms = ("d{}_first", "d{}_last", "{}_steps", "{}_first")
         names = [form.format(state) for form in forms for state in cell.states]
         self._get = cell_kernels(cell).bwd.getter(*names, *(cell.vectors or ["bias"]))
@@ -245,7 +240,7 @@ class TimeLoop:
 
     def arrays(self, call: Any) -> Arrays:
         """Arrays of a call."""
-        found, n = self._get(call), len(self.columns.cell.states)
+        found, n = self._get(call), len(self._columns.cell.states)
         return Arrays(
             found[:n], found[n : 2 * n], found[2 * n : 3 * n], found[3 * n : 4 * n], found[4 * n :]
         )
@@ -259,7 +254,7 @@ class TimeLoop:
             gates: the rows of `call.gates` that are steps.
             plan: offsets, steps without spare entries, order.
         """
-        (rows, _, units), dtype, columns = call.dout.shape, gates.dtype, self.columns
+        (rows, _, units), dtype, columns = call.dout.shape, gates.dtype, self._columns
         work = rows, len(gates), 0, units, self._products, dtype.itemsize
         schedule, provider = reserve(length_of_rank, (plan[0], plan[2]), *work, call.threads)
         groups, *scratch = _scratch(rows, units, columns.backward.planes, dtype, schedule)
