@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-FILES = ("files", "kernels", "layers", "models", "operators", "pieces", "weights")
+FILES = ("cells", "files", "kernels", "layers", "models", "operators", "pieces", "weights")
 TORCH_FILES = ("torch_modules", "torch_training")
 
 
