@@ -13,6 +13,15 @@ from ..own_cells import CELLS
 from .backend import backend
 
 
+def why_not(case: CellCase) -> str:
+    """Why there are no kernels of a case's cell; empty where there are."""
+    try:
+        backend.kernels_of(case.own).packed_size(3, 7, np.dtype(case.dtype))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("number", range(3))
 def test_equals_reference(name: str, number: int) -> None:
@@ -25,10 +34,8 @@ def test_equals_reference(name: str, number: int) -> None:
         reverse=number == 1,
         zero_masked=number == 2,
     )
-    try:
-        backend.kernels_of(case.own).packed_size(3, 7, np.dtype(case.dtype))
-    except ValueError as error:
-        assert f"the cell {case.own.name} uses normalize" in str(error)
+    if why := why_not(case):
+        assert f"the cell {case.own.name} uses normalize" in why
         return
     found, expected = (
         case.run(column, dtype=dtype, save="states")[: 1 + 2 * len(case.states)]
