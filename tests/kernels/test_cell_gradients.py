@@ -24,6 +24,7 @@ from .. import formulas
 from ..cases import CellCase
 from ..own_cells import CELLS, cases_of_kinds
 from .test_backward import assert_gradients_close
+from .test_cells import loss
 
 Array = NDArray[Any]
 
@@ -64,6 +65,28 @@ def equals_reference(cell: Cell, save: str, dtype: str) -> None:
         assert np.isfinite(gates[: len(case.plan[1]) - case.spare]).all()
         for one, other in zip(found, expected, strict=True):
             assert_gradients_close(one, other)
+
+
+@pytest.mark.parametrize("function", formulas.ROUNDS)
+def test_finite_differences(function: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(12)
+    for case in cases_of_kinds(Cell(function), 3, 4, 2, 3, dtype="float64"):
+        gradients = case.run_backward(_Mixed, save="states")
+        for number, (array, gradient) in enumerate(zip(case.inputs, gradients, strict=False)):
+            valid = case.valid if number == 0 else ...
+            direction = np.zeros_like(array)
+            direction[valid] = rng.standard_normal(array[valid].shape)
+
+            def at(
+                distance: float, case: Any = case, number: int = number, d: Any = direction
+            ) -> float:
+                inputs = case.inputs
+                inputs[number] = inputs[number] + distance * d
+                return loss(case.with_inputs(inputs))
+
+            slope = (8 * (at(1e-4) - at(-1e-4)) - (at(2e-4) - at(-2e-4))) / 12e-4
+            found = np.sum(gradient[valid] * direction[valid])
+            np.testing.assert_allclose(found, slope, rtol=1e-7, atol=1e-8, err_msg=case.kind)
 
 
 @EACH
