@@ -24,7 +24,8 @@ def test_what_is_named_exists() -> None:
     named = set(NAMED.findall(PAGE))
     assert len(named) > 60
     for path, _, name in (one.partition(":") for one in named):
-        text = found(path).read_text(encoding="utf-8") if name else ""
+        place = found(path)
+        text = place.read_text(encoding="utf-8") if name else ""
         assert not name or re.search(rf"(?m)^(def|class) {name}\b|^{name}\b.*=", text), (path, name)
 
 
