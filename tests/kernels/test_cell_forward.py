@@ -88,13 +88,20 @@ def deep(f: Any, n: Any, m: Any, h: Any, c: Any) -> Any:
 
 
 @cell
+def twice(r: Any, a: Any, b: Any, d: Any, h: Any) -> Any:
+    """Two sums that are called on one value, and one on another."""
+    r = sigmoid(r)
+    return tanh(a(r * h)) + r * tanh(b(r * h)) * d(h - r)
+
+
+@cell
 def deviations(a: Any, b: Any, h: Any, *, gain: Any) -> Any:  # noqa: ARG001 - in the sums
     """Values that are normalized together and by themselves, with a large mean."""
     a, b = normalize(a + 300.0, b + 299.0)
     return tanh(normalize(gain * a) + b)
 
 
-@pytest.mark.parametrize("own", [three_states, deep, deviations], ids=lambda one: one.name)
+@pytest.mark.parametrize("own", [three_states, deep, twice, deviations], ids=lambda one: one.name)
 def test_what_no_other_cell_does(own: Cell) -> None:
     assert_equals_reference(own, "float64")
     case = CellCase(6, 1, 3, 19, seed=5, own=own, dtype="float64")

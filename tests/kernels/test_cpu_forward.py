@@ -16,7 +16,7 @@ from fastmask_kernels import cpu, reference
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.schedule import Schedule
 from fastmask_kernels.cpu.rnn import layer
-from fastmask_kernels.cpu.rnn.forward import panels_of
+from fastmask_kernels.cpu.rnn.panels import panels_of
 
 from ..cases import (
     MASK_KINDS,

@@ -55,13 +55,14 @@ def code_of(cell: Cell) -> CellCode:
     calls = {call.args[0].args[0]: rounds.products[call] for call in cell.called}
     of_h = [name for name in cell.order if name in cell.recurrents and name not in calls]
     recurrents = of_h + [name for name in cell.order if name in calls]
-    place = cell.order.index(of_h[0]) if of_h else 0
-    parts = [(0, 0, len(of_h), 0, place)]
-    parts += [
-        (*calls[name], 1, column, cell.order.index(name))
-        for column, name in enumerate(recurrents)
-        if name in calls
-    ]
+    parts = [(0, 0, len(of_h), 0, cell.order.index(of_h[0]) if of_h else 0)]
+    for column, name in enumerate(recurrents):
+        if name in calls:
+            number, plane, gates, first, place = parts[-1]
+            if calls[name] == (number, plane):  # the same value: side by side, as in z
+                parts[-1] = number, plane, gates + 1, first, place
+            else:
+                parts.append((*calls[name], 1, column, cell.order.index(name)))
     inputs = [name for name in cell.order if name in cell.inputs]
     layout = Layout(
         bias=len(cell.saved),

@@ -15,8 +15,8 @@ from ...spec import cell_kernels
 from ..jit import CompiledKernel
 from ..packing import pack_weights, packed_size
 from .bwd import backward
+from .calls import LayerKernel, layer_kernel, run_layer
 from .cell_code import CellCode, code_of
-from .layer import LayerKernel, layer_kernel, run_layer
 from .step import run_step, step_kernel
 
 

@@ -10,8 +10,8 @@ from ... import cells
 from ...checks import checked
 from ...spec import KERNELS
 from ..packing import Array
+from .calls import fields_of, run_layer
 from .cells import compiled_of, kernels_of, pack_cell
-from .layer import fields_of, run_layer
 from .step import run_step
 
 _AFTER, _BEFORE = compiled_of(cells.gru), compiled_of(cells.gru_reset_before)

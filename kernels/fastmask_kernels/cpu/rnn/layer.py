@@ -1,15 +1,12 @@
-"""One call of a recurrent layer's forward kernel: its plan, its memory, its threads."""
+"""The compiled forward kernel of a recurrent layer: one thread's part of a call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from ...cells.cell import Cell
-from ...spec import Kernel
 from ..jit import CompiledKernel, array, compiled, inlined, inner, output
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import (
@@ -23,15 +20,14 @@ from ..parallel.barrier import (
     wait_for,
 )
 from ..parallel.queue import LEFT, UNSHARED, submit
-from ..parallel.run import reserve, run
 from ..simd import aligned_start, flat, flat_from, lanes_of
-from .activations import CODES
 from .batch import Batch, begin_rows, clear, copy_all, fill_masked, scratch_of
 from .cell_code import CellCode
-from .forward import Layer, count_panels, time_loop
+from .forward import time_loop
 from .groups import Groups, take_group
-from .ranks import find_fault, length_of_rank, raise_fault
-from .sizes import INDEX_ROWS, SizesOf, sizes_of
+from .panels import Layer, count_panels
+from .ranks import find_fault
+from .sizes import INDEX_ROWS
 
 ROWS_OF_A_CHUNK = 8  # whose masked outputs a thread writes in one go
 _i8 = types.int64
@@ -62,36 +58,11 @@ class Memory(NamedTuple):
     packed: Any
     h_first: Any
     others_first: Any
-    states: Any  # see `forward.Layer`, as of the next one
+    states: Any  # see `panels.Layer`, as of the next one
     plane: int
     own_block: Any  # sums of a block of steps of the thread's own group
     common_block: Any  # the same of the common steps
     control: Any  # the threads' counters
-
-
-class LayerKernel(NamedTuple):
-    """The compiled kernel of a cell, and what it needs."""
-
-    code: CellCode
-    compiled: CompiledKernel
-    sizes: SizesOf
-    fields: Callable[[Any], tuple[Any, ...]]  # see `fields_of`
-    others: int  # states besides h
-    has_gates: bool
-
-
-def fields_of(code: CellCode, fwd: Kernel) -> Callable[[Any], tuple[Any, ...]]:
-    """The kernel's arrays, and what else `run_layer` looks at, of a call of `fwd`.
-
-    What a cell lacks has a stand-in.
-    """
-    h, other = [*code.cell.states, *code.cell.states][:2]
-    return fwd.getter(
-        *("out", f"{h}_last", f"{other}_last", f"{h}_steps", f"{other}_steps", "gates|x", "x"),
-        *("offsets", "steps", "order", "packed", f"{h}_first", f"{other}_first"),
-        *("activation|threads", "recurrent_activation|activation|threads"),
-        *("reverse", "zero_masked", "threads"),
-    )
 
 
 @inner
@@ -212,8 +183,8 @@ def _signature(t: Any) -> Any:
     )
 
 
-def layer_kernel(code: CellCode, fwd: Kernel) -> LayerKernel:
-    """The kernel of a cell: one thread's part of a call; and its row of the table."""
+def compile_layer(code: CellCode) -> CompiledKernel:
+    """The kernel of a cell: one thread's part of a call."""
     run_groups, planes = _group_loop(code), code.planes
 
     @compiled(_signature, code.name)
@@ -282,89 +253,4 @@ def layer_kernel(code: CellCode, fwd: Kernel) -> LayerKernel:
             _fill_masked_rows(batch, memory.control, rows, thread)
         return LEFT
 
-    fields, has_gates = fields_of(code, fwd), code.cell.keeps_gates
-    return LayerKernel(code, layer, sizes_of(code), fields, len(code.cell.states) - 1, has_gates)
-
-
-def run_layer(kernel: LayerKernel, call: Any) -> None:
-    """Run a forward kernel of the table.
-
-    Args:
-        kernel: from `layer_kernel`.
-        call: its arguments.
-
-    Raises:
-        ValueError: the plan or the packed weights do not fit.
-    """
-    code, compiled, sizes_of, fields, number_of_others, has_gates = kernel
-    out, h_last, c_last, h_steps, c_steps, gates, x, offsets, steps, order, *others = fields(call)
-    packed, h_first, c_first, activation, gates_activation, reverse, zeros, threads = others
-    if number_of_others > 1:
-        c_last, c_steps, c_first = (_stack(call, code.cell, what) for what in _OF_STATES)
-    elif number_of_others == 0:
-        c_last, c_steps, c_first = c_last[:0], c_steps[:0], c_first[:0]
-    if not has_gates:
-        gates = c_steps[:0]
-    (rows, _, features), units, dtype = x.shape, h_first.shape[1], x.dtype
-    schedule, provider = reserve(
-        length_of_rank,
-        (offsets, order),
-        rows,
-        len(steps),
-        features,
-        units,
-        code.layout.recurrent,
-        dtype.itemsize,
-        threads,
-    )
-    threads, groups, join, _, common = schedule
-    size, real_size, integer_size, settings = sizes_of(
-        rows, features, units, dtype, threads, groups, common
-    )
-    if len(packed) != size:
-        pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
-        raise ValueError(f"packed must come from {pack} for {features} features, {units} units")
-    if len(gates) and not len(h_steps):
-        raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
-    integers = np.empty(integer_size, np.int64)
-    arguments = (
-        out,
-        h_last,
-        c_last,
-        h_steps,
-        c_steps,
-        gates,
-        x,
-        offsets,
-        steps,
-        order,
-        packed,
-        h_first,
-        c_first,
-        np.empty(real_size, dtype),
-        integers,
-        (
-            CODES.get(activation, 0),
-            CODES.get(gates_activation, 0),
-            1 if reverse else 0,
-            1 if zeros else 0,
-            threads,
-            join,
-            *settings,
-        ),
-    )
-    ended = run(compiled.for_dtype(dtype), arguments, provider, integers)
-    if ended < 0:
-        raise_fault(-ended)
-    if number_of_others > 1:
-        for what, stack in (("last", c_last), ("steps", c_steps)):
-            for state, new in zip(code.cell.states[1:], np.split(stack, number_of_others)):
-                getattr(call, f"{state}_{what}")[:] = new
-
-
-_OF_STATES = "last", "steps", "first"
-
-
-def _stack(call: Any, cell: Cell, what: str) -> Any:
-    """Arrays of all states but h, one after the other; where there are several they are copied."""
-    return np.concatenate([getattr(call, f"{state}_{what}") for state in cell.states[1:]])
+    return layer

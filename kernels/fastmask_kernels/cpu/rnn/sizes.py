@@ -11,8 +11,9 @@ from ..packing import packed_size, vectors_of
 from ..parallel.barrier import control_size
 from ..simd import lanes
 from .cell_code import CellCode
-from .forward import BLOCK_ROWS, panels_of
+from .forward import BLOCK_ROWS
 from .groups import deal
+from .panels import panels_of
 from .ranks import seen_size
 
 INDEX_ROWS = 8  # index arrays of a thread, see `batch.Scratch`

@@ -28,7 +28,8 @@ from ..simd import copy_row, fill_row, flat, flat_from, lanes, lanes_of, prefetc
 from .activations import codes_of
 from .batch import Batch, scratch_of
 from .cell_code import CellCode
-from .forward import Layer, count_panels, panels_of, time_loop
+from .forward import time_loop
+from .panels import Layer, count_panels, panels_of
 
 # Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
 # within 8 %, for 32 to 512 units; more rows serve weights that come from far away.

@@ -1,0 +1,234 @@
+"""What a thread does with one panel of units in one round of a step.
+
+Weights stand by vectors, one register's width of units each (see `packing`); a panel is one
+vector, or a few, that a thread computes in one go.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..jit import inlined, inner
+from ..packing import gate_distance
+from ..simd import copy_row, lanes_of
+from .batch import await_outputs, step_saver, write_last, write_outputs
+from .cell_code import CellCode
+
+
+class Layer(NamedTuple):
+    """Weights and state."""
+
+    packed: Any  # real (W)
+    states: Any  # real (planes * slots * padded H)
+    panels: int
+    vectors: int  # registers of one number a unit
+    plane: int  # elements of one plane
+    activation: int
+    recurrent_activation: int
+    save_gates: int  # 1 where a cell leaves what is saved of it in z
+
+
+class Round(NamedTuple):
+    """One round of one step of a block of steps."""
+
+    k: int  # the step
+    part: int  # which of the step's rounds
+    number: int  # of the round in its block: the first one begins the sums of all steps
+    phase: int  # number of the round in the time loop, see `barrier`
+    rows: int  # that have the step
+    begin: int  # where they stand among the rows of the block's steps
+    total: int  # rows of all the block's steps
+    block: int  # steps of the block
+    new: int  # plane of h that the step writes
+    z: Any  # real: the sums, of all panels side by side where there is a `panel_size`
+    panel_size: int
+
+
+def panels_of(vectors: int, panel: int, threads: int) -> int:
+    """Number of panels: as few as there can be, and as many for each thread that shares a step."""
+    each = -(-vectors // (panel * threads))
+    return min(vectors, each * threads)
+
+
+count_panels = inlined(panels_of)
+
+
+@cache
+def _places(code: CellCode) -> tuple[Any, Any]:
+    """`vectors_of_panel`, its first vector and their number, and `gates_apart`, see `packing`."""
+    panel_vectors, paired = code.panel, code.layout.paired
+
+    @inner
+    def vectors_of_panel(layer: Any, panel: int) -> tuple[int, int]:
+        if panel_vectors == 1:
+            return panel, 1
+        vector = panel * layer.vectors // layer.panels
+        return vector, (panel + 1) * layer.vectors // layer.panels - vector
+
+    @inner
+    def gates_apart(vector: int, units: int, lanes: int) -> int:
+        return gate_distance(vector, units, lanes) if paired else lanes
+
+    return vectors_of_panel, gates_apart
+
+
+def sums_of_inputs(code: CellCode) -> Any:
+    """`begin_sums` for a cell, for compiled kernels to call."""
+    vectors_of_panel, gates_apart = _places(code)
+    multiply, panel_vectors = code.multiply, code.panel
+    bias, vectors, inputs, recurrent, strip, _ = code.layout
+    sums, row_vectors = len(code.cell.sums), code.tiles.row
+
+    @inlined
+    def begin_sums(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """bias + x W of all steps of a block."""
+        lanes, z_start = lanes_of(now.z), panel * now.panel_size
+        vector, count = vectors_of_panel(layer, panel)
+        size = (inputs * batch.features + recurrent * batch.units) * lanes
+        own_bias, zero = vector * bias * lanes, np.int64(0)  # a literal would compile once more
+        multiply(
+            inputs * count * gates_apart(vector, batch.units, lanes) // lanes,
+            now.total,
+            batch.x,
+            zero,
+            scratch.source,
+            batch.features,
+            layer.packed,
+            layer.vectors * (bias + vectors) * lanes + vector * size,
+            size if panel_vectors > 1 else strip * batch.features * lanes,
+            layer.packed,
+            own_bias,
+            zero,
+            now.z,
+            z_start,
+        )
+        for gate in range(inputs, sums):  # it has no product with x
+            for i in range(now.total):
+                start = z_start + (i * row_vectors + gate) * lanes
+                copy_row(now.z, start, layer.packed, own_bias + gate * lanes, lanes)
+
+    return begin_sums
+
+
+def products_of_round(code: CellCode) -> Any:
+    """`add_products` for a cell, for compiled kernels to call."""
+    vectors_of_panel, gates_apart = _places(code)
+    multiply, panel_vectors, parts = code.multiply, code.panel, code.parts
+    bias, vectors, inputs, recurrent, strip, _ = code.layout
+    row_vectors = code.tiles.row
+
+    @inlined
+    def add_products(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Add a round's products to the sums."""
+        lanes = lanes_of(now.z)
+        vector, count = vectors_of_panel(layer, panel)
+        # Where a vector's two matrices stand, and how far apart their strips are.
+        input_size = inputs * batch.features * lanes
+        size = input_size + recurrent * batch.units * lanes
+        weights = layer.vectors * (bias + vectors) * lanes + vector * size + input_size
+        strip_step = size if panel_vectors > 1 else strip * batch.units * lanes
+        z_start = panel * now.panel_size + now.begin * row_vectors * lanes
+        for part in parts:
+            number, plane, gates, column, place = part
+            if number == now.part:
+                multiply(
+                    gates * count * gates_apart(vector, batch.units, lanes) // lanes,
+                    now.rows,
+                    layer.states,
+                    plane * layer.plane if plane > 0 else layer.plane - now.new,
+                    scratch.state,
+                    batch.units,
+                    layer.packed,
+                    weights + column // strip * strip_step + column % strip * lanes,
+                    strip_step,
+                    now.z,
+                    z_start + place * lanes,
+                    np.int64(row_vectors) * lanes,
+                    now.z,
+                    z_start + place * lanes,
+                )
+
+    return add_products
+
+
+def panel_sums(code: CellCode) -> Any:
+    """`sum_panel` for a cell, for compiled kernels to call."""
+    vectors_of_panel, _ = _places(code)
+    begin_sums, add_products = sums_of_inputs(code), products_of_round(code)
+
+    @inlined
+    def sum_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Make the sums of one panel; in a block's first round bias + x W of all its steps, too."""
+        lanes = lanes_of(now.z)
+        vector, count = vectors_of_panel(layer, panel)
+        if now.block == 1 and now.part == 0 and batch.sequences:
+            await_outputs(batch, scratch, now.rows, vector * lanes, count * lanes)
+        if now.number == 0:
+            begin_sums(batch, layer, scratch, now, panel)
+        add_products(batch, layer, scratch, now, panel)
+
+    return sum_panel
+
+
+def panel_update(code: CellCode) -> Any:
+    """`update_panel` for a cell, for compiled kernels to call."""
+    vectors_of_panel, gates_apart = _places(code)
+    compute_units, row_vectors = code.compute_units, code.tiles.row
+    bias, vectors = code.layout.bias, code.layout.vectors
+
+    @inlined
+    def update_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """What the round makes of the sums of one panel."""
+        lanes = lanes_of(now.z)
+        vector, count = vectors_of_panel(layer, panel)
+        compute_units(
+            now.part,
+            now.rows,
+            count,
+            gates_apart(vector, batch.units, lanes),
+            batch.units,
+            vector * lanes,
+            now.z,
+            panel * now.panel_size + now.begin * row_vectors * lanes,
+            layer.states,
+            layer.plane,
+            now.new,
+            scratch.state,
+            layer.packed,
+            (layer.vectors * bias + vector * vectors) * lanes,
+            layer.activation,
+            layer.recurrent_activation,
+            layer.save_gates,
+        )
+
+    return update_panel
+
+
+def panel_outputs(code: CellCode) -> Any:
+    """`finish_panel` for a cell, for compiled kernels to call."""
+    vectors_of_panel, gates_apart = _places(code)
+    row_vectors, save_step = code.tiles.row, step_saver(code)
+
+    @inlined
+    def finish_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
+        """Copy the new state of one panel to where it is wanted."""
+        lanes, rows, new = lanes_of(now.z), now.rows, now.new
+        vector, count = vectors_of_panel(layer, panel)
+        z_start = panel * now.panel_size + now.begin * row_vectors * lanes
+        for v in range(count):
+            left = (vector + v) * lanes
+            columns = min(lanes, batch.units - left)
+            if batch.sequences:
+                write_outputs(batch, layer, scratch, rows, new, left, columns)
+            if batch.save_states:
+                apart = gates_apart(vector, batch.units, lanes)
+                save_step(
+                    *(batch, layer, scratch, now.k, rows, new, left, columns),
+                    *(now.z, z_start + v * lanes, apart),
+                )
+            write_last(batch, layer, scratch, now.k, rows, new, left, columns)
+
+    return finish_panel
