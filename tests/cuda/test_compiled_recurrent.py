@@ -35,7 +35,7 @@ def loop_of(
     """The time loop of a layer, and how its weights are spread."""
     from fastmask_kernels.cuda import use_weights
     from fastmask_kernels.cuda.rnn import backward, forward
-    from fastmask_kernels.cuda.rnn.backward_cells import Walk
+    from fastmask_kernels.cuda.rnn.backward_cells import Variant
     from fastmask_kernels.cuda.rnn.emit import Kind
     from fastmask_kernels.cuda.rnn.forward_cells import Saves
     from fastmask_kernels.cuda.rnn.layout import spread_of
@@ -45,8 +45,8 @@ def loop_of(
     with use_weights(form):
         spread = spread_of(kind, units, dtype, backward)
     if backward:
-        walk = Walk(units, True, False, spread.blocks > 0)
-        return backward.gradient_loop(kind, spread.tiles, dtype, walk), spread
+        variant = Variant(units, True, False, spread.blocks > 0)
+        return backward.gradient_loop(kind, spread.tiles, dtype, variant), spread
     # On tensor cores as inference, of an LSTM with c: what the twins do.
     saves = Saves(True, len(formula.states) > 1, formula.keeps_gates and not tensor, True)
     reverse = False if tensor else None

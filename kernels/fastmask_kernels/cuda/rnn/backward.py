@@ -16,12 +16,13 @@ from typing import Any
 
 from numba import cuda
 
-from ..ops import in_turn, inlined, take_ticket
+from ..ops import in_turn, inlined, meet_block
 from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, pointers, uint32
 from . import loop_products
-from .backward_cells import Call, Cells, Thread, Walk
+from .backward_cells import BackwardCells, Call, Thread, Variant
 from .emit import Kind
 from .grid import meet
+from .loop_groups import make_go_to, make_locate, make_move, next_group_of
 from .loop_products import Products, products_of
 
 
@@ -35,62 +36,29 @@ def planes_size(tiles: tuple[Any, ...], together: bool = False) -> int:
     return loop_products.planes_size(tiles, planes_of(tiles), together)
 
 
-def _make_locate(cells: Cells, products: Products, walk: Walk) -> Any:
-    """Device function of (thread, call, group, k): rows of step k, where there is one or not."""
-    sequences, many = products.sequences, min(products.cells, 2)
-    units, width = walk.units, cells.width
-
-    @inlined
-    def locate(t: Any, c: Any, group: int, k: int) -> None:
-        for s in range(many):
-            t.count[s], t.row[s], t.state[s] = int32(0), 0, -1
-            sequence = group * sequences + t.pair + s
-            if t.leads and sequence < c.batch:
-                b = c.order[sequence]
-                t.row[s] = c.offsets[b]
-                t.count[s] = int32(c.offsets[b + 1] - t.row[s])
-                t.row[s] += t.count[s] - 1 - k if c.reverse else k
-                t.state[s] = b * units + t.unit
-            t.at[s], t.to[s] = t.row[s] * width + t.unit, t.row[s] * units + t.unit
-
-    return locate
-
-
 class _Alone:
     """A block runs groups of sequences from a queue, one after the other.
 
     Device functions of a thread, a call, and
-        next_group      turn: the block's next group
         open            group, k: begin with step k
         step            k
         close           end of the group
     """
 
-    def __init__(self, cells: Cells, products: Products, walk: Walk) -> None:
-        self._cells, self._products, self._walk = cells, products, walk
-        self._locate = _make_locate(cells, products, walk)
+    def __init__(self, cells: BackwardCells, products: Products) -> None:
+        self._cells, self._products = cells, products
+        self._locate, self._go_to = make_locate(products), make_go_to(products)
         self.close = cells.close
 
     @property
-    def next_group(self) -> Any:
-        @inlined
-        def next_group(t: Any, c: Any, turn: int) -> Any:
-            cuda.syncthreads()
-            if t.tid == 0:
-                t.ticket[0] = take_ticket(c.counter)
-            cuda.syncthreads()
-            return t.ticket[0]
-
-        return next_group
-
-    @property
     def open(self) -> Any:
-        locate, begin, read = self._locate, self._cells.open, self._cells.read
-        ahead = self._products.ahead
+        locate, go_to, ahead = self._locate, self._go_to, self._products.ahead
+        begin, read = self._cells.open, self._cells.read
 
         @inlined
         def run(t: Any, c: Any, group: int, k: int) -> None:
-            locate(t, c, group, k)
+            locate(t, c, group)
+            go_to(t, c, k)
             begin(t, c, k)
             if ahead:
                 read(t, c, k)
@@ -99,8 +67,7 @@ class _Alone:
 
     @property
     def step(self) -> Any:
-        cells, products, many = self._cells, self._products, min(self._products.cells, 2)
-        units, width = self._walk.units, cells.width
+        cells, products, move = self._cells, self._products, make_move(self._products)
         read, advance, add, ahead = cells.read, cells.advance, cells.add, products.ahead
         later = zip(products.multiply, cells.rounds[1:], strict=False)
         rounds = in_turn([cells.rounds[0], *(self._later_round(*both) for both in later)])
@@ -112,12 +79,10 @@ class _Alone:
                 read(t, c, k)
             rounds(t, c, 1, k % 2, k)
             advance(t, c, k)
-            for s in range(many):
-                t.row[s] += t.forth
-                t.at[s], t.to[s] = t.row[s] * width + t.unit, t.row[s] * units + t.unit
+            move(t, c)
             if ahead:
                 read(t, c, k - 1)
-            cuda.syncthreads()
+            meet_block()
             multiply(t, c, 1, k % 2)
             add(t, c, k)
 
@@ -126,7 +91,7 @@ class _Alone:
     def _later_round(self, multiply: Any, compute: Any) -> Any:
         @inlined
         def run(t: Any, c: Any, groups: int, index: int, k: int) -> None:
-            cuda.syncthreads()
+            meet_block()
             multiply(t, c, groups, index)
             compute(t, c, groups, index, k)
 
@@ -136,28 +101,21 @@ class _Alone:
 class _Together:
     """All blocks of a grid run all groups at once; functions as those of `_Alone`."""
 
-    def __init__(self, cells: Cells, products: Products, walk: Walk) -> None:
+    def __init__(self, cells: BackwardCells, products: Products) -> None:
         self._cells, self._products = cells, products
-        self._locate = _make_locate(cells, products, walk)
+        self._locate, self._go_to = make_locate(products), make_go_to(products)
         self.close = in_turn([])
 
     @property
-    def next_group(self) -> Any:
-        @inlined
-        def next_group(t: Any, c: Any, turn: int) -> Any:
-            return turn * c.batch
-
-        return next_group
-
-    @property
     def open(self) -> Any:
-        locate, begin, sequences = self._locate, self._cells.open, self._products.sequences
+        locate, begin = self._locate, self._cells.open
 
         @inlined
         def run(t: Any, c: Any, group: int, k: int) -> None:
-            for one in range((c.batch + (sequences - 1)) // sequences):
-                locate(t, c, one, 0)
+            while group < c.groups:
+                locate(t, c, group)
                 begin(t, c, k)
+                group += 1
 
         return run
 
@@ -192,46 +150,52 @@ class _Together:
 
     def _stage(self, multiply: Any, load: Any, compute: Any) -> Any:
         """Device function of (thread, call, k): a part of a step, for one group after the other."""
-        nothing, locate, sequences = in_turn([]), self._locate, self._products.sequences
+        nothing, sequences = in_turn([]), self._products.sequences
+        locate, go_to = self._locate, self._go_to
         multiply, load = multiply or nothing, load or nothing
 
         @inlined
         def run(t: Any, c: Any, k: int) -> None:
-            groups = (c.batch + (sequences - 1)) // sequences
-            for group in range(groups):
+            for group in range(c.groups):
                 b = c.order[group * sequences]
                 if c.offsets[b + 1] - c.offsets[b] <= k:
                     break
-                index = k % 2 * groups + group
-                locate(t, c, group, k)
+                index = k % 2 * c.groups + group
+                locate(t, c, group)
+                go_to(t, c, k)
                 load(t, c, k)
-                multiply(t, c, groups, index)
-                compute(t, c, groups, index, k)
+                multiply(t, c, c.groups, index)
+                compute(t, c, c.groups, index, k)
 
         return run
 
 
 @family()
-def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) -> Kernel:
+def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, variant: Variant) -> Kernel:
     """The kernel for a cell.
 
     Args:
         kind: of the cell.
         tiles: of the products that `backward_cells.blocks_of_products` tells of.
         dtype: of its numbers.
-        walk: how it goes through the rows.
+        variant: of the loop.
     """
-    products = products_of(tiles, planes_of(tiles), walk.together, dtype)
-    count, sequences = products.cells, products.sequences
-    cells = Cells(kind, dtype, count, walk, products.ahead, products.put)
-    turns = (_Together if walk.together else _Alone)(cells, products, walk)
-    next_group, open_group, step, close = turns.next_group, turns.open, turns.step, turns.close
+    products = products_of(tiles, planes_of(tiles), variant.together, dtype)
+    sequences, per = products.sequences, products.per
+    cells = BackwardCells(kind, dtype, products, variant)
+    turns = (_Together if variant.together else _Alone)(cells, products)
+    open_group, step, close = turns.open, turns.step, turns.close
+    next_group = next_group_of(variant.together)
     fetch, fetch_vectors, who = products.fetch, cells.fetch, products.who
     real, word, item = number(dtype), products.word, products.item
     held_size, second_held_size = (max(n, 1) for n in (*products.held, 0)[:2])
-    sums_size, values_size, planes = products.sums_size, cells.row * count, products.vectors
-    threads, units, together = products.threads, walk.units, walk.together
-    tight, reverse = products.tight, walk.reverse
+    sums_size, values_size, planes = (
+        products.sums_size,
+        cells.row * products.cells,
+        products.vectors,
+    )
+    threads, units, together = products.threads, variant.units, variant.together
+    tight, reverse, width = products.tight, variant.reverse, kind.cell.width * variant.units
     zero = dtype.type(0)
     reals, ints, states = pointer(real), pointer(int64), pointers(real, len(kind.cell.states))
 
@@ -268,17 +232,17 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) ->
         second_held = cuda.local.array(second_held_size, word)
         sums = cuda.local.array(sums_size, real)
         values = cuda.local.array(values_size, real)
-        count = cuda.local.array(2, int32)
-        row = cuda.local.array(2, int64)
-        at = cuda.local.array(2, int64)
-        to = cuda.local.array(2, int64)
-        state = cuda.local.array(2, int64)
+        count, row = cuda.local.array(per, int32), cuda.local.array(per, int64)
+        at, to = cuda.local.array(per, int64), cuda.local.array(per, int64)
+        state = cuda.local.array(per, int64)
         met = cuda.local.array(1, int64)
         tid = int32(cuda.threadIdx.x)
-        block, blocks, leads = int32(0), int32(1), True
+        block, blocks = int32(0), int32(1)
         if together:
             block, blocks = int32(cuda.blockIdx.x), int32(cuda.gridDim.x)
         unit, pair, part = who(tid, block)
+        leads = unit < units
+        groups = (batch + (sequences - 1)) // sequences
         if together:
             leads = part == 0 and unit < units
         forth = 1 if reverse else -1  # a constant, so that addresses are an addition away
@@ -286,11 +250,23 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) ->
             forth = 2 * backwards - 1
         t = Thread(
             *(tid, block, blocks, unit, pair, leads, ticket, words, items, partial),
-            *((held, second_held), sums, values, count, row, at, to, state, forth, met),
+            *((held, second_held), sums, values, count, row, at, to, state, met),
         )
         c = Call(
             *(dfirst, gates, dy, steps, weights, weights_start, vectors, offsets, order),
-            *(dlast, first, extra, counter, exchanged, batch, backwards),
+            *(
+                dlast,
+                first,
+                extra,
+                counter,
+                exchanged,
+                batch,
+                groups,
+                units,
+                width,
+                backwards,
+                forth,
+            ),
         )
         met[0] = 0
         for i in range(values_size):
@@ -300,9 +276,8 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) ->
         if not together:
             for i in range(tid, planes, threads):
                 words[i] = word(0)
-        turn = 0
-        group = next_group(t, c, turn)
-        while group * sequences < batch:
+        group = next_group(t, c, -1)
+        while group < groups:
             b = order[group * sequences]
             k = int32(offsets[b + 1] - offsets[b] - 1)
             open_group(t, c, group, k)
@@ -310,7 +285,6 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, walk: Walk) ->
                 step(t, c, k)
                 k = int32(k - 1)
             close(t, c, k)
-            turn += 1
-            group = next_group(t, c, turn)
+            group = next_group(t, c, group)
 
     return run

@@ -12,7 +12,7 @@ in registers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ...cells import Cell
@@ -20,13 +20,14 @@ from ...cells.rounds import Place, Round, backward_of
 from ..ops import in_turn
 from .columns import of_h
 from .emit import ZERO, Body, Kind
+from .loop_products import Products
 
 _H = Place("product")  # in the first round the gradient of h, without
 _DY = Place("dy")  # that of the step's output
 
 
-class Walk(NamedTuple):
-    """How a time loop goes through its rows, known when it is compiled."""
+class Variant(NamedTuple):
+    """What of a call is known when its time loop is compiled."""
 
     units: int
     has_dy: bool  # outputs have gradients, not only last states
@@ -50,12 +51,11 @@ class Thread(NamedTuple):
     held: Any  # weights in registers, of each product
     sums: Any
     values: Any
-    count: Any  # of each of its sequences: steps,
+    count: Any  # of each of its sequences: steps, or -1 where the thread has none,
     row: Any  # the step's number among the valid ones,
     at: Any  # the place in `gates` of the step's row,
     to: Any  # in the rows of states and of dy,
-    state: Any  # in the states, or -1 where there is no sequence
-    forth: Any  # from a row to that of the next step backward
+    state: Any  # in the states
     met: Any  # how often blocks had to meet
 
 
@@ -77,7 +77,11 @@ class Call(NamedTuple):
     counter: Any  # of groups that were taken, or of blocks that met
     exchanged: Any  # what blocks of a grid tell each other
     batch: Any
+    groups: Any  # of sequences
+    units: Any
+    width: Any  # of a row of gates
     reverse: Any
+    forth: Any  # from a row to that of the next step backward
 
 
 def blocks_of_products(cell: Cell) -> tuple[tuple[int, int], ...]:
@@ -97,17 +101,14 @@ def extra_planes(cell: Cell) -> int:
     return plan.planes + (not plan.carries_h) - len(cell.states)
 
 
-class Cells:
+class BackwardCells:
     """Device functions for all cells of a thread.
 
     Args:
         kind: of the cell.
         dtype: of its numbers.
-        count: of a thread's cells.
-        walk: what is read.
-        ahead: whether a step's values are read while the step after it is computed.
-        put: of each product, device function of (thread, call, groups, index, place, sequence,
-            value): a gradient goes to its place, beside the thread's first, in a vector.
+        products: of a step.
+        variant: of the loop.
 
     Attributes:
         rounds: of (thread, call, groups, index, k): what a round computes, and where that goes.
@@ -120,24 +121,22 @@ class Cells:
         add: the last product's part of the gradient of h.
     """
 
-    def __init__(
-        self, kind: Kind, dtype: Any, count: int, walk: Walk, ahead: bool, put: Sequence[Any]
-    ) -> None:
-        self._kind, self._real, self._walk, self._put = kind, dtype.type, walk, put
-        self._plan, self._count = backward_of(kind.cell), count
+    def __init__(self, kind: Kind, dtype: Any, products: Products, variant: Variant) -> None:
+        self._kind, self._real, self._variant, self._put = kind, dtype.type, variant, products.put
+        self._plan, self._own = backward_of(kind.cell), products.own
         rounds, planes = self._plan.rounds, [Place("plane", n) for n in range(self._plan.planes)]
         used = {place for r in rounds for place in r.loads.values()} | {_H, *planes}
         used |= {Place("before", p.number) for p in used if p.kind == "after"}
-        used |= {_DY} if walk.has_dy else set()
+        used |= {_DY} if variant.has_dy else set()
         self._slots = {place: n for n, place in enumerate(sorted(used))}
-        self.row, self.width = len(used), kind.cell.width * walk.units
-        self._after = [p for p in self._slots if p.kind == "after" and not walk.together]
+        self.row = len(used)
+        self._after = [p for p in self._slots if p.kind == "after" and not variant.together]
         streams = [p for p in self._slots if p.kind in ("block", "before", "dy")]
-        cells = range(count)
+        cells = range(products.cells)
         self.rounds = [in_turn([self._round(r, i) for i in cells]) for r in rounds]
         self.loads = [self._all(self._read(i, self._loads_of(r)) for i in cells) for r in rounds]
         # What is not read ahead needs no registers from one step to the next.
-        self.read = self._all(self._read(i, streams, clear=not ahead) for i in cells)
+        self.read = self._all(self._read(i, streams, clear=not products.ahead) for i in cells)
         self.fetch = self._all(map(self._fetch, cells))
         self.open = self._all(map(self._open, cells))
         self.close = self._all(map(self._close, cells))
@@ -152,9 +151,9 @@ class Cells:
 
     def _where(self, i: int) -> tuple[int, int, str, str]:
         """Number of a cell's unit and sequence in its thread; when they are there, and a step k."""
-        u, s, units = 8 * (i // 2), i % 2, self._walk.units
+        u, s, units = 8 * (i // 2), i % 2, self._variant.units
         inside = f"t.unit + {u} < {units}"
-        if units % (8 * -(-self._count // 2)) == 0:  # no thread has units to spare
+        if units % (8 * self._own) == 0:  # no thread has units to spare
             return u, s, "True", f"k >= 0 and k < t.count[{s}]"
         return u, s, inside, f"k >= 0 and k < t.count[{s}] and {inside}"
 
@@ -164,7 +163,7 @@ class Cells:
 
     def _stored(self, place: Place, i: int) -> str:
         """Where memory has a value of step k."""
-        u, s, units, number = 8 * (i // 2), i % 2, self._walk.units, place.number
+        u, s, units, number = 8 * (i // 2), i % 2, self._variant.units, place.number
         if place.kind == "block":
             return f"c.gates[t.at[{s}] + {u + number * units}]"
         if place.kind == "dy":
@@ -172,7 +171,7 @@ class Cells:
         if place.kind == "after":
             return f"c.steps[{number}][t.to[{s}] + {u}]"
         if place.kind == "before":
-            return f"c.steps[{number}][t.to[{s}] + ({u} + t.forth * {units})]"
+            return f"c.steps[{number}][t.to[{s}] + ({u} + c.forth * {units})]"
         state = 0 if place == _H else number + (not self._plan.carries_h)
         if (extra := state - len(self._kind.cell.states)) < 0:
             return f"c.dfirst[{state}][t.state[{s}] + {u}]"
@@ -180,12 +179,12 @@ class Cells:
 
     def _kept(self, place: Place, i: int) -> str:
         """Where a value stays that a round found."""
-        own = place.kind != "block" and not self._walk.together
+        own = place.kind != "block" and not self._variant.together
         return self._value(place, i) if own else self._stored(place, i)
 
     def _loads_of(self, r: Round) -> list[Place]:
         own = [p for p in r.loads.values() if p.kind != "vector" and (p != _H or r.called is None)]
-        return [*own, _DY] if _H in own and self._walk.has_dy else own
+        return [*own, _DY] if _H in own and self._variant.has_dy else own
 
     def _read(self, i: int, places: list[Place], clear: bool = False) -> list[str]:
         u, s, _, live = self._where(i)
@@ -204,7 +203,7 @@ class Cells:
     def _fetch(self, i: int) -> list[str]:
         u, _, inside, _ = self._where(i)
         vectors = [place for place in self._slots if place.kind == "vector"]
-        inside = f"t.unit + {u} < {self._walk.units}"
+        inside = f"t.unit + {u} < {self._variant.units}"
         return [f"if {inside}:", "    pass"] + [
             f"    {self._value(place, i)} = c.vectors[{place.number}][t.unit + {u}]"
             for place in vectors
@@ -214,7 +213,7 @@ class Cells:
         """Device function: compute a round of a cell, and leave the results where they belong."""
         u, s, inside, live = self._where(i)
         known = {symbol: self._expression(r, place, i) for symbol, place in r.loads.items()}
-        body, units = Body(self._kind, self._real, known, False), self._walk.units
+        body, units = Body(self._kind, self._real, known, False), self._variant.units
         found = [(p, ZERO if x is None else body.name_of(x)) for x, p in r.stores]
         puts, products = ["    pass"], list(enumerate(blocks_of_products(self._kind.cell)))
         for place, value in found:
@@ -224,7 +223,7 @@ class Cells:
                     at = (place.number - first) * units + u
                     puts.append(f"    put{product}(t, c, groups, index, {at}, {s}, {value})")
         keeps = [f"    {self._kept(place, i)} = {value}" for place, value in found]
-        if self._walk.together:
+        if self._variant.together:
             lines = [f"    {line}" for line in body.lines]
             body.lines[:] = [f"if {live}:", *lines, *puts, *keeps]
         else:  # no branch parts a warp: a sequence without a step computes on
@@ -235,7 +234,7 @@ class Cells:
         """A value that a round needs."""
         if place == _H and r.called is not None:
             return f"t.sums[{i}]"
-        if place == _H and self._walk.has_dy:
+        if place == _H and self._variant.has_dy:
             return f"{self._value(place, i)} + {self._value(_DY, i)}"
         return self._value(place, i)
 
@@ -245,22 +244,22 @@ class Cells:
         return [(0, _H), *((n, Place("plane", self._plan.plane_of(n))) for n in states)]
 
     def _open(self, i: int) -> list[str]:
-        u, s, units = 8 * (i // 2), i % 2, self._walk.units
-        lines = [f"if t.state[{s}] >= 0 and t.unit + {u} < {units}:"]
+        u, s, units = 8 * (i // 2), i % 2, self._variant.units
+        lines = [f"if t.count[{s}] >= 0 and t.unit + {u} < {units}:"]
         for state, place in self._ends():
             lines += [f"    {self._kept(place, i)} = c.dlast[{state}][t.state[{s}] + {u}]"]
         for place in self._after:
             lines += [f"    if t.count[{s}] > 0:"]  # then k counts from its last step
-            lines += [f"        row = t.row[{s}] - t.forth * (t.count[{s}] - 1 - k)"]
+            lines += [f"        row = t.row[{s}] - c.forth * (t.count[{s}] - 1 - k)"]
             stored = f"c.steps[{place.number}][row * {units} + (t.unit + {u})]"
             lines += [f"        {self._value(place, i)} = {stored}"]
         return lines
 
     def _close(self, i: int) -> list[str]:
-        u, s, units = 8 * (i // 2), i % 2, self._walk.units
-        if self._walk.together:
+        u, s, units = 8 * (i // 2), i % 2, self._variant.units
+        if self._variant.together:
             return []
-        return [f"if t.state[{s}] >= 0 and t.unit + {u} < {units}:"] + [
+        return [f"if t.count[{s}] >= 0 and t.unit + {u} < {units}:"] + [
             f"    c.dfirst[{state}][t.state[{s}] + {u}] = {self._value(place, i)}"
             for state, place in self._ends()
         ]

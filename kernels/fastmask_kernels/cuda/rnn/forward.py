@@ -25,13 +25,14 @@ from typing import Any
 
 from numba import cuda
 
-from ..ops import in_turn, inlined, meet_block, take_ticket
+from ..ops import in_turn, inlined, meet_block
 from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, pointers, uint32
 from . import loop_products
 from .columns import row_blocks
 from .emit import Kind
 from .forward_cells import Call, Cells, Saves, Thread
 from .grid import meet
+from .loop_groups import make_go_to, make_locate, make_move, next_group_of
 from .loop_products import Products, products_of
 from .mma import Fragments
 
@@ -46,42 +47,10 @@ def planes_size(tiles: tuple[Any, ...], together: bool = False) -> int:
     return loop_products.planes_size(tiles, planes_of(tiles), together)
 
 
-def _make_locate(products: Products) -> Any:
-    """Device function of (thread, call, group): a thread's sequences, and how long they are."""
-    per, sequences = products.per, products.sequences
-
-    @inlined
-    def locate(t: Any, c: Any, group: int) -> None:
-        first = group * sequences + t.pair
-        for s in range(per):
-            t.count[s], t.row[s], t.state[s] = int32(-1), 0, 0
-            if t.leads and first + s < c.batch:
-                b = c.order[first + s]
-                t.row[s] = c.offsets[b]
-                t.count[s] = int32(c.offsets[b + 1] - t.row[s])
-                t.state[s] = b * c.units + t.unit
-
-    return locate
-
-
-def _make_go_to(products: Products) -> Any:
-    """Device function of (thread, call, k): from the first rows of the sequences to step k."""
-    per = products.per
-
-    @inlined
-    def go_to(t: Any, c: Any, k: int) -> None:
-        for s in range(per):
-            t.row[s] += t.count[s] - 1 - k if c.reverse else k
-            t.at[s], t.to[s] = t.row[s] * c.width + t.unit, t.row[s] * c.units + t.unit
-
-    return go_to
-
-
 class _Alone:
     """A block takes groups of sequences from a queue, one after the other.
 
     Device functions of a thread, a call, and
-        next_group  group: which one follows it
         open        group: the states before the first step
         step        k
         close       the states after the last step
@@ -89,19 +58,8 @@ class _Alone:
 
     def __init__(self, cells: Cells, products: Products) -> None:
         self._cells, self._products = cells, products
-        self._locate, self._go_to = _make_locate(products), _make_go_to(products)
-
-    @property
-    def next_group(self) -> Any:
-        @inlined
-        def next_group(t: Any, c: Any, group: int) -> Any:
-            meet_block()
-            if t.tid == 0:
-                t.ticket[0] = take_ticket(c.counter)
-            meet_block()
-            return t.ticket[0]
-
-        return next_group
+        self._move = make_move(products)
+        self._locate, self._go_to = make_locate(products), make_go_to(products)
 
     @property
     def open(self) -> Any:
@@ -139,20 +97,14 @@ class _Alone:
         return run
 
     def _finish(self, p: int) -> Any:
-        multiply, compute, per = (
-            self._products.multiply[p],
-            self._cells.rounds[p],
-            self._products.per,
-        )
+        multiply, compute, move = self._products.multiply[p], self._cells.rounds[p], self._move
         read, put = self._cells.read, self._cells.put(0)
 
         @inlined
         def run(t: Any, c: Any, k: int) -> None:
             multiply(t, c, 1, int32(0 if p else k & 1))
             compute(t, c, k)
-            for s in range(per):
-                t.row[s] += c.forth
-                t.at[s], t.to[s] = t.row[s] * c.width + t.unit, t.row[s] * c.units + t.unit
+            move(t, c)
             read(t, c, int32(k + 1))
             put(t, c, 1, int32(1 - (k & 1)), k)
             meet_block()
@@ -176,16 +128,8 @@ class _Together:
 
     def __init__(self, cells: Cells, products: Products) -> None:
         self._cells, self._products = cells, products
-        self._locate, self._go_to = _make_locate(products), _make_go_to(products)
+        self._locate, self._go_to = make_locate(products), make_go_to(products)
         self.close = in_turn([])
-
-    @property
-    def next_group(self) -> Any:
-        @inlined
-        def next_group(t: Any, c: Any, group: int) -> Any:
-            return c.groups if group >= 0 else 0
-
-        return next_group
 
     @property
     def open(self) -> Any:
@@ -259,7 +203,12 @@ def time_loop(
     fixed = tiles[0].units if isinstance(tiles[0], Fragments) else 0  # H, where it is known
     cells = Cells(kind, dtype.type, products, saves, fixed)
     turns = (_Together if together else _Alone)(cells, products)
-    next_group, open_group, step, close = turns.next_group, turns.open, turns.step, turns.close
+    open_group, step, close, next_group = (
+        turns.open,
+        turns.step,
+        turns.close,
+        next_group_of(together),
+    )
     who, fetch, fetch_given = products.who, products.fetch, cells.fetch
     real, word, item = number(dtype), products.word, products.item
     held_size, second_held_size = (max(n, 1) for n in (*products.held, 0)[:2])

@@ -27,7 +27,7 @@ from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, pointers, span
 from . import steps
 from .backward import gradient_loop, planes_size
-from .backward_cells import Walk, blocks_of_products, extra_planes
+from .backward_cells import Variant, blocks_of_products, extra_planes
 from .columns import called, of_h, runs
 from .emit import Body, Kind
 from .launching import launch_loop
@@ -80,14 +80,14 @@ def run_gradients(kind: Kind, call: Any) -> None:
     )
     plan = call.offsets, call.steps, call.order
     states = arrays("{}_first", cell.states), arrays("{}_steps", cell.states)
-    walk = _steps_of(x, plan, *states, call.reverse)
+    valid = _steps_of(x, plan, *states, call.reverse)
     if not getattr(call, "gates_saved", True):
-        _compute_gates(kind, gates, walk, weights)
-    dy = empty((walk.rows if call.dout.size else 0, walk.units), x.dtype, x.device)
-    steps.fold(dy, call.dout, walk.offsets, walk.places, call.reverse, call.zero_masked)
+        _compute_gates(kind, gates, valid, weights)
+    dy = empty((valid.rows if call.dout.size else 0, valid.units), x.dtype, x.device)
+    steps.fold(dy, call.dout, valid.offsets, valid.places, call.reverse, call.zero_masked)
     dfirst, dlast = arrays("d{}_first", cell.states), arrays("d{}_last", cell.states)
-    _run_loop(kind, gates, dy, walk, weights, dfirst, dlast, call.reverse)
-    _finish(cell, call.dx, dweights, gates, walk, weights)
+    _run_loop(kind, gates, dy, valid, weights, dfirst, dlast, call.reverse)
+    _finish(cell, call.dx, dweights, gates, valid, weights)
 
 
 def _steps_of(
@@ -112,14 +112,14 @@ def _run_loop(
     kind: Kind,
     gates: DeviceArray,
     dy: DeviceArray,
-    walk: Steps,
+    valid: Steps,
     weights: Weights,
     dfirst: tuple[DeviceArray, ...],
     dlast: tuple[DeviceArray, ...],
     reverse: bool,
 ) -> None:
-    cell, units, dtype, device = kind.cell, walk.units, gates.dtype, gates.device
-    batch = walk.order.size
+    cell, units, dtype, device = kind.cell, valid.units, gates.dtype, gates.device
+    batch = valid.order.size
     spread = spread_of(kind, units, dtype, True)
     packed = empty(spread.size, dtype, device)
     columns = [*of_h(cell), *called(cell)]
@@ -131,15 +131,15 @@ def _run_loop(
     pack_spread(packed, 0, spread, recurrent_kernel, pieces, True)
     # On tensor cores the direction is known when compiling.
     known = reverse and isinstance(spread, Fragmented)
-    how = Walk(units, dy.size > 0, known, spread.blocks > 0)
-    planes = empty(extra_planes(cell) * batch * units, dtype, device) if how.together else gates
-    arrays = gates, dfirst, dy, walk.steps, packed, 0, weights.vectors, walk.offsets, walk.order
+    variant = Variant(units, dy.size > 0, known, spread.blocks > 0)
+    planes = empty(extra_planes(cell) * batch * units, dtype, device) if variant.together else gates
+    arrays = gates, dfirst, dy, valid.steps, packed, 0, weights.vectors, valid.offsets, valid.order
     launch_loop(
-        gradient_loop(kind, spread.tiles, dtype, how),
+        gradient_loop(kind, spread.tiles, dtype, variant),
         spread,
-        planes_size(spread.tiles, how.together),
+        planes_size(spread.tiles, variant.together),
         True,
-        (*arrays, dlast, walk.first, planes),
+        (*arrays, dlast, valid.first, planes),
         (batch, reverse),
     )
 
@@ -158,13 +158,13 @@ def _pieces(cell: Cell, columns: Sequence[str], names: Sequence[str] | None = No
     return tuple(found)
 
 
-def _arranged(gates: DeviceArray, pieces: Pieces, walk: Steps) -> tuple[Rows, Pieces]:
+def _arranged(gates: DeviceArray, pieces: Pieces, valid: Steps) -> tuple[Rows, Pieces]:
     """Gradients for several products, see `products.arranged`, if no columns are between them."""
     ends = [column + count for _, column, count in pieces]
     starts = [column for _, column, _ in pieces]
     if pieces and max(ends) - min(starts) > sum(count for _, _, count in pieces):
         return Rows(matrix(gates)), pieces
-    return products.arranged(matrix(gates), pieces, walk.offsets, walk.rows, walk.units)
+    return products.arranged(matrix(gates), pieces, valid.offsets, valid.rows, valid.units)
 
 
 def _finish(
@@ -172,54 +172,59 @@ def _finish(
     dx: DeviceArray,
     dweights: Weights,
     gates: DeviceArray,
-    walk: Steps,
+    valid: Steps,
     weights: Weights,
 ) -> None:
     """The products over all valid steps."""
-    columns, units, plan, rows = len(cell.inputs) * walk.units, walk.units, walk.offsets, walk.rows
-    dz, pieces = _arranged(gates, _pieces(cell, cell.inputs), walk)
-    if dx.size and not (walk.full and pieces):
+    columns, units, plan, rows = (
+        len(cell.inputs) * valid.units,
+        valid.units,
+        valid.offsets,
+        valid.rows,
+    )
+    dz, pieces = _arranged(gates, _pieces(cell, cell.inputs), valid)
+    if dx.size and not (valid.full and pieces):
         steps.fill_zeros(dx)
     for n, (block, column, count) in enumerate(pieces):
         part, width = dz.columns(block * units), count * units
         dkernel = Matrix(dweights.kernel, column * units, columns)
-        products.over_rows(dkernel, walk.inputs, part, plan, walk.features, width, rows)
+        products.over_rows(dkernel, valid.inputs, part, plan, valid.features, width, rows)
         if dx.size:
             products.rows(
                 *(matrix(dx), part, Matrix(weights.kernel, column * units, columns), plan),
                 rows,
-                walk.features,
+                valid.features,
                 width,
-                target=None if walk.full else walk.places,
+                target=None if valid.full else valid.places,
                 transposed=True,
                 add=n > 0,
             )
-    _recurrent_gradients(cell, dweights.recurrent_kernel, gates, walk)
-    _bias_gradients(cell, dweights, gates, walk)
+    _recurrent_gradients(cell, dweights.recurrent_kernel, gates, valid)
+    _bias_gradients(cell, dweights, gates, valid)
 
 
 def _recurrent_gradients(
-    cell: Cell, drecurrent: DeviceArray, gates: DeviceArray, walk: Steps
+    cell: Cell, drecurrent: DeviceArray, gates: DeviceArray, valid: Steps
 ) -> None:
-    units, columns = walk.units, len(cell.recurrents) * walk.units
-    factors = [(walk.states, of_h(cell))]
+    units, columns = valid.units, len(cell.recurrents) * valid.units
+    factors = [(valid.states, of_h(cell))]
     for n, name in enumerate(called(cell), len(cell.order)):
         factors.append((Rows(matrix(gates)).columns(n * units), (name,)))
     for factor, names in factors:
-        dz, pieces = _arranged(gates, _pieces(cell, cell.recurrents, names), walk)
+        dz, pieces = _arranged(gates, _pieces(cell, cell.recurrents, names), valid)
         for block, column, count in pieces:
             part, width = dz.columns(block * units), count * units
             to = Matrix(drecurrent, column * units, columns)
-            products.over_rows(to, factor, part, walk.offsets, units, width, walk.rows)
+            products.over_rows(to, factor, part, valid.offsets, units, width, valid.rows)
 
 
-def _bias_gradients(cell: Cell, dweights: Weights, gates: DeviceArray, walk: Steps) -> None:
+def _bias_gradients(cell: Cell, dweights: Weights, gates: DeviceArray, valid: Steps) -> None:
     """Those of bias and vectors: sums over the valid steps."""
-    units = walk.units
+    units = valid.units
 
     def add_up(out: DeviceArray, column: int, block: int, count: int) -> None:
         to, of = Matrix(out, column * units, out.shape[-1]), matrix(gates, block * units)
-        gemm.column_sums(to, of, walk.offsets, count * units, walk.rows)
+        gemm.column_sums(to, of, valid.offsets, count * units, valid.rows)
 
     for block, column, count in runs(cell.order, cell.sums):
         add_up(dweights.bias, column, block, count)
@@ -227,9 +232,9 @@ def _bias_gradients(cell: Cell, dweights: Weights, gates: DeviceArray, walk: Ste
         add_up(dvector, 0, n, 1)
 
 
-def _compute_gates(kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights) -> None:
+def _compute_gates(kind: Kind, gates: DeviceArray, valid: Steps, weights: Weights) -> None:
     """What forward would have saved of all valid steps, from the states before them."""
-    cell, units, stride = kind.cell, walk.units, gates.shape[1]
+    cell, units, stride = kind.cell, valid.units, gates.shape[1]
     bias = empty(weights.bias.size, gates.dtype, gates.device)
     for block, column, count in runs(cell.order, cell.sums):
         copy_block(bias, block * units, weights.bias, column * units, count * units)
@@ -238,8 +243,8 @@ def _compute_gates(kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights
         for block, column, count in pieces:
             products.rows(
                 *(Matrix(gates, block * units, stride), rows),
-                *(Matrix(kernel, column * units, kernel.shape[1]), walk.offsets),
-                walk.rows,
+                *(Matrix(kernel, column * units, kernel.shape[1]), valid.offsets),
+                valid.rows,
                 count * units,
                 length,
                 bias=None if add else Matrix(bias, block * units, 0),
@@ -252,19 +257,19 @@ def _compute_gates(kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights
             pieces = _pieces(cell, cell.recurrents, chosen)
             multiply(rows, units, weights.recurrent_kernel, pieces, with_x)
 
-    multiply(walk.inputs, walk.features, weights.kernel, _pieces(cell, cell.inputs), False)
-    multiply_state(walk.states, of_h(cell))
+    multiply(valid.inputs, valid.features, weights.kernel, _pieces(cell, cell.inputs), False)
+    multiply_state(valid.states, of_h(cell))
     for n, name in enumerate(called(cell)):
-        _run_values(kind, gates, walk, weights, n)
+        _run_values(kind, gates, valid, weights, n)
         multiply_state(Rows(matrix(gates)).columns((len(cell.order) + n) * units), (name,))
-    _run_values(kind, gates, walk, weights, len(cell.called))
+    _run_values(kind, gates, valid, weights, len(cell.called))
 
 
-def _run_values(kind: Kind, gates: DeviceArray, walk: Steps, weights: Weights, part: int) -> None:
+def _run_values(kind: Kind, gates: DeviceArray, valid: Steps, weights: Weights, part: int) -> None:
     _values(kind, gates.dtype, part).launch(
-        *span(walk.rows * walk.units),
-        *(gates, gates.shape[1], walk.before, walk.first, walk.steps, weights.vectors),
-        *(walk.offsets, walk.offsets.size - 1, walk.units),
+        *span(valid.rows * valid.units),
+        *(gates, gates.shape[1], valid.before, valid.first, valid.steps, weights.vectors),
+        *(valid.offsets, valid.offsets.size - 1, valid.units),
     )
 
 
