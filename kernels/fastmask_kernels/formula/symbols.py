@@ -78,6 +78,11 @@ class Symbol:
     def __bool__(self) -> bool:
         raise TypeError("a formula cannot branch on a value: use maximum, minimum or relu")
 
+    def __eq__(self, other: object) -> bool:
+        return bool(self) if self._graph.tracing else self is other
+
+    __hash__ = object.__hash__
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **_: Any) -> Any:
         if (
             ufunc in _OPERATORS and method == "__call__" and len(inputs) == 2
@@ -95,16 +100,23 @@ class Symbol:
         )
 
     __float__ = __int__ = __index__ = __array__ = __iter__ = __len__ = __getitem__ = _not_a_number
-    __lt__ = __le__ = __gt__ = __ge__ = _not_a_number
+    __lt__ = __le__ = __gt__ = __ge__ = __abs__ = __matmul__ = __mod__ = __floordiv__ = (
+        _not_a_number
+    )
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))})"
 
 
 class Graph:
-    """The symbols of one formula, each once."""
+    """The symbols of one formula, each once.
+
+    Attributes:
+        tracing: whether the formula is running, which must not compare values.
+    """
 
     def __init__(self) -> None:
+        self.tracing = False
         self._known: dict[tuple[Any, ...], Symbol] = {}
 
     def make(self, op: str, *args: Any) -> Symbol:

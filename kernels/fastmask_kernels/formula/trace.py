@@ -66,7 +66,11 @@ def trace(
     arguments = {name: graph.make("sum", name) for name in positional}
     vectors = {name: graph.make("vector", name) for name in keywords}
     try:
+        graph.tracing = True
         returned = function(*arguments.values(), **vectors)
+        graph.tracing = False
+        if returned is None:
+            raise TypeError("it returns nothing, but must return the new states")
         new = tuple(
             map(graph.lift, returned if isinstance(returned, (tuple, list)) else [returned])
         )
@@ -122,9 +126,7 @@ def _check(formula: Formula) -> None:
     for kind, named in (("sum", formula.sums), ("vector", formula.vectors)):
         for word, symbol in named.items():
             if symbol not in used:
-                states = (
-                    f"; it returns {len(formula.new)}, so {', '.join(formula.states)} are states"
-                )
+                states = f"; its states, as many as it returns, are {', '.join(formula.states)}"
                 hint = states if kind == "sum" else ""
                 raise ValueError(f"{name}: the {kind} {word} is not used{hint}")
     for kind, names in (("x_only", formula.x_only), ("h_only", formula.h_only)):
