@@ -65,6 +65,14 @@ def test_cells(cell: str, kind: type[NumbaLike], zero: bool) -> None:
     same(found, expected, kind)
 
 
+@pytest.mark.parametrize("name", ["peephole_lstm", "minimal_gated_unit", "ind_rnn"])
+def test_cells_of_formulas(name: str) -> None:
+    layer = L.RNN(fm.cells.CELLS[name](H), return_state=True)
+    x = normal(B, T, F)
+    expected = layer(x, mask=HOLES)
+    same(layer(CupyLike(x), mask=CupyLike(HOLES)), expected, CupyLike)
+
+
 def test_dtypes_and_layouts_are_converted_by_the_owner() -> None:
     function, arrays, _ = arguments("lstm", "f8")
     expected = function(*arrays)
