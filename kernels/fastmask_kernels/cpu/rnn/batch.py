@@ -19,7 +19,6 @@ from ..simd import (
     prefetch_row,
     prefetch_row_to_write,
 )
-from .cell_code import CellCode
 
 
 class Batch(NamedTuple):
@@ -33,6 +32,7 @@ class Batch(NamedTuple):
     others: int  # states besides h; each of their arrays holds one after the other
     save_states: bool  # whether the states of all steps are wanted
     save_gates: bool  # whether `gates` are
+    blocks: int  # of `gates`
     out: Any  # real (B, T, H)
     h_last: Any  # real (B, H)
     others_last: Any  # real (others, B, H)
@@ -83,32 +83,18 @@ def begin_rows(
     batch: Any, layer: Any, scratch: Any, taken: int, h_first: Any, others_first: Any
 ) -> None:
     """Set out the first states of rows; of those without steps they are the last ones too."""
-    for i in range(taken):
-        row, at, ended = scratch.row[i], scratch.state[i], scratch.count[i] == 0
-        _begin_row(batch, layer.states, at, h_first, batch.h_last, row, ended)
-        for n in range(batch.others):
-            _begin_row(
-                batch,
-                layer.states,
-                (n + 2) * layer.plane + at,
-                others_first,
-                batch.others_last,
-                n * batch.rows + row,
-                ended,
-            )
-
-
-@inner
-def _begin_row(
-    batch: Any, states: Any, at: int, first: Any, last: Any, row: int, ended: bool
-) -> None:
-    units, width = batch.units, lanes_of(states)
-    for left in range(0, units, width):
-        columns = width if width < units - left else units - left
-        fill_row(states, at + left, width)
-        copy_row(states, at + left, first, row * units + left, columns)
-        if ended:
-            copy_row(last, row * units + left, first, row * units + left, columns)
+    units, width, states = batch.units, lanes_of(layer.states), layer.states
+    for n in range(batch.others + 1):
+        first, last = (h_first, batch.h_last) if n == 0 else (others_first, batch.others_last)
+        plane, row = (0, 0) if n == 0 else ((n + 1) * layer.plane, (n - 1) * batch.rows)
+        for i in range(taken):
+            at, start = plane + scratch.state[i], (row + scratch.row[i]) * units
+            for left in range(0, units, width):
+                columns = width if width < units - left else units - left
+                fill_row(states, at + left, width)
+                copy_row(states, at + left, first, start + left, columns)
+                if scratch.count[i] == 0:
+                    copy_row(last, start + left, first, start + left, columns)
 
 
 @inner
@@ -229,41 +215,34 @@ def _write_masked(batch: Any, target: int, source: int, first: bool) -> None:
             copy_row(batch.out, target + left, batch.out, source + left, columns)
 
 
-def step_saver(code: CellCode) -> Any:
-    """`save_step` for a cell, for compiled kernels to call."""
-    blocks, row_vectors, saved = code.blocks, code.tiles.row, code.saved
-
-    @inner
-    def save_step(
-        batch: Any,
-        layer: Any,
-        scratch: Any,
-        k: int,
-        rows: int,
-        plane: int,
-        left: int,
-        columns: int,
-        z: Any,
-        z_start: int,
-        apart: int,
-    ) -> None:
-        """Copy states and gates of one vector of units to where the backward pass finds them."""
-        units, states = batch.units, layer.states
-        for i in range(rows):
-            entry = entry_of(batch, scratch.first[i], scratch.count[i], k)
-            at = scratch.state[i] + left
-            copy_row(batch.h_steps, entry * units + left, states, plane + at, columns)
-            for n in range(batch.others):
-                to = (n * batch.places + entry) * units + left
-                copy_row(batch.others_steps, to, states, (n + 2) * layer.plane + at, columns)
-            if batch.save_gates:
-                from_row = z_start + i * row_vectors * lanes_of(z)
-                for block in range(blocks):
-                    if saved >> block & 1:
-                        to = (entry * blocks + block) * units + left
-                        copy_row(batch.gates, to, z, from_row + block * apart, columns)
-
-    return save_step
+@inner
+def save_step(
+    batch: Any,
+    layer: Any,
+    scratch: Any,
+    k: int,
+    rows: int,
+    plane: int,
+    left: int,
+    columns: int,
+    z: Any,
+    z_start: int,
+    row_size: int,
+    apart: int,
+) -> None:
+    """Copy states and gates of one vector of units to where the backward pass finds them."""
+    units, states = batch.units, layer.states
+    for i in range(rows):
+        entry = entry_of(batch, scratch.first[i], scratch.count[i], k)
+        at = scratch.state[i] + left
+        copy_row(batch.h_steps, entry * units + left, states, plane + at, columns)
+        for n in range(batch.others):
+            to = (n * batch.places + entry) * units + left
+            copy_row(batch.others_steps, to, states, (n + 2) * layer.plane + at, columns)
+        if batch.save_gates:
+            for block in range(batch.blocks):
+                to = (entry * batch.blocks + block) * units + left
+                copy_row(batch.gates, to, z, z_start + i * row_size + block * apart, columns)
 
 
 @inner

@@ -35,18 +35,12 @@ class CellCode(NamedTuple):
     parts: tuple[Part, ...]
     inputs: tuple[int, ...]  # places in `cell.inputs` of the packed kernel's columns
     recurrents: tuple[int, ...]  # those in `cell.recurrents` of the recurrent kernel's
-    saved: int  # a bit for each block of z that is saved
     compute_units: Any
 
     @property
     def name(self) -> str:
         """Tells the cell's compiled code from that of others."""
         return f"{re.sub(r'[^a-zA-Z0-9]', '_', self.cell.name)}_{self.cell.digest}"
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of one number a unit in a row of z."""
-        return len(self.cell.saved)
 
 
 def code_of(cell: Cell) -> CellCode:
@@ -89,7 +83,6 @@ def code_of(cell: Cell) -> CellCode:
         parts=tuple(parts),
         inputs=tuple(map(cell.inputs.index, inputs)),
         recurrents=tuple(map(cell.recurrents.index, recurrents)),
-        saved=sum(1 << n for n, symbol in enumerate(cell.saved) if symbol is not None),
         compute_units=units_of_round(cell, rounds, panel, row),
     )
 

@@ -98,6 +98,7 @@ def _batch_of(
         others_last.shape[0] // max(x.shape[0], 1),
         h_steps.shape[0] > 0,
         gates.shape[0] > 0,
+        gates.shape[1] // h_last.shape[1],
         flat(out),
         flat(h_last),
         flat(others_last),

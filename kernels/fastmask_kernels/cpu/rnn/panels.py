@@ -14,7 +14,7 @@ import numpy as np
 from ..jit import inlined, inner
 from ..packing import gate_distance
 from ..simd import copy_row, lanes_of
-from .batch import await_outputs, step_saver, write_last, write_outputs
+from .batch import await_outputs, save_step, write_last, write_outputs
 from .cell_code import CellCode
 
 
@@ -210,7 +210,7 @@ def panel_update(code: CellCode) -> Any:
 def panel_outputs(code: CellCode) -> Any:
     """`finish_panel` for a cell, for compiled kernels to call."""
     vectors_of_panel, gates_apart = _places(code)
-    row_vectors, save_step = code.tiles.row, step_saver(code)
+    row_vectors = code.tiles.row
 
     @inlined
     def finish_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
@@ -227,7 +227,7 @@ def panel_outputs(code: CellCode) -> Any:
                 apart = gates_apart(vector, batch.units, lanes)
                 save_step(
                     *(batch, layer, scratch, now.k, rows, new, left, columns),
-                    *(now.z, z_start + v * lanes, apart),
+                    *(now.z, z_start + v * lanes, row_vectors * lanes, apart),
                 )
             write_last(batch, layer, scratch, now.k, rows, new, left, columns)
 

@@ -117,6 +117,7 @@ def _batch_of(h: Any, others: Any, x: Any, nothing: Any, events: Any) -> Any:
         others.shape[0] // max(h.shape[0], 1),
         False,
         False,
+        one,
         nothing,
         flat(h),
         flat(others),
