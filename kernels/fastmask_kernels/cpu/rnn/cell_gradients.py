@@ -17,25 +17,11 @@ from ...cells import Cell
 from ...cells.rounds import Backward, Place, Round
 from ...formula import Symbol
 from ..simd import I64, Emitter, data_pointer
-from .activations import emit_activation, emit_all_are, emit_slope
-from .emit import FormulaEmitter, Functions
+from .activations import emit_activation
+from .emit import FormulaEmitter, Functions, each_choice
 
 PANEL = 4  # registers' widths of units that are computed in one go
 _i8 = types.int64
-_USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-
-
-def _any(codes: dict[str, Any]) -> Functions:
-    """Activations by their codes, which are known when the kernel runs."""
-    values = {
-        name: lambda emit, x, code=code: emit_activation(emit, code, x)
-        for name, code in codes.items()
-    }
-    slopes = {
-        f"slope:{name}": lambda emit, y, code=code: emit_slope(emit, code, y)
-        for name, code in codes.items()
-    }
-    return {**values, **slopes}
 
 
 class _Row:
@@ -148,7 +134,8 @@ def cell_gradient(cell: Cell, backward: Backward) -> Any:
                 block = builder.append_basic_block(f"round_{case}")
                 switch.add_case(I64(case), block)
                 builder.position_at_end(block)
-                _emit_round(emit, cell, each, views, at, rows)
+                for chosen in each_choice(emit, cell.activations, views[1]):
+                    _emit_rows(emit, each, views, at, rows, chosen)
                 builder.branch(done)
             builder.position_at_end(done)
             return context.get_dummy_value()
@@ -158,25 +145,10 @@ def cell_gradient(cell: Cell, backward: Backward) -> Any:
     return gradient
 
 
-def _emit_round(
-    emit: Emitter, cell: Cell, each: Round, views: list[Any], at: Any, rows: Any
-) -> None:
-    """A round; apart for the usual activations, where the layer chooses them."""
-    codes: dict[str, Any] = {name: getattr(views[1], name) for name in cell.activations}
-    if not codes:
-        _emit_rows(emit, each, views, at, rows, _USUAL)
-        return
-    usual = emit_all_are(emit, {_USUAL[name]: code for name, code in codes.items()})
-    with emit.builder.if_else(usual) as (then, otherwise):
-        with then:
-            _emit_rows(emit, each, views, at, rows, _USUAL)
-        with otherwise:
-            _emit_rows(emit, each, views, at, rows, _any(codes))
-
-
 def _emit_rows(
     emit: Emitter, each: Round, views: list[Any], at: Any, rows: Any, chosen: Functions
 ) -> None:
+    """A round of some rows."""
     with emit.loop(rows) as at.row:
         row = _Row(emit, views, at)
         known = {symbol: row.load(symbol, place) for symbol, place in each.loads.items()}

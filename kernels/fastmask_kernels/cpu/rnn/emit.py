@@ -7,12 +7,13 @@ of fractions multiply out, and an LSTM's step has three divisions instead of fiv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...formula import Symbol, walk
 from ..simd import Emitter
-from .activations import SLOPES, VALUES
+from .activations import SLOPES, VALUES, emit_activation, emit_all_are, emit_slope
 
 HALF = 0.49  # share of the exponents that one of two denominators may take
 
@@ -28,6 +29,37 @@ class Fraction(NamedTuple):
 Functions = Mapping[str, str | Callable[[Emitter, Any], Any]]
 """By `activation` and `recurrent_activation` the name of an activation, or what emits it; and by
 `slope:activation` and `slope:recurrent_activation` what emits its slope where it has no name."""
+
+
+_USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+
+
+def each_choice(emit: Emitter, names: Sequence[str], fields: Any) -> Iterator[Functions]:
+    """What the layer's activations may be, to emit code for each: the usual ones, and any.
+
+    Args:
+        emit: the emitter of vectors.
+        names: those that a formula leaves open.
+        fields: has under these names what is known at run time: numbers, i64 values.
+    """
+    if not names:
+        yield {}
+        return
+    codes = {name: getattr(fields, name) for name in names}
+    usual = emit_all_are(emit, {_USUAL[name]: code for name, code in codes.items()})
+    with emit.builder.if_else(usual) as (then, otherwise):
+        with then:
+            yield _USUAL
+        with otherwise:
+            general: dict[str, Callable[[Emitter, Any], Any]] = {}
+            for name, code in codes.items():
+                general[name] = partial(_call, emit_activation, code)
+                general[f"slope:{name}"] = partial(_call, emit_slope, code)
+            yield general
+
+
+def _call(function: Callable[..., Any], code: Any, emit: Emitter, x: Any) -> Any:
+    return function(emit, code, x)
 
 
 class FormulaEmitter:

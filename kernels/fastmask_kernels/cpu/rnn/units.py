@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 from numba import types
@@ -13,12 +12,10 @@ from ...cells.cell import Cell
 from ...formula import Symbol
 from ...formula.symbols import EPSILON
 from ..simd import I32, I64, Emitter, data_pointer
-from .activations import emit_activation, emit_all_are
-from .emit import FormulaEmitter, Functions
+from .emit import FormulaEmitter, Functions, each_choice
 from .functions import call_function
 from .rounds import Place, Round, Rounds
 
-USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 _i8 = types.int64
 
 
@@ -126,7 +123,6 @@ def call_one(builder: Any, number: Any, count: int, call: Any) -> None:
 def _emit_rows(emit: Emitter, cell: Cell, this: Round, panel: int, row: int, a: _Arguments) -> None:
     """A loop over the rows of a round."""
     b = emit.builder
-    codes = {name: getattr(a, name) for name in cell.activations}
     saving = b.icmp_signed("!=", a.save, I64(0))
     with (
         emit.loop(a.rows) as i,
@@ -137,20 +133,8 @@ def _emit_rows(emit: Emitter, cell: Cell, this: Round, panel: int, row: int, a: 
         z = emit.at(a.z, b.add(b.mul(i, I64(row * emit.lanes)), unit))
         units = _Units(emit, cell, a, z, at, v)
         known = {symbol: units.load(place) for symbol, place in this.known.items()}
-        if not codes:
-            units.compute(this, known, {}, saving)
-            return
-        general: Functions = {name: partial(_activation, code) for name, code in codes.items()}
-        usual = emit_all_are(emit, {USUAL[name]: code for name, code in codes.items()})
-        with b.if_else(usual) as (then, otherwise):
-            with then:
-                units.compute(this, known, USUAL, saving)
-            with otherwise:
-                units.compute(this, known, general, saving)
-
-
-def _activation(code: Any, emit: Emitter, x: Any) -> Any:
-    return emit_activation(emit, code, x)
+        for chosen in each_choice(emit, cell.activations, a):
+            units.compute(this, known, chosen, saving)
 
 
 class _Units:
