@@ -34,9 +34,10 @@ def loop_of(
 ) -> tuple[Any, Any]:
     """The time loop of a layer, and how its weights are spread."""
     from fastmask_kernels.cuda import use_weights
-    from fastmask_kernels.cuda.rnn import backward, forward
+    from fastmask_kernels.cuda.rnn.backward import gradient_loop
     from fastmask_kernels.cuda.rnn.backward_cells import Variant
     from fastmask_kernels.cuda.rnn.emit import Kind
+    from fastmask_kernels.cuda.rnn.forward import time_loop
     from fastmask_kernels.cuda.rnn.forward_cells import Saves
     from fastmask_kernels.cuda.rnn.layout import spread_of
 
@@ -46,12 +47,12 @@ def loop_of(
         spread = spread_of(kind, units, dtype, backward)
     if backward:
         variant = Variant(units, True, False, spread.blocks > 0)
-        return backward.gradient_loop(kind, spread.tiles, dtype, variant), spread
-    # On tensor cores as inference, of an LSTM with c: what the twins do.
+        return gradient_loop(kind, spread.tiles, dtype, variant), spread
+    # On tensor cores as inference.
     saves = Saves(True, len(formula.states) > 1, formula.keeps_gates and not tensor, True)
     reverse = False if tensor else None
     together = spread.blocks > 0
-    return forward.time_loop(kind, spread.tiles, dtype, saves, together, reverse), spread
+    return time_loop(kind, spread.tiles, dtype, saves, together, reverse), spread
 
 
 def assert_fits(report: Report, threads: int, dtype: Any) -> None:

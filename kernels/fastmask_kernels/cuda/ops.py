@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,22 @@ def inlined(function: Callable[..., Any]) -> Any:
     In the simulator it stays a Python function, which saves a swap of modules at each call.
     """
     return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
+
+
+def of_lines(parameters: Sequence[str], lines: Sequence[str], names: dict[str, Any]) -> Any:
+    """Device function of lines of text, in which every index can be a constant.
+
+    One that is long takes Numba much less time than many short ones that call each other.
+
+    Args:
+        parameters: names of its arguments.
+        lines: its body.
+        names: what the lines refer to besides.
+    """
+    body = "".join(f"    {line}\n" for line in lines or ("pass",))
+    known = {"__name__": __name__, **names}
+    exec(compile(f"def run({', '.join(parameters)}):\n{body}", "<a GPU's lines>", "exec"), known)
+    return inlined(known["run"])
 
 
 def in_turn(functions: list[Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ...cells import Cell
 from ...formula import Symbol
-from ..ops import inlined
+from ..ops import of_lines
 from .activations import activation, slope
 
 _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -44,33 +44,34 @@ class Body:
         real: type of its numbers.
         known: symbols that are given, as expressions of the arguments.
         fast: as for `activations.activation`.
+        prefix: of the names of its variables, where bodies are put together.
     """
 
-    def __init__(self, kind: Kind, real: Any, known: Mapping[Symbol, str], fast: bool) -> None:
+    def __init__(
+        self, kind: Kind, real: Any, known: Mapping[Symbol, str], fast: bool, prefix: str = ""
+    ) -> None:
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"__name__": __name__, ZERO: real(0), "one": real(1)}
+        self.names: dict[str, Any] = {ZERO: real(0), "one": real(1)}
         self._kind, self._real, self._known, self._fast = kind, real, known, fast
         self._found: dict[Symbol, str] = {}
+        self._prefix = prefix
 
     def function(self, parameters: Sequence[str]) -> Any:
         """The device function."""
-        lines = "".join(f"    {line}\n" for line in self.lines)
-        source = f"def run({', '.join(parameters)}):\n{lines}"
-        exec(compile(source, f"<{self._kind.cell.name} on a GPU>", "exec"), self.names)
-        return inlined(self.names["run"])
+        return of_lines(parameters, self.lines, self.names)
 
     def name_of(self, symbol: Symbol) -> str:
         """The variable with the symbol's value, assigned when it is first needed."""
         if symbol not in self._found:
             value = self._known.get(symbol) or self._expression(symbol)
-            self._found[symbol] = name = f"v{len(self._found)}"
+            self._found[symbol] = name = f"{self._prefix}v{len(self._found)}"
             self.lines.append(f"{name} = {value}")
         return self._found[symbol]
 
     def _expression(self, symbol: Symbol) -> str:
         op, args = symbol.op, symbol.args
         if op == "constant":
-            self.names[f"k{len(self.names)}"] = self._real(args[0])
+            self.names[f"{self._prefix}k{len(self.names)}"] = self._real(args[0])
             return next(reversed(self.names))
         if op in ("moments", "normalized", "scale", "means", "mean", "sum_of", "sum", "returned"):
             raise ValueError(
@@ -96,3 +97,9 @@ class Body:
     def _chosen(self, name: str) -> str:
         named = name in ("activation", "recurrent_activation")
         return str(getattr(self._kind, name)) if named else name
+
+
+def joined(bodies: Sequence[Body], parameters: Sequence[str]) -> Any:
+    """The device function of several bodies, one after the other; each has a prefix of its own."""
+    names = {name: value for body in bodies for name, value in body.names.items()}
+    return of_lines(parameters, [line for body in bodies for line in body.lines], names)

@@ -6,14 +6,14 @@ arrays whose every index is a constant, see `Thread`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from ...cells import Cell
 from ...formula import Symbol, walk
-from ..ops import in_turn, inlined
 from .columns import of_h
-from .emit import Body, Kind
+from .emit import ZERO, Body, Kind, joined
 from .loop_products import Products
 
 
@@ -126,41 +126,69 @@ class Cells:
     @cached_property
     def read(self) -> Any:
         """Rows of z, where there is a step k; in a grid, also what waits there between rounds."""
-        return in_turn([self._read(i) for i in self._range])
+        return self._all(self._read)
 
     @cached_property
     def rounds(self) -> list[Any]:
         """What follows each product: before the last one, what the called sum needs of it."""
         make = (self._call, self._finish) if self._cell.called else (self._finish,)
-        return [in_turn([one(i) for i in self._range]) for one in make]
+        return list(map(self._all, make))
 
     def put(self, product: int) -> Any:
         """What a product multiplies, of (thread, call, groups, index, k)."""
-        return in_turn([self._put(product, i) for i in self._range])
+        body = Body(self._kind, self._real, {}, False)
+        body.names["put"] = self._products.put[product]
+        for i in self._range:
+            u, s = 8 * (i // self._products.per), i % self._products.per
+            value = f"t.operand[{i}]" if product else f"t.states[{i}]"
+            line = f"put(t, c, groups, index, {u}, {s}, {value})"
+            test = f"if k < t.count[{s}]: " if self._products.together else ""
+            body.lines.append(test + line)
+        return body.function(("t", "c", "groups", "index", "k"))
 
     @property
     def fetch(self) -> Any:
         """Biases and vectors of the thread's units, of (thread, call)."""
-        own, size, zero = self._products.own, self.given_size, self._real(0)
-
-        @inlined
-        def fetch(t: Any, c: Any) -> None:
-            for n in range(size):
-                t.given[n] = zero
-                if t.unit + n % own * 8 < c.units:
-                    t.given[n] = c.bias[c.bias_start + n // own * c.units + t.unit + n % own * 8]
-
-        return fetch
+        own, body = self._products.own, Body(self._kind, self._real, {}, False)
+        for n in range(self.given_size):
+            u = n % own * 8
+            place = f"c.bias_start + {n // own} * c.units + t.unit + {u}"
+            body.lines.append(f"t.given[{n}] = {ZERO}")
+            body.lines.append(f"if t.unit + {u} < c.units: t.given[{n}] = c.bias[{place}]")
+        return body.function(("t", "c"))
 
     @property
     def take(self) -> Any:
         """States of the thread's sequences from an array of each, of (thread, call, arrays)."""
-        return in_turn([self._take(n) for n in range(len(self._cell.states))])
+        body = Body(self._kind, self._real, {}, False)
+        for value, array, s, u in self._in_arrays():
+            body.lines.append(f"{value} = {ZERO}")
+            body.lines.append(
+                f"if t.count[{s}] >= 0 and t.unit + {u} < c.units: {value} = arrays{array}"
+            )
+        return body.function(("t", "c", "arrays"))
 
     @property
     def give(self) -> Any:
         """States to `last`, of sequences that have a step k."""
-        return in_turn([self._give(n) for n in range(len(self._cell.states))])
+        body = Body(self._kind, self._real, {}, False)
+        for value, array, s, u in self._in_arrays():
+            body.lines.append(
+                f"if k < t.count[{s}] and t.unit + {u} < c.units: c.last{array} = {value}"
+            )
+        return body.function(self._PARAMETERS)
+
+    def _in_arrays(self) -> Iterator[tuple[str, str, int, int]]:
+        """Where each state of each cell is, and in arrays of them, with its sequence and unit."""
+        for n in range(len(self._cell.states)):
+            for i in self._range:
+                u, s = 8 * (i // self._products.per), i % self._products.per
+                value = f"t.states[{n * len(self._range) + i}]"
+                yield value, f"[{n}][t.state[{s}] + {u}]", s, u
+
+    def _all(self, make: Callable[[int], Body]) -> Any:
+        """Device function of some lines for each cell."""
+        return joined([make(i) for i in self._range], self._PARAMETERS)
 
     _PARAMETERS = ("t", "c", "k")
 
@@ -171,7 +199,7 @@ class Cells:
             known[vector] = f"t.given[{(len(cell.formula.h_only) + n) * own + u}]"
         for n, state in enumerate(cell.formula.states.values()):
             known[state] = f"t.states[{n * len(self._range) + i}]"
-        return Body(self._kind, self._real, known, products.fast)
+        return Body(self._kind, self._real, known, products.fast, f"c{i}")
 
     def _before_product(self, i: int, name: str) -> str:
         """A sum without its part of h."""
@@ -205,16 +233,15 @@ class Cells:
         u, s = 8 * (i // self._products.per), i % self._products.per
         return f"c.z[t.at[{s}] + ({u} + {block} * c.units)]"
 
-    def _read(self, i: int) -> Any:
+    def _read(self, i: int) -> Body:
         body, blocks = self._body(i, {}), {*range(len(self._cell.inputs))}
         if self._products.together:
             blocks |= {*self.kept.values()}
         zs = len(self._cell.order) * i
         self._guarded(body, i, [f"t.zs[{zs + n}] = {self._place(i, n)}" for n in sorted(blocks)])
-        body.lines.append("return")
-        return body.function(self._PARAMETERS)
+        return body
 
-    def _call(self, i: int) -> Any:
+    def _call(self, i: int) -> Body:
         """After the product with h, where a sum is called: its operand, and what is kept."""
         cell = self._cell
         body = self._body(i, self._first_sums(i))
@@ -225,9 +252,9 @@ class Cells:
             self._guarded(body, i, [f"{self._place(i, n)} = {v}" for n, v in kept.items()])
         else:
             body.lines += [f"t.zs[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
-        return body.function(self._PARAMETERS)
+        return body
 
-    def _finish(self, i: int) -> Any:
+    def _finish(self, i: int) -> Body:
         """After the last product: the states after the step, and what is saved of it."""
         cell, saves = self._cell, self._saves
         known = {} if cell.called else self._first_sums(i)
@@ -247,42 +274,7 @@ class Cells:
                 row = "to" if n or saves.apart else "at"
                 lines.append(f"c.steps[{n}][t.{row}[{s}] + {u}] = {v}")
         self._guarded(body, i, lines)
-        return body.function(self._PARAMETERS)
-
-    def _put(self, product: int, i: int) -> Any:
-        put, together = self._products.put[product], self._products.together
-        u, s = 8 * (i // self._products.per), i % self._products.per
-
-        @inlined
-        def run(t: Any, c: Any, groups: int, index: int, k: int) -> None:
-            if not together or k < t.count[s]:
-                put(t, c, groups, index, u, s, t.operand[i] if product else t.states[i])
-
-        return run
-
-    def _take(self, n: int) -> Any:
-        per, zero, first = self._products.per, self._real(0), n * len(self._range)
-        cells = len(self._range)
-
-        @inlined
-        def take(t: Any, c: Any, source: Any) -> None:
-            for i in range(cells):
-                t.states[first + i] = zero
-                if t.count[i % per] >= 0 and t.unit + i // per * 8 < c.units:
-                    t.states[first + i] = source[n][t.state[i % per] + i // per * 8]
-
-        return take
-
-    def _give(self, n: int) -> Any:
-        per, first, cells = self._products.per, n * len(self._range), len(self._range)
-
-        @inlined
-        def give(t: Any, c: Any, k: int) -> None:
-            for i in range(cells):
-                if k < t.count[i % per] and t.unit + i // per * 8 < c.units:
-                    c.last[n][t.state[i % per] + i // per * 8] = t.states[first + i]
-
-        return give
+        return body
 
 
 def _first_needed(symbol: Symbol) -> list[Symbol]:

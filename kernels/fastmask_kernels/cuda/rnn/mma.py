@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ops import in_turn, inlined, load4
+from ..ops import in_turn, inlined, load4, of_lines
 from ..runtime import ptx as ptx
 from ..runtime.kernel import WARP, uint16, uint32
 
@@ -126,31 +126,17 @@ def make_fetch(t: Fragments) -> Any:
     chunk_size, team_size, threads = t.chunk_size, t.team_size, t.threads
     in_registers, in_shared = t.in_registers, t.in_shared
     zero = np.uint32(0)
-
-    def hold_four(q: int) -> Any:
-        @inlined
-        def hold(held: Any, weights: Any, at: int) -> None:
-            four = load4(weights, at + q * 4 * WARP)
-            held[4 * q] = four[0]
-            held[4 * q + 1] = four[1]
-            held[4 * q + 2] = four[2]
-            held[4 * q + 3] = four[3]
-
-        return hold
-
-    def clear_four(q: int) -> Any:
-        @inlined
-        def clear(held: Any, weights: Any, at: int) -> None:
-            held[4 * q] = zero
-            held[4 * q + 1] = zero
-            held[4 * q + 2] = zero
-            held[4 * q + 3] = zero
-
-        return clear
-
-    fours = range(in_registers * chunk_size // 4)
-    hold_all = in_turn([hold_four(q) for q in fours])
-    clear_all = in_turn([clear_four(q) for q in fours])
+    held_size = in_registers * chunk_size
+    lines = [
+        line
+        for q in range(0, held_size, 4)
+        for line in (
+            f"four = load4(weights, at + {q * WARP})",
+            *(f"held[{q + e}] = four[{e}]" for e in range(4)),
+        )
+    ]
+    hold_all = of_lines(("held", "weights", "at"), lines, {"load4": load4})
+    clear_all = of_lines(("held",), [f"held[{n}] = zero" for n in range(held_size)], {"zero": zero})
 
     @inlined
     def fetch(
@@ -162,7 +148,7 @@ def make_fetch(t: Fragments) -> Any:
         if team < teams:
             hold_all(held, weights, at)
         else:
-            clear_all(held, weights, at)
+            clear_all(held)
         at += in_registers * chunk_size * WARP
         to = kept + tid * 4
         for _ in range(in_shared * chunk_size // 4):

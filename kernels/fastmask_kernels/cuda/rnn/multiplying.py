@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ops import fma, inlined, load4, shuffle_xor
+from ..ops import fma, inlined, load4, of_lines, shuffle_xor
 from .resident import CHUNK, VECTORS, Tile
 
 
@@ -29,30 +29,16 @@ def make_fetch(t: Tile) -> Any:
 def _hold(t: Tile, chunks: int) -> Any:
     """Device function: load the first chunks of a thread's weights into its registers.
 
-    Functions that call each other, one a chunk: an array stays in registers only where every
-    index is a constant, and the compiler leaves loops of this size alone.
+    An array stays in registers only where every index is a constant, and the compiler leaves
+    loops of this size alone.
     """
-    columns, threads, chunk_size = t.columns, t.threads, t.chunk_size
-    if not chunks:
-
-        @inlined
-        def nothing(held: Any, weights: Any, at: int) -> None:
-            pass
-
-        return nothing
-    before, chunk = _hold(t, chunks - 1), chunks - 1
-
-    @inlined
-    def hold(held: Any, weights: Any, at: int) -> None:
-        before(held, weights, at)
-        for g in range(columns):
-            four = load4(weights, at + chunk * chunk_size + g * threads * 4)
-            held[(chunk * columns + g) * 4 + 0] = four[0]
-            held[(chunk * columns + g) * 4 + 1] = four[1]
-            held[(chunk * columns + g) * 4 + 2] = four[2]
-            held[(chunk * columns + g) * 4 + 3] = four[3]
-
-    return hold
+    lines = []
+    for chunk in range(chunks):
+        for g in range(t.columns):
+            place, first = chunk * t.chunk_size + g * t.threads * 4, (chunk * t.columns + g) * 4
+            lines.append(f"four = load4(weights, at + {place})")
+            lines += [f"held[{first + e}] = four[{e}]" for e in range(4)]
+    return of_lines(("held", "weights", "at"), lines, {"load4": load4})
 
 
 @inlined
@@ -67,28 +53,16 @@ def _add(sums: Any, g: int, w: Any, a: Any, b: Any, c: Any, d: Any) -> None:
 
 def _add_held(t: Tile, chunks: int) -> Any:
     """Device function: the products of the first chunks, which are in registers; as `_hold`."""
-    columns, inner, stride = t.columns, t.inner, t.split * t.lanes * CHUNK
-    if not chunks:
-
-        @inlined
-        def nothing(sums: Any, held: Any, vectors: Any, at: int) -> None:
-            pass
-
-        return nothing
-    before, chunk = _add_held(t, chunks - 1), chunks - 1
-
-    @inlined
-    def add_held(sums: Any, held: Any, vectors: Any, at: int) -> None:
-        before(sums, held, vectors, at)
-        a = load4(vectors, at + chunk * stride)
-        b = load4(vectors, at + chunk * stride + inner)
-        c = load4(vectors, at + chunk * stride + 2 * inner)
-        d = load4(vectors, at + chunk * stride + 3 * inner)
-        for g in range(columns):
-            w = (chunk * columns + g) * 4
-            _add(sums, g, (held[w], held[w + 1], held[w + 2], held[w + 3]), a, b, c, d)
-
-    return add_held
+    lines = []
+    for chunk in range(chunks):
+        place = chunk * t.split * t.lanes * CHUNK
+        for n, name in enumerate("abcd"):
+            lines.append(f"{name} = load4(vectors, at + {place + n * t.inner})")
+        for g in range(t.columns):
+            w = (chunk * t.columns + g) * 4
+            held = f"(held[{w}], held[{w + 1}], held[{w + 2}], held[{w + 3}])"
+            lines.append(f"add(sums, {g}, {held}, a, b, c, d)")
+    return of_lines(("sums", "held", "vectors", "at"), lines, {"load4": load4, "add": _add})
 
 
 def make_multiply(t: Tile, dtype: Any) -> Any:
