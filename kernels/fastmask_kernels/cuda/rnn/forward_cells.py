@@ -23,7 +23,7 @@ class Saves(NamedTuple):
     h: bool
     states: bool  # other than h
     gates: bool
-    apart: bool  # rows of h are H numbers long, not those of z; rows of other states always are
+    separate: bool  # rows of h are H numbers long, and not those of z
 
 
 class Thread(NamedTuple):
@@ -271,7 +271,7 @@ class Cells:
         u, s = 8 * (i // self._products.per), i % self._products.per
         for n, v in enumerate(new):
             if saves.states if n else saves.h:
-                row = "to" if n or saves.apart else "at"
+                row = "to" if n or saves.separate else "at"
                 lines.append(f"c.steps[{n}][t.{row}[{s}] + {u}] = {v}")
         self._guarded(body, i, lines)
         return body

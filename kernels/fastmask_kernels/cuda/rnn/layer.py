@@ -44,9 +44,11 @@ def run_layer(kind: Kind, call: Any) -> None:
         *(Matrix(packed, 0, width), offsets, rows, width, features),
         bias=Matrix(packed, parts.bias, 0),
     )
-    apart = saved_states[0].size > 0
-    h_rows = saved_states[0] if apart else z
-    saves = Saves(apart or out.size > 0, any(s.size for s in saved_states[1:]), save_gates, apart)
+    separate = saved_states[0].size > 0
+    h_rows = saved_states[0] if separate else z
+    saves = Saves(
+        separate or out.size > 0, any(s.size for s in saved_states[1:]), save_gates, separate
+    )
     fixed = bool(call.reverse) if isinstance(parts.spread, Fragmented) else None
     launch_loop(
         time_loop(kind, parts.spread.tiles, dtype, saves, together, fixed),
@@ -59,5 +61,5 @@ def run_layer(kind: Kind, call: Any) -> None:
         ),
         (batch, units, call.reverse),
     )
-    stride = units if apart else z_columns
+    stride = units if separate else z_columns
     steps.spread(out, h_rows, stride, offsets, places, call.reverse, call.zero_masked)

@@ -196,7 +196,7 @@ class FmaProducts(Products):
 
 
 class MmaProducts(Products):
-    """Eight sequences at a time, two cells a thread and octet of units, weights as in `mma`."""
+    """Eight sequences at a time, two cells a thread and band of units, weights as in `mma`."""
 
     sequences, per, fast, ahead = SEQUENCES, 2, True, True
 

@@ -6,28 +6,28 @@ Words. Weights and vectors are 32-bit words of one tf32 or two bf16 numbers; a p
 (`ptx`, mma) takes 16 rows of 8 words of the matrix and 8 words of every vector. A chunk is two
 such products deep: 16 words of every vector, which one `load_matrix` brings.
 
-Threads. A warp owns `own` times 8 units with all their columns; eight rows of the matrix, an
-octet, are one column of 8 units, and two octets are the rows of a product. Lane 4 g + t of the
-warp ends with the sums of unit g of every octet and of vectors 2 t and 2 t + 1, in
+Threads. A warp owns `own` times 8 units with all their columns; eight rows of the matrix, a
+band, are one column of 8 units, and two bands are the rows of a product. Lane 4 g + t of the
+warp ends with the sums of unit g of every band and of vectors 2 t and 2 t + 1, in
 
-    sums[2 * octet + s]        octet = u * columns + column,  u < own,  s = 0, 1
+    sums[2 * band + s]        band = u * columns + column,  u < own,  s = 0, 1
 
 so that all gates of a unit meet in one thread, `2 * own` cells a thread. `split` rows of warps
 share the inner sum; each ends with its part.
 
     rows of the matrix                     of lane 4 g + t        of an LSTM, own = 1
-    octet 0   units 0..7, column 0   row g    sums[0], sums[1]    i  } one product of 16 rows
-    octet 1   units 0..7, column 1   row g    sums[2], sums[3]    f  }
-    octet 2   units 0..7, column 2   row g    sums[4], sums[5]    g  } the other
-    octet 3   units 0..7, column 3   row g    sums[6], sums[7]    o  }
+    band 0   units 0..7, column 0   row g    sums[0], sums[1]    i  } one product of 16 rows
+    band 1   units 0..7, column 1   row g    sums[2], sums[3]    f  }
+    band 2   units 0..7, column 2   row g    sums[4], sums[5]    g  } the other
+    band 3   units 0..7, column 3   row g    sums[6], sums[7]    o  }
                                          vectors 2 t, 2 t + 1
 
 Places. A thread's own weights stand in its registers, then in shared memory, as far as each
 reaches: it reads nobody else's, and reads them as they stand in the packed weights,
 
-    [team of 8 own units][chunk][product][two octets][lane][4]
+    [team of 8 own units][chunk][product][two bands][lane][4]
 
-whatever the number of blocks. Rows and columns that fill up octets and chunks have zero weights;
+whatever the number of blocks. Rows and columns that fill up bands and chunks have zero weights;
 vectors must be finite there. Octets of a pair may be one too many: it is zeros.
 """
 
@@ -53,7 +53,7 @@ class Fragments(NamedTuple):
     units: int  # of the layer
     inner: int  # length of the sum
     columns: int  # of a unit
-    own: int  # octets of units of a warp
+    own: int  # bands of units of a warp
     warps: int  # side by side, each with its own units
     split: int  # rows of warps
     in_registers: int  # chunks
@@ -71,7 +71,7 @@ class Fragments(NamedTuple):
 
     @property
     def tiles(self) -> int:
-        """Pairs of octets."""
+        """Pairs of bands."""
         return -(-self.columns * self.own // 2)
 
     @property

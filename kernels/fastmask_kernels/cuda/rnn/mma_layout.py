@@ -98,7 +98,7 @@ def alone(
         in_word: numbers in 32 bits.
         backward: which of the two loops.
     """
-    even = all(columns % 2 == 0 for columns, _ in rounds)  # else octets of zeros
+    even = all(columns % 2 == 0 for columns, _ in rounds)  # else bands of zeros
     vectors = backward_planes if backward else forward_planes
     for own in (1, 2) if even else (2,):
         warps = -(-units // (8 * own))
@@ -157,8 +157,8 @@ def _packer(in_word: int) -> Kernel:
             m, rest = rest % tiles, rest // tiles
             half, rest = rest % 2, rest // 2
             chunk, team = rest % chunks, rest // chunks
-            octet = 2 * m + e % 2
-            u, column = octet // columns, octet % columns
+            band = 2 * m + e % 2
+            u, column = band // columns, band % columns
             unit = (team * own + u) * 8 + lane // 4
             k = ((chunk * 2 + half) * 8 + lane % 4 + e // 2 * 4) * in_word
             low, high = zero, zero
