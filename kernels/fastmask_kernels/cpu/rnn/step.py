@@ -279,7 +279,9 @@ def run_step(code: CellCode, work: CompiledKernel, call: Any) -> None:
     """
     h, x, valid, packed = call[0], call.x, call.valid, call.packed
     number = len(code.cell.states) - 1
-    others = call[1] if number == 1 else np.concatenate([h[:0], *call[1 : number + 1]])
+    others = call[1] if number == 1 else h[:0]
+    if number > 1:
+        others = np.concatenate(call[1 : number + 1])
     (rows, features), units, dtype = x.shape, h.shape[1], x.dtype
     if len(packed) != packed_size(code.layout, features, units, dtype):
         pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
