@@ -104,15 +104,18 @@ def test_weights_of_a_grid_do_not_spill(cell: str, units: int, backward: bool) -
         assert report.count("RED") + report.count("ATOM") >= 1  # the barrier
 
 
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("name", ["peephole", "coupled_gates", "minimal_gated", "odd"])
-def test_cells_of_ones_own_do_not_spill(name: str) -> None:
-    CELLS[name] = cells.Cell(getattr(formulas, name))
+def test_cells_of_ones_own_do_not_spill(
+    name: str, backward: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CELLS, name, cells.Cell(getattr(formulas, name)))
     for units, dtype, form in (
         (128, FLOAT, "float32"),
         (64, DOUBLE, "float32"),
         (64, FLOAT, "tf32"),
     ):
-        kernel, spread = loop_of(name, units, dtype, False, form)
+        kernel, spread = loop_of(name, units, dtype, backward, form)
         report = compile_report(kernel)
         assert_fits(report, spread.tiles[0].threads, dtype)
 

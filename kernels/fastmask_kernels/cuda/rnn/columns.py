@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...cells import Cell
 from ...formula import walk
+from ..products import Pieces
 
 MOST_SUMS = 4  # of a cell on tensor cores
 MOST_NUMBERS = 9  # sums, states and vectors of a cell, those of an LSTM with peepholes
@@ -40,16 +41,24 @@ def more_numbers(cell: Cell) -> int:
     return max(0, 2 * (numbers - MOST_NUMBERS))
 
 
-def runs(names: Sequence[str], among: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Names that stand side by side in both lists: place in `names`, in `among`, and how many."""
+def runs(names: Sequence[str], among: Sequence[str], wanted: Sequence[str] | None = None) -> Pieces:
+    """Names that stand side by side in both lists: place in `names`, in `among`, and how many.
+
+    Args:
+        names: of which some may not be in the other list.
+        among: the other list.
+        wanted: those that count; without it all that are in both.
+    """
     found: list[tuple[int, int, int]] = []
     for n, name in enumerate(names):
-        place = among.index(name)
-        if found and found[-1][1] + found[-1][2] == place:
-            found[-1] = (*found[-1][:2], found[-1][2] + 1)
-        else:
-            found.append((n, place, 1))
-    return found
+        if name in (among if wanted is None else wanted):
+            place = among.index(name)
+            first, at, count = found[-1] if found else (-1, -1, 0)
+            if (first + count, at + count) == (n, place):
+                found[-1] = first, at, count + 1
+            else:
+                found.append((n, place, 1))
+    return tuple(found)
 
 
 def require_kernels(cell: Cell, tensor_cores: bool) -> None:

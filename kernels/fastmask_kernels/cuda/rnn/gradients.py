@@ -144,20 +144,6 @@ def _run_loop(
     )
 
 
-def _pieces(cell: Cell, columns: Sequence[str], names: Sequence[str] | None = None) -> Pieces:
-    """Where sums stand in z and in weights of these `columns`; of all of them, or of `names`."""
-    found: list[tuple[int, int, int]] = []
-    for block, name in enumerate(cell.order):
-        if name in (columns if names is None else names):
-            column = columns.index(name)
-            first, at, count = found[-1] if found else (0, 0, 0)
-            if found and (first + count, at + count) == (block, column):
-                found[-1] = first, at, count + 1
-            else:
-                found.append((block, column, 1))
-    return tuple(found)
-
-
 def _arranged(gates: DeviceArray, pieces: Pieces, valid: Steps) -> tuple[Rows, Pieces]:
     """Gradients for several products, see `products.arranged`, if no columns are between them."""
     ends = [column + count for _, column, count in pieces]
@@ -182,7 +168,7 @@ def _finish(
         valid.offsets,
         valid.rows,
     )
-    dz, pieces = _arranged(gates, _pieces(cell, cell.inputs), valid)
+    dz, pieces = _arranged(gates, runs(cell.order, cell.inputs), valid)
     if dx.size and not (valid.full and pieces):
         steps.fill_zeros(dx)
     for n, (block, column, count) in enumerate(pieces):
@@ -211,7 +197,7 @@ def _recurrent_gradients(
     for n, name in enumerate(called(cell), len(cell.order)):
         factors.append((Rows(matrix(gates)).columns(n * units), (name,)))
     for factor, names in factors:
-        dz, pieces = _arranged(gates, _pieces(cell, cell.recurrents, names), valid)
+        dz, pieces = _arranged(gates, runs(cell.order, cell.recurrents, names), valid)
         for block, column, count in pieces:
             part, width = dz.columns(block * units), count * units
             to = Matrix(drecurrent, column * units, columns)
@@ -254,10 +240,10 @@ def _compute_gates(kind: Kind, gates: DeviceArray, valid: Steps, weights: Weight
     def multiply_state(rows: Rows, names: Sequence[str]) -> None:
         for with_x in (True, False):
             chosen = [name for name in names if (name in cell.inputs) == with_x]
-            pieces = _pieces(cell, cell.recurrents, chosen)
+            pieces = runs(cell.order, cell.recurrents, chosen)
             multiply(rows, units, weights.recurrent_kernel, pieces, with_x)
 
-    multiply(valid.inputs, valid.features, weights.kernel, _pieces(cell, cell.inputs), False)
+    multiply(valid.inputs, valid.features, weights.kernel, runs(cell.order, cell.inputs), False)
     multiply_state(valid.states, of_h(cell))
     for n, name in enumerate(called(cell)):
         _run_values(kind, gates, valid, weights, n)
