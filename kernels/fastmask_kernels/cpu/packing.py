@@ -76,9 +76,12 @@ def pack_weights(
         (bias, layout.bias, layout.paired),
         (vectors, layout.vectors, False),
     ):
+        if gates == 0:
+            continue
         start, stop = stop, stop + number * gates * width
         part = packed[start:stop].reshape(number, 1, 1, gates, width)
-        part[:, :, :, len(rows) :] = 0
+        if len(rows) < gates:
+            part[:, :, :, len(rows) :] = 0
         _fill(part[:, :, :, : len(rows)], rows[np.newaxis], units, paired)
     matrices = packed[stop:].reshape(number, -1) if number else packed.reshape(0, 0)
     stop = 0
@@ -101,8 +104,9 @@ def _fill(part: Array, weights: Array, units: int, paired: bool) -> None:
     columns = by_gate[..., full * width :]
     if paired and 0 < 2 * columns.shape[-1] <= width:
         columns = _in_pairs(columns, width)
-    part[full:, ..., : columns.shape[-1]] = columns
-    part[full:, ..., columns.shape[-1] :] = 0
+    if full < len(part):
+        part[full:, ..., : columns.shape[-1]] = columns
+        part[full:, ..., columns.shape[-1] :] = 0
 
 
 def _in_pairs(columns: Array, width: int) -> Array:

@@ -35,6 +35,7 @@ class CellCode(NamedTuple):
     parts: tuple[Part, ...]
     inputs: tuple[int, ...]  # places in `cell.inputs` of the packed kernel's columns
     recurrents: tuple[int, ...]  # those in `cell.recurrents` of the recurrent kernel's
+    biases: tuple[int, ...]  # those in `cell.sums` of the bias
     compute_units: Any
 
     @property
@@ -83,6 +84,7 @@ def code_of(cell: Cell) -> CellCode:
         parts=tuple(parts),
         inputs=tuple(map(cell.inputs.index, inputs)),
         recurrents=tuple(map(cell.recurrents.index, recurrents)),
+        biases=tuple(map(cell.sums.index, cell.order)),
         compute_units=units_of_round(cell, rounds, panel, row),
     )
 

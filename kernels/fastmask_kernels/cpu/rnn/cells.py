@@ -68,22 +68,26 @@ def pack_cell(
     code: CellCode, packed: Any, kernel: Any, recurrent_kernel: Any, bias: Any, vectors: Any = ()
 ) -> None:
     """Write packed weights; the arguments are as in `spec.cell_kernels`."""
-    cell = code.cell
     units = len(recurrent_kernel)
     pack_weights(
         packed,
         code.layout,
         _in_order(kernel, code.inputs, units),
         _in_order(recurrent_kernel, code.recurrents, units),
-        _in_order(bias[np.newaxis], tuple(map(cell.sums.index, cell.order)), units)[0],
-        np.stack(vectors) if len(vectors) else np.empty((0, units), packed.dtype),
+        _in_order(bias[np.newaxis], code.biases, units)[0],
+        np.stack(vectors) if len(vectors) else bias[:0].reshape(0, units),
     )
 
 
 def _in_order(weights: Any, order: tuple[int, ...], units: int) -> Any:
     """Weights (rows, blocks * H) as (rows, blocks, H) in another order of blocks."""
     blocks = weights.reshape(len(weights), len(order), units)
-    return blocks if order == tuple(range(len(order))) else blocks[:, order]
+    return blocks if _is_ascending(order) else blocks[:, order]
+
+
+@cache
+def _is_ascending(order: tuple[int, ...]) -> bool:
+    return order == tuple(range(len(order)))
 
 
 def cache_folder() -> str | None:
