@@ -43,10 +43,14 @@ def assert_equals_reference(one: Cell, dtype: str) -> None:
                         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @EACH_OWN_CELL
-def test_equals_reference(cell: Cell, dtype: str) -> None:
-    assert_equals_reference(cell, dtype)
+def test_equals_reference(cell: Cell) -> None:
+    assert_equals_reference(cell, "float32")
+
+
+@pytest.mark.parametrize("name", ["peephole_lstm", "layer_norm_lstm", "all_kinds"])
+def test_equals_reference_in_float64(name: str) -> None:
+    assert_equals_reference(CELLS[name], "float64")
 
 
 @EACH_OWN_CELL

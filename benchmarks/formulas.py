@@ -1,0 +1,168 @@
+"""Cells made of formulas beside LSTM, and beside the same formula as a loop in torch.
+
+    python -m benchmarks.formulas [--threads 2] [--seconds 2]
+
+prints a table for docs/cells.md: the time of each, forward alone and with gradients, as a multiple
+of LSTM's. Half of the steps are masked; results are compared with the loop's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import torch
+
+import fastmask as fm
+from benchmarks.machine import cpu_model
+from benchmarks.timing import side_by_side
+from fastmask.cells import CELLS, Cell
+from fastmask.torch import Recurrent
+
+BATCH, TIME, FEATURES, UNITS = 32, 100, 128, 128
+NAMES = ("lstm", "peephole_lstm", "coupled_lstm", "layer_norm_lstm", "gru", "minimal_gated_unit")
+TOLERANCE = 1e-4
+
+
+def torch_functions() -> dict[str, Callable[..., Any]]:
+    """What formulas apply, for tensors."""
+
+    def normalize(*values: torch.Tensor) -> Any:
+        together = torch.cat(values, dim=-1)
+        mean = together.mean(dim=-1, keepdim=True)
+        scale = (together.var(dim=-1, correction=0, keepdim=True) + 1e-3).rsqrt()
+        each = tuple((value - mean) * scale for value in values)
+        return each if len(each) > 1 else each[0]
+
+    return {
+        "sigmoid": torch.sigmoid,
+        "recurrent_activation": torch.sigmoid,
+        "tanh": torch.tanh,
+        "activation": torch.tanh,
+        "normalize": normalize,
+    }
+
+
+class _Sum:
+    """A sum that can be called on a value."""
+
+    def __init__(self, rest: torch.Tensor, weights: torch.Tensor) -> None:
+        self._rest, self._weights = rest, weights
+
+    def __call__(self, value: torch.Tensor) -> torch.Tensor:
+        return self._rest + value @ self._weights
+
+
+def loop(cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The outputs (B, T, H) of the cell's formula, step by step, zeros at masked steps."""
+    kernel, recurrent, bias = module.kernel, module.recurrent_kernel, module.bias
+    formula = with_functions(cell.function)
+    vectors = {name: getattr(module, name) for name in cell.vectors}
+    states = [x.new_zeros(len(x), UNITS) for _ in cell.states]
+    of_input = list((x @ kernel).split(UNITS, dim=-1))
+    columns = dict(zip(cell.inputs, of_input, strict=True))
+    weights = dict(zip(cell.recurrents, recurrent.split(UNITS, dim=1), strict=True))
+    biases = dict(zip(cell.sums, bias.split(UNITS), strict=True))
+    outputs = []
+    for t in range(x.shape[1]):
+        sums: list[Any] = []
+        for name in cell.sums:
+            total = biases[name] + (columns[name][:, t] if name in columns else 0)
+            if name in cell.formula.second:
+                sums.append(_Sum(total, weights[name]))
+            else:
+                sums.append(total + states[0] @ weights[name] if name in weights else total)
+        new = formula(*sums, *states, **vectors)
+        new = new if isinstance(new, tuple) else (new,)
+        valid = mask[:, t, None]
+        states = [
+            torch.where(valid, after, before) for after, before in zip(new, states, strict=True)
+        ]
+        outputs.append(torch.where(valid, states[0], 0.0))
+    return torch.stack(outputs, dim=1)
+
+
+def with_functions(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The formula's code, with torch's functions in the place of those of `fastmask.cells`."""
+    code, known = function.__code__, {**function.__globals__, **torch_functions()}
+    return FunctionType(code, known, function.__name__)
+
+
+def rows(threads: int, seconds: float, sizes: tuple[int, int] = (BATCH, TIME)) -> list[list[str]]:
+    """A row for each cell."""
+    fm.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    x = torch.randn(*sizes, FEATURES)
+    mask = torch.rand(*sizes) < 0.5
+    found: dict[str, dict[str, float]] = {}
+    for name in NAMES:
+        cell = CELLS[name]
+        module = Recurrent(cell, FEATURES, UNITS, batch_first=True, zero_output_for_mask=True)
+        check(name, module(x, mask=mask)[0], loop(cell, module, x, mask))
+        found[name] = times(cell, module, x, mask, seconds)
+    base = found["lstm"]
+    return [
+        [
+            f"`{name}`",
+            *(f"{1e3 * own[what]:.2f} ms" for what in ("forward", "step")),
+            *(f"{own[what] / base[what]:.2f}" for what in ("forward", "step")),
+            *(f"{own[f'loop {what}'] / own[what]:.0f}" for what in ("forward", "step")),
+        ]
+        for name, own in found.items()
+    ]
+
+
+def check(name: str, found: torch.Tensor, expected: torch.Tensor) -> None:
+    """See that both compute the same."""
+    error = float((found - expected).abs().max())
+    if not error < TOLERANCE:
+        raise AssertionError(f"{name}: off by {error}")
+
+
+def times(
+    cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor, seconds: float
+) -> dict[str, float]:
+    """Medians, in seconds, of turns."""
+
+    def forward() -> None:
+        with torch.no_grad():
+            module(x, mask=mask)
+
+    def step() -> None:
+        module(x, mask=mask)[0].sum().backward()
+
+    def loop_forward() -> None:
+        with torch.no_grad():
+            loop(cell, module, x, mask)
+
+    def loop_step() -> None:
+        loop(cell, module, x, mask).sum().backward()
+
+    calls = {
+        "forward": forward,
+        "step": step,
+        "loop forward": loop_forward,
+        "loop step": loop_step,
+    }
+    return {name: timing.median for name, timing in side_by_side(calls, seconds).items()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.formulas", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each cell")
+    options = parser.parse_args(arguments)
+    head = ["cell", "forward", "with gradients", "x LSTM", "x LSTM", "loop / it", "loop / it"]
+    print(f"{cpu_model()}, {options.threads} threads, {BATCH} x {TIME} steps, half of them masked,")
+    print(f"{FEATURES} features, {UNITS} units, float32\n")
+    for row in (head, ["---"] * len(head), *rows(options.threads, options.seconds)):
+        print(f"| {' | '.join(row)} |")
+
+
+if __name__ == "__main__":
+    main()
