@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask_kernels import forks
+from fastmask_kernels import (
+    cpu,  # noqa: F401 - has locks
+    forks,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 
@@ -225,7 +228,10 @@ import logging  # which comes before the locks are watched
 import sys
 import numpy as np
 import fastmask as fm
-from fastmask_kernels import forks
+from fastmask_kernels import (
+    cpu,  # noqa: F401 - has locks
+    forks,
+)
 
 class Finder:
     def find_spec(self, name, path=None, target=None):

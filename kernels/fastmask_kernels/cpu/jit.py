@@ -39,10 +39,11 @@ except (ImportError, AttributeError):
     # Numba has changed inside: its own way, which takes two seconds more
     from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]  # instead
 
-# Its own lock, not what Numba puts around it: see `fork_safe_lock`.
+# Python's own locks, not what Numba and llvmlite put around them: see `fork_safe_lock`.
 _compiler_lock = getattr(global_compiler_lock, "_lock", global_compiler_lock)
+_llvm_lock = getattr(ffi.lib, "_lock", nullcontext())
 hold_at_fork(_compiler_lock, COMPILER)
-hold_at_fork(getattr(ffi.lib, "_lock", nullcontext()), LLVM)
+hold_at_fork(getattr(_llvm_lock, "_lock", _llvm_lock), LLVM)
 
 _PACKAGE = Path(__file__).parent
 SignatureOf = Callable[[Any], Any]
