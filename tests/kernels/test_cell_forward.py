@@ -48,6 +48,7 @@ def test_equals_reference(cell: Cell) -> None:
     assert_equals_reference(cell, "float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["peephole_lstm", "layer_norm_lstm", "all_kinds"])
 def test_equals_reference_in_float64(name: str) -> None:
     assert_equals_reference(CELLS[name], "float64")
@@ -105,6 +106,7 @@ def deviations(a: Any, b: Any, h: Any, *, gain: Any) -> Any:  # noqa: ARG001 - i
     return tanh(normalize(gain * a) + b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [three_states, deep, twice, deviations], ids=lambda one: one.name)
 def test_what_no_other_cell_does(own: Cell) -> None:
     assert_equals_reference(own, "float64")

@@ -45,6 +45,7 @@ class _Mixed:
         return reference.kernels_of(cell)._replace(bwd=backward(cell))
 
 
+@pytest.mark.slow
 @EACH
 @pytest.mark.parametrize("save", ["states", "gates"])
 def test_equals_reference(cell: Cell, save: str) -> None:
@@ -91,6 +92,7 @@ def test_finite_differences(function: Callable[..., Any]) -> None:
             np.testing.assert_allclose(found, slope, rtol=1e-7, atol=1e-8, err_msg=case.kind)
 
 
+@pytest.mark.slow
 @EACH
 def test_more_units_than_a_panel(cell: Cell) -> None:
     case = CellCase(7, 5, 3, 83, kind="holes", own=cell, dtype="float64")
@@ -101,6 +103,7 @@ def test_more_units_than_a_panel(cell: Cell) -> None:
             assert_gradients_close(one, other)
 
 
+@pytest.mark.slow
 @EACH
 def test_sharing_does_not_change_a_bit(cell: Cell) -> None:
     schedules = [Schedule(2, 0, 0), Schedule(2, 2, 3), Schedule(5, 3, 2), Schedule(5, 0, 0)]
