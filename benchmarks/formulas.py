@@ -117,7 +117,7 @@ def rows(threads: int, seconds: float, sizes: tuple[int, int] = (BATCH, TIME)) -
 
 def check(name: str, found: torch.Tensor, expected: torch.Tensor) -> None:
     """See that both compute the same."""
-    error = float((found - expected).abs().max())
+    error = float((found - expected).detach().abs().max())
     if not error < TOLERANCE:
         raise AssertionError(f"{name}: off by {error}")
 

@@ -68,6 +68,7 @@ def test_sharing_does_not_change_a_bit(cell: Cell) -> None:
                     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @EACH_OWN_CELL
 def test_a_step_is_one_of_a_sequence(cell: Cell) -> None:
     for units in (1, 19, 40):

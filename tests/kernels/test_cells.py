@@ -122,6 +122,7 @@ def test_threads_do_not_change_a_bit(cell: Cell, backend: Any) -> None:
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @EACH_OWN_KERNEL
 def test_a_step_is_one_of_a_sequence(cell: Cell, backend: Any) -> None:
     case = CellCase(6, 1, 3, 9, seed=5, own=cell)
