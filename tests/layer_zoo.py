@@ -86,6 +86,18 @@ CASES: dict[str, Case] = {
     "max_pooling_first": Case(
         lambda L: L.GlobalMaxPooling1D(data_format="channels_first", keepdims=True)
     ),
+    "conv": Case(lambda L: L.Conv1D(4, 3, activation="tanh")),
+    "conv_same": Case(lambda L: L.Conv1D(4, 4, strides=2, padding="same", use_bias=False)),
+    "conv_causal": Case(lambda L: L.Conv1D(4, 3, padding="causal", dilation_rate=2)),
+    "conv_causal_strides": Case(lambda L: L.Conv1D(4, 2, 2, padding="causal")),
+    "conv_groups": Case(lambda L: L.Conv1D(6, 2, 3, "same", groups=3)),
+    "conv_first": Case(lambda L: L.Conv1D(4, 2, 1, "same", "channels_first", 2, 2)),
+    "max_pooling_windows": Case(lambda L: L.MaxPooling1D()),
+    "max_pooling_same": Case(lambda L: L.MaxPooling1D(4, 3, "same")),
+    "max_pooling_steps": Case(lambda L: L.MaxPooling1D(2, 1, data_format="channels_first")),
+    "average_pooling_windows": Case(lambda L: L.AveragePooling1D(4)),
+    "average_pooling_same": Case(lambda L: L.AveragePooling1D(3, 1, "same")),
+    "average_pooling_first": Case(lambda L: L.AveragePooling1D(2, 1, "same", "channels_first")),
     "add": Case(lambda L: L.Add(), TRIPLE),
     "add_broadcast": Case(lambda L: L.Add(), ((B, T, F), (B, T, 1))),
     "subtract": Case(lambda L: L.Subtract(), PAIR),

@@ -71,6 +71,19 @@ X = np.random.default_rng(0).normal(size=(golden.B, golden.T, golden.F)).astype(
         (lambda L: L.RepeatVector(0), ValueError, "n must be at least 1"),
         (lambda L: L.ZeroPadding1D((1, 2, 3)), ValueError, "a pair"),
         (lambda L: L.Cropping1D(3)(X), ValueError, "more than 6 steps"),
+        (lambda L: L.Conv1D(4, 3, groups=3), ValueError, "groups must divide filters, 4"),
+        (lambda L: L.Conv1D(4, 3, groups=2)(X), ValueError, "2 does not divide 3"),
+        (lambda L: L.Conv1D(4, (3, 3)), ValueError, "kernel_size must be a number"),
+        (lambda L: L.Conv1D(4, 3.0), TypeError, "kernel_size must be an integer"),
+        (lambda L: L.Conv1D(4, 3, 2, dilation_rate=2), ValueError, "dilation_rate must be 1"),
+        (lambda L: L.Conv1D(4, 3, padding="full"), ValueError, "padding must be one of"),
+        (lambda L: L.Conv1D(4, 7)(X), ValueError, "at least 7 steps.* not 6"),
+        (lambda L: L.Conv1D(4, 4, dilation_rate=2)(fm.Input((6, 3))), ValueError, "7 steps"),
+        (lambda L: L.Conv1D(4, 3)(X[0]), ValueError, "3 axes"),
+        (lambda L: L.MaxPooling1D(0), ValueError, "pool_size must be at least 1"),
+        (lambda L: L.MaxPooling1D(7)(X), ValueError, "at least 7 steps"),
+        (lambda L: L.AveragePooling1D(2, 0), ValueError, "strides must be at least 1"),
+        (lambda L: L.AveragePooling1D(2, padding="causal"), ValueError, "padding must be one of"),
         (lambda L: L.Lambda(3), TypeError, "function must be a function"),
     ],
 )
@@ -79,7 +92,7 @@ def test_misuse(call: Any, error: type[Exception], message: str) -> None:
         call(fm.layers)
 
 
-@pytest.mark.parametrize("name", ["layer_norm", "batch_norm", "prelu", "normalization"])
+@pytest.mark.parametrize("name", ["layer_norm", "batch_norm", "prelu", "normalization", "conv"])
 def test_inputs_of_another_size(name: str) -> None:
     layer = built(name)
     with pytest.raises(ValueError, match=f"inputs of layer '{layer.name}' must"):

@@ -86,6 +86,8 @@ class TestSymbolic:
             (fm.layers.UpSampling1D, (3, 3, 4)),
             (fm.layers.Cropping1D, (4,)),
             (fm.layers.ZeroPadding1D, ()),
+            (fm.layers.MaxPooling1D, (4,)),
+            (lambda: fm.layers.Conv1D(3, 1), (2, 3, 4)),
             (lambda: fm.layers.RepeatVector(2), (3, 3)),
             (lambda: fm.layers.Permute((2, 1)), (3, 3, 3)),
             (lambda: fm.layers.SpatialDropout1D(0.5), (4,)),
@@ -97,7 +99,7 @@ class TestSymbolic:
     @pytest.mark.parametrize("built", [False, True])
     def test_axes_that_a_layer_does_not_take(self, make: Any, shape: Any, built: bool) -> None:
         layer = make()
-        layer.built = built  # none of these has weights
+        layer.built = built  # none of these needs its weights
         with pytest.raises(ValueError, match=f"'{layer.name}|'repeat_vector.* axes"):
             layer(fm.Input(shape))
 

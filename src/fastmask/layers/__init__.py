@@ -5,6 +5,7 @@ from .activation import Activation
 from .batch_normalization import BatchNormalization
 from .bidirectional import Bidirectional
 from .concatenate import Concatenate
+from .convolution import Conv1D
 from .dense import Dense
 from .dot import Dot
 from .dropout import AlphaDropout, Dropout, SpatialDropout1D
@@ -32,6 +33,7 @@ from .simple_rnn import SimpleRNN, SimpleRNNCell
 from .softmax import Softmax
 from .stacked_rnn_cells import StackedRNNCells
 from .time_distributed import TimeDistributed
+from .window_pooling import AveragePooling1D, MaxPooling1D
 
 __all__ = [
     "ELU",
@@ -42,9 +44,11 @@ __all__ = [
     "Add",
     "AlphaDropout",
     "Average",
+    "AveragePooling1D",
     "BatchNormalization",
     "Bidirectional",
     "Concatenate",
+    "Conv1D",
     "Cropping1D",
     "Dense",
     "Dot",
@@ -64,6 +68,7 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Masking",
+    "MaxPooling1D",
     "Maximum",
     "Minimum",
     "Multiply",

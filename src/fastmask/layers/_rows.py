@@ -13,6 +13,7 @@ from ._elementwise import SameShape
 from ._merge import Merge
 from .activation import Activation
 from .bidirectional import Bidirectional
+from .convolution import Conv1D
 from .dense import Dense
 from .embedding import Embedding
 from .masking import Masking
@@ -20,10 +21,11 @@ from .pooling import GlobalPooling
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
 from .rnn import RNN
+from .window_pooling import WindowPooling
 
 _ALWAYS = (
     *(Dense, Activation, Embedding, Masking, GlobalPooling, Flatten, Permute, RepeatVector),
-    *(Reshape, Cropping1D, UpSampling1D, ZeroPadding1D),
+    *(Reshape, Cropping1D, UpSampling1D, ZeroPadding1D, Conv1D, WindowPooling),
 )
 _BY_AXIS = (SameShape, Merge)
 
