@@ -14,7 +14,7 @@ _SAVING = (
 )
 _WEIGHTS = (
     "get_weights() and set_weights(list) take the weights out and in; a file of them is "
-    "numpy.savez(path, *model.get_weights())"
+    "numpy.savez(path, *model.get_weights()), which load_weights of a model reads"
 )
 _TORCH = "fastmask.torch has the modules of torch; layers and models here hold NumPy arrays"
 _INSTEAD = {

@@ -31,7 +31,7 @@ def read_array(
     """
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as stream:
-        descr, stored_shape, length = _header(stream, name)
+        descr, stored_shape, length = read_header(stream, name)
         size = member.file_size - length
         if shape is None:
             shape = (size // dtype.itemsize,)
@@ -43,12 +43,12 @@ def read_array(
         if size != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"{name} must have {shape} numbers, but its data has another length")
         value = np.empty(shape, stored)
-        _fill(value.reshape(-1).view(np.uint8), stream, name)
+        fill(value.reshape(-1).view(np.uint8), stream, name)
     return value
 
 
-def _header(stream: IO[bytes], name: str) -> tuple[str, str, int]:
-    """Dtype and shape that stand in the header of a .npy file, and the header's length."""
+def read_header(stream: IO[bytes], name: str) -> tuple[str, str, int]:
+    """Dtype and shape as they stand in the header of a .npy file, and the header's length."""
     if stream.read(8) != _MAGIC:
         raise ValueError(f"{name} is not in version 1.0 of the .npy format")
     length = int.from_bytes(stream.read(2), "little")
@@ -58,7 +58,7 @@ def _header(stream: IO[bytes], name: str) -> tuple[str, str, int]:
     return found[1], found[2], 10 + length
 
 
-def _fill(raw: Array, stream: IO[bytes], name: str) -> None:
+def fill(raw: Array, stream: IO[bytes], name: str) -> None:
     """Read bytes until all of `raw` is filled."""
     for start in range(0, len(raw), _PIECE):
         piece = raw[start : start + _PIECE]

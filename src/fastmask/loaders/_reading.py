@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 MOST_AT_ONCE = 16 * 2**20  # bytes
 
@@ -67,3 +68,11 @@ def check_regular(status: os.stat_result, path: Path) -> None:
     }
     kind = next((kind for kind, holds in kinds.items() if holds), "something else")
     raise ValueError(f"path must be a regular file, but {path} is {kind}")
+
+
+def different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, for `object_pairs_hook`, which must not say the same thing twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"it says twice what one of these is: {', '.join(found)}")
+    return found

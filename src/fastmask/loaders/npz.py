@@ -25,8 +25,9 @@ from ..layers._weights import filling
 from ..models.config import deserialize, number_of_layers, serialize
 from ..models.known_classes import known_classes
 from ._npy import read_array
-from ._reading import opened
+from ._reading import different_keys, opened
 from ._writing import write_whole
+from ._zips import check_stored
 
 _FORMAT, _VERSION = "fastmask", 1
 _CONFIG = "config.npy"
@@ -121,19 +122,14 @@ def _check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
     if len(set(names)) != len(names) or set(names) != wanted:
         strange = sorted(set(names) ^ wanted)[:3] or "twice the same"
         raise ValueError(f"its members are not config, w0, w1, ...: {strange}")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("its members are compressed, which save_model does not do")
-    if any(member.file_size != member.compress_size for member in members):
-        raise ValueError("the sizes of its members contradict each other")
-    if sum(member.file_size for member in members) > limit:
-        raise ValueError("its members claim to be longer than the file")
+    check_stored(members, limit, "save_model")
 
 
 def _description(archive: zipfile.ZipFile) -> Any:
     if archive.getinfo(_CONFIG).file_size > _MOST_CONFIG_BYTES:
         raise ValueError(f"its config is longer than {_MOST_CONFIG_BYTES} bytes")
     text = read_array(archive, "config", None, np.dtype(np.uint8)).tobytes()
-    description = json.loads(text, object_pairs_hook=_with_different_keys)
+    description = json.loads(text, object_pairs_hook=different_keys)
     if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise ValueError(f"its config does not say that its format is {_FORMAT}")
     if description.get("version") != _VERSION:
@@ -141,13 +137,6 @@ def _description(archive: zipfile.ZipFile) -> Any:
             f"its version is {description.get('version')!r}; this fastmask reads {_VERSION}"
         )
     return description.get("model")
-
-
-def _with_different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"its config says twice what one of these is: {', '.join(found)}")
-    return found
 
 
 def _little_endian(value: Array) -> Array:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,6 +95,45 @@ class Model(Layer):
                 return layer
         names = ", ".join(repr(layer.name) for layer in self.layers)
         raise ValueError(f"name must be that of a layer of {self.name!r} ({names}), not {name!r}")
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take the weights from a file, which another program may have written.
+
+        The file is read without that program, and safely: nothing in it is run or imported. Of
+        PyTorch's state dicts, gates are put into their order here, and the two biases together.
+        Each layer takes the module of the file whose shapes are its own. Of several it takes the
+        one that has its name, where all of these layers find one; otherwise the first layer takes
+        the first one, and so on.
+
+        Args:
+            path: name of the file. Its ending says what it is: .npz, of `save_model` or
+                `numpy.savez(path, *model.get_weights())`; .pt or .pth, a state dict of PyTorch;
+                .safetensors, one too.
+
+        Raises:
+            TypeError: `path` is not the name of a file.
+            ValueError: the model is not built, the ending is unknown, or the file is damaged or
+                holds other things than weights; or they do not fit, and then one error lists all
+                of that, and no weight is changed.
+            OSError: the file cannot be read.
+
+        Source:
+            Keras: `keras.Model.load_weights`.
+
+        Examples:
+            >>> import tempfile
+            >>> import numpy as np
+            >>> import fastmask as fm
+            >>> model = fm.Sequential([fm.layers.LSTM(4)])
+            >>> model.build((None, None, 3))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     np.savez(f"{folder}/weights.npz", *[np.zeros_like(w) for w in model.weights])
+            ...     model.load_weights(f"{folder}/weights.npz")
+            >>> float(model(np.ones((1, 2, 3))).sum())
+            0.0
+        """
+        load_weights: Callable[..., None] = import_module("fastmask.loaders.weights").load_weights
+        load_weights(self, path)
 
     def summary(self) -> Summary:
         """Print the layers, with output shapes, parameters and what they do with a mask.

@@ -1,0 +1,68 @@
+"""Weights for a built model, from a file; the ending of its name says what kind of file it is.
+
+Whatever the kind, a file is taken apart into modules (`stored.Module`): named parts as torch has
+them, whose arrays are not read yet. `matching` finds the layer of each, by shapes; then the
+arrays are read, and turned into the form of the layer's weights (`forms`).
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._reading import opened
+from .stored import Misfit
+
+if TYPE_CHECKING:
+    from ...layers import Layer
+
+FORMATS = {
+    ".npz": "npz",
+    ".pt": "state_dict",
+    ".pth": "state_dict",
+    ".safetensors": "safetensors",
+}
+_MOST_LINES = 40
+
+
+def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
+    """See `fastmask.Model.load_weights`."""
+    try:
+        file_name = Path(path)
+    except TypeError:
+        raise TypeError(f"path must be the name of a file, not {path!r}") from None
+    reader = import_module(f".{_format(file_name.name)}", __name__)
+    unbuilt = [layer.name for layer in model._all_layers() if not layer.built]
+    if unbuilt:
+        raise ValueError(
+            f"model {model.name!r} must be built before it takes weights from a file, but layer "
+            f"{unbuilt[-1]!r} is not: call the model on some data, or its build(input_shape), with "
+            "a shape such as (None, None, 3)"
+        )
+    with opened(file_name) as file:
+        try:
+            values = reader.values(model, file)
+        except OSError:  # of the disk
+            raise
+        except Misfit as misfit:
+            raise ValueError(_told(misfit.lines, model.name, file_name)) from None
+        except Exception as error:  # no list of what parsers raise on damaged files is complete
+            reason = f"{str(error) or type(error).__name__:.1000}"
+            raise ValueError(f"{file_name} has no weights that can be read: {reason}") from error
+    model.set_weights(values)
+
+
+def _format(name: str) -> str:
+    for ending, module in FORMATS.items():
+        if name.lower().endswith(ending):
+            return module
+    raise ValueError(f"path must end in {', '.join(FORMATS)}, not {name!r}")
+
+
+def _told(lines: list[str], model: str, path: Path) -> str:
+    shown = [f"{line:.300}" for line in lines[:_MOST_LINES]]
+    if len(lines) > _MOST_LINES:
+        shown.append(f"and {len(lines) - _MOST_LINES} more")
+    return "\n  ".join([f"the weights in {path} do not fit model {model!r}:", *shown])

@@ -1,0 +1,85 @@
+"""What readers of files find: arrays that are read later, put together into modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from ..._typing import Array
+from .._npy import fill
+
+# Names of dtypes as safetensors has them; brain floats are kept as the upper half of a float32.
+DTYPES = dict(
+    zip(
+        "F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL".split(),
+        "<f8 <f4 <f2 <u2 <i8 <i4 <i2 <i1 <u8 <u4 <u2 <u1 <u1".split(),
+        strict=True,
+    )
+)
+
+
+class Stored(NamedTuple):
+    """An array in a file."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], Array]
+
+
+class Module(NamedTuple):
+    """The weights of one layer, or of one direction of it, by torch's names for them."""
+
+    name: str
+    parts: Mapping[str, Stored]
+    backwards: bool = False
+    options: Mapping[str, object] = MappingProxyType({})  # attributes that the layer must have
+
+
+class Misfit(Exception):
+    """What is in a file is sound, but is not what the model wants."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def number_of_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    """The size of an array.
+
+    Raises:
+        ValueError: the dtype is unknown.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
+    return math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+
+
+def sizes(value: object, name: str) -> tuple[int, ...]:
+    """A shape that stands in a file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, (list, tuple)) or len(value) > 32:
+        raise ValueError(f"the shape of {name!r:.80} must be a list of sizes, not {value!r:.80}")
+    if not all(type(n) is int and n >= 0 for n in value):
+        raise ValueError(f"the shape of {name!r:.80} must have sizes from 0 on, not {value!r:.80}")
+    return tuple(value)
+
+
+def read_numbers(stream: IO[bytes], count: int, dtype: str, name: str) -> Array:
+    """The next numbers of a file that is known to be long enough, as one axis."""
+    raw = np.empty(count * np.dtype(DTYPES[dtype]).itemsize, np.uint8)
+    fill(raw, stream, name)
+    return as_numbers(raw, dtype)
+
+
+def as_numbers(raw: Array, dtype: str) -> Array:
+    """Bytes as numbers; brain floats as float32."""
+    numbers = raw.view(DTYPES[dtype])
+    if dtype == "BF16":
+        return (numbers.astype(np.uint32) << 16).view(np.float32)
+    return numbers
