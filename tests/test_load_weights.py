@@ -337,7 +337,9 @@ class TestHostileStateDicts:
         with pytest.raises(ValueError, match="compressed"):
             stack().load_weights(path)
         path.write_bytes(pickle_of_lstm())
-        with pytest.raises(ValueError, match=r"no zip, as torch\.save has written since torch 1\.6"):
+        with pytest.raises(
+            ValueError, match=r"no zip, as torch\.save has written since torch 1\.6"
+        ):
             stack().load_weights(path)
 
     def test_the_only_state_dict_of_a_checkpoint(self, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     optimizer = torch.optim.Adam(net.parameters())
     for saved, words in (
         (net, r"it names '.*Net', which no state dict needs: it is a whole module"),
-        (net.state_dict()["conv.weight"], "it holds a Stored, not a state dict"),
+        (net.state_dict()["conv.weight"], "it holds a tensor, not a state dict"),
         ({"optimizer": optimizer.state_dict(), "epoch": 3}, "a dict with 'optimizer', 'epoch'"),
     ):
         try:

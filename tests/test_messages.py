@@ -566,7 +566,16 @@ FILES: list[Wrong] = [
             ValueError,
             ("path must end in .npz", f"'m{ending}'", "set_weights", "Bringing weights over"),
         )
-        for ending in (".pt", ".pth", ".safetensors", ".onnx", ".ckpt", ".bin")
+        for ending in (".onnx", ".ckpt", ".bin")
+    ),
+    *(
+        (
+            f"load {ending}",
+            lambda ending=ending: fm.load_model(f"m{ending}"),
+            ValueError,
+            ("path must end in .npz", f"'m{ending}'", "model.load_weights(path)", "From PyTorch"),
+        )
+        for ending in (".pt", ".pth", ".safetensors")
     ),
     (
         "save .keras",
@@ -622,10 +631,10 @@ ELSEWHERE: list[Wrong] = [
     ),
     *(
         (
-            f"model.{name}",
-            lambda name=name: getattr(built(), name),
+            f"layer.{name}",
+            lambda name=name: getattr(L.LSTM(4), name),
             AttributeError,
-            (f"'{name}'", "get_weights()", "set_weights"),
+            (f"'{name}'", "get_weights()", "set_weights", "load_weights of a model"),
         )
         for name in ("load_weights", "save_weights")
     ),

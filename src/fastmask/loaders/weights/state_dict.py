@@ -143,7 +143,8 @@ def _state_dict(found: Any) -> dict[str, Stored]:
     if _is_one(found) or len(inside) == 1:
         return dict(found if _is_one(found) else inside[0])
     keys = f" with {', '.join(map(repr, found)):.200}" if isinstance(found, dict) else ""
-    raise ValueError(f"it holds a {type(found).__name__}{keys}, not a state dict; {_HOW}")
+    what = "tensor" if isinstance(found, Stored) else type(found).__name__
+    raise ValueError(f"it holds a {what}{keys}, not a state dict; {_HOW}")
 
 
 def _is_one(found: object) -> bool:
