@@ -35,6 +35,7 @@ from .owners import CupyLike, NumbaLike
 pytestmark = STAND_INS
 IDS = np.array([[3, 1, 0, 2], [0, 0, 0, 0], [0, 4, 4, 0]])
 DOCUMENTS = fm.Masked(np.stack([SEQUENCES.data] * 2, axis=1), np.stack([HOLES, ~HOLES], axis=1))
+SYMBOL = fm.Input((T, F))
 # Layers that need kernels only, then those that need NumPy's functions too.
 WITH_KERNELS = {
     "lstm": (lambda: L.LSTM(H, return_sequences=True, return_state=True), SEQUENCES),
@@ -73,6 +74,12 @@ BY_CUPY = {
     "concatenate": (lambda: L.Concatenate(), [SEQUENCES, SEQUENCES.data]),
     "multiply": (lambda: L.Multiply(), [SEQUENCES, SEQUENCES]),
     "padding": (lambda: L.ZeroPadding1D(1), SEQUENCES.data),
+    "convolution": (lambda: L.Conv1D(4, 2, padding="same", groups=2), SEQUENCES.data),
+    "max_of_windows": (lambda: L.MaxPooling1D(2, 1, "same"), SEQUENCES.data),
+    "mean_of_windows": (lambda: L.AveragePooling1D(2, 1, "same"), SEQUENCES.data),
+    "attention": (lambda: L.Attention(True), [SEQUENCES, SEQUENCES]),
+    "additive_attention": (lambda: L.AdditiveAttention(), [SEQUENCES, SEQUENCES]),
+    "heads": (lambda: fm.Model(SYMBOL, L.MultiHeadAttention(2, 3)(SYMBOL, SYMBOL)), SEQUENCES),
     "distributed": (lambda: L.TimeDistributed(L.Dense(2)), SEQUENCES),
     "hierarchical": (lambda: L.TimeDistributed(L.SimpleRNN(2)), DOCUMENTS),
     "hierarchical_sequences": (

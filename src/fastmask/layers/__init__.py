@@ -2,6 +2,7 @@
 
 from ._layer import Layer
 from .activation import Activation
+from .attention import AdditiveAttention, Attention
 from .batch_normalization import BatchNormalization
 from .bidirectional import Bidirectional
 from .concatenate import Concatenate
@@ -22,6 +23,7 @@ from .lambda_layer import Lambda
 from .lstm import LSTM, LSTMCell
 from .masking import Masking
 from .merging import Add, Average, Maximum, Minimum, Multiply, Subtract
+from .multi_head_attention import MultiHeadAttention
 from .normalization import Normalization
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D
 from .rectifiers import ELU, LeakyReLU, PReLU, ReLU
@@ -42,7 +44,9 @@ __all__ = [
     "RNN",
     "Activation",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "BatchNormalization",
@@ -71,6 +75,7 @@ __all__ = [
     "MaxPooling1D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",

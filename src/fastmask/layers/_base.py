@@ -14,7 +14,7 @@ from fastmask_kernels.forks import BUILDING, fork_safe, fork_safe_lock
 from .. import initializers
 from .._checks import flag
 from .._names import automatic_name
-from .._typing import DTypeLike, HasShape, Shape, Shapes, Unpack
+from .._typing import DTypeLike, Shape, Shapes, Unpack
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._calls import CallSpec, flat, read_call_spec
@@ -182,8 +182,7 @@ class BaseLayer(Weighted, Elsewhere):
             if type(mask) is Mask and mask._valid.shape == shape[:2]:
                 return mask  # at once, as nearly always
             return fitting_mask(mask, self._steps_of(shape), name, self.name)
-        if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
-            raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
+        mask = self._mask_list(mask, len(inputs))
         if all(one is None for one in mask):
             return None
         return [
@@ -192,6 +191,16 @@ class BaseLayer(Weighted, Elsewhere):
             else fitting_mask(one, array.shape, f"{name}, number %d,", self.name, i)
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
         ]
+
+    def _mask_list(self, mask: Any, count: int) -> Sequence[Any]:
+        """The masks that were given for `count` inputs.
+
+        Raises:
+            ValueError: they are not a list of as many.
+        """
+        if not isinstance(mask, (list, tuple)) or len(mask) != count:
+            raise ValueError(f"mask must be a list with one mask for each of {count} inputs")
+        return mask
 
     def _check_input_shape(self, shape: Any) -> None:
         """See whether the layer, now that it is built, takes inputs of a shape.
@@ -214,8 +223,13 @@ class BaseLayer(Weighted, Elsewhere):
         spec = self._spec()
         return bool(spec.mask or spec.others)
 
-    def _build_for(self, inputs: HasShape | Sequence[HasShape]) -> None:
+    def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - some layers look at these
+        """Build it for a call with these inputs and further arguments, arrays or symbolic."""
         self.build(shapes(inputs))
+
+    def _shapes_of_call(self, inputs: Any, options: dict[str, Any]) -> Any:  # noqa: ARG002 - some layers look at these
+        """The shape of the outputs of such a call, or a list of shapes."""
+        return self.compute_output_shape(shapes(inputs))
 
     def _note_built(self, input_shape: Shapes | None) -> None:
         if not hasattr(self, "_weights"):
@@ -283,7 +297,9 @@ def _built_once(build: Callable[..., None]) -> Callable[..., None]:
     default = shape.default
 
     @functools.wraps(build)
-    def once(self: BaseLayer, input_shape: Any = default) -> None:
+    def once(self: BaseLayer, input_shape: Any = default, *others: Any) -> None:
+        if others:  # of further inputs, as Keras has it
+            input_shape = [input_shape, *others]
         if input_shape is shape.empty:
             raise TypeError(f"build of layer {self.name!r} needs input_shape")
         if input_shape is None and default is not shape.empty:

@@ -14,6 +14,7 @@ from ..masks.mask import Mask, as_mask
 from ..masks.masked import Masked, get_mask
 from ._types import BoolArrays, Masks
 
+BY_NAME: Any = object()  # in the place of inputs that are given by name
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -65,6 +66,17 @@ def by_name(
     if twice := set(names) & set(kwargs):
         raise TypeError(f"{layer} was given {twice.pop()!r} twice")
     return {**dict(zip(names, args, strict=True)), **kwargs}
+
+
+def first_by_name(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> Any:
+    """Take the inputs, which were given by the name that `call` has for them, out of `kwargs`.
+
+    Raises:
+        TypeError: they are not there.
+    """
+    if spec.names[0] not in kwargs:
+        raise TypeError(f"{layer} was called without {spec.names[0]}")
+    return kwargs.pop(spec.names[0])
 
 
 def separate(inputs: object) -> tuple[Any, Masks]:

@@ -70,15 +70,15 @@ def infer(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Inferre
     if isinstance(layer, CallGraph):
         outputs = layer._run_graph(inputs, lambda *call: infer(*call).outputs)
         return Inferred(_fresh(outputs, layer.name), "-")
-    if not layer.built:
-        layer.build(shapes(inputs))
-    layer._check_input_shape(shapes(inputs))
     options = {name: value for name, value in options.items() if name != "mask"}
+    if not layer.built:
+        layer._build_for(inputs, options)
+    layer._check_input_shape(shapes(inputs))
     arrays, carried = separate(_sample(inputs, SIZES[0]))
     arrays = layer._cast(arrays)
     before = [*_masks(inputs), *(m for value in options.values() for m in _masks(value))]
     if layer._spec().tells_shapes:
-        known = layer.compute_output_shape(shapes(inputs))
+        known = layer._shapes_of_call(inputs, options)
         found = known if not is_shape(known) else [known]
         after = _masks_after(layer, arrays, arrays_of(carried), found)
         dtypes = [layer._dtype] * len(found)
@@ -184,11 +184,9 @@ def explicitly_masked(layer: BaseLayer, inputs: Symbols, mask: Any) -> Symbols:
         return inputs
     if not isinstance(inputs, list):
         return _one_masked(layer, inputs, mask)
-    if not isinstance(mask, (list, tuple)) or len(mask) != len(inputs):
-        raise ValueError(f"mask must be a list with one mask for each of {len(inputs)} inputs")
     return [
         _as_masked(one, 0) if own is None else _one_masked(layer, one, own)
-        for one, own in zip(inputs, mask, strict=True)
+        for one, own in zip(inputs, layer._mask_list(mask, len(inputs)), strict=True)
     ]
 
 

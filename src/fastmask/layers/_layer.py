@@ -15,7 +15,16 @@ from ..backends.host import HOST
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._base import BaseLayer
-from ._calls import CallSpec, arrays_of, by_name, narrowed, separate, without_masks
+from ._calls import (
+    BY_NAME,
+    CallSpec,
+    arrays_of,
+    by_name,
+    first_by_name,
+    narrowed,
+    separate,
+    without_masks,
+)
 from ._hooks import call_hook
 from ._infer import probe, record, symbols
 from ._symbolic import is_symbolic
@@ -70,13 +79,19 @@ class Layer(BaseLayer):
         return probe(self, symbols(input_shape, self._dtype, self.name), {})[0]
 
     def __call__(
-        self, inputs: Any, *args: Any, mask: Any = None, training: bool | None = None, **kwargs: Any
+        self,
+        inputs: Any = BY_NAME,
+        *args: Any,
+        mask: Any = None,
+        training: bool | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Call the layer.
 
         Args:
             inputs: array, `Masked`, or a list of these; or symbolic tensors (see
-                `fastmask.Input`), and then the outputs are symbolic too.
+                `fastmask.Input`), and then the outputs are symbolic too. It may be given by the
+                name that `call` has for it.
             *args: further arguments of `call`.
             mask: mask of the inputs, instead of the one that they carry.
             training: whether the layer shall behave as in training; by default as the layer
@@ -88,6 +103,8 @@ class Layer(BaseLayer):
             arrays, whatever the inputs were; on a GPU they are of the inputs' kind.
         """
         spec = self._call_spec or self._read_call_spec()
+        if inputs is BY_NAME:
+            inputs = first_by_name(spec, kwargs, f"layer {self.name!r}")
         if args:
             kwargs = by_name(spec, args, kwargs, f"layer {self.name!r}")
             mask, training = kwargs.pop("mask", mask), kwargs.pop("training", training)
@@ -126,7 +143,7 @@ class Layer(BaseLayer):
         if kwargs:
             kwargs = without_masks(spec, kwargs)
         if not self.built:
-            self._build_for(inputs)
+            self._build_for(inputs, kwargs)
         if spec.mask:
             kwargs[spec.mask] = valid
         before = _in_training.get()

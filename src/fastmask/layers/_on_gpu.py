@@ -40,7 +40,7 @@ def run(
     if mask is not None:
         carried = narrowed(layer._explicit(mask, inputs), carried)
     if not layer.built:
-        layer._build_for(inputs)
+        layer._build_for(inputs, options)
     several = isinstance(inputs, list)
     arrays = inputs if several else [inputs]
     named = [(f"inputs[{i}]" if several else "inputs", one) for i, one in enumerate(arrays)]

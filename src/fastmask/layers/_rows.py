@@ -12,11 +12,13 @@ from ._calls import flat
 from ._elementwise import SameShape
 from ._merge import Merge
 from .activation import Activation
+from .attention import Attention
 from .bidirectional import Bidirectional
 from .convolution import Conv1D
 from .dense import Dense
 from .embedding import Embedding
 from .masking import Masking
+from .multi_head_attention import MultiHeadAttention
 from .pooling import GlobalPooling
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .resizing import Cropping1D, UpSampling1D, ZeroPadding1D
@@ -26,6 +28,7 @@ from .window_pooling import WindowPooling
 _ALWAYS = (
     *(Dense, Activation, Embedding, Masking, GlobalPooling, Flatten, Permute, RepeatVector),
     *(Reshape, Cropping1D, UpSampling1D, ZeroPadding1D, Conv1D, WindowPooling),
+    *(Attention, MultiHeadAttention),
 )
 _BY_AXIS = (SameShape, Merge)
 

@@ -8,6 +8,7 @@ from .._typing import HasShape, Shapes
 from ..backends.dispatch import as_array, is_array
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
+from ..layers._calls import BY_NAME
 from ..layers._infer import infer
 from ..layers._shapes import is_shape, shapes
 from ..layers._symbolic import SymbolicTensor
@@ -37,7 +38,7 @@ class Functional(GraphModel):
         self._program = program
         self._layers = program.layers
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any = BY_NAME, *args: Any, **kwargs: Any) -> Any:
         """Call the model; see `Layer`. Of several inputs each may be nested lists."""
         return super().__call__(self._each_array(inputs), *args, **kwargs)
 

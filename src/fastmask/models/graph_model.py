@@ -65,7 +65,7 @@ class GraphModel(CallGraph, Model):
     def _carry(self, outputs: Any, *_: object) -> Any:
         return outputs  # the layers have seen to the masks
 
-    def _build_for(self, inputs: object) -> None:
+    def _build_for(self, inputs: object, options: dict[str, Any]) -> None:
         """Nothing: each layer is built when it is called."""
 
     def _note_built(self, input_shape: object) -> None:

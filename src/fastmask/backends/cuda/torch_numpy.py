@@ -164,6 +164,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ones_like: lambda x, dtype=None, shape=None: _full(1, x, dtype, shape),
     np.repeat: lambda x, count, axis: x.repeat_interleave(count, axis),
     np.stack: lambda tensors, axis=0: _torch().stack(list(tensors), axis),
+    np.tril: lambda x, k=0: x.tril(k),
     np.zeros_like: lambda x, dtype=None, shape=None: _full(0, x, dtype, shape),
     np.empty_like: lambda x, dtype=None, shape=None: _full(0, x, dtype, shape),
 }
