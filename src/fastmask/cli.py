@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ._version import __version__
 from .commands import demo as _demo
+from .commands import predict as _predict
 from .commands import system as _system
 
+_COLUMN = "column that the model reads; give one for each input, in their order"
 _REPORT = Path("benchmarks", "report.py")
 
 
@@ -34,13 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="fastmask", description="Recurrent layers that compute only the steps that exist."
     )
     parser.add_argument("--version", action="version", version=f"fastmask {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="demo | info | bench")
+    commands = parser.add_subparsers(required=True, metavar="demo | info | predict | bench")
     commands.add_parser(
         "demo", help="classify real utterances with a model trained in Keras, and time it"
     ).set_defaults(run=_run_demo)
     commands.add_parser(
         "info", help="show versions, SIMD width, threads, cache folder and CUDA devices"
     ).set_defaults(run=_run_info)
+    _add_predict(commands)
     bench = commands.add_parser(
         "bench",
         help="measure fastmask beside other libraries (needs a source checkout)",
@@ -51,10 +55,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and known.run is not _run_bench:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return int(known.run(rest))
+        return int(known.run(known if hasattr(known, "model") else rest))
     except (OSError, ValueError) as error:
         print(f"fastmask: {error}", file=sys.stderr)
         return 1
+
+
+def _add_predict(commands: Any) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="add a model's predictions to the rows of a file",
+        description="Write the rows of a file with one column more: what a model predicts. The "
+        "endings of the names say the formats: .parquet, .jsonl, .csv, .npz, or .txt for lines "
+        "of text. Lists of different lengths are padded and masked.",
+    )
+    parser.add_argument("model", type=Path, help="a model's file")
+    parser.add_argument("input", type=Path, help="the rows")
+    parser.add_argument("--column", action="append", required=True, metavar="NAME", help=_COLUMN)
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="file to write")
+    parser.add_argument(
+        "--name", default="prediction", help="name of the new column (default: prediction)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="the most rows that are computed at once"
+    )
+    parser.add_argument(
+        "--quantize", choices=("bfloat16", "int8"), help="compute with weights in fewer bits"
+    )
+    parser.set_defaults(run=_run_predict)
+
+
+def _run_predict(known: argparse.Namespace) -> int:
+    options = _predict.Options(
+        known.model,
+        known.input,
+        known.output,
+        known.column,
+        known.name,
+        known.batch_size,
+        known.quantize,
+    )
+    return _telling(lambda: _predict.run(options))
+
+
+def _telling(work: Callable[[], object]) -> int:
+    """Do something with files; what is the matter with them is one line, and status 2."""
+    try:
+        work()
+    except (OSError, TypeError, ValueError) as error:
+        print(f"fastmask: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fastmask: interrupted, nothing is written", file=sys.stderr)
+        return 130
+    return 0
 
 
 def _run_demo(_rest: list[str]) -> int:

@@ -1,0 +1,99 @@
+"""`fastmask predict`: the rows of a file with one column more, computed by a model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from .. import tables
+from .._checks import whole_number
+from ..loaders import load_model
+from ..loaders._reading import opened
+from ..loaders._writing import write_whole
+from ..tables.predictor import MOST_ROWS, Predictor
+
+
+class Options(NamedTuple):
+    """What the command is given."""
+
+    model: Path
+    input: Path
+    output: Path
+    columns: list[str]
+    name: str = "prediction"
+    batch_size: int | None = None
+    quantize: str | None = None
+
+
+def run(options: Options) -> int:
+    """Write the file.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        TypeError: a column holds what the model does not take.
+        ValueError: a file, a column or an option is not what it should be.
+    """
+    if options.batch_size is not None:
+        whole_number(options.batch_size, "--batch-size", 1)
+    source, target = tables.format_of(options.input), tables.format_of(options.output)
+    with opened(options.input):  # or else an error names the output, which is opened first
+        pass
+    predictor = Predictor(_model(options), options.columns, options.name, options.batch_size)
+    rows, bar = options.batch_size or MOST_ROWS, _Bar(options.input)
+    count = 0
+
+    def fill(file: IO[bytes]) -> None:
+        nonlocal count
+        count = 0
+        with target.writer(file) as out:
+            for batch in source.batches(options.input, rows):
+                out.write(batch, predictor(batch))
+                count += len(batch)
+                bar.show(batch.share, count)
+
+    try:
+        write_whole(options.output, fill)
+    finally:
+        bar.close()
+    return count
+
+
+def _model(options: Options) -> Any:
+    model = load_model(options.model)
+    if options.quantize is not None:
+        quantize = getattr(model, "quantize", None)
+        if quantize is None:
+            raise ValueError(f"--quantize: a {type(model).__name__} cannot be quantised")
+        quantize(options.quantize)
+    return model
+
+
+class _Bar:
+    """How far the work is, on a terminal, once it has taken a second."""
+
+    _WIDTH = 30
+
+    def __init__(self, path: Path) -> None:
+        self._name, self._start, self._shown = path.name, time.monotonic(), 0.0
+
+    def show(self, share: float, rows: int) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or now - max(self._start + 0.9, self._shown) < 0.1:
+            return
+        self._shown = now
+        done = round(self._WIDTH * share)
+        bar = "#" * done + "-" * (self._WIDTH - done)
+        speed = rows / (now - self._start)
+        sys.stderr.write(
+            f"\r{self._name} [{bar}] {share:4.0%}, {rows:,} rows, {speed:,.0f} a second"
+        )
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        if self._shown:
+            sys.stderr.write("\n")

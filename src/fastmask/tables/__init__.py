@@ -1,0 +1,39 @@
+"""Files of rows: read a batch at a time, and written with one column more.
+
+A module for each format has `batches(path, rows)`, an iterator, and `Writer(file)`, a context
+manager with `write(batch, more)`. The ending of a file's name says its format.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "json_lines",
+    ".ndjson": "json_lines",
+    ".csv": "comma_separated",
+    ".npz": "arrays",
+    ".txt": "text_lines",
+}
+
+
+def format_of(path: Path) -> Any:
+    """The module for a file.
+
+    Raises:
+        ValueError: no format has its ending, or pyarrow is needed and not installed.
+    """
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
+        raise ValueError(f"{path} must end in {', '.join(FORMATS)}")
+    module = import_module(f".{name}", __name__)
+    if find_spec(getattr(module, "NEEDS", "numpy")) is None:
+        raise ValueError(
+            f"{path} needs {module.NEEDS}, which is not installed: pip install 'fastmask-rnn[data]'"
+        )
+    return module

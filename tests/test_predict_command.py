@@ -1,0 +1,432 @@
+"""`fastmask predict`: the rows of a file and what a model predicts of them, in every format."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+from fastmask import cli, tables
+from fastmask import layers as L
+from fastmask.commands import predict as _predict
+from fastmask.tables import inputs as _inputs
+from fastmask.tables import predictor as _predictor
+
+ENDINGS = ("jsonl", "csv", "txt")
+
+
+def saved(path: Path, *layers: Any, shape: tuple[int | None, ...] = (None, None)) -> Any:
+    """A model in a file, with weights of the same seed each time."""
+    model = fm.Sequential(layers)
+    model.build(shape)
+    random = np.random.default_rng(3)
+    model.set_weights([random.normal(size=weight.shape) for weight in model.weights])
+    fm.save_model(model, path)
+    return model
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Any:
+    return saved(tmp_path / "m.npz", L.Embedding(20, 3, mask_zero=True), L.SimpleRNN(2))
+
+
+def rows_of_ids(count: int, seed: int = 4) -> list[list[int]]:
+    random = np.random.default_rng(seed)
+    return [random.integers(1, 20, size=random.integers(0, 12)).tolist() for _ in range(count)]
+
+
+def write(path: Path, rows: list[list[int]]) -> None:
+    """The rows in a column ids, or text, with another column beside it."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            file.writelines(
+                json.dumps({"who": f"é{i}", "ids": r}) + "\n" for i, r in enumerate(rows)
+            )
+        elif path.suffix == ".csv":
+            csv.writer(file).writerows(
+                [["who", "ids"], *([f"é{i}", r] for i, r in enumerate(rows))]
+            )
+        else:
+            file.writelines(" ".join(map(str, row)) + "\n" for row in rows)
+
+
+def read(path: Path, name: str = "prediction") -> list[Any]:
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            return [json.loads(line)[name] for line in file]
+        if path.suffix == ".csv":
+            return [json.loads(row[name]) for row in csv.DictReader(file)]
+        return [json.loads(line.split("\t")[-1]) for line in file]
+
+
+def run(folder: Path, source: str, target: str, *options: str, column: str = "") -> int:
+    column = column or ("text" if source.endswith("txt") else "ids")
+    given = [str(folder / "m.npz"), str(folder / source), "--output", str(folder / target)]
+    return cli.main(["predict", *given, "--column", column, *options])
+
+
+class TestFormats:
+    @pytest.mark.usefixtures("reader")
+    def test_each_into_each(self, reader: Any, tmp_path: Path) -> None:
+        rows = rows_of_ids(40)
+        expected = reader.predict(rows, verbose=0)
+        for one in ENDINGS:
+            write(tmp_path / f"a.{one}", rows)
+            for other in ENDINGS:
+                assert run(tmp_path, f"a.{one}", f"b.{other}", "--batch-size", "7") == 0
+                np.testing.assert_allclose(read(tmp_path / f"b.{other}"), expected, atol=1e-6)
+
+    @pytest.mark.usefixtures("reader")
+    def test_the_rows_stay(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.jsonl", rows_of_ids(5))
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--name", "score") == 0
+        before = [
+            json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").splitlines()
+        ]
+        after = [
+            json.loads(line) for line in (tmp_path / "b.jsonl").read_text("utf-8").splitlines()
+        ]
+        assert [list(row) for row in after] == [["who", "ids", "score"]] * 5
+        assert [{**row, "score": 0} for row in before] == [{**row, "score": 0} for row in after]
+
+    def test_npz(self, reader: Any, tmp_path: Path) -> None:
+        ids = np.random.default_rng(5).integers(0, 20, size=(30, 6))
+        names = np.array([f"é{i}" for i in range(30)])
+        np.savez_compressed(tmp_path / "a.npz", ids=ids, who=names)
+        assert run(tmp_path, "a.npz", "b.npz", "--batch-size", "8") == 0
+        with np.load(tmp_path / "b.npz") as file:
+            np.testing.assert_array_equal(file["who"], names)
+            np.testing.assert_allclose(file["prediction"], reader(ids), atol=1e-6)
+        assert run(tmp_path, "a.npz", "b.csv") == 0
+        np.testing.assert_allclose(read(tmp_path / "b.csv"), reader(ids), atol=1e-6)
+
+    @pytest.mark.usefixtures("reader")
+    def test_no_rows(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("who,ids\n")
+        assert run(tmp_path, "a.csv", "b.csv") == 0
+        assert (tmp_path / "b.csv").read_text() == "who,ids,prediction\n"
+        (tmp_path / "a.jsonl").write_text("\n")
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        assert (tmp_path / "b.jsonl").read_text() == ""
+
+    @pytest.mark.optional
+    def test_parquet(self, reader: Any, tmp_path: Path) -> None:
+        pa = pytest.importorskip("pyarrow")
+        pq = importlib.import_module("pyarrow.parquet")
+        rows = rows_of_ids(50)
+        columns = {"ids": rows, "when": pa.array(range(0, 50_000, 1000), pa.timestamp("ns"))}
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=9)
+        expected = reader.predict(rows, verbose=0)
+        for options in ((), ("--batch-size", "7")):
+            assert run(tmp_path, "a.parquet", "b.parquet", *options) == 0
+            found = pq.read_table(tmp_path / "b.parquet")
+            assert found.drop(["prediction"]).equals(pa.table(columns))
+            np.testing.assert_allclose(found["prediction"].to_pylist(), expected, atol=1e-6)
+        for ending in ENDINGS:
+            write(tmp_path / f"a.{ending}", rows)
+            assert run(tmp_path, f"a.{ending}", "c.pq", "--batch-size", "16") == 0
+            found = pq.read_table(tmp_path / "c.pq")["prediction"].to_pylist()
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+            assert run(tmp_path, "a.parquet", f"d.{ending}") == 0
+            np.testing.assert_allclose(read(tmp_path / f"d.{ending}"), expected, atol=1e-6)
+        pq.write_table(pa.table(columns).slice(0, 0), tmp_path / "none.parquet")
+        assert run(tmp_path, "none.parquet", "b.parquet") == 0
+        assert pq.read_table(tmp_path / "b.parquet").num_rows == 0
+
+    @pytest.mark.optional
+    def test_wrong_parquet(
+        self, reader: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pa = pytest.importorskip("pyarrow")
+        assert reader
+        pq = importlib.import_module("pyarrow.parquet")
+        (tmp_path / "a.parquet").write_bytes(b"PAR1 nothing PAR1")
+        assert run(tmp_path, "a.parquet", "b.parquet") == 2
+        assert "a.parquet is not a Parquet file that can be read" in capsys.readouterr().err
+        pq.write_table(pa.table({"ids": [[1, 2], None]}), tmp_path / "a.parquet")
+        assert run(tmp_path, "a.parquet", "b.parquet") == 2
+        assert "row 2 of column 'ids' has no value" in capsys.readouterr().err
+        (tmp_path / "a.jsonl").write_text('{"ids": [1], "n": 1}\n{"ids": [2], "n": "a"}\n')
+        assert run(tmp_path, "a.jsonl", "b.parquet", "--batch-size", "1") == 2
+        assert "rows from 2 on do not fit" in capsys.readouterr().err
+        assert not (tmp_path / "b.parquet").exists()
+
+
+class TestModels:
+    def test_sequences_out(self, tmp_path: Path) -> None:
+        model = saved(
+            tmp_path / "m.npz",
+            L.Embedding(20, 3, mask_zero=True),
+            L.SimpleRNN(2, return_sequences=True),
+        )
+        rows = rows_of_ids(20)
+        write(tmp_path / "a.jsonl", rows)
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--batch-size", "6") == 0
+        for row, found in zip(rows, read(tmp_path / "b.jsonl"), strict=True):
+            assert len(found) == len(row)
+            if row:
+                np.testing.assert_allclose(found, model([row]).data[0], atol=1e-6)
+
+    def test_vectors_in_and_one_number_out(self, tmp_path: Path) -> None:
+        model = saved(tmp_path / "m.npz", L.SimpleRNN(2), L.Dense(1), shape=(None, None, 3))
+        random = np.random.default_rng(6)
+        rows = [random.normal(size=(n, 3)).round(3).tolist() for n in (4, 0, 2, 7)]
+        write(tmp_path / "a.jsonl", rows)  # type: ignore[arg-type]  # of floats
+        assert run(tmp_path, "a.jsonl", "b.csv") == 0
+        expected = model.predict(rows, verbose=0)[:, 0]
+        np.testing.assert_allclose(read(tmp_path / "b.csv"), expected, atol=1e-6)
+
+    def test_features(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        model = saved(tmp_path / "m.npz", L.Dense(2), shape=(None, 3))
+        (tmp_path / "a.csv").write_text('ids\n1 2 3\n"[0.5, -1, 4]"\n')
+        assert run(tmp_path, "a.csv", "b.csv") == 0
+        expected = model([[1, 2, 3], [0.5, -1, 4]])
+        np.testing.assert_allclose(read(tmp_path / "b.csv"), expected, atol=1e-5)
+        (tmp_path / "a.csv").write_text("ids\n1 2 3\n1 2\n")
+        assert run(tmp_path, "a.csv", "b.csv") == 2
+        assert (
+            "row 2 of column 'ids' has 2 values, but the model takes 3" in capsys.readouterr().err
+        )
+
+    def test_a_number_of_steps_that_the_model_wants(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ids = fm.Input((5,), "int32")
+        y = L.SimpleRNN(2, return_sequences=True)(L.Embedding(20, 3, mask_zero=True)(ids))
+        model = fm.Model(ids, L.SimpleRNN(2)(y))
+        fm.save_model(model, tmp_path / "m.npz")
+        write(tmp_path / "a.jsonl", [[3, 4], [1, 2, 3, 4, 5], []])
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        expected = model([[3, 4, 0, 0, 0], [1, 2, 3, 4, 5], [0] * 5])
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
+        write(tmp_path / "a.jsonl", [[3, 4], [1, 2, 3, 4, 5, 6]])
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 2
+        assert (
+            "row 2 of column 'ids' has 6 values, but the model takes 5" in capsys.readouterr().err
+        )
+
+    def test_several_inputs_and_outputs(self, tmp_path: Path) -> None:
+        words, number = fm.Input((None,), "int32"), fm.Input((1,))
+        read_ = L.SimpleRNN(2)(L.Embedding(20, 3, mask_zero=True)(words))
+        model = fm.Model([words, number], [L.Concatenate()([read_, number]), read_])
+        fm.save_model(model, tmp_path / "m.npz")
+        rows = [{"w": [1, 2, 3], "n": 0.5}, {"w": [4], "n": -2}]
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--column", "n", column="w") == 0
+        first, second = model([[[1, 2, 3], [4, 0, 0]], [[0.5], [-2.0]]])
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_0"), first, atol=1e-6)
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_1"), second, atol=1e-6)
+
+
+class TestMistakes:
+    """One clear line on stderr, status 2, and no output."""
+
+    CASES = (
+        ("a.jsonl", '{"ids": [1]}\n{"other": 1}\n', "row 2 has no 'ids'"),
+        ("a.jsonl", '{"who": 1}\n', "there is no column 'ids', only who"),
+        ("a.jsonl", '{"ids": [1]}\n{"ids": [1}\n', "line 2, is not JSON: "),
+        ("a.jsonl", '{"ids": [1]}\n[1]\n', "line 2, must be an object, not [1]"),
+        ("a.jsonl", '{"ids": ["a"]}\n', "row 1 of column 'ids' must hold numbers, not ['a']"),
+        ("a.jsonl", '{"ids": "a b"}\n', "row 1 of column 'ids' must hold numbers, not 'a b'"),
+        ("a.jsonl", '{"ids": null}\n', "row 1 of column 'ids' has no value"),
+        ("a.jsonl", '{"ids": 3}\n', "row 1 of column 'ids' must be a list, not 3"),
+        ("a.jsonl", '{"ids": {"a": 1}}\n', "row 1 of column 'ids' must hold numbers"),
+        ("a.jsonl", '{"ids": [[1], [2, 3]]}\n', "must hold numbers, not [[1], [2, 3]]"),
+        ("a.jsonl", '{"ids": [99]}\n', "99"),
+        ("a.jsonl", '{"ids": [1], "prediction": 1}\n', "there is a column 'prediction' already"),
+        ("a.jsonl", "\xff", "line 1, is not UTF-8"),
+        ("a.csv", "who,ids\na\n", "line 2, has 1 cells, but line 1 has 2"),
+        ("a.csv", 'ids\n"1 2', "line 2, is not CSV"),
+        ("a.csv", "", "must begin with names of columns"),
+        ("a.csv", "a,a\n", "must begin with names of columns"),
+        ("a.csv", "a\n1\n", "there is no column 'ids', only a"),
+        ("a.npz", "nothing", "is not a .npz file that can be read"),
+        ("a.arrow", "", "a.arrow must end in .parquet, .pq, .jsonl"),
+        ("none.csv", None, "none.csv"),
+    )
+
+    def test_files_and_columns(
+        self, reader: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert reader
+        for name, content, words in self.CASES:
+            if content is not None:
+                (tmp_path / name).write_bytes(content.encode("latin1"))
+            before = sorted(tmp_path.iterdir())
+            status = run(tmp_path, name, "b.jsonl")
+            said = capsys.readouterr()
+            assert status == 2, (name, content)
+            assert said.err.startswith("fastmask: "), said.err
+            assert words in said.err, said.err
+            assert said.err.count("\n") == 1
+            assert not said.out
+            assert sorted(tmp_path.iterdir()) == before
+
+    def test_other_files(
+        self, reader: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert reader
+        write(tmp_path / "a.jsonl", rows_of_ids(3))
+        for target, options, words in (
+            ("b.xlsx", (), "b.xlsx must end in"),
+            ("none/b.csv", (), "No such folder"),
+            ("b.csv", ("--column", "who"), "has 1 inputs, so that it needs as many columns, not 2"),
+            ("b.csv", ("--batch-size", "0"), "--batch-size must be at least 1, not 0"),
+        ):
+            assert run(tmp_path, "a.jsonl", target, *options) == 2
+            assert words in capsys.readouterr().err
+        (tmp_path / "m.npz").write_bytes(b"nothing")
+        assert run(tmp_path, "a.jsonl", "b.csv") == 2
+        assert "m.npz is not a model that can be read" in capsys.readouterr().err
+
+    def test_arguments(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for words in (["predict"], ["predict", "m.npz", "a.csv", "--output", "b.csv"]):
+            with pytest.raises(SystemExit) as caught:
+                cli.main(words)
+            assert caught.value.code == 2
+            assert "usage: fastmask predict" in capsys.readouterr().err
+
+    def test_without_pyarrow(
+        self,
+        reader: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert reader
+        monkeypatch.setattr(tables, "find_spec", lambda _name: None)
+        assert run(tmp_path, "a.parquet", "b.csv") == 2
+        assert "pip install 'fastmask-rnn[data]'" in capsys.readouterr().err
+
+
+class TestWhole:
+    """An output is whole, or it is not there."""
+
+    def test_an_error_in_the_middle(self, reader: Any, tmp_path: Path) -> None:
+        assert reader
+        write(tmp_path / "a.jsonl", rows_of_ids(20))
+        with (tmp_path / "a.jsonl").open("a") as file:
+            file.write("{\n")
+        (tmp_path / "b.csv").write_text("before")
+        assert run(tmp_path, "a.jsonl", "b.csv", "--batch-size", "2") == 2
+        assert (tmp_path / "b.csv").read_text() == "before"
+
+    def test_an_interrupt(
+        self,
+        reader: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert reader
+        write(tmp_path / "a.jsonl", rows_of_ids(20))
+        before = sorted(tmp_path.iterdir())
+        real, calls = _predictor.Predictor.__call__, []
+
+        def third(self: Any, batch: Any) -> Any:
+            calls.append(batch)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return real(self, batch)
+
+        monkeypatch.setattr(_predictor.Predictor, "__call__", third)
+        assert run(tmp_path, "a.jsonl", "b.csv", "--batch-size", "2") == 130
+        assert capsys.readouterr().err == "fastmask: interrupted, nothing is written\n"
+        assert sorted(tmp_path.iterdir()) == before
+
+    def test_over_the_input(self, reader: Any, tmp_path: Path) -> None:
+        rows = rows_of_ids(9)
+        write(tmp_path / "a.jsonl", rows)
+        assert run(tmp_path, "a.jsonl", "a.jsonl", "--batch-size", "2") == 0
+        expected = reader.predict(rows, verbose=0)
+        np.testing.assert_allclose(read(tmp_path / "a.jsonl"), expected, atol=1e-6)
+
+
+class TestBatches:
+    def test_are_bounded_by_steps(
+        self, reader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = [[1] * n for n in (3, 1, 30, 2, 0, 200, 5, 5, 5)]
+        write(tmp_path / "a.jsonl", rows)
+        shapes: list[tuple[int, ...]] = []
+        real = _inputs.Input.batch
+
+        def noted(self: Any, values: Any) -> Any:
+            x = real(self, values)
+            shapes.append(x.shape)
+            return x
+
+        monkeypatch.setattr(_inputs.Input, "batch", noted)
+        monkeypatch.setattr(_predictor, "MOST_STEPS", 60)
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        assert shapes == [(2, 3), (2, 30), (1, 1), (1, 200), (3, 5)]
+        np.testing.assert_allclose(
+            read(tmp_path / "b.jsonl"), reader.predict(rows, verbose=0), atol=1e-6
+        )
+
+    def test_a_file_is_read_as_it_is_needed(
+        self, reader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert reader
+        for ending in ENDINGS:
+            write(tmp_path / f"a.{ending}", rows_of_ids(30))
+            source = tables.format_of(tmp_path / f"a.{ending}")
+            found = [(one.first, one.share) for one in source.batches(tmp_path / f"a.{ending}", 10)]
+            assert [first for first, _ in found] == [0, 10, 20]
+            assert 0.1 < found[0][1] < 0.6 < found[1][1] < found[2][1] == 1.0
+        assert monkeypatch
+
+
+class TestProgress:
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        now = [0.0]
+
+        def tick() -> float:
+            now[0] += 0.8
+            return now[0]
+
+        monkeypatch.setattr(_predict.time, "monotonic", tick)
+        return now
+
+    @pytest.mark.usefixtures("clock", "reader")
+    def test_on_a_terminal(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(tmp_path / "a.jsonl", rows_of_ids(8))
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--batch-size", "2") == 0
+        shown = capsys.readouterr().err
+        assert "a.jsonl [" in shown
+        assert "100%, 8 rows" in shown
+        assert shown.endswith("\n")
+
+    @pytest.mark.usefixtures("clock", "reader")
+    def test_elsewhere(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        write(tmp_path / "a.jsonl", rows_of_ids(8))
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--batch-size", "2") == 0
+        assert not capsys.readouterr().err
+
+
+class TestQuantize:
+    @pytest.mark.usefixtures("reader")
+    def test_is_passed_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(tmp_path / "a.jsonl", rows_of_ids(3))
+        modes: list[str] = []
+        monkeypatch.setattr(
+            fm.Sequential, "quantize", lambda _self, mode: modes.append(mode), raising=False
+        )
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--quantize", "bfloat16") == 0
+        assert modes == ["bfloat16"]
+        with pytest.raises(SystemExit):
+            run(tmp_path, "a.jsonl", "b.jsonl", "--quantize", "int4")
+        assert "--quantize" in capsys.readouterr().err
