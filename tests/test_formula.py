@@ -150,6 +150,17 @@ def with_numpy(a: Any, h: Any) -> Any:
     return np.exp(a) + h
 
 
+def deep(a: Any, h: Any) -> Any:
+    for _ in range(200):
+        a = fm.tanh(a)
+    return a + h
+
+
+@lambda function: function
+def without_b(a: Any, b: Any, h: Any) -> Any:  # noqa: ARG001 - which is wrong
+    return fm.tanh(a) + h
+
+
 @pytest.mark.parametrize(
     ("function", "error", "parts"),
     [
@@ -177,6 +188,16 @@ def with_numpy(a: Any, h: Any) -> Any:
         (lambda a, h: fm.tanh(1.0), TypeError, ["tanh of fastmask.cells"]),
         (lambda a, h: fm.maximum(a, "h"), TypeError, ["not 'h'"]),
         (lambda a, h: 1 / 0, ValueError, ["division by zero"]),
+        (without_b, ValueError, ["without_b, line", "def without_b(a: Any, b: Any", "sum b is"]),
+        (deep, ValueError, ["a = fm.tanh(a)", "more than 128 operations"]),
+        (lambda a, h: a * math.nan + h, ValueError, ["finite numbers, not nan"]),
+        (lambda a, h: a * math.inf + h, ValueError, ["finite numbers, not inf"]),
+        (lambda a, h: a / 0 + h, ValueError, ["cannot divide by 0"]),
+        (lambda a, h: 2**a + h, TypeError, ["is not a number"]),
+        (lambda a, h: np.dot(a, h), TypeError, ["is not a number"]),
+        (lambda a, h: a(h, h), TypeError, ["on one value"]),
+        (lambda a, h=1: a + h, TypeError, ["only vectors", "not h=1"]),
+        (max, TypeError, ["must be a function"]),
     ],
 )
 def test_what_is_not_a_formula(
@@ -195,6 +216,22 @@ def test_names_of_sums_without_a_part() -> None:
         trace(formulas.simple_rnn, x_only=("s",), h_only=("s",))
     with pytest.raises(ValueError, match="no part of h"):
         trace(formulas.minimal_gated, x_only=("n",))
+    with pytest.raises(TypeError, match=r"x_only must hold names of sums, like .* not None"):
+        trace(formulas.simple_rnn, x_only=None)  # type: ignore[arg-type]  # on purpose
+
+
+def test_powers() -> None:
+    for count in (1, 2, 3, 7, np.int64(40)):
+        formula = trace(_power(count))
+        a, h = np.array([-1.2, 0.3, 1.1]), np.ones(3)
+        (got,) = evaluate(formula.new, {formula.sums["a"]: a, formula.states["h"]: h})
+        np.testing.assert_allclose(got, a**count + h, rtol=1e-14)
+    million = trace(_power(10**6))
+    assert max(s.depth for s in walk(million.new)) < 50
+
+
+def _power(count: Any) -> Callable[..., Any]:
+    return lambda a, h: a**count + h
 
 
 def test_equal_values_are_one_symbol_and_numbers_are_folded() -> None:
@@ -261,4 +298,22 @@ class TestCell:
 
         for function in (state, vector):
             with pytest.raises(ValueError, match=f"a {function.__name__} must not be called"):
+                cells.cell(function)
+
+    def test_names_that_make_one_argument_of_kernels_twice(self) -> None:
+        def states(a: Any, h: Any, dh: Any) -> Any:
+            return a + h, dh
+
+        def beside(a: Any, h: Any, *, h_last: Any) -> Any:
+            return a + h * h_last
+
+        def vectors(a: Any, h: Any, *, v: Any, dv: Any) -> Any:
+            return a + h * v + dv
+
+        for function, name, argument in (
+            (states, "dh", "dh_first"),
+            (beside, "h_last", "h_last"),
+            (vectors, "dv", "dv"),
+        ):
+            with pytest.raises(ValueError, match=f"called {name}: .* has an argument {argument}"):
                 cells.cell(function)

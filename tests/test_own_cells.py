@@ -215,6 +215,29 @@ class TestModels:
         same(again(ids), y)
         assert again.layers[-1].cell.recurrent_dropout == 0.1
 
+    def test_a_file_does_not_take_one_cell_for_another(self, tmp_path: Path) -> None:
+        def named(name: str, factor: float) -> Cell:
+            def formula(s: Any, h: Any, c: Any, *, p: Any, shift: Any) -> Any:
+                return tanh(s + p * c) * factor, c * h + shift
+
+            formula.__name__ = name
+            return fm.cell(formula)
+
+        def model(*cells: Cell) -> fm.Sequential:
+            layers = [L.RNN(one(H), return_sequences=True) for one in cells]
+            return fm.Sequential([fm.Input((None, F)), *layers])
+
+        path = tmp_path / "model.npz"
+        for cells, words in (
+            ([named("mine", 1), named("mine", 2)], "two classes or cells .* are called mine"),
+            ([named("ind_rnn", 1)], "its cell ind_rnn is not fastmask.cells.ind_rnn"),
+        ):
+            with pytest.raises(ValueError, match=words):
+                fm.save_model(model(*cells), path)
+            assert not path.exists()
+        fm.save_model(model(named("mine", 1), named("mine", 1)), path)
+        fm.load_model(path, custom_objects={"mine": named("mine", 1)})
+
     def test_pickle_and_copies(self) -> None:
         layer = seeded(L.RNN(coupled(H, seed=1, dropout=0.5), return_sequences=True))
         y = layer(X, training=True)
@@ -289,6 +312,12 @@ class TestCell:
 
         with pytest.raises(TypeError, match="v must begin as a number, not 'ones'"):
             fm.cell(formula)
+        for value in (np.nan, np.float32(np.inf), 10**400):
+            formula.__kwdefaults__ = {"v": value}
+            with pytest.raises(ValueError, match="v must begin as a finite number"):
+                fm.cell(formula)
+        formula.__kwdefaults__ = {"v": np.float32(0.5)}
+        assert fm.cell(formula).first_values == {"v": 0.5}
         with pytest.raises(TypeError, match="must be a function, not 3"):
             fm.cell(3)  # type: ignore[call-overload]  # on purpose
         with pytest.raises(TypeError, match="x_only must hold names of sums"):

@@ -36,7 +36,13 @@ def memoryless(a: Any, n: Any, h: Any) -> Any:
     return sigmoid(a) * tanh(n(a - h))
 
 
+def of_h_alone(a: Any, b: Any, h: Any) -> Any:
+    """No sum has a part of x."""
+    return tanh(a) * sigmoid(b) + 0.3
+
+
 CELLS = {
+    "of_h_alone": Cell(of_h_alone, h_only=("a", "b")),
     "peephole": Cell(formulas.peephole),
     "coupled_gates": Cell(formulas.coupled_gates),
     "minimal_gated": Cell(formulas.minimal_gated),

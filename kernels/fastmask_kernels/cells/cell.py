@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any, overload
 
-from ..formula import Formula, Gradients, Symbol, saved, trace, walk
+from ..formula import Formula, Gradients, Symbol, saved, trace, walk, with_line
 
 Function = Callable[..., Any]
 
@@ -36,10 +36,13 @@ class Cell:
     """
 
     def __init__(
-        self, function: Function, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+        self, function: Function, x_only: Collection[str] = (), h_only: Collection[str] = ()
     ) -> None:
         formula = trace(function, x_only, h_only)
-        _check_names(formula)
+        try:
+            _check_names(formula)
+        except ValueError as error:
+            raise with_line(function, error) from error
         self.formula: Formula = formula
         self.name: str = formula.name
         self.function = function
@@ -139,31 +142,45 @@ def _check_names(formula: Formula) -> None:
     """See that the arguments of kernels can be called as states and vectors are."""
     if not formula.name.isidentifier():
         raise ValueError(f"a cell is called like its function, which needs a name: {formula.name}")
-    for kind, names in (("state", formula.states), ("vector", formula.vectors)):
+    taken = dict.fromkeys(_TAKEN, "a kernel")
+    for kind, names, forms in (
+        ("state", formula.states, _OF_A_STATE),
+        ("vector", formula.vectors, _OF_A_VECTOR),
+    ):
         for name in names:
-            if name in _TAKEN or name.startswith("_"):
-                raise ValueError(
-                    f"{formula.name}: a {kind} must not be called {name}: names that begin with "
-                    f"_ and {', '.join(_TAKEN)} are taken"
-                )
+            if name.startswith("_"):
+                raise ValueError(f"a {kind} must not be called {name}, which begins with _")
+            for argument in (form.format(name) for form in forms):
+                if argument in taken:
+                    raise ValueError(
+                        f"a {kind} must not be called {name}: {taken[argument]} has an argument "
+                        f"{argument} already"
+                    )
+                taken[argument] = f"the {kind} {name}"
 
 
+_OF_A_STATE = ("{}", "{}_first", "{}_last", "{}_steps", "d{}_first", "d{}_last")
+_OF_A_VECTOR = ("{}", "d{}")
 _TAKEN = (
     *("x", "out", "kernel", "recurrent_kernel", "bias", "packed", "gates", "gates_saved"),
     *("steps", "offsets", "order", "valid", "reverse", "zero_masked", "threads"),
     *("activation", "recurrent_activation", "dx", "dout", "dkernel", "drecurrent_kernel", "dbias"),
 )
-"""What arguments of kernels are called otherwise, see `spec.cell_kernels`."""
+"""What arguments of kernels are called that are of no state and no vector, see `spec`."""
 
 
 @overload
 def cell(function: Function, /) -> Cell: ...
 @overload
 def cell(
-    *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+    *, x_only: Collection[str] = (), h_only: Collection[str] = ()
 ) -> Callable[[Function], Cell]: ...
 def cell(
-    function: Function | None = None, /, *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+    function: Function | None = None,
+    /,
+    *,
+    x_only: Collection[str] = (),
+    h_only: Collection[str] = (),
 ) -> Cell | Callable[[Function], Cell]:
     """Make a cell of a formula; a decorator, with arguments or without. See `Cell`."""
     if function is not None:

@@ -28,7 +28,7 @@ from .symbols import (
     tanh,
     walk,
 )
-from .trace import Formula, trace
+from .trace import Formula, trace, with_line
 
 __all__ = [
     "Formula",
@@ -48,4 +48,5 @@ __all__ = [
     "tanh",
     "trace",
     "walk",
+    "with_line",
 ]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
 
 EPSILON = 1e-3
 """Added to the variance in `normalize`, as Keras's LayerNormalization does."""
+
+MOST_DEEP = 128
+"""How many operations of a formula may follow one from the other: code that goes through it, and
+through its gradients, calls itself for each."""
 
 
 class Symbol:
@@ -19,23 +25,27 @@ class Symbol:
     Attributes:
         op: the operation.
         args: symbols, or what else the operation needs: a name, a number.
+        depth: of how many operations, one from the other, it is made.
     """
 
-    __slots__ = ("_graph", "args", "op")
+    __slots__ = ("_graph", "args", "depth", "op")
 
     def __init__(self, graph: Graph, op: str, args: tuple[Any, ...]) -> None:
         self._graph, self.op, self.args = graph, op, args
+        self.depth: int = 1 + max((operand.depth for operand in self.operands), default=-1)
 
     @property
     def operands(self) -> tuple[Symbol, ...]:
         """The arguments that are symbols."""
         return tuple(a for a in self.args if isinstance(a, Symbol))
 
-    def __call__(self, value: Any) -> Symbol:
-        """The sum with `value` in the place of h."""
-        if self.op != "sum":
-            raise TypeError("only a sum can be called: n(r * h) takes r * h in the place of h")
-        return self._graph.make("sum_of", self, self._graph.lift(value))
+    def __call__(self, *values: Any, **named: Any) -> Symbol:
+        """The sum with a value in the place of h."""
+        if self.op != "sum" or len(values) != 1 or named:
+            raise TypeError(
+                "only a sum can be called, on one value: n(r * h) takes r * h in the place of h"
+            )
+        return self._graph.make("sum_of", self, self._graph.lift(*values))
 
     def __add__(self, other: Any) -> Symbol:
         return self._graph.binary("add", self, other)
@@ -68,12 +78,13 @@ class Symbol:
         return self
 
     def __pow__(self, exponent: Any) -> Symbol:
-        if not isinstance(exponent, int) or exponent < 1:
+        count = index(exponent) if isinstance(exponent, (int, np.integer)) else 0
+        if count < 1:
             raise TypeError(f"a power needs a positive whole number, not {exponent!r}")
-        power = self
-        for _ in range(exponent - 1):
-            power = power * self
-        return power
+        if count == 1:
+            return self
+        half = self ** (count // 2)
+        return half * half * self if count % 2 else half * half
 
     def __bool__(self) -> bool:
         raise TypeError("a formula cannot branch on a value: use maximum, minimum or relu")
@@ -93,16 +104,16 @@ class Symbol:
             "fastmask.cells has the functions that can"
         )
 
-    def _not_a_number(self, *_: Any) -> Any:
+    def _not_a_number(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             "a value of a formula is not a number: only + - * / and the functions of "
             "fastmask.cells can be applied to it"
         )
 
     __float__ = __int__ = __index__ = __array__ = __iter__ = __len__ = __getitem__ = _not_a_number
-    __lt__ = __le__ = __gt__ = __ge__ = __abs__ = __matmul__ = __mod__ = __floordiv__ = (
-        _not_a_number
-    )
+    __lt__ = __le__ = __gt__ = __ge__ = __abs__ = __round__ = __invert__ = _not_a_number
+    __matmul__ = __mod__ = __floordiv__ = __divmod__ = __rpow__ = _not_a_number
+    __rmatmul__ = __rmod__ = __rfloordiv__ = __rdivmod__ = __and__ = __or__ = _not_a_number
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(repr, self.args))})"
@@ -124,6 +135,8 @@ class Graph:
         key = (op, *[id(a) if isinstance(a, Symbol) else a for a in args])
         if key not in self._known:
             self._known[key] = Symbol(self, op, args)
+            if self.tracing and self._known[key].depth > MOST_DEEP:
+                raise ValueError(f"more than {MOST_DEEP} operations follow one from the other")
         return self._known[key]
 
     def lift(self, value: Any) -> Symbol:
@@ -131,12 +144,15 @@ class Graph:
 
         Raises:
             TypeError: it is neither.
+            ValueError: the number is not finite.
         """
         if isinstance(value, Symbol):
             if value._graph is not self:
                 raise TypeError("a value of another formula cannot be used here")
             return value
         if isinstance(value, (int, float, np.integer, np.floating)):
+            if not math.isfinite(value):
+                raise ValueError(f"a formula computes with finite numbers, not {value}")
             return self.make("constant", float(value))
         raise TypeError(f"a formula computes with its arguments and numbers, not {value!r}")
 
@@ -144,7 +160,9 @@ class Graph:
         """left op right, simplified."""
         a, b = self.lift(left), self.lift(right)
         x, y = (s.args[0] if s.op == "constant" else None for s in (a, b))
-        if x is not None and y is not None and not (op == "div" and y == 0):
+        if op == "div" and y == 0:
+            raise ValueError("a formula cannot divide by 0")
+        if x is not None and y is not None:
             return self.lift(float(BINARY[op](x, y)))
         if (op in ("add", "sub") and y == 0) or (op in ("mul", "div") and y == 1):
             return a

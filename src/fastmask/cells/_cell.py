@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any, overload
+
+import numpy as np
 
 from fastmask_kernels import cells as _cells
 
 from ..layers._own_cell import OwnCell, class_of
 
 Function = Callable[..., Any]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Cell(_cells.Cell):
@@ -30,17 +33,22 @@ class Cell(_cells.Cell):
     """
 
     def __init__(
-        self, function: Function, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+        self, function: Function, x_only: Collection[str] = (), h_only: Collection[str] = ()
     ) -> None:
         super().__init__(function, x_only, h_only)
         self.__module__, self.__qualname__ = function.__module__, function.__qualname__
         self.__name__ = self.name
         defaults = getattr(function, "__kwdefaults__", None) or {}
-        for name, value in defaults.items():
-            if not isinstance(value, (int, float)):
-                raise TypeError(f"{self.name}: {name} must begin as a number, not {value!r}")
-        self.first_values: dict[str, float] = defaults
+        self.first_values = {name: self._first(name, one) for name, one in defaults.items()}
         _known[self.key] = self
+
+    def _first(self, name: str, value: Any) -> float:
+        if not isinstance(value, (int, float, np.integer, np.floating)):
+            raise TypeError(f"{self.name}: {name} must begin as a number, not {value!r}")
+        number: Any = value
+        if not -_LARGEST <= number <= _LARGEST:
+            raise ValueError(f"{self.name}: {name} must begin as a finite number, not {value!r}")
+        return float(number)
 
     @classmethod
     def of(cls, known: _cells.Cell) -> Cell:
@@ -93,10 +101,14 @@ def known_cell(key: str) -> Cell | None:
 def cell(function: Function, /) -> Cell: ...
 @overload
 def cell(
-    *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+    *, x_only: Collection[str] = (), h_only: Collection[str] = ()
 ) -> Callable[[Function], Cell]: ...
 def cell(
-    function: Function | None = None, /, *, x_only: Sequence[str] = (), h_only: Sequence[str] = ()
+    function: Function | None = None,
+    /,
+    *,
+    x_only: Collection[str] = (),
+    h_only: Collection[str] = (),
 ) -> Cell | Callable[[Function], Cell]:
     """Make a recurrent cell of a formula; a decorator, with arguments or without.
 

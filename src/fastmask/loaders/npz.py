@@ -23,7 +23,7 @@ from .._typing import Array
 from ..layers import Layer
 from ..layers._weights import filling
 from ..models.config import deserialize, number_of_layers, serialize
-from ..models.known_classes import known_classes
+from ..models.known_classes import classes_of, known_classes
 from ._npy import read_array
 from ._reading import different_keys, opened
 from ._writing import write_whole
@@ -58,7 +58,7 @@ def _description_of(model: Layer) -> str:
         if len(text) > _MOST_CONFIG_BYTES:
             raise ValueError(f"its description takes more than {_MOST_CONFIG_BYTES} bytes")
         with filling("shapes"):
-            again = deserialize(described, {type(layer).__name__: type(layer) for layer in layers})
+            again = deserialize(described, classes_of(layers))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"model {model.name!r} cannot be saved: {error}") from error
     shapes, wanted = ([weight.shape for weight in one.weights] for one in (again, model))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import layers as _layers
@@ -16,6 +16,28 @@ _BUILT_IN: dict[str, type[Layer]] = {
     "Functional": Functional,
     "Sequential": Sequential,
 }
+
+
+def classes_of(layers: Iterable[Layer]) -> dict[str, type[Layer]]:
+    """The classes of a model's layers by name, which is all that its file says of them.
+
+    Raises:
+        ValueError: a name would be that of two classes, or that of a cell of `fastmask.cells`,
+            which are known wherever the file is read.
+    """
+    from ..cells import CELLS
+
+    found: dict[str, type[Layer]] = {}
+    for cls in map(type, layers):
+        name, cell = cls.__name__, getattr(cls, "_cell", None)
+        other = found.setdefault(name, cls)
+        if other is not cls and (cell is None or cell != getattr(other, "_cell", None)):
+            raise ValueError(f"two classes or cells of its layers are called {name}")
+        if cell and cell != CELLS.get(name, cell):
+            raise ValueError(
+                f"its cell {name} is not fastmask.cells.{name}, so it needs another name"
+            )
+    return found
 
 
 def known_classes(custom: Mapping[str, Any] | None = None) -> dict[str, type[Layer]]:
