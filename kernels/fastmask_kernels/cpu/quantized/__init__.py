@@ -1,0 +1,1 @@
+"""Products with numbers of fewer bits: bfloat16, and int8 with scales."""

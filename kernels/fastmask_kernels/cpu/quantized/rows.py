@@ -1,0 +1,146 @@
+"""Rows converted to a format of fewer bits, before they are multiplied."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..simd import I32, I64, Emitter, data_pointer
+from .formats import I8, I16, INT8, OFFSET, Format, words_type
+
+_i8 = types.int64
+LIMIT = 127  # of an int8
+
+
+def stride_of(format: Format, depth: int, lanes: int) -> int:
+    """Words from one converted row to the next: whole vectors are written."""
+    return -(-depth // lanes) * lanes // format.group
+
+
+def row_converter(format: Format) -> Any:
+    """`convert_rows` for a format, for compiled kernels to call."""
+
+    @intrinsic
+    def convert_rows(
+        typingctx: Any,
+        rows: Any,
+        depth: Any,
+        a: Any,
+        a_start: Any,
+        index: Any,
+        target: Any,
+        target_start: Any,
+        stride: Any,
+        scales: Any,
+        scales_start: Any,
+        least: Any,
+    ) -> Any:
+        """Convert rows of `a`, which begin at a_start + index[i], to `stride` words each.
+
+        With scales a row becomes round(row / scale) + 128, where scale is the largest magnitude
+        of the row, or `least` if that is larger, by 127; a row with numbers that are not finite
+        gets the scale NaN. What fills up the last vector stands for 0.
+        """
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            emit = Emitter(builder, a.dtype)
+            first = emit.at(data_pointer(context, builder, sig.args[2], args[2]), args[3])
+            places = data_pointer(context, builder, sig.args[4], args[4])
+            out = emit.at(data_pointer(context, builder, sig.args[5], args[5]), args[6])
+            factors = emit.at(data_pointer(context, builder, sig.args[8], args[8]), args[9])
+            with emit.loop(args[0]) as i:
+                row = emit.at(first, builder.load(builder.gep(places, [i])))
+                to = emit.at(out, builder.mul(i, args[7]))
+                if format is INT8:
+                    _scaled_row(emit, row, args[1], to, emit.at(factors, i), args[10])
+                else:
+                    _rounded_row(emit, row, args[1], to)
+            return context.get_dummy_value()
+
+        numbers = (_i8, _i8, a, _i8, index, target, _i8, _i8, scales, _i8, a.dtype)
+        return types.void(*numbers), codegen
+
+    return convert_rows
+
+
+def _vectors(emit: Emitter, depth: Any) -> Any:
+    b = emit.builder
+    return b.sdiv(b.add(depth, I64(emit.lanes - 1)), I64(emit.lanes))
+
+
+def _load(emit: Emitter, row: Any, depth: Any, number: Any) -> Any:
+    """A vector of the row; what is behind its end is 0."""
+    b = emit.builder
+    at, width = b.mul(number, I64(emit.lanes)), I64(emit.lanes)
+    left = b.sub(depth, at)
+    return emit.load_part(row, at, b.select(b.icmp_signed("<", left, width), left, width))
+
+
+def _store(emit: Emitter, values: Any, to: Any, number: Any, element: Any) -> None:
+    b = emit.builder
+    vector = ir.VectorType(element, emit.lanes)
+    place = b.gep(b.bitcast(to, element.as_pointer()), [b.mul(number, I64(emit.lanes))])
+    b.store(b.trunc(values, vector), b.bitcast(place, vector.as_pointer())).align = 1
+
+
+def _rounded_row(emit: Emitter, row: Any, depth: Any, to: Any) -> None:
+    """bfloat16: the upper half of a float32, rounded to nearest, to even; NaN stays NaN."""
+    b, words = emit.builder, words_type(emit)
+
+    def all_of(value: int) -> Any:
+        return ir.Constant(words, [value] * emit.lanes)
+
+    with emit.loop(_vectors(emit, depth)) as v:
+        x = _load(emit, row, depth, v)
+        bits = b.bitcast(x, words)
+        odd = b.and_(b.lshr(bits, all_of(16)), all_of(1))
+        rounded = b.add(bits, b.add(odd, all_of(0x7FFF)))
+        quiet = b.or_(bits, all_of(0x400000))
+        chosen = b.select(b.fcmp_unordered("uno", x, x), quiet, rounded)
+        _store(emit, b.lshr(chosen, all_of(16)), to, v, I16)
+
+
+def _scaled_row(emit: Emitter, row: Any, depth: Any, to: Any, scale: Any, least: Any) -> None:
+    b, words = emit.builder, words_type(emit)
+    largest = _largest(emit, row, depth, least)
+    finite = b.fcmp_ordered("<", largest, ir.Constant(emit.scalar, math.inf))
+    some = b.fcmp_ordered(">", largest, ir.Constant(emit.scalar, 0.0))
+    zero, limit = ir.Constant(emit.scalar, 0.0), ir.Constant(emit.scalar, float(LIMIT))
+    factor = b.select(b.and_(finite, some), b.fdiv(limit, largest), zero)
+    known = b.fdiv(largest, limit)
+    b.store(b.select(finite, known, ir.Constant(emit.scalar, math.nan)), scale)
+    factors, offset = emit.splat(factor), ir.Constant(words, [OFFSET] * emit.lanes)
+    with emit.loop(_vectors(emit, depth)) as v:
+        x = b.fmul(_load(emit, row, depth, v), factors)
+        # Largest by magnitude is 127; what is not a number has a scale that says so.
+        x = b.select(b.fcmp_ordered("ord", x, x), x, emit.const(0.0))
+        name = f"llvm.rint.v{emit.lanes}{emit.format.name}"
+        whole = b.fptosi(emit._call(name, emit.vector, [emit.clamp(x, -LIMIT, LIMIT)]), words)
+        _store(emit, b.add(whole, offset), to, v, I8)
+
+
+def _largest(emit: Emitter, row: Any, depth: Any, least: Any) -> Any:
+    """The largest magnitude of a row, or `least`; NaN where there is one."""
+    b = emit.builder
+    read, write = emit.variable(emit.splat(least))
+    with emit.loop(_vectors(emit, depth)) as v:
+        x = emit._call(
+            f"llvm.fabs.v{emit.lanes}{emit.format.name}", emit.vector, [_load(emit, row, depth, v)]
+        )
+        larger = b.fcmp_unordered(">", x, read())  # true for NaN in either
+        nan = b.fcmp_unordered("uno", read(), read())
+        write(b.select(nan, read(), b.select(larger, x, read())))
+    total = read()
+    width = emit.lanes
+    while width > 1:
+        width //= 2
+        places = [(i + width) % emit.lanes for i in range(emit.lanes)]
+        mask = ir.Constant(ir.VectorType(I32, emit.lanes), places)
+        other = b.shuffle_vector(total, total, mask)
+        nan = b.fcmp_unordered("uno", total, total)
+        total = b.select(nan, total, b.select(b.fcmp_unordered(">", other, total), other, total))
+    return b.extract_element(total, I32(0))
