@@ -8,6 +8,8 @@ import pytest
 from fastmask_kernels.cpu.quantized.dense import dense, dense_pack, dense_packed_size
 from fastmask_kernels.cpu.quantized.formats import BFLOAT16, INT8
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("format", [BFLOAT16, INT8], ids=lambda f: f.name)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 5), (130, 33, 70), (2000, 64, 96)])

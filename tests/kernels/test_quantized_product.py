@@ -17,6 +17,7 @@ from fastmask_kernels.cpu.quantized.product import quantized_product
 from fastmask_kernels.cpu.quantized.rows import row_converter, stride_of
 from fastmask_kernels.cpu.simd import flat, lanes
 
+pytestmark = pytest.mark.slow
 TILES = Tiles(strip=2, row=4, widths=(2,), few_widths=(2, 4))
 L = lanes(np.float32)
 
@@ -25,19 +26,19 @@ def compiled(format: Format) -> tuple[Any, Any]:
     convert_rows, multiply = row_converter(format), quantized_product(format, TILES)
 
     @njit(error_model="numpy")
-    def convert(a: Any, index: Any, depth: int, out: Any, stride: int, scales: Any, least: Any):
+    def convert(a: Any, index: Any, depth: int, out: Any, stride: int, least: Any):
         convert_rows(
             *(len(index), depth, flat(a), np.int64(0), flat(index), flat(out), np.int64(0)),
-            *(np.int64(stride), flat(scales), np.int64(0), np.float32(least)),
+            *(np.int64(stride), np.float32(least)),
         )
 
     @njit(error_model="numpy")
-    def run(a: Any, stride: int, depth: int, packed: Any, places: Any, scales: Any, z: Any):
-        init_start = np.int64(0)
+    def run(a: Any, stride: int, depth: int, packed: Any, places: Any, z: Any):
+        zero = np.int64(0)
         multiply(
-            *(np.int64(4), np.int64(len(scales)), flat(a), np.int64(0), stride, depth),
-            *(flat(packed), places[0], places[1], places[2], places[3], flat(scales)),
-            *(np.int64(0), flat(z), init_start, np.int64(4 * L), flat(z), np.int64(0)),
+            *(np.int64(4), np.int64(len(z)), flat(a), zero, stride, depth),
+            *(flat(packed), places[0], places[1], places[2], places[3]),
+            *(flat(z), zero, np.int64(4 * L), flat(z), zero),
         )
 
     return convert, run
@@ -74,13 +75,13 @@ class TestProduct:
         weights = random.normal(size=(depth, 4, L)).astype(np.float32)
         z = random.normal(size=(rows, 4, L)).astype(np.float32)
         stride = stride_of(BFLOAT16, depth, L)
-        q, scales = np.full(rows * stride, np.nan, np.float32), np.full(rows, np.nan, np.float32)
-        convert(a, index, depth, q, stride, scales, 0.0)
+        q = np.full((rows, stride), np.nan, np.float32)
+        convert(a, index, depth, q, stride, 0.0)
         bits = (rounded(weights).view(np.uint32) >> 16).astype(np.uint16)
         packed = strips(grouped(bits, 2))
         words = BFLOAT16.words(depth)
         expected = z + np.tensordot(rounded(a[index // depth]), rounded(weights), 1)
-        run(q, stride, words, packed, np.array([0, 2 * words * L, 0, 0]), scales, z)
+        run(q, stride, words, packed, np.array([0, 2 * words * L, 0, 0]), z)
         np.testing.assert_allclose(z, expected, rtol=0, atol=1e-5 * depth**0.5)
 
     def test_int8(self, rows: int, depth: int) -> None:
@@ -92,37 +93,39 @@ class TestProduct:
         factors = random.uniform(0.5, 1, (4, L)).astype(np.float32)
         z = random.normal(size=(rows, 4, L)).astype(np.float32)
         stride = stride_of(INT8, depth, L)
-        q, scales = np.full(rows * stride, np.nan, np.float32), np.full(rows, np.nan, np.float32)
-        convert(a, index, depth, q, stride, scales, 0.0)
+        q = np.full((rows, stride), np.nan, np.float32)
+        convert(a, index, depth, q, stride, 0.0)
         of_rows = a[index // depth]
         largest = np.abs(of_rows).max(axis=1)
+        scales = q[:, -1]
         np.testing.assert_allclose(scales, largest / 127, rtol=1e-6)
         whole = np.rint(of_rows * (np.float32(127) / largest)[:, None]).astype(np.int64)
-        found = q.view(np.uint8).reshape(rows, -1)[:, :depth].astype(np.int64) - 128
+        found = q.view(np.uint8)[:, :depth].astype(np.int64) - 128
         np.testing.assert_array_equal(found, whole)
-        away = 128 * weights.sum(axis=0, dtype=np.int32)
+        starts = -128 * weights.sum(axis=0, dtype=np.int32)
         packed = np.concatenate(
-            [strips(grouped(weights, 4)), factors.ravel(), away.ravel().view(np.float32)]
+            [strips(grouped(weights, 4)), factors.ravel(), starts.ravel().view(np.float32)]
         )
         words = INT8.words(depth)
         size = 4 * words * L
         sums = np.tensordot(whole, weights.astype(np.int64), 1)
         expected = z + sums * factors * scales[:, None, None]
-        run(q, stride, words, packed, np.array([0, size // 2, size, size + 4 * L]), scales, z)
+        run(q, stride, words, packed, np.array([0, size // 2, size, size + 4 * L]), z)
         np.testing.assert_allclose(z, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_rows_that_are_not_finite() -> None:
     convert, _ = COMPILED["int8"]
-    a = np.zeros((4, 40), np.float32)
-    a[0, 33], a[1, 3], a[2, 0] = np.nan, -np.inf, 0.25
-    scales, stride = np.zeros(4, np.float32), stride_of(INT8, 40, L)
-    q = np.zeros(4 * stride, np.float32)
-    convert(a, np.arange(4) * 40, 40, q, stride, scales, 1.0)
+    a = np.zeros((5, 40), np.float32)
+    a[0, 33], a[1, 3], a[2, 0], a[3, 1] = np.nan, -np.inf, 0.25, -2.0
+    stride = stride_of(INT8, 40, L)
+    q = np.zeros((5, stride), np.float32)
+    convert(a, np.arange(5) * 40, 40, q, stride, 1.0)
+    scales = q[:, -1]
     assert np.isnan(scales[:2]).all()
-    np.testing.assert_allclose(scales[2:], 1 / 127, rtol=1e-6)  # the least that was given
-    found = q.view(np.uint8).reshape(4, -1)[2:, :2]
-    np.testing.assert_array_equal(found, [[128 + 32, 128], [128, 128]])
+    np.testing.assert_allclose(scales[2:], np.float32([1, 2, 1]) / 127, rtol=1e-6)  # 1 at least
+    found = q.view(np.uint8)[2:, :2]
+    np.testing.assert_array_equal(found, [[128 + 32, 128], [128, 1], [128, 128]])
 
 
 def test_not_a_number_stays_one_in_bfloat16() -> None:
@@ -131,7 +134,7 @@ def test_not_a_number_stays_one_in_bfloat16() -> None:
     a.view(np.uint32)[0, 0] = 0x7F800001  # the upper half alone would be infinite
     stride = stride_of(BFLOAT16, 4, L)
     q = np.zeros(stride, np.float32)
-    convert(a, np.zeros(1, np.int64), 4, q, stride, np.zeros(1, np.float32), 0.0)
+    convert(a, np.zeros(1, np.int64), 4, q, stride, 0.0)
     found = (q.view(np.uint16)[:4].astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_array_equal(found, [np.nan, np.inf, -np.inf, np.inf])
 

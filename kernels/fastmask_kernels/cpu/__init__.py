@@ -15,12 +15,12 @@ from ..memory import aligned_empty
 from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
-from .rnn.bwd import gru_bwd
 from .rnn.cells import kernels_of as kernels_of
-from .rnn.gru import gru_fwd, gru_pack, gru_packed_size, gru_step
+from .rnn.gru import gru_kernels as gru_kernels
 from .softmax import masked_softmax
 
 lstm_packed_size, lstm_pack, lstm_fwd, lstm_bwd, lstm_step = kernels_of(_cells.lstm)
+gru_packed_size, gru_pack, gru_fwd, gru_bwd, gru_step = gru_kernels()
 rnn_packed_size, rnn_pack, rnn_fwd, rnn_bwd, rnn_step = kernels_of(_cells.simple_rnn)
 
 __all__ = [

@@ -38,16 +38,17 @@ class Tiles(NamedTuple):
     row: int  # from one row of z to the next
     widths: tuple[int, ...]  # of tiles of many rows, the usual one last
     few_widths: tuple[int, ...] = ()  # of tiles of few rows, likewise
+    sums: int = SUMS  # most that a tile has
 
     @property
     def rows(self) -> int:
         """Most rows of a tile."""
-        return SUMS // self.widths[-1]
+        return self.sums // self.widths[-1]
 
     @property
     def few(self) -> int:
         """How many rows are few."""
-        return SUMS // self.few_widths[-1] * 2 // 3 if self.few_widths else 0
+        return self.sums // self.few_widths[-1] * 2 // 3 if self.few_widths else 0
 
     @property
     def forms(self) -> list[tuple[int, int]]:

@@ -3,6 +3,10 @@
     packed = bias [vector][gate][lane], the cell's own vectors likewise, then [vector] kernel and
              recurrent kernel, both [strip][row][gate][lane]
 
+Weights of fewer bits stand several to a word (see `quantized.formats`), which takes the place of
+a number, and a row is then one of words. Before the matrices come the scales of the kernel's
+columns, what their sums start with, and the same of the recurrent kernel.
+
 A vector is here one SIMD register's width of units, with all gates of each. Its weights stand in
 strips of as many gates as a micro-kernel reads side by side. Units that fill up the last
 vector have zero weights. Where they are half of it or more and gates come in pairs, a register
@@ -12,6 +16,7 @@ holds a pair of gates, half and half, and the rest of the vector's place stays e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,10 +37,18 @@ class Layout(NamedTuple):
     recurrent: int
     strip: int
     paired: bool  # whether a last register that is half empty has a pair of gates
+    group: int = 1  # weights in a word
+    scaled: bool = False  # whether columns have scales
+
+    @property
+    def head(self) -> int:
+        """Numbers that a unit has before its matrices."""
+        return self.bias + self.vectors + self.scaled * 2 * (self.inputs + self.recurrent)
 
     def unit_size(self, features: int, units: int) -> int:
         """Elements that a unit takes."""
-        return self.bias + self.vectors + self.inputs * features + self.recurrent * units
+        rows_of_x, rows_of_h = (-(-rows // self.group) for rows in (features, units))
+        return self.head + self.inputs * rows_of_x + self.recurrent * rows_of_h
 
 
 def vectors_of(units: int, dtype: Any) -> int:
@@ -56,25 +69,29 @@ def pack_weights(
     recurrent_kernel: Array,
     bias: Array,
     vectors: Array,
+    scales: Sequence[Array] = (),
 ) -> None:
     """Write the packed weights of a layer.
 
     Args:
         packed: (packed_size,)
         layout: the layer's.
-        kernel: (F, inputs, H)
-        recurrent_kernel: (H, recurrent, H)
+        kernel: (F, inputs, H), or fewer rows of words.
+        recurrent_kernel: (H, recurrent, H), or fewer rows of words.
         bias: (up to layout.bias, H); what is not there is 0.
         vectors: (vectors, H)
+        scales: of the kernel's columns, (inputs, H), and what sums start with; of recurrent ones.
     """
-    features, units, width = len(kernel), bias.shape[-1], lanes(packed.dtype)
-    size = packed_size(layout, features, units, packed.dtype)
+    units, width = bias.shape[-1], lanes(packed.dtype)
+    number, stop = vectors_of(units, packed.dtype), 0
+    matrices = sum(weights.shape[0] * weights.shape[1] for weights in (kernel, recurrent_kernel))
+    size = number * width * (layout.head + matrices)
     if len(packed) != size:
         raise ValueError(f"packed must have {size} elements for these weights, not {len(packed)}")
-    number, stop = vectors_of(units, packed.dtype), 0
     for rows, gates, paired in (
         (bias, layout.bias, layout.paired),
         (vectors, layout.vectors, False),
+        *((rows, len(rows), layout.paired) for rows in scales),
     ):
         if gates == 0:
             continue
@@ -83,12 +100,12 @@ def pack_weights(
         if len(rows) < gates:
             part[:, :, :, len(rows) :] = 0
         _fill(part[:, :, :, : len(rows)], rows[np.newaxis], units, paired)
-    matrices = packed[stop:].reshape(number, -1) if number else packed.reshape(0, 0)
+    of_vectors = packed[stop:].reshape(number, -1) if number else packed.reshape(0, 0)
     stop = 0
     for weights in (kernel, recurrent_kernel):
         rows, gates, _ = weights.shape
         start, stop = stop, stop + rows * gates * width
-        part = matrices[:, start:stop].reshape(
+        part = of_vectors[:, start:stop].reshape(
             number, gates // layout.strip, rows, layout.strip, width
         )
         _fill(part, weights, units, layout.paired)

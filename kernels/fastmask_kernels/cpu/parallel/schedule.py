@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, sharing costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping worker comes too late
 MIN_JOINED_WEIGHTS = 1 << 14  # recurrent weights; below, a step is too short for a barrier after it
+USUAL_BYTES = 4  # of a weight; products with smaller ones take so much less time
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
 ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away
@@ -63,11 +64,12 @@ def make_schedule(
     """
     threads = min(threads, MOST_THREADS)
     weights = gates * units * (features + units)
-    work = 2 * weights * steps
+    share = min(itemsize, USUAL_BYTES) / USUAL_BYTES
+    work = 2 * weights * steps * share
     if threads == 1 or work < MIN_SHARED_WORK:
         return ONE_THREAD
     join, common = length(plan, 0), 0
-    if gates * units * units >= MIN_JOINED_WEIGHTS:
+    if gates * units * units * share >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         common = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
         # At least a step: rows without any are not among the common ones.

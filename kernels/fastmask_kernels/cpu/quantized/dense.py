@@ -22,13 +22,13 @@ from ..parallel.queue import LEFT, UNSHARED, submit
 from ..parallel.run import reserve, run
 from ..simd import copy_row, flat, flat_from, lanes, lanes_of
 from .formats import Format
-from .product import quantized_product
+from .product import MOST_SUMS, quantized_product
 from .rows import row_converter, stride_of
-from .weights import quantize
+from .weights import quantized
 
 Array = NDArray[np.floating]
 STRIP = 2  # registers
-_TILES = Tiles(strip=STRIP, row=STRIP, widths=(STRIP,))
+_TILES = Tiles(strip=STRIP, row=STRIP, widths=(STRIP,), sums=MOST_SUMS)
 _ROWS = 4 * _TILES.rows  # that a thread converts at a time
 _i8 = types.int64
 
@@ -43,7 +43,7 @@ def _strips(units: int) -> int:
 
 
 def dense_pack(packed: Array, kernel: Array, bias: Array, format: Format) -> None:
-    """Write the weights as `dense` reads them: bias, scales, what to take away; then strips.
+    """Write the weights as `dense` reads them: bias, scales, what sums start with; then strips.
 
     Args:
         packed: (dense_packed_size,), float32.
@@ -52,9 +52,9 @@ def dense_pack(packed: Array, kernel: Array, bias: Array, format: Format) -> Non
         format: of the kernel.
     """
     number, width = _strips(len(bias)), STRIP * lanes(np.float32)
-    words, factors, away = quantize(kernel, format)
+    words, factors, starts = quantized(kernel, format)
     rows = np.zeros((3 + len(words), number * width), np.float32)
-    for row, values in zip(rows, (bias, factors, away, *words), strict=True):
+    for row, values in zip(rows, (bias, factors, starts, *words), strict=True):
         row[: len(bias)] = values
     head = 3 * number * width
     packed[:head] = rows[:3].reshape(-1)
@@ -88,7 +88,7 @@ def _kernel(format: Format) -> CompiledKernel:
         width = lanes_of(memory) * STRIP
         features, units, rows = x.shape[1], out.shape[1], x.shape[0]
         number, words = -(-units // width), -(-features // group)
-        stride = -(-features // lanes_of(memory)) * lanes_of(memory) // group
+        stride = -(-features // lanes_of(memory)) * (lanes_of(memory) // group) + 1
         ended = submit(queue, provider, integers, threads, thread)
         if ended != UNSHARED:
             return int(ended)
@@ -96,8 +96,7 @@ def _kernel(format: Format) -> CompiledKernel:
         arrive(control, thread)
         zero: Any = np.int64(0)
         own = thread * rows_at_once
-        own_memory = flat_from(memory, own * (stride + width + 1))
-        z, scales = rows_at_once * stride, rows_at_once * (stride + width)
+        own_memory, z = flat_from(memory, own * (stride + width)), rows_at_once * stride
         index = flat_from(integers, len(integers) - (threads - thread) * rows_at_once)
         chunks = -(-rows // rows_at_once)
         while True:
@@ -110,14 +109,14 @@ def _kernel(format: Format) -> CompiledKernel:
                 index[i] = (first + i) * features
             convert_rows(
                 *(count, features, flat(x), zero, index, own_memory, zero, stride),
-                *(own_memory, scales, np.float32(0)),
+                np.float32(0),
             )
             for strip in range(number):
                 left = strip * width
                 multiply(
                     *(zero + STRIP, count, own_memory, zero, stride, words, flat(packed)),
                     *(3 * number * width + strip * words * width, zero),
-                    *(number * width + left, 2 * number * width + left, own_memory, scales),
+                    *(number * width + left, 2 * number * width + left),
                     *(flat(packed), left, zero, own_memory, z),
                 )
                 for i in range(count):
@@ -163,7 +162,7 @@ def dense(out: Array, x: Array, packed: Array, format: Format, threads: int) -> 
     )
     threads, width = schedule.threads, STRIP * lanes(np.float32)
     stride = stride_of(format, features, lanes(np.float32))
-    memory = aligned_empty(threads * _ROWS * (stride + width + 1), np.float32)
+    memory = aligned_empty(threads * _ROWS * (stride + width), np.float32)
     integers = np.zeros(control_size(threads) + threads * _ROWS, np.int64)
     arguments = out, x, packed, memory, integers, threads
     run(_kernel(format).for_dtype(np.dtype(np.float32)), arguments, provider, integers)

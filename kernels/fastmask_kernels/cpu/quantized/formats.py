@@ -8,7 +8,7 @@ which is the same in all lanes:
     int8      vpdpbusd of AVX512_VNNI and AVX_VNNI, sdot of NEON; elsewhere products of 16 bits
 
 Sums of int8 are integers, so every processor gets the same ones. The rows' bytes are stored with
-128 added, as vpdpbusd wants them; whoever uses the sums takes 128 times the weights away.
+128 added, as vpdpbusd wants them; sums start with as much less, -128 times the column's weights.
 """
 
 from __future__ import annotations

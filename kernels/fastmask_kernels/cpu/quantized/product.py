@@ -10,17 +10,19 @@ from numba.extending import intrinsic
 
 from ..gemm import SUMS, Tiles
 from ..jit import inner
-from ..simd import I64, Emitter, data_pointer, lanes_of
+from ..simd import I64, REGISTERS, Emitter, data_pointer, lanes_of
 from .formats import Format, words_type
 
+# As many sums as the registers hold, beside weights and words of two rows, which are no operands.
+MOST_SUMS = 22 if REGISTERS == 32 else 10
 _i8 = types.int64
 
 
 def _emit_tile(
     emit: Emitter, format: Format, tiles: Tiles, rows: int, vectors: int, args: list[Any]
 ) -> None:
-    """z = init + row by weights, and with scales init + row scale * column scale * (sum - away)."""
-    a, stride, depth, weights, strip_step, columns, scales, init, init_stride, z = args
+    """z = init + row by weights; with scales init + row scale * column scale * (start + sum)."""
+    a, stride, depth, weights, strip_step, columns, init, init_stride, z = args
     b, width = emit.builder, emit.lanes
     words = words_type(emit)
     strips = [
@@ -28,10 +30,13 @@ def _emit_tile(
     ]
     starts = [emit.at(a, b.mul(stride, I64(i))) for i in range(rows)]
 
+    def known(i: int, v: int) -> Any:
+        return emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width)))
+
     def begin(i: int, v: int) -> Any:
         if format.scaled:
-            return ir.Constant(words, [0] * width)
-        return emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width)))
+            return b.bitcast(emit.load(columns[1], v * width), words)
+        return known(i, v)
 
     sums = [[emit.variable(begin(i, v)) for v in range(vectors)] for i in range(rows)]
     with emit.loop(depth) as k:
@@ -45,40 +50,41 @@ def _emit_tile(
             x = b.bitcast(emit.load_splat(start, k), words)
             for column, (read, write) in zip(loaded, row):
                 write(format.dot(emit, read(), x, column))
-    for i, row in enumerate(sums):
+    if format.scaled:
+        factors = [emit.load(columns[0], v * width) for v in range(vectors)]
+    for i, (start, row) in enumerate(zip(starts, sums)):
+        if format.scaled:
+            scale = emit.load_splat(start, b.sub(stride, I64(1)))
         for v, (read, _) in enumerate(row):
             value = read()
             if format.scaled:
-                # Columns stand as scales of all gates, then what to take away of all gates.
-                place = I64(v * width)
-                away = b.bitcast(emit.load(emit.at(columns[1], place)), words)
-                value = b.sitofp(b.sub(value, away), emit.vector)
-                factor = b.fmul(emit.load(emit.at(columns[0], place)), emit.load_splat(scales, i))
-                known = emit.load(init, b.add(b.mul(init_stride, I64(i)), I64(v * width)))
-                value = emit.fma(value, factor, known)
+                value = b.fmul(b.sitofp(value, emit.vector), scale)
+                value = emit.fma(value, factors[v], known(i, v))
             emit.store(value, z, (i * tiles.row + v) * width)
 
 
 def _tile_function(module: Any, format: Format, tiles: Tiles) -> Any:
     """The micro-kernel, emitted once into the module: a switch over its forms."""
-    shape = "_".join(map(str, (tiles.strip, tiles.row, *tiles.widths, *tiles.few_widths)))
+    shape = "_".join(
+        map(str, (tiles.strip, tiles.row, tiles.sums, *tiles.widths, *tiles.few_widths))
+    )
     name = f"fastmask_{format.name}_tile_{shape}"
     if name in module.globals:
         return module.globals[name]
     pointer = ir.FloatType().as_pointer()
-    arguments = [I64, I64, pointer, I64, I64, pointer, I64, *(pointer,) * 4, I64, pointer]
+    arguments = [I64, I64, pointer, I64, I64, pointer, I64, *(pointer,) * 3, I64, pointer]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")  # as in `gemm`
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, vectors, a, stride, depth, weights, step, factor, away, *others = function.args
+    rows, vectors, a, stride, depth, weights, step, factors, starts, *others = function.args
     done = function.append_basic_block("done")
     switch = builder.switch(builder.add(builder.mul(vectors, I64(SUMS + 1)), rows), done)
     for height, width in tiles.forms:
         block = function.append_basic_block(f"tile_{height}_{width}")
         switch.add_case(I64(width * (SUMS + 1) + height), block)
         builder.position_at_end(block)
-        args = [a, stride, depth, weights, step, (factor, away), *others]
+        args = [a, stride, depth, weights, step, (factors, starts), *others]
         _emit_tile(Emitter(builder, types.float32), format, tiles, height, width, args)
         builder.branch(done)
     builder.position_at_end(done)
@@ -100,18 +106,16 @@ def _tile_kernel(format: Format, tiles: Tiles) -> Any:
         weights: Any,
         strip_step: Any,
         factors: Any,
-        away: Any,
-        scales: Any,
-        scales_start: Any,
+        starts: Any,
         init: Any,
         init_start: Any,
         init_stride: Any,
         z: Any,
         z_start: Any,
     ) -> Any:
-        """One tile; `factors` and `away` are places in `packed`."""
+        """One tile; `factors` and `starts` are places in `packed`."""
         signature = types.void(
-            *(_i8, _i8, a, _i8, _i8, _i8, packed, _i8, _i8, _i8, _i8, scales, _i8),
+            *(_i8, _i8, a, _i8, _i8, _i8, packed, _i8, _i8, _i8, _i8),
             *(init, _i8, _i8, z, _i8),
         )
 
@@ -125,7 +129,7 @@ def _tile_kernel(format: Format, tiles: Tiles) -> Any:
                 function,
                 [
                     *(args[0], args[1], at(2, 3), args[4], args[5], at(6, 7), args[8]),
-                    *(at(6, 9), at(6, 10), at(11, 12), at(13, 14), args[15], at(16, 17)),
+                    *(at(6, 9), at(6, 10), at(11, 12), args[13], at(14, 15)),
                 ],
             )
             return context.get_dummy_value()
@@ -153,9 +157,7 @@ def quantized_product(format: Format, tiles: Tiles) -> Any:
         weights: int,
         strip_step: int,
         factors: int,
-        away: int,
-        scales: Any,
-        scales_start: int,
+        starts: int,
         init: Any,
         init_start: int,
         init_stride: int,
@@ -164,8 +166,8 @@ def quantized_product(format: Format, tiles: Tiles) -> Any:
     ) -> None:
         """z[:, :vectors] = init + rows @ weights, as `product` has it; `depth` counts words.
 
-        Row i of `a` begins at a_start + i * stride, its scale is at scales_start + i. Column
-        scales begin at packed[factors], what to take away of the sums at packed[away].
+        Row i of `a` begins at a_start + i * stride, and its scale is the last word of it. Column
+        scales begin at packed[factors], what their sums start with at packed[starts].
         """
         lanes = lanes_of(z)
         width = wide if rows <= few else narrow
@@ -186,9 +188,7 @@ def quantized_product(format: Format, tiles: Tiles) -> Any:
                     weights + left // strip_vectors * strip_step,
                     strip_step,
                     factors + left * lanes,
-                    away + left * lanes,
-                    scales,
-                    scales_start + done,
+                    starts + left * lanes,
                     init,
                     init_start + done * init_stride + left * lanes,
                     init_stride,

@@ -7,18 +7,19 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..simd import I32, I64, Emitter, data_pointer
-from .formats import I8, I16, INT8, OFFSET, Format, words_type
+from .formats import I8, I16, OFFSET, Format, words_type
 
 _i8 = types.int64
 LIMIT = 127  # of an int8
 
 
 def stride_of(format: Format, depth: int, lanes: int) -> int:
-    """Words from one converted row to the next: whole vectors are written."""
-    return -(-depth // lanes) * lanes // format.group
+    """Words from one converted row to the next: whole vectors are written, then the scale."""
+    return -(-depth // lanes) * (lanes // format.group) + 1
 
 
 def row_converter(format: Format) -> Any:
@@ -35,15 +36,13 @@ def row_converter(format: Format) -> Any:
         target: Any,
         target_start: Any,
         stride: Any,
-        scales: Any,
-        scales_start: Any,
         least: Any,
     ) -> Any:
         """Convert rows of `a`, which begin at a_start + index[i], to `stride` words each.
 
-        With scales a row becomes round(row / scale) + 128, where scale is the largest magnitude
-        of the row, or `least` if that is larger, by 127; a row with numbers that are not finite
-        gets the scale NaN. What fills up the last vector stands for 0.
+        With scales a row becomes round(row / scale) + 128, where scale, its last word, is the
+        largest magnitude of the row, or `least` if that is larger, by 127; a row with numbers
+        that are not finite gets the scale NaN. What fills up the last vector stands for 0.
         """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -51,17 +50,17 @@ def row_converter(format: Format) -> Any:
             first = emit.at(data_pointer(context, builder, sig.args[2], args[2]), args[3])
             places = data_pointer(context, builder, sig.args[4], args[4])
             out = emit.at(data_pointer(context, builder, sig.args[5], args[5]), args[6])
-            factors = emit.at(data_pointer(context, builder, sig.args[8], args[8]), args[9])
+            last = builder.sub(args[7], I64(1))
             with emit.loop(args[0]) as i:
                 row = emit.at(first, builder.load(builder.gep(places, [i])))
                 to = emit.at(out, builder.mul(i, args[7]))
-                if format is INT8:
-                    _scaled_row(emit, row, args[1], to, emit.at(factors, i), args[10])
+                if format.scaled:
+                    _scaled_row(emit, row, args[1], to, emit.at(to, last), args[8])
                 else:
                     _rounded_row(emit, row, args[1], to)
             return context.get_dummy_value()
 
-        numbers = (_i8, _i8, a, _i8, index, target, _i8, _i8, scales, _i8, a.dtype)
+        numbers = (_i8, _i8, a, _i8, index, target, _i8, _i8, a.dtype)
         return types.void(*numbers), codegen
 
     return convert_rows
@@ -105,42 +104,65 @@ def _rounded_row(emit: Emitter, row: Any, depth: Any, to: Any) -> None:
 
 
 def _scaled_row(emit: Emitter, row: Any, depth: Any, to: Any, scale: Any, least: Any) -> None:
-    b, words = emit.builder, words_type(emit)
-    largest = _largest(emit, row, depth, least)
-    finite = b.fcmp_ordered("<", largest, ir.Constant(emit.scalar, math.inf))
-    some = b.fcmp_ordered(">", largest, ir.Constant(emit.scalar, 0.0))
+    """int8: first as if nothing were larger than `least`, and once more where something is."""
+    b = emit.builder
     zero, limit = ir.Constant(emit.scalar, 0.0), ir.Constant(emit.scalar, float(LIMIT))
-    factor = b.select(b.and_(finite, some), b.fdiv(limit, largest), zero)
-    known = b.fdiv(largest, limit)
-    b.store(b.select(finite, known, ir.Constant(emit.scalar, math.nan)), scale)
+    fits = cgutils.alloca_once_value(b, ir.Constant(ir.IntType(1), 0))
+    with b.if_then(b.fcmp_ordered(">", least, zero), likely=True):
+        b.store(b.fdiv(least, limit), scale)
+        larger = _write_scaled(emit, row, depth, to, b.fdiv(limit, least))
+        b.store(b.icmp_unsigned("==", larger, larger.type(0)), fits)
+    with b.if_then(b.not_(b.load(fits)), likely=False):
+        largest = _largest(emit, row, depth, least)
+        finite = b.fcmp_ordered("<", largest, ir.Constant(emit.scalar, math.inf))
+        some = b.fcmp_ordered(">", largest, zero)
+        factor = b.select(b.and_(finite, some), b.fdiv(limit, largest), zero)
+        known = b.fdiv(largest, limit)
+        b.store(b.select(finite, known, ir.Constant(emit.scalar, math.nan)), scale)
+        _write_scaled(emit, row, depth, to, factor)
+
+
+def _write_scaled(emit: Emitter, row: Any, depth: Any, to: Any, factor: Any) -> Any:
+    """Write round(row * factor) + 128; returns bits, which are 0 where all fit into bytes."""
+    b, words = emit.builder, words_type(emit)
     factors, offset = emit.splat(factor), ir.Constant(words, [OFFSET] * emit.lanes)
+    most = ir.Constant(emit.vector, [ir.Constant(emit.scalar, LIMIT + 0.5)] * emit.lanes)
+    bits = ir.VectorType(ir.IntType(1), emit.lanes)
+    read, write = emit.variable(ir.Constant(bits, [0] * emit.lanes))
     with emit.loop(_vectors(emit, depth)) as v:
         x = b.fmul(_load(emit, row, depth, v), factors)
-        # Largest by magnitude is 127; what is not a number has a scale that says so.
-        x = b.select(b.fcmp_ordered("ord", x, x), x, emit.const(0.0))
+        fits = b.fcmp_ordered("<", _magnitude(emit, x), most)
+        write(b.or_(read(), b.not_(fits)))
+        # What is not a number has a scale that says so.
+        x = b.select(fits, x, emit.const(0.0))
         name = f"llvm.rint.v{emit.lanes}{emit.format.name}"
-        whole = b.fptosi(emit._call(name, emit.vector, [emit.clamp(x, -LIMIT, LIMIT)]), words)
+        whole = b.fptosi(emit._call(name, emit.vector, [x]), words)
         _store(emit, b.add(whole, offset), to, v, I8)
+    return b.bitcast(read(), ir.IntType(emit.lanes))
+
+
+def _magnitude(emit: Emitter, x: Any) -> Any:
+    return emit._call(f"llvm.fabs.v{emit.lanes}{emit.format.name}", emit.vector, [x])
 
 
 def _largest(emit: Emitter, row: Any, depth: Any, least: Any) -> Any:
-    """The largest magnitude of a row, or `least`; NaN where there is one."""
-    b = emit.builder
-    read, write = emit.variable(emit.splat(least))
+    """The largest magnitude of a row, or `least`; NaN where there is one.
+
+    Magnitudes are compared as integers, whose order is the same, with NaN behind infinity.
+    """
+    b, words = emit.builder, words_type(emit)
+
+    def larger(one: Any, other: Any) -> Any:
+        return b.select(b.icmp_signed(">", one, other), one, other)
+
+    read, write = emit.variable(b.bitcast(emit.splat(least), words))
     with emit.loop(_vectors(emit, depth)) as v:
-        x = emit._call(
-            f"llvm.fabs.v{emit.lanes}{emit.format.name}", emit.vector, [_load(emit, row, depth, v)]
-        )
-        larger = b.fcmp_unordered(">", x, read())  # true for NaN in either
-        nan = b.fcmp_unordered("uno", read(), read())
-        write(b.select(nan, read(), b.select(larger, x, read())))
-    total = read()
-    width = emit.lanes
+        x = _magnitude(emit, _load(emit, row, depth, v))
+        write(larger(b.bitcast(x, words), read()))
+    total, width = read(), emit.lanes
     while width > 1:
         width //= 2
         places = [(i + width) % emit.lanes for i in range(emit.lanes)]
-        mask = ir.Constant(ir.VectorType(I32, emit.lanes), places)
-        other = b.shuffle_vector(total, total, mask)
-        nan = b.fcmp_unordered("uno", total, total)
-        total = b.select(nan, total, b.select(b.fcmp_unordered(">", other, total), other, total))
-    return b.extract_element(total, I32(0))
+        mask = ir.Constant(words, places)
+        total = larger(total, b.shuffle_vector(total, total, mask))
+    return b.bitcast(b.extract_element(total, I32(0)), emit.scalar)

@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import BFLOAT16, OFFSET, Format
+from .formats import OFFSET, Format
 
 Array = NDArray[np.floating]
 LIMIT = 127  # of an int8
 
 
-class Quantized(NamedTuple):
-    """A matrix (K, N) in a format.
-
-    Attributes:
-        words: (words of K, N) as float32, which is how packed weights are stored.
-        factors: (N,) scale of each column.
-        away: (N,) as float32: the int32 to take away from the sums of a column.
-    """
-
-    words: Array
-    factors: Array
-    away: Array
-
-
-def quantize(weights: Array, format: Format) -> Quantized:
-    """Convert a matrix; its numbers are rounded to the nearest that the format has.
+def quantized(weights: Array, format: Format) -> tuple[Array, Array, Array]:
+    """Convert weights; numbers are rounded to the nearest that the format has.
 
     Args:
-        weights: (K, N), float32.
+        weights: (K, ...), float32.
         format: the format.
+
+    Returns:
+        Words as float32, which is how packed weights are stored, (words of K, ...); the scale of
+        each column, (...); and as float32 the int32 that the sums of a column start with, (...).
 
     Raises:
         ValueError: a weight is not finite, where the format has no such numbers.
     """
-    if format is BFLOAT16:
-        words = _words(bfloat16_bits(weights), format)
-        return Quantized(words, np.ones(weights.shape[1], np.float32), _no_words(weights))
-    whole, factors = to_int8(weights)
-    away = OFFSET * whole.sum(axis=0, dtype=np.int32)
-    return Quantized(_words(whole, format), factors, away.view(np.float32))
-
-
-def _no_words(weights: Array) -> Array:
-    return np.zeros(weights.shape[1], np.float32)
+    shape = weights.shape[1:]
+    columns = weights.reshape(len(weights), math.prod(shape))
+    factors = starts = np.zeros(columns.shape[1], np.float32)
+    whole: Any
+    if format.scaled:
+        whole, factors = to_int8(columns)
+        starts = (-OFFSET * whole.sum(axis=0, dtype=np.int32)).view(np.float32)
+    else:
+        whole = bfloat16_bits(columns)
+    words = _words(whole, format)
+    return words.reshape(len(words), *shape), factors.reshape(shape), starts.reshape(shape)
 
 
 def bfloat16_bits(weights: Array) -> NDArray[np.uint16]:
@@ -73,7 +65,8 @@ def to_int8(weights: Array) -> tuple[NDArray[np.int8], Array]:
 def _words(values: Any, format: Format) -> Array:
     """(K, N) numbers as (words of K, N): successive numbers of a column in one word."""
     depth, columns = values.shape
-    whole = np.zeros((format.words(depth) * format.group, columns), values.dtype)
+    words = format.words(depth)
+    whole = np.zeros((words * format.group, columns), values.dtype)
     whole[:depth] = values
-    grouped = whole.reshape(-1, format.group, columns).transpose(0, 2, 1)
-    return np.ascontiguousarray(grouped).view(np.float32)[..., 0]
+    grouped = whole.reshape(words, format.group, columns).transpose(0, 2, 1)
+    return np.ascontiguousarray(grouped).view(np.float32).reshape(words, columns)

@@ -39,7 +39,8 @@ class Batch(NamedTuple):
     h_steps: Any  # real (P, H)
     others_steps: Any  # real (others, P, H)
     gates: Any  # real (P, blocks * H)
-    x: Any  # real (B, T, F)
+    x: Any  # real (B, T, F), or a table (V, F) whose rows `ids` names
+    ids: Any  # int64 (B, T), where there is a table
     places: int  # P
     steps: Any  # int64 (P): flat positions
     offsets: Any  # int64 (B + 1): where the steps of a row begin
@@ -52,6 +53,7 @@ class Scratch(NamedTuple):
     """One thread's own memory. Index arrays are int64, one entry a row in hand."""
 
     z: Any  # real: sums of products before activation
+    operands: Any  # real: converted rows, see `sums`
     row: Any  # the rows of this group, longest first
     first: Any  # where their steps begin
     count: Any  # how many they are
@@ -63,10 +65,11 @@ class Scratch(NamedTuple):
 
 
 @inlined
-def scratch_of(z: Any, integers: Any, index: int, entries: int) -> Any:
+def scratch_of(z: Any, operands: Any, integers: Any, index: int, entries: int) -> Any:
     """Scratch memory whose index arrays stand in `integers` from `index` on."""
     return Scratch(
         z,
+        operands,
         flat_from(integers, index),
         flat_from(integers, index + entries),
         flat_from(integers, index + 2 * entries),
@@ -127,24 +130,44 @@ def entry_of(batch: Any, first: int, count: int, k: int) -> int:
     return int(first + (count - 1 - k if batch.reverse else k))
 
 
-@inner
-def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
-    """List the rows of x of the steps k to k + block; returns how many they are."""
-    ahead = -batch.features if batch.reverse else batch.features
-    total = 0
-    for j in range(block):
-        rows = active_rows(scratch, rows, k + j)
-        scratch.begin[j] = total
-        for i in range(rows):
-            entry = entry_of(batch, scratch.first[i], scratch.count[i], k + j)
-            source = batch.steps[entry] * batch.features
-            scratch.source[total] = source
-            total += 1
-            if block == 1:
-                # Many rows are more streams than the hardware follows: name their next steps.
-                prefetch_row(batch.x, source + ahead, min(batch.features, 32))
-    scratch.begin[block] = total
-    return total
+def source_finder(gathered: bool) -> Any:
+    """`find_sources`, of rows of x or of a table, for compiled kernels to call."""
+
+    @inner
+    def source_of(batch: Any, entry: int) -> int:
+        """Where a step's row begins."""
+        step = batch.steps[entry]
+        return int((batch.ids[step] if gathered else step) * batch.features)
+
+    @inner
+    def prefetch_next(batch: Any, source: int, entry: int) -> None:
+        """Prefetch the next step's row, or the beginning of it."""
+        ahead = -1 if batch.reverse else 1
+        if gathered:
+            following = min(max(entry + ahead, 0), batch.places - 1)
+            prefetch_row(batch.x, source_of(batch, following), batch.features)
+        else:
+            prefetch_row(batch.x, source + ahead * batch.features, min(batch.features, 32))
+
+    @inner
+    def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
+        """List the rows of the steps k to k + block; returns how many they are."""
+        total = 0
+        for j in range(block):
+            rows = active_rows(scratch, rows, k + j)
+            scratch.begin[j] = total
+            for i in range(rows):
+                entry = entry_of(batch, scratch.first[i], scratch.count[i], k + j)
+                source = source_of(batch, entry)
+                scratch.source[total] = source
+                total += 1
+                if block == 1:
+                    # Many rows are more streams than the hardware follows: name their next steps.
+                    prefetch_next(batch, source, entry)
+        scratch.begin[block] = total
+        return total
+
+    return find_sources
 
 
 @inner

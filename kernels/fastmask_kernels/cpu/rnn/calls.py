@@ -81,7 +81,7 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         features,
         units,
         code.layout.recurrent,
-        dtype.itemsize,
+        code.weight_bytes(dtype),
         threads,
     )
     threads, groups, join, _, common = schedule
@@ -94,6 +94,7 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
     if len(gates) and not len(h_steps):
         raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
     integers = np.empty(integer_size, np.int64)
+    codes = CODES.get(activation, 0), CODES.get(gates_activation, 0)
     arguments = (
         out,
         h_last,
@@ -111,10 +112,10 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         np.empty(real_size, dtype),
         integers,
         (
-            CODES.get(activation, 0),
-            CODES.get(gates_activation, 0),
+            *codes,
             1 if reverse else 0,
             1 if zeros else 0,
+            code.is_bounded(*codes),
             threads,
             join,
             *settings,

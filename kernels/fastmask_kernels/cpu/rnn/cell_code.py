@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ...activations import ACTIVATIONS
 from ...cells.cell import Cell
 from ..gemm import Tiles
 from ..packing import Layout
 from ..product import product
+from ..quantized.bounds import is_bounded
+from ..quantized.formats import Format
+from ..quantized.product import MOST_SUMS, quantized_product
 from .rounds import Rounds
 from .units import units_of_round
 
@@ -37,15 +43,38 @@ class CellCode(NamedTuple):
     recurrents: tuple[int, ...]  # those in `cell.recurrents` of the recurrent kernel's
     biases: tuple[int, ...]  # those in `cell.sums` of the bias
     compute_units: Any
+    format: Format | None  # of the weights, where that is not the dtype of all else
+    gathered: bool
 
     @property
     def name(self) -> str:
         """Tells the cell's compiled code from that of others."""
-        return f"{re.sub(r'[^a-zA-Z0-9]', '_', self.cell.name)}_{self.cell.digest}"
+        form = f"_{self.format.name}" if self.format else ""
+        form += "_gathered" if self.gathered else ""
+        return f"{re.sub(r'[^a-zA-Z0-9]', '_', self.cell.name)}_{self.cell.digest}{form}"
+
+    def weight_bytes(self, dtype: np.dtype[Any]) -> int:
+        """Bytes of a weight."""
+        return dtype.itemsize // self.layout.group
+
+    def is_bounded(self, activation: int, recurrent_activation: int) -> int:
+        """1 where one scale is right for all states, of which products ask that have scales."""
+        if self.format is None or not self.format.scaled:
+            return 0
+        return int(
+            is_bounded(self.cell, ACTIVATIONS[activation], ACTIVATIONS[recurrent_activation])
+        )
 
 
-def code_of(cell: Cell) -> CellCode:
-    """All of it for one cell."""
+def code_of(cell: Cell, format: Format | None = None, gathered: bool = False) -> CellCode:
+    """All of it for one cell.
+
+    Args:
+        cell: the cell.
+        format: of the weights; None for the dtype of all else.
+        gathered: whether, instead of x, there is a table of sums, bias + x W, and for each step
+            the number of its row: as with an embedding, whose rows are all known.
+    """
     rounds = Rounds(cell)
     calls = {call.args[0].args[0]: rounds.products[call] for call in cell.called}
     of_h = [name for name in cell.order if name in cell.recurrents and name not in calls]
@@ -68,16 +97,20 @@ def code_of(cell: Cell) -> CellCode:
         paired=len(cell.sums) % 2 == 0
         and len(inputs) == len(of_h) == len(cell.sums)
         and len(rounds.rounds) == 1,
+        group=1 if format is None else format.group,
+        scaled=format is not None and format.scaled,
     )
     one = layout.bias == layout.inputs == layout.recurrent == len(rounds.rounds) == 1
     panel = PANEL if one else 1
     row = layout.bias * panel
     tiles = _tiles(layout, row, {len(inputs), *(part[2] for part in parts)}, panel)
+    if format is not None:
+        tiles = tiles._replace(sums=MOST_SUMS)
     return CellCode(
         cell=cell,
         layout=layout,
         tiles=tiles,
-        multiply=product(tiles),
+        multiply=product(tiles) if format is None else quantized_product(format, tiles),
         panel=panel,
         rounds=len(rounds.rounds),
         planes=rounds.planes,
@@ -86,6 +119,8 @@ def code_of(cell: Cell) -> CellCode:
         recurrents=tuple(map(cell.recurrents.index, recurrents)),
         biases=tuple(map(cell.sums.index, cell.order)),
         compute_units=units_of_round(cell, rounds, panel, row),
+        format=format,
+        gathered=gathered,
     )
 
 

@@ -14,6 +14,8 @@ from ...checks import checked
 from ...spec import cell_kernels
 from ..jit import CompiledKernel
 from ..packing import pack_weights, packed_size
+from ..quantized.formats import FORMATS
+from ..quantized.weights import quantized
 from .bwd import backward
 from .calls import LayerKernel, layer_kernel, run_layer
 from .cell_code import CellCode, code_of
@@ -29,16 +31,16 @@ class Compiled(NamedTuple):
 
 
 @cache
-def compiled_of(cell: Cell) -> Compiled:
-    """A cell's compiled kernels; nothing is compiled yet."""
-    code = code_of(cell)
+def compiled_of(cell: Cell, format: str | None = None) -> Compiled:
+    """A cell's compiled kernels, with weights of a format; nothing is compiled yet."""
+    code = code_of(cell, None if format is None else FORMATS[format])
     return Compiled(code, layer_kernel(code, cell_kernels(cell).fwd), step_kernel(code))
 
 
 @cache
-def kernels_of(cell: Cell) -> CellKernels:
-    """The kernels of a cell, see `spec.cell_kernels`."""
-    rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell)
+def kernels_of(cell: Cell, format: str | None = None) -> CellKernels:
+    """The kernels of a cell, see `spec.cell_kernels`; backward knows no other formats."""
+    rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell, format)
 
     def size(features: int, units: int, dtype: np.dtype[Any]) -> int:
         """Length of `packed`."""
@@ -69,13 +71,20 @@ def pack_cell(
 ) -> None:
     """Write packed weights; the arguments are as in `spec.cell_kernels`."""
     units = len(recurrent_kernel)
+    of_x = _in_order(kernel, code.inputs, units)
+    of_h = _in_order(recurrent_kernel, code.recurrents, units)
+    scales = []
+    if code.format is not None:
+        (of_x, *of_columns), (of_h, *others) = (quantized(w, code.format) for w in (of_x, of_h))
+        scales = [*of_columns, *others] if code.format.scaled else []
     pack_weights(
         packed,
         code.layout,
-        _in_order(kernel, code.inputs, units),
-        _in_order(recurrent_kernel, code.recurrents, units),
+        of_x,
+        of_h,
         _in_order(bias[np.newaxis], code.biases, units)[0],
         np.stack(vectors) if len(vectors) else bias[:0].reshape(0, units),
+        scales,
     )
 
 

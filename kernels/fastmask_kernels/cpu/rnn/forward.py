@@ -20,9 +20,10 @@ from typing import Any
 from ..jit import inlined
 from ..parallel.barrier import DONE, LEAVE, NONE, announce, chunk_end, next_chunk, zigzag
 from ..simd import lanes_of
-from .batch import active_rows, find_sources, find_targets
+from .batch import active_rows, find_targets, source_finder
 from .cell_code import CellCode
-from .panels import Round, panel_outputs, panel_sums, panel_update
+from .panels import Round, panel_outputs, panel_update
+from .sums import converted_rows, panel_sums
 
 BLOCK_ROWS = 24  # rows of a product over a block of steps: full tiles
 
@@ -31,6 +32,7 @@ def _round(code: CellCode) -> Any:
     """`compute_round` for a cell, for compiled kernels to call."""
     sum_panel, update_panel = panel_sums(code), panel_update(code)
     finish_panel, rounds = panel_outputs(code), code.rounds
+    convert_operands = converted_rows(code)
 
     @inlined
     def compute_chunk(
@@ -64,6 +66,7 @@ def _round(code: CellCode) -> Any:
         batch: Any, layer: Any, scratch: Any, team: Any, now: Any, work: int, end: int
     ) -> bool:
         """Compute chunks until the round is done; False where this thread is to leave."""
+        convert_operands(batch, layer, scratch, now)
         chunk = next_chunk(team, now.phase, NONE, work)
         while chunk not in (DONE, LEAVE):
             compute_chunk(batch, layer, scratch, team, now, chunk, end)
@@ -77,6 +80,7 @@ def _round(code: CellCode) -> Any:
 def time_loop(code: CellCode) -> Any:
     """`run_steps` for a cell, for compiled kernels to call."""
     compute_round, rounds, row_vectors = _round(code), code.rounds, code.tiles.row
+    find_sources = source_finder(code.gathered)
     inputs, recurrent = code.layout.inputs, code.layout.recurrent
 
     @inlined

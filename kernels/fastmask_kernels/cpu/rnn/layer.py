@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,11 +41,13 @@ class Settings(NamedTuple):
     recurrent_activation: int
     reverse: int
     zero_masked: int
+    bounded: int  # see `panels.Layer`
     threads: int
     join: int  # step from which on all threads share each step
     counters: int  # of `barrier`, before all other integers; from here on see `sizes`
     seen: int
     z: int
+    operands: int
     block: int
     entries: int
 
@@ -75,6 +78,24 @@ def _begin(settings: Any, integers: Any, offsets: Any, steps: Any, order: Any, t
     return int(find_fault(offsets, steps, order, time, seen, settings.seen))
 
 
+def _inputs_of(code: CellCode) -> Any:
+    """`inputs_of` for a cell: batch, time and features of x, x, and where a table's ids are."""
+    if code.gathered:
+
+        @inlined
+        def of_table(x: Any, steps: Any) -> Any:
+            table, ids = x
+            return ids.shape[0], ids.shape[1], table.shape[1], flat(table), flat(ids)
+
+        return of_table
+
+    @inlined
+    def of_array(x: Any, steps: Any) -> Any:
+        return x.shape[0], x.shape[1], x.shape[2], flat(x), flat(steps)
+
+    return of_array
+
+
 @inlined
 def _batch_of(
     out: Any,
@@ -83,19 +104,20 @@ def _batch_of(
     h_steps: Any,
     others_steps: Any,
     gates: Any,
-    x: Any,
+    inputs: Any,
     offsets: Any,
     steps: Any,
     order: Any,
     settings: Any,
 ) -> Any:
+    rows, time, features, x, ids = inputs
     return Batch(
-        x.shape[0],
-        x.shape[1],
-        x.shape[2],
+        rows,
+        time,
+        features,
         h_last.shape[1],
         out.shape[1] > 0,
-        others_last.shape[0] // max(x.shape[0], 1),
+        others_last.shape[0] // max(rows, 1),
         h_steps.shape[0] > 0,
         gates.shape[0] > 0,
         gates.shape[1] // h_last.shape[1],
@@ -105,7 +127,8 @@ def _batch_of(
         flat(h_steps),
         flat(others_steps),
         flat(gates),
-        flat(x),
+        x,
+        ids,
         len(steps),
         flat(steps),
         flat(offsets),
@@ -160,6 +183,7 @@ def _group_loop(code: CellCode) -> Any:
                 settings.activation,
                 settings.recurrent_activation,
                 1 if batch.save_gates else 0,
+                settings.bounded,
             )
             stride = vectors * lanes_of(scratch.z)
             taken = take_group(batch, scratch, groups, group, rows, thread, stride)
@@ -174,10 +198,11 @@ def _group_loop(code: CellCode) -> Any:
     return run_groups
 
 
-def _signature(t: Any) -> Any:
+def _signature(gathered: bool, t: Any) -> Any:
+    x = types.Tuple((array(t, 2), array(_i8, 2))) if gathered else array(t, 3)
     return _i8(
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
-        *(array(t, 3), array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1)),
+        *(x, array(_i8, 1), array(_i8, 1), array(_i8, 1), array(t, 1)),
         *(array(t, 2), array(t, 2), output(t, 1), output(_i8, 1)),
         types.UniTuple(_i8, _SETTINGS + len(Groups._fields)),
         *(output(_i8, 1), _i8, _i8),
@@ -186,9 +211,9 @@ def _signature(t: Any) -> Any:
 
 def compile_layer(code: CellCode) -> CompiledKernel:
     """The kernel of a cell: one thread's part of a call."""
-    run_groups, planes = _group_loop(code), code.planes
+    run_groups, planes, inputs_of = _group_loop(code), code.planes, _inputs_of(code)
 
-    @compiled(_signature, code.name)
+    @compiled(partial(_signature, code.gathered), code.name)
     def layer(
         out: Any,
         h_last: Any,
@@ -212,7 +237,8 @@ def compile_layer(code: CellCode) -> CompiledKernel:
     ) -> int:
         """Time loops; then masked outputs."""
         settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:])
-        threads, rows, time = settings.threads, x.shape[0], x.shape[1]
+        threads, inputs = settings.threads, inputs_of(x, steps)
+        rows, time = inputs[:2]
         stride = -(-h_last.shape[1] // lanes_of(reals)) * lanes_of(reals)
         if provider >= 0 or threads == 1:  # the caller, before it comes as a thread
             fault = _begin(settings, integers, offsets, steps, order, time)
@@ -224,16 +250,19 @@ def compile_layer(code: CellCode) -> CompiledKernel:
                 copy_all(others_last, others_first)
                 return 0
         batch = _batch_of(
-            *(out, h_last, others_last, h_steps, others_steps, gates, x, offsets, steps, order),
-            settings,
+            *(out, h_last, others_last, h_steps, others_steps, gates),
+            *(inputs, offsets, steps, order, settings),
         )
         plane = (groups.common + threads * groups.rows) * stride
         state = aligned_start(reals)
         z = state + planes * plane
         blocks = z + threads * settings.z
         index = settings.counters + settings.seen + INDEX_ROWS * thread * settings.entries
-        own_z = flat_from(reals, z + thread * settings.z)
-        scratch = scratch_of(own_z, flat(integers), index, settings.entries)
+        own = z + thread * settings.z
+        operands = flat_from(reals, own + settings.z - settings.operands)
+        scratch = scratch_of(
+            flat_from(reals, own), operands, flat(integers), index, settings.entries
+        )
         memory = Memory(
             flat(packed),
             flat(h_first),

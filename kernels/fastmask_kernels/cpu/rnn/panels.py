@@ -9,12 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..jit import inlined, inner
 from ..packing import gate_distance
-from ..simd import copy_row, lanes_of
-from .batch import await_outputs, save_step, write_last, write_outputs
+from ..simd import lanes_of
+from .batch import save_step, write_last, write_outputs
 from .cell_code import CellCode
 
 
@@ -29,6 +27,7 @@ class Layer(NamedTuple):
     activation: int
     recurrent_activation: int
     save_gates: int  # 1 where a cell leaves what is saved of it in z
+    bounded: int  # 1 where states that are converted are within -1 and 1, nearly always
 
 
 class Round(NamedTuple):
@@ -57,7 +56,7 @@ count_panels = inlined(panels_of)
 
 
 @cache
-def _places(code: CellCode) -> tuple[Any, Any]:
+def places_of_panels(code: CellCode) -> tuple[Any, Any]:
     """`vectors_of_panel`, its first vector and their number, and `gates_apart`, see `packing`."""
     panel_vectors, paired = code.panel, code.layout.paired
 
@@ -75,107 +74,9 @@ def _places(code: CellCode) -> tuple[Any, Any]:
     return vectors_of_panel, gates_apart
 
 
-def sums_of_inputs(code: CellCode) -> Any:
-    """`begin_sums` for a cell, for compiled kernels to call."""
-    vectors_of_panel, gates_apart = _places(code)
-    multiply, panel_vectors = code.multiply, code.panel
-    bias, vectors, inputs, recurrent, strip, _ = code.layout
-    sums, row_vectors = len(code.cell.sums), code.tiles.row
-
-    @inlined
-    def begin_sums(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
-        """bias + x W of all steps of a block."""
-        lanes, z_start = lanes_of(now.z), panel * now.panel_size
-        vector, count = vectors_of_panel(layer, panel)
-        size = (inputs * batch.features + recurrent * batch.units) * lanes
-        own_bias, zero = vector * bias * lanes, np.int64(0)  # a literal would compile once more
-        multiply(
-            inputs * count * gates_apart(vector, batch.units, lanes) // lanes,
-            now.total,
-            batch.x,
-            zero,
-            scratch.source,
-            batch.features,
-            layer.packed,
-            layer.vectors * (bias + vectors) * lanes + vector * size,
-            size if panel_vectors > 1 else strip * batch.features * lanes,
-            layer.packed,
-            own_bias,
-            zero,
-            now.z,
-            z_start,
-        )
-        for gate in range(inputs, sums):  # it has no product with x
-            for i in range(now.total):
-                start = z_start + (i * row_vectors + gate) * lanes
-                copy_row(now.z, start, layer.packed, own_bias + gate * lanes, lanes)
-
-    return begin_sums
-
-
-def products_of_round(code: CellCode) -> Any:
-    """`add_products` for a cell, for compiled kernels to call."""
-    vectors_of_panel, gates_apart = _places(code)
-    multiply, panel_vectors, parts = code.multiply, code.panel, code.parts
-    bias, vectors, inputs, recurrent, strip, _ = code.layout
-    row_vectors = code.tiles.row
-
-    @inlined
-    def add_products(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
-        """Add a round's products to the sums."""
-        lanes = lanes_of(now.z)
-        vector, count = vectors_of_panel(layer, panel)
-        # Where a vector's two matrices stand, and how far apart their strips are.
-        input_size = inputs * batch.features * lanes
-        size = input_size + recurrent * batch.units * lanes
-        weights = layer.vectors * (bias + vectors) * lanes + vector * size + input_size
-        strip_step = size if panel_vectors > 1 else strip * batch.units * lanes
-        z_start = panel * now.panel_size + now.begin * row_vectors * lanes
-        for part in parts:
-            number, plane, gates, column, place = part
-            if number == now.part:
-                multiply(
-                    gates * count * gates_apart(vector, batch.units, lanes) // lanes,
-                    now.rows,
-                    layer.states,
-                    plane * layer.plane if plane > 0 else layer.plane - now.new,
-                    scratch.state,
-                    batch.units,
-                    layer.packed,
-                    weights + column // strip * strip_step + column % strip * lanes,
-                    strip_step,
-                    now.z,
-                    z_start + place * lanes,
-                    np.int64(row_vectors) * lanes,
-                    now.z,
-                    z_start + place * lanes,
-                )
-
-    return add_products
-
-
-def panel_sums(code: CellCode) -> Any:
-    """`sum_panel` for a cell, for compiled kernels to call."""
-    vectors_of_panel, _ = _places(code)
-    begin_sums, add_products = sums_of_inputs(code), products_of_round(code)
-
-    @inlined
-    def sum_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
-        """Make the sums of one panel; in a block's first round bias + x W of all its steps, too."""
-        lanes = lanes_of(now.z)
-        vector, count = vectors_of_panel(layer, panel)
-        if now.block == 1 and now.part == 0 and batch.sequences:
-            await_outputs(batch, scratch, now.rows, vector * lanes, count * lanes)
-        if now.number == 0:
-            begin_sums(batch, layer, scratch, now, panel)
-        add_products(batch, layer, scratch, now, panel)
-
-    return sum_panel
-
-
 def panel_update(code: CellCode) -> Any:
     """`update_panel` for a cell, for compiled kernels to call."""
-    vectors_of_panel, gates_apart = _places(code)
+    vectors_of_panel, gates_apart = places_of_panels(code)
     compute_units, row_vectors = code.compute_units, code.tiles.row
     bias, vectors = code.layout.bias, code.layout.vectors
 
@@ -209,7 +110,7 @@ def panel_update(code: CellCode) -> Any:
 
 def panel_outputs(code: CellCode) -> Any:
     """`finish_panel` for a cell, for compiled kernels to call."""
-    vectors_of_panel, gates_apart = _places(code)
+    vectors_of_panel, gates_apart = places_of_panels(code)
     row_vectors = code.tiles.row
 
     @inlined

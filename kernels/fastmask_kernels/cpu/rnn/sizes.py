@@ -15,6 +15,7 @@ from .forward import BLOCK_ROWS
 from .groups import deal
 from .panels import panels_of
 from .ranks import seen_size
+from .sums import operands_size
 
 INDEX_ROWS = 8  # index arrays of a thread, see `batch.Scratch`
 
@@ -26,7 +27,8 @@ class Sizes(NamedTuple):
     reals: int  # of the memory for states and sums
     integers: int  # of that for indices
     # Of the threads' counters, of the scratch that checks the plan, of a thread's sums of one
-    # panel, of its sums of all panels of a block of steps, of an index array; then `Groups`.
+    # panel and its converted rows, of these alone, of its sums of all panels of a block of steps,
+    # of an index array; then `Groups`.
     settings: tuple[int, ...]
 
 
@@ -54,18 +56,19 @@ def sizes_of(code: CellCode) -> SizesOf:
         row_size = states + row * (1 + panels * all_rows)
         row_bytes = row_size * dtype.itemsize + 8 * INDEX_ROWS
         groups = deal(rows, least_groups, most_common, row_bytes)
-        z = groups.most * row
+        entries, seen = max(groups.most, 2 * BLOCK_ROWS), seen_size(rows)
+        operands = operands_size(code, features, units, lanes(dtype), entries, groups.most)
+        z = groups.most * row + operands
         block, common_block = (
             number * row * max(2 * BLOCK_ROWS, most * all_rows)
             for number, most in ((panels, groups.rows), (panels_in_common, groups.common))
         )
-        entries, seen = max(groups.most, 2 * BLOCK_ROWS), seen_size(rows)
         counters = control_size(threads)
         return Sizes(
             packed_size(code.layout, features, units, dtype),
             states * groups.slots(threads) + spare(dtype) + threads * (z + block) + common_block,
             counters + seen + threads * INDEX_ROWS * entries,
-            (counters, seen, z, block, entries, *groups),
+            (counters, seen, z, operands, block, entries, *groups),
         )
 
     return sizes

@@ -30,6 +30,7 @@ from .batch import Batch, scratch_of
 from .cell_code import CellCode
 from .forward import time_loop
 from .panels import Layer, count_panels, panels_of
+from .sums import operands_size
 
 # Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
 # within 8 %, for 32 to 512 units; more rows serve weights that come from far away.
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
 
     activation: int
     recurrent_activation: int
+    bounded: int  # see `panels.Layer`
     batch: int  # rows of the batch
     threads: int
     joined: int  # whether all threads work on one part
@@ -58,7 +60,8 @@ class Settings(NamedTuple):
     rows: int  # most rows of a part
     length: int  # of an index array
     size: int  # elements of a part's states, and of its sums where a cell keeps them
-    z: int  # elements of a thread's sums, where it does not
+    z: int  # elements of a thread's sums, where it does not, and of its converted rows
+    operands: int  # elements of the latter
 
 
 @inner
@@ -125,6 +128,7 @@ def _batch_of(h: Any, others: Any, x: Any, nothing: Any, events: Any) -> Any:
         nothing,
         nothing,
         flat(x),
+        events,
         one,
         events,  # the only step of the i-th row is the i-th
         events,
@@ -215,10 +219,12 @@ def step_kernel(code: CellCode) -> CompiledKernel:
             settings.activation,
             settings.recurrent_activation,
             zero,
+            settings.bounded,
         )
         z = (1 if joined else threads) * settings.size + thread * settings.z
         index = thread * _INDICES * settings.length
-        scratch = scratch_of(flat_from(memory, z), flat(indices), index, settings.length)
+        operands = flat_from(memory, z + settings.z - settings.operands)
+        scratch = scratch_of(flat_from(memory, z), operands, flat(indices), index, settings.length)
         part = Part(scratch.row, flat_from(indices, index + (_INDICES - 1) * settings.length))
         batch = _batch_of(h, others, x, flat(memory), part.events)
         for i in range(most):
@@ -292,7 +298,7 @@ def run_step(code: CellCode, work: CompiledKernel, call: Any) -> None:
     vectors = vectors_of(units, dtype)
     schedule, provider = reserve(
         *(_one_step, None, events, events, features, units, code.layout.recurrent),
-        *(dtype.itemsize, call.threads),
+        *(code.weight_bytes(dtype), call.threads),
     )
     threads = schedule.threads
     joined = threads > 1 and schedule.join == 0
@@ -301,8 +307,12 @@ def run_step(code: CellCode, work: CompiledKernel, call: Any) -> None:
     width, row = lanes(dtype), code.tiles.row * lanes(dtype)
     sums = panels_of(vectors, code.panel, 1) * row if code.rounds > 1 else 0
     length, size = max(most, 2), most * (code.planes * vectors * width + sums)
-    z = 0 if sums else most * row
-    settings = (*codes_of(call), rows, threads, int(joined), parts, most, length, size, z)
+    operands = operands_size(code, features, units, width, most, most)
+    z = operands + (0 if sums else most * row)
+    settings = (
+        *(*codes_of(call), code.is_bounded(*codes_of(call)), rows, threads, int(joined), parts),
+        *(most, length, size, z, operands),
+    )
     memory = _kept.take((1 if joined else threads) * size + threads * z, dtype)
     indices = _kept.take(threads * _INDICES * length, _INT64)
     control = np.zeros(control_size(threads), np.int64)
