@@ -566,7 +566,7 @@ FILES: list[Wrong] = [
             ValueError,
             ("path must end in .npz", f"'m{ending}'", "set_weights", "Bringing weights over"),
         )
-        for ending in (".onnx", ".ckpt", ".bin")
+        for ending in (".ckpt", ".bin")
     ),
     *(
         (
@@ -575,7 +575,7 @@ FILES: list[Wrong] = [
             ValueError,
             ("path must end in .npz", f"'m{ending}'", "model.load_weights(path)", "From PyTorch"),
         )
-        for ending in (".pt", ".pth", ".safetensors")
+        for ending in (".pt", ".pth", ".safetensors", ".onnx")
     ),
     (
         "save .keras",

@@ -21,12 +21,12 @@ _KERAS = (
 _OTHERS = {
     **dict.fromkeys((".keras", ".h5", ".hdf5", ".json"), _KERAS),
     **dict.fromkeys(
-        (".pt", ".pth", ".safetensors"),
+        (".pt", ".pth", ".safetensors", ".onnx"),
         "weights alone: build the model, and give it the file with model.load_weights(path); the "
         "page 'From PyTorch' of the documentation goes through it",
     ),
     **dict.fromkeys(
-        (".bin", ".ckpt", ".onnx"),
+        (".bin", ".ckpt"),
         "a file of another program, which this version does not read. Bring the weights over by "
         "hand, as layer.set_weights takes them: the page 'Bringing weights over' of the "
         "documentation has the order of the gates",

@@ -51,6 +51,23 @@ def opened(path: Path) -> Iterator[Reader]:
             yield file
 
 
+@contextmanager
+def opened_beside(path: Path, name: str) -> Iterator[Reader]:
+    """Open a file in the folder of another one, which names it.
+
+    Raises:
+        ValueError: the name is none of a regular file in that folder.
+        OSError: it cannot be opened.
+    """
+    if not name or name in (".", "..") or set(name) & set("/\\:\0"):
+        raise ValueError(f"it names {name!r:.200}, which must be a file in its own folder")
+    beside = path.parent / name
+    if beside.is_symlink():
+        raise ValueError(f"it names {name!r:.200}, which is a link")
+    with opened(beside) as file:
+        yield file
+
+
 def check_regular(status: os.stat_result, path: Path) -> None:
     """See that it is a file, and not something else that has a name.
 

@@ -108,7 +108,8 @@ class Model(Layer):
         Args:
             path: name of the file. Its ending says what it is: .npz, of `save_model` or
                 `numpy.savez(path, *model.get_weights())`; .pt or .pth, a state dict of PyTorch;
-                .safetensors, one too.
+                .safetensors, one too; .onnx, of which the weights of LSTM, GRU, RNN, dense and
+                embedding nodes are read, in the order in which they are computed.
 
         Raises:
             TypeError: `path` is not the name of a file.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS = {
     ".npz": "npz",
+    ".onnx": "onnx",
     ".pt": "state_dict",
     ".pth": "state_dict",
     ".safetensors": "safetensors",

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ..._typing import Array
-from ...layers import Layer
-from ...layers.bidirectional import Bidirectional
+from ...layers import RNN, Layer
 from .forms import Form, form_of
 from .stored import Misfit, Module
 
@@ -80,9 +79,9 @@ def _targets(model: Layer) -> Iterator[_Target]:
         if layer._weights:
             yield _Target(path, layer, form_of(layer), backwards)
         for one in reversed(list(layer._sublayers())):
-            back = isinstance(layer, Bidirectional) and one is layer.backward_layer
+            back = layer.go_backwards if isinstance(layer, RNN) else backwards
             inner = path if one.name == layer.name else f"{path}/{one.name}".lstrip("/")
-            stack.append((one, inner, backwards or back))
+            stack.append((one, inner, back))
 
 
 def _alike(
