@@ -11,6 +11,7 @@ from typing import Any
 
 from ._version import __version__
 from .commands import demo as _demo
+from .commands import inspect as _inspect
 from .commands import predict as _predict
 from .commands import system as _system
 
@@ -37,13 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="fastmask", description="Recurrent layers that compute only the steps that exist."
     )
     parser.add_argument("--version", action="version", version=f"fastmask {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="demo | info | predict | bench")
+    commands = parser.add_subparsers(
+        required=True, metavar="demo | info | inspect | predict | bench"
+    )
     commands.add_parser(
         "demo", help="classify real utterances with a model trained in Keras, and time it"
     ).set_defaults(run=_run_demo)
     commands.add_parser(
         "info", help="show versions, SIMD width, threads, cache folder and CUDA devices"
     ).set_defaults(run=_run_info)
+    inspect = commands.add_parser(
+        "inspect", help="show the layers in a model's file, and whether they are supported"
+    )
+    inspect.add_argument("model", type=Path, help="file of a model, or of weights, of any kind")
+    inspect.set_defaults(run=_run_inspect)
     _add_predict(commands)
     bench = commands.add_parser(
         "bench",
@@ -83,6 +91,10 @@ def _add_predict(commands: Any) -> None:
         "--quantize", choices=("bfloat16", "int8"), help="compute with weights in fewer bits"
     )
     parser.set_defaults(run=_run_predict)
+
+
+def _run_inspect(known: argparse.Namespace) -> int:
+    return _telling(lambda: print(_inspect.report(known.model)))
 
 
 def _run_predict(known: argparse.Namespace) -> int:

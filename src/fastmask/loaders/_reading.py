@@ -68,6 +68,21 @@ def opened_beside(path: Path, name: str) -> Iterator[Reader]:
         yield file
 
 
+@contextmanager
+def refusing(path: Path, what: str) -> Iterator[None]:
+    """Whatever is raised becomes a ValueError that says what the file is not, and why.
+
+    No list of what parsers raise on damaged files is complete. Errors of the disk stay.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = f"{str(error) or type(error).__name__:.1000}"
+        raise ValueError(f"{path} {what}: {reason}") from error
+
+
 def check_regular(status: os.stat_result, path: Path) -> None:
     """See that it is a file, and not something else that has a name.
 

@@ -25,7 +25,7 @@ from ..layers._weights import filling
 from ..models.config import deserialize, number_of_layers, serialize
 from ..models.known_classes import classes_of, known_classes
 from ._npy import read_array
-from ._reading import different_keys, opened
+from ._reading import different_keys, opened, refusing
 from ._writing import write_whole
 from ._zips import check_stored
 
@@ -85,22 +85,18 @@ def _check_number(description: object) -> None:
 def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     """See `fastmask.load_model`."""
     classes = known_classes(custom_objects)
-    with opened(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return _read(archive, file.size, classes)
-        except OSError:  # of the disk
-            raise
-        except Exception as error:  # no list of what parsers raise on damaged files is complete
-            reason = f"{str(error) or type(error).__name__:.1000}"
-            raise ValueError(f"{path} is not a model that can be read: {reason}") from error
+    with (
+        opened(path) as file,
+        refusing(path, "is not a model that can be read"),
+        zipfile.ZipFile(file) as archive,
+    ):
+        return _read(archive, file.size, classes)
 
 
 def _read(archive: zipfile.ZipFile, limit: int, classes: Mapping[str, type[Layer]]) -> Any:
     members = archive.infolist()
     _check_members(members, limit)
-    description = _description(archive)
-    _check_number(description)
+    description = description_in(archive)
     with filling("shapes"):
         skeleton = deserialize(description, classes)
     _check_built(list(skeleton._all_layers()), "all its layers must be built")
@@ -125,7 +121,12 @@ def _check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
     check_stored(members, limit, "save_model")
 
 
-def _description(archive: zipfile.ZipFile) -> Any:
+def description_in(archive: zipfile.ZipFile) -> Any:
+    """The description of a model, of which `deserialize` makes one.
+
+    Raises:
+        ValueError: there is none, or it is too long, or of another version.
+    """
     if archive.getinfo(_CONFIG).file_size > _MOST_CONFIG_BYTES:
         raise ValueError(f"its config is longer than {_MOST_CONFIG_BYTES} bytes")
     text = read_array(archive, "config", None, np.dtype(np.uint8)).tobytes()
@@ -136,7 +137,9 @@ def _description(archive: zipfile.ZipFile) -> Any:
         raise ValueError(
             f"its version is {description.get('version')!r}; this fastmask reads {_VERSION}"
         )
-    return description.get("model")
+    model = description.get("model")
+    _check_number(model)
+    return model
 
 
 def _little_endian(value: Array) -> Array:

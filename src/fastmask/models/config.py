@@ -23,7 +23,7 @@ _NO_CODE = (
     "model.get_weights()"
 )
 _MOST_VALUES = 1024  # of an array in a description
-_DESCRIPTION = {"class", "config", "build_shape"}
+DESCRIPTION = {"class", "config", "build_shape"}
 _PARTS = ("value", "mask", "data")
 _NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
 _DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)}  # np.dtype reads much more
@@ -152,7 +152,7 @@ def program_from_config(config: dict[str, Any], name: str) -> Program:
 
 
 def _is_description(data: object) -> TypeIs[dict[str, Any]]:
-    return isinstance(data, dict) and set(data) == _DESCRIPTION
+    return isinstance(data, dict) and set(data) == DESCRIPTION
 
 
 def _without_layers(value: object) -> Any:

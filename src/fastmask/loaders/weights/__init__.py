@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._reading import opened
+from .._reading import opened, refusing
 from .stored import Misfit
 
 if TYPE_CHECKING:
@@ -42,16 +42,14 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
             f"{unbuilt[-1]!r} is not: call the model on some data, or its build(input_shape), with "
             "a shape such as (None, None, 3)"
         )
-    with opened(file_name) as file:
+    misfits: list[str] = []
+    with opened(file_name) as file, refusing(file_name, "has no weights that can be read"):
         try:
             values = reader.values(model, file)
-        except OSError:  # of the disk
-            raise
         except Misfit as misfit:
-            raise ValueError(_told(misfit.lines, model.name, file_name)) from None
-        except Exception as error:  # no list of what parsers raise on damaged files is complete
-            reason = f"{str(error) or type(error).__name__:.1000}"
-            raise ValueError(f"{file_name} has no weights that can be read: {reason}") from error
+            misfits = misfit.lines
+    if misfits:
+        raise ValueError(_told(misfits, model.name, file_name))
     model.set_weights(values)
 
 

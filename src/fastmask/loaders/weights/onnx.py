@@ -48,15 +48,20 @@ _Constants = Sequence[Stored | None]  # of a node's inputs; None for those that 
 
 def values(model: Layer, file: Reader) -> list[Array]:
     """The weights for a model."""
-    raw = np.empty(file.size, np.uint8)
-    fill(raw, file, "the file")
-    graph = read_graph(raw.data, Path(file.name))
+    graph = graph_of(file)
     try:
         return matched(model, modules_of(graph), ordered=True)
     except Misfit as misfit:
         inner = sorted({node.kind for node in graph.nodes} & _WITH_GRAPHS)
         more = [f"the file has nodes of kind {', '.join(inner)}, whose graphs are not read"]
         raise Misfit(misfit.lines + more * bool(inner)) from None
+
+
+def graph_of(file: Reader) -> Graph:
+    """The graph in a file."""
+    raw = np.empty(file.size, np.uint8)
+    fill(raw, file, "the file")
+    return read_graph(raw.data, Path(file.name))
 
 
 def modules_of(graph: Graph) -> list[Module]:

@@ -10,7 +10,7 @@ from ..._typing import Array
 from ...layers import Layer
 from .._reading import Reader, different_keys
 from .matching import matched
-from .stored import Stored, number_of_bytes, read_numbers, sizes
+from .stored import Module, Stored, number_of_bytes, read_numbers, sizes
 from .torch_names import modules_of
 
 _ABOUT = "__metadata__"
@@ -18,7 +18,12 @@ _ABOUT = "__metadata__"
 
 def values(model: Layer, file: Reader) -> list[Array]:
     """The weights for a model; the order of the modules is not kept in such a file."""
-    return matched(model, modules_of(tensors(file)), ordered=False)
+    return matched(model, modules(file), ordered=False)
+
+
+def modules(file: Reader) -> list[Module]:
+    """The modules in a file."""
+    return modules_of(tensors(file))
 
 
 def tensors(file: Reader) -> dict[str, Stored]:

@@ -18,7 +18,7 @@ from ...layers import Layer
 from .._reading import MOST_AT_ONCE, Reader
 from .._zips import check_stored
 from .matching import matched
-from .stored import Stored, number_of_bytes, read_numbers, sizes
+from .stored import Module, Stored, number_of_bytes, read_numbers, sizes
 from .torch_names import modules_of
 from .unpickling import Unpickler, checked
 
@@ -45,11 +45,15 @@ class _Storage(NamedTuple):
 
 def values(model: Layer, file: Reader) -> list[Array]:
     """The weights for a model."""
+    return matched(model, modules(file), ordered=True)
+
+
+def modules(file: Reader) -> list[Module]:
+    """The modules in a file, which must stay open while they are read."""
     if not zipfile.is_zipfile(file):
         raise ValueError(f"it is no zip, as torch.save has written since torch 1.6; {_HOW}")
     file.seek(0)
-    with zipfile.ZipFile(file) as archive:
-        return matched(model, modules_of(tensors(archive, file.size)), ordered=True)
+    return modules_of(tensors(zipfile.ZipFile(file), file.size))
 
 
 def tensors(archive: zipfile.ZipFile, limit: int) -> dict[str, Stored]:

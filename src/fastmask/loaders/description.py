@@ -1,0 +1,58 @@
+"""What is in a model's file, found out without building the model.
+
+The module of each format has a function that returns a `Description`; nothing in a file is run,
+imported or believed, as when it is loaded.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from ._reading import opened, refusing
+
+_FORMATS = {
+    ".weights.h5": "keras_weights",
+    ".weights.json": "keras_weights",
+    ".npz": "npz",
+    ".safetensors": "tensors",
+    ".pt": "tensors",
+    ".pth": "tensors",
+    ".onnx": "tensors",
+}
+
+
+class Row(NamedTuple):
+    """A layer, or what stands for one."""
+
+    layer: str  # its name in the file, after those around it: "encoder/words"
+    type: str
+    shapes: str  # of its output in a model; of its arrays in a file of weights
+    parameters: int | None  # None where they are not known
+    mask: str  # what it does with a mask: see `fastmask.Model.summary`
+    support: str  # "yes", or why not
+
+
+class Description(NamedTuple):
+    """What is in a file."""
+
+    title: str
+    rows: list[Row]
+    notes: list[str]  # what must be said besides
+
+
+def describe(path: Path) -> Description:
+    """What is in a file of any of the kinds that can be read.
+
+    Raises:
+        ValueError: the ending is unknown, or the file is damaged.
+        OSError: it cannot be read.
+    """
+    name = path.name.lower()
+    module = next((one for ending, one in _FORMATS.items() if name.endswith(ending)), None)
+    if module is None:
+        raise ValueError(f"{path} must end in {', '.join(_FORMATS)}")
+    with opened(path) as file, refusing(path, "is not a file that can be read"):
+        found: Description = import_module(f".descriptions.{module}", __package__).describe(file)
+        return found

@@ -1,0 +1,144 @@
+"""`fastmask inspect`: what is in a file of any kind, whether it can be loaded or not."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+from fastmask import cli
+from fastmask import layers as L
+
+from .test_load_weights import SAVED, state_of_classifier
+from .weight_files import node, onnx, safetensors, tensor
+
+
+def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that the command prints, the spaces between words made single ones."""
+    assert cli.main(["inspect", str(path)]) == 0
+    said = capsys.readouterr()
+    assert not said.err
+    return [" ".join(line.split()) for line in said.out.splitlines()]
+
+
+class Scale(L.Layer):
+    """A layer that a file cannot make."""
+
+    supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return 2 * inputs
+
+
+def model_of(*layers: Any) -> Any:
+    model = fm.Sequential(layers)
+    model.build((None, None))
+    return model
+
+
+class TestOwnFiles:
+    def test_a_model(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        inner = fm.Sequential([L.LSTM(3, return_sequences=True, name="read")], name="inner")
+        words = L.Embedding(9, 2, mask_zero=True, name="words")
+        fm.save_model(model_of(words, inner, L.Flatten(name="flat")), tmp_path / "a.npz")
+        assert inspected(tmp_path / "a.npz", capsys) == [
+            "a.npz: 90 parameters",
+            "layer type shapes parameters mask supported",
+            "---------- --------- --------------- ---------- ---------- ---------",
+            "words Embedding (None, None, 2) 18 made yes",
+            "inner/read LSTM (None, None, 3) 72 used, kept yes",
+            "flat Flatten (None, None) 0 dropped yes",
+        ]
+
+    def test_a_class_of_ones_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        fm.save_model(
+            model_of(L.Embedding(9, 2, name="words"), Scale(name="s")), tmp_path / "a.npz"
+        )
+        lines = inspected(tmp_path / "a.npz", capsys)
+        assert lines[0] == "a.npz: 18 parameters"
+        assert lines[3].endswith("Sequential ? ? ? yes")
+        assert lines[4].endswith("/words Embedding ? ? ? yes")
+        assert lines[5].endswith(
+            "/s Scale ? ? ? no: load_model(path, custom_objects={'Scale': Scale})"
+        )
+        assert lines[6] == "1 of 3 are not supported"
+
+    def test_a_list_of_weights(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        np.savez(tmp_path / "a.npz", np.zeros((2, 3)), np.zeros(3))
+        lines = inspected(tmp_path / "a.npz", capsys)
+        assert lines[0] == "a.npz: 9 parameters"
+        assert lines[3:] == [
+            "arr_0.npy - (2, 3) 6 - yes",
+            "arr_1.npy - (3,) 3 - yes",
+            "weights alone: model.load_weights reads them",
+        ]
+
+
+class TestOtherFiles:
+    def test_torch(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for ending in ("pt", "safetensors"):
+            lines = inspected(SAVED / f"torch_lstm.{ending}", capsys)
+            assert lines[0] == f"torch_lstm.{ending}: 2,128 parameters in 4 modules"
+            own = "weight_ih (28, 6), weight_hh (28, 7), bias_ih (28,), bias_hh (28,) 420 used yes"
+            assert lines[3] == f"l0 LSTM {own}"
+            assert lines[4] == f"l0 LSTM, backwards {own}"
+            assert "model.load_weights" in lines[-1]
+
+    def test_all_kinds(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        state, _ = state_of_classifier()
+        more = {"c.weight": (4, 3, 2), "c.bias": (4,), "p.weight_ih_l0": (6, 1)}
+        more |= {"m.in_proj_weight": (6, 2), "p.weight_hh_l0": (6, 3), "q.weight_hr_l0": (1, 2)}
+        state |= {name: np.zeros(shape) for name, shape in more.items()}
+        safetensors(tmp_path / "a.safetensors", state)
+        lines = inspected(tmp_path / "a.safetensors", capsys)
+        kinds = {line.split()[0]: line.split()[1] for line in lines[3:-2]}
+        assert kinds == {
+            "out": "Embedding",
+            "b.read.l0": "SimpleRNN",
+            "gru.l0": "GRU",
+            "c": "Conv1D",
+            "a": "LayerNormalization",
+            "bn": "BatchNormalization",
+            "words": "Embedding",
+            "p.l0": "?",
+            "m": "?",
+            "q.l0": "?",
+        }
+        assert sum("no layer has projections, proj_size" in line for line in lines) == 1
+        assert lines[-1] == "3 of 11 are not supported"
+
+    def test_onnx(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        nodes = [node("Gemm", "x w b", "y"), node("Erf", "y", "z"), node("Loop", "z", "out")]
+        onnx(tmp_path / "a.onnx", nodes, [tensor("w", np.ones((2, 3))), tensor("b", np.ones(3))])
+        lines = inspected(tmp_path / "a.onnx", capsys)
+        assert lines[3] == "y Dense weight (3, 2), bias (3,) 9 kept yes"
+        assert lines[4] == "nodes that no layer stands for: Erf (1), Loop (1)"
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "module.pt", "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\2c__main__\nNet\n)\x81.")
+    for name, content, words in (
+        ("a.npz", b"nothing", "a.npz is not a file that can be read"),
+        ("a.pt", b"nothing", "it is no zip"),
+        ("a.safetensors", b"\xff" * 9, "header claims"),
+        ("a.onnx", b"\xff" * 9, "a number does not end"),
+        ("a.pkl", b"nothing", "must end in"),
+        (
+            "module.pt",
+            None,
+            "names '__main__.Net', which no state dict needs: it is a whole module",
+        ),
+        ("none.npz", None, "No such file"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        assert cli.main(["inspect", str(tmp_path / name)]) == 2
+        said = capsys.readouterr()
+        assert not said.out
+        assert words in said.err
+        assert said.err.count("\n") == 1
