@@ -138,6 +138,9 @@ def test_name_and_dtype_arrive(name: str) -> None:
         required.pop(options, None)
     if "rate" in required:
         required["rate"] = 0.5
+    required |= {"CategoryEncoding": {"num_tokens": 2}, "Discretization": {"num_bins": 2}}.get(
+        name, {}
+    )
     layer = cls(**required, name="mine", dtype="float64", trainable=True)
     assert (layer.name, layer.dtype) == ("mine", "float64")
     assert cls(**required).dtype == "float32"

@@ -5,9 +5,11 @@ from .activation import Activation
 from .attention import AdditiveAttention, Attention
 from .batch_normalization import BatchNormalization
 from .bidirectional import Bidirectional
+from .category_encoding import CategoryEncoding
 from .concatenate import Concatenate
 from .convolution import Conv1D
 from .dense import Dense
+from .discretization import Discretization
 from .dot import Dot
 from .dropout import AlphaDropout, Dropout, SpatialDropout1D
 from .embedding import Embedding
@@ -19,6 +21,7 @@ from .feature_normalization import (
 )
 from .gaussian import GaussianDropout, GaussianNoise
 from .gru import GRU, GRUCell
+from .integer_lookup import IntegerLookup
 from .lambda_layer import Lambda
 from .lstm import LSTM, LSTMCell
 from .masking import Masking
@@ -34,6 +37,8 @@ from .rnn import RNN
 from .simple_rnn import SimpleRNN, SimpleRNNCell
 from .softmax import Softmax
 from .stacked_rnn_cells import StackedRNNCells
+from .string_lookup import StringLookup
+from .text_vectorization import TextVectorization
 from .time_distributed import TimeDistributed
 from .window_pooling import AveragePooling1D, MaxPooling1D
 
@@ -51,10 +56,12 @@ __all__ = [
     "AveragePooling1D",
     "BatchNormalization",
     "Bidirectional",
+    "CategoryEncoding",
     "Concatenate",
     "Conv1D",
     "Cropping1D",
     "Dense",
+    "Discretization",
     "Dot",
     "Dropout",
     "Embedding",
@@ -66,6 +73,7 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GroupNormalization",
     "Identity",
+    "IntegerLookup",
     "LSTMCell",
     "Lambda",
     "Layer",
@@ -90,7 +98,9 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "StackedRNNCells",
+    "StringLookup",
     "Subtract",
+    "TextVectorization",
     "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",

@@ -45,6 +45,7 @@ class BaseLayer(Weighted, Elsewhere):
     _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
+    _takes_texts = False
     _takes_lists = True  # of several inputs
     _input_axes: int | None = None  # how many its inputs must have, where the number is fixed
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
@@ -191,6 +192,11 @@ class BaseLayer(Weighted, Elsewhere):
             else fitting_mask(one, array.shape, f"{name}, number %d,", self.name, i)
             for i, (one, array) in enumerate(zip(mask, inputs, strict=True))
         ]
+
+    @property
+    def _output_dtype(self) -> np.dtype[Any]:
+        """The dtype of the outputs, as far as it is known before a call."""
+        return self._dtype
 
     def _mask_list(self, mask: Any, count: int) -> Sequence[Any]:
         """The masks that were given for `count` inputs.

@@ -12,6 +12,7 @@ from ..backends.dispatch import as_array, backend_of, is_array
 from ..backends.host import HOST
 from ..masks.mask import Mask, as_mask
 from ..masks.masked import Masked, get_mask
+from ._text import text_array
 from ._types import BoolArrays, Masks
 
 BY_NAME: Any = object()  # in the place of inputs that are given by name
@@ -79,8 +80,17 @@ def first_by_name(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> Any:
     return kwargs.pop(spec.names[0])
 
 
-def separate(inputs: object) -> tuple[Any, Masks]:
-    """Arrays and masks of inputs: an array, a `Masked`, or a list with one of these in it."""
+def separate(inputs: object, layer: Any = None) -> tuple[Any, Masks]:
+    """Arrays and masks of inputs: an array, a `Masked`, or a list with one of these in it.
+
+    Args:
+        inputs: what a layer is called on.
+        layer: the layer; for one that takes texts lists of these become arrays of objects.
+
+    Raises:
+        TypeError: they cannot be an array, or they are a number or a text alone.
+        ValueError: they are lists of different lengths.
+    """
     if isinstance(inputs, np.ndarray):
         return as_array(inputs, "inputs"), None
     if isinstance(inputs, Masked):
@@ -92,16 +102,18 @@ def separate(inputs: object) -> tuple[Any, Masks]:
         arrays, masks, masked = [], [], False
         mask: Any  # one: no item is a list of arrays
         for item in inputs:
-            array, mask = separate(item)
+            array, mask = separate(item, layer)
             arrays.append(array)
             masks.append(mask)
             masked = masked or mask is not None
         return arrays, masks if masked else None
     if backend_of(inputs) is not HOST:
         return inputs, None
-    array = as_array(inputs, "inputs")
+    texts = layer is not None and layer._takes_texts
+    array = (text_array if texts else as_array)(inputs, "inputs")
     if not array.ndim and array.dtype.kind in "OSU":
-        raise TypeError(f"inputs must be an array or nested lists of numbers, not {inputs!r:.80}")
+        what = "texts, such as ['a text']" if texts else "numbers"
+        raise TypeError(f"inputs must be an array or nested lists of {what}, not {inputs!r:.80}")
     return array, None
 
 

@@ -81,7 +81,7 @@ def infer(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Inferre
         known = layer._shapes_of_call(inputs, options)
         found = known if not is_shape(known) else [known]
         after = _masks_after(layer, arrays, arrays_of(carried), found)
-        dtypes = [layer._dtype] * len(found)
+        dtypes = [layer._output_dtype] * len(found)
         many = not is_shape(known)
     else:
         known, values = probe(layer, inputs, options)

@@ -127,7 +127,7 @@ class Layer(BaseLayer):
         elif type(inputs) is not np.ndarray:
             if is_symbolic(inputs):
                 return record(self, inputs, mask, training, kwargs)
-            inputs, carried = separate(inputs)
+            inputs, carried = separate(inputs, self)
             self._check_number_of(inputs)
         if type(inputs) is np.ndarray:
             if inputs.dtype is not self._dtype:

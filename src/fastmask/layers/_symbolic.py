@@ -83,6 +83,7 @@ class SymbolicMask:
         return f"<SymbolicMask of {self.tensor.name!r} {self.shape}>"
 
 
+_TEXT: dict[str | None, Any] = {"string": str, None: "float32"}
 Symbols = SymbolicTensor | list[SymbolicTensor]
 
 
@@ -112,7 +113,7 @@ def Input(
 
     Args:
         shape: shape of the input without the batch axis; None for sizes that may vary.
-        dtype: its dtype, "int32" for ids.
+        dtype: its dtype, "int32" for ids, "string" for texts.
         name: its name, for messages; made by default.
         batch_size: taken because Keras has it; a model takes batches of any size.
         batch_shape: shape of the input with the batch axis, instead of `shape`.
@@ -147,7 +148,7 @@ def Input(
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, not {name!r}")
     try:
-        known = np.dtype("float32" if dtype is None else dtype)
+        known = np.dtype(_TEXT.get(dtype, dtype) if isinstance(dtype, (str, type(None))) else dtype)
     except TypeError:
         raise TypeError(f"dtype must be a dtype, not {dtype!r}") from None
     return SymbolicTensor((None, *known_sizes), known, name or automatic_name("InputLayer"))

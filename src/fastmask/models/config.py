@@ -26,7 +26,8 @@ _MOST_VALUES = 1024  # of an array in a description
 DESCRIPTION = {"class", "config", "build_shape"}
 _PARTS = ("value", "mask", "data")
 _NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
-_DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)}  # np.dtype reads much more
+# np.dtype reads much more.
+_DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)} | {"str": np.dtype(str)}
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
@@ -215,7 +216,9 @@ def _input(data: object) -> InputSpec:
     if not isinstance(name, str) or not isinstance(dtype, str):
         raise ValueError(f"an input must have a name and a dtype, not {name!r:.80}, {dtype!r:.80}")
     if dtype not in _DTYPES:
-        raise ValueError(f"dtype of input {name!r} must be that of numbers, not {dtype!r:.80}")
+        raise ValueError(
+            f"dtype of input {name!r} must be that of numbers or texts, not {dtype!r:.80}"
+        )
     sizes = _shape(shape)
     if isinstance(sizes, list):  # as a layer has that is called with several arrays
         raise ValueError(f"shape of input {name!r} must be a list of sizes, not {shape!r:.80}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._typing import HasShape, Shapes
+from .._typing import Array, HasShape, Shapes
 from ..backends.dispatch import as_array, is_array
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
@@ -12,6 +12,7 @@ from ..layers._calls import BY_NAME
 from ..layers._infer import infer
 from ..layers._shapes import is_shape, shapes
 from ..layers._symbolic import SymbolicTensor
+from ..layers._text import text_array
 from ..masks.masked import Masked
 from . import graph as _graph
 from .config import program_from_config, program_to_config
@@ -47,9 +48,12 @@ class Functional(GraphModel):
             return inputs
         known = (Masked, SymbolicTensor)
         return [
-            one if isinstance(one, known) or is_array(one) else as_array(one, f"inputs[{i}]")
+            one if isinstance(one, known) or is_array(one) else self._array(one, f"inputs[{i}]")
             for i, one in enumerate(inputs)
         ]
+
+    def _array(self, value: Any, name: str) -> Array:
+        return text_array(value, name) if self._takes_texts else as_array(value, name)
 
     def build(self, input_shape: Shapes | None = None) -> None:
         """Nothing: the layers were built when they were called."""

@@ -37,6 +37,10 @@ class GraphModel(CallGraph, Model):
         """Call the layers; see the class."""
         return self._run_graph(inputs if mask is None else with_mask(inputs, mask), _call)
 
+    @property
+    def _takes_texts(self) -> bool:  # type: ignore[override]  # derived
+        return any(layer._takes_texts for layer in self._first_layers())
+
     def _first_layers(self) -> Sequence[BaseLayer]:
         """The layers that are called on the inputs."""
         raise NotImplementedError

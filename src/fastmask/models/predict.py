@@ -39,7 +39,8 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, show
         ValueError: the inputs have different numbers of rows; or their batches do not fit a
             stateful layer.
     """
-    sources = [source_of(one, "x" if alone else f"x[{i}]") for i, one in enumerate(inputs)]
+    texts = any(layer._takes_texts for layer in model._all_layers())
+    sources = [source_of(one, "x" if alone else f"x[{i}]", texts) for i, one in enumerate(inputs)]
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:
         raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")

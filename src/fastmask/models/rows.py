@@ -10,6 +10,7 @@ import numpy as np
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
+from ..layers._text import holds_texts, text_array
 from ..masks.masked import Masked
 from ..masks.padding import pad
 
@@ -48,12 +49,20 @@ class Sequences:
 Source = Array | Masked | Sequences
 
 
-def source_of(value: Any, name: str) -> Source:
-    """An array, a `Masked` or, for rows that differ in length, `Sequences`."""
+def source_of(value: Any, name: str, texts: bool = False) -> Source:
+    """An array, a `Masked` or, for rows that differ in length, `Sequences`.
+
+    Args:
+        value: what was given.
+        name: the argument's name, for messages.
+        texts: whether it may be texts, which are no sequences of letters.
+    """
     if isinstance(value, Masked):
         return value
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
+    if texts and holds_texts(value):
+        return text_array(value, name)
     rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if backend_of(value) is not HOST:
         device_array: Array = value

@@ -76,7 +76,7 @@ def _visit(
     options: dict[str, Any],
     outputs: Any,
 ) -> Visit:
-    arrays, carried = separate(inputs)
+    arrays, carried = separate(inputs, layer)
     arrays = layer._cast(arrays)
     if mask is not None:
         carried = narrowed(layer._explicit(mask, arrays), carried)

@@ -1,0 +1,131 @@
+"""Look-up of strings."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from .._typing import Array, Unpack
+from ._keras_arguments import LayerArguments
+from ._lookup import Lookup
+from ._text import encoded, texts_in
+
+
+class Strings(Lookup):
+    """Base of the layers whose tokens are strings."""
+
+    encoding = "utf-8"
+    _takes_texts = True
+
+    def _keys_in(self, array: Array) -> list[bytes]:
+        return texts_in(array, "inputs")
+
+    def _token(self, value: Any, name: str) -> str:
+        (key,) = encoded([value], name)
+        return str(value) if isinstance(value, str) else self._token_of(key)
+
+    def _key(self, token: str) -> bytes:
+        return token.encode()
+
+    def _token_of(self, key: bytes) -> str:
+        try:
+            return key.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{key!r:.80} is not a string in {self.encoding}: {error}") from None
+
+
+class StringLookup(Strings):
+    """The ids of strings in a vocabulary, or, with `invert`, the strings of ids.
+
+    Id 0 is that of `mask_token`, if there is one, then come `num_oov_indices` ids of strings that
+    are not in the vocabulary, then those of the vocabulary. `adapt(data)` finds it, or
+    `set_vocabulary(list)` sets it; `get_vocabulary()` returns it.
+
+    Args:
+        max_tokens: most ids that there may be, with those of the mask and of unknown strings;
+            None for no limit.
+        num_oov_indices: number of ids for strings that are not in the vocabulary, among which
+            they are divided by a hash; 0 to refuse such strings.
+        mask_token: a string that means nothing; None for none.
+        oov_token: the string of an id that is not of the vocabulary.
+        vocabulary: list or array of strings, without those two or with them in front; or the
+            path of a text file with a string on each line.
+        idf_weights: for `output_mode="tf_idf"` the weight of each string.
+        invert: whether strings are found for ids.
+        output_mode: "int" for ids; "one_hot" for a vector for each string; "multi_hot" or "count"
+            for one for each row, which tells which strings are in it, or how often; "tf_idf" for
+            counts times weights. The mask counts nowhere.
+        pad_to_max_tokens: whether vectors have `max_tokens` places, not one for each id.
+        sparse: taken because Keras has it; must be False.
+        encoding: of bytes that become strings of the vocabulary.
+        salt: two integers, or one for both, that make SipHash divide unknown strings; without
+            them FarmHash does, as in Keras.
+        oov_method: taken because Keras's configs have it; changes nothing for strings.
+        **layer_args: `name`, `dtype` and others; see `Layer`.
+
+    Called with
+        inputs: strings, of any shape; for vectors of rows (B, T), or (T,) for one row. Arrays of
+            str, bytes or objects, or lists. With `invert` ids.
+
+    Returns:
+        int64 ids of the same shape; or vectors (B, depth), with "one_hot" (B, T, depth), of which
+        those of "tf_idf" are floats; or an array of str.
+
+    Raises:
+        TypeError: an argument, or an input, is of a wrong kind.
+        ValueError: an argument is out of range, there is no vocabulary, or an input is not in it
+            and `num_oov_indices` is 0.
+
+    Source:
+        Keras: `keras.layers.StringLookup`.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> layer = fm.layers.StringLookup(vocabulary=["a", "b", "c"])
+        >>> layer([["a", "c"], ["b", "x"]])
+        array([[1, 3],
+               [2, 0]])
+        >>> fm.layers.StringLookup(vocabulary=layer.get_vocabulary(), invert=True)([3, 0]).tolist()
+        ['c', '[UNK]']
+    """
+
+    _options: ClassVar[tuple[str, ...]] = (*Lookup._options, "encoding")
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: str | None = None,
+        oov_token: str | None = "[UNK]",
+        vocabulary: Any = None,
+        idf_weights: Any = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        sparse: bool = False,
+        encoding: str = "utf-8",
+        *,
+        salt: int | Sequence[int] | None = None,
+        oov_method: str = "floormod",
+        **layer_args: Unpack[LayerArguments],
+    ) -> None:
+        self.encoding = checked_encoding(encoding)
+        super().__init__(
+            *(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights),
+            *(invert, output_mode, pad_to_max_tokens, sparse, oov_method, salt),
+            **layer_args,
+        )
+
+
+def checked_encoding(encoding: str) -> str:
+    """The name of an encoding.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    try:
+        codecs.lookup(encoding)
+    except (LookupError, TypeError):
+        raise ValueError(f"encoding must be that of texts, not {encoding!r}") from None
+    return encoding
