@@ -9,6 +9,7 @@ import pytest
 
 from fastmask_kernels import cells
 from fastmask_kernels.cells.rounds import Backward, Place, backward_of
+from fastmask_kernels.cpu.rnn.rounds import Rounds
 from fastmask_kernels.formula import Symbol, evaluate
 
 from . import formulas
@@ -114,3 +115,14 @@ def test_no_more_than_needed(cell: cells.Cell, rounds: int, planes: int | None) 
     backward = backward_of(cell)
     assert len(backward.rounds) == rounds
     assert planes in (None, backward.planes)
+
+
+def test_a_function_of_a_sum_waits_for_the_round_that_computes_with_it() -> None:
+    """A gate that is rounded to be stored would take a rounding more than one that is not."""
+    formula = cells.gru_reset_before.formula
+    first, second = Rounds(cells.gru_reset_before).rounds
+    assert formula.sums["z"] not in first.known
+    assert not any(kept.always for kept in first.kept)
+    assert second.known[formula.sums["z"]] == Place("block", 1)
+    assert [kept.block for kept in first.kept] == [2, 3]
+    assert [kept.block for kept in second.kept] == [0, 1]

@@ -22,14 +22,19 @@ class Place(NamedTuple):
     """Where a value is.
 
     Kinds, and what `number` means:
-        "product"  what the round's product gave; in the first round all that reaches h
-        "block"    a block of H columns of `gates`, by number
+        "block"    a block of H columns of `gates`, or of z, by number
         "plane"    a plane, by number
+        "vector"   a vector of the cell, by number
+    Forward:
+        "old"      h before the step
+        "new"      h after the step
+        "moments"  mean and sums of squares, in a plane, by number
+    Backward:
+        "product"  what the round's product gave; in the first round all that reaches h
         "total"    the same; read, it is the sum over all units of the row, and what fills up its
                    last register must be 0
         "before"   a state before the step, by number
         "after"    a state after the step, by number
-        "vector"   a vector of the cell, by number
     """
 
     kind: str

@@ -13,26 +13,15 @@ which holds the mean and the sum of squares of each register of units.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...cells.cell import Cell
+from ...cells.rounds import Place
 from ...formula import Symbol, walk
 
 
-class Place(NamedTuple):
-    """Where a value is found.
-
-    Kinds: "block" of a row of z, "old" or "new" h, "plane", "moments" (in a plane), "vector".
-    `number` says which one.
-    """
-
-    kind: str
-    number: int = 0
-
-
 class Kept(NamedTuple):
-    """A value that a round leaves in a block of z."""
+    """A value that a round leaves in a block of z; they are stored in the order of the blocks."""
 
     block: int
     symbol: Symbol
@@ -97,7 +86,7 @@ class Rounds:
             for n, symbol in enumerate(cell.saved)
             if symbol is not None
         ]
-        self._early = self._find_early()
+        self._find_due()
         self.rounds = tuple(map(self._round, range(self._last + 1)))
 
     def _places_of_leaves(self, cell: Cell) -> dict[Symbol, Place]:
@@ -111,66 +100,67 @@ class Rounds:
             places[symbol] = Place("vector", n)
         return places
 
-    def _find_early(self) -> list[_Stored]:
-        """What is stored in the round that finds it: where nothing is lost that is needed later."""
-        early = [s for s in (*self._states, *self._saved) if self._depths[s.symbol] < self._last]
+    def _find_due(self) -> None:
+        """In which round each is stored: where it is found, unless something is lost by that.
+
+        What stands in a block for the sum that it is a function of waits for the first round that
+        computes with it, which can do without that rounding.
+        """
+        stored = (*self._states, *self._saved)
+        waiting = [s for s in stored if s.symbol.operands == (s.lost,)]
+        self._due = {s: self._depths[s.symbol] for s in stored if s not in waiting}
+        needed = {s: n for n in reversed(range(self._last + 1)) for s in self._needed(n)}
+        self._due |= {s: needed.get(s.symbol, self._depths[s.symbol]) for s in waiting}
         while True:
-            self._early = early
-            later = [set(self._reached(n)) for n in range(self._last + 1)]
-            kept = [
+            later = [self._needed(n) for n in range(self._last + 1)]
+            losing = [
                 s
-                for s in early
-                if not any(s.lost in found for found in later[self._depths[s.symbol] + 1 :])
+                for s, due in self._due.items()
+                if due < self._last and any(s.lost in found for found in later[due + 1 :])
             ]
-            if len(kept) == len(early):
-                return kept
-            early = kept
+            if not losing:
+                return
+            self._due |= dict.fromkeys(losing, self._last)
 
     def _known(self, number: int) -> dict[Symbol, Place]:
         """What is found somewhere when a round begins."""
         depths = self._depths
         known = {s: p for s, p in self._leaves.items() if depths.get(s, 0) <= number}
         known |= {s: p for s, p in self._groups.items() if depths[s] <= number}
-        for stored in reversed(self._early):
-            if depths[stored.symbol] < number:
+        for stored, due in reversed(self._due.items()):
+            if due < number:
                 known[stored.symbol] = stored.place
         return known | {s: p for s, p in self._values.items() if depths[s] < number}
 
-    def _is_due(self, stored: _Stored, number: int) -> bool:
-        return number == (self._depths[stored.symbol] if stored in self._early else self._last)
-
     def _round_without_known(self, number: int) -> Round:
         depths = self._depths
-        planes = {s.place: s.symbol for s in self._states if self._is_due(s, number)}
+        due = [s for s in (*self._states, *self._saved) if self._due.get(s) == number]
+        planes = {s.place: s.symbol for s in due if s.place.kind != "block"}
         planes |= {p: s for s, p in self._values.items() if depths[s] == number}
         moments = {p: s for s, p in self._groups.items() if depths[s] == number + 1}
-        kept = [
-            Kept(s.place.number, s.symbol, False) for s in self._saved if self._is_due(s, number)
-        ]
+        kept = [Kept(s.place.number, s.symbol, False) for s in due if s.place.kind == "block"]
         return Round({}, planes, moments, tuple(kept))
 
-    def _reached(self, number: int) -> Iterator[Symbol]:
-        """What of the known a round needs."""
-        known = self._known(number)
-        stack, seen = list(self._round_without_known(number).roots), set[Symbol]()
+    def _needed(self, number: int) -> list[Symbol]:
+        """What a round computes, and what of the known it does that from."""
+        known, stack = self._known(number), list(self._round_without_known(number).roots)
+        seen: dict[Symbol, None] = {}
         while stack:
             symbol = stack.pop()
-            if symbol in seen:
-                continue
-            seen.add(symbol)
-            if symbol in known:
-                yield symbol
-            else:
-                stack += symbol.operands
+            if symbol not in seen:
+                seen[symbol] = None
+                if symbol not in known:
+                    stack += symbol.operands
+        return list(seen)
+
+    def _loaded(self, number: int) -> dict[Symbol, Place]:
+        known = self._known(number)
+        return {symbol: known[symbol] for symbol in self._needed(number) if symbol in known}
 
     def _round(self, number: int) -> Round:
-        this = self._round_without_known(number)
-        places = self._known(number)
-        known = {symbol: places[symbol] for symbol in self._reached(number)}
+        this, known = self._round_without_known(number), self._loaded(number)
         later = {
-            (symbol, self._known(n)[symbol])
-            for n in range(number + 1, self._last + 1)
-            for symbol in self._reached(n)
+            found for n in range(number + 1, self._last + 1) for found in self._loaded(n).items()
         }
         kept = (k._replace(always=(k.symbol, Place("block", k.block)) in later) for k in this.kept)
         return this._replace(known=known, kept=tuple(kept))
