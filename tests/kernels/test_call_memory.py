@@ -11,19 +11,18 @@ import pytest
 from numpy.typing import NDArray
 
 from fastmask_kernels import cells, cpu
-from fastmask_kernels.cells.rounds import backward_of
-from fastmask_kernels.cpu import blas
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.queue import LEFT
 from fastmask_kernels.cpu.parallel.schedule import MOST_THREADS, Schedule, make_schedule
+from fastmask_kernels.cpu.rnn import cells as rnn_cells
 from fastmask_kernels.cpu.rnn import (
-    gate_gradients,
-    gradients,
     groups,
     ranks,
     step,
 )
+from fastmask_kernels.cpu.rnn.backward_calls import BackwardPass
 from fastmask_kernels.cpu.rnn.cells import compiled_of
+from fastmask_kernels.cpu.rnn.columns import columns_of
 
 from ..cases import MASK_KINDS, RecurrentCase, make_mask, plan_of
 from ..each import EACH_FORM, FORMS
@@ -56,11 +55,15 @@ def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threa
 
 
 def backward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
-    """Bytes that the time loop of a backward call asks for."""
+    """Bytes that a backward call asks for, but for packed weights."""
     schedule = schedule_of(rows, time, units, threads)
-    planes = backward_of(CELLS[cell]).planes
-    _, *scratch = gate_gradients._scratch(rows, units, planes, np.dtype(dtype), schedule)
-    return sum(array.nbytes for array in scratch)
+    sizes = rows, 16, units, True, np.dtype(dtype)
+    dealt = schedule.threads, schedule.groups, schedule.common
+    _, places, reals, integers, *_ = BackwardPass(columns_of(CELLS[cell]))._find_sizes(
+        *sizes, *dealt
+    )
+    weights = places.products - places.recurrent
+    return (reals - weights) * np.dtype(dtype).itemsize + integers * 8
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -222,16 +225,15 @@ def test_orders_longer_than_their_check(words: int, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
 @EACH_FORM
-def test_gradients_of_many_steps_are_summed_in_parts(
+def test_gates_are_saved_again_in_parts(
     cell: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for reverse in (False, True):
         case = FORMS[cell](*(9, 11, 5, 20), kind=kind, seed=5, dtype="float64", reverse=reverse)
-        whole = case.run_backward(cpu, save="states")
+        whole = case.run_backward(cpu, save="gates")
         with monkeypatch.context() as patch:
-            patch.setattr(gradients, "COPIED_ROWS", 7)
-            patch.setattr(gradients, "COPIED_BYTES", 1)
-            patch.setattr(blas, "SUMMED_ROWS", 10)
+            patch.setattr(rnn_cells, "PART_ROWS", 2)
+            patch.setattr(rnn_cells, "PART_BYTES", 1)
             parts = case.run_backward(cpu, save="states")
         for a, b in zip(parts, whole, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+            np.testing.assert_array_equal(a, b)

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastmask_kernels import reference
+from fastmask_kernels import cpu, reference
 from fastmask_kernels.cells import Cell
 from fastmask_kernels.cells.table import CellKernels
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.schedule import Schedule
-from fastmask_kernels.cpu.rnn.bwd import backward
 
 from .. import formulas
 from ..cases import CellCase
@@ -42,7 +41,7 @@ class _Mixed:
 
     @staticmethod
     def kernels_of(cell: Cell) -> CellKernels:
-        return reference.kernels_of(cell)._replace(bwd=backward(cell))
+        return reference.kernels_of(cell)._replace(bwd=cpu.kernels_of(cell).bwd)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from fastmask_kernels import cpu
 from fastmask_kernels.cpu.parallel import pool as _pool
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.schedule import Schedule
-from fastmask_kernels.cpu.rnn import calls, gate_gradients, step
+from fastmask_kernels.cpu.rnn import backward_calls, calls, step
 
 from ..each import FORMS
 from .shared_calls import meet, run_shared
@@ -83,7 +83,7 @@ def one_step(threads: int) -> list[Any]:
 
 
 SHARED_CALLS = pytest.mark.parametrize(
-    ("module", "call"), [(calls, forward), (gate_gradients, backward), (step, one_step)]
+    ("module", "call"), [(calls, forward), (backward_calls, backward), (step, one_step)]
 )
 
 

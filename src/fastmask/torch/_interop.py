@@ -1,7 +1,7 @@
-"""What kernels take from torch: its threads and its matrix products and sums.
+"""What kernels take from torch: its threads.
 
-Kernels with threads of their own, and NumPy's BLAS with others, would compete for processors
-with torch's OpenMP threads, which wait for their next work in a loop.
+Kernels with threads of their own would compete for processors with torch's OpenMP threads, which
+wait for their next work in a loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from .._typing import Array
 from ..backends.base import KernelInput
 from ..backends.cell import KernelName, kernel_in
 from ..backends.table import kernels
@@ -29,23 +28,13 @@ def run(kernel: KernelName, *arguments: KernelInput) -> None:
     if not table.__name__.endswith(".cpu"):
         call(threads)
         return
-    openmp_team, computed_by = _borrowers(table.__name__)
-    with openmp_team(_openmp()), computed_by(_product, _sum):
+    with _borrower(table.__name__)(_openmp()):
         call(threads)
 
 
 @cache
-def _borrowers(table: str) -> tuple[Any, Any]:
-    threads, blas = import_module(f"{table}.parallel.pool"), import_module(f"{table}.blas")
-    return threads.openmp_team, blas.computed_by
-
-
-def _product(a: Array, b: Array, out: Array) -> None:
-    torch.mm(torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out))
-
-
-def _sum(values: Array, out: Array) -> None:
-    torch.sum(torch.from_numpy(values), 0, out=torch.from_numpy(out))
+def _borrower(table: str) -> Any:
+    return import_module(f"{table}.parallel.pool").openmp_team
 
 
 @cache

@@ -17,7 +17,7 @@ from weakref import ref
 
 from . import pool as _pool
 from .queue import ALONE, FAILURE, LEFT
-from .schedule import ONE_THREAD, LengthOf, Schedule, make_schedule
+from .schedule import ONE_THREAD, LengthOf, Schedule, even_schedule, make_schedule
 
 
 def reserve(length: LengthOf, plan: Any, *sizes: int) -> tuple[Schedule, int]:
@@ -27,7 +27,15 @@ def reserve(length: LengthOf, plan: Any, *sizes: int) -> tuple[Schedule, int]:
         How the call is shared, which is among one thread where no other would come; and ALONE,
         WORKERS or OPENMP_TEAM.
     """
-    schedule = make_schedule(length, plan, *sizes)
+    return _provide(make_schedule(length, plan, *sizes))
+
+
+def reserve_even(work: int, threads: int) -> tuple[Schedule, int]:
+    """The same for so many floating-point operations that can be divided evenly."""
+    return _provide(even_schedule(work, threads))
+
+
+def _provide(schedule: Schedule) -> tuple[Schedule, int]:
     if schedule.threads == 1:
         return schedule, ALONE
     provider = _pool.pool.find(schedule.threads - 1, schedule.patient)
@@ -40,7 +48,13 @@ class _Running:
     __slots__ = ("__weakref__",)
 
 
-def run(kernel: Callable[..., int], arguments: tuple[Any, ...], provider: int, control: Any) -> int:
+def run(
+    kernel: Callable[..., int],
+    arguments: tuple[Any, ...],
+    provider: int,
+    control: Any,
+    others: Any = None,
+) -> int:
     """Call kernel(*arguments, queue, provider, 0) here, while other threads may join it.
 
     Args:
@@ -50,6 +64,7 @@ def run(kernel: Callable[..., int], arguments: tuple[Any, ...], provider: int, c
             thread's number.
         provider: from `reserve`.
         control: begins with the kernel's counters; see `barrier`.
+        others: arrays whose addresses are among the arguments.
 
     Returns:
         What the kernel returned: LEFT if all workers have left, so that the arguments may be
@@ -63,7 +78,7 @@ def run(kernel: Callable[..., int], arguments: tuple[Any, ...], provider: int, c
         return kernel(*arguments, pool.queue, ALONE, 0)
     running = _Running()
     call = ref(running, pool.ended.append)  # a function in C: nothing interrupts it
-    pool.calls[id(call)] = call, arguments, control
+    pool.calls[id(call)] = call, (arguments, others), control
     try:
         state = kernel(*arguments, pool.queue, provider, 0)
         if state <= LEFT:

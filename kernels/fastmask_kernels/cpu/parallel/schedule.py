@@ -80,3 +80,11 @@ def make_schedule(
     if join > 0:
         groups = threads * (1 + (rows >= 2 * threads * ROWS_OF_A_GROUP))
     return Schedule(threads, groups, join, work >= MIN_WORK_TO_WAKE, common)
+
+
+def even_schedule(work: int, threads: int) -> Schedule:
+    """The same for so many floating-point operations that can be divided evenly."""
+    threads = min(threads, MOST_THREADS)
+    if threads == 1 or work < MIN_SHARED_WORK:
+        return ONE_THREAD
+    return ONE_THREAD._replace(threads=threads, patient=work >= MIN_WORK_TO_WAKE)

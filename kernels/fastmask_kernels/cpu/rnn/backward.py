@@ -28,9 +28,9 @@ from ..simd import copy_row, fill_row, lanes_of
 from .batch import entry_of, find_targets
 from .cell_gradients import PANEL, add_part, cell_gradient, sum_rows
 from .columns import Columns
+from .transpose import STRIP
 
-STRIP = 2  # registers
-_multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
+multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, PANEL)))
 
 
 class Batch(NamedTuple):
@@ -217,9 +217,9 @@ def _round(columns: Columns) -> Any:
                 scratch.z[i] = 0
             reached, index = rows, scratch.gates
         depth = units * blocks[number]
-        zero: Any = np.int64(0)  # a literal would compile _multiply once more
+        zero: Any = np.int64(0)  # a literal would compile multiply once more
         if depth > 0:
-            _multiply(
+            multiply(
                 np.int64(-(-vectors // STRIP) * STRIP),
                 reached,
                 batch.gates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,15 +12,22 @@ from ... import cells
 from ...cells import Cell
 from ...cells.table import CellKernels
 from ...checks import checked
+from ...memory import aligned_empty
 from ...spec import cell_kernels
 from ..jit import CompiledKernel
 from ..packing import pack_weights, packed_size
 from ..quantized.formats import FORMATS
 from ..quantized.weights import quantized
-from .bwd import backward
+from .backward_calls import BackwardPass
 from .calls import LayerKernel, layer_kernel, run_layer
 from .cell_code import CellCode, code_of
+from .columns import columns_of
+from .ranks import check_plan
 from .step import run_step, step_kernel
+
+PART_BYTES = 1 << 21  # of states of a part of a batch whose forward pass is run again
+PART_ROWS = 16  # of a part at least: fewer would leave the kernels idle
+_SETTINGS = "reverse", "zero_masked", "threads"
 
 
 class Compiled(NamedTuple):
@@ -38,9 +46,59 @@ def compiled_of(cell: Cell, format: str | None = None) -> Compiled:
 
 
 @cache
+def gradients_of(cell: Cell) -> Callable[[Any], None]:
+    """A function that runs a cell backward."""
+    backward = BackwardPass(columns_of(cell))
+
+    def run(call: Any) -> None:
+        if cell.keeps_gates and not call.gates_saved:
+            _save_again(cell, call)
+        backward.run(call)
+
+    return run
+
+
+def _save_again(cell: Cell, call: Any) -> None:
+    """Run the forward pass of a backward call, to write what it has not saved: the same bits."""
+    check_plan(call.offsets, call.steps, call.order, call.x.shape[1])
+    code, layer, _ = compiled_of(cell, None)  # as `kernels_of` asks for it: one in the cache
+    (rows, time, features), units, dtype = call.x.shape, call.dout.shape[2], call.x.dtype
+    packed = aligned_empty(packed_size(code.layout, features, units, dtype), dtype)
+    vectors = [getattr(call, name) for name in cell.vectors]
+    pack_cell(code, packed, call.kernel, call.recurrent_kernel, call.bias, vectors)
+    chosen = {name: getattr(call, name) for name in (*cell.activations, *_SETTINGS)}
+    saved, states, forward = len(cell.saved) * units, len(cell.states), cell_kernels(cell).fwd
+    most = max(PART_ROWS, PART_BYTES // max(time * units * states * dtype.itemsize, 1))
+    for begin in range(0, rows, most):
+        part = slice(begin, min(begin + most, rows))
+        first, last = call.offsets[part.start], call.offsets[part.stop]
+        order = call.order[(call.order >= part.start) & (call.order < part.stop)] - begin
+        gates = call.gates[first:last]
+        whole = gates.shape[1] == saved
+        size = last - first, units
+        given = {
+            "out": np.empty((part.stop - begin, 0, units), dtype),
+            "gates": gates if whole else np.empty((size[0], saved), dtype),
+            "x": call.x[part],
+            "offsets": call.offsets[begin : part.stop + 1] - first,
+            "steps": call.steps[first:last] - begin * time,
+            "order": order,
+            "packed": packed,
+        }
+        for state in cell.states:
+            given[f"{state}_first"] = getattr(call, f"{state}_first")[part]
+            given[f"{state}_last"] = np.empty_like(given[f"{state}_first"])
+            given[f"{state}_steps"] = np.empty(size, dtype)
+        run_layer(layer, forward.call(**given, **chosen))
+        if not whole:
+            gates[:, :saved] = given["gates"]
+
+
+@cache
 def kernels_of(cell: Cell, format: str | None = None) -> CellKernels:
     """The kernels of a cell, see `spec.cell_kernels`; backward knows no other formats."""
     rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell, format)
+    gradients = gradients_of(cell)
 
     def size(features: int, units: int, dtype: np.dtype[Any]) -> int:
         """Length of `packed`."""
@@ -54,6 +112,10 @@ def kernels_of(cell: Cell, format: str | None = None) -> CellKernels:
         """Fastest when `packed` begins on a cache line (see `memory`)."""
         run_layer(layer, call)
 
+    def bwd(call: Any) -> None:
+        """See `spec`."""
+        gradients(call)
+
     def one_step(call: Any) -> None:
         run_step(code, step, call)
 
@@ -61,7 +123,7 @@ def kernels_of(cell: Cell, format: str | None = None) -> CellKernels:
         size,
         checked(pack, kernel=rows.pack),
         checked(fwd, kernel=rows.fwd),
-        backward(cell),
+        checked(bwd, kernel=rows.bwd),
         checked(one_step, kernel=rows.step),
     )
 

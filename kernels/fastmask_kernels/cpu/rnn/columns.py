@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,6 +20,15 @@ class Blocks(NamedTuple):
 
     numbers: tuple[int, ...]
     together: bool  # whether they stand side by side, in this order
+
+    @property
+    def runs(self) -> Iterator[tuple[int, Blocks]]:
+        """Those that stand side by side, each run with its first one's place among all."""
+        begin = 0
+        for n in range(1, len(self.numbers) + 1):
+            if n == len(self.numbers) or self.numbers[n] != self.numbers[n - 1] + 1:
+                yield begin, Blocks(self.numbers[begin:n], together=True)
+                begin = n
 
 
 class Called(NamedTuple):
@@ -41,7 +50,6 @@ class Columns(NamedTuple):
         first: of z, where these begin.
         called: the others, in the order of the rounds of the backward pass.
         bias: of the bias, in the order of z.
-        sums: of z, in the order of the bias.
         vectors: of `gates`, where the gradients of the vectors begin.
     """
 
@@ -52,7 +60,6 @@ class Columns(NamedTuple):
     first: int
     called: tuple[Called, ...]
     bias: Blocks
-    sums: Blocks
     vectors: int
 
 
@@ -74,7 +81,6 @@ def columns_of(cell: Cell) -> Columns:
             for n, s in called
         ),
         _blocks(cell.sums, cell.order),
-        _blocks(cell.order, cell.sums),
         len(cell.saved),
     )
 
@@ -92,16 +98,3 @@ def blocks_of(weights: Array, blocks: Blocks, units: int) -> Array:
         return weights[..., begin : begin + len(blocks.numbers) * units]
     each = [weights[..., n * units : (n + 1) * units] for n in blocks.numbers]
     return np.concatenate(each, axis=-1)
-
-
-def write_blocks(
-    weights: Array, blocks: Blocks, units: int, write: Callable[[Array], None]
-) -> None:
-    """Have the same written, in this order."""
-    if blocks.together:
-        write(blocks_of(weights, blocks, units))
-        return
-    out = np.empty((len(weights), len(blocks.numbers) * units), weights.dtype)
-    write(out)
-    for place, n in enumerate(blocks.numbers):
-        weights[:, n * units : (n + 1) * units] = out[:, place * units : (place + 1) * units]

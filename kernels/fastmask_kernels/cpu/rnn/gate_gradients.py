@@ -1,4 +1,8 @@
-"""One call of a recurrent layer's time loop backwards: its memory, its threads."""
+"""The compiled backward pass of a cell: one thread's part of a call.
+
+The time loop turns what was saved of each step into gradients of its sums (see `backward`); from
+these follows the rest (see `step_products`).
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numpy.typing import NDArray
 
-from ...memory import aligned_empty
-from ...spec import cell_kernels
-from ..jit import CompiledKernel, array, compiled, inlined, output
+from ..jit import CompiledKernel, array, compiled, inlined, inner, output
 from ..parallel.atomics import atomic_add
-from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, control_size, wait_for
+from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for
 from ..parallel.queue import LEFT, UNSHARED, submit
-from ..parallel.run import reserve, run
-from ..parallel.schedule import Schedule
-from ..simd import flat, flat_each, flat_from, lanes, lanes_of
-from .activations import codes_of
-from .backward import STRIP, Batch, Scratch, State, time_loop
+from ..simd import flat, flat_each, flat_from, lanes_of
+from .backward import Batch, Scratch, State, time_loop
 from .cell_gradients import PANEL
-from .columns import Columns, blocks_of
-from .groups import Groups, deal, take_group
-from .ranks import length_of_rank
-
-Array = NDArray[np.floating]
-Ints = NDArray[np.int64]
+from .columns import Columns
+from .groups import Groups, take_group
+from .ranks import find_fault
+from .step_products import (
+    DX,
+    FEATURES,
+    INDICES,
+    KERNEL,
+    RECURRENT_KERNEL,
+    run_products,
+)
+from .transpose import STRIP, pack_blocks, pointer_at
 
 INDEX_ROWS = 10  # index arrays of a thread, see `backward.Scratch`
+LOOP, PRODUCTS = 1, 2  # parts of a call
 _i8 = types.int64
 
 
 class Settings(NamedTuple):
-    """Plain numbers of a call; `Groups` stand behind them."""
+    """Plain numbers of a call; `Groups` and `Places` stand behind them."""
 
     time: int
     activation: int
@@ -41,43 +46,24 @@ class Settings(NamedTuple):
     zero_masked: int
     threads: int
     join: int  # step from which on all threads share each step
+    parts: int  # LOOP, PRODUCTS or their sum
 
 
 _SETTINGS = len(Settings._fields)
 
 
-def parts_of(recurrent_kernel: Array, columns: Columns) -> list[Array]:
-    """The columns of the recurrent kernel, in the order of z, for each product."""
-    units = len(recurrent_kernel)
-    parts = columns.at_once, *(each.column for each in columns.called)
-    return [blocks_of(recurrent_kernel, part, units) for part in parts]
+class Places(NamedTuple):
+    """Where parts of a call's own memory begin, behind the planes; of some the first thread's."""
+
+    z: int  # a thread's products with U^T
+    own_z: int  # from one thread's to the next
+    recurrent: int  # U^T
+    inputs: int  # W^T
+    products: int  # a thread's, see `step_products`
+    own_products: int  # from one thread's to the next
 
 
-def pack_transposed(parts: list[Array]) -> Array:
-    """U^T as the micro-kernel reads it: packed[part][panel][strip][row][unit].
-
-    Args:
-        parts: (H, depth) each: columns of the recurrent kernel, one part a round.
-    """
-    dtype, width = parts[0].dtype, STRIP * lanes(parts[0].dtype)
-    units = len(parts[0])
-    strips, full = panels_of(units, dtype) * (PANEL // STRIP), units // width
-    packed = aligned_empty(sum(strips * width * part.shape[1] for part in parts), dtype)
-    start = 0
-    for part in parts:
-        stop = start + strips * width * part.shape[1]
-        blocks = packed[start:stop].reshape(strips, part.shape[1], width)
-        start = stop
-        whole, rest = part[: full * width], part[full * width :].T
-        blocks[:full] = whole.reshape(full, width, part.shape[1]).transpose(0, 2, 1)
-        blocks[full:] = 0
-        blocks[full : full + 1, :, : rest.shape[1]] = rest
-    return packed
-
-
-def panels_of(units: int, dtype: Any) -> int:
-    """Number of panels."""
-    return -(-units // (PANEL * lanes(dtype)))
+_NUMBERS = _SETTINGS + len(Groups._fields)
 
 
 @inlined
@@ -111,8 +97,11 @@ def _group_loop(columns: Columns) -> Any:
         groups: Any,
         rows: int,
         thread: int,
-    ) -> None:
-        """Run the common steps, on all threads; then groups of rows, each on one thread."""
+    ) -> bool:
+        """Run the common steps, on all threads; then groups of rows, each on one thread.
+
+        Returns False where this thread left the others before the end.
+        """
         zero: Any = np.int64(0)  # of the other branch's type
         longest = batch.offsets[batch.order[0] + 1] - batch.offsets[batch.order[0]]
         join = min(settings.join, longest)
@@ -127,19 +116,52 @@ def _group_loop(columns: Columns) -> Any:
                 k, end = join, zero - 1
             taken = take_group(batch, scratch, groups, group, rows, thread, planes * state.stride)
             if not run_steps(batch, state, scratch, team, taken, k, end):
-                return  # groups begin when the common steps are done
+                return False  # groups begin when the common steps are done
             if not common:
                 atomic_add(control, GROUPS_DONE, 1)
             group, common = atomic_add(control, NEXT_GROUP, 1), False
         wait_for(control, GROUPS_DONE, own_groups)
+        return True
 
     return run_groups
 
 
-def time_loop_kernel(columns: Columns) -> CompiledKernel:
-    """The compiled time loop of a cell: one thread's part of a call."""
-    run_groups, planes = _group_loop(columns), columns.backward.planes
-    cell = columns.cell
+def blocks_packed(columns: Columns) -> list[int]:
+    """The blocks of U that are packed, by rounds, and then those of W."""
+    called = [each.column.numbers[0] for each in columns.called]
+    return [*columns.at_once.numbers, *called, *columns.inputs.numbers]
+
+
+def _packing(columns: Columns) -> Any:
+    """`pack` of a cell, for its compiled kernel to call."""
+    at_once, called = len(columns.at_once.numbers), len(columns.called)
+    inputs = len(columns.inputs.numbers)
+
+    @inner
+    def pack(wanted: Any, units: int, blocks: Any, memory: Any, places: Any, parts: int) -> None:
+        """Pack U^T for the time loop, and W^T for dX."""
+        width, zero = STRIP * lanes_of(memory), np.int64(0)
+        place, first = places.recurrent, zero
+        for part in range(called + 2):
+            matrix, rows, count = flat_from(wanted, zero + RECURRENT_KERNEL), units, at_once
+            strips, wants = -(-units // (PANEL * lanes_of(memory))) * (PANEL // STRIP), LOOP
+            if part > called:
+                matrix, rows, count = flat_from(wanted, zero + KERNEL), wanted[FEATURES], inputs
+                place, strips, wants = places.inputs, -(-rows // width), PRODUCTS
+            elif part > 0:
+                count = 1
+            if parts & wants != 0 and (part <= called or wanted[DX] != 0):
+                weights, own = pointer_at(memory, matrix[0]), flat_from(blocks, first)
+                place = pack_blocks(weights, matrix, rows, units, own, count, memory, place, strips)
+            first += count
+
+    return pack
+
+
+def backward_kernel(columns: Columns) -> CompiledKernel:
+    """The compiled backward pass of a cell: one thread's part of a call."""
+    run_groups, pack, cell = _group_loop(columns), _packing(columns), columns.cell
+    packed = len(blocks_packed(columns))
     states, vectors = len(cell.states), max(len(cell.vectors), 1)
 
     def signature(t: Any) -> Any:
@@ -147,8 +169,8 @@ def time_loop_kernel(columns: Columns) -> CompiledKernel:
         return _i8(
             *(output(t, 2), types.UniTuple(output(t, 2), states), array(t, 3), each, each, each),
             *(types.UniTuple(array(t, 1), vectors), array(_i8, 1), array(_i8, 1), array(_i8, 1)),
-            *(array(t, 1), output(t, 1), output(_i8, 1), output(_i8, 1)),
-            types.UniTuple(_i8, _SETTINGS + len(Groups._fields)),
+            *(array(_i8, 1), array(_i8, 1), output(t, 1), output(_i8, 1), output(_i8, 1)),
+            types.UniTuple(_i8, _NUMBERS + len(Places._fields)),
             *(output(_i8, 1), _i8, _i8),
         )
 
@@ -164,7 +186,8 @@ def time_loop_kernel(columns: Columns) -> CompiledKernel:
         offsets: Any,
         steps: Any,
         order: Any,
-        packed: Any,
+        wanted: Any,
+        tables: Any,
         memory: Any,
         indices: Any,
         control: Any,
@@ -173,10 +196,19 @@ def time_loop_kernel(columns: Columns) -> CompiledKernel:
         provider: int,
         thread: int,
     ) -> int:
-        settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:])
+        settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:_NUMBERS])
+        places = Places(*numbers[_NUMBERS:])
+        rows, units, threads = len(order), dfirst[0].shape[1], settings.threads
+        begins, entries = settings.parts & LOOP != 0, max(groups.rows, groups.common)
+        if provider >= 0 or threads == 1:  # the caller, before it comes as a thread
+            if begins:
+                fault = find_fault(offsets, steps, order, settings.time, indices, len(indices))
+                if fault != 0:
+                    return -int(fault)
+            pack(flat(wanted), units, flat(tables), flat(memory), places, settings.parts)
         batch = Batch(
             settings.time,
-            dfirst[0].shape[1],
+            units,
             gates.shape[1],
             dout.shape[1] > 0,
             flat(gates),
@@ -192,96 +224,32 @@ def time_loop_kernel(columns: Columns) -> CompiledKernel:
             settings.reverse != 0,
             settings.zero_masked != 0,
         )
-        width = PANEL * lanes_of(gates)
-        stride = -(-batch.units // lanes_of(gates)) * lanes_of(gates)
         state = State(
-            flat(packed),
-            -(-batch.units // width),
+            flat_from(memory, places.recurrent),
+            -(-units // (PANEL * lanes_of(gates))),
             flat(memory),
-            stride,
+            -(-units // lanes_of(gates)) * lanes_of(gates),
             settings.activation,
             settings.recurrent_activation,
         )
-        entries = max(groups.rows, groups.common)
-        kept = stride * planes * (groups.common + settings.threads * groups.rows)
-        own_z = flat_from(memory, kept + thread * entries * width)
-        scratch = _scratch_of(own_z, flat(indices), INDEX_ROWS * thread * entries, entries)
-        ended = submit(queue, provider, control, settings.threads, thread)
+        own_z = flat_from(memory, places.z + thread * places.own_z)
+        own_indices = flat_from(indices, thread * (INDEX_ROWS * entries + INDICES))
+        scratch = _scratch_of(own_z, own_indices, np.int64(0), entries)
+        ended = submit(queue, provider, control, threads, thread)
         if ended != UNSHARED:
             return int(ended)
         counters = flat(control)
         arrive(counters, thread)
-        run_groups(batch, state, scratch, counters, settings, groups, len(order), thread)
+        finished = True
+        if begins and rows > 0 and units > 0:
+            finished = run_groups(batch, state, scratch, counters, settings, groups, rows, thread)
+        if finished and settings.parts & PRODUCTS != 0:
+            run_products(
+                *(batch, flat(wanted), flat_from(tables, np.int64(packed)), counters, rows, thread),
+                flat_from(memory, places.inputs),
+                flat_from(memory, places.products + thread * places.own_products),
+                flat_from(own_indices, INDEX_ROWS * entries),
+            )
         return LEFT
 
     return run_thread
-
-
-class Arrays(NamedTuple):
-    """A call's arrays that there is one of for each state, or for each vector."""
-
-    dfirst: tuple[Array, ...]
-    dlast: tuple[Array, ...]
-    states: tuple[Array, ...]
-    first: tuple[Array, ...]
-    vectors: tuple[Array, ...]  # something else, where there are none
-
-
-class TimeLoop:
-    """The time loop of a cell backwards."""
-
-    def __init__(self, columns: Columns) -> None:
-        cell = columns.cell
-        self._columns, self._kernel = columns, time_loop_kernel(columns)
-        forms = ("d{}_first", "d{}_last", "{}_steps", "{}_first")
-        names = [form.format(state) for form in forms for state in cell.states]
-        self._get = cell_kernels(cell).bwd.getter(*names, *(cell.vectors or ["bias"]))
-        self._products = max(len(cell.recurrents), 1)
-
-    def arrays(self, call: Any) -> Arrays:
-        """Arrays of a call."""
-        found, n = self._get(call), len(self._columns.cell.states)
-        return Arrays(
-            found[:n], found[n : 2 * n], found[2 * n : 3 * n], found[3 * n : 4 * n], found[4 * n :]
-        )
-
-    def run(self, call: Any, arrays: Arrays, gates: Array, plan: tuple[Ints, Ints, Ints]) -> None:
-        """Turn what was saved of each step into gradients, and write those of the first states.
-
-        Args:
-            call: the arguments of a backward kernel.
-            arrays: some of them.
-            gates: the rows of `call.gates` that are steps.
-            plan: offsets, steps without spare entries, order.
-        """
-        (rows, _, units), dtype, columns = call.dout.shape, gates.dtype, self._columns
-        work = rows, len(gates), 0, units, self._products, dtype.itemsize
-        schedule, provider = reserve(length_of_rank, (plan[0], plan[2]), *work, call.threads)
-        groups, *scratch = _scratch(rows, units, columns.backward.planes, dtype, schedule)
-        control = np.zeros(control_size(schedule.threads), np.int64)
-        numbers = (
-            *(call.x.shape[1], *codes_of(call), int(call.reverse), int(call.zero_masked)),
-            *(schedule.threads, schedule.join, *groups),
-        )
-        packed = pack_transposed(parts_of(call.recurrent_kernel, columns))
-        arguments = (
-            *(gates, arrays.dfirst, call.dout, arrays.dlast, arrays.states, arrays.first),
-            *(arrays.vectors, *plan, packed, *scratch, control, numbers),
-        )
-        run(self._kernel.for_dtype(dtype), arguments, provider, control)
-
-
-def _scratch(
-    rows: int, units: int, planes: int, dtype: Any, schedule: Schedule
-) -> tuple[Groups, Array, Ints]:
-    """How rows are dealt; memory for planes and then for products, and for indices."""
-    threads, width = schedule.threads, lanes(dtype)
-    stride = -(-units // width) * width * planes
-    row_bytes = dtype.itemsize * (stride + PANEL * width) + 8 * INDEX_ROWS
-    groups = deal(rows, schedule.groups, schedule.common, row_bytes)
-    products = threads * groups.most * PANEL * width
-    return (
-        groups,
-        aligned_empty(groups.slots(threads) * stride + products, dtype),
-        np.empty(threads * INDEX_ROWS * groups.most, np.int64),
-    )

@@ -10,11 +10,30 @@ import numpy as np
 from ... import cells
 from ...cells.table import CellKernels
 from ...checks import checked
-from ...spec import KERNELS
-from .bwd import gru_bwd
+from ...spec import KERNELS, cell_kernels
 from .calls import fields_of, run_layer
-from .cells import compiled_of, kernels_of, pack_cell
+from .cells import compiled_of, gradients_of, kernels_of, pack_cell
 from .step import run_step
+
+
+@checked
+def gru_bwd(call: Any) -> None:
+    """See `spec`."""
+    cell = cells.gru if call.reset_after else cells.gru_reset_before
+    of_x, of_h = call.bias
+    units = call.h_first.shape[1]
+    last = 2 * units
+    if call.reset_after:
+        bias = np.concatenate([of_x[:last] + of_h[:last], of_x[last:], of_h[last:]])
+    else:
+        bias = of_x + of_h
+    dbias = np.empty_like(bias)
+    own = {**call._asdict(), "bias": bias, "dbias": dbias}
+    del own["reset_after"]
+    gradients_of(cell)(cell_kernels(cell).bwd.call(**own))
+    call.dbias[:, :last] = dbias[:last]
+    call.dbias[0, last:] = dbias[last : last + units]
+    call.dbias[1, last:] = dbias[len(dbias) - units :]
 
 
 @cache
