@@ -323,6 +323,7 @@ def activation_of(name: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
         "relu": lambda x: x * (x > 0),
         "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
         "hard_sigmoid": lambda x: np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
+        "hard_sigmoid_keras2": lambda x: np.minimum(np.maximum(x / 5 + 0.5, 0), 1),
         "tanh": np.tanh,
     }[name]
 

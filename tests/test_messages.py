@@ -17,7 +17,9 @@ X = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
 H = np.zeros((2, 4), np.float32)
 VECTORS = [[[1, 2, 3]], [[1, 2, 3], [4, 5, 6]]]
 SHAPE = "must have shape (batch, time, features), not"
-KERNELS = "must be one of 'linear', 'relu', 'sigmoid', 'hard_sigmoid', 'tanh', not"
+KERNELS = (
+    "must be one of 'linear', 'relu', 'sigmoid', 'hard_sigmoid', 'tanh', 'hard_sigmoid_keras2', not"
+)
 
 
 def built(**options: Any) -> fm.Sequential:

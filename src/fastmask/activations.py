@@ -63,6 +63,12 @@ def hard_sigmoid(x: Array) -> Array:
     return np.clip(x + 3, 0, 6) / 6
 
 
+def hard_sigmoid_keras2(x: Array) -> Array:
+    """0.2 x + 0.5, not below 0 and not above 1: the hard_sigmoid of Keras 2."""
+    y: Array = np.clip(0.2 * x + 0.5, 0, 1)
+    return y
+
+
 def log_sigmoid(x: Array) -> Array:
     """log(sigmoid(x))."""
     return -softplus(-x)
@@ -146,8 +152,19 @@ def log_softmax(x: Array) -> Array:
 _BY_NAME: dict[str, Activation] = {
     function.__name__: function
     for function in (
-        *(linear, relu, relu6, leaky_relu, elu, selu, sigmoid, hard_sigmoid, log_sigmoid),
-        *(tanh, hard_tanh, tanh_shrink, softplus, softsign, silu, hard_silu, gelu, mish),
+        *(linear, relu, relu6, leaky_relu, elu, selu, sigmoid, hard_sigmoid, hard_sigmoid_keras2),
+        *(
+            log_sigmoid,
+            tanh,
+            hard_tanh,
+            tanh_shrink,
+            softplus,
+            softsign,
+            silu,
+            hard_silu,
+            gelu,
+            mish,
+        ),
         *(exponential, softmax, log_softmax),
     )
 } | {"celu": celu, "swish": silu, "hard_swish": hard_silu}

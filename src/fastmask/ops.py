@@ -43,7 +43,7 @@ def lstm(
         kernel: (F, 4H), the input weights; gate order i, f, c, o.
         recurrent_kernel: (H, 4H).
         bias: (4H,), or None for zeros.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear" or "hard_sigmoid_keras2".
         recurrent_activation: the same choices, for the gates.
         mask: (B, T) or (B, T, 1), `Mask`, array or nested lists, True or 1 where a step is
             valid; None where all are.

@@ -26,7 +26,11 @@ Array = NDArray[Any]
 
 SAVE = st.sampled_from(("states", "gates"))
 THREADS = st.sampled_from((1, 2, 3))
-KINKS = {"relu": (0.0,), "hard_sigmoid": (0.0, 1.0)}  # outputs at which the derivative jumps
+KINKS = {
+    "relu": (0.0,),
+    "hard_sigmoid": (0.0, 1.0),
+    "hard_sigmoid_keras2": (0.0, 1.0),
+}  # outputs at which the derivative jumps
 STEP = 1e-4
 
 

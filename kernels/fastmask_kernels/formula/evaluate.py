@@ -65,6 +65,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,  # exp(-x) would overflow for large -x
     "relu": lambda x: np.maximum(x, 0),
     "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "hard_sigmoid_keras2": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
     "linear": lambda x: x,
 }
 
@@ -73,6 +74,7 @@ _SLOPES: dict[str, Callable[[Any], Any]] = {
     "sigmoid": lambda y: y * (1 - y),
     "relu": lambda y: (y > 0) * 1.0,
     "hard_sigmoid": lambda y: ((y > 0) & (y < 1)) / 6,
+    "hard_sigmoid_keras2": lambda y: ((y > 0) & (y < 1)) / 5,
     "linear": lambda _: 1.0,
 }
 """Derivatives of activations, from their values."""

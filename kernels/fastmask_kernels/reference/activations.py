@@ -1,4 +1,4 @@
-"""Activations by name, as in Keras 3."""
+"""Activations by name, as in Keras."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def activate(name: str, x: Array) -> Array:
         values = np.maximum(x, 0)
     elif name == "hard_sigmoid":
         values = np.clip(x + 3, 0, 6) / 6
+    elif name == "hard_sigmoid_keras2":
+        values = np.clip(0.2 * x + 0.5, 0, 1)
     elif name == "linear":
         values = x
     else:
@@ -37,6 +39,8 @@ def slope(name: str, y: Array) -> Array:
         values = (y > 0).astype(y.dtype)
     elif name == "hard_sigmoid":
         values = ((y > 0) & (y < 1)).astype(y.dtype) / 6
+    elif name == "hard_sigmoid_keras2":
+        values = ((y > 0) & (y < 1)).astype(y.dtype) / 5
     elif name == "linear":
         values = np.ones_like(y)
     else:

@@ -20,7 +20,8 @@ class GRUCell(KernelCell):
 
     Args:
         units: size H of the output and of the state.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
+            "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the input weights.
@@ -110,7 +111,8 @@ class GRU(Recurrent):
 
     Args:
         units: size H of the output and of the state.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
+            "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the input weights.

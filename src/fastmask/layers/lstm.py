@@ -23,7 +23,8 @@ class LSTMCell(KernelCell):
 
     Args:
         units: size H of the output and of both states.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
+            "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the input weights.
@@ -114,7 +115,8 @@ class LSTM(Recurrent):
 
     Args:
         units: size H of the output and of both states.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
+            "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the input weights.

@@ -16,7 +16,8 @@ class SimpleRNNCell(KernelCell):
 
     Args:
         units: size H of the output and of the state.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
+            "hard_sigmoid_keras2" is that of Keras 2.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the input weights.
         recurrent_initializer: first values of the state's weights.
@@ -79,7 +80,8 @@ class SimpleRNN(Recurrent):
 
     Args:
         units: size H of the output and of the state.
-        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear".
+        activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
+            "hard_sigmoid_keras2" is that of Keras 2.
         use_bias: whether there is a bias.
         kernel_initializer: first values of the input weights.
         recurrent_initializer: first values of the state's weights.

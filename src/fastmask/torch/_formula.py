@@ -130,6 +130,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
     "hard_sigmoid": torch.nn.functional.hardsigmoid,
+    "hard_sigmoid_keras2": lambda x: torch.clamp(0.2 * x + 0.5, 0, 1),
     "moments": _moments,
     "normalized": lambda moments, x: (x - moments[0]) * moments[1],
 }

@@ -45,6 +45,10 @@ def _hard_sigmoid(emit: Emitter, x: Any) -> Any:
     return emit.builder.fdiv(emit.clamp(shifted, 0.0, 6.0), emit.const(6.0))
 
 
+def _hard_sigmoid_keras2(emit: Emitter, x: Any) -> Any:
+    return emit.clamp(emit.fma(x, emit.const(0.2), emit.const(0.5)), 0.0, 1.0)
+
+
 def _slope_of_tanh(emit: Emitter, y: Any) -> Any:
     return emit.fma(emit.builder.fneg(y), y, emit.const(1.0))
 
@@ -58,11 +62,11 @@ def _slope_of_relu(emit: Emitter, y: Any) -> Any:
     return emit.builder.select(rising, emit.const(1.0), emit.const(0.0))
 
 
-def _slope_of_hard_sigmoid(emit: Emitter, y: Any) -> Any:
+def _slope_of_hard_sigmoid(emit: Emitter, y: Any, rise: float = 1 / 6) -> Any:
     above = emit.builder.fcmp_ordered(">", y, emit.const(0.0))
     below = emit.builder.fcmp_ordered("<", y, emit.const(1.0))
     rising = emit.builder.and_(above, below)
-    return emit.builder.select(rising, emit.const(1 / 6), emit.const(0.0))
+    return emit.builder.select(rising, emit.const(rise), emit.const(0.0))
 
 
 Emit = Callable[[Emitter, Any], Any]
@@ -72,6 +76,7 @@ VALUES: dict[str, Emit] = {
     "relu": _relu,
     "sigmoid": _sigmoid,
     "hard_sigmoid": _hard_sigmoid,
+    "hard_sigmoid_keras2": _hard_sigmoid_keras2,
     "tanh": _tanh,
 }
 SLOPES: dict[str, Emit] = {
@@ -79,6 +84,7 @@ SLOPES: dict[str, Emit] = {
     "relu": _slope_of_relu,
     "sigmoid": _slope_of_sigmoid,
     "hard_sigmoid": _slope_of_hard_sigmoid,
+    "hard_sigmoid_keras2": lambda emit, y: _slope_of_hard_sigmoid(emit, y, 1 / 5),
     "tanh": _slope_of_tanh,
 }
 

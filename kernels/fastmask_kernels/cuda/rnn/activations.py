@@ -21,6 +21,7 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
     """
     zero, one = real(0), real(1)
     three, six = real(3), real(6)
+    fifth, half = real(1) / real(5), real(0.5)
     infinity, largest = real(math.inf), real(math.log(np.finfo(real).max))
     two, minus_log2_e = real(2), real(-math.log2(math.e))
 
@@ -39,6 +40,11 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
         y = zero if y < zero else y
         return (six if y > six else y) / six
 
+    def hard_sigmoid_keras2(x: Any) -> Any:
+        y = fifth * x + half
+        y = zero if y < zero else y
+        return one if y > one else y
+
     def tanh(x: Any) -> Any:
         return math.tanh(x)
 
@@ -51,7 +57,10 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
     def fast_tanh(x: Any) -> Any:
         return two * ptx.reciprocal_approx(one + ptx.exp2_approx(two * minus_log2_e * x)) - one
 
-    functions = (linear, relu, sigmoid, hard_sigmoid, tanh, exp, fast_sigmoid, fast_tanh)
+    functions = (
+        *(linear, relu, sigmoid, hard_sigmoid, hard_sigmoid_keras2, tanh, exp),
+        *(fast_sigmoid, fast_tanh),
+    )
     by_name = {f.__name__: f for f in functions}
     return inlined(by_name[f"fast_{name}" if fast and name in ("sigmoid", "tanh") else name])
 
@@ -59,7 +68,8 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
 @cache
 def slope(name: str, real: Any) -> Any:
     """Device function: the derivative where the activation's value is y."""
-    zero, one, sixth = real(0), real(1), real(1) / real(6)
+    zero, one = real(0), real(1)
+    sixth, fifth = one / real(6), one / real(5)
 
     def linear(y: Any) -> Any:
         return one
@@ -73,8 +83,11 @@ def slope(name: str, real: Any) -> Any:
     def hard_sigmoid(y: Any) -> Any:
         return sixth if y > zero and y < one else zero
 
+    def hard_sigmoid_keras2(y: Any) -> Any:
+        return fifth if y > zero and y < one else zero
+
     def tanh(y: Any) -> Any:
         return one - y * y
 
-    functions = (linear, relu, sigmoid, hard_sigmoid, tanh)
+    functions = (linear, relu, sigmoid, hard_sigmoid, hard_sigmoid_keras2, tanh)
     return inlined(next(f for f in functions if f.__name__ == name))
