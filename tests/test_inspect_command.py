@@ -16,6 +16,8 @@ from fastmask import layers as L
 from .test_load_weights import SAVED, state_of_classifier
 from .weight_files import node, onnx, safetensors, tensor
 
+KERAS = "sharded.weights.json"
+
 
 def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The lines that the command prints, the spaces between words made single ones."""
@@ -142,3 +144,14 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
         assert not said.out
         assert words in said.err
         assert said.err.count("\n") == 1
+
+
+def test_weights_of_keras(capsys: pytest.CaptureFixture[str]) -> None:
+    both = [inspected(SAVED / name, capsys) for name in ("weights_only.weights.h5", KERAS)]
+    for lines in both:
+        assert "parameters" in lines[0]
+        assert "layers/embedding Embedding (40, 8) 320 made, with mask_zero yes" in lines
+        cell = "layers/bidirectional/forward_layer/cell"
+        assert f"{cell} GRUCell (8, 18), (6, 18), (2, 18) 288 used yes" in lines
+        assert "layers/lstm/cell LSTMCell (12, 20), (5, 20), (20,) 360 used yes" in lines
+        assert "model.load_weights" in lines[-1]

@@ -18,13 +18,12 @@ _KERAS = (
     "a file of Keras, which this version does not read. Bring the weights over by hand: there "
     f"numpy.savez('weights.npz', *keras_model.get_weights()), {_LIST}, the model being built"
 )
+_ALONE = "weights alone: build the model, and give it the file with model.load_weights(path)"
+_PAGE = "'From PyTorch' of the documentation goes through it"
+_OF_KERAS = (".weights.h5", ".weights.json")
 _OTHERS = {
     **dict.fromkeys((".keras", ".h5", ".hdf5", ".json"), _KERAS),
-    **dict.fromkeys(
-        (".pt", ".pth", ".safetensors", ".onnx"),
-        "weights alone: build the model, and give it the file with model.load_weights(path); the "
-        "page 'From PyTorch' of the documentation goes through it",
-    ),
+    **dict.fromkeys((".pt", ".pth", ".safetensors", ".onnx"), f"{_ALONE}; the page {_PAGE}"),
     **dict.fromkeys(
         (".bin", ".ckpt"),
         "a file of another program, which this version does not read. Bring the weights over by "
@@ -105,8 +104,9 @@ def _format(path: str | os.PathLike[str], why_not: str = "") -> Any:
         ending = Path(path).suffix
     except TypeError:
         raise TypeError(f"path must be the name of a file, not {path!r}") from None
-    if ending not in _FORMATS:
-        other = why_not or _OTHERS.get(ending.lower())
+    alone = os.fspath(path).lower().endswith(_OF_KERAS)
+    if alone or ending not in _FORMATS:
+        other = why_not or (_ALONE if alone else _OTHERS.get(ending.lower()))
         raise ValueError(
             f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}"
             + (f", {other}" if other else "")

@@ -10,6 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from ..layers import RNN, Bidirectional, Embedding
+from ..layers._cell import KernelCell
+from ..models.known_classes import known_classes
 from ._reading import opened, refusing
 
 _FORMATS = {
@@ -56,3 +59,15 @@ def describe(path: Path) -> Description:
     with opened(path) as file, refusing(path, "is not a file that can be read"):
         found: Description = import_module(f".descriptions.{module}", __package__).describe(file)
         return found
+
+
+def effect_on_masks(kind: str) -> str:
+    """What layers of a class do with a mask, as far as the class alone tells."""
+    cls = known_classes().get(kind)
+    if cls is None:
+        return "?"
+    if issubclass(cls, (RNN, Bidirectional, KernelCell)):
+        return "used"
+    if issubclass(cls, Embedding):
+        return "made, with mask_zero"
+    return "kept" if cls.supports_masking else "dropped"

@@ -7,11 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 from .._reading import Reader
-from ..description import Description, Row
+from ..description import Description, Row, effect_on_masks
 from ..weights import onnx, safetensors, state_dict
 from ..weights.stored import Module, Stored
 
-_USED, _KEPT, _DROPPED = "used", "kept", "dropped"
 _CELLS = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}  # by the number of gates
 _KNOWN_NODES = set(
     "Add BatchNormalization Cast Concat Constant ConstantOfShape Conv Dropout Expand Gather Gemm "
@@ -40,13 +39,15 @@ def describe(file: Reader) -> Description:
 
 
 def _row(module: Module) -> Row:
-    kind, mask = _kind(module)
+    kind = _kind(module)
+    mask = effect_on_masks(kind.removesuffix(" or Dense"))
     shapes = ", ".join(f"{name} {part.shape}" for name, part in _sorted(module))
     parameters = sum(math.prod(part.shape) for part in module.parts.values())
     support = "yes" if kind != "?" else "no layer has such weights"
     if "weight_hr" in module.parts:
         support = "no layer has projections, proj_size"
-    return Row(module.name or "-", kind, shapes, parameters, mask, support)
+    backwards = ", backwards" * module.backwards
+    return Row(module.name or "-", f"{kind}{backwards}", shapes, parameters, mask, support)
 
 
 def _sorted(module: Module) -> list[tuple[str, Stored]]:
@@ -54,24 +55,19 @@ def _sorted(module: Module) -> list[tuple[str, Stored]]:
     return sorted(module.parts.items(), reverse=True)
 
 
-def _kind(module: Module) -> tuple[str, str]:
-    """The layer here that has weights of such names and axes, and what it does with a mask."""
+def _kind(module: Module) -> str:
+    """The layer here that has weights of such names and axes."""
     parts = module.parts
     axes = {name: len(part.shape) for name, part in parts.items()}
     if axes.get("weight_ih") == axes.get("weight_hh") == 2:
         columns = parts["weight_hh"].shape[1]
         gates, rest = divmod(parts["weight_ih"].shape[0], columns or 1)
-        name = _CELLS.get(gates, "?") if not rest else "?"
-        return f"{name}, backwards" if module.backwards else name, _USED
-    names, weight = set(axes), axes.get("weight")
-    if (
-        {"running_mean", "running_var"}
-        <= names
-        <= {"running_mean", "running_var", "weight", "bias"}
-    ):
-        return "BatchNormalization", _KEPT
-    if not names <= {"weight", "bias"} or weight is None:
-        return "?", "?"
+        return _CELLS.get(gates, "?") if not rest else "?"
+    weight, moments = axes.get("weight"), {"running_mean", "running_var"}
+    if moments <= set(axes) <= {*moments, "weight", "bias"}:
+        return "BatchNormalization"
+    if not set(axes) <= {"weight", "bias"}:
+        return "?"
     if weight == 2:
-        return ("Dense", _KEPT) if "bias" in names else ("Embedding or Dense", "made or kept")
-    return {1: ("LayerNormalization", _KEPT), 3: ("Conv1D", _DROPPED)}.get(weight, ("?", "?"))
+        return "Dense" if "bias" in axes else "Embedding or Dense"
+    return {1: "LayerNormalization", 3: "Conv1D"}.get(weight or 0, "?")

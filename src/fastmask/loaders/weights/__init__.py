@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ...layers import Layer
 
 FORMATS = {
+    ".weights.h5": "keras",
+    ".weights.json": "keras",
     ".npz": "npz",
     ".onnx": "onnx",
     ".pt": "state_dict",

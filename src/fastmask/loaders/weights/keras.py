@@ -1,0 +1,115 @@
+"""The weights that Keras saves: a .weights.h5 file, or several with a .weights.json file.
+
+Each weight is an array `PATH/vars/NUMBER`, with the path of its layer (see `keras_names`). The
+.weights.json file says in which files, beside it, the arrays of a path are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..._typing import Array
+from ...layers import Layer
+from .._reading import Reader, different_keys, opened_beside
+from ..hdf5 import Hdf5
+from ..keras_names import layers_by_name
+from .stored import Misfit, as_numbers
+
+_NAMES = ("layers", "_layer_checkpoint_dependencies")  # of a model's layers: Keras 3, and 2.13
+_NOT_WEIGHTS = {"optimizer", "seed_generator"}
+_MOST_GROUPS = 2**16
+_MOST_FILES = 4096
+
+
+def values(model: Layer, file: Reader) -> list[Array]:
+    """The weights for a model."""
+    with files_of(file) as files:
+        where = {name: one for one in files for name in arrays_in(one)}
+        return _matched(model, where)
+
+
+@contextmanager
+def files_of(file: Reader) -> Iterator[list[Hdf5]]:
+    """The HDF5 files that a file is, or that it names."""
+    path = Path(file.name)
+    with ExitStack() as stack:
+        if path.suffix.lower() != ".json":
+            yield [Hdf5(file, file.size)]
+            return
+        named = sorted(set(_names(file)))
+        if len(named) > _MOST_FILES:
+            raise ValueError(f"it names more than {_MOST_FILES} files")
+        parts = [stack.enter_context(opened_beside(path, name)) for name in named]
+        yield [Hdf5(part, part.size) for part in parts]
+
+
+def arrays_in(file: Hdf5) -> Iterator[str]:
+    """The paths of the arrays that are weights.
+
+    Raises:
+        ValueError: there are too many groups, one inside itself, say.
+    """
+    stack, count = [""], 0
+    while stack:
+        path = stack.pop()
+        count += 1
+        if count > _MOST_GROUPS or path.count("/") > 64:
+            raise ValueError(f"it has more than {_MOST_GROUPS} groups, or one inside itself")
+        if path.rpartition("/")[2] in _NOT_WEIGHTS:
+            continue
+        if file.is_array(path):
+            yield path
+        else:
+            stack.extend(f"{path}/{name}".lstrip("/") for name in reversed(file.members(path)))
+
+
+def _names(file: Reader) -> Iterator[str]:
+    """The names of files in a .weights.json file."""
+    content = json.loads(file.read(file.size), object_pairs_hook=different_keys)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict):
+        raise ValueError("it has no weight_map, as Keras writes it")
+    for place in places.values():
+        for name in place if isinstance(place, list) else [place]:
+            if not isinstance(name, str):
+                raise ValueError(f"weight_map must hold names of files, not {name!r:.80}")
+            yield name
+
+
+def _matched(model: Layer, where: dict[str, Hdf5]) -> list[Array]:
+    """The weights of all layers.
+
+    Raises:
+        Misfit: some are missing, have other shapes, or are too many.
+    """
+    root = next((name for name in _NAMES if any(one.startswith(f"{name}/") for one in where)), "")
+    wanted = {
+        f"{root}{path.removeprefix(_NAMES[0]) if root else path}/vars/{i}": weight
+        for path, layer in layers_by_name(model).items()
+        for i, weight in enumerate(layer._weights)
+    }
+    lines = []
+    for name, weight in wanted.items():
+        shape = where[name].info(name).shape if name in where else None
+        if shape != weight.value.shape:
+            found = "is not in the file" if shape is None else f"it is {shape}"
+            lines.append(f"{name} ({weight.name}): wants {weight.value.shape}, but {found}")
+    lines += [
+        f"the file has {name} {where[name].info(name).shape}, for which there is no weight"
+        for name in where
+        if name not in wanted
+    ]
+    if lines:
+        raise Misfit(lines)
+    read = {id(weight.value): _numbers(where[name].array(name)) for name, weight in wanted.items()}
+    return [read[id(weight.value)] for weight in model._all_weights()]
+
+
+def _numbers(array: Array) -> Array:
+    """The array, brain floats as float32."""
+    return as_numbers(array.view(np.uint8), "BF16") if array.dtype == np.dtype("V2") else array
