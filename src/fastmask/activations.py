@@ -152,20 +152,9 @@ def log_softmax(x: Array) -> Array:
 _BY_NAME: dict[str, Activation] = {
     function.__name__: function
     for function in (
-        *(linear, relu, relu6, leaky_relu, elu, selu, sigmoid, hard_sigmoid, hard_sigmoid_keras2),
-        *(
-            log_sigmoid,
-            tanh,
-            hard_tanh,
-            tanh_shrink,
-            softplus,
-            softsign,
-            silu,
-            hard_silu,
-            gelu,
-            mish,
-        ),
-        *(exponential, softmax, log_softmax),
+        *(linear, relu, relu6, leaky_relu, elu, selu, sigmoid, log_sigmoid, softplus, softsign),
+        *(hard_sigmoid, hard_sigmoid_keras2, tanh, hard_tanh, tanh_shrink, silu, hard_silu),
+        *(gelu, mish, exponential, softmax, log_softmax),
     )
 } | {"celu": celu, "swish": silu, "hard_swish": hard_silu}
 
