@@ -262,7 +262,7 @@ class TestAgainstKeras:
         return ours(x), theirs(self.keras.ops.convert_to_tensor(x))
 
     def test_dense(self) -> None:
-        for name in sorted(activations._BY_NAME):
+        for name in sorted({*activations._BY_NAME} - {"hard_sigmoid_keras2"}):
             layer = self.keras.layers.Dense(5, activation=name)
             ours, theirs = self.both(fm.layers.Dense(5, activation=name), layer, X)
             theirs = theirs.detach().numpy()
