@@ -225,6 +225,54 @@ class TestModels:
         np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_1"), second, atol=1e-6)
 
 
+class TestTexts:
+    WORDS = ("good", "bad", "film")
+    TEXTS = ("A good film", "", "bad, bad film", "3")
+
+    def test_in_each_format(self, tmp_path: Path) -> None:
+        model = fm.Sequential(
+            [
+                L.TextVectorization(vocabulary=self.WORDS),
+                L.Embedding(5, 3, mask_zero=True),
+                L.SimpleRNN(2),
+            ]
+        )
+        expected = model(list(self.TEXTS))
+        fm.save_model(model, tmp_path / "m.npz")
+        rows = "".join(json.dumps({"ids": text}) + "\n" for text in self.TEXTS)
+        (tmp_path / "a.jsonl").write_text(rows)
+        (tmp_path / "a.csv").write_text('ids\nA good film\n""\n"bad, bad film"\n3\n')
+        (tmp_path / "a.txt").write_text("A good film\n\nbad, bad film\n3\n")
+        np.savez(tmp_path / "a.npz", ids=np.array(self.TEXTS))
+        for ending in (*ENDINGS, "npz"):
+            assert run(tmp_path, f"a.{ending}", "b.jsonl", "--batch-size", "3") == 0
+            np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
+
+    def test_with_an_axis_of_one(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        texts = fm.Input((1,), dtype="string")
+        ids = L.TextVectorization(vocabulary=self.WORDS)(texts)
+        model = fm.Model(texts, L.SimpleRNN(2)(L.Embedding(5, 3, mask_zero=True)(ids)))
+        fm.save_model(model, tmp_path / "m.npz")
+        (tmp_path / "a.txt").write_text("A good film\nbad, bad film\n")
+        assert run(tmp_path, "a.txt", "b.txt") == 0
+        expected = model([["A good film"], ["bad, bad film"]])
+        np.testing.assert_allclose(read(tmp_path / "b.txt"), expected, atol=1e-6)
+        (tmp_path / "a.jsonl").write_text('{"ids": 3}\n')
+        assert run(tmp_path, "a.jsonl", "b.txt") == 2
+        assert "row 1 of column 'ids' must hold text, not 3" in capsys.readouterr().err
+
+    def test_lists_of_words(self, tmp_path: Path) -> None:
+        words = fm.Input((None,), dtype="string")
+        ids = L.StringLookup(vocabulary=self.WORDS, mask_token="")(words)
+        model = fm.Model(words, L.SimpleRNN(2)(L.Embedding(5, 3, mask_zero=True)(ids)))
+        fm.save_model(model, tmp_path / "m.npz")
+        rows = [["good", "film"], ["bad"], [], ["odd", "bad", "film"]]
+        (tmp_path / "a.jsonl").write_text("".join(json.dumps({"ids": r}) + "\n" for r in rows))
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        expected = [model([row or [""]])[0] for row in rows]
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
+
+
 class TestMistakes:
     """One clear line on stderr, status 2, and no output."""
 

@@ -27,13 +27,19 @@ class Input:
         shape: of the input, with the batch.
         sequences: whether the values are sequences of steps, whose number may vary.
         steps: their number, where the model wants one.
+        texts: whether they are texts, or sequences of these.
     """
 
     def __init__(
-        self, column: str, shape: tuple[int | None, ...], sequences: bool, steps: int | None
+        self,
+        column: str,
+        shape: tuple[int | None, ...],
+        sequences: bool,
+        steps: int | None,
+        texts: bool,
     ) -> None:
         self.column, self._shape, self._steps = column, shape, steps
-        self._sequences = sequences
+        self._sequences, self._texts = sequences, texts
 
     def values(self, given: Values, first: int) -> Values:
         """The values of rows, text being read as JSON, or as numbers with spaces between them.
@@ -46,17 +52,19 @@ class Input:
         found = []
         for number, value in enumerate(given, first + 1):
             what = f"row {number} of column {self.column!r}"
-            found.append(self._value(_read(value, what), what))
+            known = value if self._texts and not self._sequences else _read(value, what)
+            found.append(self._value(known, what))
         return found
 
     def _value(self, value: Any, what: str) -> Any:
-        """The numbers of one row, checked as far as the error can name the row."""
+        """The numbers or texts of one row, checked as far as the error can name the row."""
         try:
             numbers = np.asarray(value)
         except ValueError:  # lists of different lengths
             numbers = np.asarray(None)
-        if numbers.dtype.kind not in "fiub":
-            raise ValueError(f"{what} must hold numbers, not {value!r:.80}")
+        if numbers.dtype.kind not in ("U" if self._texts and numbers.size else "fiub"):
+            kind = "text" if self._texts else "numbers"
+            raise ValueError(f"{what} must hold {kind}, not {value!r:.80}")
         if numbers.ndim == 0 and self._shape[1:] not in ((), (1,)):
             raise ValueError(f"{what} must be a list, not {value!r:.80}")
         wanted = self._steps if self._sequences or len(self._shape) < 2 else self._shape[1]
@@ -82,7 +90,10 @@ class Input:
         array = np.asarray(values)
         return array.reshape(-1, 1) if array.ndim == 1 and self._shape[1:] == (1,) else array
 
-    def _padded(self, values: list[Any]) -> Masked:
+    def _padded(self, values: list[Any]) -> Array | Masked:
+        """Lists of one length: numbers are masked, and of texts the layers mask empty ones."""
+        if self._texts:
+            return pad([np.asarray(one, str) for one in values], self._steps, value="").data
         if any(map(len, values)):
             return pad(values, self._steps)
         shape = (len(values), self._steps or 1, *(n or 1 for n in self._shape[2:]))
@@ -107,29 +118,28 @@ def inputs_of(model: Any, columns: list[str]) -> list[Input]:
     # A sequence of layers that were built one by one takes sequences of any length.
     free = isinstance(model, Sequential) and model._input_shape is None
     return [
-        Input(column, shape, *_steps(shape, _takes_ids(model, number), free))
+        _input(column, shape, _first_layers(model, number), free)
         for number, (column, shape) in enumerate(zip(columns, shapes, strict=True))
     ]
 
 
-def _steps(shape: tuple[int | None, ...], ids: bool, free: bool) -> tuple[bool, int | None]:
-    """Whether an input of that shape has sequences, and how many steps they must have."""
-    if len(shape) < 2:
-        return False, None
-    sequences = len(shape) > 2 or shape[1] is None or ids
-    return sequences, None if free else shape[1]
+def _input(column: str, shape: tuple[int | None, ...], layers: list[Any], free: bool) -> Input:
+    """An input which goes to these layers; `free` if it may have any number of steps."""
+    texts = any(layer._takes_texts for layer in layers)
+    ids = any(isinstance(layer, Embedding) for layer in layers)
+    sequences = len(shape) > 2 or (len(shape) == 2 and (shape[1] is None or ids))
+    return Input(column, shape, sequences, shape[1] if sequences and not free else None, texts)
 
 
-def _takes_ids(model: Any, number: int) -> bool:
-    """Whether an input goes to an embedding."""
+def _first_layers(model: Any, number: int) -> list[Any]:
+    """The layers that an input goes to."""
     if not isinstance(model, Functional):
-        first = model._first_layers() if isinstance(model, Sequential) else [model]
-        return any(isinstance(layer, Embedding) for layer in first)
-    return any(
-        isinstance(step.layer, Embedding)
+        return list(model._first_layers()) if isinstance(model, Sequential) else [model]
+    return [
+        step.layer
         for step in model._program.steps
         if any(slot.number == number for slot in slots_in(step.inputs))
-    )
+    ]
 
 
 def _read(value: Any, what: str) -> Any:
