@@ -9,11 +9,10 @@ of LSTM's. Half of the steps are masked; results are compared with the loop's.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import torch
+from tests.plain_cells import Called, function_of
 
 import fastmask as fm
 from benchmarks.machine import cpu_model
@@ -26,39 +25,10 @@ NAMES = ("lstm", "peephole_lstm", "coupled_lstm", "layer_norm_lstm", "gru", "min
 TOLERANCE = 1e-4
 
 
-def torch_functions() -> dict[str, Callable[..., Any]]:
-    """What formulas apply, for tensors."""
-
-    def normalize(*values: torch.Tensor) -> Any:
-        together = torch.cat(values, dim=-1)
-        mean = together.mean(dim=-1, keepdim=True)
-        scale = (together.var(dim=-1, correction=0, keepdim=True) + 1e-3).rsqrt()
-        each = tuple((value - mean) * scale for value in values)
-        return each if len(each) > 1 else each[0]
-
-    return {
-        "sigmoid": torch.sigmoid,
-        "recurrent_activation": torch.sigmoid,
-        "tanh": torch.tanh,
-        "activation": torch.tanh,
-        "normalize": normalize,
-    }
-
-
-class _Sum:
-    """A sum that can be called on a value."""
-
-    def __init__(self, rest: torch.Tensor, weights: torch.Tensor) -> None:
-        self._rest, self._weights = rest, weights
-
-    def __call__(self, value: torch.Tensor) -> torch.Tensor:
-        return self._rest + value @ self._weights
-
-
 def loop(cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The outputs (B, T, H) of the cell's formula, step by step, zeros at masked steps."""
     kernel, recurrent, bias = module.kernel, module.recurrent_kernel, module.bias
-    formula = with_functions(cell.function)
+    formula = function_of(cell, torch, "tanh", "sigmoid")
     vectors = {name: getattr(module, name) for name in cell.vectors}
     states = [x.new_zeros(len(x), UNITS) for _ in cell.states]
     of_input = list((x @ kernel).split(UNITS, dim=-1))
@@ -71,7 +41,7 @@ def loop(cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor) -> 
         for name in cell.sums:
             total = biases[name] + (columns[name][:, t] if name in columns else 0)
             if name in cell.formula.second:
-                sums.append(_Sum(total, weights[name]))
+                sums.append(Called(total, weights[name]))
             else:
                 sums.append(total + states[0] @ weights[name] if name in weights else total)
         new = formula(*sums, *states, **vectors)
@@ -82,12 +52,6 @@ def loop(cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor) -> 
         ]
         outputs.append(torch.where(valid, states[0], 0.0))
     return torch.stack(outputs, dim=1)
-
-
-def with_functions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The formula's code, with torch's functions in the place of those of `fastmask.cells`."""
-    code, known = function.__code__, {**function.__globals__, **torch_functions()}
-    return FunctionType(code, known, function.__name__)
 
 
 def rows(threads: int, seconds: float, sizes: tuple[int, int] = (BATCH, TIME)) -> list[list[str]]:

@@ -55,6 +55,14 @@ def _same_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     )
 
 
+@pytest.fixture(autouse=True)
+def _same_draws_of_torch(request: pytest.FixtureRequest) -> None:
+    """Where the module of a test has torch, it draws the same in each test."""
+    torch = getattr(getattr(request.node, "module", None), "torch", None)
+    if torch is not None:
+        torch.manual_seed(SEED)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARK}(*arguments, **environment): see tests/conftest.py")
 

@@ -15,10 +15,6 @@ import numpy as np
 from fastmask_kernels.cells import Cell
 
 
-def _sigmoid(lib: Any, x: Any) -> Any:
-    return 1 / (1 + lib.exp(-x))
-
-
 def functions(lib: Any, activation: str, recurrent_activation: str) -> dict[str, Any]:
     """The functions that a formula may apply, of numpy or torch."""
 
@@ -42,7 +38,7 @@ def functions(lib: Any, activation: str, recurrent_activation: str) -> dict[str,
     known: dict[str, Any] = {
         "exp": lib.exp,
         "tanh": lib.tanh,
-        "sigmoid": lambda x: _sigmoid(lib, x),
+        "sigmoid": (lambda x: 1 / (1 + np.exp(-x))) if lib is np else lib.sigmoid,
         "relu": lambda x: x * (x > 0),
         "hard_sigmoid": lambda x: lib.clip(x / 6 + 0.5, 0, 1),
         "hard_sigmoid_keras2": lambda x: lib.clip(x / 5 + 0.5, 0, 1),
@@ -54,6 +50,13 @@ def functions(lib: Any, activation: str, recurrent_activation: str) -> dict[str,
     known["activation"] = known[activation]
     known["recurrent_activation"] = known[recurrent_activation]
     return known
+
+
+def function_of(cell: Cell, lib: Any, *activations: str) -> Any:
+    """The formula's own code, with functions of numpy or torch in the place of those of symbols."""
+    code: Any = cell.function
+    known = {**code.__globals__, **functions(lib, *activations)}
+    return types.FunctionType(code.__code__, known, code.__name__, None, code.__closure__)
 
 
 class Called:
@@ -77,9 +80,7 @@ def step_of(cell: Cell, lib: Any, weights: Sequence[Any], *activations: str) -> 
     """
     kernel, recurrent, bias, *vectors = weights
     units = len(bias) // len(cell.sums)
-    own = functions(lib, *activations)
-    code: Any = cell.function
-    formula = types.FunctionType(code.__code__, {**code.__globals__, **own}, code.__name__)
+    formula = function_of(cell, lib, *activations)
 
     def columns(weight: Any, names: Sequence[str], name: str) -> Any:
         begin = names.index(name) * units

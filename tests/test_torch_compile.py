@@ -11,9 +11,9 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import pack_sequence  # noqa: E402 - needs torch
+from torch.nn.utils.rnn import pack_sequence
 
-from tests.torch_cases import (  # noqa: E402 - needs torch
+from tests.torch_cases import (
     FLOAT64,
     NAMES,
     as_tuple,
@@ -25,11 +25,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
 )
 
 each_module = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 class TestCompile:

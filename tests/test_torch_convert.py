@@ -14,15 +14,15 @@ import pytest
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch import nn  # noqa: E402 - needs torch
-from torch.nn.utils.rnn import (  # noqa: E402 - needs torch
+from torch import nn
+from torch.nn.utils.rnn import (
     PackedSequence,
     pack_padded_sequence,
     pad_packed_sequence,
 )
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from tests.torch_cases import (
     FLOAT64,
     NAMES,
     as_tuple,
@@ -31,11 +31,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
 )
 
 each_module = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 class WithLengths(ABC, nn.RNNBase):  # type: ignore[misc]  # torch is Any here

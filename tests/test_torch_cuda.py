@@ -15,14 +15,14 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402 - needs torch
+from torch.nn.utils.rnn import pack_padded_sequence
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from fastmask.backends.cuda.torch import TorchLibrary  # noqa: E402 - needs torch
-from fastmask.torch import _cuda, _fallback, _masks, _over_steps  # noqa: E402 - needs torch
-from fastmask.torch._cells import CELLS  # noqa: E402 - needs torch
-from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from fastmask.backends.cuda.torch import TorchLibrary
+from fastmask.torch import _cuda, _fallback, _masks, _over_steps
+from fastmask.torch._cells import CELLS
+from tests.cases import MASK_KINDS
+from tests.torch_cases import (
     CHANGES,
     FLOAT64,
     NAMES,
@@ -35,16 +35,11 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
     random_states,
     twins,
 )
-from tests.torch_gpu import GPU, ON_GPU, SIMULATED, Stream, gpu  # noqa: E402, F401 - needs torch; fixture
+from tests.torch_gpu import GPU, ON_GPU, SIMULATED, Stream, gpu  # noqa: F401 - fixture
 
 CELL = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 each_module = pytest.mark.parametrize("name", NAMES)
 without_gpu = pytest.mark.skipif(ON_GPU, reason="puts a stand-in where the GPU is")
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 def everything(module: Any, x: Any, valid: Any, hx: Any, *, fast: bool) -> list[Any]:

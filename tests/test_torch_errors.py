@@ -14,13 +14,13 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import (  # noqa: E402 - needs torch
+from torch.nn.utils.rnn import (
     PackedSequence,
     pack_sequence,
 )
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from tests.torch_cases import (
     FLOAT64,
     NAMES,
     twins,

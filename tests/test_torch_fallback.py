@@ -9,10 +9,10 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import pack_sequence  # noqa: E402 - needs torch
+from torch.nn.utils.rnn import pack_sequence
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from tests.torch_cases import (
     FLOAT64,
     NAMES,
     as_tuple,
@@ -26,11 +26,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
 )
 
 each_module = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 class TestFallback:

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
-from fastmask.torch._parts import PART_BYTES, ROWS, parts_of  # noqa: E402 - needs torch
-from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+from fastmask.torch._parts import PART_BYTES, ROWS, parts_of
+from tests.cases import MASK_KINDS
+from tests.torch_cases import (
     FLOAT64,
     as_tuple,
     assert_all_close,
@@ -26,11 +26,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
     random_states,
     twins,
 )
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 @each_module

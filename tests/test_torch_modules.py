@@ -13,14 +13,14 @@ import fastmask as fm
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import (  # noqa: E402 - needs torch
+from torch.nn.utils.rnn import (
     pack_padded_sequence,
     pack_sequence,
 )
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from tests.cases import MASK_KINDS  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from tests.cases import MASK_KINDS
+from tests.torch_cases import (
     FLOAT64,
     as_tuple,
     assert_all_close,
@@ -34,11 +34,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
     run,
     twins,
 )
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 @each_module

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from tests.torch_cases import (
     FLOAT64,
     NAMES,
     as_tuple,
@@ -27,11 +27,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
 )
 
 each_module = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 class TestConvert:

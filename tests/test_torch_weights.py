@@ -12,11 +12,11 @@ import pytest
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch.nn.utils.rnn import PackedSequence  # noqa: E402 - needs torch
+from torch.nn.utils.rnn import PackedSequence
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from fastmask.torch import _weight_cache  # noqa: E402 - needs torch
-from tests.torch_cases import (  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from fastmask.torch import _weight_cache
+from tests.torch_cases import (
     CHANGES,
     FLOAT64,
     NAMES,
@@ -27,11 +27,6 @@ from tests.torch_cases import (  # noqa: E402 - needs torch
 
 each_module = pytest.mark.parametrize("name", NAMES)
 each_change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
 
 
 @torch.no_grad()

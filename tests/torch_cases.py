@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-import fastmask.torch as ft  # noqa: E402 - needs torch
-from tests.cases import make_mask  # noqa: E402 - needs torch
+import fastmask.torch as ft
+from tests.cases import make_mask
 
 NAMES = ("LSTM", "GRU", "RNN")
 FLOAT64 = torch.float64

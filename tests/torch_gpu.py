@@ -24,10 +24,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from fastmask.backends.cuda import torch as owner  # noqa: E402 - needs torch
-from fastmask.torch import _cuda, _device  # noqa: E402 - needs torch
-from fastmask_kernels.cells import Cell  # noqa: E402 - beside the others
-from fastmask_kernels.cells.table import CellKernels  # noqa: E402 - likewise
+from fastmask.backends.cuda import torch as owner
+from fastmask.torch import _cuda, _device
+from fastmask_kernels.cells import Cell
+from fastmask_kernels.cells.table import CellKernels
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ON_GPU = not SIMULATED and torch.cuda.is_available()

@@ -66,7 +66,7 @@ class Cell(_cells.Cell):
     @cached_property
     def layer_class(self) -> type[OwnCell]:
         """The class of the layers that the cell makes."""
-        return class_of(self)
+        return class_of(self, self.first_values)
 
     def __call__(self, units: int, **options: Any) -> OwnCell:
         """A cell with weights, for `fastmask.layers.RNN`.

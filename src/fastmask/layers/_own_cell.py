@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..initializers.fixed import Constant
 from ._cell import Kept, KernelCell, known_features, unfit
 
 if TYPE_CHECKING:
-    from ..cells import Cell
+    from fastmask_kernels.cells import Cell
 
 _ACTIVATIONS = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
@@ -29,6 +30,7 @@ class OwnCell(KernelCell):
 
     _cell: ClassVar[Cell]
     _kind: ClassVar[FormulaCell]
+    _first_values: ClassVar[Mapping[str, float]]  # of vectors
 
     def __init__(
         self,
@@ -74,7 +76,7 @@ class OwnCell(KernelCell):
         if self.use_bias:
             self._add("bias", (len(cell.sums) * units,), self.bias_initializer)
         for name in cell.vectors:
-            first = cell.first_values.get(name)
+            first = self._first_values.get(name)
             known = self.vector_initializer if first is None else Constant(first)
             self._add(name, (units,), known)
 
@@ -137,13 +139,14 @@ class OwnCell(KernelCell):
         return (_new, (self._cell,), *rest)
 
 
-def class_of(cell: Cell) -> type[OwnCell]:
+def class_of(cell: Cell, first_values: Mapping[str, float]) -> type[OwnCell]:
     """The class of a cell's layers, of the name that files know it by."""
     own = ("use_bias", "vector_initializer", *cell.activations)
     kept = [name for name in KernelCell._options if name not in (*own, "activation")]
     body = {
         "_cell": cell,
         "_kind": FormulaCell(cell),
+        "_first_values": first_values,
         "_options": (*kept, *own),
         "__doc__": cell.__doc__,
         "__module__": cell.__module__,
@@ -151,6 +154,6 @@ def class_of(cell: Cell) -> type[OwnCell]:
     return type(cell.name, (OwnCell,), body)
 
 
-def _new(cell: Cell) -> OwnCell:
-    cls = cell.layer_class
+def _new(cell: Any) -> OwnCell:
+    cls: type[OwnCell] = cell.layer_class
     return cls.__new__(cls)
