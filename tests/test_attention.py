@@ -190,6 +190,22 @@ class TestCalls:
                 y.data[:, sentence][valid], one(own, own).data[valid], atol=1e-6
             )
 
+    def test_a_large_batch_is_as_its_rows(self) -> None:
+        x = self.random.normal(size=(5, 200, F))
+        valid = self.random.random((5, 200)) < 0.5
+        layer = L.MultiHeadAttention(4, 3)  # scores of three rows do not fit into a part
+        y, weights = layer(fm.Masked(x, valid), x, return_attention_scores=True)
+        others = [L.Attention(), L.AdditiveAttention(use_scale=False)]
+        few = fm.Masked(x, valid)
+        wholes = [other([few, few]).data for other in others]
+        for row in range(5):
+            one = fm.Masked(x[row : row + 1], valid[row : row + 1])
+            mine, theirs = layer(one, one.data, return_attention_scores=True)
+            np.testing.assert_allclose(mine.data[0], y.data[row], atol=1e-5)
+            np.testing.assert_allclose(theirs[0], weights[row], atol=1e-6)
+            for other, whole in zip(others, wholes, strict=True):
+                np.testing.assert_allclose(other([one, one]).data[0], whole[row], atol=1e-5)
+
     def test_nothing(self) -> None:
         assert self.layer()(self.q[:0], self.v[:0]).shape == (0, T, F)
         assert self.layer()(self.q[:, :0], self.v).shape == (B, 0, F)

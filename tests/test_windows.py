@@ -85,6 +85,14 @@ def test_masks_end_with_a_warning() -> None:
             assert isinstance(layer(x), np.ndarray)
 
 
+def test_a_large_batch_is_as_its_rows() -> None:
+    x = np.random.default_rng(3).normal(size=(7, 300, 64)).astype(np.float32)
+    layer = L.Conv1D(8, 9, padding="same", groups=2)  # windows of three rows do not fit into a part
+    y = layer(x)
+    for row in range(7):
+        np.testing.assert_allclose(layer(x[row : row + 1])[0], y[row], atol=1e-5)
+
+
 def test_text_classifier_of_windows() -> None:
     ids = fm.Input((None,), "int32")
     x = L.MaxPooling1D(2)(L.Conv1D(5, 3, activation="relu")(L.Embedding(20, 4)(ids)))

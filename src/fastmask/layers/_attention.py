@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .._typing import Array, Bools
+from ._row_parts import row_parts, together
 
 
-def attention_weights(scores: Array, valid: Bools | None, *, none_is_zero: bool = False) -> Array:
-    """exp(scores) over their sum along the last axis, among the valid ones.
+def attend(
+    scores_of: Callable[[slice], Array],
+    values: Array,
+    valid: Bools | None,
+    numbers: int,
+    *,
+    keep_weights: bool,
+    none_is_zero: bool = False,
+    drop: Callable[[Array], Array] | None = None,
+) -> tuple[Array, Array | None]:
+    """Means of values, weighted by exp(scores) over their sum along the last axis.
 
     Args:
-        scores: (..., S).
-        valid: which of them count; broadcast to the scores.
-        none_is_zero: whether the weights are 0 where none is valid, and not all alike.
+        scores_of: the scores, (b, ..., T, S), of some rows of the batch.
+        values: (B, ..., S, E).
+        valid: which scores count; broadcast to all of them.
+        numbers: of scores in a row.
+        keep_weights: whether the weights are asked for.
+        none_is_zero: whether the weights are 0 where no score is valid, and not all alike.
+        drop: what becomes of the weights in training.
+
+    Returns:
+        The means, (B, ..., T, E), and the weights, (B, ..., T, S), or None.
     """
+    means, kept = [], []
+    for part in row_parts(values, numbers):
+        scores = scores_of(part)
+        own = valid
+        if valid is not None and valid.ndim == scores.ndim and len(valid) == len(values):
+            own = valid[part]
+        weights = _weights(scores, own, none_is_zero)
+        weights = weights if drop is None else drop(weights)
+        means.append(weights @ values[part])
+        if keep_weights:
+            kept.append(weights)
+    return together(means), together(kept) if keep_weights else None
+
+
+def _weights(scores: Array, valid: Bools | None, none_is_zero: bool) -> Array:
     if not scores.size:
         return scores
     if valid is not None:
         # Not -inf, of which the weights would be NaN where nothing is valid.
         scores = np.where(valid, scores, 0.7 * float(np.finfo(scores.dtype).min))
     with np.errstate(invalid="ignore"):  # infinite scores give NaN, as they should
-        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights: Array = powers / powers.sum(axis=-1, keepdims=True)
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores, out=scores)
+        weights /= weights.sum(axis=-1, keepdims=True)
     if none_is_zero and valid is not None:
         weights = np.where(valid, weights, weights.dtype.type(0))
     return weights
@@ -49,12 +84,14 @@ def finite_where_masked(x: Array, mask: Bools | None) -> Array:
     return y
 
 
-def dropped(weights: Array, rate: float, generator: np.random.Generator) -> Array:
-    """The weights in training: a share of them 0, and the others larger."""
-    if not rate:
-        return weights
-    if rate == 1.0:
-        return np.zeros_like(weights)
-    kept = generator.random(weights.shape, np.float32) >= rate
-    y: Array = np.where(kept, weights / weights.dtype.type(1 - rate), weights.dtype.type(0))
-    return y
+def dropping(rate: float, generator: np.random.Generator) -> Callable[[Array], Array]:
+    """What makes a share of weights 0 in training, and the others larger."""
+
+    def drop(weights: Array) -> Array:
+        if rate == 1.0:
+            return np.zeros_like(weights)
+        kept = generator.random(weights.shape, np.float32) >= rate
+        y: Array = np.where(kept, weights / weights.dtype.type(1 - rate), weights.dtype.type(0))
+        return y
+
+    return drop

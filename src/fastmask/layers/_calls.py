@@ -15,7 +15,7 @@ from ..masks.masked import Masked, get_mask
 from ._text import text_array
 from ._types import BoolArrays, Masks
 
-BY_NAME: Any = object()  # in the place of inputs that are given by name
+BY_NAME: Any = inspect.Parameter.empty  # stands for inputs that are given by name
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from .._checks import choice, flag, rate, whole_number
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._attention import attention_weights, causal, dropped, finite_where_masked
+from ._attention import attend, causal, dropping, finite_where_masked
 from ._elementwise import known_size
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
@@ -101,22 +101,22 @@ class Attention(Layer):
         query, value, key = (real_array(x, "inputs", self._dtype) for x in (*inputs, inputs[1])[:3])
         self._check_input_shape(shapes([query, value, key]))
         of_query, of_value, *_ = mask or (None, None)
-        weights = self._weights_of(query, key, of_value, use_causal_mask)
-        if training:
-            weights = dropped(weights, self.dropout, self._generator)
-        y = weights @ finite_where_masked(value, of_value)
-        if of_query is not None:
-            y = np.where(of_query[:, :, None], y, y.dtype.type(0))
-        return (y, weights) if flag(return_attention_scores, "return_attention_scores") else y
-
-    def _weights_of(
-        self, query: Array, key: Array, of_value: Bools | None, use_causal_mask: bool
-    ) -> Array:
         valid = None if of_value is None else of_value[:, None, :]
         if flag(use_causal_mask, "use_causal_mask"):
             before = causal(query, query.shape[1], key.shape[1])
             valid = before if valid is None else valid & before
-        return attention_weights(self._scores(query, key), valid)
+        scored = flag(return_attention_scores, "return_attention_scores")
+        y, weights = attend(
+            lambda part: self._scores(query[part], key[part]),
+            finite_where_masked(value, of_value),
+            valid,
+            query.shape[1] * key.shape[1],
+            keep_weights=scored,
+            drop=dropping(self.dropout, self._generator) if training and self.dropout else None,
+        )
+        if of_query is not None:
+            y = np.where(of_query[:, :, None], y, y.dtype.type(0))
+        return (y, weights) if scored else y
 
     def _scores(self, query: Array, key: Array) -> Array:
         """How well each key fits each query, (B, T, S)."""

@@ -13,6 +13,7 @@ from ..backends.dispatch import real_array
 from ._elementwise import known_size
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
+from ._row_parts import row_parts, together
 from ._windows import Windows, as_padding, one_number
 from .pooling import as_data_format
 
@@ -127,7 +128,11 @@ class Conv1D(Layer):
         self._check_input_shape(x.shape)
         if self._time == 2:
             x = np.moveaxis(x, 2, 1)
-        y = self._product(self._windows.steps(x, self.name))
+        steps = self._windows.steps(x, self.name)
+        numbers = steps[0].shape[1] * self.kernel.shape[0] * x.shape[2]
+        y = together(
+            [self._product([step[part] for step in steps]) for part in row_parts(x, numbers)]
+        )
         if self.bias is not None:
             y += self.bias
         if self._time == 2:

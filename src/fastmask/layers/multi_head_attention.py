@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from .. import initializers
 from .._checks import flag, rate, whole_number
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
-from ._attention import attention_weights, causal, dropped, finite_where_masked, within
+from ._attention import attend, causal, dropping, finite_where_masked, within
 from ._elementwise import axes_of, known_size, positive
 from ._heads import Heads
 from ._keras_arguments import LayerArguments
@@ -190,26 +191,28 @@ class MultiHeadAttention(Layer):
         heads = self._heads
         queries = heads.apart(self.query_dense.call(q)) * self._dtype.type(self.key_dim**-0.5)
         keys = heads.apart(self.key_dense.call(k))
-        scores = queries @ keys.transpose(*range(keys.ndim - 2), keys.ndim - 1, keys.ndim - 2)
+        keys = keys.transpose(*range(keys.ndim - 2), keys.ndim - 1, keys.ndim - 2)
         shape = heads.scores_shape(q.shape, v.shape, self.num_heads)
         seen = [
             *self._seen_by_masks(q.shape, v.shape, query_mask, value_mask, key_mask),
-            *self._seen_from(scores, flag(use_causal_mask, "use_causal_mask")),
+            *self._seen_from(q, queries.shape[-2], keys.shape[-1], use_causal_mask),
         ]
         if attention_mask is not None:
             seen.append(heads.given(attention_mask, shape, self.name))
-        valid = functools.reduce(np.logical_and, seen) if seen else None
-        # As in Keras, which computes with a fused kernel where it can.
-        fused = not (self.dropout or return_attention_scores or q.ndim > 3)
-        weights = attention_weights(scores, valid, none_is_zero=not fused)
-        if training:
-            weights = dropped(weights, self.dropout, self._generator)
-        values = heads.apart(self.value_dense.call(finite_where_masked(v, value_mask)))
-        y = heads.together(weights @ values, q.shape)
+        scored = flag(return_attention_scores, "return_attention_scores")
+        y, weights = attend(
+            lambda part: queries[part] @ keys[part],
+            heads.apart(self.value_dense.call(finite_where_masked(v, value_mask))),
+            functools.reduce(np.logical_and, seen) if seen else None,
+            math.prod(shape[1:]),
+            keep_weights=scored,
+            # As in Keras, which computes with a fused kernel where it can.
+            none_is_zero=bool(self.dropout) or scored or q.ndim > 3,
+            drop=dropping(self.dropout, self._generator) if training and self.dropout else None,
+        )
+        y = heads.together(y, q.shape)
         y = self.output_dense.call(y * self.gate_dense.call(q) if self.use_gate else y)
-        if not flag(return_attention_scores, "return_attention_scores"):
-            return y
-        return y, weights.reshape(*shape)
+        return y if weights is None else (y, weights.reshape(*shape))
 
     def _seen_by_masks(
         self, query: Any, value: Any, of_query: Bools | None, *of_value: Bools | None
@@ -221,10 +224,12 @@ class MultiHeadAttention(Layer):
             if mask is not None:
                 yield self._heads.mask(mask, value)[..., None, :]
 
-    def _seen_from(self, scores: Array, use_causal_mask: bool) -> Iterator[Bools]:
+    def _seen_from(
+        self, like: Array, queries: int, steps: int, use_causal_mask: bool
+    ) -> Iterator[Bools]:
         """What queries see from where they stand, (T, S)."""
-        queries, steps = scores.shape[-2:]
         window = self.sliding_window
+        use_causal_mask = flag(use_causal_mask, "use_causal_mask")
         if (use_causal_mask or window) and len(self._heads.steps) > 1:
             name = "use_causal_mask" if use_causal_mask else "sliding_window"
             raise ValueError(
@@ -232,9 +237,9 @@ class MultiHeadAttention(Layer):
                 f"{self.attention_axes}"
             )
         if use_causal_mask:
-            yield causal(scores, queries, steps)
+            yield causal(like, queries, steps)
         if window:
-            yield within(scores, queries, steps, window)
+            yield within(like, queries, steps, window)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the outputs.
