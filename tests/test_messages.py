@@ -557,18 +557,9 @@ FILES: list[Wrong] = [
             f"load {ending}",
             lambda ending=ending: fm.load_model(f"m{ending}"),
             ValueError,
-            ("path must end in .npz", f"'m{ending}'", "keras_model.get_weights()", "set_weights"),
-        )
-        for ending in (".keras", ".h5", ".hdf5", ".H5", ".json")
-    ),
-    *(
-        (
-            f"load {ending}",
-            lambda ending=ending: fm.load_model(f"m{ending}"),
-            ValueError,
             ("path must end in .npz", f"'m{ending}'", "weights alone", "model.load_weights(path)"),
         )
-        for ending in (".weights.h5", ".weights.json")
+        for ending in (".weights.h5", ".weights.json", ".json")
     ),
     *(
         (

@@ -12,17 +12,12 @@ from ..layers import Layer
 
 __all__ = ["load_model", "save_model"]
 
-_FORMATS = {".npz": "npz"}
-_LIST = "and here model.set_weights(list(numpy.load('weights.npz').values()))"
-_KERAS = (
-    "a file of Keras, which this version does not read. Bring the weights over by hand: there "
-    f"numpy.savez('weights.npz', *keras_model.get_weights()), {_LIST}, the model being built"
-)
+_FORMATS = {".npz": "npz", ".keras": "keras", ".h5": "keras", ".hdf5": "keras"}
 _ALONE = "weights alone: build the model, and give it the file with model.load_weights(path)"
 _PAGE = "'From PyTorch' of the documentation goes through it"
 _OF_KERAS = (".weights.h5", ".weights.json")
 _OTHERS = {
-    **dict.fromkeys((".keras", ".h5", ".hdf5", ".json"), _KERAS),
+    ".json": _ALONE,
     **dict.fromkeys((".pt", ".pth", ".safetensors", ".onnx"), f"{_ALONE}; the page {_PAGE}"),
     **dict.fromkeys(
         (".bin", ".ckpt"),
@@ -71,14 +66,15 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
 def load_model(
     path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """Read a model that `save_model` wrote.
+    """Read a model that `save_model` wrote, or Keras: a `.keras` file, or `.h5` of Keras 2 or 3.
 
     Files from strangers are safe to read: no code in them is run, only known layer classes are
     made, and no weights that are not in the file.
 
     Args:
         path: name of the file.
-        custom_objects: your own layer classes and cells in the model, by name.
+        custom_objects: your own layer classes and cells in the model, by name; for files of
+            Keras also functions, and "package>Name" for what was registered under that.
 
     Returns:
         The model.
@@ -86,7 +82,8 @@ def load_model(
     Raises:
         TypeError: `path` is not the name of a file.
         ValueError: the ending is unknown, or the file is not a regular one, damaged, or not a
-            model.
+            model; or it has layers or arguments that there is nothing for, all of which the
+            message lists.
         OSError: the file cannot be read.
 
     Source:
@@ -101,14 +98,15 @@ def load_model(
 def _format(path: str | os.PathLike[str], why_not: str = "") -> Any:
     """The module for a file; `why_not` says what is the matter with another ending."""
     try:
-        ending = Path(path).suffix
+        ending = Path(path).suffix.lower()
     except TypeError:
         raise TypeError(f"path must be the name of a file, not {path!r}") from None
     alone = os.fspath(path).lower().endswith(_OF_KERAS)
-    if alone or ending not in _FORMATS:
-        other = why_not or (_ALONE if alone else _OTHERS.get(ending.lower()))
+    known = (".npz",) if why_not else tuple(_FORMATS)
+    if alone or ending not in known:
+        other = why_not or (_ALONE if alone else _OTHERS.get(ending))
         raise ValueError(
-            f"path must end in {' or '.join(_FORMATS)}, not {os.fspath(path)!r}"
+            f"path must end in {', '.join(known)}, not {os.fspath(path)!r}"
             + (f", {other}" if other else "")
         )
     return import_module(f".{_FORMATS[ending]}", __name__)

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import layers as _layers
 from ..layers import Layer
+from ..layers._operation import Operation
 from .functional import Functional
 from .sequential import Sequential
 
@@ -14,6 +15,7 @@ from .sequential import Sequential
 _BUILT_IN: dict[str, type[Layer]] = {
     **{n: getattr(_layers, n) for n in _layers.__all__ if n not in ("Lambda", "Layer")},
     "Functional": Functional,
+    "Operation": Operation,
     "Sequential": Sequential,
 }
 

@@ -1,0 +1,172 @@
+"""Operations on arrays that are no layers, in models of others that were loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import activations
+from .._typing import Array, Unpack
+from ._keras_arguments import LayerArguments
+from ._layer import Layer
+from ._types import Arrays, BoolArrays
+
+WITHOUT_MASK, WITH_MASK_OF = "without_mask", "with_mask_of"
+_MOST_REPEATS = 4096
+_KINDS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+
+
+def _of_numpy(names: str) -> dict[str, Callable[..., Any]]:
+    return {name: getattr(np, name) for name in names.split()}
+
+
+def _cast(x: Array, dtype: str) -> Array:
+    name = "float32" if dtype == "bfloat16" else dtype
+    if name not in _KINDS:
+        raise ValueError(f"dtype must be one of {', '.join(_KINDS)}, not {dtype!r:.100}")
+    return x.astype(name)
+
+
+def _repeat(x: Array, repeats: int, axis: int | None = None) -> Array:
+    if type(repeats) is not int or not 0 <= repeats <= _MOST_REPEATS:
+        raise ValueError(f"repeats must be at most {_MOST_REPEATS}, not {repeats!r:.100}")
+    return np.repeat(x, repeats, axis)
+
+
+def _softmax(x: Array, axis: int = -1) -> Array:
+    return np.moveaxis(activations.softmax(np.moveaxis(x, axis, -1)), -1, axis)
+
+
+def _norm(x: Array, ord: int | None = None, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.linalg.norm(x, ord, tuple(axis) if isinstance(axis, list) else axis, keepdims)
+
+
+def _normalize(x: Array, axis: int = -1, order: int = 2, epsilon: float | None = None) -> Array:
+    least = 1e-7 if epsilon is None else epsilon
+    size: Array = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.maximum(size, least)
+
+
+def _reduced(function: Callable[..., Any]) -> Callable[..., Any]:
+    def reduce(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+        return function(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+
+    return reduce
+
+
+def _identity(x: Array, *_: object, **__: object) -> Array:
+    return x
+
+
+def _like(function: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda x, dtype=None: function(x, "float32" if dtype == "bfloat16" else dtype)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    **_of_numpy(
+        """add subtract multiply divide true_divide floor_divide mod power maximum minimum equal
+        not_equal greater greater_equal less less_equal logical_and logical_or logical_not
+        negative absolute square sqrt exp expm1 log log1p log2 log10 sin cos tan tanh sign floor
+        ceil reciprocal isnan isinf isfinite matmul where"""
+    ),
+    **{
+        name: _reduced(getattr(np, name))
+        for name in "mean sum prod max min any all var std".split()
+    },
+    **{name: getattr(activations, name) for name in "relu sigmoid softplus silu gelu elu".split()},
+    "argmax": lambda x, axis=None, keepdims=False: np.argmax(x, axis, keepdims=keepdims),
+    "argmin": lambda x, axis=None, keepdims=False: np.argmin(x, axis, keepdims=keepdims),
+    "cast": _cast,
+    "clip": lambda x, x_min, x_max: np.clip(x, x_min, x_max),
+    "concatenate": lambda xs, axis=-1: np.concatenate(xs, axis),
+    "convert_to_tensor": _identity,
+    "cumsum": lambda x, axis=None: np.cumsum(x, axis),
+    "dot": np.dot,
+    "expand_dims": lambda x, axis: np.expand_dims(x, tuple(axis) if type(axis) is list else axis),
+    "flip": lambda x, axis=None: np.flip(x, axis),
+    "get_item": lambda x, key: x[tuple(key) if isinstance(key, list) else key],
+    "identity": _identity,
+    "norm": _norm,
+    "normalize": _normalize,
+    "ones_like": _like(np.ones_like),
+    "repeat": _repeat,
+    "reshape": lambda x, newshape: np.reshape(x, [-1 if n is None else n for n in newshape]),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "softmax": _softmax,
+    "squeeze": lambda x, axis=None: np.squeeze(x, tuple(axis) if type(axis) is list else axis),
+    "stack": lambda xs, axis=0: np.stack(xs, axis),
+    "stop_gradient": _identity,
+    "swapaxes": lambda x, axis1, axis2: np.swapaxes(x, axis1, axis2),
+    "take": lambda x, indices, axis=None: np.take(x, indices, axis),
+    "transpose": lambda x, axes=None: np.transpose(x, axes),
+    "zeros_like": _like(np.zeros_like),
+    WITHOUT_MASK: _identity,
+    WITH_MASK_OF: _identity,
+}
+
+
+class Operation(Layer):
+    """An operation on arrays, such as a sum with a number, in a model that was loaded.
+
+    Args:
+        operation: its name; see `OPERATIONS`.
+        arguments: what it is called with, {"input": i} for the i-th of the layer's inputs; also
+            {"slice": [start, stop, step]}, {"ellipsis": True}, {"array": lists, "dtype": name}.
+        options: the same by name.
+        **layer_args: see `Layer`.
+
+    Raises:
+        ValueError: there is no such operation, or an argument is of no known form.
+    """
+
+    _options: ClassVar[tuple[str, ...]] = ("operation", "arguments", "options")
+
+    def __init__(
+        self,
+        operation: str,
+        arguments: list[Any],
+        options: dict[str, Any] | None = None,
+        **layer_args: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**layer_args)
+        if operation not in OPERATIONS:
+            raise ValueError(f"there is no operation {operation!r:.100}")
+        self.operation = operation
+        self.arguments = arguments
+        self.options = dict(options or {})
+
+    def call(self, inputs: Arrays) -> Any:
+        """Compute it; floats come out in the layer's dtype."""
+        given = inputs if isinstance(inputs, list) else [inputs]
+        arguments = [_filled(one, given) for one in self.arguments]
+        options = {key: _filled(one, given) for key, one in self.options.items()}
+        with np.errstate(all="ignore"):
+            result = np.asarray(OPERATIONS[self.operation](*arguments, **options))
+        if self.operation in ("argmax", "argmin"):
+            return result.astype(np.int32)
+        return result.astype(self._dtype) if result.dtype.kind == "f" else result
+
+    def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:  # noqa: ARG002
+        """None, as in Keras; a mask given from outside for the two that are about masks."""
+        if self.operation == WITH_MASK_OF and isinstance(mask, list):
+            return mask[1]
+        return None
+
+
+def _filled(value: Any, inputs: list[Array]) -> Any:
+    """An argument with arrays in their places."""
+    if isinstance(value, list):
+        return [_filled(one, inputs) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"input"}:
+        return inputs[value["input"]]
+    if set(value) == {"slice"}:
+        return slice(*(_filled(one, inputs) for one in value["slice"]))
+    if set(value) == {"ellipsis"}:
+        return Ellipsis
+    if set(value) == {"array", "dtype"}:
+        return _cast(np.asarray(value["array"]), value["dtype"])
+    raise ValueError(f"an argument of an operation is of no known form: {value!r:.100}")

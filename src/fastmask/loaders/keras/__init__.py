@@ -1,0 +1,167 @@
+"""Models in files of Keras, `.keras` and `.h5`, read without Keras.
+
+A description (`version3`, `version2`) says what layers there are; `making` makes them, as the
+tables in `catalogue` say, and `connecting` calls them on each other; `places` tells where the
+weights of each are in the file. A model is first made without memory for its weights, so that
+all that is wrong with it is known before any of them is read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...layers import Layer
+from ...layers._weights import filling
+from .._json import parsed
+from .._reading import Reader, opened, refusing
+from ..hdf5 import Hdf5
+from . import version2, version3
+from .archive import Archive
+from .described import MOST_LAYERS, Described, placed
+from .forms import misfits, read
+from .making import Maker
+from .places import Place, by_name, by_path
+
+_MOST_LINES = 40
+
+
+class KerasFile:
+    """A file of Keras that is open.
+
+    Args:
+        file: the file.
+
+    Attributes:
+        what: the model that is described in it.
+        weights: its weights; None where there are none.
+
+    Raises:
+        ValueError: it is damaged, or no such file.
+    """
+
+    def __init__(self, file: Reader) -> None:
+        self.archive: Archive | None = None
+        self.weights: Hdf5 | None
+        if str(file.name).lower().endswith(".keras"):
+            self.archive = Archive(file)
+            self.weights = self.archive.weights
+            self.what = version3.described(self.archive.config)
+            placed(self.what)
+        else:
+            self.weights = Hdf5(file, file.size)
+            self.what = _of_attributes(self.weights)
+        count = sum(1 for _ in self.what.everything())
+        if count > MOST_LAYERS:
+            raise ValueError(f"it describes {count} layers; at most {MOST_LAYERS} are read")
+
+    def assets(self, what: Described) -> tuple[list[str] | None, Any]:
+        """Vocabulary, and weights of its tokens, of a layer of lookups."""
+        if self.archive is None:
+            return None, None
+        lines = self.archive.lines(f"{what.stored}/vocabulary.txt")
+        if lines is None:
+            lines = self.archive.lines(f"{what.stored}/_lookup_layer/vocabulary.txt")
+        path = f"{what.stored}/vars/idf_weights"
+        stored = self.weights is not None and self.weights.is_array(path)
+        return lines, self.weights.array(path) if self.weights and stored else None
+
+    def places(self, model: Layer, maker: Maker) -> list[Place]:
+        """Where the weights of the layers of a model are.
+
+        Raises:
+            ValueError: they are not there.
+        """
+        if self.weights is None:
+            raise ValueError("it has no weights")
+        if self.archive is not None:
+            return by_path(model, maker.children_of, maker.kind_of, self.weights)
+        names = [one.name for one in self.what.children or () if one.path in maker.paths]
+        return by_name(model, names, maker.children_of, self.weights)
+
+
+def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
+    """See `fastmask.load_model`."""
+    custom = checked(custom_objects)
+    with opened(path) as file, refusing(path, "is not a model that can be read"):
+        found = KerasFile(file)
+        with filling("shapes"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come when the model is made for good
+            _fitting(found, custom)
+        with filling("uninitialised"):
+            model, maker = _made(found, custom)
+        assert found.weights is not None
+        for place in found.places(model, maker):
+            read(place, found.weights, found.what.version)
+        if found.archive is not None:
+            found.archive.finish()
+    return model
+
+
+def checked(custom_objects: object) -> Mapping[str, Any]:
+    """The user's own classes and functions.
+
+    Raises:
+        TypeError: they are not in a mapping from names.
+    """
+    if custom_objects is None:
+        return {}
+    if not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects must be like {{'Mine': Mine}}, not {custom_objects!r}")
+    for key, value in custom_objects.items():
+        if not isinstance(key, str) or not callable(value):
+            raise TypeError(
+                "custom_objects must hold classes of layers, cells or functions by their names, "
+                f"like {{'Mine': Mine}}, not {key!r}: {value!r}"
+            )
+    return custom_objects
+
+
+def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
+    maker = Maker(custom, found.assets)
+    model = maker.make(found.what)
+    if model is None:
+        count = sum(1 for _ in found.what.everything())
+        raise ValueError(_told(maker.problems.lines(), f"of its {count} layers"))
+    return model, maker
+
+
+def _fitting(found: KerasFile, custom: Mapping[str, Any]) -> None:
+    """See that the model can be made, and that all weights are there.
+
+    Raises:
+        ValueError: they are not; it says all that is wrong.
+    """
+    model, maker = _made(found, custom)
+    unbuilt = [layer.name for layer in model._all_layers() if not layer.built]
+    if unbuilt:
+        raise ValueError(f"layer {unbuilt[-1]!r} had not been built when it was saved")
+    wrong = [
+        line
+        for place in found.places(model, maker)
+        for line in misfits(place, found.weights)  # type: ignore[arg-type]  # places needs them
+    ]
+    if wrong:
+        raise ValueError(_told(wrong, "with its weights"))
+
+
+def _told(lines: list[str], of: str) -> str:
+    shown = lines[:_MOST_LINES]
+    if len(lines) > _MOST_LINES:
+        shown.append(f"and {len(lines) - _MOST_LINES} more")
+    return "\n  ".join([f"{len(lines)} things {of} are not supported:", *shown])
+
+
+def _of_attributes(file: Hdf5) -> Described:
+    """The model that an `.h5` file describes."""
+    text = file.text("", "model_config")
+    if text is None:
+        raise ValueError("it holds weights alone, which model.load_weights reads")
+    version = file.text("", "keras_version") or file.text("model_weights", "keras_version") or "2"
+    config = parsed(text)
+    # tf_keras counts on, beyond 2.
+    new = version.startswith("3") and '"batch_shape"' in text
+    described: Callable[[Any], Described] = version3.described if new else version2.described
+    return described(config)

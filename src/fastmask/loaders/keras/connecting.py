@@ -1,0 +1,237 @@
+"""Models of layers: each is called on symbolic tensors, in the order that a file describes."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, Any
+
+from ...layers import RNN, Bidirectional, Layer
+from ...layers._calls import flat
+from ...layers._operation import WITH_MASK_OF, WITHOUT_MASK, Operation
+from ...layers._symbolic import Input, SymbolicTensor
+from ...masks.masked import get_mask
+from ...models.functional import Functional
+from ...models.model import Model
+from ...models.sequential import Sequential
+from .described import Described, Node, Ref, Unsupported, refs
+from .masks import Comparisons
+from .operations import operation
+
+if TYPE_CHECKING:
+    from .making import Maker
+
+_MOST_CALLS = 2**14
+_MOST_NUMBERS = 2**28  # in a row of a batch
+_TEXT = ("string", "str", "object")
+_FLOATS = ("float16", "bfloat16", "float32")
+
+
+def model(what: Described, layers: list[Layer | None], maker: Maker) -> Layer | None:
+    """The model of layers that have been made, one for each of `what.children`."""
+    children = what.children or []
+    inner = [
+        (child, layer) for child, layer in zip(children, layers, strict=True) if layer is not None
+    ]
+    if what.inputs is not None:
+        return _Functional(what, {child.name: layer for child, layer in inner}, maker).made()
+    made = Sequential([], name=what.name)
+    first = children[0] if children else None
+    if first is not None and first.kind == "InputLayer":
+        made.add(input_of(first))
+    for _, layer in inner:
+        made.add(layer)
+    if made._end is not None:
+        _check_size(made._end)
+    elif what.build_shape is not None:
+        made.build(what.build_shape)
+    else:
+        for child, layer in inner:
+            if child.build_shape is not None:
+                layer.build(child.build_shape)
+    return made
+
+
+def input_of(what: Described) -> SymbolicTensor:
+    """The input that an `InputLayer` is."""
+    config = what.config
+    for name in ("sparse", "ragged"):
+        if config.get(name):
+            raise Unsupported(f"is {name}, which is not supported")
+    shape = config.get("batch_shape") or config.get("batch_input_shape")
+    if not isinstance(shape, list) or not shape:
+        raise Unsupported(f"must have a shape, not {shape!r:.100}")
+    dtype = config.get("dtype") or "float32"
+    if isinstance(dtype, dict):
+        dtype = (dtype.get("config") or {}).get("name")
+    dtype = "str" if dtype in _TEXT else "float32" if dtype in _FLOATS else dtype
+    made = Input(shape[1:], dtype, name=what.name)
+    _check_size(made)
+    return made
+
+
+class _Functional:
+    """Calls the layers of a functional model, each as soon as what it takes is there."""
+
+    def __init__(self, what: Described, layers: dict[str, Layer], maker: Maker) -> None:
+        self._what = what
+        self._layers = layers
+        self._maker = maker
+        self._tensors: dict[Ref, SymbolicTensor] = {}
+        self._comparisons = Comparisons()
+
+    def made(self) -> Layer | None:
+        """The model; None where a call has been noted as a problem."""
+        waiting: dict[Ref, list[int]] = defaultdict(list)
+        calls: list[tuple[Described, int, Node]] = []
+        missing: list[int] = []
+        ready: deque[int] = deque()
+        for child in self._what.children or ():
+            if child.kind == "InputLayer":
+                self._tensors[Ref(child.name, 0, 0)] = input_of(child)
+            for number, node in enumerate(child.nodes):
+                needs = set(refs(node.args) + refs(node.kwargs))
+                for ref in needs:
+                    waiting[ref].append(len(calls))
+                if not needs:
+                    ready.append(len(calls))
+                calls.append((child, number, node))
+                missing.append(len(needs))
+        if len(calls) > _MOST_CALLS:
+            raise ValueError(f"has {len(calls)} calls of layers; at most {_MOST_CALLS} are read")
+        there = deque(self._tensors)
+        while there or ready:
+            while there:
+                for call in waiting.pop(there.popleft(), ()):
+                    missing[call] -= 1
+                    if not missing[call]:
+                        ready.append(call)
+            if ready:
+                there.extend(self._called(*calls[ready.popleft()]))
+        if self._what.path in self._maker.problems.of:
+            return None
+        ends = self._what.inputs, self._what.outputs
+        inputs, outputs = (self._filled(one) for one in ends)
+        return self._named(inputs, outputs)
+
+    def _named(self, inputs: Any, outputs: Any) -> Layer:
+        made = Model(inputs, outputs, name=self._what.name)
+        assert isinstance(made, Functional)
+        return made
+
+    def _called(self, what: Described, number: int, node: Node) -> list[Ref]:
+        """Call a layer; what comes out is kept, and its names are returned."""
+        try:
+            outputs = self._call(what, node)
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+            path = self._what if self._what.path == what.path else what
+            self._maker.problems.add(path, str(error) or type(error).__name__)
+            self._maker.problems.of.setdefault(self._what.path, [])
+            return []
+        found = []
+        for place, one in enumerate(flat(outputs)):
+            ref = Ref(what.name, number, place)
+            _check_size(one)
+            self._tensors[ref] = one
+            found.append(ref)
+        return found
+
+    def _call(self, what: Described, node: Node) -> Any:
+        if what.operation:
+            layer, taken = operation(what, node)
+            given = [self._tensors[ref] for ref in taken]
+            if not given:
+                raise Unsupported("takes no tensor, which is not supported")
+            return layer(given if len(given) > 1 else given[0])
+        if what.name not in self._layers:
+            raise Unsupported(f"{what.name!r} is called, but is not there")
+        target = self._layers[what.name]
+        args = [self._filled(one) for one in node.args]
+        kwargs = {key: self._filled(one) for key, one in node.kwargs.items()}
+        kwargs = {key: one for key, one in kwargs.items() if one is not None}
+        if kwargs.get("training") is False:
+            del kwargs["training"]
+        if not args:
+            raise Unsupported("is called without inputs, which is not supported")
+        if isinstance(target, Functional):
+            args[0] = _in_order(args[0], what)
+        mask = self._mask(args[0], kwargs.pop("mask", None))
+        if mask is not None:
+            kwargs["mask"] = mask
+        elif what.version > 2 and _states_given(target, args, kwargs):
+            return _without_mask(target, args, kwargs)
+        return target(*args, **kwargs)
+
+    def _mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask to be given for the inputs; None where it comes along with them anyway."""
+        masks = flat(mask) if mask is not None else []
+        each = flat(inputs)
+        if len(masks) != len(each):
+            return mask
+        result = [
+            get_mask(tensor) if one is None or self._arrives(one, tensor) else one
+            for one, tensor in zip(masks, each, strict=True)
+        ]
+        if all(new is not old for new, old in zip(result, masks, strict=True)):
+            return None
+        return result if isinstance(mask, (list, tuple)) else result[0]
+
+    def _arrives(self, mask: Any, tensor: Any) -> bool:
+        known = isinstance(mask, SymbolicTensor) and isinstance(tensor, SymbolicTensor)
+        return known and self._comparisons.agree(mask, tensor)
+
+    def _filled(self, value: Any) -> Any:
+        """An argument with symbolic tensors in their places."""
+        if isinstance(value, Ref):
+            if value not in self._tensors:
+                raise Unsupported(f"needs output {value.output} of {value.layer!r}, which is not")
+            return self._tensors[value]
+        if isinstance(value, list):
+            return [self._filled(one) for one in value]
+        if isinstance(value, dict):
+            return {key: self._filled(one) for key, one in value.items()}
+        return value
+
+
+def _in_order(inputs: Any, what: Described) -> Any:
+    """Inputs of a model that are given by name, as a list."""
+    if not isinstance(inputs, dict):
+        return inputs
+    names = (
+        what.inputs if isinstance(what.inputs, dict) else [one.layer for one in refs(what.inputs)]
+    )
+    if set(names) != set(inputs):
+        raise Unsupported(f"takes {', '.join(names)}, not {', '.join(inputs)}")
+    return [inputs[name] for name in names]
+
+
+def _states_given(layer: Layer, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether Keras 3 runs a recurrent layer without the mask of its inputs.
+
+    It hands no mask on to a layer that is called with several tensors.
+    """
+    states = [*args[1:], kwargs.get("initial_state")]
+    recurrent = isinstance(layer, (RNN, Bidirectional))
+    return recurrent and any(flat(one) for one in states if one is not None)
+
+
+def _without_mask(layer: Layer, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a recurrent layer on all steps; its outputs carry the mask on, as in Keras."""
+    inputs = args[0]
+    if get_mask(inputs) is None:
+        return layer(*args, **kwargs)
+    one = {"input": 0}
+    plain = Operation(WITHOUT_MASK, [one], name=f"{layer.name}_{WITHOUT_MASK}")(inputs)
+    outputs = layer(plain, *args[1:], **kwargs)
+    first = flat(outputs)[0]
+    if len(first.shape) < 3:
+        return outputs
+    carrier = Operation(WITH_MASK_OF, [one], name=f"{layer.name}_{WITH_MASK_OF}")
+    masked = carrier([first, inputs])
+    return [masked, *outputs[1:]] if isinstance(outputs, (list, tuple)) else masked
+
+
+def _check_size(tensor: Any) -> None:
+    for one in flat(tensor):
+        if math.prod(n for n in one.shape if n is not None) > _MOST_NUMBERS:
+            raise Unsupported(f"makes arrays of shape {one.shape}, which are too large")

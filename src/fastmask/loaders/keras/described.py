@@ -1,0 +1,110 @@
+"""What a file of Keras says of a model, in one form for all versions of Keras; data alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are made in an hour
+
+
+class Unsupported(ValueError):
+    """A layer, or an argument of it, that there is nothing for; the text says what to do."""
+
+
+class Ref(NamedTuple):
+    """An output of a layer's call."""
+
+    layer: str
+    call: int
+    output: int
+
+
+class Node(NamedTuple):
+    """A call of a layer, with `Ref` for the tensors in its arguments."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class Described:
+    """A layer, a model, or an operation on tensors."""
+
+    path: str  # names of the models and wrappers around it, and its own
+    kind: str  # name of its class
+    name: str
+    config: dict[str, Any]
+    version: int  # of Keras
+    registered: str = ""  # "package>Name" of a class that is none of Keras's
+    operation: bool = False
+    build_shape: Any = None
+    nodes: list[Node] = field(default_factory=list)
+    children: list[Described] | None = None  # of a model
+    inputs: Any = None  # of a functional model: a `Ref`, or a list or dict of these
+    outputs: Any = None
+    stored: str = ""  # where in a `.keras` file its weights and vocabularies are
+
+    def everything(self) -> Iterator[Described]:
+        """This one, if it is no model, and the layers in it, in order."""
+        if self.children is None:
+            yield self
+        for child in self.children or ():
+            yield from child.everything()
+
+
+def refs(value: Any) -> list[Ref]:
+    """The tensors in an argument."""
+    if isinstance(value, Ref):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [ref for one in value for ref in refs(one)] if isinstance(value, list) else []
+
+
+def known_ref(data: Any) -> Ref:
+    """A tensor, described by a layer's name, and the numbers of a call and an output.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(data, list) and len(data) >= 3:
+        layer, call, output = data[:3]
+        if isinstance(layer, str) and type(call) is int and type(output) is int:
+            return Ref(layer, call, output)
+    raise ValueError(f"a tensor must be like ['name', 0, 0], not {data!r:.80}")
+
+
+def ends(data: Any) -> Any:
+    """Inputs or outputs of a functional model: a tensor, or a list or dict of these."""
+    if isinstance(data, dict):
+        return {key: ends(value) for key, value in data.items()}
+    if isinstance(data, list) and (not data or not isinstance(data[0], str)):
+        return [ends(one) for one in data]
+    return known_ref(data)
+
+
+def placed(what: Described, path: str = "") -> None:
+    """Find out where the layers of a model are stored in a `.keras` file."""
+    what.stored = path
+    inner = [one for one in what.children or () if not one.operation]
+    names = counted(snake_case(one.kind) for one in inner)
+    for one, name in zip(inner, names, strict=True):
+        placed(one, f"{path}/layers/{name}".lstrip("/"))
+
+
+def snake_case(name: str) -> str:
+    """The name of a class as it stands in paths."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def counted(names: Iterable[str]) -> Iterator[str]:
+    """The names, with numbers for those that come again."""
+    used: dict[str, int] = {}
+    for name in names:
+        number = used.get(name)
+        used[name] = 0 if number is None else number + 1
+        yield name if number is None else f"{name}_{number + 1}"

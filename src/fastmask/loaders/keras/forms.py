@@ -1,0 +1,151 @@
+"""The weights of a layer, from arrays that other versions of it stored in other forms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..._typing import Array
+from ...layers import Layer
+from ..hdf5 import Hdf5
+from .places import Place, Stored
+
+_CUDNN_GATES = {"LSTMCell": 4, "GRUCell": 3}
+_HARDER = 1.2  # Keras 2's hard_sigmoid(x) is clip(x / 5 + 1 / 2), Keras 3's clip(x / 6 + 1 / 2)
+
+
+def misfits(place: Place, file: Hdf5) -> list[str]:
+    """What is wrong with the stored arrays of a layer; nothing of them is read.
+
+    Raises:
+        ValueError: an array cannot be read at all.
+    """
+    layer, name, stored = place
+    missing = [weight.name for weight in layer._weights if weight.name not in stored]
+    if missing:
+        return [f"{name}: has no {', '.join(missing)} in the file"]
+    if _is_cudnn(layer, stored, file):
+        return []
+    return [
+        f"{name}: {weight.name} must have shape {weight.value.shape}, and the file has {found}"
+        for weight in layer._weights
+        if (found := file.info(stored[weight.name]).shape) != weight.value.shape
+    ]
+
+
+def read(place: Place, file: Hdf5, version: int) -> None:
+    """Put the stored arrays into the weights of a layer that is new, and that nobody else has.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    layer, _, stored = place
+    if _is_cudnn(layer, stored, file):
+        _write(layer, _from_cudnn(layer, stored, file))
+        return
+    for weight in layer._weights:
+        path = stored[weight.name]
+        before = weight.value.flags.writeable
+        weight.value.flags.writeable = True
+        if file.info(path).dtype == np.dtype("V2"):
+            weight.value[...] = _from_bfloat16(file.array(path))
+        else:
+            file.array(path, weight.value)
+        weight.value.flags.writeable = before
+    _write(layer, _merged(layer, stored, file))
+    if version == 2:
+        _write(layer, _softened(layer))
+
+
+def _write(layer: Layer, values: dict[str, Array]) -> None:
+    for weight in layer._weights:
+        if weight.name in values:
+            before = weight.value.flags.writeable
+            weight.value.flags.writeable = True
+            weight.value[...] = values[weight.name]
+            weight.value.flags.writeable = before
+
+
+def _from_bfloat16(raw: Array) -> Array:
+    return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def _merged(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
+    """Weights of which the file has parts: int8 numbers and scales, LoRA's two factors."""
+    result: dict[str, Array] = {}
+    for weight in layer._weights:
+        value = np.asarray(weight.value, np.float64)
+        scale = stored.get(f"{weight.name}_scale")
+        if scale is not None and file.info(stored[weight.name]).dtype == np.int8:
+            by = np.asarray(file.array(scale), np.float64)
+            value = value / (by[:, None] if weight.name == "embeddings" else by)
+            result[weight.name] = value
+        names = f"lora_{weight.name}_a", f"lora_{weight.name}_b"
+        if names[0] in stored and names[1] in stored:
+            a, b = (np.asarray(file.array(stored[one]), np.float64) for one in names)
+            result[weight.name] = value + _alpha(layer, a.shape[-1]) / a.shape[-1] * (a @ b)
+    return result
+
+
+def _alpha(layer: Any, rank: int) -> float:
+    return float(getattr(layer, "_lora_alpha", None) or rank)
+
+
+def _is_cudnn(layer: Any, stored: Stored, file: Hdf5) -> bool:
+    """Whether the weights are those of a CuDNN layer, which has a bias twice as long."""
+    gates = _CUDNN_GATES.get(type(layer).__name__)
+    if gates is None or "bias" not in stored:
+        return False
+    values = {weight.name: weight.value for weight in layer._weights}
+    if set(values) != {"kernel", "recurrent_kernel", "bias"}:
+        return False
+    shapes = {name: file.info(stored[name]).shape for name in values}
+    units = values["recurrent_kernel"].shape[0]
+    return shapes == {
+        "kernel": values["kernel"].shape,
+        "recurrent_kernel": values["recurrent_kernel"].shape,
+        "bias": (2 * gates * units,),
+    }
+
+
+def _from_cudnn(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
+    """The weights of a CuDNN layer as the plain layer has them."""
+    gates = _CUDNN_GATES[type(layer).__name__]
+    kernel, recurrent, bias = (
+        file.array(stored[name]) for name in ("kernel", "recurrent_kernel", "bias")
+    )
+    halves = bias.reshape(2, -1)
+    return {
+        "kernel": np.hstack([k.T.reshape(k.shape, order="F") for k in np.hsplit(kernel, gates)]),
+        "recurrent_kernel": np.hstack([k.T for k in np.hsplit(recurrent, gates)]),
+        "bias": halves.sum(0) if gates == 4 else halves,
+    }
+
+
+def _softened(layer: Any) -> dict[str, Array]:
+    """Weights with which Keras 3's hard_sigmoid gives what Keras 2's gave.
+
+    One of a sum times 1.2 is the other one of the sum; so the columns of such sums are scaled.
+    """
+    if getattr(layer, "recurrent_activation", None) == "hard_sigmoid":
+        count = {"LSTMCell": 4, "GRUCell": 3}.get(type(layer).__name__, 0)
+        inner = {4: (0, 1, 3), 3: (0, 1)}.get(count, ())
+    elif type(layer).__name__ == "Dense" and getattr(layer, "activation", 0) == "hard_sigmoid":
+        count, inner = 1, (0,)
+    else:
+        return {}
+    result: dict[str, Array] = {}
+    for weight in layer._weights:
+        units = weight.value.shape[-1] // count
+        factor = np.ones(weight.value.shape[-1])
+        for gate in inner:
+            factor[gate * units : (gate + 1) * units] = _HARDER
+        result[weight.name] = weight.value * factor
+    return result
+
+
+def stored_numbers(place: Place, file: Hdf5) -> int:
+    """How many numbers the arrays of a layer have."""
+    return sum(math.prod(file.info(path).shape) for path in place.stored.values())

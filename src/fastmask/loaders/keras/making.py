@@ -1,0 +1,255 @@
+"""Layers from what a file of Keras says of them; all that cannot be made is noted, not raised."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ... import layers as _layers
+from ...activations import is_name
+from ...layers import Layer
+from ...layers._vocabulary import Vocabulary
+from . import connecting, version2, version3
+from .catalogue import (
+    DEFAULTS_OF_2,
+    DROPPED,
+    DROPPED_ENDINGS,
+    KNOWN,
+    REFUSED,
+    UNKNOWN,
+    Entry,
+)
+from .described import Described, Unsupported
+
+_INT8 = "int8"
+Assets = Callable[[Described], tuple[list[str] | None, Any]]
+
+
+class Problems:
+    """What is wrong with the layers of a file, by their paths."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[str]] = {}
+
+    def add(self, layer: Described, text: str) -> None:
+        """Note what is wrong with a layer."""
+        self.of.setdefault(layer.path, []).append(f"{text:.500}")
+
+    def lines(self) -> list[str]:
+        """All of them, one a line."""
+        return [f"{path}: {text}" for path, texts in self.of.items() for text in texts]
+
+
+class Maker:
+    """Makes layers, unbuilt.
+
+    Args:
+        custom: the user's own classes and functions, by "Name" or "package>Name".
+        assets: finds the vocabulary of a layer, and weights of its tokens.
+
+    Attributes:
+        problems: of the layers that could not be made.
+        paths: of the layers that could.
+    """
+
+    def __init__(self, custom: Mapping[str, Any], assets: Assets) -> None:
+        self._custom = custom
+        self._assets = assets
+        self.problems = Problems()
+        self.paths: set[str] = set()
+        self._kinds: dict[int, Described] = {}
+        self._children: dict[int, list[Layer]] = {}  # of a model, in Keras's order
+
+    def kind_of(self, layer: Layer) -> str:
+        """The name that Keras has for the class of a layer."""
+        what = self._kinds.get(id(layer))
+        return type(layer).__name__ if what is None else what.kind
+
+    def children_of(self, layer: Layer) -> list[Layer] | None:
+        """The layers of a model, in Keras's order; None for a layer that is no model."""
+        return self._children.get(id(layer))
+
+    def make(self, what: Described) -> Layer | None:
+        """The layer; None, and a note, where that cannot be."""
+        try:
+            layer = self._make(what)
+        except Unsupported as error:
+            self.problems.add(what, str(error))
+            return None
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            self.problems.add(what, f"cannot be made as a {what.kind}: {error}")
+            return None
+        if layer is not None:
+            layer._first_shape = None  # the model's inputs say it
+            self.paths.add(what.path)
+            self._kinds[id(layer)] = what
+        return layer
+
+    def _make(self, what: Described) -> Layer | None:
+        if what.children is not None:
+            return self._model(what)
+        own = self._custom.get(what.registered) or self._custom.get(what.kind)
+        if own is None and what.kind in REFUSED:
+            own = self._custom.get(what.name)
+            if own is None or what.kind != "Lambda":
+                raise Unsupported(REFUSED[what.kind].format(name=what.name))
+            if not isinstance(own, type):
+                return _layers.Lambda(own, name=what.name)
+        if own is not None:
+            return self._own(own, what)
+        entry = KNOWN.get(what.kind)
+        if entry is None or what.registered:
+            raise Unsupported(UNKNOWN.format(kind=what.kind))
+        arguments = self._arguments(what, entry)
+        if arguments is None:
+            return None
+        cls: Callable[..., Layer] = getattr(_layers, entry.layer)
+        layer = cls(**arguments)
+        if isinstance(layer, Vocabulary) and arguments.get("vocabulary") is None:
+            self._take_vocabulary(layer, what)
+        return layer
+
+    def _take_vocabulary(self, layer: Vocabulary, what: Described) -> None:
+        """Give a layer the vocabulary that is in the file, beside its description."""
+        tokens: list[Any] | None
+        tokens, idf = self._assets(what)
+        if tokens is None:
+            raise Unsupported("has no vocabulary in the file")
+        while tokens and tokens[-1] == "":
+            tokens.pop()
+        if isinstance(layer, _layers.IntegerLookup):
+            tokens = [int(one) for one in tokens]
+        layer.set_vocabulary(tokens, idf)
+
+    def _model(self, what: Described) -> Layer | None:
+        """A model, if all its layers can be made."""
+        children = what.children or []
+        named = [child.kind != "InputLayer" and not child.operation for child in children]
+        layers = [
+            self.make(child) if wanted else None
+            for child, wanted in zip(children, named, strict=True)
+        ]
+        if any(wanted and one is None for wanted, one in zip(named, layers, strict=True)):
+            return None
+        made = connecting.model(what, layers, self)
+        if made is not None:
+            self._children[id(made)] = [one for one in layers if one is not None]
+        return made
+
+    def _own(self, own: Any, what: Described) -> Layer | None:
+        """A layer of a class of the user's."""
+        cls = getattr(own, "layer_class", own)  # of a cell
+        if not (isinstance(cls, type) and issubclass(cls, Layer)):
+            raise Unsupported(f"needs a class of layers in custom_objects, not {own!r:.100}")
+        config: dict[str, Any] = {}
+        for key, value in what.config.items():
+            if key.endswith(DROPPED_ENDINGS) and value is None:
+                continue
+            config[key] = self._value(value, what)
+        if "dtype" in config:
+            config["dtype"] = dtype_of(what.config["dtype"])
+        made = cls.from_config(config)
+        if not isinstance(made, Layer):
+            raise Unsupported(f"from_config of {cls.__name__} must return a layer")
+        return made
+
+    def _arguments(self, what: Described, entry: Entry) -> dict[str, Any] | None:
+        """What its class takes; None where a layer inside it cannot be made."""
+        taken = inspect.signature(getattr(_layers, entry.layer).__init__).parameters
+        result: dict[str, Any] = dict(entry.always)
+        given = {**(DEFAULTS_OF_2.get(what.kind, {}) if what.version == 2 else {}), **what.config}
+        for old, value in given.items():
+            key = entry.renamed.get(old, old)
+            if key in DROPPED or key in entry.dropped or key.endswith(DROPPED_ENDINGS):
+                continue
+            if key == "dtype":
+                result[key] = dtype_of(value)
+            elif key in ("name", "trainable"):
+                result[key] = value
+            elif key in taken:
+                result[key] = self._value(value, what)
+            elif value is not None and value is not False:
+                text = f"has the argument {old}={value!r:.100}, which is not supported"
+                self.problems.add(what, text)
+        _adapt(what, result)
+        if what.path in self.problems.of:
+            return None
+        inner = [value for value in result.values() for value in _as_list(value)]
+        return None if any(one is _MISSING for one in inner) else result
+
+    def _value(self, value: Any, what: Described) -> Any:
+        """An argument, with layers and functions for their descriptions."""
+        if isinstance(value, list):
+            return [self._value(one, what) for one in value]
+        if not isinstance(value, dict):
+            return value
+        kind, config = value.get("class_name"), value.get("config")
+        if kind in ("__numpy__", "__tensor__", "__slice__", "__ellipsis__"):
+            return version3.value(value)
+        if kind == "function" or isinstance(config, str):
+            return self._function(value)
+        if not isinstance(kind, str) or not isinstance(config, dict):
+            return {key: self._value(one, what) for key, one in value.items()}
+        if str(value.get("module")).endswith("initializers"):
+            return "zeros"  # the weights come from the file
+        version = version2 if what.version == 2 else version3
+        inner = version.described(value, f"{what.path}/{config.get('name') or kind}")
+        inner.version = what.version
+        made = self.make(inner)
+        return _MISSING if made is None else made
+
+    def _function(self, value: dict[str, Any]) -> Any:
+        """An activation that has a name, or a function of the user's."""
+        name, registered = value.get("config"), value.get("registered_name")
+        for key in (registered, name):
+            if isinstance(key, str) and key in self._custom:
+                return self._custom[key]
+        if isinstance(name, str) and is_name(name):
+            return name
+        raise Unsupported(
+            f"has a function {name!r:.100}, which is not known; give it: "
+            f"load_model(path, custom_objects={{{name!r:.100}: ...}})"
+        )
+
+
+_MISSING: Any = object()  # for a layer that could not be made
+
+
+def dtype_of(policy: Any) -> str:
+    """What a layer computes in: float64 where Keras does, and otherwise float32."""
+    if isinstance(policy, dict) and isinstance(policy.get("config"), dict):
+        config = policy["config"]
+        policy = config.get("name") or config.get("source_name")
+        mode = config.get("mode")
+        if mode not in (None, _INT8):
+            raise Unsupported(f"is quantised as {mode!r:.100}; only int8 is supported")
+    return "float64" if policy in ("float64", "double") else "float32"
+
+
+def is_int8(policy: Any) -> bool:
+    """Whether a dtype policy says that a layer's weights are int8."""
+    return isinstance(policy, dict) and (policy.get("config") or {}).get("mode") == _INT8
+
+
+def _adapt(what: Described, arguments: dict[str, Any]) -> None:
+    """Change arguments that mean the same in another form."""
+    axis = arguments.get("axis")
+    if what.kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        arguments["axis"] = axis[0]
+    if isinstance(arguments.get("vocabulary"), str):
+        raise Unsupported("has a vocabulary in a file elsewhere, which is not read: put it in")
+    for key in ("activation", "recurrent_activation"):
+        if what.version == 2 and arguments.get(key) == "hard_sigmoid":
+            _check_hard_sigmoid(what, key)
+    if what.kind == "SimpleRNN":
+        arguments.pop("recurrent_activation", None)
+
+
+def _check_hard_sigmoid(what: Described, key: str) -> None:
+    if key == "activation" and what.kind != "Dense":
+        raise Unsupported("has Keras 2's hard_sigmoid as activation, which is not supported")
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
