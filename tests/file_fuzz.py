@@ -13,7 +13,8 @@ import json
 import tracemalloc
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -65,19 +66,8 @@ def check(content: bytes, folder: Path) -> bool:
     """Whether a file was read; if so, the same comes out when it is written and read again."""
     path = folder / "mutated.npz"
     path.write_bytes(content)
-    tracing = tracemalloc.is_tracing()
-    tracemalloc.start()
-    tracemalloc.reset_peak()
-    before = tracemalloc.get_traced_memory()[0]
-    try:
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            model = _loaded(path)
-        assert not warned, [str(one.message) for one in warned]
-        assert tracemalloc.get_traced_memory()[1] - before < MOST_MEMORY
-    finally:
-        if not tracing:
-            tracemalloc.stop()
+    with bounded():
+        model = _loaded(path)
     if model is None:
         return False
     fm.save_model(model, path)
@@ -86,6 +76,24 @@ def check(content: bytes, folder: Path) -> bool:
     for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     return True
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """See that what is done takes little memory, and warns of nothing."""
+    tracing = tracemalloc.is_tracing()
+    tracemalloc.start()
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield
+        assert not warned, [str(one.message) for one in warned]
+        assert tracemalloc.get_traced_memory()[1] - before < MOST_MEMORY
+    finally:
+        if not tracing:
+            tracemalloc.stop()
 
 
 def _loaded(path: Path) -> Any:
@@ -102,15 +110,17 @@ def mutate(random: Random, content: bytes) -> bytes:
     """The file with one to three changes: in its bytes, its members, arrays or description."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         change: Callable[[Random, bytes], bytes]
-        change = random.choice((_bytes, _fields, _members, _headers, _config, _config, _config))
+        change = random.choice(
+            (mutate_bytes, _fields, mutate_members, _headers, _config, _config, _config)
+        )
         try:
             content = change(random, content)
         except Exception:  # it is too damaged to be taken apart once more
-            content = _bytes(random, content)
+            content = mutate_bytes(random, content)
     return content
 
 
-def _bytes(random: Random, content: bytes) -> bytes:
+def mutate_bytes(random: Random, content: bytes) -> bytes:
     """Bits flipped, or a part cut out, repeated, overwritten or put in."""
     a, b = sorted(random.randrange(len(content) + 1) for _ in range(2))
     if random.random() < 0.5:
@@ -134,7 +144,7 @@ def _fields(random: Random, content: bytes) -> bytes:
     signature = random.choice((b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\5\6", b"\x93NUMPY"))
     places = [i for i in range(len(content)) if content.startswith(signature, i)]
     if not places:
-        return _bytes(random, content)
+        return mutate_bytes(random, content)
     at = random.choice(places) + random.randrange(4, 46)
     size = random.choice((1, 2, 4, 8))
     value = random.choice(
@@ -143,12 +153,12 @@ def _fields(random: Random, content: bytes) -> bytes:
     return content[:at] + (value % 2 ** (8 * size)).to_bytes(size, "little") + content[at + size :]
 
 
-def _taken_apart(content: bytes) -> Members:
+def taken_apart(content: bytes) -> Members:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [(name, archive.read(name)) for name in archive.namelist()]
 
 
-def _put_together(members: Members, method: int = zipfile.ZIP_STORED) -> bytes:
+def put_together(members: Members, method: int = zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names that come twice
@@ -158,9 +168,9 @@ def _put_together(members: Members, method: int = zipfile.ZIP_STORED) -> bytes:
     return stream.getvalue()
 
 
-def _members(random: Random, content: bytes) -> bytes:
+def mutate_members(random: Random, content: bytes) -> bytes:
     """Members left out, renamed, twice, swapped or compressed; the archive, all of it, longer."""
-    members = _taken_apart(content)
+    members = taken_apart(content)
     method = zipfile.ZIP_STORED
     i, j = (random.randrange(len(members)) for _ in range(2))
     (name, data), (other, more) = members[i], members[j]
@@ -191,8 +201,8 @@ def _members(random: Random, content: bytes) -> bytes:
     elif kind == 6:
         return random.randbytes(random.randrange(1, 99)) + content
     else:
-        return _put_together([*members, ("w9.npy", data)]) + random.randbytes(random.randrange(3))
-    return _put_together(members, method)
+        return put_together([*members, ("w9.npy", data)]) + random.randbytes(random.randrange(3))
+    return put_together(members, method)
 
 
 _SHAPES = "() (3 (-3,) (2,12) (10**18,) (99999999999999999999,) 3 (3.0,) (1e99,) (True,)".split()
@@ -203,7 +213,7 @@ _DTYPES += ["b'<f4'", "'a9'", "'\\d'", "'<f4", "(" * 200, "'\u20ac'", "__import_
 
 def _headers(random: Random, content: bytes) -> bytes:
     """A member whose header says something else than its data, or nothing that can be read."""
-    members = _taken_apart(content)
+    members = taken_apart(content)
     i = random.randrange(len(members))
     name, data = members[i]
     length = 10 + int.from_bytes(data[8:10], "little")
@@ -213,30 +223,30 @@ def _headers(random: Random, content: bytes) -> bytes:
     kind = random.randrange(4)
     header = text.encode("utf-8" if kind else "utf-16")
     if kind == 1:
-        header = _bytes(random, data[10:length])
+        header = mutate_bytes(random, data[10:length])
     version = random.choice((b"\1\0", b"\1\0", b"\1\0", b"\2\0", b"\3\0", b"\xff\0"))
     said = len(header) if random.random() < 0.9 else random.getrandbits(16)
     size = said.to_bytes(4 if version[0] in (2, 3) else 2, "little")
     members[i] = name, data[:6] + version + size + header + b"\n" + data[length:]
-    return _put_together(members)
+    return put_together(members)
 
 
 def _config(random: Random, content: bytes) -> bytes:
     """A description with a part of it replaced, left out, twice or in another one's place."""
-    members = _taken_apart(content)
+    members = taken_apart(content)
     found = dict(members)["config.npy"]
     config = json.loads(found[10 + int.from_bytes(found[8:10], "little") :])
-    text = json.dumps(_changed(random, config))
+    text = json.dumps(mutate_tree(random, config))
     if random.random() < 0.1:
-        text = _bytes(random, text.encode()).decode("latin1")
+        text = mutate_bytes(random, text.encode()).decode("latin1")
     if random.random() < 0.05:
         text = text.replace('"name"', '"name": "a", "name"')
     stream = io.BytesIO()
     np.save(stream, np.frombuffer(text.encode(), np.uint8))
-    return _put_together([(n, stream.getvalue() if n == "config.npy" else d) for n, d in members])
+    return put_together([(n, stream.getvalue() if n == "config.npy" else d) for n, d in members])
 
 
-def _changed(random: Random, config: Any) -> Any:
+def mutate_tree(random: Random, config: Any) -> Any:
     """The tree with another value at one of its places."""
     places = list(_places(config))
     parent, key = random.choice(places)

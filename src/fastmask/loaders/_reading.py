@@ -59,7 +59,7 @@ def opened_beside(path: Path, name: str) -> Iterator[Reader]:
         ValueError: the name is none of a regular file in that folder.
         OSError: it cannot be opened.
     """
-    if not name or name in (".", "..") or set(name) & set("/\\:\0"):
+    if not 0 < len(os.fsencode(name)) < 256 or name in (".", "..") or set(name) & set("/\\:\0"):
         raise ValueError(f"it names {name!r:.200}, which must be a file in its own folder")
     beside = path.parent / name
     if beside.is_symlink():

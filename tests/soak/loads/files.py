@@ -1,4 +1,4 @@
-"""Broken files: each is refused by a ValueError, or a model that can be written again."""
+"""Broken files: each is refused by a ValueError, or what is read is sound."""
 
 from __future__ import annotations
 
@@ -65,3 +65,22 @@ def _load(content: bytes, path: Path) -> None:
     fm.save_model(model, path)
     for one, other in zip(fm.load_model(path).get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@load
+def broken_weights(random: Random) -> Problem:
+    """Files of weights, of every kind that `load_weights` reads and `fastmask inspect` shows."""
+    fuzz = import_module("tests.weight_fuzz")
+    dice = stdlib.Random(int(random.integers(2**32)))
+    with tempfile.TemporaryDirectory() as folder:
+        files = fuzz.originals(Path(folder))
+    kinds = [dice.choice(list(files)) for _ in range(FILES)]
+    contents = [(kind, fuzz.mutate(dice, kind, files[kind])) for kind in kinds]
+
+    def compute() -> Sequence[Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            for kind, content in contents:
+                fuzz.attempt(fuzz.reader(kind), kind, content, Path(folder))
+        return [np.empty(0)]
+
+    return exact(compute, [np.empty(0)])

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .._reading import opened, refusing
 from .stored import Misfit
 
@@ -47,12 +49,14 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     misfits: list[str] = []
     with opened(file_name) as file, refusing(file_name, "has no weights that can be read"):
         try:
-            values = reader.values(model, file)
+            with np.errstate(all="ignore"):  # the numbers of a damaged file may be any
+                values = reader.values(model, file)
         except Misfit as misfit:
             misfits = misfit.lines
     if misfits:
         raise ValueError(_told(misfits, model.name, file_name))
-    model.set_weights(values)
+    with np.errstate(all="ignore"):
+        model.set_weights(values)
 
 
 def _format(name: str) -> str:
