@@ -49,7 +49,23 @@ def originals(folder: Path) -> list[bytes]:
     words = L.Embedding(5, 2, mask_zero=True, embeddings_initializer=initializer())(ids)
     read, h, c = L.LSTM(2, return_state=True)(L.Concatenate()([words, x]))
     graph = fm.Model([ids, x], [L.LSTM(2)(x, initial_state=[h, c]), L.Add()([read, h])])
-    return [_saved(one, folder) for one in (plain, deep, graph)]
+    return [_saved(one, folder) for one in (plain, deep, graph, of_texts())]
+
+
+def of_texts() -> Any:
+    """A model with vocabularies, categories, convolution and attention."""
+    L = layers
+    texts, numbers = fm.Input((), "string"), fm.Input((2,))
+    tokens = L.TextVectorization(9, ngrams=(1, 2), vocabulary=["a", "b", "a b"])
+    counts = L.TextVectorization(output_mode="tf_idf", vocabulary=["a"], idf_weights=[2.0])
+    words = L.Embedding(9, 4)(tokens(texts))
+    windows = L.MaxPooling1D(2, padding="same")(L.Conv1D(4, 2, padding="causal", groups=2)(words))
+    seen = L.MultiHeadAttention(2, 3, use_gate=True, sliding_window=4)(L.Masking()(words), windows)
+    found = L.AdditiveAttention()([seen, L.Attention(True, "concat")([windows, words])])
+    groups = L.Discretization([0.0, 1.0], output_mode="count")(numbers)
+    strings = L.StringLookup(num_oov_indices=2, salt=[1, 2], vocabulary=["x"], mask_token="")
+    flat = L.GlobalAveragePooling1D()(found)
+    return fm.Model([texts, numbers], [flat, groups, counts(texts), strings(texts)])
 
 
 def initializer() -> Any:

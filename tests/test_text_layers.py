@@ -81,7 +81,7 @@ def test_kinds_of_texts() -> None:
 
 
 def test_long_texts_take_no_more_than_they_are() -> None:
-    texts = ["a " * 2_000_000, *["b"] * 3000]  # 48 GB, as an array of str
+    texts = ["a " * 300_000, *["b"] * 3000]  # 7 GB, as an array of str
     y = fm.Sequential([L.TextVectorization(output_sequence_length=2, vocabulary=["a", "b"])])
     assert y(texts).tolist() == [[2, 2], *[[3, 0]] * 3000]
     assert y.predict(texts, verbose=0).tolist() == y(texts).tolist()
