@@ -224,6 +224,21 @@ class TestModels:
         np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_0"), first, atol=1e-6)
         np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_1"), second, atol=1e-6)
 
+    def test_a_mask_that_is_lost(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        layers = L.Embedding(20, 3), L.SimpleRNN(2)
+        model = saved(tmp_path / "m.npz", *layers)
+        write(tmp_path / "a.jsonl", [[1, 2, 3], [4, 5, 6]])
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        assert not capsys.readouterr().err  # rows of one length have no mask
+        np.testing.assert_allclose(
+            read(tmp_path / "b.jsonl"), model([[1, 2, 3], [4, 5, 6]]), atol=1e-6
+        )
+        write(tmp_path / "a.jsonl", [[1, 2, 3], [4, 5]])
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        said = capsys.readouterr().err
+        assert said.startswith("fastmask: warning: Layer 'embedding")
+        assert said.count("\n") == 1
+
 
 class TestTexts:
     WORDS = ("good", "bad", "film")

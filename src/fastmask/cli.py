@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,11 @@ def _run_predict(known: argparse.Namespace) -> int:
 def _telling(work: Callable[[], object]) -> int:
     """Do something with files; what is the matter with them is one line, and status 2."""
     try:
-        work()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")  # a layer that loses a mask says so once
+            work()
+        for one in told:
+            print(f"fastmask: warning: {one.message}", file=sys.stderr)
     except (OSError, TypeError, ValueError) as error:
         print(f"fastmask: {error}", file=sys.stderr)
         return 2

@@ -94,8 +94,10 @@ class Input:
         """Lists of one length: numbers are masked, and of texts the layers mask empty ones."""
         if self._texts:
             return pad([np.asarray(one, str) for one in values], self._steps, value="").data
-        if any(map(len, values)):
-            return pad(values, self._steps)
+        lengths = set(map(len, values))
+        if any(lengths):
+            padded = pad(values, self._steps)
+            return padded.data if lengths == {padded.shape[1]} else padded
         shape = (len(values), self._steps or 1, *(n or 1 for n in self._shape[2:]))
         return Masked(np.zeros(shape), np.zeros(shape[:2], np.bool_))
 
