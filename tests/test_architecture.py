@@ -8,8 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 JIT = {"numba", "llvmlite"}
-FRAMEWORKS = {"torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"}
-ADAPTERS = ("src/fastmask/torch/", "src/fastmask/keras.py")  # `import fastmask` leaves them out
+FRAMEWORKS = {"torch", "keras", "jax", "tensorflow", "onnx", "onnxruntime", "h5py"}
+# `import fastmask` leaves them out:
+ADAPTERS = tuple(f"src/fastmask/{name}/" for name in ("torch", "keras", "jax"))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 import fastmask
 
-OWN_FRAMEWORK = ("fastmask.torch", "fastmask.keras")  # tested beside their frameworks
+# Tested beside their frameworks:
+OWN_FRAMEWORK = ("fastmask.torch", "fastmask.keras", "fastmask.jax")
 
 
 def modules() -> Iterator[str]:

@@ -18,6 +18,9 @@ from ..backends.cell import GRU, LSTM, SIMPLE_RNN, Cell, FormulaCell
 from ..cells import Cell as Formula
 from ..cells import known_cell
 
+KERAS = "keras: "
+"""What the modes of the cells in `_keras_cells` begin with; no formula's name has a colon."""
+
 Weights = tuple[Tensor, ...]
 """One direction's weights as kernels order them, in memory as torch has them.
 
@@ -38,10 +41,14 @@ class TorchCell(Cell):
     Attributes:
         called: see `_recorders.refuse_transforms`.
         state_names: what messages call the states.
+        go_backwards: whether the one direction of a layer, if it has no second, is backwards.
+        return_sequences: whether outputs of all steps are wanted; else they have no steps at all.
     """
 
     called: tuple[str, ...]
     state_names: tuple[str, ...]
+    go_backwards = False
+    return_sequences = True
 
     def __init__(self, kind: Cell, *settings: str | bool, order: tuple[int, ...] | None = None):
         vars(self).update(vars(kind))
@@ -162,6 +169,10 @@ def cell_of(mode: str) -> TorchCell:
     Raises:
         ValueError: a program was exported with a cell that is not defined here.
     """
+    if mode not in CELLS and mode.startswith(KERAS):
+        from ._keras_cells import keras_cell
+
+        CELLS[mode] = keras_cell(mode)
     if mode not in CELLS:
         formula = known_cell(mode)
         if formula is None:

@@ -79,7 +79,8 @@ def forward(
     directions, _, units = states[0].shape
     valid = len(plan.steps)
     rows = valid if rows is None else rows
-    out = x.new_empty(batch, time, directions * units)
+    out_time = time if cell.return_sequences else 0
+    out = x.new_empty(batch, out_time, directions * units)
     last = [x.new_empty(directions, batch, units) for _ in states]
     steps = [x.new_empty(directions, rows if keep else 0, units) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
@@ -88,7 +89,7 @@ def forward(
     inputs, first, ends = view(x), [*map(view, states)], [*map(view, last)]
     kept = [*map(view, (*steps, gates) if cell.keeps_gates else steps)]
     for d in range(directions):
-        half = out if directions == 1 else x.new_empty(batch, time, units)
+        half = out if directions == 1 else x.new_empty(batch, out_time, units)
         run_forward(
             backend,
             cell,
@@ -98,7 +99,7 @@ def forward(
             packed[d],
             [state[d] for state in first],
             cell.settings,
-            d == 1,
+            d == 1 or cell.go_backwards,
             zero_masked,
         )
         if directions > 1:
@@ -169,7 +170,7 @@ def backward(
                 [one[d][own] for one in steps],
                 saved,
                 cell.settings,
-                d == 1,
+                d == 1 or cell.go_backwards,
                 zero_masked,
             )
             total = found if total is None else _added(total, found)

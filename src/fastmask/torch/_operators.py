@@ -95,7 +95,7 @@ def _(
     rows = batch * time
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
     return [
-        x.new_empty(batch, time, directions * units),
+        x.new_empty(batch, time if cell.return_sequences else 0, directions * units),
         *[x.new_empty(state.shape) for state in states],
         *[x.new_empty(directions, rows if keep else 0, units) for _ in states],
         x.new_empty(directions, gate_rows, cell.gates_saved * units),

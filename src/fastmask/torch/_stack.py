@@ -11,7 +11,7 @@ from torch import Tensor
 from ..backends.plan import Plan
 from ._autograd import Layer
 from ._backend import backend_of
-from ._cells import CELLS
+from ._cells import cell_of
 from ._layer import Keep, forward
 from ._operators import layer as layer_operator
 from ._operators import plan as plan_operator
@@ -80,7 +80,7 @@ def _layer(
     zero_masked: bool,
     keep: Keep,
 ) -> tuple[Tensor, ...]:
-    cell = CELLS[mode]
+    cell = cell_of(mode)
     flat = [weight for direction in weights for weight in direction]
     if _needs_backward(x, *states, *flat):
         check()

@@ -1,0 +1,49 @@
+"""Which backend of Keras computes, and fastmask's part for it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+import keras
+
+BACKENDS = ("torch",)
+
+
+class KerasBackend(Protocol):
+    """What the module of a backend has."""
+
+    def why_not_now(self, x: Any) -> str:
+        """Why fastmask cannot compute on `x` here and now; empty where it can."""
+
+    def run(
+        self, wanted: Any, x: Any, mask: Any, states: list[Any], weights: list[Any]
+    ) -> tuple[Any, list[Any]]:
+        """Compute a layer.
+
+        Args:
+            wanted: see `_wanted.Wanted`.
+            x: (B, T, F).
+            mask: (B, T), of any dtype, or None.
+            states: (B, H) each.
+            weights: as Keras has them; without a bias where there is none.
+
+        Returns:
+            The outputs (B, T, H), or the last one (B, H), and the last states.
+        """
+
+    def changed(self, model: Any, layers: list[Any], converted: bool) -> None:
+        """What is to be done after layers of a model were converted, or given back."""
+
+
+def backend_name() -> str:
+    """Keras's word for the backend."""
+    return str(keras.config.backend())
+
+
+def backend() -> KerasBackend | None:
+    """The part for the backend that Keras was imported with; None where there is none."""
+    if backend_name() not in BACKENDS:
+        return None
+    found: KerasBackend = import_module(f"{__package__}._{backend_name()}")
+    return found
