@@ -152,6 +152,16 @@ class TestModels:
         again = fm.load_model(tmp_path / "m.npz")
         np.testing.assert_allclose(again.predict(x, batch_size=1, verbose=0), y, atol=1e-6)
 
+    @pytest.mark.parametrize("shape", [(), (1,)])
+    def test_texts_of_either_shape(self, shape: tuple[int, ...]) -> None:
+        texts = fm.Input(shape, "string")
+        model = fm.Model(texts, L.TextVectorization(vocabulary=WORDS)(texts))
+        expected = [[2, 3], [4, 0]]
+        for x in (["the cat", "sat"], [["the cat"], ["sat"]], np.array(["the cat", "sat"])):
+            assert model(x).tolist() == model.predict(x, verbose=0).tolist() == expected
+        with pytest.raises(ValueError, match="must have shape"):
+            model([["the cat", "sat"]])
+
     def test_built_by_a_call(self) -> None:
         model = fm.Sequential(
             [L.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot"), L.Dense(2)]

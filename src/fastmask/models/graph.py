@@ -144,7 +144,7 @@ def execute(the: Program, inputs: Sequence[object], apply: Apply) -> Any:
 
 
 def check_inputs(the: Program, inputs: HasShape | list[HasShape], name: str) -> list[HasShape]:
-    """The inputs as a list.
+    """The inputs as a list; a last axis of size 1 comes or goes where it must, as in Keras.
 
     Raises:
         ValueError: their number or a shape is another one.
@@ -155,13 +155,29 @@ def check_inputs(the: Program, inputs: HasShape | list[HasShape], name: str) -> 
         names = ", ".join(repr(one.name) for one in wanted)
         count = "1 input" if len(wanted) == 1 else f"a list of {len(wanted)} inputs"
         raise ValueError(f"model {name!r} takes {count} ({names}), not {len(given)}")
-    for one, spec in zip(given, wanted, strict=True):
+    for number, spec in enumerate(wanted):
+        one = given[number]
         if not fits(tuple(one.shape), spec.shape):
+            if (fitting := _with_other_axes(one, spec.shape)) is not None:
+                given = [*given[:number], fitting, *given[number + 1 :]]
+                continue
             raise ValueError(
                 f"input {spec.name!r} of model {name!r} must have shape {spec.shape}, "
                 f"not {tuple(one.shape)}"
             )
     return given
+
+
+def _with_other_axes(array: HasShape, wanted: Shape) -> HasShape | None:
+    """An array of NumPy's with a last axis of size 1 more or less, if it then fits."""
+    if not isinstance(array, np.ndarray):
+        return None
+    shape: tuple[int, ...] = array.shape
+    if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+        shape = (*shape, 1)
+    elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    return array.reshape(shape) if fits(shape, wanted) else None
 
 
 def slots_in(value: object) -> Iterator[Slot]:
