@@ -118,7 +118,7 @@ class TestOtherFiles:
         onnx(tmp_path / "a.onnx", nodes, [tensor("w", np.ones((2, 3))), tensor("b", np.ones(3))])
         lines = inspected(tmp_path / "a.onnx", capsys)
         assert lines[3] == "y Dense weight (3, 2), bias (3,) 9 kept yes"
-        assert lines[4] == "nodes that no layer stands for: Erf (1), Loop (1)"
+        assert lines[4] == "nodes with graphs of their own, which are not read: Loop (1)"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

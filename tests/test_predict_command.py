@@ -183,6 +183,15 @@ class TestModels:
         expected = model.predict(rows, verbose=0)[:, 0]
         np.testing.assert_allclose(read(tmp_path / "b.csv"), expected, atol=1e-6)
 
+    def test_a_single_layer(self, tmp_path: Path) -> None:
+        layer = L.SimpleRNN(2)
+        layer.build((None, None, 3))
+        fm.save_model(layer, tmp_path / "m.npz")
+        rows = np.random.default_rng(7).normal(size=(4, 5, 3)).round(3)
+        write(tmp_path / "a.jsonl", rows.tolist())
+        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl"), layer(rows), atol=1e-6)
+
     def test_features(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         model = saved(tmp_path / "m.npz", L.Dense(2), shape=(None, 3))
         (tmp_path / "a.csv").write_text('ids\n1 2 3\n"[0.5, -1, 4]"\n')

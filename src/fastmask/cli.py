@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and known.run is not _run_bench:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return int(known.run(known if hasattr(known, "model") else rest))
+        return int(known.run(known, rest))
     except (OSError, ValueError) as error:
         print(f"fastmask: {error}", file=sys.stderr)
         return 1
@@ -94,11 +94,11 @@ def _add_predict(commands: Any) -> None:
     parser.set_defaults(run=_run_predict)
 
 
-def _run_inspect(known: argparse.Namespace) -> int:
+def _run_inspect(known: argparse.Namespace, _rest: list[str]) -> int:
     return _telling(lambda: print(_inspect.report(known.model)))
 
 
-def _run_predict(known: argparse.Namespace) -> int:
+def _run_predict(known: argparse.Namespace, _rest: list[str]) -> int:
     options = _predict.Options(
         known.model,
         known.input,
@@ -128,7 +128,7 @@ def _telling(work: Callable[[], object]) -> int:
     return 0
 
 
-def _run_demo(_rest: list[str]) -> int:
+def _run_demo(_known: argparse.Namespace, _rest: list[str]) -> int:
     result = _demo.run(lambda line: print(line, file=sys.stderr, flush=True))
     print("\n".join(_demo.report(result)), flush=True)
     for fault in result.faults:
@@ -136,13 +136,13 @@ def _run_demo(_rest: list[str]) -> int:
     return 1 if result.faults else 0
 
 
-def _run_info(_rest: list[str]) -> int:
+def _run_info(_known: argparse.Namespace, _rest: list[str]) -> int:
     for name, value in _system.describe():
         print(f"{name:<14}{value}")
     return 0
 
 
-def _run_bench(rest: list[str]) -> int:
+def _run_bench(_known: argparse.Namespace, rest: list[str]) -> int:
     checkout = _checkout()
     if checkout is None:
         print(

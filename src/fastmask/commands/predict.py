@@ -12,6 +12,8 @@ from .._checks import whole_number
 from ..loaders import load_model
 from ..loaders._reading import opened
 from ..loaders._writing import write_whole
+from ..models.model import Model
+from ..models.sequential import Sequential
 from ..tables.predictor import MOST_ROWS, Predictor
 
 
@@ -65,6 +67,8 @@ def run(options: Options) -> int:
 
 def _model(options: Options) -> Any:
     model = load_model(options.model)
+    if not isinstance(model, Model):  # a single layer
+        model = Sequential([model])
     if options.quantize is not None:
         quantize = getattr(model, "quantize", None)
         if quantize is None:

@@ -12,11 +12,6 @@ from ..weights import onnx, safetensors, state_dict
 from ..weights.stored import Module, Stored
 
 _CELLS = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}  # by the number of gates
-_KNOWN_NODES = set(
-    "Add BatchNormalization Cast Concat Constant ConstantOfShape Conv Dropout Expand Gather Gemm "
-    "GRU Identity LayerNormalization LSTM MatMul Relu Reshape RNN Shape Sigmoid Slice Softmax "
-    "Squeeze Tanh Transpose Unsqueeze".split()
-)
 
 
 def describe(file: Reader) -> Description:
@@ -26,9 +21,9 @@ def describe(file: Reader) -> Description:
         graph = onnx.graph_of(file)
         modules = onnx.modules_of(graph)
         kinds = Counter(node.kind for node in graph.nodes)
-        strange = [f"{kind} ({count})" for kind, count in kinds.items() if kind not in _KNOWN_NODES]
-        if strange:
-            notes.append(f"nodes that no layer stands for: {', '.join(strange)}")
+        inner = [f"{kind} ({kinds[kind]})" for kind in sorted(onnx.WITH_GRAPHS & set(kinds))]
+        if inner:
+            notes.append(f"nodes with graphs of their own, which are not read: {', '.join(inner)}")
     else:
         reader = safetensors if path.suffix.lower() == ".safetensors" else state_dict
         modules = reader.modules(file)

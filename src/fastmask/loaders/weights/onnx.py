@@ -41,7 +41,7 @@ _PARTS = {
     "Conv": ("weight", "bias"),
     "Gather": ("weight",),
 }
-_WITH_GRAPHS = {"Loop", "If", "Scan"}
+WITH_GRAPHS = {"Loop", "If", "Scan"}
 
 _Constants = Sequence[Stored | None]  # of a node's inputs; None for those that are computed
 
@@ -52,7 +52,7 @@ def values(model: Layer, file: Reader) -> list[Array]:
     try:
         return matched(model, modules_of(graph), ordered=True)
     except Misfit as misfit:
-        inner = sorted({node.kind for node in graph.nodes} & _WITH_GRAPHS)
+        inner = sorted({node.kind for node in graph.nodes} & WITH_GRAPHS)
         more = [f"the file has nodes of kind {', '.join(inner)}, whose graphs are not read"]
         raise Misfit(misfit.lines + more * bool(inner)) from None
 
