@@ -24,7 +24,14 @@ def aligned_empty(size: int, dtype: Any) -> NDArray[Any]:
     """
     itemsize = np.dtype(dtype).itemsize
     memory: Any = np.empty(size + CACHE_LINE // itemsize, dtype)
-    # In a fifth of the time that NumPy takes to tell the address.
-    start = -addressof(c_char.from_buffer(memory)) % CACHE_LINE // itemsize
+    start = -address(memory) % CACHE_LINE // itemsize
     aligned: NDArray[Any] = memory[start:][:size]  # [start:start] would begin where memory does
     return aligned
+
+
+def address(array: Any) -> int:
+    """Where an array's first element is."""
+    try:  # a third of the time that NumPy takes to tell it
+        return addressof(c_char.from_buffer(array if array.flags.c_contiguous else array.T))
+    except (TypeError, ValueError):  # read-only, for one, or without elements
+        return int(array.__array_interface__["data"][0])

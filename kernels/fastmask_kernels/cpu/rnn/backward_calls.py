@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...memory import aligned_empty
+from ...memory import address, aligned_empty
 from ...spec import cell_kernels
 from ..parallel.barrier import control_size
 from ..parallel.run import reserve, reserve_even, run
@@ -82,12 +82,12 @@ class BackwardPass:
         )
         outs = call.dkernel, call.drecurrent_kernel, call.dbias, *self._dvectors(call)[:-1]
         matrices = call.kernel, call.recurrent_kernel, *outs
-        words = [features, _address(call.x), 0, len(self._columns.inputs.numbers) * units, items]
+        words = [features, address(call.x), 0, len(self._columns.inputs.numbers) * units, items]
         if call.dx.size:
-            words[DX] = _address(call.dx)
+            words[DX] = address(call.dx)
         for matrix in matrices:
-            steps = matrix.strides if matrix.ndim == 2 else (0, *matrix.strides)
-            words += _address(matrix), *(step // matrix.itemsize for step in steps)
+            row, column = matrix.strides if matrix.ndim == 2 else (0, dtype.itemsize)
+            words += address(matrix), row // dtype.itemsize, column // dtype.itemsize
         control = np.zeros(control_size(threads), np.int64)
         arguments = (
             *(call.gates, dfirst, call.dout, dlast, states, first, self._vectors(call)[:-1]),
@@ -134,7 +134,3 @@ class BackwardPass:
         tables = np.array([*blocks_packed(columns), *items], np.int64)
         reals, integers = products + threads * own, max(integers, seen_size(rows))
         return groups, places, reals, integers, tables, len(items) // WORDS
-
-
-def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])

@@ -98,7 +98,7 @@ def items_of(columns: Columns, features: int, units: int, threads: int, dtype: A
         of_x = features if segment.inputs >= 0 else 0
         of_h = units if segment.recurrent >= 0 else 0
         rows, strips = of_x + of_h + 1, -(-segment.blocks * units // width)
-        of_rows = -(-rows // MOST_ROWS)
+        of_rows = max(_parts_of_rows(rows, strips * width, threads), -(-rows // MOST_ROWS))
         of_columns = min(max(-(-threads // of_rows), -(-strips // MOST_STRIPS)), strips)
         operand = segment.operand * units if segment.operand >= 0 else -1
         for part in range(of_rows * of_columns):
@@ -117,6 +117,12 @@ def items_of(columns: Columns, features: int, units: int, threads: int, dtype: A
                 words += [first, max(last - first, 0), out, block * units + left]
                 begin += size
     return words
+
+
+def _parts_of_rows(rows: int, columns: int, threads: int) -> int:
+    """In how many parts rows are taken so that threads pack least: a divisor of their number."""
+    parts = [n for n in range(1, min(threads, rows) + 1) if threads % n == 0]
+    return min(parts, key=lambda n: rows / n + columns * n / threads)
 
 
 @inner
