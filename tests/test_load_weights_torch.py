@@ -131,3 +131,20 @@ def test_what_is_refused(tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "a.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(ValueError, match=r"no zip, as torch\.save has written"):
         model.load_weights(tmp_path / "a.pt")
+
+
+def test_cells_of_formulas(tmp_path: Path) -> None:
+    recurrent = pytest.importorskip("fastmask.torch").Recurrent
+    cell = fm.cells.simple_rnn  # any cell is saved like this one; its kernels are compiled anyway
+    for both in (False, True):
+        torch.manual_seed(12)
+        net = recurrent(cell, 3, 4, batch_first=True, bidirectional=both)
+        torch.save(net.state_dict(), tmp_path / "a.pt")
+        layer = L.RNN(cell(4), return_sequences=True)
+        model = fm.Sequential([L.Bidirectional(layer) if both else layer])
+        model.build((None, None, 3))
+        x = torch.randn(2, 5, 3)
+        with torch.no_grad():
+            expected = net(x)[0].numpy()
+        model.load_weights(tmp_path / "a.pt")
+        np.testing.assert_allclose(model(x.numpy()), expected, atol=1e-5)

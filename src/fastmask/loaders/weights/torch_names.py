@@ -1,7 +1,8 @@
 """The tensors of a state dict, put together into modules.
 
 Recurrent modules of torch name their parameters `weight_ih_l0`, or `weight_ih_l1_reverse`; cells
-`weight_ih`; all other modules have one parameter of each name.
+`weight_ih`; all other modules have one parameter of each name. `_reverse` also ends the names of
+`fastmask.torch.Recurrent`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 
 from .stored import Module, Stored
 
-_RECURRENT = re.compile(r"((?:weight|bias)_(?:ih|hh|hr))(?:_l([0-9]+)(_reverse)?)?")
+_RECURRENT = re.compile(r"((?:weight|bias)_(?:ih|hh|hr))(?:_l([0-9]+))?")
+_BACKWARDS = "_reverse"
 _COUNTS = "num_batches_tracked"  # of BatchNorm, which inference does not need
 
 
@@ -26,12 +28,12 @@ def modules_of(tensors: Mapping[str, Stored]) -> list[Module]:
         prefix, _, part = name.rpartition(".")
         if part == _COUNTS:
             continue
-        key, backwards = prefix, False
+        key, backwards = prefix, part.endswith(_BACKWARDS)
+        part = part.removesuffix(_BACKWARDS)
         recurrent = _RECURRENT.fullmatch(part)
         if recurrent is not None:
             part = recurrent[1]
             key = ".".join(filter(None, (prefix, recurrent[2] and f"l{recurrent[2]}")))
-            backwards = bool(recurrent[3])
         found.setdefault((key, backwards), {})[part] = tensor
     return [
         Module(name, parts, backwards, _options(parts))
