@@ -27,7 +27,8 @@ class Predictor:
     Args:
         model: built; it has an input for each column.
         columns: the names of the columns, in the order of the inputs.
-        name: of the new column; with several outputs `name_0`, `name_1`, and so on.
+        name: of the new column; with several outputs `name_0`, `name_1`, and so on, or
+            with their names in the place of numbers.
         batch_size: the most rows that are computed at once.
 
     Raises:
@@ -54,9 +55,11 @@ class Predictor:
                 raise ValueError(f"there is no column {one.column!r}, only {', '.join(names)}")
         values = [one.values(batch.column(one.column), batch.first) for one in self._inputs]
         outputs = [self._outputs(values, rows) for rows in self._cut(values, len(batch))]
-        columns = [_joined(parts) for parts in zip(*outputs, strict=True)]
-        many = len(columns) > 1
-        found = {f"{self._name}_{i}" if many else self._name: one for i, one in enumerate(columns)}
+        many = len(outputs[0]) > 1
+        found = {
+            f"{self._name}_{key}" if many else self._name: _joined([one[key] for one in outputs])
+            for key in outputs[0]
+        }
         taken = set(found) & set(names)
         if taken:
             raise ValueError(f"there is a column {min(taken)!r} already: give another name")
@@ -76,11 +79,12 @@ class Predictor:
                 start, longest = row, max(1, int(lengths[row]))
         yield slice(start, count)
 
-    def _outputs(self, values: list[Values], rows: slice) -> list[Values]:
-        """What the model returns for some rows, for each output."""
+    def _outputs(self, values: list[Values], rows: slice) -> dict[Any, Values]:
+        """What the model returns for some rows: each output by its name, or its number."""
         x = [one.batch(own[rows]) for one, own in zip(self._inputs, values, strict=True)]
         outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, None, verbose=0)
-        return [_of_rows(one) for one in flat(outputs)]
+        named = outputs if isinstance(outputs, dict) else dict(enumerate(flat(outputs)))
+        return {key: _of_rows(one) for key, one in named.items()}
 
 
 def _of_rows(output: Any) -> Values:
