@@ -340,7 +340,7 @@ def test_hashes_of_others() -> None:
             ValueError,
             "count_weights of layer .* must not be given",
         ),
-        (lambda: L.Discretization(), ValueError, "either bin_boundaries or num_bins"),
+        (lambda: L.Discretization(), ValueError, "bin_boundaries or num_bins must"),
         (lambda: L.Discretization([1.0, 0.0]), ValueError, "ascending order"),
         (lambda: L.Discretization(num_bins=3)([1.0]), ValueError, "has no boundaries yet"),
         (lambda: L.Discretization([1.0]).adapt([1.0]), ValueError, "cannot adapt"),

@@ -24,8 +24,8 @@ class Discretization(Layer):
     Args:
         bin_boundaries: the boundaries, in ascending order; id 0 is that of numbers less than the
             first, and a boundary is in the interval after it.
-        num_bins: instead of these the number of intervals, for which `adapt(data)` finds
-            boundaries, so that as many numbers are in each.
+        num_bins: the number of intervals, for which `adapt(data)` finds boundaries, so that as
+            many numbers are in each.
         epsilon: share of the numbers by which `adapt` may err.
         output_mode: "int" for ids; "one_hot", "multi_hot" or "count" for vectors, see
             `CategoryEncoding`.
@@ -64,8 +64,8 @@ class Discretization(Layer):
         **layer_args: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**layer_args)
-        if (bin_boundaries is None) == (num_bins is None):
-            raise ValueError("either bin_boundaries or num_bins must be given")
+        if bin_boundaries is None and num_bins is None:
+            raise ValueError("bin_boundaries or num_bins must be given")
         self.num_bins = None if num_bins is None else whole_number(num_bins, "num_bins", 1)
         self.epsilon = real_number(epsilon, "epsilon")
         if not 0 < self.epsilon < 1:
@@ -135,17 +135,6 @@ class Discretization(Layer):
     @property
     def _output_dtype(self) -> np.dtype[Any]:
         return np.dtype(np.int32) if self.output_mode == "int" else self._dtype
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """A layer made from what `get_config` returned."""
-        config = dict(config)
-        adapted = config.get("num_bins") is not None
-        boundaries = config.pop("bin_boundaries", None) if adapted else None
-        layer = cls(**config)
-        if boundaries is not None:
-            layer._bound(boundaries)
-        return layer
 
 
 def _batches(data: Any) -> Iterator[Any]:

@@ -141,7 +141,7 @@ class MultiHeadAttention(Layer):
         self.query_dense = self._projection("query", query, many)
         self.key_dense = self._projection("key", key, many)
         if self.use_gate:
-            self.gate_dense = self._projection("gate", query, wide, activation="sigmoid")
+            self._gate_dense = self._projection("gate", query, wide, activation="sigmoid")
         self.value_dense = self._projection("value", value, wide)
         back: Any = self.output_shape or query[-1:]
         self.output_dense = self._projection("attention_output", (None, *wide), back, axes=2)
@@ -211,7 +211,7 @@ class MultiHeadAttention(Layer):
             drop=dropping(self.dropout, self._generator) if training and self.dropout else None,
         )
         y = heads.together(y, q.shape)
-        y = self.output_dense.call(y * self.gate_dense.call(q) if self.use_gate else y)
+        y = self.output_dense.call(y * self._gate_dense.call(q) if self.use_gate else y)
         return y if weights is None else (y, weights.reshape(*shape))
 
     def _seen_by_masks(

@@ -151,6 +151,8 @@ class _Functional:
         kwargs = {key: one for key, one in kwargs.items() if one is not None}
         if kwargs.get("training") is False:
             del kwargs["training"]
+        if not args and (first := target._spec().names[0]) in kwargs:
+            args = [kwargs.pop(first)]  # given by name, as the query of attention
         if not args:
             raise Unsupported("is called without inputs, which is not supported")
         if isinstance(target, Functional):
