@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -311,3 +312,51 @@ def test_layers_built_for_one_width_refuse_another(make: Any, shape: Any, other:
     model.build((None, 5))
     with pytest.raises(ValueError, match="must have shape"):
         model(fm.Input((6,)))
+
+
+class TestNamedEnds:
+    def model(self) -> tuple[fm.Model, dict[str, np.ndarray]]:
+        words, size = fm.Input((None,), "int32"), fm.Input((2,))
+        read = fm.layers.LSTM(3)(fm.layers.Embedding(9, 4, mask_zero=True)(words))
+        both = fm.layers.Concatenate()([read, size])
+        ends = {"p": fm.layers.Dense(2)(both), "q": fm.layers.Dense(1)(read)}
+        rng = np.random.default_rng(8)
+        x = {"size": rng.random((5, 2)), "words": rng.integers(0, 9, (5, 6))}
+        return fm.Model({"words": words, "size": size}, ends), x
+
+    def test_calls_and_predictions(self) -> None:
+        model, x = self.model()
+        outputs = model(x)
+        assert list(outputs) == ["p", "q"]
+        assert outputs["p"].shape == (5, 2)
+        listed = model([x["words"], x["size"]])
+        predicted = model.predict(x, batch_size=2, verbose=0)
+        for name in outputs:
+            np.testing.assert_array_equal(outputs[name], listed[name])
+            np.testing.assert_allclose(outputs[name], predicted[name], atol=1e-6)
+
+    def test_names_of_inputs_without_a_dict(self) -> None:
+        a, b = fm.Input((3,), name="a"), fm.Input((3,), name="b")
+        model = fm.Model([a, b], fm.layers.Subtract()([a, b]))
+        one, other = np.full((2, 3), 5.0), np.full((2, 3), 2.0)
+        assert (model({"b": other, "a": one}) == 3).all()
+        assert (model.predict({"b": other, "a": one}, verbose=0) == 3).all()
+
+    def test_files(self, tmp_path: Path) -> None:
+        model, x = self.model()
+        fm.save_model(model, tmp_path / "m.npz")
+        again = fm.load_model(tmp_path / "m.npz")
+        np.testing.assert_array_equal(again(x)["q"], model(x)["q"])
+
+    def test_inside_another_model(self) -> None:
+        model, x = self.model()
+        words, size = fm.Input((None,), "int32"), fm.Input((2,))
+        outer = fm.Model([words, size], model({"words": words, "size": size})["q"])
+        np.testing.assert_array_equal(outer([x["words"], x["size"]]), model(x)["q"])
+
+    def test_wrong_names(self) -> None:
+        model, x = self.model()
+        with pytest.raises(ValueError, match="must be 'words', 'size', not 'words'"):
+            model({"words": x["words"]})
+        with pytest.raises(TypeError, match="names of inputs must be texts"):
+            fm.Model({3: fm.Input((2,))}, fm.layers.Dense(2)(fm.Input((2,))))

@@ -25,12 +25,18 @@ class Functional(GraphModel):
     """What `Model(inputs, outputs)` makes; see there."""
 
     built = True
+    _input_keys: list[str] | None = None
+    _output_keys: list[str] | None = None
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
         self._connect(inputs, outputs, name)
 
     def _connect(self, inputs: Any, outputs: Any, name: str | None) -> None:
         super().__init__(name=name)
+        if isinstance(inputs, dict):
+            self._input_keys, inputs = _keys(inputs, "inputs"), list(inputs.values())
+        if isinstance(outputs, dict):
+            self._output_keys, outputs = _keys(outputs, "outputs"), list(outputs.values())
         each = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         outputs = list(outputs) if isinstance(outputs, tuple) else outputs
         self._take(_graph.program(each, outputs, self.name))
@@ -40,8 +46,31 @@ class Functional(GraphModel):
         self._layers = program.layers
 
     def __call__(self, inputs: Any = BY_NAME, *args: Any, **kwargs: Any) -> Any:
-        """Call the model; see `Layer`. Of several inputs each may be nested lists."""
-        return super().__call__(self._each_array(inputs), *args, **kwargs)
+        """Call the model; see `Layer`. Of several inputs each may be nested lists.
+
+        Inputs may be given by name in a dict; outputs that were named are in one.
+        """
+        return self._named(self._listed(inputs, *args, **kwargs))
+
+    def _listed(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(self._each_array(self._in_order(inputs)), *args, **kwargs)
+
+    def _in_order(self, inputs: Any) -> Any:
+        if not isinstance(inputs, dict):
+            return inputs
+        names = self._input_keys or [one.name for one in self._program.inputs]
+        if set(names) != set(inputs):
+            given = ", ".join(map(repr, inputs))
+            raise ValueError(
+                f"inputs of model {self.name!r} must be {', '.join(map(repr, names))}, not {given}"
+            )
+        return inputs[names[0]] if len(names) == 1 else [inputs[name] for name in names]
+
+    def _named(self, outputs: Any) -> Any:
+        if not self._output_keys:
+            return outputs
+        each = outputs if isinstance(outputs, list) else [outputs]
+        return dict(zip(self._output_keys, each, strict=True))
 
     def _each_array(self, inputs: object) -> Any:
         if len(self._program.inputs) == 1 or not isinstance(inputs, (list, tuple)):
@@ -90,7 +119,9 @@ class Functional(GraphModel):
         return [value for step in self._program.steps for value in step.options.values()]
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **program_to_config(self._program)}
+        keys = {"input_keys": self._input_keys, "output_keys": self._output_keys}
+        named = {key: value for key, value in keys.items() if value}
+        return {"name": self.name, **named, **program_to_config(self._program)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -98,8 +129,35 @@ class Functional(GraphModel):
         config = dict(config)
         model = cls.__new__(cls)
         Model.__init__(model, name=config.pop("name", None))
+        keys = config.pop("input_keys", None), config.pop("output_keys", None)
         model._take(program_from_config(config, model.name))
+        outputs = model._program.outputs
+        counts = len(model._program.inputs), len(outputs) if isinstance(outputs, list) else 1
+        for names, count in zip(keys, counts, strict=True):
+            if names is not None and not _are_keys(names, count):
+                raise ValueError(
+                    f"names of a model's ends must be {count} texts, not {names!r:.80}"
+                )
+        model._input_keys, model._output_keys = keys
         return model
+
+
+def _keys(ends: dict[Any, Any], kind: str) -> list[str]:
+    """The names of a model's inputs or outputs.
+
+    Raises:
+        TypeError: they are not texts.
+    """
+    names = list(ends)
+    if not _are_keys(names, len(names)):
+        raise TypeError(f"names of {kind} must be texts, not {names!r:.100}")
+    return names
+
+
+def _are_keys(names: object, count: int) -> bool:
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        return False
+    return len(set(names)) == len(names) == count
 
 
 Model._functional = Functional

@@ -131,7 +131,7 @@ def execute(the: Program, inputs: Sequence[object], apply: Apply) -> Any:
     for step, dead in zip(the.steps, the.last_use, strict=True):
         options = {key: _fill(value, values) for key, value in step.options.items()}
         results = apply(step.layer, _fill(step.inputs, values), options)
-        each = flat(results)
+        each = list(results.values()) if isinstance(results, dict) else flat(results)
         if len(each) != len(step.outputs):
             raise ValueError(
                 f"layer {step.layer.name!r} must return {len(step.outputs)} outputs, as when "

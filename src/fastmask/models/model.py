@@ -27,8 +27,10 @@ class Model(Layer):
     more than once. It is a layer itself. A subclass defines `call` instead, as layers do.
 
     Args:
-        inputs: symbolic tensor that `fastmask.Input` made, or a list of them.
-        outputs: symbolic tensor that layers returned, or a list of them.
+        inputs: symbolic tensor that `fastmask.Input` made, or a list of them, or a dict, for
+            inputs that are given by name.
+        outputs: symbolic tensor that layers returned, or a list of them, or a dict; then the
+            model returns a dict.
         name: see `Layer`.
 
     Raises:
@@ -176,8 +178,9 @@ class Model(Layer):
         Args:
             x: array or `Masked`, (N, ...); or a plain list of N sequences of different lengths,
                 which are padded to the longest, and masked, a batch at a time. For a model with
-                several inputs a list with one of these for each input; so two inputs with N
-                sequences each are `[first_sequences, second_sequences]`. Sequences that all
+                several inputs a list with one of these for each input, or a dict with them by
+                name; so two inputs with N sequences each are
+                `[first_sequences, second_sequences]`. Sequences that all
                 have one length are an array like any other, without a mask.
             batch_size: number of rows computed at once.
             verbose: 0 for silence; otherwise work of more than a second shows its progress in
@@ -210,9 +213,10 @@ class Model(Layer):
         size = 32 if batch_size is None else whole_number(batch_size, "batch_size", 1)
         most = None if steps is None else whole_number(steps, "steps", 1)
         count = self._input_count()
+        x = self._in_order(x)
         batches = batches_in(x, "x")
         if batches is not None:
-            return predict_batches(self, batches, count, most, bool(verbose))
+            return self._named(predict_batches(self, batches, count, most, bool(verbose)))
         if count > 1 and (not isinstance(x, (list, tuple)) or len(x) != count):
             raise ValueError(f"x must be a list of {count} inputs for model {self.name!r}")
         inputs = [x] if count == 1 else list(x)
@@ -220,7 +224,19 @@ class Model(Layer):
             inputs = [_first_rows(one, most * size) for one in inputs]
         if any(isinstance(one, (list, tuple)) and not one for one in inputs):
             inputs = self._without_rows(inputs)
-        return predict(self, inputs, count == 1, size, bool(verbose))
+        return self._named(predict(self, inputs, count == 1, size, bool(verbose)))
+
+    def _listed(self, inputs: Any) -> Any:
+        """What the model returns; outputs that have names as a list."""
+        return self(inputs)
+
+    def _in_order(self, inputs: Any) -> Any:
+        """Inputs that are given by name, as a list; others as they are."""
+        return inputs
+
+    def _named(self, outputs: Any) -> Any:
+        """Outputs with their names, if they have any."""
+        return outputs
 
     def _without_rows(self, inputs: list[Any]) -> list[Any]:
         """The inputs, with arrays of the right shape and no rows for empty lists."""

@@ -25,7 +25,7 @@ from .progress import progress
 from .rows import Rows, Sequences, rows_of_batches, source_of, take
 
 
-def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
+def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
     """What `model` returns for the inputs.
 
     Args:
@@ -55,7 +55,7 @@ def predict(model: Layer, inputs: list[Any], alone: bool, size: int | None, show
     for rows in progress(batches, len(batches)) if shown else batches:
         parts = [take(one, rows) for one in sources]
         try:
-            outputs = model(parts[0] if alone else parts)
+            outputs = model._listed(parts[0] if alone else parts)
         except TypeError as error:
             _tell_of_dtypes(sources, alone, model.name, error)
             raise

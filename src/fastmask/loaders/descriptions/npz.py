@@ -46,7 +46,7 @@ def describe(file: Reader) -> Description:
         warnings.simplefilter("ignore")  # of lost masks, which the rows tell of
         model = deserialize(described, known_classes())
         layers = model.layers if isinstance(model, Model) else [model]
-        return Description(title, [_row(row) for row in summarise(model, layers)], [])
+        return Description(title, [row_of(row) for row in summarise(model, layers)], [])
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
@@ -55,7 +55,8 @@ def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
     return tuple(int(size) for size in text.strip("()").split(",") if size.strip())
 
 
-def _row(row: SummaryRow) -> Row:
+def row_of(row: SummaryRow) -> Row:
+    """The row of a layer that there is, of which a summary tells."""
     shapes = row.shape if isinstance(row.shape, list) else [row.shape]
     return Row(row.layer, row.type, ", ".join(map(str, shapes)), row.parameters, row.mask, "yes")
 

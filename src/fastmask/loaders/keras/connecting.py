@@ -110,14 +110,8 @@ class _Functional:
                 there.extend(self._called(*calls[ready.popleft()]))
         if self._what.path in self._maker.problems.of:
             return None
-        ends = self._what.inputs, self._what.outputs
-        inputs, outputs = (self._filled(one) for one in ends)
-        return self._named(inputs, outputs)
-
-    def _named(self, inputs: Any, outputs: Any) -> Layer:
-        made = Model(inputs, outputs, name=self._what.name)
-        assert isinstance(made, Functional)
-        return made
+        inputs, outputs = (self._filled(one) for one in (self._what.inputs, self._what.outputs))
+        return Model(inputs, outputs, name=self._what.name)
 
     def _called(self, what: Described, number: int, node: Node) -> list[Ref]:
         """Call a layer; what comes out is kept, and its names are returned."""
@@ -129,7 +123,8 @@ class _Functional:
             self._maker.problems.of.setdefault(self._what.path, [])
             return []
         found = []
-        for place, one in enumerate(flat(outputs)):
+        each = list(outputs.values()) if isinstance(outputs, dict) else flat(outputs)
+        for place, one in enumerate(each):
             ref = Ref(what.name, number, place)
             _check_size(one)
             self._tensors[ref] = one

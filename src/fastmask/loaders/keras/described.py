@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from ..keras_names import snake_case
 
 MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are made in an hour
 
@@ -80,7 +81,7 @@ def known_ref(data: Any) -> Ref:
 def ends(data: Any) -> Any:
     """Inputs or outputs of a functional model: a tensor, or a list or dict of these."""
     if isinstance(data, dict):
-        return {key: ends(value) for key, value in data.items()}
+        return {key: ends(data[key]) for key in sorted(data)}  # as Keras counts them
     if isinstance(data, list) and (not data or not isinstance(data[0], str)):
         return [ends(one) for one in data]
     return known_ref(data)
@@ -93,12 +94,6 @@ def placed(what: Described, path: str = "") -> None:
     names = counted(snake_case(one.kind) for one in inner)
     for one, name in zip(inner, names, strict=True):
         placed(one, f"{path}/layers/{name}".lstrip("/"))
-
-
-def snake_case(name: str) -> str:
-    """The name of a class as it stands in paths."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def counted(names: Iterable[str]) -> Iterator[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 
 from ...layers._operation import OPERATIONS, Operation
 from .described import Described, Node, Ref, Unsupported
+from .version3 import operation_name
 
 # TensorFlow's names of functions, and what they are here; then its names of arguments.
 _OF_TENSORFLOW = {
@@ -52,7 +52,7 @@ def operation(what: Described, node: Node) -> tuple[Operation, list[Ref]]:
     """
     config = {key: one for key, one in what.config.items() if key not in ("name", "dtype")}
     if what.version == 3:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", what.kind).lower()
+        name = operation_name(what.kind)
         if name in ("cast", "zeros_like", "ones_like"):
             config["dtype"] = what.config.get("dtype")
         given = {key: one for key, one in config.items() if one is not None}

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from ...layers import Layer
 from ...layers._weights import Weight
 from ..hdf5 import Hdf5
-from .described import counted, snake_case
+from ..keras_names import snake_case
+from .described import counted
 
 Stored = dict[str, str]  # paths of arrays by the names of the weights, and of what goes with them
 Children = Callable[[Layer], "list[Layer] | None"]  # the layers of a model, in Keras's order

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
 from ..._typing import Array
+from ...layers._operation import OPERATIONS
+from .catalogue import KNOWN
 from .described import Described, Node, ends, known_ref
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -55,8 +58,16 @@ def _is_operation(data: dict[str, Any], config: dict[str, Any]) -> bool:
     """Whether it is an operation: some have the same class names as layers."""
     if "module" in data:
         return ".ops." in f"{data['module']}."
+    kind = data["class_name"]
+    if kind in KNOWN and operation_name(kind) not in OPERATIONS:
+        return False
     of_layers = "trainable" in config or "batch_shape" in config or "layers" in config
     return not of_layers and "inbound_nodes" in data
+
+
+def operation_name(kind: str) -> str:
+    """The name of an operation by that of its class."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
 
 
 def shape(data: Any) -> Any:

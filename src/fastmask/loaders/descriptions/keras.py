@@ -1,0 +1,77 @@
+"""Models of Keras: .keras and .h5 files."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...layers._weights import filling
+from ...models.model import Model
+from ...models.summary import summarise
+from .._reading import Reader
+from ..description import Description, Row, effect_on_masks
+from ..hdf5 import Hdf5
+from ..keras import KerasFile
+from ..keras.described import Described
+from ..keras.making import Maker
+from .npz import row_of
+
+_MOST_GROUPS = 2**16
+
+
+def describe(file: Reader) -> Description:
+    """What is in a file."""
+    found = KerasFile(file)
+    count = sum(_sizes(found.weights, _root(found.what, found))) if found.weights else 0
+    title = f"{Path(file.name).name}: {count:,} parameters"
+    maker = Maker({}, found.assets)
+    with filling("shapes"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lost masks, which the rows tell of
+        model = maker.make(found.what)
+        if model is not None and not maker.problems.of:
+            layers = model.layers if isinstance(model, Model) else [model]
+            return Description(title, [row_of(row) for row in summarise(model, layers)], [])
+    rows = [_row(one, found, maker) for one in found.what.everything()]
+    told = {one.path for one in found.what.everything()}
+    notes = [line for line in maker.problems.lines() if line.partition(": ")[0] not in told]
+    return Description(title, rows, notes)
+
+
+def _row(what: Described, found: KerasFile, maker: Maker) -> Row:
+    wrong = "; ".join(maker.problems.of.get(what.path, ()))
+    shape = str(what.build_shape) if what.build_shape is not None else "?"
+    count = sum(_sizes(found.weights, _root(what, found))) if found.weights else None
+    kind = "Operation" if what.operation else what.kind
+    return Row(
+        what.path,
+        what.kind,
+        shape,
+        count,
+        effect_on_masks(kind),
+        f"no: {wrong}" if wrong else "yes",
+    )
+
+
+def _root(what: Described, found: KerasFile) -> str:
+    """The group with the weights of a layer."""
+    if found.archive is not None:
+        return what.stored or ("layers" if what is found.what else "nothing")
+    around = "model_weights" if found.weights and "model_weights" in found.weights else ""
+    if what is found.what:
+        return around
+    return f"{around}/{what.path.partition('/')[0]}".lstrip("/")
+
+
+def _sizes(file: Hdf5, group: str) -> Iterator[int]:
+    """How many numbers each array in a group, and in those inside it, has."""
+    stack, count = [group], 0
+    while stack:
+        path = stack.pop()
+        count += 1
+        if count > _MOST_GROUPS:
+            raise ValueError(f"it has more than {_MOST_GROUPS} groups and arrays")
+        if file.is_array(path):
+            yield math.prod(file.info(path).shape)
+        stack += [f"{path}/{name}".lstrip("/") for name in file.members(path)]

@@ -1,0 +1,46 @@
+"""Models that Keras has just saved give its outputs."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+
+from .keras_zoo import models
+
+pytestmark = [pytest.mark.optional, pytest.mark.timeout(300)]
+
+
+def arrays(outputs: Any) -> list[Any]:
+    if isinstance(outputs, dict):
+        outputs = [outputs[key] for key in sorted(outputs)]
+    each = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return [one.data if isinstance(one, fm.Masked) else np.asarray(one) for one in each]
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_outputs(ending: str, tmp_path: Path) -> None:
+    pytest.importorskip("keras", reason="keras is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lost masks, and of libraries that Keras calls
+        for name, model, inputs in models():
+            path = tmp_path / f"{name}{ending}"
+            model.save(path)
+            loaded = fm.load_model(path)
+            expected = arrays(model.predict(inputs, verbose=0))
+            found = arrays(loaded.predict(inputs, verbose=0))
+            assert len(found) == len(expected), name
+            for one, other in zip(found, expected, strict=True):
+                assert one.dtype == other.dtype or one.dtype.kind != "f", name
+                np.testing.assert_allclose(one, other, rtol=0, atol=3e-6, err_msg=name)
+            again = tmp_path / f"{name}.npz"  # and they are models like any other
+            fm.save_model(loaded, again)
+            fresh = fm.load_model(path)  # without states
+            kept = arrays(fm.load_model(again).predict(inputs, verbose=0))
+            for one, other in zip(kept, arrays(fresh.predict(inputs, verbose=0)), strict=True):
+                np.testing.assert_array_equal(one, other, err_msg=name)
