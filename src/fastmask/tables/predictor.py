@@ -82,7 +82,8 @@ class Predictor:
     def _outputs(self, values: list[Values], rows: slice) -> dict[Any, Values]:
         """What the model returns for some rows: each output by its name, or its number."""
         x = [one.batch(own[rows]) for one, own in zip(self._inputs, values, strict=True)]
-        outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, None, verbose=0)
+        count = max(1, rows.stop - rows.start)
+        outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, count, verbose=0)
         named = outputs if isinstance(outputs, dict) else dict(enumerate(flat(outputs)))
         return {key: _of_rows(one) for key, one in named.items()}
 
