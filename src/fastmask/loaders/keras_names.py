@@ -7,44 +7,78 @@ one named layers, those of classes, with a number from the second one on: `layer
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..layers import Layer
 from ..models.graph_model import GraphModel
 
+Children = Callable[[Layer], "list[Layer] | None"]  # the layers of a model, in Keras's order
 
-def layers_by_name(model: Layer) -> dict[str, Any]:
-    """The layers that have weights of their own, by their paths, each once."""
-    return dict(_inside(model, "", set()))
+
+def _children(layer: Layer) -> list[Layer] | None:
+    return layer.layers if isinstance(layer, GraphModel) else None
+
+
+def _kind(layer: Layer) -> str:
+    return type(layer).__name__
+
+
+def layers_by_name(
+    model: Layer, children: Children = _children, kind: Callable[[Layer], str] = _kind
+) -> dict[str, Any]:
+    """The layers that have weights of their own, by their paths, each once.
+
+    Args:
+        model: the model.
+        children: the layers of a model, in Keras's order; None for a layer that is no model.
+        kind: the name that Keras has for the class of a layer.
+    """
+    result: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def visit(layer: Any, path: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        if layer._weights:
+            result[path] = layer
+        inner = children(layer)
+        if inner is not None:
+            contained(inner, f"{path}/layers".lstrip("/"))
+            return
+        for name, value in sorted(vars(layer).items(), key=_private_last):
+            attribute(value, f"{path}/{name}".lstrip("/"))
+
+    def attribute(value: Any, path: str) -> None:
+        if isinstance(value, Layer):
+            visit(value, path)
+        elif isinstance(value, (list, tuple, dict)):
+            contained(list(value.values() if isinstance(value, dict) else value), path)
+
+    def contained(values: list[Any], path: str) -> None:
+        layers = [one for one in values if isinstance(one, Layer)]
+        for one, name in zip(layers, counted(map(snake_case, map(kind, layers))), strict=True):
+            visit(one, f"{path}/{name}")
+
+    visit(model, "")
+    return result
 
 
 def snake_case(name: str) -> str:
     """The name of a class as Keras writes it: simple_rnn for SimpleRNN."""
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _inside(layer: Layer, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
-    if layer._weights:
-        yield path, layer
-    if isinstance(layer, GraphModel):
-        yield from _listed(layer.layers, f"{path}/layers".lstrip("/"), seen)
-    for name, value in vars(layer).items():
-        inner = f"{path}/{name}".lstrip("/")
-        if isinstance(value, Layer) and not name.startswith("_"):
-            yield from _inside(value, inner, seen)
-        elif isinstance(value, (list, tuple, dict)) and not name.startswith("_"):
-            yield from _listed(value.values() if isinstance(value, dict) else value, inner, seen)
-
-
-def _listed(layers: Iterable[Any], path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def counted(names: Iterable[str]) -> Iterator[str]:
+    """The names, with numbers for those that come again."""
     used: dict[str, int] = {}
-    for layer in layers:
-        if isinstance(layer, Layer):
-            name = snake_case(type(layer).__name__)
-            number = used[name] = used.get(name, -1) + 1
-            yield from _inside(layer, f"{path}/{name}{f'_{number}' if number else ''}", seen)
+    for name in names:
+        number = used.get(name)
+        used[name] = 0 if number is None else number + 1
+        yield name if number is None else f"{name}_{number + 1}"
+
+
+def _private_last(item: tuple[str, Any]) -> str:
+    return f"~{item[0]}" if item[0].startswith("_") else item[0]

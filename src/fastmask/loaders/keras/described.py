@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..keras_names import snake_case
+from ..keras_names import counted, snake_case
 
 MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are made in an hour
 
@@ -94,12 +94,3 @@ def placed(what: Described, path: str = "") -> None:
     names = counted(snake_case(one.kind) for one in inner)
     for one, name in zip(inner, names, strict=True):
         placed(one, f"{path}/layers/{name}".lstrip("/"))
-
-
-def counted(names: Iterable[str]) -> Iterator[str]:
-    """The names, with numbers for those that come again."""
-    used: dict[str, int] = {}
-    for name in names:
-        number = used.get(name)
-        used[name] = 0 if number is None else number + 1
-        yield name if number is None else f"{name}_{number + 1}"

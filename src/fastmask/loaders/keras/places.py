@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 from ...layers import Layer
 from ...layers._weights import Weight
 from ..hdf5 import Hdf5
-from ..keras_names import snake_case
-from .described import counted
+from ..keras_names import Children, layers_by_name
 
 Stored = dict[str, str]  # paths of arrays by the names of the weights, and of what goes with them
-Children = Callable[[Layer], "list[Layer] | None"]  # the layers of a model, in Keras's order
 
 
 class Place(NamedTuple):
@@ -31,39 +29,8 @@ def by_path(
     Raises:
         ValueError: a layer has fewer arrays there than weights.
     """
-    result: list[Place] = []
-    seen: set[int] = set()
-
-    def visit(layer: Any, path: str) -> None:
-        if id(layer) in seen:
-            return
-        seen.add(id(layer))
-        if layer._weights:
-            result.append(Place(layer, path, _numbered(layer, path, file)))
-        inner = children(layer)
-        if inner is not None:
-            contained(inner, f"{path}/layers".lstrip("/"))
-            return
-        for name, value in sorted(vars(layer).items(), key=_private_last):
-            attribute(value, f"{path}/{name}".lstrip("/"))
-
-    def attribute(value: Any, path: str) -> None:
-        if isinstance(value, Layer):
-            visit(value, path)
-        elif isinstance(value, (list, tuple, dict)):
-            contained(list(value.values() if isinstance(value, dict) else value), path)
-
-    def contained(values: list[Any], path: str) -> None:
-        layers = [one for one in values if isinstance(one, Layer)]
-        for one, name in zip(layers, counted(map(snake_case, map(kind, layers))), strict=True):
-            visit(one, f"{path}/{name}")
-
-    visit(model, "")
-    return result
-
-
-def _private_last(item: tuple[str, Any]) -> str:
-    return f"~{item[0]}" if item[0].startswith("_") else item[0]
+    found = layers_by_name(model, children, kind)
+    return [Place(layer, path, _numbered(layer, path, file)) for path, layer in found.items()]
 
 
 def _numbered(layer: Layer, path: str, file: Hdf5) -> Stored:
