@@ -155,3 +155,17 @@ def test_weights_of_keras(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{cell} GRUCell (8, 18), (6, 18), (2, 18) 288 used yes" in lines
         assert "layers/lstm/cell LSTMCell (12, 20), (5, 20), (20,) 360 used yes" in lines
         assert "model.load_weights" in lines[-1]
+
+
+def test_every_kind_of_saved_file(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = {".keras", ".h5", ".json", ".pt", ".safetensors"}
+    shown = set()
+    for path in sorted(SAVED.iterdir()):
+        if path.suffix in kinds:
+            lines = inspected(path, capsys)
+            assert lines[0].startswith(f"{path.name}: "), path
+            assert len(lines) > 3, path
+            supported = not any("not supported" in line for line in lines)
+            assert supported == (path.name != "custom_layer.keras"), path
+            shown.add(path.suffix)
+    assert shown == kinds

@@ -297,6 +297,22 @@ class TestTexts:
         np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
 
 
+def test_models_of_keras(tmp_path: Path) -> None:
+    saved_models = Path(__file__).parent / "data" / "models"
+    for name in ("text_bilstm.keras", "siamese.keras"):
+        with np.load(saved_models / f"{Path(name).stem}.io.npz") as file:
+            columns = {key: file[key] for key in file.files if key.startswith("x")}
+            expected = file["y0"]
+        with (tmp_path / "a.jsonl").open("w") as rows:
+            for row in range(len(expected)):
+                values = {key: array[row].tolist() for key, array in columns.items()}
+                rows.write(json.dumps(values) + "\n")
+        options = [word for key in columns for word in ("--column", key)]
+        given = [str(saved_models / name), str(tmp_path / "a.jsonl")]
+        assert cli.main(["predict", *given, *options, "--output", str(tmp_path / "b.jsonl")]) == 0
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected[:, 0], atol=3e-5)
+
+
 class TestMistakes:
     """One clear line on stderr, status 2, and no output."""
 
