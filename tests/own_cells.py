@@ -21,12 +21,24 @@ CELLS: dict[str, Cell] = {
 }
 BACKENDS = {"reference": reference, "cpu": cpu}
 
+QUICK = ("lstm", "gru", "gru_reset_before", "simple_rnn", "peephole_lstm", "layer_norm_lstm")
+"""Cells whose compiled kernels are tested in each run; those of others in one of slow tests."""
+
+
+def marks_of(name: str) -> Any:
+    """The marks of a test of a cell's compiled kernels."""
+    return () if name in QUICK else pytest.mark.slow
+
+
 EACH_BACKEND_OF_CELLS = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 EACH_OWN_CELL = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+EACH_COMPILED_CELL = pytest.mark.parametrize(
+    "cell", [pytest.param(one, id=name, marks=marks_of(name)) for name, one in CELLS.items()]
+)
 EACH_OWN_KERNEL = pytest.mark.parametrize(
     ("cell", "backend"),
     [
-        pytest.param(one, backend, id=f"{name}-{of}")
+        pytest.param(one, backend, id=f"{name}-{of}", marks=marks_of(name) if of == "cpu" else ())
         for name, one in CELLS.items()
         for of, backend in BACKENDS.items()
     ],

@@ -22,6 +22,7 @@ def run(blocks: list[str]) -> None:
         exec(compile(block, file, "exec"), names)
 
 
+@pytest.mark.slow
 def test_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert (len(BLOCKS), len(OF_TORCH)) == (9, 2)

@@ -16,7 +16,7 @@ from .file_fuzz import MOST_MEMORY, check, mutate, originals
 from .test_saving import members_of, npy, write
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_mutated(seed: int, tmp_path: Path) -> None:
     random = Random(seed)
     files = originals(tmp_path)

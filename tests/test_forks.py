@@ -80,7 +80,9 @@ assert not failures, failures
 
 
 @pytest.mark.timeout(450)
-@pytest.mark.parametrize("code", [FORK_BESIDE_A_THREAD, FORK_FROM_A_THREAD])
+@pytest.mark.parametrize(
+    "code", [FORK_BESIDE_A_THREAD, pytest.param(FORK_FROM_A_THREAD, marks=pytest.mark.slow)]
+)
 def test_a_child_computes_though_its_parent_was_compiling(code: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", COMMON + code],

@@ -16,10 +16,20 @@ from fastmask.backends import table
 from fastmask.cells import Cell, sigmoid, tanh
 
 from .golden import MASKS
+from .own_cells import marks_of
 from .plain_cells import over_time, step_of
 from .recurrent_layers import B, F, H, L, T, X, plain, random_states, same, seeded
 
-EACH_CELL = pytest.mark.parametrize("cell", fm.cells.CELLS.values(), ids=fm.cells.CELLS)
+COMPILED = "reference", pytest.param("compiled", marks=pytest.mark.slow)
+EACH_WITH_KERNELS = pytest.mark.parametrize(
+    ("cell", "kernels"),
+    [
+        pytest.param(one, of, id=f"{of}-{name}", marks=() if of == "reference" else marks_of(name))
+        for name, one in fm.cells.CELLS.items()
+        for of in ("reference", "compiled")
+    ],
+    indirect=["kernels"],
+)
 SOME = ("peephole_lstm", "gru", "ind_rnn")
 A_FEW_CELLS = pytest.mark.parametrize("cell", [fm.cells.CELLS[name] for name in SOME], ids=SOME)
 
@@ -32,7 +42,7 @@ def coupled(f: Any, g: Any, o: Any, h: Any, c: Any, *, p: Any, shift: Any = 0.5)
     return sigmoid(o) * tanh(c), c
 
 
-@pytest.fixture(params=["reference", "compiled"])
+@pytest.fixture
 def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
     """Compute with the reference, or with what is compiled."""
     before = table.kernels().__name__.rpartition(".")[-1]
@@ -67,7 +77,7 @@ def expected(
     return over_time(step, np, x.astype(np.float64), valid, first, layer.go_backwards, zero)
 
 
-@EACH_CELL
+@EACH_WITH_KERNELS
 @pytest.mark.usefixtures("kernels")
 def test_equals_a_loop(cell: Cell) -> None:
     layer = seeded(L.RNN(cell(H), return_sequences=True, return_state=True))
@@ -325,6 +335,8 @@ class TestCell:
         with pytest.raises(TypeError, match="custom_objects must hold classes of layers, or cells"):
             fm.load_model("none.npz", custom_objects={"coupled": formula})
 
+    @pytest.mark.parametrize("kernels", COMPILED, indirect=True)
+    @pytest.mark.usefixtures("kernels")
     def test_another_formula_of_the_same_name_is_another_cell(self) -> None:
         def first(s: Any, h: Any) -> Any:
             return tanh(s)

@@ -14,7 +14,7 @@ from fastmask_kernels.cpu.parallel.schedule import Schedule
 from fastmask_kernels.formula import normalize, sigmoid, tanh
 
 from ..cases import CellCase, assert_close
-from ..own_cells import CELLS, EACH_OWN_CELL, cases_of_kinds, stepped
+from ..own_cells import CELLS, EACH_COMPILED_CELL, cases_of_kinds, stepped
 
 SIZES = ((5, 6, 3, 9), (3, 5, 4, 1), (9, 7, 5, 33), (30, 4, 6, 40), (2, 9, 0, 17), (4, 0, 3, 20))
 
@@ -43,7 +43,7 @@ def assert_equals_reference(one: Cell, dtype: str) -> None:
                         np.testing.assert_array_equal(a, b)
 
 
-@EACH_OWN_CELL
+@EACH_COMPILED_CELL
 def test_equals_reference(cell: Cell) -> None:
     assert_equals_reference(cell, "float32")
 
@@ -54,7 +54,7 @@ def test_equals_reference_in_float64(name: str) -> None:
     assert_equals_reference(CELLS[name], "float64")
 
 
-@EACH_OWN_CELL
+@EACH_COMPILED_CELL
 def test_sharing_does_not_change_a_bit(cell: Cell) -> None:
     schedules = Schedule(2, 2, 99), Schedule(2, 0, 0), Schedule(3, 2, 2), Schedule(4, 3, 1)
     for sizes in ((11, 7, 4, 70), (3, 30, 4, 40)):
@@ -69,7 +69,7 @@ def test_sharing_does_not_change_a_bit(cell: Cell) -> None:
 
 
 @pytest.mark.slow
-@EACH_OWN_CELL
+@EACH_COMPILED_CELL
 def test_a_step_is_one_of_a_sequence(cell: Cell) -> None:
     for units in (1, 19, 40):
         case = CellCase(6, 1, 3, units, seed=5, own=cell)
@@ -117,6 +117,7 @@ def test_what_no_other_cell_does(own: Cell) -> None:
         assert_close(a, b, "float64")
 
 
+@pytest.mark.slow
 def test_the_variance_of_values_with_a_large_mean() -> None:
     """In float32 the mean of squares would have no digit of it."""
     case = CellCase(7, 3, 4, 100, own=deviations)
@@ -124,6 +125,7 @@ def test_the_variance_of_values_with_a_large_mean() -> None:
         np.testing.assert_allclose(a, b, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_states_of_rows_without_an_event_are_not_touched() -> None:
     case = CellCase(5, 1, 2, 7, own=three_states)
     states = stepped(case, cpu, np.zeros(5, bool))

@@ -21,7 +21,7 @@ from fastmask_kernels.cpu.parallel.schedule import Schedule
 
 from .. import formulas
 from ..cases import CellCase
-from ..own_cells import CELLS, cases_of_kinds
+from ..own_cells import CELLS, EACH_COMPILED_CELL, cases_of_kinds
 from .test_backward import assert_gradients_close
 from .test_cells import loss
 
@@ -52,9 +52,7 @@ def test_equals_reference(cell: Cell, save: str) -> None:
 
 
 @pytest.mark.parametrize("save", ["states", "gates"])
-@pytest.mark.parametrize(
-    "cell", [*CELLS.values(), Cell(formulas.called_in_turn)], ids=lambda c: c.name
-)
+@EACH_COMPILED_CELL
 def test_float32(cell: Cell, save: str) -> None:
     equals_reference(cell, save, "float32")
 
@@ -69,6 +67,7 @@ def equals_reference(cell: Cell, save: str, dtype: str) -> None:
             assert_gradients_close(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", formulas.ROUNDS)
 def test_finite_differences(function: Callable[..., Any]) -> None:
     rng = np.random.default_rng(12)

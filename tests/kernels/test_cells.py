@@ -90,6 +90,7 @@ def test_equals_reference(cell: Cell, backend: Any) -> None:
     equals_reference(CellCase(20, 3, 17, 33, kind="holes", own=cell), backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["peephole_lstm", "all_kinds"])
 @EACH_BACKEND_OF_CELLS
 def test_equals_reference_in_float64(name: str, backend: Any) -> None:
