@@ -19,10 +19,10 @@ from numba import cuda
 from ..ops import in_turn, inlined, meet_block
 from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer, pointers, uint32
 from . import loop_products
-from .backward_cells import BackwardCells, Call, Thread, Variant
+from .backward_cells import BackwardCells, Call, Own, Variant
 from .emit import Kind
 from .grid import meet
-from .loop_groups import make_go_to, make_locate, make_move, next_group_of
+from .loop_groups import Thread, make_go_to, make_locate, make_move, next_group_of
 from .loop_products import Products, products_of
 
 
@@ -143,8 +143,8 @@ class _Together:
     def _meet(self) -> Any:
         @inlined
         def run(t: Any, c: Any, k: int) -> None:
-            t.met[0] += t.blocks
-            meet(c.counter, t.met[0])
+            t.own.met[0] += t.blocks
+            meet(c.counter, t.own.met[0])
 
         return run
 
@@ -189,12 +189,9 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, variant: Varia
     fetch, fetch_vectors, who = products.fetch, cells.fetch, products.who
     real, word, item = number(dtype), products.word, products.item
     held_size, second_held_size = (max(n, 1) for n in (*products.held, 0)[:2])
-    sums_size, values_size, planes = (
-        products.sums_size,
-        cells.row * products.cells,
-        products.vectors,
-    )
-    threads, units, together = products.threads, variant.units, variant.together
+    sums_size, values_size = products.sums_size, cells.row * products.cells
+    planes, threads = products.vectors, products.threads
+    units, together = variant.units, variant.together
     tight, reverse, width = products.tight, variant.reverse, kind.cell.width * variant.units
     zero = dtype.type(0)
     reals, ints, states = pointer(real), pointer(int64), pointers(real, len(kind.cell.states))
@@ -250,23 +247,11 @@ def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, variant: Varia
             forth = 2 * backwards - 1
         t = Thread(
             *(tid, block, blocks, unit, pair, leads, ticket, words, items, partial),
-            *((held, second_held), sums, values, count, row, at, to, state, met),
+            *((held, second_held), sums, count, row, at, to, state, Own(values, met)),
         )
         c = Call(
-            *(dfirst, gates, dy, steps, weights, weights_start, vectors, offsets, order),
-            *(
-                dlast,
-                first,
-                extra,
-                counter,
-                exchanged,
-                batch,
-                groups,
-                units,
-                width,
-                backwards,
-                forth,
-            ),
+            *(dfirst, gates, dy, steps, weights, weights_start, vectors, offsets, order, dlast),
+            *(first, extra, counter, exchanged, batch, groups, units, width, backwards, forth),
         )
         met[0] = 0
         for i in range(values_size):

@@ -3,7 +3,7 @@
 A cell is a unit of a sequence. A thread has one, or where tensor cores multiply those of two
 sequences and of units `unit`, `unit + 8`, ...: cell i is unit `unit + 8 (i // 2)` of the thread's
 sequence i % 2. A step is done in the rounds of `cells.rounds`. What they read stands in
-`Thread.values`, a row for each cell; what stays in planes between steps and rounds is there too,
+`Own.values`, a row for each cell; what stays in planes between steps and rounds is there too,
 or where all blocks of a grid run all sequences, in global memory.
 
 The functions are made as text, as those of `emit`: every index is a constant, so that arrays stay
@@ -35,27 +35,10 @@ class Variant(NamedTuple):
     together: bool  # all blocks of a grid run all sequences
 
 
-class Thread(NamedTuple):
-    """Who a thread is, and its arrays."""
+class Own(NamedTuple):
+    """The arrays of a thread that are of this direction, see `loop_groups.Thread`."""
 
-    tid: Any
-    block: Any  # of a grid that shares a layer, else 0
-    blocks: Any
-    unit: Any  # of its first cells
-    pair: Any  # its first sequence in a group
-    leads: Any  # it has cells: others only share inner sums
-    ticket: Any  # the block's
-    words: Any  # shared memory of the block, as weights are read,
-    items: Any  # as vectors are written,
-    partial: Any  # as sums are
-    held: Any  # weights in registers, of each product
-    sums: Any
-    values: Any
-    count: Any  # of each of its sequences: steps, or -1 where the thread has none,
-    row: Any  # the step's number among the valid ones,
-    at: Any  # the place in `gates` of the step's row,
-    to: Any  # in the rows of states and of dy,
-    state: Any  # in the states
+    values: Any  # [cell][place]
     met: Any  # how often blocks had to meet
 
 
@@ -159,7 +142,7 @@ class BackwardCells:
 
     def _value(self, place: Place, i: int) -> str:
         """Where a thread has a value."""
-        return f"t.values[{i * self.row + self._slots[place]}]"
+        return f"t.own.values[{i * self.row + self._slots[place]}]"
 
     def _stored(self, place: Place, i: int) -> str:
         """Where memory has a value of step k."""

@@ -30,9 +30,9 @@ from ..runtime.kernel import Kernel, family, int32, int64, kernel, number, point
 from . import loop_products
 from .columns import row_blocks
 from .emit import Kind
-from .forward_cells import Call, Cells, Saves, Thread
+from .forward_cells import Call, Cells, Own, Saves
 from .grid import meet
-from .loop_groups import make_go_to, make_locate, make_move, next_group_of
+from .loop_groups import Thread, make_go_to, make_locate, make_move, next_group_of
 from .loop_products import Products, products_of
 from .mma import Fragments
 
@@ -203,24 +203,16 @@ def time_loop(
     fixed = tiles[0].units if isinstance(tiles[0], Fragments) else 0  # H, where it is known
     cells = Cells(kind, dtype.type, products, saves, fixed)
     turns = (_Together if together else _Alone)(cells, products)
-    open_group, step, close, next_group = (
-        turns.open,
-        turns.step,
-        turns.close,
-        next_group_of(together),
-    )
+    open_group, step, close = turns.open, turns.step, turns.close
+    next_group = next_group_of(together)
     who, fetch, fetch_given = products.who, products.fetch, cells.fetch
     real, word, item = number(dtype), products.word, products.item
     held_size, second_held_size = (max(n, 1) for n in (*products.held, 0)[:2])
     sums_size, zs_size, many = products.sums_size, cells.zs_size, products.cells
     states_size, given_size = len(kind.cell.states) * many, max(cells.given_size, 1)
     per, sequences, threads = products.per, products.sequences, products.threads
-    planes, tight = products.vectors, products.tight
-    fixed_width, tight, zero = (
-        row_blocks(kind.cell, saves.gates) * fixed,
-        products.tight,
-        dtype.type(0),
-    )
+    planes, tight, zero = products.vectors, products.tight, dtype.type(0)
+    fixed_width = row_blocks(kind.cell, saves.gates) * fixed
     reals, ints, states = pointer(real), pointer(int64), pointers(real, len(kind.cell.states))
 
     @kernel(
@@ -275,7 +267,7 @@ def time_loop(
             leads = part == 0 and unit < units
         t = Thread(
             *(tid, block, blocks, unit, pair, leads, ticket, words, items, partial, held),
-            *(sums, zs, now, operand, given, count, row, at, to, state),
+            *(sums, count, row, at, to, state, Own(zs, now, operand, given)),
         )
         c = Call(
             *(z, steps, weights, weights_start, bias, bias_start, offsets, order, first, last),

@@ -1,7 +1,7 @@
 """What a thread does forward besides products: device functions for all its cells.
 
 Cells of a thread are numbered as `loop_products` says. What it knows of them is in registers, in
-arrays whose every index is a constant, see `Thread`.
+arrays whose every index is a constant, see `loop_groups.Thread`.
 """
 
 from __future__ import annotations
@@ -26,30 +26,13 @@ class Saves(NamedTuple):
     separate: bool  # rows of h are H numbers long, and not those of z
 
 
-class Thread(NamedTuple):
-    """Who a thread is, and its arrays."""
+class Own(NamedTuple):
+    """The arrays of a thread that are of this direction, see `loop_groups.Thread`."""
 
-    tid: Any
-    block: Any  # of a grid that shares a layer, else 0
-    blocks: Any
-    unit: Any  # of its first cells
-    pair: Any  # its first sequence in a group
-    leads: Any  # it has cells: others only share inner sums
-    ticket: Any  # the block's
-    words: Any  # shared memory of the block, as weights are read,
-    items: Any  # as vectors are written,
-    partial: Any  # as sums are
-    held: Any  # weights in registers, of each product
-    sums: Any  # see `Products.sum_at`
     zs: Any  # [cell][sum], a row of z; between two rounds, what the second needs of the first
     states: Any  # [state][cell]
     operand: Any  # [cell], what a sum is called on
     given: Any  # [number][unit], biases of sums that x has no part in, then vectors
-    count: Any  # of each of its sequences: steps, or -1 where the thread has none,
-    row: Any  # the step's number among the valid ones,
-    at: Any  # the place of the thread's first unit in the step's row of z,
-    to: Any  # in a row of H numbers,
-    state: Any  # in the states before the first step and after the last one
 
 
 class Call(NamedTuple):
@@ -140,7 +123,7 @@ class Cells:
         body.names["put"] = self._products.put[product]
         for i in self._range:
             u, s = 8 * (i // self._products.per), i % self._products.per
-            value = f"t.operand[{i}]" if product else f"t.states[{i}]"
+            value = f"t.own.operand[{i}]" if product else f"t.own.states[{i}]"
             line = f"put(t, c, groups, index, {u}, {s}, {value})"
             test = f"if k < t.count[{s}]: " if self._products.together else ""
             body.lines.append(test + line)
@@ -153,8 +136,8 @@ class Cells:
         for n in range(self.given_size):
             u = n % own * 8
             place = f"c.bias_start + {n // own} * c.units + t.unit + {u}"
-            body.lines.append(f"t.given[{n}] = {ZERO}")
-            body.lines.append(f"if t.unit + {u} < c.units: t.given[{n}] = c.bias[{place}]")
+            body.lines.append(f"t.own.given[{n}] = {ZERO}")
+            body.lines.append(f"if t.unit + {u} < c.units: t.own.given[{n}] = c.bias[{place}]")
         return body.function(("t", "c"))
 
     @property
@@ -183,7 +166,7 @@ class Cells:
         for n in range(len(self._cell.states)):
             for i in self._range:
                 u, s = 8 * (i // self._products.per), i % self._products.per
-                value = f"t.states[{n * len(self._range) + i}]"
+                value = f"t.own.states[{n * len(self._range) + i}]"
                 yield value, f"[{n}][t.state[{s}] + {u}]", s, u
 
     def _all(self, make: Callable[[int], Body]) -> Any:
@@ -196,17 +179,17 @@ class Cells:
         cell, products = self._cell, self._products
         own, u = products.own, i // products.per
         for n, vector in enumerate(cell.formula.vectors.values()):
-            known[vector] = f"t.given[{(len(cell.formula.h_only) + n) * own + u}]"
+            known[vector] = f"t.own.given[{(len(cell.formula.h_only) + n) * own + u}]"
         for n, state in enumerate(cell.formula.states.values()):
-            known[state] = f"t.states[{n * len(self._range) + i}]"
+            known[state] = f"t.own.states[{n * len(self._range) + i}]"
         return Body(self._kind, self._real, known, products.fast, f"c{i}")
 
     def _before_product(self, i: int, name: str) -> str:
         """A sum without its part of h."""
         number, inputs = self._cell.order.index(name), len(self._cell.inputs)
         if number < inputs:
-            return f"t.zs[{len(self._cell.order) * i + number}]"
-        return f"t.given[{(number - inputs) * self._products.own + i // self._products.per}]"
+            return f"t.own.zs[{len(self._cell.order) * i + number}]"
+        return f"t.own.given[{(number - inputs) * self._products.own + i // self._products.per}]"
 
     def _first_sums(self, i: int) -> dict[Symbol, str]:
         """All sums that are known after the product with h."""
@@ -238,7 +221,9 @@ class Cells:
         if self._products.together:
             blocks |= {*self.kept.values()}
         zs = len(self._cell.order) * i
-        self._guarded(body, i, [f"t.zs[{zs + n}] = {self._place(i, n)}" for n in sorted(blocks)])
+        self._guarded(
+            body, i, [f"t.own.zs[{zs + n}] = {self._place(i, n)}" for n in sorted(blocks)]
+        )
         return body
 
     def _call(self, i: int) -> Body:
@@ -247,11 +232,11 @@ class Cells:
         body = self._body(i, self._first_sums(i))
         operand = body.name_of(cell.called[0].args[1])
         kept = {n: body.name_of(symbol) for symbol, n in self.kept.items()}
-        body.lines.append(f"t.operand[{i}] = {operand}")
+        body.lines.append(f"t.own.operand[{i}] = {operand}")
         if self._products.together:  # other sequences come between
             self._guarded(body, i, [f"{self._place(i, n)} = {v}" for n, v in kept.items()])
         else:
-            body.lines += [f"t.zs[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
+            body.lines += [f"t.own.zs[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
         return body
 
     def _finish(self, i: int) -> Body:
@@ -259,14 +244,14 @@ class Cells:
         cell, saves = self._cell, self._saves
         known = {} if cell.called else self._first_sums(i)
         for symbol, n in self.kept.items():
-            known[symbol] = f"t.zs[{len(cell.order) * i + n}]"
+            known[symbol] = f"t.own.zs[{len(cell.order) * i + n}]"
         for call in cell.called:
             place = self._products.sum_at(1, 0, i)
             known[call] = f"{self._before_product(i, call.args[0].args[0])} + t.sums[{place}]"
         body = self._body(i, known)
         new = list(map(body.name_of, cell.formula.new))
         saved = [None if v is None or not saves.gates else body.name_of(v) for v in cell.saved]
-        lines = [f"t.states[{n * len(self._range) + i}] = {v}" for n, v in enumerate(new)]
+        lines = [f"t.own.states[{n * len(self._range) + i}] = {v}" for n, v in enumerate(new)]
         lines += [f"{self._place(i, n)} = {v}" for n, v in enumerate(saved) if v is not None]
         u, s = 8 * (i // self._products.per), i % self._products.per
         for n, v in enumerate(new):

@@ -1,16 +1,39 @@
-"""Which group of sequences a time loop runs when, and where a thread's sequences stand.
+"""What a thread of a time loop is, which group of sequences it runs when, and where these stand.
 
 A block alone takes groups from a queue, the longest first; the blocks of a grid run all groups
-together, in one turn. `thread` and `call` are named tuples of the loop.
+together, in one turn. `call` is a named tuple of the loop's arguments.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..ops import inlined, meet_block, take_ticket
 from ..runtime.kernel import int32
 from .loop_products import Products
+
+
+class Thread(NamedTuple):
+    """Who a thread is, and its arrays."""
+
+    tid: Any
+    block: Any  # of a grid that shares a layer, else 0
+    blocks: Any
+    unit: Any  # of its first cells
+    pair: Any  # its first sequence in a group
+    leads: Any  # it has cells: others only share inner sums
+    ticket: Any  # the block's
+    words: Any  # shared memory of the block, as weights are read,
+    items: Any  # as vectors are written,
+    partial: Any  # as sums are
+    held: Any  # weights in registers, of each product
+    sums: Any  # see `Products.sum_at`
+    count: Any  # of each of its sequences: steps, or -1 where the thread has none,
+    row: Any  # the step's number among the valid ones,
+    at: Any  # the place of the thread's first unit in the step's row of z, or of `gates`,
+    to: Any  # in a row of H numbers,
+    state: Any  # in the states before the first step and after the last one
+    own: Any  # what one direction has besides
 
 
 @inlined
