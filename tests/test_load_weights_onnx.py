@@ -126,6 +126,17 @@ class TestByHand:
             with pytest.raises(ValueError, match="scales its product, or transposes its input"):
                 model.load_weights(path)
 
+    def test_a_second_bias_is_none(self, tmp_path: Path) -> None:
+        path, model = tmp_path / "a.onnx", built(L.Dense(3), shape=(None, 2))
+        tensors = [tensor("w", np.ones((2, 3))), tensor("b", np.ones(3)), tensor("p", np.ones(3))]
+        for nodes in (
+            [node("Gemm", "x w b", "y"), node("Add", "y p", "z")],
+            [node("MatMul", "x w", "y"), node("Add", "y b", "z"), node("Add", "y p", "a")],
+        ):
+            onnx(path, nodes, tensors)
+            with pytest.raises(ValueError, match=r"the file's '[za]' has input 1 \(3,\)"):
+                model.load_weights(path)
+
     def test_other_constants_are_told(self, tmp_path: Path) -> None:
         path, model = tmp_path / "a.onnx", built(L.Dense(3), shape=(None, 2))
         tensors = [tensor("w", np.ones((2, 3))), tensor("b", np.ones(3)), tensor("p", np.ones(3))]

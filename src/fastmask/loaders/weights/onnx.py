@@ -74,7 +74,11 @@ def modules_of(graph: Graph) -> list[Module]:
     products: dict[str, int] = {}  # where the module of a product is, by the name of its output
     for node in graph.nodes:
         constants = [graph.constants.get(name) for name in node.inputs]
-        before = [products[name] for name in node.inputs if name in products]
+        before = [
+            products[name]
+            for name in node.inputs
+            if name in products and "bias" not in found[products[name]].parts
+        ]
         if node.kind in _RECURRENT:
             found += _recurrent(node, constants)
         elif node.kind == "Add" and before and any(_has_axes(one, 1) for one in constants):
@@ -101,7 +105,7 @@ def _is_weight(constant: Stored) -> bool:
 def _parts(node: Node, constants: _Constants) -> dict[str, Stored]:
     """The constant inputs of a node, by torch's names where it is one of torch's modules."""
     first = 0 if node.kind == "Gather" else 1
-    names = _PARTS.get(node.kind, ())
+    names = () if node.kind == "Gather" and node.integer("axis") else _PARTS.get(node.kind, ())
     return {
         names[i - first] if 0 <= i - first < len(names) else f"input {i}": one
         for i, one in enumerate(constants)
