@@ -1,20 +1,33 @@
-"""The guide's code runs, and shows what came out."""
+"""The code of pages runs, and shows what came out."""
 
 from __future__ import annotations
 
 import doctest
 from pathlib import Path
 
-GUIDE = Path(__file__).parent.parent / "docs" / "guide.md"
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def test_guide() -> None:
+    assert run_examples("guide") > 40
+
+
+@pytest.mark.slow
+def test_quantization() -> None:
+    assert run_examples("quantization") > 5
+
+
+def run_examples(page: str) -> int:
+    """Run the examples of a page; returns how many there are."""
+    path = DOCS / f"{page}.md"
     text = "\n".join(
-        "" if line.startswith("```") else line for line in GUIDE.read_text("utf-8").splitlines()
+        "" if line.startswith("```") else line for line in path.read_text("utf-8").splitlines()
     )
-    examples = doctest.DocTestParser().get_doctest(text, {}, "guide", str(GUIDE), 0)
-    assert len(examples.examples) > 40
+    examples = doctest.DocTestParser().get_doctest(text, {}, page, str(path), 0)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     output: list[str] = []
     runner.run(examples, out=output.append)
     assert not runner.summarize(verbose=False).failed, "".join(output)
+    return len(examples.examples)

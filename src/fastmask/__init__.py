@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import activations, initializers, layers, losses, metrics, ops, utils
 from ._version import __version__
+from .backends.folding import get_fold_limit, set_fold_limit
 from .backends.threads import get_num_threads, set_num_threads
 from .loaders import load_model, save_model
 from .masks.mask import Mask
@@ -28,6 +29,7 @@ __all__ = [
     "activations",
     "cell",
     "cells",
+    "get_fold_limit",
     "get_mask",
     "get_num_threads",
     "initializers",
@@ -39,6 +41,7 @@ __all__ = [
     "pad",
     "pad_sequences",
     "save_model",
+    "set_fold_limit",
     "set_num_threads",
     "trace_masks",
     "unpad",

@@ -167,6 +167,25 @@ def test_weights_are_packed_in_each_form() -> None:
         assert least < abs(rounded - found[0]).max() < most
 
 
+def test_quantized_layers() -> None:
+    layer = with_weights(L.LSTM(H), x := normal(B, T, F))
+    exact, on_gpu = layer(CupyLike(x)).array, CupyLike(x)
+    with cuda.use_weights("bfloat16"):
+        rounded = layer(on_gpu).array
+    layer.quantize("bfloat16")
+    np.testing.assert_array_equal(layer(on_gpu).array, rounded)
+    assert (rounded != exact).any()
+    layer.quantize("int8")
+    table = L.Embedding(5, 2)
+    table.quantize("int8")
+    for call in (lambda: layer(on_gpu), lambda: table(CupyLike(np.array([[1, 0]])))):
+        with pytest.raises(ValueError, match="quantized to int8 takes arrays on the host"):
+            call()
+    rows = table.get_weights()[0][[[1, 0]]]
+    table.quantize("bfloat16")
+    np.testing.assert_array_equal(table(CupyLike(np.array([[1, 0]]))).array, rows)
+
+
 def test_what_a_layer_keeps_is_no_scratch_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = with_weights(L.GRU(H), x := normal(B, T, F))
     kept = []

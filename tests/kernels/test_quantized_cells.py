@@ -119,7 +119,7 @@ def test_steps(name: str, form: str, rounding: Any) -> None:
 @pytest.mark.parametrize("reset_after", [False, True])
 def test_gru_with_a_bias_of_two_rows(form: str, reset_after: bool) -> None:
     case = GRUCase(6, 5, 9, 40, kind="holes", seed=1, reset_after=reset_after)
-    made = cpu.gru_kernels(form)
+    made = cpu.kernels_in_form("gru", form, False)
     backend = SimpleNamespace(**{f"gru_{name}": one for name, one in made._asdict().items()})
     assert_close(case.run(backend), case.run(reference), "int8")
 

@@ -24,7 +24,7 @@ def test_dense(format, shape) -> None:  # type: ignore[no-untyped-def]  # format
     first = None
     for threads in (1, 2, 5):
         out = np.full((rows, units), np.nan, np.float32)
-        dense(out, x, packed, format, threads)
+        dense(out, x, packed, threads, format)
         first = out if first is None else first
         np.testing.assert_array_equal(out, first)
     tolerance = {"bfloat16": 0.03, "int8": 0.06}[format.name]
@@ -33,4 +33,4 @@ def test_dense(format, shape) -> None:  # type: ignore[no-untyped-def]  # format
 
 def test_packed_of_another_shape() -> None:
     with pytest.raises(ValueError, match="dense_pack for 3 features, 4 units"):
-        dense(np.empty((2, 4), "f4"), np.zeros((2, 3), "f4"), np.empty(5, "f4"), INT8, 1)
+        dense(np.empty((2, 4), "f4"), np.zeros((2, 3), "f4"), np.empty(5, "f4"), 1, INT8)

@@ -12,11 +12,15 @@ if config.DISABLE_JIT:
 
 from .. import cells as _cells
 from ..memory import aligned_empty
+from .forms import dense_kernels as dense_kernels
+from .forms import kernels_in_form as kernels_in_form
+from .forms import sums_of_rows as sums_of_rows
 from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
+from .quantized.weights import rounded_rows as rounded_rows
 from .rnn.cells import kernels_of as kernels_of
-from .rnn.gru import gru_kernels as gru_kernels
+from .rnn.gru import gru_kernels
 from .softmax import masked_softmax
 
 lstm_packed_size, lstm_pack, lstm_fwd, lstm_bwd, lstm_step = kernels_of(_cells.lstm)

@@ -16,7 +16,7 @@ holds a pair of gates, half and half, and the rest of the vector's place stays e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,6 +109,22 @@ def pack_weights(
             number, gates // layout.strip, rows, layout.strip, width
         )
         _fill(part, weights, units, layout.paired)
+
+
+def pack_rows(rows: Array, layout: Layout, empty: Callable[[int, Any], Array]) -> Array:
+    """Rows (V, inputs, H) in the order of a row of sums: a table [row][vector][gate][lane].
+
+    Args:
+        rows: of sums that begin with a part of x.
+        layout: the layer's.
+        empty: makes an array of so many elements of a dtype.
+    """
+    count, gates, units = rows.shape
+    number, width = vectors_of(units, rows.dtype), lanes(rows.dtype)
+    table = empty(count * number * gates * width, rows.dtype).reshape(count, -1)
+    part = table.reshape(count, number, gates, width).transpose(1, 0, 2, 3)[:, np.newaxis]
+    _fill(part, rows, units, layout.paired)
+    return table
 
 
 def _fill(part: Array, weights: Array, units: int, paired: bool) -> None:

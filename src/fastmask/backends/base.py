@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -199,6 +200,23 @@ class ArrayBackend(Backend[K], Protocol[K]):
 
     def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:
         """The rows of a weight (V, F) by number, in the shape of `ids` and F."""
+
+    def gather_rounded(
+        self, weights: VersionedWeights, table: Array, ids: Ints, form: str
+    ) -> Array:
+        """As `gather_rows`, of a table in fewer bits: int8 has a scale for each row."""
+
+    def dense(
+        self, weights: VersionedWeights, kernel: Array, bias: Array | None, form: str, x: Array
+    ) -> Array:
+        """x (N, F) by a kernel (F, U) in fewer bits, and the bias."""
+
+    def in_form(self, cell: Cell, form: str) -> tuple[Cell, AbstractContextManager[None]]:
+        """What stands for a cell with weights of fewer bits, and within what it is called.
+
+        Raises:
+            ValueError: there are no kernels for them.
+        """
 
     def packing(self, x: Array) -> Hashable:
         """What packed weights beside x depend on, but for the weights."""

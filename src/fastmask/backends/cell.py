@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,12 +14,26 @@ class CellKernel(NamedTuple):
     """A kernel that is not in the table, because it is made of a cell's formula.
 
     Attributes:
-        formula: of the cell.
+        formula: of the cell; or what the table calls it, in a form that is not there.
         name: "fwd" or another field of `fastmask_kernels.cells.table.CellKernels`.
+        form: in which one.
     """
 
-    formula: Formula
+    formula: Formula | str
     name: str
+    form: Form | None = None
+
+
+class Form(NamedTuple):
+    """Another form of a cell's kernels, see `fastmask_kernels.cpu.forms`.
+
+    Attributes:
+        weights: "bfloat16" or "int8"; None for the dtype of all else.
+        gathered: whether x is not multiplied, but names rows of a table of sums.
+    """
+
+    weights: str | None
+    gathered: bool = False
 
 
 KernelName = str | CellKernel
@@ -28,7 +44,20 @@ def kernel_in(table: Any, name: KernelName) -> Any:
     if type(name) is str:
         return getattr(table, name)
     assert isinstance(name, CellKernel)
-    return getattr(table.kernels_of(name.formula), name.name)
+    if name.form is None:
+        return getattr(table.kernels_of(name.formula), name.name)
+    return getattr(forms_in(table).kernels_in_form(name.formula, *name.form), name.name)
+
+
+def forms_in(table: Any) -> Any:
+    """The table of kernels, if it has those of other forms.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not hasattr(table, "kernels_in_form"):
+        raise ValueError("quantized layers need the compiled kernels, not the reference")
+    return table
 
 
 class Cell:
@@ -89,8 +118,25 @@ class FormulaCell(Cell):
         self.formula, self.keeps_gates = formula, formula.keeps_gates
         self.gates_saved = len(formula.saved) if self.keeps_gates else 0
         self.saved = (1,) * states + ((self.gates_saved,) if self.keeps_gates else ())
-        for name in ("fwd", "bwd", "step", "pack", "packed_size"):
+        for name in _KERNELS:
             setattr(self, name, CellKernel(formula, name))
+
+
+@cache
+def cell_in_form(cell: Cell, form: Form) -> Cell:
+    """A cell with kernels of another form."""
+    made = copy.copy(cell)
+    for name in _KERNELS:
+        setattr(made, name, CellKernel(known_as(cell), name, form))
+    return made
+
+
+def known_as(cell: Cell) -> Formula | str:
+    """What kernels of other forms are made of, see `CellKernel`."""
+    return cell.formula if isinstance(cell, FormulaCell) else cell.prefix
+
+
+_KERNELS = "fwd", "bwd", "step", "pack", "packed_size"
 
 
 LSTM = Cell("lstm", gates=4, states=2, width=4)

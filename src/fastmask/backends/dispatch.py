@@ -10,6 +10,7 @@ import numpy as np
 from .._typing import FLOAT32, FLOAT64, INT64, Array, ArrayLike, Ints
 from .base import ArrayBackend
 from .host import HOST
+from .looked_up import LookedUp
 
 _READY = 0x101  # C-contiguous and aligned, in `flags.num`: a third of the time of both by name
 _cuda: Any = None
@@ -39,7 +40,7 @@ def all_on_host(arrays: Iterable[object]) -> bool:
 
 def is_array(value: object) -> TypeGuard[Array]:
     """Whether it is an array of a backend, and not what one can be made of."""
-    return isinstance(value, np.ndarray) or _on_gpu(value)
+    return isinstance(value, (np.ndarray, LookedUp)) or _on_gpu(value)
 
 
 def _on_gpu(value: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -16,10 +17,13 @@ import numpy as np
 
 from .._typing import FLOAT32, FLOAT64, INT64, Array, ArrayLike, Bools, Ints
 from .base import KernelInput, PlannedMask, VersionedWeights
-from .cell import Cell, KernelName, kernel_in
+from .cell import Cell, Form, KernelName, cell_in_form, forms_in, kernel_in, known_as
 from .plan import Plan, full_plan
 from .table import kernels
 from .threads import get_num_threads
+
+PLAIN: AbstractContextManager[None] = nullcontext()
+"""Within what kernels are called where nothing is to be chosen."""
 
 
 class Host:
@@ -221,6 +225,47 @@ class Host:
         rows = np.empty((ids.size, table.shape[1]), table.dtype)
         kernels().gather_rows.unchecked(rows, table, ids.reshape(-1))
         return rows.reshape(*ids.shape, table.shape[1])
+
+    def gather_rounded(
+        self, weights: VersionedWeights, table: Array, ids: Ints, form: str
+    ) -> Array:
+        """See `ArrayBackend`."""
+        made, key = weights.made, ("embedding", form)
+        if key not in made:
+            made[key] = forms_in(kernels()).rounded_rows(table, form)
+        words, scales = made[key]
+        rows: Array = self.gather_rows(weights, words, ids)
+        if scales is None:
+            bits: Array = np.left_shift(rows, 16, dtype=np.uint32)
+            return bits.view(np.float32)
+        scaled: Array = rows * scales[ids][..., np.newaxis]
+        return scaled
+
+    def dense(
+        self, weights: VersionedWeights, kernel: Array, bias: Array | None, form: str, x: Array
+    ) -> Array:
+        """See `ArrayBackend`."""
+        table, made, key = forms_in(kernels()), weights.made, ("dense", form)
+        packed_size, pack, run = table.dense_kernels(form)
+        if key not in made:
+            packed = table.aligned_empty(packed_size(*kernel.shape), np.float32)
+            full = self.full_bias(bias, kernel.shape[1:], kernel)
+            pack(packed, kernel, full)
+            made[key] = packed
+        out = np.empty((len(x), kernel.shape[1]), np.float32)
+        run(out, x, made[key], get_num_threads())
+        return out
+
+    def sums_of_rows(
+        self, cell: Cell, rows: Array, kernel: Array, bias: Array, flags: Sequence[Any]
+    ) -> Array:
+        """The table of sums that a cell's `Form` with `gathered` looks up."""
+        table: Array = forms_in(kernels()).sums_of_rows(known_as(cell), rows, kernel, bias, *flags)
+        return table
+
+    def in_form(self, cell: Cell, form: str) -> tuple[Cell, AbstractContextManager[None]]:
+        """See `ArrayBackend`."""
+        return cell_in_form(cell, Form(form)), PLAIN
 
     def packing(self, x: Array) -> Hashable:
         """See `ArrayBackend`."""

@@ -44,7 +44,7 @@ def pack(
         beside: the inputs of a layer that keeps its weights. Then the packed ones are in memory
             of fastmask's own, and ready for any stream.
     """
-    kernel, recurrent_kernel, *others = _with_full_bias(backend, cell, weights)
+    kernel, recurrent_kernel, *others = with_full_bias(backend, cell, weights)
     packed = backend.packed_room(cell, kernel, recurrent_kernel, beside is not None)
     flags = settings[len(settings) - cell.flags :]
     backend.call(cell.pack, [packed], (kernel, recurrent_kernel, *others, *flags), beside)
@@ -64,21 +64,25 @@ def packed_weights(
     Args:
         backend: of the inputs.
         cell: which one.
-        weights: the layer's; their `made` has the result, by `packing(x)`, until they change.
+        weights: the layer's; their `made` has the result, by cell and `packing(x)`, until they
+            change.
         values: gives kernel, recurrent kernel, bias or None, and what else the cell has.
         settings: those of `forward`.
         x: the inputs.
     """
-    made, key = weights.made, backend.packing(x)  # before the values are read: see `Weights`
+    made, key = (
+        weights.made,
+        (cell, backend.packing(x)),
+    )  # before the values are read: see `Weights`
     (like,) = backend.views(x)
-    sent = backend.kept_weights(like, _with_full_bias(HOST, cell, values()))
+    sent = backend.kept_weights(like, with_full_bias(HOST, cell, values()))
     packed = pack(backend, cell, sent, settings, like)
     backend.finish(like)
     made[key] = packed
     return packed
 
 
-def _with_full_bias(backend: Backend[K], cell: Cell, weights: Sequence[Any]) -> Sequence[Any]:
+def with_full_bias(backend: Backend[K], cell: Cell, weights: Sequence[Any]) -> Sequence[Any]:
     """The weights with the whole bias that the kernels add, zeros where none is given."""
     kernel, recurrent_kernel, bias, *others = weights
     columns = cell.gates * recurrent_kernel.shape[0]

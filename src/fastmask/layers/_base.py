@@ -27,6 +27,7 @@ from ._keras_arguments import (
     input_shape_in,
 )
 from ._lost_mask import DROPPED, USED, warn_of_lost_mask
+from ._quantizing import Quantizing
 from ._shapes import shapes
 from ._types import Arrays, Masks
 from ._weights import Weighted, Weights
@@ -35,7 +36,7 @@ _Sizes = TypeVar("_Sizes", bound=Shape)
 _building = fork_safe_lock(BUILDING)
 
 
-class BaseLayer(Weighted, Elsewhere):
+class BaseLayer(Weighted, Quantizing, Elsewhere):
     """All of a layer but its call; see `Layer`."""
 
     __signature__ = ShownSignature()
@@ -273,12 +274,18 @@ class BaseLayer(Weighted, Elsewhere):
             for name, value in options.items()
         }
         frozen = {} if self._trainable else {"trainable": False}
-        return {"name": self.name, "dtype": self.dtype, **frozen, **config}
+        form = {} if self._quantization is None else {"quantization": self._quantization}
+        return {"name": self.name, "dtype": self.dtype, **frozen, **form, **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """A layer made from what `get_config` returned."""
-        return cls(**config)
+        arguments = dict(config)
+        form = arguments.pop("quantization", None)
+        layer = cls(**arguments)
+        if form is not None:
+            layer.quantize(form)
+        return layer
 
     def _anew(self, **changes: Any) -> Any:
         """The same layer again, with other arguments where given, and without weights.
@@ -295,7 +302,8 @@ class BaseLayer(Weighted, Elsewhere):
             ) from error
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
+        form = self._quantization
+        return f"<{type(self).__name__} {self.name!r}{f' {form}' if form else ''}>"
 
 
 def _built_once(build: Callable[..., None]) -> Callable[..., None]:

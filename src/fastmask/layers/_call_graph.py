@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ._base import BaseLayer
@@ -21,6 +21,10 @@ class CallGraph:
     def _inner_layers(self) -> Sequence[BaseLayer]:
         """The layers that it calls."""
         raise NotImplementedError
+
+    def _folded(self) -> Collection[str]:
+        """Names of the embeddings that are folded into the layers that they feed."""
+        return ()
 
     def _symbolic_inputs(self) -> list[SymbolicTensor] | None:
         """What it takes, where that was said when it was made."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backends.dispatch import as_array, backend_of, is_array
 from ..backends.host import HOST
+from ..backends.looked_up import LookedUp
 from ..masks.mask import Mask, as_mask
 from ..masks.masked import Masked, get_mask
 from ._text import text_array
@@ -91,6 +92,8 @@ def separate(inputs: object, layer: Any = None) -> tuple[Any, Masks]:
         TypeError: they cannot be an array, or they are a number or a text alone.
         ValueError: they are lists of different lengths.
     """
+    if type(inputs) is LookedUp:
+        return inputs, None
     if isinstance(inputs, np.ndarray):
         return as_array(inputs, "inputs"), None
     if isinstance(inputs, Masked):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -15,11 +16,13 @@ from ..backends import recurrent as _recurrent
 from ..backends.base import ArrayBackend
 from ..backends.cell import Cell
 from ..backends.dispatch import backend_of, real_array
-from ..backends.host import HOST
+from ..backends.host import HOST, PLAIN
+from ..backends.looked_up import LookedUp
 from ..backends.recurrent import Settings, forward, initial_states, packed_weights, placed
 from ..masks.mask import Mask
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
+from ._looked_up import packed_with_table
 from ._loop import Step, loop
 
 # By the number of axes that are wanted, and that came.
@@ -45,7 +48,7 @@ class KernelCell(Layer):
     A cell has the weights. `call` makes one step; layers use `_sequence`.
     """
 
-    _takes_gpu = True
+    _takes_gpu = _quantizable = True
     _kind: ClassVar[Cell]
     _options: ClassVar[tuple[str, ...]] = (
         *("units", "activation", "use_bias"),
@@ -148,7 +151,7 @@ class KernelCell(Layer):
 
     def _sequence(
         self,
-        x: Array,
+        x: Any,
         mask: Mask | None,
         first: list[Array],
         training: bool,
@@ -174,8 +177,14 @@ class KernelCell(Layer):
                 return loop(step, x, mask, first, self.units, *options)
             if inputs is not None:
                 x = x * inputs[0][:, np.newaxis]
-        packed, settings = self._packed_weights(backend, x), self._settings()
-        return forward(backend, self._kind, x, mask, packed, first, settings, *options)
+        (kind, form), settings = self._in_form(backend), self._settings()
+        if type(x) is LookedUp:
+            weights = self._weights, self._values, settings
+            kind, table = packed_with_table(x, self._kind, self._quantization, *weights)
+            return forward(backend, kind, cast(Array, x), mask, table, first, settings, *options)
+        with form:
+            packed = self._packed_weights(backend, kind, x)
+            return forward(backend, kind, x, mask, packed, first, settings, *options)
 
     def _dropping(self, inputs: Kept, recurrent: Kept) -> Step:
         """One step of some rows, of which dropout keeps these inputs and states."""
@@ -193,13 +202,16 @@ class KernelCell(Layer):
     def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
         """The states after one step, of arrays that fit; the first is the output."""
         backend = backend_of(x)
-        packed = self._packed_weights(backend, x)
-        return _recurrent.stepped(backend, self._kind, x, packed, states, self._settings())
+        kind, form = self._in_form(backend)
+        with form:
+            packed = self._packed_weights(backend, kind, x)
+            return _recurrent.stepped(backend, kind, x, packed, states, self._settings())
 
     def _step_in_place(self, x: Array, events: Bools, states: Sequence[Array]) -> None:
         """Go one step further in the rows with an event; see `backends.recurrent.step`."""
-        packed = self._packed_weights(HOST, x)
-        _recurrent.step(self._kind, x, events, packed, states, self._settings())
+        kind, _ = self._in_form(HOST)
+        packed = self._packed_weights(HOST, kind, x)
+        _recurrent.step(kind, x, events, packed, states, self._settings())
 
     def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
         """What `_step` computes, with dropout."""
@@ -245,13 +257,18 @@ class KernelCell(Layer):
         kernel, recurrent, *bias = (weight.value for weight in self._weights)
         return kernel, recurrent, bias[0] if bias else None
 
-    def _packed_weights(self, backend: ArrayBackend[Any], x: Array) -> Any:
+    def _in_form(self, backend: ArrayBackend[Any]) -> tuple[Cell, AbstractContextManager[None]]:
+        """What stands for the cell with its form of weights, see `ArrayBackend.in_form`."""
+        form = self._quantization
+        return (self._kind, PLAIN) if form is None else backend.in_form(self._kind, form)
+
+    def _packed_weights(self, backend: ArrayBackend[Any], kind: Cell, x: Array) -> Any:
         """The weights as the kernels read them for `x`, packed on first use and then kept."""
         weights = self._weights
-        found = weights.made.get(backend.packing(x))
+        found = weights.made.get((kind, backend.packing(x)))
         if found is None:
             settings = self._settings()
-            found = packed_weights(backend, self._kind, weights, self._values, settings, x)
+            found = packed_weights(backend, kind, weights, self._values, settings, x)
         return found
 
     def _is_sealed(self) -> bool:
@@ -264,9 +281,11 @@ class KernelCell(Layer):
             TypeError: they do not hold real numbers.
             ValueError: they have another number of axes or features.
         """
-        x = real_array(inputs, "inputs", self._dtype)
+        x: Any = inputs
+        if type(x) is not LookedUp:
+            x = real_array(x, "inputs", self._dtype)
         self._check_shape(x.shape, axes, name)
-        return x
+        return x  # type: ignore[no-any-return]  # or `LookedUp`
 
     def _check_shape(self, shape: Shape, axes: str, name: str) -> None:
         if len(shape) != axes.count(",") + 1:

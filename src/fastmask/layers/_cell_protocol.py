@@ -10,6 +10,7 @@ import numpy as np
 from .._checks import whole_number
 from .._typing import Array, Ints, Shape
 from ..backends.dispatch import as_array, real_array
+from ..backends.looked_up import LookedUp
 from ..backends.recurrent import initial_states
 from ..masks.mask import Mask
 from ._cell import KernelCell
@@ -82,7 +83,7 @@ def as_list(states: object) -> list[Any]:
 
 def over_time(
     cell: Any,
-    x: Array,
+    x: Any,
     mask: Mask | None,
     first: list[Array],
     training: bool,
@@ -94,9 +95,9 @@ def over_time(
     options = return_sequences, go_backwards, zero_output_for_mask
     if cell._known:
         known: KernelCell = cell
-        return known._sequence(
-            real_array(x, "inputs", cell._dtype), mask, first, training, *options
-        )
+        if type(x) is not LookedUp:
+            x = real_array(x, "inputs", cell._dtype)
+        return known._sequence(x, mask, first, training, *options)
     size = output_size_of(cell)
 
     def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:

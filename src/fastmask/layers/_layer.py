@@ -33,6 +33,11 @@ from ._types import Arrays, BoolArrays, Masks
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
 
+def is_frozen() -> bool:
+    """Whether layers are called here that do not learn, and that nobody watches."""
+    return call_hook.get() is None and not _in_training.get()
+
+
 class Layer(BaseLayer):
     """Base class of layers; subclass it and write `call` in ordinary NumPy.
 
@@ -148,6 +153,8 @@ class Layer(BaseLayer):
             kwargs[spec.mask] = valid
         before = _in_training.get()
         training = before if training is None else bool(training)
+        if training:
+            self._check_not_quantized()
         if spec.training:
             kwargs["training"] = training
         if training is before:

@@ -49,6 +49,12 @@ class Weights(list[Weight]):
         for weight in weights:
             self.append(weight)
 
+    def seal(self) -> None:
+        """Let `change` alone change the values from now on, as what was made of them is used."""
+        self._sealed = True
+        for weight in self:
+            weight.value.flags.writeable = False
+
     def append(self, weight: Weight) -> None:
         """Add one."""
         if self._sealed:

@@ -103,6 +103,11 @@ class Bidirectional(Layer):
         return self.forward_layer.return_state
 
     @property
+    def _quantization(self) -> str | None:  # type: ignore[override]  # that of both layers
+        forms = {layer._quantization for layer in self._both}
+        return forms.pop() if len(forms) == 1 else None
+
+    @property
     def stateful(self) -> bool:
         """Whether the layers keep their states from batch to batch."""
         return self.forward_layer.stateful

@@ -7,7 +7,7 @@ import numpy as np
 from .. import activations, initializers
 from .._checks import flag, whole_number
 from .._typing import Array, ArrayLike, Shape, Unpack
-from ..backends.dispatch import real_array
+from ..backends.dispatch import backend_of, real_array
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
@@ -44,7 +44,7 @@ class Dense(Layer):
     """
 
     _takes_lists = False
-    supports_masking = True
+    _quantizable = supports_masking = True
     _options = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
 
     def __init__(
@@ -77,11 +77,15 @@ class Dense(Layer):
     def call(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)
         self._check_input_shape(x.shape)
-        features = len(self.kernel)
         # One matrix product; for three axes and more np.matmul would make one for each row.
-        y = x.reshape(-1, features) @ self.kernel if x.size else self._nothing(x)
-        if self.bias is not None:
-            y += self.bias
+        rows = x.reshape(-1, len(self.kernel)) if x.size else None
+        if rows is not None and self._quantization is not None:
+            weights = self._weights, self.kernel, self.bias
+            y = backend_of(x).dense(*weights, self._quantization, rows)
+        else:
+            y = self._nothing(x) if rows is None else rows @ self.kernel
+            if self.bias is not None:
+                y += self.bias
         return activations.get(self.activation)(y.reshape(*x.shape[:-1], self.units))
 
     def _check_input_shape(self, shape: Shape) -> None:

@@ -11,9 +11,11 @@ from .._checks import flag, whole_number
 from .._typing import Array, ArrayLike, Bools, Ints, Shape, Unpack
 from ..backends.dispatch import backend_of, integer_array
 from ..backends.host import HOST
+from ..backends.looked_up import LookedUp
 from ..masks.mask import Mask
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
+from ._looked_up import wanted
 
 
 class Embedding(Layer):
@@ -50,7 +52,7 @@ class Embedding(Layer):
         ((2, 3, 4), array([2, 1]))
     """
 
-    _takes_gpu = True
+    _takes_gpu = _quantizable = True
     _takes_lists = False
     supports_masking = True
     _casts_inputs = False
@@ -85,13 +87,28 @@ class Embedding(Layer):
             (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
         )
 
-    def call(self, inputs: ArrayLike) -> Array:
+    def call(self, inputs: ArrayLike) -> Any:
         """Look the ids up; see the class."""
         ids = integer_array(inputs, "inputs")
         backend = backend_of(ids)
         if backend is HOST:
             self._check_range(ids)
-        return backend.gather_rows(self._weights, self.embeddings, ids)
+            if wanted.get():
+                return LookedUp(ids, self.output_dim, self, self._rows)
+        return self._rows(ids)
+
+    def _rows(self, ids: Ints) -> Array:
+        weights = self._weights, self.embeddings, ids
+        backend = backend_of(ids)
+        if self._quantization is None:
+            return backend.gather_rows(*weights)
+        return backend.gather_rounded(*weights, self._quantization)
+
+    def _all_rows(self) -> Array:
+        """The table as its rows are computed with."""
+        if self._quantization is None:
+            return self.embeddings
+        return self._rows(np.arange(self.input_dim))
 
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
         """`ids != 0` with `mask_zero`, else None, as in Keras: then a mask that came is lost."""

@@ -115,6 +115,11 @@ class RNN(KeepsStates):
         self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
         self.states = self._reset = None
 
+    @property
+    def _quantization(self) -> str | None:  # type: ignore[override]  # that of its cells
+        forms = {cell._quantization for cell in self._cells}
+        return forms.pop() if len(forms) == 1 else None
+
     def build(self, input_shape: Shape) -> None:
         """Make the weights of the cell; see `Layer`."""
         shape = tuple(input_shape)

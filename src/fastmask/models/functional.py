@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from .._typing import Array, HasShape, Shapes
@@ -16,6 +17,7 @@ from ..layers._text import text_array
 from ..masks.masked import Masked
 from . import graph as _graph
 from .config import program_from_config, program_to_config
+from .folding import Edge
 from .graph import Program
 from .graph_model import GraphModel
 from .model import Model
@@ -104,6 +106,17 @@ class Functional(GraphModel):
             for step in steps
             if any(slot.number in given for slot in _graph.slots_in([step.inputs, step.options]))
         ]
+
+    def _edges(self) -> Iterator[Edge]:
+        maker = {number: step.layer for step in self._program.steps for number in step.outputs}
+        for step in self._program.steps:
+            for slot in _graph.slots_in(step.inputs):
+                yield maker.get(slot.number), step.layer
+            for slot in _graph.slots_in(step.options):
+                if slot.part != "mask":
+                    yield maker.get(slot.number), None
+        for slot in _graph.slots_in(self._program.outputs):
+            yield maker.get(slot.number), None
 
     def _run_graph(self, inputs: HasShape | list[HasShape], apply: Apply) -> Any:
         given = _graph.check_inputs(self._program, inputs, self.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,11 @@ from ..layers import Embedding, Layer, Masking
 from ..layers._base import BaseLayer
 from ..layers._call_graph import CallGraph
 from ..layers._hooks import hooked
+from ..layers._layer import is_frozen
+from ..layers._looked_up import by_number
 from ..layers._types import Arrays, BoolArrays
 from ..masks.masked import Masked
+from .folding import Edge, is_folded, tables_of
 from .model import Model
 
 
@@ -24,6 +27,7 @@ class GraphModel(CallGraph, Model):
     _takes_gpu = True
 
     _layers: list[Layer]
+    _tables: dict[str, int] | None = None  # see `tables_of`; None where that is not known
 
     @property
     def layers(self) -> list[Layer]:
@@ -35,7 +39,24 @@ class GraphModel(CallGraph, Model):
 
     def call(self, inputs: Arrays, mask: BoolArrays = None) -> Any:
         """Call the layers; see the class."""
-        return self._run_graph(inputs if mask is None else with_mask(inputs, mask), _call)
+        if self._tables is None:
+            self._tables = tables_of(self._edges())
+        apply = self._call_folded if self._tables and is_frozen() else _call
+        return self._run_graph(inputs if mask is None else with_mask(inputs, mask), apply)
+
+    def _call_folded(self, layer: BaseLayer, inputs: Any, options: dict[str, Any]) -> Any:
+        assert self._tables is not None
+        if not is_folded(self._tables.get(layer.name)):
+            return layer(inputs, **options)
+        with by_number():
+            return layer(inputs, **options)
+
+    def _folded(self) -> list[str]:
+        return [name for name, size in tables_of(self._edges()).items() if is_folded(size)]
+
+    def _edges(self) -> Iterator[Edge]:
+        """Which layer's calls make what others are computed from."""
+        raise NotImplementedError
 
     @property
     def _takes_texts(self) -> bool:  # type: ignore[override]  # derived

@@ -143,7 +143,9 @@ class Model(Layer):
         """Print the layers, with output shapes, parameters and what they do with a mask.
 
         Returns:
-            The rows that are printed, a list with a readable form. What a layer does is one of
+            The rows that are printed, a list with a readable form. Behind the type of a layer
+            stand what `quantize` made of it, and "folded" of an embedding that recurrent layers
+            alone use (see `fastmask.set_fold_limit`). What a layer does is one of
             made, kept, changed, used, dropped, or -, where there is no mask. The layers that
             a layer or model of your own calls follow it, as they are called on zeros.
 
@@ -157,10 +159,10 @@ class Model(Layer):
             >>> model = fm.Model(ids, fm.layers.LSTM(4, name="reader")(x), name="small")
             >>> rows = model.summary()
             small: 1,008 parameters
-            layer              output shape     parameters  mask
-            -----------------  ---------------  ----------  ----
-            words (Embedding)  (None, None, 8)         800  made
-            reader (LSTM)      (None, 4)               208  used
+            layer                      output shape     parameters  mask
+            -------------------------  ---------------  ----------  ----
+            words (Embedding, folded)  (None, None, 8)         800  made
+            reader (LSTM)              (None, 4)               208  used
         """
         rows = summarise(self, self.layers)
         sys.stdout.write(f"{rows}\n")

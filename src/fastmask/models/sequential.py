@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..layers._infer import infer
 from ..layers._shapes import fits
 from ..layers._symbolic import Input, SymbolicTensor
 from .config import serialize
+from .folding import Edge
 from .graph_model import GraphModel
 
 _is_built = attrgetter("built")
@@ -90,6 +92,7 @@ class Sequential(GraphModel):
         if self._end is not None:
             self._end = infer(layer, self._end, {}).outputs
         self._layers.append(layer)
+        self._tables = None
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights of all layers.
@@ -139,6 +142,9 @@ class Sequential(GraphModel):
 
     def _first_layers(self) -> list[Layer]:
         return self._layers[:1]
+
+    def _edges(self) -> Iterator[Edge]:
+        return pairwise((None, *self._layers, None))
 
     def _run_graph(self, inputs: object, apply: Apply) -> Any:
         self._check_not_empty()

@@ -22,7 +22,7 @@ class SummaryRow(NamedTuple):
     """One call of a layer."""
 
     layer: str  # its name, after those of the layers around it: "encoder/words"
-    type: str
+    type: str  # its class, the form of its weights after `quantize`, and whether it is folded
     shape: Shapes | None  # of the output, or a list of shapes; None before the model is built
     parameters: int  # those of the layers inside it too
     mask: str  # what the layer does with a mask
@@ -59,9 +59,9 @@ def summarise(model: Layer, layers: Sequence[Layer]) -> Summary:
         return _unknown(model, layers)
     try:
         if isinstance(model, CallGraph):
-            model._run_graph(inputs, _noting(rows, ""))
+            model._run_graph(inputs, _noting(rows, "", model))
         else:
-            _noting(rows, "")(model, inputs, {})
+            _noting(rows, "", model)(model, inputs, {})
     except Exception:  # of a layer of the user's, for which zeros are no inputs
         return _unknown(model, layers)
     return _titled(model, rows)
@@ -97,17 +97,19 @@ def symbolic_inputs(model: BaseLayer) -> Symbols | None:
     return [SymbolicTensor((None, *one[1:]), model.dtype, "input") for one in shape]
 
 
-def _noting(rows: list[SummaryRow], prefix: str) -> Apply:
+def _noting(rows: list[SummaryRow], prefix: str, model: BaseLayer) -> Apply:
+    tables = model._folded() if isinstance(model, CallGraph) else {}
+
     def apply(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Any:
         if isinstance(layer, CallGraph):
             before = len(rows)
             given = explicitly_masked(layer, inputs, options.get("mask"))
-            outputs = layer._run_graph(given, _noting(rows, f"{prefix}{layer.name}/"))
+            outputs = layer._run_graph(given, _noting(rows, f"{prefix}{layer.name}/", layer))
             if len(rows) == before:
                 rows.append(_row(layer, _shape_of(outputs), "-", prefix))
             return outputs
         outputs, word = infer(layer, inputs, options)
-        rows.append(_row(layer, _shape_of(outputs), word, prefix))
+        rows.append(_row(layer, _shape_of(outputs), word, prefix, layer.name in tables))
         if any(True for _ in layer._sublayers()):
             rows.extend(_inside(layer, inputs, options, prefix))
         return outputs
@@ -138,9 +140,13 @@ def _inside(
     ]
 
 
-def _row(layer: BaseLayer, shape: Shapes | None, word: str, prefix: str = "") -> SummaryRow:
+def _row(
+    layer: BaseLayer, shape: Shapes | None, word: str, prefix: str = "", folded: bool = False
+) -> SummaryRow:
     name = f"{prefix}{layer.name}"
-    return SummaryRow(name, type(layer).__name__, shape, layer.count_params(), word)
+    notes = [type(layer).__name__, layer._quantization, "folded" if folded else None]
+    kind = ", ".join(note for note in notes if note)
+    return SummaryRow(name, kind, shape, layer.count_params(), word)
 
 
 def _shape_of(outputs: Symbols) -> Shapes:

@@ -139,15 +139,15 @@ def _kernel(format: Format) -> CompiledKernel:
     return dense
 
 
-def dense(out: Array, x: Array, packed: Array, format: Format, threads: int) -> None:
+def dense(out: Array, x: Array, packed: Array, threads: int, format: Format) -> None:
     """out = x @ kernel + bias.
 
     Args:
         out: (N, U), float32, written.
         x: (N, F), float32.
         packed: from `dense_pack`, of the same format.
-        format: of the kernel.
         threads: most threads.
+        format: of the kernel.
 
     Raises:
         ValueError: `packed` does not fit.

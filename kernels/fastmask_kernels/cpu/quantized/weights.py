@@ -41,6 +41,14 @@ def quantized(weights: Array, format: Format) -> tuple[Array, Array, Array]:
     return words.reshape(len(words), *shape), factors.reshape(shape), starts.reshape(shape)
 
 
+def rounded_rows(table: Array, form: str) -> tuple[NDArray[Any], Array | None]:
+    """Rows in fewer bits, to be looked up: bits of bfloat16, or int8 with a scale for each row."""
+    if form == "bfloat16":
+        return bfloat16_bits(table), None
+    whole, scales = to_int8(table.T)
+    return np.ascontiguousarray(whole.T), scales
+
+
 def bfloat16_bits(weights: Array) -> NDArray[np.uint16]:
     """The upper halves of float32 numbers, rounded to nearest, to even."""
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)

@@ -140,14 +140,15 @@ def source_finder(gathered: bool) -> Any:
         return int((batch.ids[step] if gathered else step) * batch.features)
 
     @inner
-    def prefetch_next(batch: Any, source: int, entry: int) -> None:
-        """Prefetch the next step's row, or the beginning of it."""
-        ahead = -1 if batch.reverse else 1
+    def prefetch_next(batch: Any, scratch: Any, source: int, i: int, k: int) -> None:
+        """Prefetch the row of the step after k, or the beginning of it."""
         if gathered:
-            following = min(max(entry + ahead, 0), batch.places - 1)
+            first, count = scratch.first[i], scratch.count[i]
+            following = entry_of(batch, first, count, min(k + 1, count - 1))
             prefetch_row(batch.x, source_of(batch, following), batch.features)
         else:
-            prefetch_row(batch.x, source + ahead * batch.features, min(batch.features, 32))
+            ahead = -batch.features if batch.reverse else batch.features
+            prefetch_row(batch.x, source + ahead, min(batch.features, 32))
 
     @inner
     def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
@@ -163,7 +164,7 @@ def source_finder(gathered: bool) -> Any:
                 total += 1
                 if block == 1:
                     # Many rows are more streams than the hardware follows: name their next steps.
-                    prefetch_next(batch, source, entry)
+                    prefetch_next(batch, scratch, source, i, k + j)
         scratch.begin[block] = total
         return total
 

@@ -73,6 +73,9 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
     if not has_gates:
         gates = c_steps[:0]
     (rows, _, features), units, dtype = x.shape, h_first.shape[1], x.dtype
+    if code.gathered:
+        packed, table = packed
+        features, x = 0, (table, x.ids)
     schedule, provider = reserve(
         length_of_rank,
         (offsets, order),

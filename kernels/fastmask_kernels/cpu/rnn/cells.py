@@ -39,9 +39,15 @@ class Compiled(NamedTuple):
 
 
 @cache
-def compiled_of(cell: Cell, format: str | None = None) -> Compiled:
-    """A cell's compiled kernels, with weights of a format; nothing is compiled yet."""
-    code = code_of(cell, None if format is None else FORMATS[format])
+def code_of_cell(cell: Cell, format: str | None = None, gathered: bool = False) -> CellCode:
+    """A cell as its kernels see it, see `code_of`."""
+    return code_of(cell, None if format is None else FORMATS[format], gathered)
+
+
+@cache
+def compiled_of(cell: Cell, format: str | None = None, gathered: bool = False) -> Compiled:
+    """A cell's compiled kernels, in a form; nothing is compiled yet."""
+    code = code_of_cell(cell, format, gathered)
     return Compiled(code, layer_kernel(code, cell_kernels(cell).fwd), step_kernel(code))
 
 
@@ -61,7 +67,7 @@ def gradients_of(cell: Cell) -> Callable[[Any], None]:
 def _save_again(cell: Cell, call: Any) -> None:
     """Run the forward pass of a backward call, to write what it has not saved: the same bits."""
     check_plan(call.offsets, call.steps, call.order, call.x.shape[1])
-    code, layer, _ = compiled_of(cell, None)  # as `kernels_of` asks for it: one in the cache
+    code, layer, _ = compiled_of(cell, None, False)  # as `kernels_of` asks for it: one in the cache
     (rows, time, features), units, dtype = call.x.shape, call.dout.shape[2], call.x.dtype
     packed = aligned_empty(packed_size(code.layout, features, units, dtype), dtype)
     vectors = [getattr(call, name) for name in cell.vectors]
@@ -95,9 +101,9 @@ def _save_again(cell: Cell, call: Any) -> None:
 
 
 @cache
-def kernels_of(cell: Cell, format: str | None = None) -> CellKernels:
-    """The kernels of a cell, see `spec.cell_kernels`; backward knows no other formats."""
-    rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell, format)
+def kernels_of(cell: Cell, format: str | None = None, gathered: bool = False) -> CellKernels:
+    """The kernels of a cell, see `spec.cell_kernels`, in a form, which backward has not."""
+    rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell, format, gathered)
     gradients = gradients_of(cell)
 
     def size(features: int, units: int, dtype: np.dtype[Any]) -> int:
@@ -133,8 +139,8 @@ def pack_cell(
 ) -> None:
     """Write packed weights; the arguments are as in `spec.cell_kernels`."""
     units = len(recurrent_kernel)
-    of_x = _in_order(kernel, code.inputs, units)
-    of_h = _in_order(recurrent_kernel, code.recurrents, units)
+    of_x = in_order(kernel, code.inputs, units)
+    of_h = in_order(recurrent_kernel, code.recurrents, units)
     scales = []
     if code.format is not None:
         (of_x, *of_columns), (of_h, *others) = (quantized(w, code.format) for w in (of_x, of_h))
@@ -144,13 +150,13 @@ def pack_cell(
         code.layout,
         of_x,
         of_h,
-        _in_order(bias[np.newaxis], code.biases, units)[0],
+        in_order(bias[np.newaxis], code.biases, units)[0],
         np.stack(vectors) if len(vectors) else bias[:0].reshape(0, units),
         scales,
     )
 
 
-def _in_order(weights: Any, order: tuple[int, ...], units: int) -> Any:
+def in_order(weights: Any, order: tuple[int, ...], units: int) -> Any:
     """Weights (rows, blocks * H) as (rows, blocks, H) in another order of blocks."""
     blocks = weights.reshape(len(weights), len(order), units)
     return blocks if _is_ascending(order) else blocks[:, order]

@@ -1,4 +1,4 @@
-"""The GRU as the kernel table has it: in two forms, with a bias of two rows."""
+"""The GRU as the kernel table has it: of two kinds, with a bias of two rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import cells
+from ...cells import Cell
 from ...cells.table import CellKernels
 from ...checks import checked
 from ...spec import KERNELS, cell_kernels
@@ -15,19 +16,23 @@ from .calls import fields_of, run_layer
 from .cells import compiled_of, gradients_of, kernels_of, pack_cell
 from .step import run_step
 
+_BOTH = cells.gru_reset_before, cells.gru
+
+
+def gru_weights(bias: Any, reset_after: bool) -> tuple[Cell, Any]:
+    """The cell, and its bias, of a bias of two rows."""
+    of_input, of_state = bias.reshape(2, 3, -1)
+    z_r_n = of_input + of_state
+    if reset_after:
+        z_r_n = np.concatenate([z_r_n[:2], of_input[2:], of_state[2:]])
+    return _BOTH[bool(reset_after)], z_r_n.ravel()
+
 
 @checked
 def gru_bwd(call: Any) -> None:
     """See `spec`."""
-    cell = cells.gru if call.reset_after else cells.gru_reset_before
-    of_x, of_h = call.bias
-    units = call.h_first.shape[1]
-    last = 2 * units
-    if call.reset_after:
-        bias = np.concatenate([of_x[:last] + of_h[:last], of_x[last:], of_h[last:]])
-    else:
-        bias = of_x + of_h
-    dbias = np.empty_like(bias)
+    (cell, bias), units = gru_weights(call.bias, call.reset_after), call.h_first.shape[1]
+    last, dbias = 2 * units, np.empty_like(bias)
     own = {**call._asdict(), "bias": bias, "dbias": dbias}
     del own["reset_after"]
     gradients_of(cell)(cell_kernels(cell).bwd.call(**own))
@@ -37,19 +42,16 @@ def gru_bwd(call: Any) -> None:
 
 
 @cache
-def gru_kernels(format: str | None = None) -> CellKernels:
-    """The kernels of both forms, with weights of a format."""
-    both = [compiled_of(cell, format) for cell in (cells.gru_reset_before, cells.gru)]
+def gru_kernels(format: str | None = None, gathered: bool = False) -> CellKernels:
+    """The kernels of both kinds, in a form, see `forms`."""
+    both = [compiled_of(cell, format, gathered) for cell in _BOTH]
     layers = [one.layer._replace(fields=fields_of(one.code, KERNELS["gru_fwd"])) for one in both]
 
     def pack(call: Any) -> None:
         """See `spec`."""
-        of_input, of_state = call.bias.reshape(2, 3, -1)
-        z_r_n = of_input + of_state
-        if call.reset_after:
-            z_r_n = np.concatenate([z_r_n[:2], of_input[2:], of_state[2:]])
+        _, bias = gru_weights(call.bias, call.reset_after)
         code = both[bool(call.reset_after)].code
-        pack_cell(code, call.packed, call.kernel, call.recurrent_kernel, z_r_n.ravel())
+        pack_cell(code, call.packed, call.kernel, call.recurrent_kernel, bias)
 
     def fwd(call: Any) -> None:
         """See `spec`. Fastest when `packed` begins on a cache line (see `memory`)."""
@@ -61,7 +63,7 @@ def gru_kernels(format: str | None = None) -> CellKernels:
         run_step(one.code, one.step, call)
 
     return CellKernels(
-        kernels_of(cells.gru, format).packed_size,  # of both forms
+        kernels_of(cells.gru, format, gathered).packed_size,  # of both kinds
         checked(pack, kernel=KERNELS["gru_pack"]),
         checked(fwd, kernel=KERNELS["gru_fwd"]),
         gru_bwd,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -40,6 +40,12 @@ def launching(like: DeviceArray) -> Iterator[Any]:
         table.use_products(library.multiply, exact=True),
     ):
         yield table
+
+
+def using_weights(form: str) -> AbstractContextManager[None]:
+    """Choose the form of recurrent weights, see `fastmask_kernels.cuda.use_weights`."""
+    chosen: AbstractContextManager[None] = import_module("fastmask_kernels.cuda").use_weights(form)
+    return chosen
 
 
 def chosen_weights() -> str:

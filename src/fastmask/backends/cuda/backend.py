@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from math import prod
 from typing import Any
@@ -202,6 +203,26 @@ class Cuda:
         self.call("gather_rows", [flat], (sent, _arrays.part(view, (view.size,))))
         return _own(rows)
 
+    def gather_rounded(
+        self, weights: VersionedWeights, table: Array, ids: Ints, form: str
+    ) -> Array:
+        """See `ArrayBackend`; nothing is rounded with bfloat16."""
+        _check_form(form)
+        return self.gather_rows(weights, table, ids)
+
+    def dense(
+        self, weights: VersionedWeights, kernel: Array, bias: Array | None, form: str, x: Array
+    ) -> Array:
+        """See `ArrayBackend`; nothing is rounded with bfloat16."""
+        _check_form(form)
+        y = x @ kernel
+        return y if bias is None else y + bias
+
+    def in_form(self, cell: Cell, form: str) -> tuple[Cell, AbstractContextManager[None]]:
+        """See `ArrayBackend`."""
+        _check_form(form)
+        return cell, _arrays.using_weights(form)
+
     def packing(self, x: Array) -> Hashable:
         """The device, and the form of recurrent weights, see `fastmask_kernels.cuda`."""
         return view_of(x, "inputs").device, _arrays.chosen_weights()
@@ -233,6 +254,14 @@ class _Copy:
         if self.values is None:
             return not weight.flags.writeable
         return np.array_equal(self.values, weight)
+
+
+def _check_form(form: str) -> None:
+    if form != "bfloat16":
+        raise ValueError(
+            f"a layer that was quantized to {form} takes arrays on the host, not on a GPU, where "
+            'layers can be quantized to "bfloat16"'
+        )
 
 
 def weight_on_device(weights: VersionedWeights, weight: Array, like: DeviceArray) -> DeviceArray:
