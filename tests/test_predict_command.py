@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -427,6 +428,36 @@ class TestWhole:
         monkeypatch.setattr(_predictor.Predictor, "__call__", third)
         assert run(tmp_path, "a.jsonl", "b.csv", "--batch-size", "2") == 130
         assert capsys.readouterr().err == "fastmask: interrupted, nothing is written\n"
+        assert sorted(tmp_path.iterdir()) == before
+
+    @pytest.mark.slow
+    def test_a_signal(self, reader: Any, tmp_path: Path) -> None:
+        """Ctrl-C while rows are computed: in a process of its own."""
+        assert reader
+        program = (
+            "import os, signal, sys\n"
+            "from fastmask import cli\n"
+            "from fastmask.tables import json_lines\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "real = json_lines.Writer.write\n"
+            "def write(self, batch, more):\n"
+            "    real(self, batch, more)\n"
+            "    if batch.first == 4: os.kill(os.getpid(), signal.SIGINT)\n"
+            "json_lines.Writer.write = write\n"
+            "sys.exit(cli.main(sys.argv[1:]))\n"
+        )
+        write(tmp_path / "a.jsonl", rows_of_ids(20))
+        before = sorted(tmp_path.iterdir())
+        files = [str(tmp_path / name) for name in ("m.npz", "a.jsonl")]
+        options = ["--column", "ids", "--output", str(tmp_path / "b.jsonl"), "--batch-size", "2"]
+        done = subprocess.run(
+            [sys.executable, "-c", program, "predict", *files, *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 130, done.stderr
+        assert done.stderr == "fastmask: interrupted, nothing is written\n"
         assert sorted(tmp_path.iterdir()) == before
 
     def test_over_the_input(self, reader: Any, tmp_path: Path) -> None:

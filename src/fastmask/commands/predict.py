@@ -84,20 +84,23 @@ class _Bar:
 
     def __init__(self, path: Path) -> None:
         self._name, self._start, self._shown = path.name, time.monotonic(), 0.0
+        self._line = ""
 
     def show(self, share: float, rows: int) -> None:
         now = time.monotonic()
-        if not sys.stderr.isatty() or now - max(self._start + 0.9, self._shown) < 0.1:
-            return
-        self._shown = now
         done = round(self._WIDTH * share)
         bar = "#" * done + "-" * (self._WIDTH - done)
-        speed = rows / (now - self._start)
-        sys.stderr.write(
-            f"\r{self._name} [{bar}] {share:4.0%}, {rows:,} rows, {speed:,.0f} a second"
-        )
-        sys.stderr.flush()
+        speed = f"{rows:,} rows, {rows / (now - self._start + 1e-9):,.0f} a second"
+        self._line = f"\r{self._name} [{bar}] {share:4.0%}, {speed}  "
+        if sys.stderr.isatty() and now - max(self._start + 0.9, self._shown) > 0.1:
+            self._shown = now
+            self._write(self._line)
 
     def close(self) -> None:
         if self._shown:
-            sys.stderr.write("\n")
+            self._write(f"{self._line}\n")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
