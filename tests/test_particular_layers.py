@@ -115,7 +115,14 @@ class TestLayersOfTheirOwn:
     def test_shape_with_open_sizes(self, name: str) -> None:
         shapes = [(None, None, *x.shape[2:]) for x in layer_zoo.inputs(name)]
         sizes = layer_zoo.inputs(name)[0].shape
-        if name in ("flatten", "flatten_first", "reshape", "group_norm_time", "layer_norm_axes"):
+        if name in (
+            "flatten",
+            "flatten_first",
+            "reshape",
+            "group_norm_time",
+            "layer_norm_axes",
+            "conv_first",
+        ):
             shapes = [(None, *sizes[1:])]
         if name in ("dot_flat", "repeat_vector"):
             shapes = [(None, sizes[1])] * len(shapes)

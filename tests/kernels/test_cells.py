@@ -134,7 +134,7 @@ def test_a_step_is_one_of_a_sequence(cell: Cell, backend: Any) -> None:
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "linear", "hard_sigmoid", "sigmoid"])
-@pytest.mark.parametrize("gates", ["sigmoid", "hard_sigmoid", "tanh"])
+@pytest.mark.parametrize("gates", ["sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "tanh"])
 def test_formulas_are_the_cells_that_are_written_by_hand(activation: str, gates: str) -> None:
     """Of the reference: lstm_fwd and the rest share nothing with the formulas."""
     options: dict[str, Any] = {
