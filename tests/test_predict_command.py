@@ -535,17 +535,19 @@ class TestProgress:
 
 
 class TestQuantize:
-    @pytest.mark.usefixtures("reader")
-    def test_is_passed_on(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        write(tmp_path / "a.jsonl", rows_of_ids(3))
-        modes: list[str] = []
-        monkeypatch.setattr(
-            fm.Sequential, "quantize", lambda _self, mode: modes.append(mode), raising=False
-        )
-        assert run(tmp_path, "a.jsonl", "b.jsonl", "--quantize", "bfloat16") == 0
-        assert modes == ["bfloat16"]
+    @pytest.mark.slow
+    def test_fewer_bits(self, reader: Any, tmp_path: Path) -> None:
+        rows = rows_of_ids(40)
+        write(tmp_path / "a.jsonl", rows)
+        exact = reader.predict(rows, verbose=0)
+        for mode, most in (("bfloat16", 0.05), ("int8", 0.1)):
+            assert run(tmp_path, "a.jsonl", "b.jsonl", "--quantize", mode) == 0
+            found = np.array(read(tmp_path / "b.jsonl"))
+            reader.quantize(mode)
+            np.testing.assert_allclose(found, reader.predict(rows, verbose=0), atol=1e-6)
+            assert 0 < np.abs(found - exact).max() < most
+
+    def test_unknown_mode(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             run(tmp_path, "a.jsonl", "b.jsonl", "--quantize", "int4")
         assert "--quantize" in capsys.readouterr().err

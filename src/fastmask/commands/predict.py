@@ -70,10 +70,7 @@ def _model(options: Options) -> Any:
     if not isinstance(model, Model):  # a single layer
         model = Sequential([model])
     if options.quantize is not None:
-        quantize = getattr(model, "quantize", None)
-        if quantize is None:
-            raise ValueError(f"--quantize: a {type(model).__name__} cannot be quantised")
-        quantize(options.quantize)
+        model.quantize(options.quantize)
     return model
 
 
