@@ -17,6 +17,18 @@ MOST_DEEP = 128
 through its gradients, calls itself for each."""
 
 
+def _operator(op: str) -> tuple[Callable[..., Symbol], Callable[..., Symbol]]:
+    """The methods of an operator between two values, the symbol's own the first or the second."""
+
+    def before(self: Symbol, other: Any) -> Symbol:
+        return self._graph.binary(op, self, other)
+
+    def behind(self: Symbol, other: Any) -> Symbol:
+        return self._graph.binary(op, other, self)
+
+    return before, behind
+
+
 class Symbol:
     """A value of a formula: what made it, and of what.
 
@@ -47,29 +59,10 @@ class Symbol:
             )
         return self._graph.make("sum_of", self, self._graph.lift(*values))
 
-    def __add__(self, other: Any) -> Symbol:
-        return self._graph.binary("add", self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        return self._graph.binary("add", other, self)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return self._graph.binary("sub", self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return self._graph.binary("sub", other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return self._graph.binary("mul", self, other)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return self._graph.binary("mul", other, self)
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return self._graph.binary("div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return self._graph.binary("div", other, self)
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("sub")
+    __mul__, __rmul__ = _operator("mul")
+    __truediv__, __rtruediv__ = _operator("div")
 
     def __neg__(self) -> Symbol:
         return self._graph.binary("sub", 0.0, self)

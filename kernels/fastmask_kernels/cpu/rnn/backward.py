@@ -94,7 +94,7 @@ class Products(NamedTuple):
 
 def _products_of(columns: Columns) -> Products:
     """The products of a cell's rounds."""
-    packed = len(columns.at_once.numbers)
+    packed = len(columns.at_once)
     found = [(columns.first, packed, 0)]
     for each in columns.backward.rounds[1:]:
         found.append((0, 0, 0) if each.called is None else (each.called, 1, packed))

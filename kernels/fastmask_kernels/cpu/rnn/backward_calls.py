@@ -82,7 +82,7 @@ class BackwardPass:
         )
         outs = call.dkernel, call.drecurrent_kernel, call.dbias, *self._dvectors(call)[:-1]
         matrices = call.kernel, call.recurrent_kernel, *outs
-        words = [features, address(call.x), 0, len(self._columns.inputs.numbers) * units, items]
+        words = [features, address(call.x), 0, len(self._columns.inputs) * units, items]
         if call.dx.size:
             words[DX] = address(call.dx)
         for matrix in matrices:
@@ -123,10 +123,10 @@ class BackwardPass:
         recurrent = z + threads * own_z
         # Strips of a matrix's rows, of whole panels where it is U^T.
         of_units = -(-units // (PANEL * width)) * PANEL * width
-        blocks = len(columns.at_once.numbers) + len(columns.called)
+        blocks = len(columns.at_once) + len(columns.called)
         inputs = recurrent + of_units * blocks * units
         of_features = -(-features // (STRIP * width)) * STRIP * width * has_dx
-        products = inputs + of_features * len(columns.inputs.numbers) * units
+        products = inputs + of_features * len(columns.inputs) * units
         own = memory_size(features, units, len(columns.cell.sums), width)
         places = Places(z, own_z, recurrent, inputs, products, own)
         integers = threads * (INDEX_ROWS * groups.most + INDICES)

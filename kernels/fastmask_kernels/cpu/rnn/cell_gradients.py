@@ -17,7 +17,6 @@ from ...cells import Cell
 from ...cells.rounds import Backward, Place, Round
 from ...formula import Symbol
 from ..simd import I64, Emitter, data_pointer
-from .activations import emit_activation
 from .emit import FormulaEmitter, Functions, each_choice
 
 PANEL = 4  # registers' widths of units that are computed in one go
@@ -204,22 +203,3 @@ def add_part(
         return context.get_dummy_value()
 
     return types.void(z, _i8, source, _i8, _i8), codegen
-
-
-@intrinsic
-def activate_row(typingctx: Any, values: Any, start: Any, count: Any, activation: Any) -> Any:
-    """values[start + i] = activation(values[start + i]), i < count."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, values.dtype)
-        row = emit.at(data_pointer(context, builder, sig.args[0], args[0]), args[1])
-        width = I64(emit.lanes)
-        with emit.loop(builder.sdiv(builder.add(args[2], I64(emit.lanes - 1)), width)) as i:
-            at = builder.mul(i, width)
-            left = builder.sub(args[2], at)
-            columns = builder.select(builder.icmp_signed("<", left, width), left, width)
-            value = emit_activation(emit, args[3], emit.load_part(row, at, columns))
-            emit.store_part(value, row, at, columns)
-        return context.get_dummy_value()
-
-    return types.void(values, _i8, _i8, _i8), codegen

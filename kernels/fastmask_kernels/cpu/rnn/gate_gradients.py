@@ -128,14 +128,14 @@ def _group_loop(columns: Columns) -> Any:
 
 def blocks_packed(columns: Columns) -> list[int]:
     """The blocks of U that are packed, by rounds, and then those of W."""
-    called = [each.column.numbers[0] for each in columns.called]
-    return [*columns.at_once.numbers, *called, *columns.inputs.numbers]
+    called = [each.column for each in columns.called]
+    return [*columns.at_once, *called, *columns.inputs]
 
 
 def _packing(columns: Columns) -> Any:
     """`pack` of a cell, for its compiled kernel to call."""
-    at_once, called = len(columns.at_once.numbers), len(columns.called)
-    inputs = len(columns.inputs.numbers)
+    at_once, called = len(columns.at_once), len(columns.called)
+    inputs = len(columns.inputs)
 
     @inner
     def pack(wanted: Any, units: int, blocks: Any, memory: Any, places: Any, parts: int) -> None:

@@ -75,12 +75,12 @@ class _Segment(NamedTuple):
 
 def segments_of(columns: Columns) -> list[_Segment]:
     """The segments of a cell."""
-    called = {each.block: (each.column.numbers[0], each.operand) for each in columns.called}
-    at_once = enumerate(columns.at_once.numbers, columns.first)
+    called = {each.block: (each.column, each.operand) for each in columns.called}
+    at_once = enumerate(columns.at_once, columns.first)
     recurrent = {**{block: (number, -1) for block, number in at_once}, **called}
-    inputs = dict(enumerate(columns.inputs.numbers))
+    inputs = dict(enumerate(columns.inputs))
     found: list[_Segment] = []
-    for block, bias in enumerate(columns.bias.numbers):
+    for block, bias in enumerate(columns.bias):
         number, operand = recurrent.get(block, (-1, -1))
         one = _Segment(block, 1, inputs.get(block, -1), number, bias, operand, 2)
         if found and one == found[-1].next:
