@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fastmask import activations
 from fastmask.backends.cuda.torch_numpy import TorchArray
+from fastmask.layers._attention import attend, causal, finite_where_masked, within
+from fastmask.layers._heads import Heads
+from fastmask.layers._windows import Windows
 
 pytestmark = [
     pytest.mark.optional,
@@ -59,6 +63,36 @@ def test_sums() -> None:
     y[y > 1] = expected[X > 1] = 0
     same(y, expected)
     assert not np.isneginf(y).tensor.any()
+
+
+def test_attention() -> None:
+    random = np.random.default_rng(1)
+    q, k, v = (random.normal(size=(3, 2, 4, 5)).astype(np.float32) for _ in range(3))
+    mask = random.random((3, 4)) < 0.5
+    heads = Heads((), (1,))
+
+    def attended(q: Any, k: Any, v: Any, mask: Any) -> Any:
+        seen = np.logical_and(heads.mask(mask, (3, 4, 5))[..., None, :], causal(q, 4, 4))
+        seen = np.logical_and(seen, within(q, 4, 4, 2))
+        clean = finite_where_masked(v.transpose(0, 2, 1, 3), mask).transpose(0, 2, 1, 3)
+        keys = k.transpose(0, 1, 3, 2)
+        y, weights = attend(
+            lambda part: q[part] @ keys[part], clean, seen, 32, keep_weights=True, none_is_zero=True
+        )
+        assert weights is not None
+        return heads.together(y, (3, 4, 5)), weights
+
+    expected = attended(q, k, v, mask)
+    for one, other in zip(attended(*map(wrapped, (q, k, v, mask))), expected, strict=True):
+        same(one, other)
+
+
+def test_windows() -> None:
+    for padding in ("valid", "same", "causal"):
+        windows = Windows(3, 2, 1, padding)
+        each = zip(windows.steps(wrapped(X), "x"), windows.steps(X, "x"), strict=True)
+        for one, other in each:
+            same(one, other)
 
 
 def test_what_is_missing_is_named() -> None:

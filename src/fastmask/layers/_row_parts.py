@@ -13,7 +13,7 @@ _NUMBERS = 2**19  # 2 MB in float32
 def row_parts(like: Array, numbers: int) -> list[slice]:
     """Parts of the rows of `like`, of each of which so many numbers are made; on a GPU one."""
     count = len(like)
-    most = max(1, _NUMBERS // max(numbers, 1)) if all_on_host([like]) else count
+    most = max(1, _NUMBERS // max(numbers, 1) if all_on_host([like]) else count)
     return [slice(first, first + most) for first in range(0, count, most)] or [slice(0, 0)]
 
 
