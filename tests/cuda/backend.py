@@ -25,37 +25,42 @@ class Memory:
 
 
 class Backend:
-    """Kernels that copy their arrays to the device, and what they wrote back, and wait."""
+    """Kernels that copy their arrays to a device, and what they wrote back, and wait."""
+
+    def __init__(self, device: int = 0) -> None:
+        self.device = device
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(cuda, name)
-        return _copying(function, KERNELS[name]) if name in KERNELS else function
+        return self._copying(function, KERNELS[name]) if name in KERNELS else function
 
     def kernels_of(self, cell: Cell) -> CellKernels:
         """The kernels of a cell."""
         size, *kernels = cuda.kernels_of(cell)
         rows = cell_kernels(cell)
-        return CellKernels(size, *(_copying(k, row) for k, row in zip(kernels, rows, strict=True)))
+        copying = [self._copying(k, row) for k, row in zip(kernels, rows, strict=True)]
+        return CellKernels(size, *copying)
 
+    def _copying(self, function: Any, kernel: Kernel) -> Any:
+        outputs = [a.output for a in kernel.arguments]
 
-def _copying(function: Any, kernel: Kernel) -> Any:
-    outputs = [a.output for a in kernel.arguments]
+        def call(*args: Any) -> None:
+            if _device.SIMULATED:
+                function(*[Memory(a) if isinstance(a, np.ndarray) else a for a in args])
+                cuda.check_indices()
+                return
+            copies = [
+                _device.to_device(a, self.device) if isinstance(a, np.ndarray) else a for a in args
+            ]
+            try:
+                function(*copies)
+                cuda.check_indices()
+            finally:
+                for copy, original, written in zip(copies, args, outputs, strict=False):
+                    if written:
+                        original[...] = _device.to_host(copy)
 
-    def call(*args: Any) -> None:
-        if _device.SIMULATED:
-            function(*[Memory(a) if isinstance(a, np.ndarray) else a for a in args])
-            cuda.check_indices()
-            return
-        copies = [_device.to_device(a) if isinstance(a, np.ndarray) else a for a in args]
-        try:
-            function(*copies)
-            cuda.check_indices()
-        finally:
-            for copy, original, written in zip(copies, args, outputs, strict=False):
-                if written:
-                    original[...] = _device.to_host(copy)
-
-    return call
+        return call
 
 
 backend = Backend()

@@ -1,7 +1,7 @@
 """Kernels to PTX, and by ptxas to machine code, with no driver and no GPU.
 
-report = compile_report(kernel, arch="sm_90")     # a fastmask_kernels.cuda.runtime.kernel.Kernel
-report = compile_report(function, (pointer(float32), int32), "sm_90", launch_bounds=(256, 1))
+report = compile_report(kernel, arch="sm_90a")     # a fastmask_kernels.cuda.runtime.kernel.Kernel
+report = compile_report(function, (pointer(float32), int32), "sm_90a", launch_bounds=(256, 1))
 report.registers, report.spills, report.shared    # a thread, bytes a thread, bytes a block
 report.ptx, report.sass                           # texts
 report.count("HMMA", "FFMA")                      # machine instructions that begin so
@@ -18,14 +18,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from typing import Any
 from unittest import mock
 
-ARCHITECTURES = ("sm_80", "sm_90")
+ARCHITECTURES = ("sm_80", "sm_90a")  # what Numba compiles for on an A100 and an H100
 
 
 def tool(name: str) -> str | None:
@@ -111,14 +111,14 @@ def _labels(sass: str) -> Iterator[tuple[str, int]]:
 
 
 def compile_report(
-    kernel: Any, signature: Any = None, arch: str = "sm_90", **options: Any
+    kernel: Any, signature: Any = None, arch: str = "sm_90a", **options: Any
 ) -> Report:
     """Compile a kernel, which must not run in the simulator.
 
     Args:
         kernel: a `Kernel`, or a Python function with its `signature`.
         signature: Numba types of the arguments.
-        arch: such as "sm_90".
+        arch: such as "sm_90a".
         options: of `numba.cuda.jit`; those of a `Kernel` need not be repeated.
     """
     function = getattr(kernel, "function", kernel)
@@ -130,20 +130,33 @@ def compile_report(
 
 
 def _ptx_of(function: Any, signature: Any, arch: str, options: dict[str, Any]) -> str:
+    """Numba looks at a function once for all architectures."""
+    parts = re.fullmatch(r"sm_(\d+)(\d)([af]?)", arch)
+    assert parts is not None, arch
+    capability = (int(parts[1]), int(parts[2]), *filter(None, parts[3]))
+    with _device_of(capability):
+        library = _library_of(function, signature, tuple(sorted(options.items())))
+        return str(library.get_asm_str(cc=capability))
+
+
+@cache
+def _library_of(function: Any, signature: Any, options: tuple[tuple[str, Any], ...]) -> Any:
     from numba import cuda
 
-    number = int(arch.removeprefix("sm_"))
-    capability = (number // 10, number % 10)
-    with _device_of(capability):
-        ptx, _ = cuda.compile_ptx(function, signature, cc=capability, **options)
-    return str(ptx)
+    return cuda.jit(lto=False, **dict(options))(function).compile(signature).library
 
 
 @contextmanager
-def _device_of(capability: tuple[int, int]) -> Iterator[None]:
-    """Numba asks the current device for its capability where a kernel calls a function."""
+def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
+    """Numba asks the current device for its capability, and loads what it has compiled."""
     device = mock.Mock(compute_capability=capability)
-    with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
+    with (
+        mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device),
+        mock.patch("numba.cuda.dispatcher._Kernel.bind"),
+        mock.patch(
+            "numba.cuda.codegen.CUDACodeLibrary._ensure_cc", lambda self, cc=None: cc or capability
+        ),
+    ):
         yield
 
 

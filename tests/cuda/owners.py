@@ -114,7 +114,7 @@ class StandIn:
         self, out: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool, accumulate: bool
     ) -> None:
         self.products += 1
-        assert _device.stream_of_launch().handle == self.current
+        assert _device.stream_of_launch() == self.current
         out, a, b = (_seen(one) for one in (out, a, b))
         product = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
         out[...] = out + product if accumulate else product

@@ -153,11 +153,11 @@ def test_memory_of_the_owner(backward: bool) -> None:
 
 def test_stream_of_a_block_of_code() -> None:
     with cuda.use_stream(7):
-        assert _device.stream_of_launch().__cuda_stream__() == (0, 7)
+        assert _device.stream_of_launch() == 7
         with cuda.use_stream(0):
-            assert _device.stream_of_launch().handle == 0
-        assert _device.stream_of_launch().handle == 7
-    assert _device.stream_of_launch().handle == 0
+            assert _device.stream_of_launch() == 0
+        assert _device.stream_of_launch() == 7
+    assert _device.stream_of_launch() == 0
 
 
 @pytest.mark.parametrize("items", [0, 1, 31, 32, 33, 64, 100, 10**9])

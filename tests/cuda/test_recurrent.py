@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import reference
-from fastmask_kernels.cuda import gemm
 from fastmask_kernels.cuda.rnn import resident
+from fastmask_kernels.cuda.runtime import driver as _driver
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
 
@@ -102,7 +102,7 @@ def test_activations(activation: str) -> None:
 def limit(monkeypatch: pytest.MonkeyPatch, registers: int, shared: int) -> None:
     """Let weights have so many registers of a thread and so many bytes of shared memory."""
     monkeypatch.setattr(resident, "OWN_REGISTERS", resident.MOST_REGISTERS - registers)
-    monkeypatch.setattr(resident, "SHARED_BYTES", shared)
+    monkeypatch.setattr(resident, "shared_bytes", lambda: shared)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
@@ -155,7 +155,7 @@ def test_more_units_than_a_device_holds() -> None:
 
 def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums over rows split over blocks give what one block gives, to rounding, and repeat."""
-    monkeypatch.setattr(gemm, "multiprocessors", lambda: 8)
+    monkeypatch.setattr(_driver, "limits", lambda: _driver.Limits(8, 160 * 1024))
     case = RNNCase(6, 12, 3, 4, seed=2)
     expected = case.run_backward(reference, dtype="float64")
     first, again = case.run_backward(backend), case.run_backward(backend)

@@ -25,6 +25,7 @@ from .rnn.kernels import (
 from .rnn.weights import chosen_weights as chosen_weights
 from .rnn.weights import use_weights as use_weights
 from .runtime.device import use_memory as use_memory
+from .runtime.driver import on_device as on_device
 from .runtime.driver import use_stream as use_stream
 from .runtime.errors import check_indices as check_indices
 from .softmax import masked_softmax

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from numba import cuda
 
 from .ops import fma, inlined
-from .rnn.resident import multiprocessors
+from .runtime import driver as _driver
 from .runtime.device import DeviceArray, empty
 from .runtime.driver import SIMULATED
 from .runtime.kernel import Kernel, family, int32, int64, kernel, number, pointer
@@ -255,7 +255,7 @@ def over_rows(
     if not (height and width):
         return
     tiles = _tiles(height, width)
-    splits = max(1, min(2 * multiprocessors() // tiles, length // (8 * SHAPE.depth)))
+    splits = max(1, min(2 * _driver.limits().multiprocessors // tiles, length // (8 * SHAPE.depth)))
     parts = c
     if splits > 1:
         parts = Matrix(empty(splits * height * width, c.data.dtype, c.data.device), 0, width)

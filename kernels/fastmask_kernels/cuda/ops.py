@@ -84,6 +84,12 @@ if SIMULATED:
             raise IndexError(f"index {index} of four numbers at once is no multiple of 4")
         return array[index], array[index + 1], array[index + 2], array[index + 3]
 
+    def store4(array: Any, index: int, four: Any) -> None:
+        """array[index : index + 4] = four."""
+        if index % 4:
+            raise IndexError(f"index {index} of four numbers at once is no multiple of 4")
+        array[index], array[index + 1], array[index + 2], array[index + 3] = four
+
     def fma(a: Any, b: Any, c: Any) -> Any:
         """a * b + c."""
         return a * b + c
@@ -104,17 +110,20 @@ else:
 
     device = cuda
 
+    def _four_at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+        """Where four neighbours stand, as one vector."""
+        data = array
+        if not isinstance(kind, types.CPointer):
+            data = context.make_array(kind)(context, builder, array).data
+        vector = ir.VectorType(data.type.pointee, 4)
+        return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
     @intrinsic
     def load4(typingctx: Any, array: Any, index: Any) -> Any:
         """array[index : index + 4] as a tuple, in accesses of 16 bytes; `index` is aligned."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            data = args[0]
-            if not isinstance(sig.args[0], types.CPointer):
-                data = context.make_array(sig.args[0])(context, builder, data).data
-            start = builder.gep(data, [args[1]])
-            vector = ir.VectorType(data.type.pointee, 4)
-            loaded = builder.load(builder.bitcast(start, vector.as_pointer()))
+            loaded = builder.load(_four_at(context, builder, sig.args[0], *args))
             loaded.align = 16
             parts = [
                 builder.extract_element(loaded, ir.Constant(ir.IntType(32), i)) for i in range(4)
@@ -122,6 +131,21 @@ else:
             return context.make_tuple(builder, sig.return_type, parts)
 
         return signature(types.UniTuple(array.dtype, 4), array, index), codegen
+
+    @intrinsic
+    def store4(typingctx: Any, array: Any, index: Any, four: Any) -> Any:
+        """array[index : index + 4] = four, in accesses of 16 bytes; `index` is aligned."""
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            place = _four_at(context, builder, sig.args[0], *args[:2])
+            vector = ir.Constant(place.type.pointee, ir.Undefined)
+            for i in range(4):
+                item = builder.extract_value(args[2], i)
+                vector = builder.insert_element(vector, item, ir.Constant(ir.IntType(32), i))
+            builder.store(vector, place, align=16)
+            return context.get_dummy_value()
+
+        return signature(types.none, array, index, four), codegen
 
     @intrinsic
     def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:

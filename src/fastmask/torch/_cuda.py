@@ -114,7 +114,8 @@ class Cuda:
         recurrent_kernel: Tensor,
         kept: bool,
     ) -> Tensor:
-        size = self.size_of(cell)(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype])
+        with self._kernels.on_device(kernel.device.index or 0):  # whose room the size depends on
+            size = self.size_of(cell)(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype])
         return kernel.new_empty(size)
 
     def size_of(self, cell: Cell) -> Callable[[int, int, np.dtype[Any]], int]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import inlined, load4, meet_block, thread_of_block
+from ..ops import inlined, load4, meet_block, store4, thread_of_block
 from ..runtime import ptx as ptx
 from .resident import CHUNK, VECTORS, Tile
 
@@ -61,11 +61,7 @@ def stage(vectors: Any, exchanged: Any, start: int, size: int, tid: int, threads
     """vectors[:size] = exchanged[start : start + size], 16 bytes at a time."""
     i = tid * CHUNK
     while i < size:
-        four = load4(exchanged, start + i)
-        vectors[i] = four[0]
-        vectors[i + 1] = four[1]
-        vectors[i + 2] = four[2]
-        vectors[i + 3] = four[3]
+        store4(vectors, i, load4(exchanged, start + i))
         i += threads * CHUNK
 
 

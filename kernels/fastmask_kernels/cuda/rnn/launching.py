@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime import driver as _driver
 from ..runtime.device import empty
 from ..runtime.kernel import Kernel, int32, kernel, pointer
 from . import grid, mma_grid
 from .mma import SEQUENCES
 from .mma_layout import Spread as Fragmented
-from .resident import VECTORS, Spread, multiprocessors
+from .resident import VECTORS, Spread
 from .steps import fill_zeros
 
 
@@ -50,7 +51,8 @@ def launch_loop(
     _clear.launch(1, 1, word)
     if not spread.blocks:
         groups = -(-batch // (SEQUENCES if tensor else VECTORS))
-        blocks, exchanged = min(groups, multiprocessors() * max(1, 512 // threads)), data
+        most = _driver.limits().multiprocessors * max(1, 512 // threads)
+        blocks, exchanged = min(groups, most), data
     else:
         blocks, most = spread.blocks, run.most_blocks(threads, shared)
         if most < blocks:

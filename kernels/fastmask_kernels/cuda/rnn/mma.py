@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ops import in_turn, inlined, load4, of_lines
+from ..ops import in_turn, inlined, load4, of_lines, store4
 from ..runtime import ptx as ptx
 from ..runtime.kernel import WARP, uint16, uint32
 
@@ -153,14 +153,9 @@ def make_fetch(t: Fragments) -> Any:
         to = kept + tid * 4
         for _ in range(in_shared * chunk_size // 4):
             if team < teams:
-                four = load4(weights, at)
-                shared[to] = four[0]
-                shared[to + 1] = four[1]
-                shared[to + 2] = four[2]
-                shared[to + 3] = four[3]
+                store4(shared, to, load4(weights, at))
             else:
-                for e in range(4):
-                    shared[to + e] = zero
+                store4(shared, to, (zero, zero, zero, zero))
             at += 4 * WARP
             to += 4 * threads
 

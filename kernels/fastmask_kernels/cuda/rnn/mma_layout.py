@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
+from ..runtime import driver as _driver
 from ..runtime import ptx as ptx
 from ..runtime.device import DeviceArray
 from ..runtime.kernel import (
@@ -27,7 +28,7 @@ from .columns import require_kernels, rounds
 from .emit import Kind
 from .forward import planes_size as forward_planes
 from .mma import Fragments
-from .resident import MOST_REGISTERS, REGISTERS, SHARED_BYTES, multiprocessors
+from .resident import registers_of, shared_bytes
 
 OWN_REGISTERS = 56  # what a thread can do with besides weights, with two cells
 CELL_REGISTERS = 8  # more of them for each more cell
@@ -54,9 +55,9 @@ class Spread(NamedTuple):
 def settle(tiles: tuple[Fragments, ...], vectors: int) -> tuple[Fragments, ...]:
     """The same tiles with their chunks in the best places; `vectors` words are taken already."""
     first = tiles[0]
-    registers = min(MOST_REGISTERS, REGISTERS // first.threads // 8 * 8) - OWN_REGISTERS
+    registers = registers_of(first.threads) - OWN_REGISTERS
     registers -= CELL_REGISTERS * (first.cells - 2)
-    shared = SHARED_BYTES // 4 - vectors
+    shared = shared_bytes() // 4 - vectors
     settled = []
     for t in tiles:
         held = min(t.chunks, max(registers, 0) // max(t.chunk_size, 1))
@@ -119,14 +120,15 @@ def together(
     The packed weights do not depend on the device: how many warps stand side by side is nothing
     to them.
     """
-    warps = -(-units // (8 * multiprocessors()))
+    count = _driver.limits().multiprocessors
+    warps = -(-units // (8 * count))
     tiles = tuple(Fragments(in_word, units, i, c, 1, warps, MOST_SPLIT, 0, 0) for c, i in rounds)
     if tiles[0].threads <= MOST_THREADS:
         tiles = settle(tiles, mma_grid.vector_size(tiles))
         if all(t.resident for t in tiles):
             return Spread(tiles, -(-tiles[0].teams // warps))
     raise ValueError(
-        f"{multiprocessors()} multiprocessors cannot hold {units} units "
+        f"{count} multiprocessors cannot hold {units} units "
         f"with weights of {32 // in_word} bits: use float32"
     )
 

@@ -25,12 +25,9 @@ and teams have zero weights; vectors must be finite there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
-from numba import cuda
-
-from ..runtime.device import SIMULATED
+from ..runtime import driver as _driver
 
 CHUNK = 4  # numbers read at once
 VECTORS = 4  # sequences of a group
@@ -38,13 +35,17 @@ REGISTERS = 65536  # of a multiprocessor, 4 bytes each
 MOST_REGISTERS = 255  # of a thread
 OWN_REGISTERS = 64  # what a thread can do with besides weights, in float32
 MOST_SPLIT = 8  # rows of teams of a block that shares a layer
-SHARED_BYTES = 160 * 1024  # fits the 163 KiB of compute capability 8.0
+OWN_SHARED = 1024  # bytes of a block that loops have besides what is counted here
 
 
-@cache
-def multiprocessors() -> int:
-    """Of the current device."""
-    return 2 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+def shared_bytes() -> int:
+    """Of a block of the current device, for weights and vectors."""
+    return _driver.limits().shared - OWN_SHARED
+
+
+def registers_of(threads: int) -> int:
+    """How many a thread of a block may have: four warps at a time, eight registers at a time."""
+    return min(MOST_REGISTERS, REGISTERS // (-(-threads // 128) * 128) // 8 * 8)
 
 
 class Tile(NamedTuple):
@@ -112,11 +113,12 @@ def settle(
         numbers: what a thread needs besides, see `columns.more_numbers`.
     """
     words = itemsize // 4
-    of_thread = min(MOST_REGISTERS, REGISTERS // tiles[0].threads)
     # Wider numbers, and a second round, take registers of their own.
-    registers = of_thread - OWN_REGISTERS - (words - 1) * 32 - (len(tiles) - 1) * 16
+    registers = (
+        registers_of(tiles[0].threads) - OWN_REGISTERS - (words - 1) * 32 - (len(tiles) - 1) * 16
+    )
     registers -= numbers * words
-    shared = SHARED_BYTES // itemsize - vectors
+    shared = shared_bytes() // itemsize - vectors
     settled = []
     for t in tiles:
         held = min(t.chunks, max(registers, 0) // max(t.columns * CHUNK * words, 1))
@@ -174,16 +176,15 @@ def spread_over(
         tiles = settle(tiles, itemsize, vectors_alone(tiles), numbers)
         if all(t.resident for t in tiles):
             return Spread(tiles, 0)
-    own = -(-units // (8 * multiprocessors())) * 8
+    count = _driver.limits().multiprocessors
+    own = -(-units // (8 * count)) * 8
     if own * VECTORS > 1024:
-        most = multiprocessors() * 1024 // VECTORS
-        raise ValueError(
-            f"{multiprocessors()} multiprocessors take at most {most} units, not {units}"
-        )
+        most = count * 1024 // VECTORS
+        raise ValueError(f"{count} multiprocessors take at most {most} units, not {units}")
     split = max(1, min(MOST_SPLIT, 1024 // (own * VECTORS)))
     tiles = tuple(tile(c, lanes, i, own, split) for c, i in zip(columns, inner))
     vectors = vectors_of_grid(tiles)
-    if vectors * itemsize > SHARED_BYTES:
+    if vectors * itemsize > shared_bytes():
         raise ValueError(
             f"cuda kernels have no room in shared memory for {units} units of {itemsize} bytes"
         )

@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from ...settings import setting
 from .driver import SIMULATED as SIMULATED
-from .driver import Scratch, current_stream, device_of, host_array, on_device, require_device
+from .driver import (
+    Scratch,
+    current_stream,
+    device_of,
+    host_array,
+    on_device,
+    refusing,
+    require_device,
+)
 from .driver import stream_of_launch as stream_of_launch
 from .driver import wait as wait
 
@@ -219,7 +227,7 @@ def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
         memory[: source.size] = source
         address = memory.ctypes.data
     else:
-        with on_device(device):
+        with on_device(device), refusing(f"a copy of {size} bytes"):
             memory = cuda.device_array(size, np.uint8, stream=current_stream())
             if source.size:
                 memory.copy_to_device(source, stream=current_stream())
@@ -234,7 +242,7 @@ def to_host(array: Any) -> NDArray[Any]:
     if SIMULATED or not view.size:
         return host_view(view, view.dtype).reshape(view.shape).copy()
     flat = DeviceArray(view.address, (view.nbytes,), _BYTE, view.device, view.flags, view)
-    with on_device(view.device):
+    with on_device(view.device), refusing(f"a copy of {view.nbytes} bytes"):
         copied = as_numba(flat).copy_to_host(stream=current_stream())
         wait()
     return np.asarray(copied).view(view.dtype).reshape(view.shape)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ def _has_driver() -> bool:
         return False
 
 
+@cache
 def _driver() -> Any:
     from cuda.bindings import driver
 
@@ -82,6 +84,18 @@ def _done(result: tuple[Any, ...], what: str) -> Any:
     if status != _driver().CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"the CUDA driver refuses {what}: {status.name}")
     return values[0] if values else None
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Errors of numba-cuda and cuda.core about the driver as those of `_done`."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ not in ("CudaAPIError", "CUDAError"):
+            raise
+        kind = MemoryError if "OUT_OF_MEMORY" in str(error) else RuntimeError
+        raise kind(f"the CUDA driver refuses {what}: {error}") from error
 
 
 def device_of(address: int) -> int:
@@ -109,6 +123,43 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
+def here() -> int:
+    """Number of the device whose `on_device` the thread is in, -1 outside of all."""
+    return _thread.device
+
+
+def current_device() -> int:
+    """Number of the device that this thread's kernels are launched on."""
+    if SIMULATED or _thread.device >= 0:
+        return max(_thread.device, 0)
+    status, device = _driver().cuCtxGetDevice()
+    if status != _driver().CUresult.CUDA_SUCCESS:  # the thread has none yet
+        return int(cuda.get_current_device().id)
+    return int(device)
+
+
+class Limits(NamedTuple):
+    """What a device has for kernels."""
+
+    multiprocessors: int
+    shared: int  # bytes of shared memory that a block may have
+
+
+def limits() -> Limits:
+    """Those of the current device; in the simulator of two small multiprocessors."""
+    return Limits(2, 160 * 1024) if SIMULATED else _limits_of(current_device())
+
+
+@cache
+def _limits_of(device: int) -> Limits:
+    known, ask = _driver().CUdevice_attribute, _driver().cuDeviceGetAttribute
+    names = (
+        known.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+        known.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+    )
+    return Limits(*(int(_done(ask(name, device), "to tell what it has")) for name in names))
+
+
 class on_device:
     """Let a device be the current one, which kernels are launched on.
 
@@ -126,7 +177,7 @@ class on_device:
         self._pushed = None
         if self._before == self._device:
             return
-        if not SIMULATED and cuda.get_current_device().id != self._device:
+        if current_device() != self._device:
             self._pushed = cuda.gpus[self._device]
             self._pushed.__enter__()
         _thread.device = self._device
@@ -157,41 +208,45 @@ def current_stream() -> Any:
     return 0 if SIMULATED or not handle else cuda.external_stream(handle)
 
 
-class _Stream(NamedTuple):
-    """A stream as cuda.core takes it from anybody."""
-
-    handle: int
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.handle
+def stream_of_launch() -> int:
+    """The stream that kernels are launched on, as a number."""
+    return _stream.get()
 
 
-def stream_of_launch() -> _Stream:
-    """The stream that kernels are launched on, as cuda.core takes it."""
-    return _Stream(_stream.get())
+@lru_cache(maxsize=256)
+def stream_on(device: int, handle: int) -> Any:
+    """A stream of a device, which is the current one, as cuda.core takes it."""
+    from cuda.core import Stream
+
+    return Stream.from_handle(handle)
 
 
-def allow_shared(compiled: Any, device: int, size: int) -> None:
-    """Let a compiled kernel have more dynamic shared memory than CUDA gives unasked.
+def allow_shared(kernel: Any, device: int, size: int) -> None:
+    """Let a loaded kernel have more dynamic shared memory than CUDA gives unasked.
 
     Raises:
         ValueError: the device has not as much.
     """
     driver = _driver()
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    handle = compiled.library.get_cufunc().kernel.handle
+    handle = kernel.handle if hasattr(kernel, "handle") else kernel._handle  # of cuda.core 0.5
     (status,) = driver.cuKernelSetAttribute(attribute, size, handle, device)
     if status != driver.CUresult.CUDA_SUCCESS:
         raise ValueError(f"device {device} has not {size} bytes of shared memory for a block")
 
 
 def wait() -> None:
-    """Until all work on the current stream is done."""
+    """Until all work on the current stream is done.
+
+    Raises:
+        RuntimeError: a kernel failed, before or while the host waits.
+    """
     stream = current_stream()
-    if stream:
-        stream.synchronize()
-    else:
-        cuda.synchronize()
+    with refusing("to wait"):
+        if stream:
+            stream.synchronize()
+        else:
+            cuda.synchronize()
 
 
 _pools: dict[int, Any] = {}
@@ -239,7 +294,8 @@ class Scratch:
         self.address = 0
         pool = _pool_of(device)
         if pool is None:
-            self._kept = cuda.device_array(size, np.uint8, stream=current_stream())
+            with refusing(f"{size} bytes of scratch"):
+                self._kept = cuda.device_array(size, np.uint8, stream=current_stream())
             self.address = self._kept.__cuda_array_interface__["data"][0]
         else:
             taken = _driver().cuMemAllocFromPoolAsync(size, pool, self._stream)

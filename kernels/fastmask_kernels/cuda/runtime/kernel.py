@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,19 @@ from ...cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from ...forks import COMPILING, fork_safe, fork_safe_lock
 from ...sources import source_digest
 from .device import DeviceArray, host_view
-from .driver import SIMULATED, allow_shared, on_device, stream_of_launch
+from .driver import (
+    SIMULATED,
+    allow_shared,
+    current_device,
+    here,
+    on_device,
+    refusing,
+    stream_of_launch,
+    stream_on,
+)
+
+if not SIMULATED:
+    from cuda.core import LaunchConfig, launch
 
 int32, int64, float32 = types.int32, types.int64, types.float32
 uint8, uint16, uint32 = types.uint8, types.uint16, types.uint32
@@ -53,10 +66,11 @@ _compiling = fork_safe_lock(COMPILING)
 
 WARP = 32
 MOST_THREADS = 1024  # in a block, by the rules of CUDA
-STATIC_SHARED = 48 * 1024  # bytes of shared memory that a block may have unasked
+UNASKED_SHARED = 48 * 1024  # bytes of shared memory of a block, static ones among them
 THREADS = 128  # in a block, where a kernel has no reason for another number
 LARGE_BLOCK = MOST_THREADS  # threads of a block that works alone
 MOST_BLOCKS = 4096  # of one launch; kernels loop with a stride of the whole grid
+MOST_READY = 1024  # launches that a kernel remembers
 MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
 if SIMULATED:  # which takes long for each thread; and so every loop takes several rounds
     THREADS = LARGE_BLOCK = 64
@@ -79,16 +93,14 @@ def pointers(item: Any, count: int) -> Any:
     return types.UniTuple(pointer(item), count)
 
 
-def _cooperative_option() -> str:
-    """What cuda.core calls it, which numba-cuda knows."""
-    if SIMULATED:
-        return ""
-    from numba.cuda import dispatcher
-
-    return "is_cooperative" if dispatcher.CUDA_CORE_GE_1_0 else "cooperative_launch"
+def _converter(argtype: Any) -> Callable[[Any], Any]:
+    """What makes of an argument what cuda.core takes: an int has 64 bits for it, as addresses."""
+    if isinstance(argtype, types.CPointer):
+        return attrgetter("address")
+    return int if argtype == int64 else as_ctypes_type(as_dtype(argtype))
 
 
-_COOPERATIVE = _cooperative_option()
+_OLD_COOPERATIVE = "cooperative_launch"  # before cuda.core 1.0
 
 
 class Kernel:
@@ -113,12 +125,17 @@ class Kernel:
         self.cooperative = cooperative
         self.options = options or {}
         self.name = function.__name__
-        self._ctypes = [
-            None if isinstance(t, types.CPointer) else as_ctypes_type(as_dtype(t))
-            for t in _flat(self.argtypes)
-        ]
+        flat = _flat(self.argtypes)
+        self._converters = [_converter(t) for t in flat]
+        self._array = next(i for i, t in enumerate(flat) if isinstance(t, types.CPointer))
+        self._tuples = len(flat) > len(argtypes) or flat != self.argtypes
         self._compiled: Any = None
-        self._allowed: dict[int, int] = {}  # bytes that were asked for, by device
+        # By device: the kernel, its dynamic shared memory, how many blocks of so many threads and
+        # bytes run at once, and what launches of one size are given.
+        self._loaded: dict[int, Any] = {}
+        self._allowed: dict[int, int] = {}
+        self._most: dict[tuple[int, int, int], int] = {}
+        self._ready: dict[Any, tuple[Any, Any]] = {}
 
     def launch(
         self,
@@ -134,42 +151,82 @@ class Kernel:
             threads: threads in a block.
             args: a `DeviceArray` for each pointer, a number for each number, a tuple for a tuple.
             shared: bytes of dynamic shared memory.
-        """
-        grid, threads = _three(grid), _three(threads)
-        if not all(grid):
-            return
-        if SIMULATED:
-            from ..simulator import launch
 
-            values = map(_simulated, self.argtypes, args)
-            together = self.cooperative
-            launch(self.function, grid, threads, *values, shared=shared, cooperative=together)
+        Raises:
+            RuntimeError: the driver refuses the kernel or the launch.
+            ValueError: the device has not as much shared memory.
+        """
+        if SIMULATED:
+            self._simulate(_three(grid), _three(threads), args, shared)
             return
-        args = _flat(args)
-        device = next(a.device for a in args if isinstance(a, DeviceArray))
+        if self._tuples:
+            args = _flat(args)
+        device = args[self._array].device
+        if here() == device:
+            self._start(device, grid, threads, shared, args)
+            return
         with on_device(device):
-            compiled = self._dispatcher()
-            if shared > STATIC_SHARED and self._allowed.get(device, 0) < shared:
-                allow_shared(compiled, device, shared)
-                self._allowed[device] = shared
-            self._start(compiled, grid, threads, shared, args)
+            self._start(device, grid, threads, shared, args)
 
     def _start(
         self,
-        compiled: Any,
-        grid: tuple[int, ...],
-        threads: tuple[int, ...],
+        device: int,
+        grid: int | tuple[int, ...],
+        threads: int | tuple[int, ...],
         shared: int,
         args: tuple[Any, ...],
     ) -> None:
-        # As `compiled.launch` does, which takes 11 us for the types of 20 arguments; this 1.5.
-        from numba.cuda import dispatcher
+        # As numba-cuda does, which asks for device, module and types each time: 20 us.
+        ready = self._ready.get((device, grid, threads, shared))
+        if ready is None:
+            if not all(_three(grid)):
+                return
+            ready = self._prepare(device, grid, threads, shared)
+        values = [c(a) for c, a in zip(self._converters, args, strict=True)]
+        try:
+            launch(stream_on(device, stream_of_launch()), *ready, *values)
+        except Exception as error:
+            asked = f"{grid} blocks of {threads} threads with {shared} bytes"
+            raise RuntimeError(
+                f"the CUDA driver refuses to launch {self.name} in {asked}: {error}"
+            ) from error
 
-        values = [a.address if c is None else c(a) for c, a in zip(self._ctypes, args, strict=True)]
-        cooperative = {_COOPERATIVE: compiled.cooperative}
-        config = dispatcher.LaunchConfig(grid=grid, block=threads, shmem_size=shared, **cooperative)
-        kernel = compiled.library.get_cufunc().kernel
-        dispatcher.launch(stream_of_launch(), config, kernel, *values)
+    def _simulate(
+        self, grid: tuple[int, ...], threads: tuple[int, ...], args: tuple[Any, ...], shared: int
+    ) -> None:
+        from ..simulator import launch
+
+        if all(grid):
+            values, together = map(_simulated, self.argtypes, args), self.cooperative
+            launch(self.function, grid, threads, *values, shared=shared, cooperative=together)
+
+    def _prepare(self, device: int, grid: Any, threads: Any, shared: int) -> tuple[Any, Any]:
+        """A configuration and the kernel loaded on the current device, kept from then on."""
+        option = "is_cooperative" if hasattr(LaunchConfig, "is_cooperative") else _OLD_COOPERATIVE
+        options = {"shmem_size": shared, option: self.cooperative}
+        config = LaunchConfig(grid=_three(grid), block=_three(threads), **options)
+        found = config, self._kernel_on(device, shared)
+        if len(self._ready) == MOST_READY:
+            self._ready.clear()
+        self._ready[device, grid, threads, shared] = found
+        return found
+
+    def _kernel_on(self, device: int, shared: int) -> Any:
+        """The kernel loaded on the current device, with so much dynamic shared memory allowed."""
+        kernel = self._loaded.get(device)
+        if kernel is None:
+            kernel = self._load(device)
+        if shared > self._allowed[device]:
+            allow_shared(kernel, device, shared)
+            self._allowed[device] = shared
+        return kernel
+
+    def _load(self, device: int) -> Any:
+        with refusing(f"to load {self.name} on device {device}"):
+            function = self._dispatcher().library.get_cufunc()
+        self._allowed[device] = UNASKED_SHARED - function.attrs.shared
+        self._loaded[device] = function.kernel
+        return function.kernel
 
     def _dispatcher(self) -> Any:
         if self._compiled is None:
@@ -189,17 +246,20 @@ class Kernel:
             note_unusable(str(Path(__file__).parent), error)
         # What is compiled is launched itself: the dispatcher would look at the types of all
         # arguments, and warn of every small grid.
-        compiled = dispatcher.compile(self.argtypes)
-        compiled.cooperative = compiled.cooperative or self.cooperative
-        return compiled
+        return dispatcher.compile(self.argtypes)
 
     def most_blocks(self, threads: int, shared: int = 0) -> int:
         """How many blocks the current device can run at the same time."""
         if SIMULATED:
             return MOST_BLOCKS
-        if shared > STATIC_SHARED:
-            allow_shared(self._dispatcher(), cuda.get_current_device().id, shared)
-        return int(self._dispatcher().max_cooperative_grid_blocks(threads, shared))
+        device = current_device()
+        known = device, threads, shared
+        if known not in self._most:
+            with on_device(device):
+                self._kernel_on(device, shared)
+                blocks = self._dispatcher().max_cooperative_grid_blocks(threads, shared)
+            self._most[known] = int(blocks)
+        return self._most[known]
 
 
 def _type_of(argtype: Any) -> Any:

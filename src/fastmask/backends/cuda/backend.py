@@ -54,7 +54,9 @@ class Cuda:
         self, cell: Cell, kernel: DeviceArray, recurrent_kernel: DeviceArray, kept: bool
     ) -> DeviceArray:
         size_of = kernel_in(import_module("fastmask_kernels.cuda"), cell.packed_size)
-        shape, dtype = (size_of(len(kernel), len(recurrent_kernel), kernel.dtype),), kernel.dtype
+        with _arrays.device_module().on_device(kernel.device):  # whose room the size depends on
+            size = size_of(len(kernel), len(recurrent_kernel), kernel.dtype)
+        shape, dtype = (size,), kernel.dtype
         if kept:
             return _arrays.kept_empty(shape, dtype, kernel.device)
         return _arrays.empty(shape, dtype, kernel)

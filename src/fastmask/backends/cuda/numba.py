@@ -16,7 +16,7 @@ class NumbaLibrary:
 
     def stream(self, device: int) -> int:
         """What `fastmask_kernels.cuda.use_stream` says, by default the default stream."""
-        return int(_device().stream_of_launch().handle)
+        return int(_device().stream_of_launch())
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
         device = _device()
