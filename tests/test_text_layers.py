@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,18 @@ def test_equals_keras(name: str) -> None:
     shape = layer.compute_output_shape(array.shape)
     assert len(shape) == y.ndim
     assert all(n in (None, size) for n, size in zip(shape, y.shape, strict=True))
+
+
+@pytest.mark.optional
+@pytest.mark.timeout(300)  # TensorFlow starts
+def test_keras_still_answers_so() -> None:
+    if not all(map(importlib.util.find_spec, ("keras", "tensorflow"))):
+        pytest.skip("needs keras and tensorflow")
+    script = Path(__file__).parent / "data" / "make_text_golden.py"
+    check = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
 
 
 @pytest.mark.parametrize("name", CASES)
