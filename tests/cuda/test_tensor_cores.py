@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cells, cuda
-from fastmask_kernels.cuda.rnn import mma_layout
+from fastmask_kernels.cuda.rnn import mma_layout, resident
 from fastmask_kernels.cuda.rnn.emit import Kind
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
@@ -265,7 +265,7 @@ def test_sizes(sizes: tuple[int, ...]) -> None:
 def test_weights_in_shared_memory(
     cell: str, registers: int, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = mma_layout.MOST_REGISTERS - 2 * mma_layout.CELL_REGISTERS - registers
+    free = resident.MOST_REGISTERS - 2 * mma_layout.CELL_REGISTERS - registers
     monkeypatch.setattr(mma_layout, "OWN_REGISTERS", free)
     (tile,) = mma_layout.spread_of(Kind(FORMULAS[cell], "tanh", "sigmoid"), 17, 1, False).tiles
     assert (tile.own, tile.in_registers, tile.in_shared) == (2, held, 2 - held)
