@@ -128,6 +128,12 @@ model = keras.Model([ids, x], [f, g])
 model.set_weights([random.uniform(0.1, 0.9, size=w.shape) for w in model.get_weights()])
 model.save_weights(f"{folder}/a.weights.h5")
 model.save_weights(f"{folder}/b.weights.json", max_shard_size=3e-6)
+start = keras.Input((None,), dtype="int32")
+few = keras.Sequential([start, K.Embedding(9, 4), K.Dense(3), K.Dense(2, use_bias=False)])
+few.set_weights([random.uniform(-0.9, 0.9, size=w.shape) for w in few.get_weights()])
+np.save(f"{folder}/exact.npy", keras.ops.convert_to_numpy(few(np.array([[1, 2, 8]]))))
+few.quantize("int8")
+few.save_weights(f"{folder}/int8.weights.h5")
 inputs = random.integers(1, 20, size=(2, 6)), random.normal(size=(2, 6, 4)).astype("f4")
 outputs = [keras.ops.convert_to_numpy(y) for y in model(list(inputs))]
 np.savez(f"{folder}/io.npz", *inputs, *outputs)
@@ -166,3 +172,11 @@ def test_every_kind_of_layer(tmp_path: Path) -> None:
         model.load_weights(tmp_path / name)
         for one, other in zip(model([first, second]), expected, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
+    few = fm.Sequential([L.Embedding(9, 4), L.Dense(3), L.Dense(2, use_bias=False)])
+    few.build((None, None))
+    few.load_weights(tmp_path / "int8.weights.h5")
+    np.testing.assert_allclose(few([[1, 2, 8]]), np.load(tmp_path / "exact.npy"), atol=0.05)
+    few = fm.Sequential([L.Embedding(9, 4), L.Dense(3), L.Dense(2)])  # a bias that is a scale there
+    few.build((None, None))
+    with pytest.raises(ValueError, match=r"dense_1/vars/2 \(scale\): wants \(2,\), but is not in"):
+        few.load_weights(tmp_path / "int8.weights.h5")

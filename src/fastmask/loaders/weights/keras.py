@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..._typing import Array
+from ..._typing import Array, Shape
 from ...layers import Layer
+from ...layers._weights import Weight
 from .._reading import Reader, different_keys, opened_beside
 from ..hdf5 import Hdf5
 from ..keras_names import layers_by_name
@@ -88,28 +89,44 @@ def _matched(model: Layer, where: dict[str, Hdf5]) -> list[Array]:
         Misfit: some are missing, have other shapes, or are too many.
     """
     root = next((name for name in _NAMES if any(one.startswith(f"{name}/") for one in where)), "")
-    wanted = {
-        f"{root}{path.removeprefix(_NAMES[0]) if root else path}/vars/{i}": weight
-        for path, layer in layers_by_name(model).items()
-        for i, weight in enumerate(layer._weights)
-    }
-    lines = []
+    wanted: dict[str, Weight] = {}
+    scales: dict[str, str] = {}  # of int8 weights
+    lines: list[str] = []
+    for path, layer in layers_by_name(model).items():
+        around = f"{root}{path.removeprefix(_NAMES[0]) if root else path}/vars/"
+        wanted |= {f"{around}{i}": weight for i, weight in enumerate(layer._weights)}
+        first = f"{around}0"
+        if first in where and where[first].info(first).dtype == np.int8:
+            scales[first] = f"{around}{len(layer._weights)}"  # it comes after all weights
     for name, weight in wanted.items():
-        shape = where[name].info(name).shape if name in where else None
-        if shape != weight.value.shape:
-            found = "is not in the file" if shape is None else f"it is {shape}"
-            lines.append(f"{name} ({weight.name}): wants {weight.value.shape}, but {found}")
+        lines += _differs(name, weight.name, weight.value.shape, where)
+    for name, scale in scales.items():
+        shape = wanted[name].value.shape
+        of_rows = wanted[name].name == "embeddings"
+        lines += _differs(scale, "scale", shape[:1] if of_rows else shape[-1:], where)
     lines += [
         f"the file has {name} {where[name].info(name).shape}, for which there is no weight"
         for name in where
-        if name not in wanted
+        if name not in wanted and name not in scales.values()
     ]
     if lines:
         raise Misfit(lines)
-    read = {id(weight.value): _numbers(where[name].array(name)) for name, weight in wanted.items()}
+    read = {id(one.value): _read(name, one, where, scales) for name, one in wanted.items()}
     return [read[id(weight.value)] for weight in model._all_weights()]
 
 
-def _numbers(array: Array) -> Array:
-    """The array, brain floats as float32."""
+def _differs(name: str, what: str, wanted: Shape, where: dict[str, Hdf5]) -> list[str]:
+    shape = where[name].info(name).shape if name in where else None
+    if shape == wanted:
+        return []
+    found = "is not in the file" if shape is None else f"it is {shape}"
+    return [f"{name} ({what}): wants {wanted}, but {found}"]
+
+
+def _read(name: str, weight: Weight, where: dict[str, Hdf5], scales: dict[str, str]) -> Array:
+    """The array of a weight: of int8 numbers what they stand for; brain floats as float32."""
+    array = where[name].array(name)
+    if name in scales:
+        scale = where[scales[name]].array(scales[name]).astype(np.float64)
+        return array / (scale[:, np.newaxis] if weight.name == "embeddings" else scale)
     return as_numbers(array.view(np.uint8), "BF16") if array.dtype == np.dtype("V2") else array
