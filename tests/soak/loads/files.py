@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random as stdlib
 import tempfile
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +20,7 @@ import fastmask as fm
 from ..problem import Problem, Random, exact, load
 
 FILES = 20  # in a problem
-FUZZ = "tests.file_fuzz"
+FUZZ, FUZZ_OF_KERAS = "tests.file_fuzz", "tests.keras_fuzz"
 
 
 @lru_cache(maxsize=1)
@@ -40,6 +42,26 @@ def _mutated(random: stdlib.Random, content: bytes) -> bytes:
         return changed
     place = random.randrange(len(content))
     return content[:place] + random.randbytes(random.randrange(9)) + content[place + 4 :]
+
+
+@load
+def broken_files_of_keras(random: Random) -> Problem:
+    dice = stdlib.Random(int(random.integers(2**32)))
+    fuzz = import_module(FUZZ_OF_KERAS)
+    files = fuzz.originals()
+    changed = [fuzz.mutate(dice, dice.choice(files)) for _ in range(FILES)]
+
+    def compute() -> Sequence[Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            for number, (content, ending) in enumerate(changed):
+                path = Path(folder) / f"model{number}{ending}"
+                path.write_bytes(content)
+                with suppress(ValueError), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of masks that are lost
+                    fm.load_model(path)
+        return [np.empty(0)]
+
+    return exact(compute, [np.empty(0)])
 
 
 @load

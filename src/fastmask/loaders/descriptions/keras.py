@@ -26,7 +26,7 @@ def describe(file: Reader) -> Description:
     found = KerasFile(file)
     count = sum(_sizes(found.weights, _root(found.what, found))) if found.weights else 0
     title = f"{Path(file.name).name}: {count:,} parameters"
-    maker = Maker({}, found.assets)
+    maker = Maker({}, found.assets, found.size)
     with filling("shapes"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of lost masks, which the rows tell of
         model = maker.make(found.what)

@@ -35,6 +35,7 @@ class KerasFile:
         file: the file.
 
     Attributes:
+        size: how many bytes it has.
         what: the model that is described in it.
         weights: its weights; None where there are none.
 
@@ -43,6 +44,7 @@ class KerasFile:
     """
 
     def __init__(self, file: Reader) -> None:
+        self.size = file.size
         self.archive: Archive | None = None
         self.weights: Hdf5 | None
         if str(file.name).lower().endswith(".keras"):
@@ -120,7 +122,7 @@ def checked(custom_objects: object) -> Mapping[str, Any]:
 
 
 def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
-    maker = Maker(custom, found.assets)
+    maker = Maker(custom, found.assets, found.size)
     model = maker.make(found.what)
     if model is None:
         count = sum(1 for _ in found.what.everything())

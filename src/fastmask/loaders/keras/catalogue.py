@@ -54,7 +54,8 @@ DROPPED = frozenset(
     activity_regularizer autocast batch_input_shape implementation input_length input_shape
     lora_alpha lora_rank quantization_config ragged_input shared_object_id unroll use_cudnn
     vocabulary_size has_input_vocabulary invert_output flash_attention seed_generator
-    renorm_clipping renorm_momentum fused virtual_batch_size synchronized input_dim_of_first
+    renorm_clipping renorm_momentum fused virtual_batch_size synchronized query_shape key_shape
+    value_shape
     """.split()
 )
 DROPPED_ENDINGS = ("_initializer", "_regularizer", "_constraint")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .making import Maker
 
 _MOST_CALLS = 2**14
-_MOST_NUMBERS = 2**28  # in a row of a batch
+_MOST_NUMBERS = 2**22  # in a row of a batch, or in a step of it
 _TEXT = ("string", "str", "object")
 _FLOATS = ("float16", "bfloat16", "float32")
 
@@ -41,9 +41,12 @@ def model(what: Described, layers: list[Layer | None], maker: Maker) -> Layer | 
         made.add(input_of(first))
     for _, layer in inner:
         made.add(layer)
+        if made._end is not None:
+            _check_size(made._end)
+            maker.check_weights(layer)
     if made._end is not None:
-        _check_size(made._end)
-    elif what.build_shape is not None:
+        return made
+    if what.build_shape is not None:
         made.build(what.build_shape)
     else:
         for child, layer in inner:
@@ -89,7 +92,7 @@ class _Functional:
         for child in self._what.children or ():
             if child.kind == "InputLayer":
                 self._tensors[Ref(child.name, 0, 0)] = input_of(child)
-            for number, node in enumerate(child.nodes):
+            for number, node in enumerate(child.nodes, child.first_call):
                 needs = set(refs(node.args) + refs(node.kwargs))
                 for ref in needs:
                     waiting[ref].append(len(calls))
@@ -123,6 +126,8 @@ class _Functional:
             self._maker.problems.of.setdefault(self._what.path, [])
             return []
         found = []
+        if what.name in self._layers:
+            self._maker.check_weights(self._layers[what.name])
         each = list(outputs.values()) if isinstance(outputs, dict) else flat(outputs)
         for place, one in enumerate(each):
             ref = Ref(what.name, number, place)

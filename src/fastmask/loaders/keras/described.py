@@ -43,6 +43,7 @@ class Described:
     operation: bool = False
     build_shape: Any = None
     nodes: list[Node] = field(default_factory=list)
+    first_call: int = 0  # the number of the first of them
     children: list[Described] | None = None  # of a model
     inputs: Any = None  # of a functional model: a `Ref`, or a list or dict of these
     outputs: Any = None

@@ -76,15 +76,16 @@ def _merged(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
     """Weights of which the file has parts: int8 numbers and scales, LoRA's two factors."""
     result: dict[str, Array] = {}
     for weight in layer._weights:
-        value = np.asarray(weight.value, np.float64)
         scale = stored.get(f"{weight.name}_scale")
         if scale is not None and file.info(stored[weight.name]).dtype == np.int8:
             by = np.asarray(file.array(scale), np.float64)
-            value = value / (by[:, None] if weight.name == "embeddings" else by)
-            result[weight.name] = value
+            result[weight.name] = weight.value / (
+                by[:, None] if weight.name == "embeddings" else by
+            )
         names = f"lora_{weight.name}_a", f"lora_{weight.name}_b"
         if names[0] in stored and names[1] in stored:
             a, b = (np.asarray(file.array(stored[one]), np.float64) for one in names)
+            value = result.get(weight.name, weight.value)
             result[weight.name] = value + _alpha(layer, a.shape[-1]) / a.shape[-1] * (a @ b)
     return result
 

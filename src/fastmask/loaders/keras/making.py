@@ -47,15 +47,17 @@ class Maker:
     Args:
         custom: the user's own classes and functions, by "Name" or "package>Name".
         assets: finds the vocabulary of a layer, and weights of its tokens.
+        most: how many numbers all weights can have together.
 
     Attributes:
         problems: of the layers that could not be made.
         paths: of the layers that could.
     """
 
-    def __init__(self, custom: Mapping[str, Any], assets: Assets) -> None:
+    def __init__(self, custom: Mapping[str, Any], assets: Assets, most: int) -> None:
         self._custom = custom
         self._assets = assets
+        self._most = most
         self.problems = Problems()
         self.paths: set[str] = set()
         self._kinds: dict[int, Described] = {}
@@ -65,6 +67,15 @@ class Maker:
         """The name that Keras has for the class of a layer."""
         what = self._kinds.get(id(layer))
         return type(layer).__name__ if what is None else what.kind
+
+    def check_weights(self, layer: Layer) -> None:
+        """See that the weights of a layer can be in the file, before more is made of their sizes.
+
+        Raises:
+            Unsupported: they cannot.
+        """
+        if layer.count_params() > self._most:
+            raise Unsupported(f"{layer.name!r} has more weights than the file can hold")
 
     def children_of(self, layer: Layer) -> list[Layer] | None:
         """The layers of a model, in Keras's order; None for a layer that is no model."""

@@ -36,6 +36,7 @@ def described(data: Any, path: str = "") -> Described:
         build_shape=shape(config.get("batch_input_shape")),
     )
     result.nodes = [_node(one, result) for one in data.get("inbound_nodes", ())]
+    result.first_call = int(_has_call_of_its_own(result))
     if kind in _MODELS and isinstance(config.get("layers"), list):
         around = f"{path}/" if path else ""
         result.children = [
@@ -49,6 +50,17 @@ def described(data: Any, path: str = "") -> Described:
             result.inputs = ends(config["input_layers"])
             result.outputs = ends(config["output_layers"])
     return result
+
+
+def _has_call_of_its_own(what: Described) -> bool:
+    """Whether calls are counted from 1: a model had one when it was made, of its own inputs."""
+    layers = what.config.get("layers")
+    return (
+        what.kind in _MODELS
+        and isinstance(layers, list)
+        and bool(layers)
+        and (layers[0].get("class_name") == "InputLayer")
+    )
 
 
 def _node(data: Any, of: Described) -> Node:
