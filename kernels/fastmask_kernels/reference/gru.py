@@ -70,17 +70,7 @@ def gru_fwd(
         return (z * h + (1 - z) * n,), activated
 
     walk = Walk(x.shape[1], offsets, steps, reverse)
-    run_forward(
-        step,
-        walk,
-        out,
-        (h_last,),
-        (h_steps,),
-        gates,
-        x,
-        (h_first,),
-        zero_masked,
-    )
+    run_forward(step, walk, out, (h_last,), (h_steps,), gates, x, (h_first,), zero_masked)
 
 
 @checked

@@ -51,17 +51,7 @@ def rnn_fwd(
 
     walk = Walk(x.shape[1], offsets, steps, reverse)
     no_gates = h_steps[:0]
-    run_forward(
-        step,
-        walk,
-        out,
-        (h_last,),
-        (h_steps,),
-        no_gates,
-        x,
-        (h_first,),
-        zero_masked,
-    )
+    run_forward(step, walk, out, (h_last,), (h_steps,), no_gates, x, (h_first,), zero_masked)
 
 
 @checked
