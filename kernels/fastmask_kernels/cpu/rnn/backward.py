@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 class State(NamedTuple):
     """What stays from round to round and from step to step, and the weights."""
 
-    packed: Any  # real: see `gate_gradients.pack_transposed`
+    packed: Any  # real: U^T, see `transpose.pack_blocks`
     panels: int
     planes: Any  # real (slots, planes, stride): see `cells.rounds`
     stride: int  # padded H

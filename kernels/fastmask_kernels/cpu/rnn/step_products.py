@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..jit import inlined, inner
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import NEXT_ROW, ROWS_DONE, wait_for
-from ..simd import VECTOR_BYTES, copy_row, flat_from, lanes, lanes_of
+from ..simd import VECTOR_BYTES, copy_row, fill_row, flat_from, lanes, lanes_of
 from .backward import multiply
 from .cell_gradients import PANEL
 from .columns import Columns
@@ -195,8 +195,8 @@ def _weight_gradients(
     strip = flat_from(memory, (all_rows + lanes) * ROW)
     sums = flat_from(strip, BLOCK * width)
     own = flat_from(addresses, zero + BLOCK)
-    for i in range(-(-item[COLUMNS] // panel) * all_rows * panel):
-        sums[i] = 0
+    for i in range(0, -(-item[COLUMNS] // panel) * all_rows * panel, lanes):
+        fill_row(sums, i, lanes)
     for i in range(all_rows):
         own[i] = i * ROW
     for begin in range(0, steps, BLOCK):
@@ -251,8 +251,8 @@ def _input_gradient(
     begin = item * DX_ROWS
     count = min(DX_ROWS, steps - begin)
     zeros = DX_ROWS * panel
-    for i in range(zeros, zeros + panel):
-        memory[i] = 0
+    for i in range(zeros, zeros + panel, lanes):
+        fill_row(memory, i, lanes)
     for i in range(count):
         index[i] = (begin + i) * batch.gates_width
     for left in range(0, features, width):
