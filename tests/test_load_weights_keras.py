@@ -64,6 +64,32 @@ def test_misfits(name: str) -> None:
         words.load_weights(SAVED / name)
 
 
+def test_of_the_file_of_a_model() -> None:
+    names = "masking_stack.h5 masking_stack.keras seq2seq.keras two_inputs.h5 multi_head.keras"
+    for name in (*names.split(), "keras2_functional.h5", "int8.keras"):
+        model = fm.load_model(SAVED / name)
+        expected = model.get_weights()
+        model.set_weights([np.zeros_like(weight) for weight in expected])
+        model.load_weights(SAVED / name)
+        for one, other in zip(model.weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other, name)
+
+
+@pytest.mark.parametrize("name", ["masking_stack.h5", "masking_stack.keras"])
+def test_another_model(name: str) -> None:
+    model = fm.Sequential([L.Dense(3, name="one"), L.Dense(4)])
+    model.build((None, 5))
+    with pytest.raises(ValueError, match="do not fit model"):
+        model.load_weights(SAVED / name)
+    model = fm.Sequential([L.Masking(), L.LSTM(9, return_sequences=True)])
+    model.add(L.BatchNormalization())
+    model.add(L.GRU(2))
+    model.add(L.Dense(2))
+    model.build((None, None, 5))
+    with pytest.raises(ValueError, match=r"wants \(.*but it is \("):
+        model.load_weights(SAVED / name)
+
+
 class TestMaps:
     """A .weights.json names files in its own folder, or is refused."""
 

@@ -29,6 +29,8 @@ KINDS = {
     ".pt": "torch_lstm.pt",
     ".weights.h5": "weights_only.weights.h5",
     ".weights.json": "sharded.weights.json",
+    ".h5": "masking_stack.h5",
+    ".keras": "masking_stack.keras",
 }
 
 
@@ -53,6 +55,8 @@ def originals(folder: Path) -> dict[str, bytes]:
 
 def reader(kind: str) -> Any:
     """A model that the original of a kind fits."""
+    if kind in (".h5", ".keras"):
+        return fm.load_model(SAVED / KINDS[kind])
     if kind in (".safetensors", ".pt"):
         layers = [L.Bidirectional(L.LSTM(7, return_sequences=True)) for _ in range(2)]
         model, shape = fm.Sequential(layers), (None, None, 6)
@@ -178,4 +182,6 @@ _CHANGES: Mapping[str, Any] = {
     ".npz": mutate_members,
     ".weights.json": _json,
     ".weights.h5": mutate_bytes,
+    ".h5": mutate_bytes,
+    ".keras": mutate_members,
 }

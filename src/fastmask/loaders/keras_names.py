@@ -16,7 +16,8 @@ from ..models.graph_model import GraphModel
 Children = Callable[[Layer], "list[Layer] | None"]  # the layers of a model, in Keras's order
 
 
-def _children(layer: Layer) -> list[Layer] | None:
+def children_of(layer: Layer) -> list[Layer] | None:
+    """The layers of a model; None for a layer that is no model."""
     return layer.layers if isinstance(layer, GraphModel) else None
 
 
@@ -25,7 +26,7 @@ def _kind(layer: Layer) -> str:
 
 
 def layers_by_name(
-    model: Layer, children: Children = _children, kind: Callable[[Layer], str] = _kind
+    model: Layer, children: Children = children_of, kind: Callable[[Layer], str] = _kind
 ) -> dict[str, Any]:
     """The layers that have weights of their own, by their paths, each once.
 

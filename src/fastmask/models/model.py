@@ -109,7 +109,8 @@ class Model(Layer):
 
         Args:
             path: name of the file. Its ending says what it is: .weights.h5 and .weights.json, of
-                Keras's `save_weights`, for a model put together as there; .npz, of `save_model` or
+                Keras's `save_weights`, or .keras and .h5, of models, for one put together as
+                there; .npz, of `save_model` or
                 `numpy.savez(path, *model.get_weights())`; .pt or .pth, a state dict of PyTorch;
                 .safetensors, one too; .onnx, of which the weights of LSTM, GRU, RNN, dense and
                 embedding nodes are read, in the order in which they are computed.

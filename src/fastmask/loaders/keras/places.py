@@ -66,7 +66,7 @@ def by_name(model: Layer, names: list[str], children: Children, file: Hdf5) -> l
     for layer, name in zip(children(model) or [], names, strict=True):
         path = f"{around}{name}"
         listed = file.texts(path, "weight_names") or []
-        own = list(_in_order(layer, children))
+        own = list(in_order(layer, children))
         if len(listed) == len(own):
             pairs = zip(own, listed, strict=True)
             found = [(owner, weight.name, one) for (owner, weight), one in pairs]
@@ -93,7 +93,7 @@ def _sorted(layer: Any) -> list[Weight]:
     return sorted(layer._weights, key=lambda weight: not weight.trainable)
 
 
-def _in_order(layer: Any, children: Children) -> Iterator[tuple[Layer, Weight]]:
+def in_order(layer: Any, children: Children) -> Iterator[tuple[Layer, Weight]]:
     """The weights of a layer and those inside it: what is trained first, unless nothing is."""
     pairs = [(owner, weight) for owner in _owners(layer, children) for weight in _sorted(owner)]
     if not layer._trainable:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FORMATS = {
     ".weights.h5": "keras",
     ".weights.json": "keras",
+    ".keras": "keras",
+    ".h5": "keras",
+    ".hdf5": "keras",
     ".npz": "npz",
     ".onnx": "onnx",
     ".pt": "state_dict",

@@ -1,7 +1,8 @@
-"""The weights that Keras saves: a .weights.h5 file, or several with a .weights.json file.
+"""The weights that Keras saves: `.weights.h5`, `.weights.json` and its parts, or a model's file.
 
 Each weight is an array `PATH/vars/NUMBER`, with the path of its layer (see `keras_names`). The
-.weights.json file says in which files, beside it, the arrays of a path are.
+.weights.json file says in which files, beside it, the arrays of a path are. Models in .h5 files,
+and older files, have them in another order (see `keras_groups`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,10 @@ from ...layers import Layer
 from ...layers._weights import Weight
 from .._reading import Reader, different_keys, opened_beside
 from ..hdf5 import Hdf5
-from ..keras_names import layers_by_name
-from .stored import Misfit, as_numbers
+from ..keras.archive import Archive
+from ..keras_names import children_of, counted, layers_by_name, snake_case
+from . import keras_groups
+from .stored import Misfit, with_known_floats
 
 _NAMES = ("layers", "_layer_checkpoint_dependencies")  # of a model's layers: Keras 3, and 2.13
 _NOT_WEIGHTS = {"optimizer", "seed_generator"}
@@ -30,6 +34,8 @@ _MOST_FILES = 4096
 def values(model: Layer, file: Reader) -> list[Array]:
     """The weights for a model."""
     with files_of(file) as files:
+        if keras_groups.has_weights(files[0]):
+            return keras_groups.values(model, files[0])
         where = {name: one for one in files for name in arrays_in(one)}
         return _matched(model, where)
 
@@ -39,6 +45,13 @@ def files_of(file: Reader) -> Iterator[list[Hdf5]]:
     """The HDF5 files that a file is, or that it names."""
     path = Path(file.name)
     with ExitStack() as stack:
+        if path.suffix.lower() == ".keras":
+            archive = Archive(file)
+            if archive.weights is None:
+                raise ValueError("it has no weights")
+            yield [archive.weights]
+            archive.finish()
+            return
         if path.suffix.lower() != ".json":
             yield [Hdf5(file, file.size)]
             return
@@ -89,10 +102,11 @@ def _matched(model: Layer, where: dict[str, Hdf5]) -> list[Array]:
         Misfit: some are missing, have other shapes, or are too many.
     """
     root = next((name for name in _NAMES if any(one.startswith(f"{name}/") for one in where)), "")
+    children = partial(_children, model, root, where)
     wanted: dict[str, Weight] = {}
     scales: dict[str, str] = {}  # of int8 weights
     lines: list[str] = []
-    for path, layer in layers_by_name(model).items():
+    for path, layer in layers_by_name(model, children).items():
         around = f"{root}{path.removeprefix(_NAMES[0]) if root else path}/vars/"
         wanted |= {f"{around}{i}": weight for i, weight in enumerate(layer._weights)}
         first = f"{around}0"
@@ -115,6 +129,24 @@ def _matched(model: Layer, where: dict[str, Hdf5]) -> list[Array]:
     return [read[id(weight.value)] for weight in model._all_weights()]
 
 
+def _children(model: Layer, root: str, where: dict[str, Hdf5], layer: Layer) -> list[Layer] | None:
+    """The layers of a model; where the file has their names, in its order of those of a class."""
+    own = children_of(layer)
+    if layer is not model or own is None:
+        return own
+    files = list(dict.fromkeys(where.values()))
+    alike: dict[str, list[Layer]] = {}
+    for one in own:
+        alike.setdefault(snake_case(type(one).__name__), []).append(one)
+    result: list[Layer] = []
+    for kind, layers in alike.items():
+        groups = [f"{root}/{name}/vars" for name in counted([kind] * len(layers))]
+        names = [next(filter(None, (f.text(g, "name") for f in files)), "") for g in groups]
+        known = {one.name: one for one in layers}
+        result += [known[name] for name in names] if set(names) == set(known) else layers
+    return result
+
+
 def _differs(name: str, what: str, wanted: Shape, where: dict[str, Hdf5]) -> list[str]:
     shape = where[name].info(name).shape if name in where else None
     if shape == wanted:
@@ -129,4 +161,4 @@ def _read(name: str, weight: Weight, where: dict[str, Hdf5], scales: dict[str, s
     if name in scales:
         scale = where[scales[name]].array(scales[name]).astype(np.float64)
         return array / (scale[:, np.newaxis] if weight.name == "embeddings" else scale)
-    return as_numbers(array.view(np.uint8), "BF16") if array.dtype == np.dtype("V2") else array
+    return with_known_floats(array)

@@ -77,6 +77,11 @@ def read_numbers(stream: IO[bytes], count: int, dtype: str, name: str) -> Array:
     return as_numbers(raw, dtype)
 
 
+def with_known_floats(array: Array) -> Array:
+    """An array of an HDF5 file; brain floats, whose dtype NumPy does not know, as float32."""
+    return as_numbers(array.view(np.uint8), "BF16") if array.dtype == np.dtype("V2") else array
+
+
 def as_numbers(raw: Array, dtype: str) -> Array:
     """Bytes as numbers; brain floats as float32."""
     numbers = raw.view(DTYPES[dtype])
