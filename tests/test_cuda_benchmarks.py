@@ -172,7 +172,10 @@ def test_a_part_that_fails_is_recorded(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "tests,naps"], "--only takes tests, sanitizer, timings or none, not naps"),
+        (
+            ["--only", "tests,naps"],
+            "--only takes compile, tests, timings, sanitizer or none, not naps",
+        ),
         (["--minutes", "0"], "--minutes must be positive, not 0.0"),
         (["--out", "results"], "--out must end in .json, not results"),
     ],
@@ -232,7 +235,8 @@ def test_files_of_the_suite_begin_with_the_fragment_layouts() -> None:
         pytest.skip('needs numba-cuda: pip install "fastmask-rnn[test]"')
     found = suite.files(simulated=False)
     assert found[0] == "test_ptx.py"
-    assert "test_recurrent.py" in found
+    assert {"test_recurrent.py", "test_numba_arrays.py", "../test_torch_gpu.py"} <= set(found)
+    assert all((suite.TESTS / name).exists() for name in found)
     assert not {"test_simulated.py", "test_compiled.py"} & set(found)
 
 

@@ -1,12 +1,16 @@
 """Test and measure on the GPU at hand: JSON, a Markdown page and pictures.
 
-    python -m benchmarks.cuda --out benchmarks/results/h100.json [--minutes 9.5]
-        [--only tests,sanitizer,timings|none] [--seconds 0.2] [--resume] [--simulate]
+    python -m benchmarks.cuda --out benchmarks/results/h100.json [--minutes 14]
+        [--only compile,tests,timings,sanitizer|none] [--seconds 0.2] [--resume]
+        [--simulate | --dry-run]
 
 The JSON is written after each step, the page and the pictures (beside it) after each part. Parts
 that are not measured in this run are kept as they stand in the file; `--only none` draws them
-again. What did not fit into the time is named, and `--resume` goes on with it. Exit code 2 where
-there is nothing to measure with, 1 where a test, a tool or a result was wrong, else 0.
+again. What did not fit into the time is named, and `--resume` goes on with it, in every part. Exit
+code 2 where there is nothing to measure with, 1 where a test, a tool or a result was wrong, else 0.
+
+`--dry-run` goes through all parts on a driver that runs no kernel, with tiny sizes: what is wrong
+is that something did not come to its end.
 """
 
 from __future__ import annotations
@@ -23,13 +27,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cuda import cases, goals, page, picture, sanitizer, suite, system, timings
+from benchmarks.cuda import (
+    cases,
+    compiled,
+    goals,
+    page,
+    picture,
+    sanitizer,
+    suite,
+    system,
+    timings,
+)
 from benchmarks.cuda.process import Budget, Failed, Worker
 from benchmarks.machine import cpu_model, installed_version, usable_cores
 from benchmarks.tables import goal_table
 
-PARTS = ("tests", "sanitizer", "timings")
-SHARES = {"tests": 0.35, "sanitizer": 0.2, "timings": 1.0}  # of what is left when it begins
+PARTS = ("compile", "tests", "timings", "sanitizer")  # nothing else runs beside the timings
+SHARES = {"compile": 0.25, "tests": 0.3, "timings": 0.75}  # of what is left when it begins
 KEPT_SECONDS = 15.0  # for the page and the pictures
 PACKAGES = ("fastmask-rnn", "numba", "numba-cuda", "cuda-bindings", "numpy", "torch", "flashrnn")
 
@@ -39,6 +53,8 @@ Report = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
     options = parse(arguments)
+    if options.dry_run:
+        os.environ[system.DRY_RUN] = "1"  # for all processes that are started
     whole = Budget.of(max(60 * options.minutes - KEPT_SECONDS, 1.0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     out: Path = options.out
@@ -62,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     write(report, out)
     print(goal_table(goals.goals(report.get("timings", {}).get("groups", []))))
-    return 1 if wrong(report) else 0
+    return int(bool(unfinished(report, options.only) if options.dry_run else wrong(report)))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -70,11 +86,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--minutes", type=float, default=9.5, help="for everything")
+    parser.add_argument("--minutes", type=float, default=14, help="for everything")
     parser.add_argument("--seconds", type=float, default=0.2, help="for timing each contender")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to do, or none")
-    parser.add_argument("--resume", action="store_true", help="keep the timings in the file")
+    parser.add_argument("--resume", action="store_true", help="keep what is in the file")
     parser.add_argument("--simulate", action="store_true", help="tiny cases, in the simulator")
+    parser.add_argument("--dry-run", action="store_true", help="tiny cases, results do not count")
     options = parser.parse_args(arguments)
     options.only = [] if options.only == "none" else options.only.split(",")
     if unknown := set(options.only) - set(PARTS):
@@ -106,10 +123,10 @@ def measure(report: Report, worker: Worker, options: argparse.Namespace, whole: 
     for name in PARTS:
         if name not in options.only:
             continue
-        share = SHARES[name] if name != options.only[-1] else 1.0
+        share = 1.0 if name == max(options.only, key=PARTS.index) else SHARES[name]
         budget = whole.part(share)
         print(f"== {name}: at most {budget.left:.0f} s", flush=True)
-        if not (name == "timings" and options.resume):
+        if not options.resume:
             report[name] = {}
         section: Report = report.setdefault(name, {})
         try:
@@ -131,14 +148,30 @@ def part(
 ) -> None:
     """One part."""
     simulate = options.simulate
-    if name == "tests":
+    tiny = simulate or options.dry_run
+    trials = cases.tiny_trials() if tiny else cases.trials()
+    if name == "compile":
+        worker.stop()  # which holds memory of the device
+        make_worker = partial(Worker, simulate)
+        compiled.run([] if simulate else trials, absent, budget, section, save, make_worker)
+    elif name == "tests":
         suite.run(simulate, budget, section, save)
     elif name == "sanitizer":
         sanitizer.run(simulate, budget, section, save)
     else:
         costs = worker.ask({"do": "costs"}, timings.START_SECONDS)
-        trials = cases.tiny_trials() if simulate else cases.trials()
         timings.measure(worker, trials, costs, absent, options.seconds, budget, section, save)
+
+
+def unfinished(report: Report, parts: list[str]) -> list[str]:
+    """What did not come to its end, right or wrong."""
+    found = [name for name in parts if "error" in report.get(name, {"error": "not begun"})]
+    left = [n for part in ("compile", "timings") for n in report.get(part, {}).get("left_out", [])]
+    failed = list(report.get("compile", {}).get("failed", []))
+    files = report.get("tests", {}).get("files", {})
+    files_left = [name for name, told in files.items() if told["ended"] != "finished"]
+    groups = report.get("timings", {}).get("groups", [])
+    return found + left + failed + files_left + [n for group in groups for n in group["failed"]]
 
 
 def wrong(report: Report) -> bool:
@@ -148,6 +181,7 @@ def wrong(report: Report) -> bool:
     groups = report.get("timings", {}).get("groups", [])
     return (
         any("error" in report.get(name, {}) for name in PARTS)
+        or bool(report.get("compile", {}).get("failed"))
         or any(found["failed"] or found["ended"] != "finished" for found in files)
         or any(not found["clean"] for found in tools)
         or any(name.startswith("fastmask") for group in groups for name in group["failed"])

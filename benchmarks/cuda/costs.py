@@ -13,27 +13,28 @@ from benchmarks.cuda.cases import OURS_BF16, OURS_TF32, UNITS
 from benchmarks.cuda.clock import measure
 from benchmarks.cuda.contenders import CONTENDERS, checked
 from benchmarks.cuda.expected import cached_problem
-from benchmarks.cuda.system import SIMULATED, torch_device
+from benchmarks.cuda.system import SIMULATED, is_dry, torch_device
 
-MEETINGS = 2 if SIMULATED else 2000
-THREADS = 32 if SIMULATED else 256
-BLOCKS = (2,) if SIMULATED else (16, 64, 128)
-STEPS = (1, 2) if SIMULATED else (256, 1024)
-ESTIMATED = () if SIMULATED else (64, 128, 768)  # units in the other kinds of weights
+TINY = SIMULATED or is_dry()
+MEETINGS = 2 if TINY else 2000
+THREADS = 32 if TINY else 256
+BLOCKS = (2,) if TINY else (16, 64, 128)
+STEPS = (1, 2) if TINY else (256, 1024)
+ESTIMATED = () if TINY else (64, 128, 768)  # units in the other kinds of weights
 GROUP = 4  # sequences that the kernels take at a time
 GEMM_SIZE = 4096
 COPY_BYTES = 2**30
-LAUNCHES = 2 if SIMULATED else 200  # fewer than a queue holds
+LAUNCHES = 2 if TINY else 200  # fewer than a queue holds
 
 
 def names() -> list[str]:
     """All costs, the cheap ones first."""
-    steps = [f"step, fastmask, H = {units}" for units in ((2,) if SIMULATED else UNITS)]
+    steps = [f"step, fastmask, H = {units}" for units in ((2,) if TINY else UNITS)]
     steps += [f"step, {who}, H = {n}" for n in ESTIMATED for who in (OURS_BF16, OURS_TF32)]
     return [
         *("launch, 1 argument", "launch, 16 arguments"),
         *(f"barrier, {blocks} blocks" for blocks in BLOCKS),
-        *(() if SIMULATED else ("copy", "float32 product", "bf16 product")),
+        *(() if TINY else ("copy", "float32 product", "bf16 product")),
         *steps,
     ]
 
@@ -99,7 +100,7 @@ def launch_seconds(arguments: int) -> float:
     given = (word,) if arguments == 1 else (*(word,) * 8, *range(8))
     launch = partial(_kernels()["one" if arguments == 1 else "sixteen"].launch, 1, 32, *given)
     found = []
-    for _ in range(1 if SIMULATED else 11):
+    for _ in range(1 if TINY else 11):
         wait()
         begin = time.perf_counter()
         for _ in range(LAUNCHES):

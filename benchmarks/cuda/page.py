@@ -67,6 +67,16 @@ def machine(about: Report) -> str:
     return "\n".join([*lines, f"- {versions}", *absent])
 
 
+def compile_part(section: Report) -> list[str]:
+    """How long it took, and what failed."""
+    if "error" in section:
+        return ["## Compiled", section["error"]]
+    took = section["done"].values()
+    told = f"{len(took)} calls, {sum(took):.0f} s of all processes."
+    rows = [[name, cell(message)] for name, message in section["failed"].items()]
+    return ["## Compiled", told, *([table(["", "message"], rows)] if rows else [])]
+
+
 def tests_part(section: Report) -> list[str]:
     """Tests by file, then those that failed."""
     if "error" in section:
@@ -190,7 +200,8 @@ def cell(message: str) -> str:
 
 
 PARTS: dict[str, Callable[[Report], list[str]]] = {
+    "compile": compile_part,
     "tests": tests_part,
-    "sanitizer": sanitizer_part,
     "timings": timings_part,
+    "sanitizer": sanitizer_part,
 }

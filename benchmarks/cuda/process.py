@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+COMPILED = ROOT / ".cache" / "cuda"
 WORKER = (sys.executable, "-m", "benchmarks.cuda.worker")
 MESSAGE = 400  # characters kept of one
 NONE: Mapping[str, str] = MappingProxyType({})
@@ -49,9 +50,10 @@ class Budget:
 
 
 def environment(simulated: bool = False) -> dict[str, str]:
-    """The checkout first on the path, as the tests have it."""
+    """The checkout first on the path, as the tests have it, and its folder of compiled kernels."""
     paths = [str(ROOT), str(ROOT / "src"), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")]
     chosen = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    chosen.setdefault("NUMBA_CACHE_DIR", str(COMPILED))
     return {**chosen, "NUMBA_ENABLE_CUDASIM": "1"} if simulated else chosen
 
 

@@ -33,17 +33,19 @@ def program() -> str | None:
 
 
 def run(simulated: bool, budget: Budget, section: Section, changed: Callable[[], None]) -> None:
-    """Put what each tool found into `section`."""
-    section["tools"] = {}
+    """Put what each tool found into `section`, but for those that it says found nothing."""
+    known = section.setdefault("tools", {})
     found = program()
     section["program"] = found
     if found is None:
         print("compute-sanitizer is not installed", flush=True)
         return
     for number, tool in enumerate(TOOLS):
+        if known.get(tool, {}).get("clean"):
+            continue
         share = 1 / (len(TOOLS) - number) if number else 0.5
-        section["tools"][tool] = run_tool(found, tool, simulated, budget.part(share))
-        print(f"{tool}: {section['tools'][tool]['result']}", flush=True)
+        known[tool] = run_tool(found, tool, simulated, budget.part(share))
+        print(f"{tool}: {known[tool]['result']}", flush=True)
         changed()
 
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+DRY_RUN = "FASTMASK_DRY_RUN"
 QUERY = "name,driver_version,memory.total,clocks.max.sm"
 
 
@@ -29,6 +30,11 @@ def require_device() -> None:
 
     if not SIMULATED and not cuda.is_available():
         raise Unusable("there is no CUDA device, no driver, or one too old for numba-cuda")
+
+
+def is_dry() -> bool:
+    """Whether a driver that runs no kernel is enough: results are not looked at."""
+    return os.environ.get(DRY_RUN) == "1"
 
 
 def enter_simulator() -> None:

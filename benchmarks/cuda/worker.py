@@ -1,6 +1,7 @@
 """The process that touches the device: a job a line comes in, an answer a line goes out.
 
     {"do": "describe"} | {"do": "costs"} | {"do": "cost", "name", "seconds"}
+    {"do": "compile", "contender", "case", "training"}
     {"do": "time", "contender", "case", "training", "seconds"}
 
     {"ok": ...} | {"error": "...", "broken": whether the device can be used no more}
@@ -34,6 +35,8 @@ def answer(job: dict[str, Any]) -> Any:
     if job["do"] == "cost":
         return costs.cost(job["name"], job["seconds"])
     case = Case(**job["case"])
+    if job["do"] == "compile":
+        return contenders.compile_contender(job["contender"], case, job["training"])
     return contenders.time_contender(job["contender"], case, job["training"], job["seconds"])
 
 

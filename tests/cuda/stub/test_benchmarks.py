@@ -1,0 +1,36 @@
+"""`python -m benchmarks.cuda --dry-run`: every part begins, ends and writes its file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.cuda import process
+
+
+@pytest.mark.timeout(400)
+def test_a_dry_run(tmp_path: Path) -> None:
+    out = tmp_path / "stub.json"
+
+    def run(*options: str) -> Any:
+        given = ("--dry-run", "--seconds", "0.001", "--out", str(out), *options)
+        code, said = process.run((sys.executable, "-m", "benchmarks.cuda", *given), 300)
+        assert code == 0, said
+        return json.loads(out.read_text())
+
+    report = run("--only", "compile")
+    done = report["compile"]["done"]
+    assert any("bf16" in title for title in done)
+    assert any("training" in title for title in done)
+    report = run("--resume")
+    assert report["compile"]["done"] == done, "nothing is done again"
+    assert report["tests"]["files"]["test_ptx.py"]["failed"] > 0, "no kernel runs"
+    assert not report["timings"]["left_out"]
+    assert all("fastmask" in group["seconds"] for group in report["timings"]["groups"])
+    assert "program" in report["sanitizer"]
+    page = out.with_suffix(".md").read_text()
+    assert all(f"## {part}" in page for part in ("Compiled", "Tests", "Machine"))
+    assert run("--resume", "--only", "timings")["timings"] == report["timings"]
