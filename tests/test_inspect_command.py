@@ -12,6 +12,7 @@ import pytest
 import fastmask as fm
 from fastmask import cli
 from fastmask import layers as L
+from fastmask.loaders.description import describe
 
 from .test_load_weights import SAVED, state_of_classifier
 from .weight_files import node, onnx, safetensors, tensor
@@ -169,3 +170,14 @@ def test_every_kind_of_saved_file(capsys: pytest.CaptureFixture[str]) -> None:
             assert supported == (path.name != "custom_layer.keras"), path
             shown.add(path.suffix)
     assert shown == kinds
+
+
+def test_nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling for a layer that is only shown would take seconds."""
+
+    def computed(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("fastmask.layers._cell.forward", computed)
+    for name in ("text_bilstm.keras", "keras2_stack.h5", "masking_stack.keras"):
+        assert all(row.shapes != "None" for row in describe(SAVED / name).rows), name

@@ -8,14 +8,18 @@ from typing import Any, NamedTuple
 
 from .._typing import Shapes
 from ..commands.table import table
-from ..layers import Layer
+from ..layers import RNN, Bidirectional, Layer, StackedRNNCells
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply, CallGraph
 from ..layers._calls import flat
+from ..layers._cell import KernelCell
 from ..layers._infer import SIZES, explicitly_masked, infer, on_zeros
 from ..layers._shapes import is_shape, merge_shapes
 from ..layers._symbolic import SymbolicTensor, Symbols
 from .visits import visits
+
+# Layers of these alone call no other ones, which running them on zeros would show.
+_RECURRENT = (RNN, Bidirectional, StackedRNNCells, KernelCell)
 
 
 class SummaryRow(NamedTuple):
@@ -110,7 +114,8 @@ def _noting(rows: list[SummaryRow], prefix: str, model: BaseLayer) -> Apply:
             return outputs
         outputs, word = infer(layer, inputs, options)
         rows.append(_row(layer, _shape_of(outputs), word, prefix, layer.name in tables))
-        if any(True for _ in layer._sublayers()):
+        inner = list(layer._all_layers())[1:]
+        if inner and not all(isinstance(one, _RECURRENT) for one in (layer, *inner)):
             rows.extend(_inside(layer, inputs, options, prefix))
         return outputs
 
