@@ -30,7 +30,7 @@ from ._lost_mask import DROPPED, USED, warn_of_lost_mask
 from ._quantizing import Quantizing
 from ._shapes import shapes
 from ._types import Arrays, Masks
-from ._weights import Weighted, Weights
+from ._weights import Weighted, Weights, only_shapes
 
 _Sizes = TypeVar("_Sizes", bound=Shape)
 _building = fork_safe_lock(BUILDING)
@@ -245,7 +245,8 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         self.built = True
 
     def _warn_of_loss(self, outputs: object) -> None:
-        if not (self._warned or any(isinstance(o, Masked) for o in flat(outputs))):
+        masked = any(isinstance(one, Masked) for one in flat(outputs))
+        if not (self._warned or masked or only_shapes()):
             self._warned = True
             warn_of_lost_mask(
                 f"Layer '{self.name}' (of type {type(self).__name__})", self._how_lost()

@@ -103,6 +103,11 @@ def filling(how: Filling) -> Iterator[None]:
         _filling.reset(token)
 
 
+def only_shapes() -> bool:
+    """Whether layers are made to look at their shapes only."""
+    return _filling.get() == "shapes"
+
+
 def new_value(
     shape: tuple[int, ...], dtype: np.dtype[Any], initializer: Callable[..., Array]
 ) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +26,7 @@ def describe(file: Reader) -> Description:
     count = sum(_sizes(found.weights, _root(found.what, found))) if found.weights else 0
     title = f"{Path(file.name).name}: {count:,} parameters"
     maker = Maker({}, found.assets, found.size)
-    with filling("shapes"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of lost masks, which the rows tell of
+    with filling("shapes"):
         model = maker.make(found.what)
         if model is not None and not maker.problems.of:
             layers = model.layers if isinstance(model, Model) else [model]

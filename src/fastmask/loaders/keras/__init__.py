@@ -8,13 +8,12 @@ all that is wrong with it is known before any of them is read.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...layers import Layer
-from ...layers._weights import filling
+from ...layers._weights import change, filling
 from .._json import parsed
 from .._reading import Reader, opened, refusing
 from ..hdf5 import Hdf5
@@ -89,14 +88,18 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     custom = checked(custom_objects)
     with opened(path) as file, refusing(path, "is not a model that can be read"):
         found = KerasFile(file)
-        with filling("shapes"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they come when the model is made for good
+        with filling("shapes"):
             _fitting(found, custom)
         with filling("uninitialised"):
             model, maker = _made(found, custom)
         assert found.weights is not None
-        for place in found.places(model, maker):
-            read(place, found.weights, found.what.version)
+        places, weights, version = found.places(model, maker), found.weights, found.what.version
+
+        def write() -> None:
+            for place in places:
+                read(place, weights, version)
+
+        change([layer._weights for layer in model._all_layers()], write)
         if found.archive is not None:
             found.archive.finish()
     return model

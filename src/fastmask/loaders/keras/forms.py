@@ -36,7 +36,7 @@ def misfits(place: Place, file: Hdf5) -> list[str]:
 
 
 def read(place: Place, file: Hdf5, version: int) -> None:
-    """Put the stored arrays into the weights of a layer that is new, and that nobody else has.
+    """Put the stored arrays into the weights of a layer, while these can be written to.
 
     Raises:
         ValueError: they are damaged.
@@ -47,13 +47,10 @@ def read(place: Place, file: Hdf5, version: int) -> None:
         return
     for weight in layer._weights:
         path = stored[weight.name]
-        before = weight.value.flags.writeable
-        weight.value.flags.writeable = True
         if file.info(path).dtype == np.dtype("V2"):
             weight.value[...] = _from_bfloat16(file.array(path))
         else:
             file.array(path, weight.value)
-        weight.value.flags.writeable = before
     _write(layer, _merged(layer, stored, file))
     if version == 2:
         _write(layer, _softened(layer))
@@ -62,10 +59,7 @@ def read(place: Place, file: Hdf5, version: int) -> None:
 def _write(layer: Layer, values: dict[str, Array]) -> None:
     for weight in layer._weights:
         if weight.name in values:
-            before = weight.value.flags.writeable
-            weight.value.flags.writeable = True
             weight.value[...] = values[weight.name]
-            weight.value.flags.writeable = before
 
 
 def _from_bfloat16(raw: Array) -> Array:
