@@ -19,6 +19,7 @@ def the_keras() -> Any:
     wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
     if not all(map(importlib.util.find_spec, ("keras", wanted))):
         pytest.skip(f"needs keras with the backend {wanted}", allow_module_level=True)
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # else JAX has no float64
     return pytest.importorskip("keras")
 
 

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import keras
 
-BACKENDS = ("torch",)
+from ..backends.layer import Layer
+
+BACKENDS = ("torch", "jax", "tensorflow")
 
 
 class KerasBackend(Protocol):
@@ -17,12 +19,12 @@ class KerasBackend(Protocol):
         """Why fastmask cannot compute on `x` here and now; empty where it can."""
 
     def run(
-        self, wanted: Any, x: Any, mask: Any, states: list[Any], weights: list[Any]
+        self, layer: Layer, x: Any, mask: Any, states: list[Any], weights: list[Any]
     ) -> tuple[Any, list[Any]]:
         """Compute a layer.
 
         Args:
-            wanted: see `_wanted.Wanted`.
+            layer: which one.
             x: (B, T, F).
             mask: (B, T), of any dtype, or None.
             states: (B, H) each.

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..backends.layer import Layer
 from ..torch import _stack
 from ..torch._arguments import in_autocast
 from ..torch._backend import why_not
-from ..torch._keras_cells import mode_of
+from ..torch._cells import KERAS
 from ..torch._layer import Keep
 from ..torch._masks import mask_of
 from ..torch._recorders import needs_torch
-from ._wanted import Wanted
 
 
 def why_not_now(x: Any) -> str:
@@ -25,44 +25,43 @@ def why_not_now(x: Any) -> str:
         return "torch.func's transforms are at work"
     if x.device.type != "cpu" and in_autocast(x.device):
         return f"autocast on {x.device.type} asks for half precision"
-    return why_not(x.device, mode_of("LSTM", ("tanh", "sigmoid"), False, False, True))
+    return why_not(x.device, "LSTM")
 
 
 def run(
-    wanted: Wanted, x: Tensor, mask: Tensor | None, states: list[Tensor], weights: list[Tensor]
+    layer: Layer, x: Tensor, mask: Tensor | None, states: list[Tensor], weights: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
     """See `KerasBackend`."""
-    kind, activations, reset_after, go_backwards, zero_masked, return_sequences = wanted
     valid = None if mask is None else mask != 0
     known = valid
     if valid is not None and not torch.compiler.is_compiling() and x.device.type == "cpu":
         known = mask_of(valid)
     out, last = _stack.run_stack(
-        mode_of(kind, activations, reset_after, go_backwards, return_sequences),
+        KERAS + layer.words,
         x,
         [state[None].contiguous() for state in states],
         [[weights]],
         _nothing,
         _stack.plan_of(known, x, mask),
         0.0,
-        zero_masked,
+        layer.zero_masked,
         Keep.GATES,
     )
     last = [state[0] for state in last]
-    if return_sequences:
+    if layer.return_sequences:
         return out, last
-    return _last_output(wanted, last[0], valid), last
+    return _last_output(layer, last[0], valid), last
 
 
 def changed(model: Any, layers: list[Any], converted: bool) -> None:
     """See `KerasBackend`; torch traces nothing before it runs."""
 
 
-def _last_output(wanted: Wanted, h: Tensor, valid: Tensor | None) -> Tensor:
+def _last_output(layer: Layer, h: Tensor, valid: Tensor | None) -> Tensor:
     """The output of the last step processed: zeros where that is masked, or all steps are."""
     if valid is None:
         return h
-    some = valid[:, 0 if wanted.go_backwards else -1] if wanted.zero_masked else valid.any(1)
+    some = valid[:, 0 if layer.go_backwards else -1] if layer.zero_masked else valid.any(1)
     return torch.where(some[:, None], h, 0)
 
 

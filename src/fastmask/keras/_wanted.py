@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
+from ..backends.layer import Layer
 from ._backend import BACKENDS, backend_name
 
 CELLS: dict[Any, str] = {
@@ -23,30 +24,10 @@ LOOPS: dict[Any, Any] = {
 """The classes that have a loop over time, and Keras's own loops."""
 
 
-class Wanted(NamedTuple):
-    """What a layer computes, besides its tensors; hashable.
-
-    Attributes:
-        kind: "LSTM", "GRU" or "SimpleRNN".
-        activations: names, the recurrent one second where there is one.
-        reset_after: of a GRU.
-        go_backwards: whether the last step is the first, and outputs come in that order.
-        zero_masked: whether masked steps give zeros, or the previous output.
-        return_sequences: whether the outputs of all steps are wanted, or the last one.
-    """
-
-    kind: str
-    activations: tuple[str, ...]
-    reset_after: bool
-    go_backwards: bool
-    zero_masked: bool
-    return_sequences: bool
-
-
-def wanted(layer: Any) -> Wanted:
+def wanted(layer: Any) -> Layer:
     """What a layer, for which `why_not` has nothing to say, computes."""
     cell = layer.cell
-    return Wanted(
+    return Layer(
         CELLS[type(cell)],
         tuple([ACTIVATIONS[function] for function in _activations(cell)]),
         bool(getattr(cell, "reset_after", False)),

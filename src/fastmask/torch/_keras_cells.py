@@ -10,51 +10,30 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..backends.cell import GRU, LSTM, SIMPLE_RNN
+from ..backends.layer import Layer, layer_of
 from ._cells import KERAS, TorchCell, Weights
-
-_KINDS = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": SIMPLE_RNN}
-_ACTIVATIONS = {"LSTM": 2, "GRU": 2, "SimpleRNN": 1}
-
-
-def mode_of(
-    kind: str,
-    activations: Sequence[str],
-    reset_after: bool,
-    go_backwards: bool,
-    return_sequences: bool,
-) -> str:
-    """The mode of a layer: its class, its activations, and what it does otherwise than most."""
-    flags = {
-        "reset_after": reset_after,
-        "go_backwards": go_backwards,
-        "last_only": not return_sequences,
-    }
-    return KERAS + " ".join([kind, *activations, *(name for name in flags if flags[name])])
 
 
 def keras_cell(mode: str) -> KerasCell:
-    """The cell of a mode from `mode_of`."""
-    kind, *words = mode.removeprefix(KERAS).split()
-    count = _ACTIVATIONS[kind]
-    return KerasCell(kind, words[:count], words[count:])
+    """The cell of a mode, which is `KERAS` and the words of a layer."""
+    return KerasCell(layer_of(mode.removeprefix(KERAS)))
 
 
 class KerasCell(TorchCell):
     """Kernel (F, gates * H), recurrent kernel (H, gates * H), bias (gates * H,) or none.
 
-    The bias of a GRU with `reset_after` is (2, 3 * H). See `mode_of` for the arguments.
+    The bias of a GRU with `reset_after` is (2, 3 * H).
+
+    Args:
+        layer: what is computed.
     """
 
-    def __init__(self, kind: str, activations: Sequence[str], flags: Sequence[str]) -> None:
-        self.reset_after = "reset_after" in flags
-        settings: tuple[str | bool, ...] = tuple(activations)
-        if kind == "GRU":
-            settings = (*settings, self.reset_after)
-        TorchCell.__init__(self, _KINDS[kind], *settings)
-        self.called = (kind,)
-        self.go_backwards = "go_backwards" in flags
-        self.return_sequences = "last_only" not in flags
+    def __init__(self, layer: Layer) -> None:
+        TorchCell.__init__(self, layer.cell, *layer.settings)
+        self.called = (layer.kind,)
+        self.reset_after = layer.reset_after
+        self.go_backwards = layer.go_backwards
+        self.return_sequences = layer.return_sequences
 
     def sizes(self, weights: Sequence[Tensor]) -> tuple[int, int]:
         kernel, recurrent_kernel, *_ = weights

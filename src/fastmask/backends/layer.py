@@ -1,0 +1,218 @@
+"""A recurrent layer of Keras in words, and on the host, forward and backward.
+
+For frameworks that differentiate by themselves, and make the memory that results are written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .._typing import Array, Bools
+from .cell import GRU, LSTM, SIMPLE_RNN, Cell
+from .host import HOST
+from .plan import Plan, full_plan, plan_of
+from .recurrent import Settings, pack, run_backward, run_forward
+
+FORWARD, BACKWARD = "forward", "backward"
+_CELLS = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": SIMPLE_RNN}
+_FLAGS = ("reset_after", "go_backwards", "zero_masked", "return_sequences")
+
+
+class Layer(NamedTuple):
+    """What a recurrent layer computes, besides its arrays; hashable.
+
+    Attributes:
+        kind: "LSTM", "GRU" or "SimpleRNN".
+        activations: names, the recurrent one second where there is one.
+        reset_after: of a GRU.
+        go_backwards: whether the last step is the first, and outputs come in that order.
+        zero_masked: whether masked steps give zeros, or the previous output.
+        return_sequences: whether the outputs of all steps are wanted, or the last one.
+    """
+
+    kind: str
+    activations: tuple[str, ...]
+    reset_after: bool
+    go_backwards: bool
+    zero_masked: bool
+    return_sequences: bool
+
+    @property
+    def cell(self) -> Cell:
+        """The cell as kernels see it."""
+        return _CELLS[self.kind]
+
+    @property
+    def settings(self) -> Settings:
+        """See `recurrent.Settings`."""
+        return (*self.activations, self.reset_after) if self.kind == "GRU" else self.activations
+
+    @property
+    def words(self) -> str:
+        """The layer in words, such as "LSTM tanh sigmoid go_backwards", for `layer_of`."""
+        flags = [name for name in _FLAGS if getattr(self, name)]
+        return " ".join([self.kind, *self.activations, *flags])
+
+    def bias_shape(self, columns: int) -> tuple[int, ...]:
+        """The shape of a bias for kernels of so many columns."""
+        return (2, columns) if self.reset_after else (columns,)
+
+    def saved(self, rows: int, units: int) -> list[tuple[int, int]]:
+        """The shapes of what forward keeps for backward, with room for `rows` steps."""
+        return [(rows, width * units) for width in self.cell.saved]
+
+
+@lru_cache(maxsize=256)
+def layer_of(words: str) -> Layer:
+    """The layer that `Layer.words` describes."""
+    kind, *others = words.split()
+    activations = tuple(word for word in others if word not in _FLAGS)
+    return Layer(kind, activations, *(flag in others for flag in _FLAGS))
+
+
+def compute(words: str, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
+    """Run a layer forward or backward, of which there are just words.
+
+    Args:
+        words: `FORWARD` or `BACKWARD`, and after a space `Layer.words`.
+        outputs: see `forward_into` and `backward_into`.
+        inputs: x, a mask, of the shape (0, 0) if there is none, states, and weights; backward has
+            what was saved besides, and the gradients of the results.
+    """
+    way, _, spelled = words.partition(" ")
+    layer = layer_of(spelled)
+    count, saved = layer.cell.states, len(layer.cell.saved)
+    x, mask, *others = inputs
+    states, weights, others = others[:count], others[count : count + 3], others[count + 3 :]
+    known: Bools | None = mask if mask.shape == x.shape[:2] else None
+    if way == FORWARD:
+        forward_into(layer, outputs, x, known, states, weights)
+        return
+    kept, (dout, *dlast) = others[:saved], others[saved:]
+    backward_into(layer, outputs, x, known, states, weights, kept, dout, dlast)
+
+
+def forward_into(
+    layer: Layer,
+    outputs: Sequence[Array],
+    x: Array,
+    mask: Bools | None,
+    states: Sequence[Array],
+    weights: Sequence[Array],
+) -> None:
+    """Run a layer.
+
+    Args:
+        layer: which one.
+        outputs: written: the outputs (B, T, H), or the last one (B, H), the last states, (B, H)
+            each, and what is saved, see `Layer.saved`, or nothing more. Rows of it beyond the
+            valid steps are not touched.
+        x: (B, T, F).
+        mask: (B, T), or None where all steps are valid.
+        states: the initial ones, (B, H) each.
+        weights: kernel, recurrent kernel and bias, as Keras has them.
+    """
+    cell, count = layer.cell, len(states)
+    out, last, saved = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
+    (batch, time, _), units = x.shape, states[0].shape[1]
+    plan = _plan(mask, batch, time)
+    if not saved:
+        saved = [np.empty(shape, x.dtype) for shape in layer.saved(0, units)]
+    run_forward(
+        HOST,
+        cell,
+        (
+            out if layer.return_sequences else np.empty((batch, 0, units), x.dtype),
+            *last,
+            *(room[: len(plan.steps)] for room in saved),
+        ),
+        x,
+        plan,
+        pack(HOST, cell, weights, layer.settings),
+        states,
+        layer.settings,
+        layer.go_backwards,
+        layer.zero_masked,
+    )
+    if not layer.return_sequences:
+        out[...] = last[0]
+        out[_gone(layer, mask, plan)] = 0
+
+
+def backward_into(
+    layer: Layer,
+    outputs: Sequence[Array],
+    x: Array,
+    mask: Bools | None,
+    states: Sequence[Array],
+    weights: Sequence[Array],
+    saved: Sequence[Array],
+    dout: Array,
+    dlast: Sequence[Array],
+) -> None:
+    """Run a layer backward.
+
+    Args:
+        layer: which one.
+        outputs: written: the gradients of x, of the states and of the weights.
+        x: as for `forward_into`, like `mask`, `states` and `weights`.
+        mask: see x.
+        states: see x.
+        weights: see x.
+        saved: what `forward_into` saved; left as it is.
+        dout: the gradient of the outputs, or of the last one.
+        dlast: the gradients of the last states.
+    """
+    cell, count = layer.cell, len(states)
+    dx, dstates, dweights = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
+    (batch, time, _), units = x.shape, states[0].shape[1]
+    plan = _plan(mask, batch, time)
+    valid = len(plan.steps)
+    if not layer.return_sequences:
+        dh = dlast[0] + dout
+        gone = _gone(layer, mask, plan)
+        dh[gone] = dlast[0][gone]
+        dlast, dout = [dh, *dlast[1:]], np.empty((batch, 0, units), x.dtype)
+    gates = np.empty((valid, cell.width * units), x.dtype)
+    if cell.keeps_gates:
+        gates[:] = saved[-1][:valid]
+    bias, dbias = weights[2], dweights[2]
+    if cell.bias_rows > bias.ndim:  # without a row for the state's own
+        bias, dbias = HOST.full_bias(bias, (2, bias.size), x), np.empty((2, bias.size), x.dtype)
+    run_backward(
+        HOST,
+        cell,
+        (dx, *dweights[:2], dbias, *dstates, gates),
+        dout,
+        dlast,
+        x,
+        plan,
+        (*weights[:2], bias),
+        states,
+        [room[:valid] for room in saved[:count]],
+        cell.keeps_gates,
+        layer.settings,
+        layer.go_backwards,
+        layer.zero_masked,
+    )
+    if dbias is not dweights[2]:
+        dweights[2][...] = dbias[0]
+
+
+def _plan(mask: Bools | None, batch: int, time: int) -> Plan:
+    if mask is None:
+        return full_plan(batch, time)
+    return plan_of(np.ascontiguousarray(mask))
+
+
+def _gone(layer: Layer, mask: Bools | None, plan: Plan) -> Bools:
+    """Rows whose last output is zero: no step is valid, or with `zero_masked` the last is not."""
+    if layer.zero_masked and mask is not None:
+        gone: Bools = ~mask[:, 0 if layer.go_backwards else -1]
+    else:
+        gone = plan.offsets[1:] == plan.offsets[:-1]
+    return gone

@@ -1,0 +1,20 @@
+"""LSTM, GRU and simple RNN for JAX that compute only the steps that exist, on the CPU.
+
+Functions of plain arrays, for flax, equinox and whoever writes JAX, with gradients in reverse mode;
+they work in jit, grad, vmap, scan and checkpoint.
+
+This module imports jax; `import fastmask` does not.
+"""
+
+try:
+    import jax as _jax  # noqa: F401 - only to say what is missing
+except ModuleNotFoundError as error:
+    if error.name != "jax":
+        raise
+    raise ModuleNotFoundError(
+        'fastmask.jax needs JAX: pip install "fastmask-rnn[jax]"', name="jax"
+    ) from error
+
+from ._functions import gru, lstm, rnn
+
+__all__ = ["gru", "lstm", "rnn"]

@@ -1,0 +1,21 @@
+"""The part for JAX: what `fastmask.jax` has under its functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from ..jax._layer import run
+
+__all__ = ["changed", "run", "why_not_now"]
+
+
+def why_not_now(x: Any) -> str:  # noqa: ARG001 - where a traced array will be is not in it
+    """See `KerasBackend`."""
+    platform = jax.default_backend()
+    return "" if platform == "cpu" else f"kernels compute for JAX on the CPU, not on {platform}"
+
+
+def changed(model: Any, layers: list[Any], converted: bool) -> None:
+    """See `KerasBackend`; there is nothing but the functions that Keras traced."""
