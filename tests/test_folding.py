@@ -81,7 +81,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "gru": lambda: fm.layers.GRU(20, return_sequences=True, zero_output_for_mask=True),
     "gru, reset before": lambda: fm.layers.GRU(24, reset_after=False),
     "rnn": lambda: fm.layers.SimpleRNN(70, return_sequences=True, activation="relu"),
-    "peephole_lstm": lambda: fm.layers.RNN(fm.cells.peephole_lstm(9), stateful=True),
+    "peephole_lstm": lambda: fm.layers.RNN(fm.cells.peephole_lstm(9)),
     "layer_norm_lstm": lambda: fm.layers.RNN(fm.cells.layer_norm_lstm(9)),
     "minimal_gated_unit": lambda: fm.layers.RNN(fm.cells.minimal_gated_unit(20)),
 }
@@ -94,18 +94,21 @@ def test_each_cell(name: str, folded: list[str]) -> None:
     for seed, (batch, time) in enumerate([(1, 1), (2, 30), (5, 8), (40, 6)]):
         ids = some_ids(seed, batch, time)
         ids[0] = 0  # a row without steps
-        for around in (LAYERS[name], lambda: fm.layers.Bidirectional(LAYERS[name]())):
-            if around is LAYERS[name] and name == "peephole_lstm":
-                continue  # its states would be those of the call before
-            for mask_zero in (True, False):
-                made = model(around(), mask_zero=mask_zero)
-                made(ids)
-                if name == "peephole_lstm":
-                    made.layers[1].reset_state()
-                    continue
-                folded.clear()
-                count = 1 if around is LAYERS[name] else 2
-                assert_folded(made, [prefix] * count, folded, ids)
+        for mask_zero in (True, False):
+            alone, both = LAYERS[name](), fm.layers.Bidirectional(LAYERS[name]())
+            assert_folded(model(alone, mask_zero=mask_zero), [prefix], folded, ids)
+            assert_folded(model(both, mask_zero=mask_zero), [prefix] * 2, folded, ids)
+
+
+@pytest.mark.slow
+def test_states_go_on_from_batch_to_batch(folded: list[str]) -> None:
+    made = model(fm.layers.LSTM(20, stateful=True))
+    first, second = made(some_ids()), made(some_ids())
+    assert folded == ["lstm"] * 2
+    made.layers[1].reset_state()
+    fm.set_fold_limit(0)
+    np.testing.assert_allclose(made(some_ids()), first, atol=1e-6)
+    np.testing.assert_allclose(made(some_ids()), second, atol=1e-6)
 
 
 @pytest.mark.slow
