@@ -219,6 +219,21 @@ def batches_of(cell: str, quick: bool) -> tuple[tuple[int, int, int, int], ...]:
     return BATCHES if cell == "lstm" else OTHER_BATCHES
 
 
+QUANTIZED_BATCHES = ((32, 200, 128, 128), (64, 100, 256, 256), (64, 50, 512, 512))
+QUANTIZED_SINGLES = ((1, 1000, 128, 128), (1, 500, 256, 256), (1, 200, 512, 512))
+
+
+def quantized_cases(quick: bool = False) -> list[Case]:
+    """As `forward_cases`: most of them LSTM, a few for each of the other cells."""
+    cases = []
+    for cell in CELLS:
+        few = 1 if quick else len(QUANTIZED_BATCHES) if cell == "lstm" else 2
+        for shape in QUANTIZED_BATCHES[:few]:
+            cases += [Case(*shape, fill, cell=cell) for fill in FILLS]
+        cases += [Case(*shape, cell=cell) for shape in QUANTIZED_SINGLES[:few]]
+    return cases
+
+
 TRAINING_BATCHES = ((16, 50, 40, 100), (32, 200, 128, 128), (64, 100, 256, 256), (128, 200, 64, 64))
 TRAINING_SINGLES = ((1, 100, 32, 32), (1, 1000, 128, 128))
 OTHER_TRAINING_BATCHES = TRAINING_BATCHES[1:2] + TRAINING_BATCHES[3:]

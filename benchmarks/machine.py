@@ -20,6 +20,7 @@ PACKAGES = (
     "llvmlite",
     "numpy",
     "onnxruntime",
+    "openvino",
     "torch",
     "keras",
     "threadpoolctl",

@@ -7,13 +7,24 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks import memory, startup, wide
-from benchmarks.cases import Case, Problem, forward_cases, kind_cases, make_problem, training_cases
+from benchmarks.cases import (
+    Case,
+    Problem,
+    forward_cases,
+    kind_cases,
+    make_problem,
+    quantized_cases,
+    training_cases,
+)
 from benchmarks.limit import FORWARD, PEAK_SIZE, TRAINING, limit_calls, peak_calls
 from benchmarks.padding import checked_calls, padding_cases
 from benchmarks.peers import FASTMASK, PEERS, Peer, checked_error, contenders
+from benchmarks.quantized_peers import QUANTIZED
 from benchmarks.streaming import STEPPERS, streaming_cases
 from benchmarks.timing import Timing, side_by_side, summarise
 from benchmarks.training import TRAINERS
+
+PEAKS = ("float32", "bfloat16", "int8")  # of multiply-adds, by what is multiplied
 
 Section = dict[str, Any]
 Calls = dict[str, Callable[[], object]]
@@ -28,6 +39,19 @@ def measure_forward(cell: str, threads: int, budget: float, quick: bool) -> Sect
         "kinds": []
         if FASTMASK.missing()
         else [measure_kinds(cases, threads, budget) for cases in kind_cases(cell, quick)],
+    }
+
+
+def measure_quantized(threads: int, budget: float, quick: bool) -> Section:
+    """Forward calls of quantised layers beside float32; nothing where fastmask is not installed."""
+    if FASTMASK.missing():
+        return {}
+    return {
+        "absent": absent(QUANTIZED),
+        "peak": measure_peak(threads, budget, PEAKS),
+        "groups": [
+            measure_case(case, threads, budget, QUANTIZED) for case in quantized_cases(quick)
+        ],
     }
 
 
@@ -78,10 +102,10 @@ def measure_rates(threads: int, budget: float) -> Section:
     """The processor's peak and what comes near to it; nothing where fastmask is not installed."""
     if FASTMASK.missing():
         return {}
-    from benchmarks import rates
+    from benchmarks import peaks, rates
 
     return {
-        "fma_flops": rates.FMA_FLOPS,
+        "fma_flops": peaks.operations(peaks.FLOAT32),
         "meetings": rates.MEETINGS,
         "handover": plain(rates.measure_handover()),
         "shares": [measure_calls(c, rates.share_calls, budget) for c in rates.SHARE_CASES],
@@ -105,10 +129,17 @@ def absent(peers: tuple[Peer, ...]) -> dict[str, list[str]]:
     return {peer.name: peer.missing() for peer in peers if peer.missing()}
 
 
-def measure_peak(threads: int, budget: float) -> Section:
-    """A large square matrix product."""
-    timings = side_by_side(peak_calls(threads), budget)
-    return {"flops": 2 * PEAK_SIZE**3, "seconds": plain(timings)}
+def measure_peak(threads: int, budget: float, kinds: tuple[str, ...] = ("float32",)) -> Section:
+    """A large square matrix product, and multiply-adds alone."""
+    calls = peak_calls(threads)
+    operations = dict.fromkeys(calls, 2 * PEAK_SIZE**3)
+    if not FASTMASK.missing():
+        from benchmarks import peaks
+
+        for kind in kinds:
+            calls[kind] = peaks.threads_call(kind, threads)
+            operations[kind] = threads * peaks.operations(kind, peaks.ROUNDS_OF_THREADS)
+    return {"operations": operations, "seconds": plain(side_by_side(calls, budget))}
 
 
 def measure_case(
@@ -121,7 +152,10 @@ def measure_case(
     """All contenders and the limit, so many matrix products, on one case."""
     problem = make_problem(case)
     ready = contenders(problem, threads, peers)
-    errors = {name: checked_error(name, one, problem) for name, one in ready.items()}
+    tolerances = {peer.name: peer.tolerance for peer in peers}
+    errors = {
+        name: checked_error(name, one, problem, tolerances[name]) for name, one in ready.items()
+    }
     calls: Calls = {name: one.call for name, one in ready.items()}
     if products:
         calls |= limit_calls(problem, threads, products)
@@ -130,7 +164,7 @@ def measure_case(
     return {
         **asdict(case),
         "steps": problem.steps,
-        "flops": products * problem.flops,
+        "flops": max(products, FORWARD) * problem.flops,
         "errors": errors,
         "seconds": plain(timings),
     }

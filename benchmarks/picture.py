@@ -13,9 +13,12 @@ from benchmarks.peers import FASTMASK, RIVALS
 # Okabe and Ito's palette, which colour-blind readers can tell apart; the marks differ as well.
 STYLES: dict[str, dict[str, Any]] = {
     FASTMASK.name: {"color": "#0072B2", "marker": "o", "linewidth": 2.8, "zorder": 5},
-    RIVALS[0].name: {"color": "#E69F00", "marker": "s"},
-    RIVALS[1].name: {"color": "#009E73", "marker": "^"},
-    RIVALS[2].name: {"color": "#CC79A7", "marker": "D"},
+    **{
+        rival.name: {"color": color, "marker": marker}
+        for rival, color, marker in zip(
+            RIVALS, ("#E69F00", "#D55E00", "#009E73", "#CC79A7"), "sv^D", strict=True
+        )
+    },
 }
 DRAWN = {  # section: shapes, what a call is
     "lstm": (PICTURE_SHAPES, "One LSTM call"),
@@ -59,7 +62,7 @@ def draw(name: str, section: dict[str, Any], path: Path) -> bool:
         )
         top = 1.0 - 0.36 / figure.get_figheight()
         figure.legend(
-            handles, labels, loc="upper center", bbox_to_anchor=(0.5, top), ncols=5, frameon=False
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, top), ncols=6, frameon=False
         )
         figure.tight_layout(rect=(0, 0, 1, top - 0.25 / figure.get_figheight()))
         figure.savefig(path, facecolor="white", metadata={"Date": None})

@@ -1,9 +1,8 @@
 """What the processor and our threads do at best, and how near to it the kernels come.
 
-Behind the figures in docs/performance.md: the peak of the multiply-add units, found by a small
-compiled loop of nothing else; the share of it that a layer reaches on one thread; the cost of
-a call's hand-over to a worker thread, and of a meeting of two threads inside a call; the time of
-one step of a single sequence.
+Behind the figures in docs/performance.md: the share of the multiply-add units' peak that a layer
+reaches on one thread; the cost of a call's hand-over to a worker thread, and of a meeting of two
+threads inside a call; the time of one step of a single sequence.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import types
 
 import fastmask as fm
 from benchmarks.cases import Case, Problem
+from benchmarks.peaks import peak_call
 from benchmarks.peers import fastmask_layer
 from benchmarks.timing import Timing, settle, summarise
 from fastmask_kernels.cpu.jit import compiled, output
@@ -27,11 +26,6 @@ from fastmask_kernels.cpu.parallel.barrier import control_size
 from fastmask_kernels.cpu.parallel.pool import pool
 from fastmask_kernels.cpu.parallel.queue import ALONE, LEFT, UNSHARED, submit
 from fastmask_kernels.cpu.parallel.run import run
-from fastmask_kernels.cpu.simd import Emitter, data_pointer, lanes
-
-CHAINS = 12  # sums in flight: as many as two units of four to six cycles can work on
-FMA_ROUNDS = 20_000
-FMA_FLOPS = 2 * CHAINS * lanes(np.float32) * FMA_ROUNDS
 
 SHARE_CASES = (
     *(Case(*shape) for shape in ((32, 200, 128, 64), (32, 200, 128, 128), (64, 100, 256, 256))),
@@ -51,41 +45,9 @@ PATIENCE = 200_000  # pauses of the processor, some milliseconds
 ATTEMPTS = 200
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # Numba is Any
-def _multiply_add(typingctx: Any, sums: Any, rounds: Any) -> Any:  # noqa: ARG001 - Numba's
-    """sums = sums / 2 + 1, so many times, in CHAINS registers."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        emit = Emitter(builder, sums.dtype)
-        place = data_pointer(context, builder, sig.args[0], args[0])
-        half, one = emit.const(0.5), emit.const(1.0)
-        chains = [emit.variable(emit.load(place, i * emit.lanes)) for i in range(CHAINS)]
-        with emit.loop(args[1]):
-            for read, write in chains:
-                write(emit.fma(read(), half, one))
-        for i, (read, _) in enumerate(chains):
-            emit.store(read(), place, i * emit.lanes)
-        return context.get_dummy_value()
-
-    return types.void(sums, types.int64), codegen
-
-
-@njit(nogil=True)  # type: ignore[untyped-decorator]  # Numba is Any
-def _multiply_adds(sums: Any, rounds: int) -> None:
-    _multiply_add(sums, rounds)
-
-
-def fma_call() -> Callable[[], object]:
-    """FMA_FLOPS operations in registers, on one thread."""
-    sums = np.zeros(CHAINS * lanes(np.float32), np.float32)
-    _multiply_adds(sums, FMA_ROUNDS)
-    np.testing.assert_array_equal(sums, 2)
-    return lambda: _multiply_adds(sums, FMA_ROUNDS)
-
-
 def share_calls(problem: Problem) -> dict[str, Callable[[], object]]:
     """A layer on one thread, and the peak beside it."""
-    return {"fastmask": layer_call(problem, 1), "multiply-adds alone": fma_call()}
+    return {"fastmask": layer_call(problem, 1), "multiply-adds alone": peak_call()}
 
 
 def step_calls(problem: Problem, threads: int) -> dict[str, Callable[[], object]]:

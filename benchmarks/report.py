@@ -6,7 +6,8 @@
 Everything goes to build/benchmarks, which git ignores: benchmarks.md, its pictures and cpu.json,
 the numbers. With `--publish` the page goes to docs and the numbers to benchmarks/results.
 
-The sections are lstm, gru, rnn, training, memory, streaming, padding, startup and rates.
+The sections are lstm, gru, rnn, quantized, training, memory, streaming, padding, startup and
+rates.
 Sections that this run does not measure stay as they are in cpu.json, so that one of them can be
 measured again alone; `--only none` draws everything again from those numbers.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from benchmarks.measure import Section
 
 SECTIONS = (
-    *("lstm", "gru", "rnn", "training", "memory", "streaming"),
+    *("lstm", "gru", "rnn", "quantized", "training", "memory", "streaming"),
     *("padding", "startup", "rates"),
 )
+BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 OUT = Path("build", "benchmarks")
 PUBLISHED, RESULTS = Path("docs"), Path("benchmarks", "results")
 NUMBERS = "cpu.json"
@@ -36,6 +39,10 @@ PICTURES = {"lstm": "benchmarks.svg", "training": "benchmarks-training.svg"}
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
     options = parse(arguments)  # before the imports: --help needs no extra
+    if misleading := [name for name in BLAS_SETTINGS if name in os.environ]:
+        raise SystemExit(
+            f"unset {' and '.join(misleading)}: NumPy is to choose as it does for users"
+        )
     try:
         from benchmarks.machine import describe
 
@@ -85,6 +92,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], Section]
     threads, seconds, quick = options.threads, options.seconds, options.quick
     every: dict[str, Callable[[], Section]] = {
         **{cell: partial(measure.measure_forward, cell, threads, seconds, quick) for cell in CELLS},
+        "quantized": lambda: measure.measure_quantized(threads, seconds, quick),
         "training": lambda: measure.measure_training(threads, seconds, quick),
         "memory": lambda: measure.measure_memory(threads, quick),
         "streaming": lambda: measure.measure_streaming(threads, seconds),

@@ -94,14 +94,26 @@ def gflops(group: Group) -> float | None:
     return None if mine is None else float(group["flops"]) / mine / 1e9
 
 
-def peak_gflops(section: dict[str, Any]) -> float:
+def peak_gflops(section: dict[str, Any], kind: str = "float32") -> float:
+    """The rate of multiply-adds alone; where it was not measured, that of the best product."""
+    peak = section["peak"]
+    if kind not in peak["seconds"]:
+        return product_gflops(section)
+    return float(peak["operations"][kind] / peak["seconds"][kind]["best"] / 1e9)
+
+
+def product_gflops(section: dict[str, Any]) -> float:
     """The best rate of any single plain matrix product, the large one or a limit."""
-    return max(
-        float(group["flops"] / timing["best"] / 1e9)
-        for group in (section["peak"], *section["groups"])
-        for name, timing in group["seconds"].items()
+    peak = section["peak"]
+    found = [
+        (peak["operations"][name], timing)
+        for name, timing in peak["seconds"].items()
         if is_limit(name)
-    )
+    ]
+    for group in section["groups"]:
+        seconds = group["seconds"]
+        found += [(group["flops"], seconds[name]) for name in seconds if is_limit(name)]
+    return max(float(operations / timing["best"] / 1e9) for operations, timing in found)
 
 
 def class_of(group: Group) -> str | None:

@@ -15,11 +15,12 @@ if FASTMASK.missing():
     pytest.skip("fastmask not installed", allow_module_level=True)
 
 from benchmarks import rates
+from benchmarks.peaks import peak_call
 
 
 def test_smoke_multiply_adds(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "multiply-adds"
-    benchmark(rates.fma_call())
+    benchmark(peak_call())
 
 
 @pytest.mark.parametrize("case", rates.SHARE_CASES, ids=lambda case: case.name)

@@ -14,7 +14,7 @@ from benchmarks.padding import PaddingCase
 from benchmarks.streaming import streaming_case
 
 TINY = (4, 6, 5, 8)
-MEASURED = ("lstm", "gru", "training", "memory", "streaming", "padding", "rates")
+MEASURED = ("lstm", "gru", "quantized", "training", "memory", "streaming", "padding", "rates")
 
 
 def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +26,7 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(measure, "forward_cases", lambda cell, _: fills(cell))
     monkeypatch.setattr(measure, "kind_cases", lambda cell, _: kinds(cell))
+    monkeypatch.setattr(measure, "quantized_cases", lambda _: [*fills("lstm"), *fills("gru")])
     monkeypatch.setattr(measure, "training_cases", lambda _: [*fills("lstm"), *fills("rnn")])
     monkeypatch.setattr(measure, "streaming_cases", lambda: [streaming_case("gru", 100)])
     monkeypatch.setattr(measure, "padding_cases", lambda: [PaddingCase("lists", "ints", rows=20)])
@@ -42,6 +43,7 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (tmp_path / "benchmarks.md").read_text()
     assert "| 4 x 6, 5 -> 8 | 0.5 |" in page
     assert "| SimpleRNN, 4 x 6, 5 -> 8 | 0.5 |" in page
+    assert "| bfloat16: largest error | at most 0.01 |" in page
     assert "| ints from lists | end |" in page
     assert all(f"\n## {title}\n" in page for title in ("GRU", "Streaming", "Rates"))
     assert "| LSTM x 2, 4 x 6, 5 -> 8 | 1 |" in page
