@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,8 @@ import numpy as np
 import fastmask as fm
 from benchmarks.cases import Case, Problem, make_problem
 from benchmarks.machine import cpu_model
-from benchmarks.peers import Contender, fastmask_layer, masked_data, onnx_model
+from benchmarks.peers import Contender, fastmask_layer, masked_data
+from benchmarks.quantized_peers import prepare_onnxruntime_int8
 from benchmarks.timing import side_by_side
 
 FORMS = "bfloat16", "int8"
@@ -57,27 +57,8 @@ def contenders_of(problem: Problem, threads: int) -> dict[str, Contender]:
         found[form] = Contender(partial(layer, problem.x, mask=mask), masked_data)
     installed = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx"))
     if installed and problem.case.cell == "lstm":  # it leaves a GRU as it is
-        found["ONNX Runtime int8"] = onnxruntime_int8(problem, threads)
+        found["ONNX Runtime int8"] = prepare_onnxruntime_int8(problem, threads)
     return found
-
-
-def onnxruntime_int8(problem: Problem, threads: int) -> Contender:
-    """ONNX Runtime's own quantization of the model, with scales that it finds in each call."""
-    import onnx
-    import onnxruntime
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    graph = onnx.load_model_from_string(onnx_model(problem))
-    graph = onnx.shape_inference.infer_shapes(graph)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "quantized.onnx"
-        quantize_dynamic(graph, path, per_channel=True, weight_type=QuantType.QInt8)
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    x = np.ascontiguousarray(problem.x.transpose(1, 0, 2))
-    feed = {"X": x, "lengths": problem.lengths.astype(np.int32)}
-    return Contender(lambda: session.run(["Y"], feed), lambda y: y[0][:, 0].transpose(1, 0, 2))
 
 
 def row_of(case: Case, threads: int, seconds: float) -> list[str]:
