@@ -57,5 +57,6 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_smoke_published_numbers_lie_with_the_other_results() -> None:
     options = report.parse(["--publish"])
-    assert set(json.loads((options.results / report.NUMBERS).read_text())) == set(report.SECTIONS)
+    measured = set(json.loads((options.results / report.NUMBERS).read_text()))
+    assert {"lstm", "training"} <= measured <= set(report.SECTIONS)
     assert (options.out / "benchmarks.md").exists()
