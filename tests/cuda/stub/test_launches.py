@@ -19,7 +19,7 @@ from fastmask_kernels.cuda.masks import _filled, _not_equal
 from fastmask_kernels.cuda.rnn import mma_layout, resident
 from fastmask_kernels.cuda.runtime import driver as _driver
 from fastmask_kernels.cuda.runtime import kernel as _kernel
-from fastmask_kernels.cuda.runtime.device import DeviceArray, empty, to_device
+from fastmask_kernels.cuda.runtime.device import OPEN, DeviceArray, empty, to_device
 from fastmask_kernels.cuda.runtime.kernel import (
     UNASKED_SHARED,
     float32,
@@ -134,14 +134,6 @@ def test_static_shared_memory_counts() -> None:
     assert [line.split()[2] for line in log.calls("cuKernelSetAttribute")] == [str(UNASKED_SHARED)]
 
 
-@pytest.mark.parametrize("units", [161, 168])
-def test_a_loop_whose_shared_memory_is_48_kib(units: int) -> None:
-    """Its kernel has 4 bytes besides."""
-    with logged() as log:
-        CellCase(3, 2, 2, units, own=cells.simple_rnn).run_backward(Backend())
-    assert UNASKED_SHARED in [one.shared for one in log.launches]
-
-
 def test_each_device_has_its_own_limits_kernels_and_streams() -> None:
     """An H100 and an A100: the same layer fits a block of one, and not of the other."""
     found = []
@@ -157,6 +149,13 @@ def test_each_device_has_its_own_limits_kernels_and_streams() -> None:
         assert set(pools) <= {str(device)}
     assert found == [(False, 0), (True, 1)]
     assert _driver.current_device() == 0
+
+
+def test_an_empty_array_chooses_no_device() -> None:
+    nothing = DeviceArray(0, (0,), np.dtype("f4"), 0, OPEN, None)
+    with _driver.on_device(1), logged() as log:
+        scale().launch(1, 32, nothing, 0, 0.5, True)
+    assert [one.device for one in log.launches] == [1]
 
 
 def test_arrays_on_two_devices_are_refused() -> None:

@@ -19,9 +19,7 @@ from typing import Any
 
 from ..ops import inlined, meet_block
 from ..runtime import ptx as ptx
-from ..runtime.kernel import (
-    WARP,
-)
+from ..runtime.kernel import WARP
 from .mma import CHUNK, SEQUENCES, Fragments
 
 

@@ -183,12 +183,7 @@ def _packer(in_word: int) -> Kernel:
 
 
 def pack_fragments(
-    packed: DeviceArray,
-    start: int,
-    t: Fragments,
-    matrix: DeviceArray,
-    first: int,
-    transposed: bool,
+    packed: DeviceArray, start: int, t: Fragments, matrix: DeviceArray, first: int, transposed: bool
 ) -> int:
     """Write the weights of a tile, of the whole layer, to packed[start:].
 

@@ -76,8 +76,7 @@ def copy_block(
         add: what is there stays and is added to.
     """
     _copier(out.dtype).launch(
-        *span(rows * width),
-        *(out, start, stride, source, begin, stride, rows, width, add),
+        *span(rows * width), *(out, start, stride, source, begin, stride, rows, width, add)
     )
 
 
@@ -202,13 +201,7 @@ def _tile_packer(dtype: Any) -> Any:
 
 
 def pack_tile(
-    packed: Any,
-    start: int,
-    t: Tile,
-    matrix: Any,
-    first: int,
-    gates: int,
-    blocks: int = 1,
+    packed: Any, start: int, t: Tile, matrix: Any, first: int, gates: int, blocks: int = 1
 ) -> int:
     """Write the weights of a tile, for each block its own, to packed[start:].
 

@@ -144,7 +144,7 @@ class Kernel:
         *args: Any,
         shared: int = 0,
     ) -> None:
-        """Start the kernel on the device of its arrays and on the current stream.
+        """Start the kernel on the current stream, on the device of `on_device` or of its arrays.
 
         Args:
             grid: number of blocks; nothing is done where it is 0.
@@ -161,10 +161,11 @@ class Kernel:
             return
         if self._tuples:
             args = _flat(args)
-        device = args[self._array].device
-        if here() == device:
+        device = here()  # an empty array may be on any
+        if device >= 0:
             self._start(device, grid, threads, shared, args)
             return
+        device = args[self._array].device
         with on_device(device):
             self._start(device, grid, threads, shared, args)
 
@@ -176,7 +177,7 @@ class Kernel:
         shared: int,
         args: tuple[Any, ...],
     ) -> None:
-        # As numba-cuda does, which asks for device, module and types each time: 20 us.
+        # numba-cuda would ask for device, module and types in each launch, for 30 us.
         ready = self._ready.get((device, grid, threads, shared))
         if ready is None:
             if not all(_three(grid)):
