@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,18 @@ def test_guide() -> None:
 @pytest.mark.slow
 def test_quantization() -> None:
     assert run_examples("quantization") > 5
+
+
+@pytest.mark.slow
+def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```", Path("README.md").read_text("utf-8"))
+    loaded: dict[str, Any] = {}
+    by_hand: dict[str, Any] = {}
+    exec(blocks[0], loaded)
+    assert "int8" in repr(loaded["model"].layers[-2]) + repr(loaded["model"].layers[-1])
+    exec(blocks[1], by_hand)
+    assert by_hand["vectors"].shape == (3, 32)
 
 
 def run_examples(page: str) -> int:
