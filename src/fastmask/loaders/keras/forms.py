@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ def misfits(place: Place, file: Hdf5) -> list[str]:
     Raises:
         ValueError: an array cannot be read at all.
     """
-    layer, name, stored = place
+    layer, name, stored, _ = place
     missing = [weight.name for weight in layer._weights if weight.name not in stored]
     if missing:
         return [f"{name}: has no {', '.join(missing)} in the file"]
@@ -41,7 +40,7 @@ def read(place: Place, file: Hdf5, version: int) -> None:
     Raises:
         ValueError: they are damaged.
     """
-    layer, _, stored = place
+    layer, _, stored, _ = place
     if _is_cudnn(layer, stored, file):
         _write(layer, _from_cudnn(layer, stored, file))
         return
@@ -51,7 +50,7 @@ def read(place: Place, file: Hdf5, version: int) -> None:
             weight.value[...] = _from_bfloat16(file.array(path))
         else:
             file.array(path, weight.value)
-    _write(layer, _merged(layer, stored, file))
+    _write(layer, _merged(place, file))
     if version == 2:
         _write(layer, _softened(layer))
 
@@ -66,8 +65,9 @@ def _from_bfloat16(raw: Array) -> Array:
     return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
-def _merged(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
+def _merged(place: Place, file: Hdf5) -> dict[str, Array]:
     """Weights of which the file has parts: int8 numbers and scales, LoRA's two factors."""
+    layer, _, stored, alpha = place
     result: dict[str, Array] = {}
     for weight in layer._weights:
         scale = stored.get(f"{weight.name}_scale")
@@ -79,13 +79,9 @@ def _merged(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
         names = f"lora_{weight.name}_a", f"lora_{weight.name}_b"
         if names[0] in stored and names[1] in stored:
             a, b = (np.asarray(file.array(stored[one]), np.float64) for one in names)
-            value = result.get(weight.name, weight.value)
-            result[weight.name] = value + _alpha(layer, a.shape[-1]) / a.shape[-1] * (a @ b)
+            value, rank = result.get(weight.name, weight.value), a.shape[-1]
+            result[weight.name] = value + (alpha or rank) / rank * (a @ b)
     return result
-
-
-def _alpha(layer: Any, rank: int) -> float:
-    return float(getattr(layer, "_lora_alpha", None) or rank)
 
 
 def _is_cudnn(layer: Any, stored: Stored, file: Hdf5) -> bool:
@@ -139,8 +135,3 @@ def _softened(layer: Any) -> dict[str, Array]:
             factor[gate * units : (gate + 1) * units] = _HARDER
         result[weight.name] = weight.value * factor
     return result
-
-
-def stored_numbers(place: Place, file: Hdf5) -> int:
-    """How many numbers the arrays of a layer have."""
-    return sum(math.prod(file.info(path).shape) for path in place.stored.values())

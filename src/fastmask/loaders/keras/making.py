@@ -52,6 +52,7 @@ class Maker:
     Attributes:
         problems: of the layers that could not be made.
         paths: of the layers that could.
+        lora_alphas: factors of what LoRA adds to the weights of layers, by their ids.
     """
 
     def __init__(self, custom: Mapping[str, Any], assets: Assets, most: int) -> None:
@@ -60,6 +61,7 @@ class Maker:
         self._most = most
         self.problems = Problems()
         self.paths: set[str] = set()
+        self.lora_alphas: dict[int, float] = {}
         self._kinds: dict[int, Described] = {}
         self._children: dict[int, list[Layer]] = {}  # of a model, in Keras's order
 
@@ -94,6 +96,9 @@ class Maker:
         if layer is not None:
             layer._first_shape = None  # the model's inputs say it
             self.paths.add(what.path)
+            alpha = what.config.get("lora_alpha")
+            if isinstance(alpha, (int, float)):
+                self.lora_alphas[id(layer)] = float(alpha)
             self._kinds[id(layer)] = what
         return layer
 

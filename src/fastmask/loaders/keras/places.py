@@ -19,6 +19,7 @@ class Place(NamedTuple):
     layer: Layer
     name: str  # of the layer in the file
     stored: Stored
+    lora_alpha: float | None = None
 
 
 def by_path(
