@@ -127,6 +127,7 @@ def _use_weights(name: str) -> Iterator[None]:
 _CHOICES = {
     "use_products": _lend,
     "use_memory": _lend,
+    "on_device": contextlib.nullcontext,
     "use_weights": _use_weights,
     "chosen_weights": _form.get,
 }
