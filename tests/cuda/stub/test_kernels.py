@@ -27,8 +27,8 @@ CELLS = {
     "peephole": Cell(formulas.peephole),
 }
 FORMS = ("float32", "float64", "tf32", "bfloat16")
-# Block and grid together for the LSTM; a grid of float64 and a block of tf32 are alike for others.
-GRIDS = {"float32": (False, True), "float64": (False,), "tf32": (True,), "bfloat16": (False, True)}
+# Whether blocks share the layer. The LSTM has all eight; others multiply in either way in both.
+GRIDS = {"float32": (False, True), "float64": (False,), "tf32": (False,), "bfloat16": (True,)}
 LOOPS = "time_loop", "gradient_loop"
 
 
