@@ -39,6 +39,8 @@ def random_case(keras: Any, number: int) -> Case:
     kind, how = KINDS[number % len(KINDS)], MASKS[rng.integers(len(MASKS))]
     batch, time, features, units = (int(rng.integers(1, most)) for most in (6, 9, 5, 7))
     dtype = "float64" if rng.random() < 0.3 else "float32"
+    if keras.config.backend() == "jax":  # of whose float64 Keras's loop makes float32, and fails
+        dtype = "float32"
     options: dict[str, Any] = {
         name: bool(rng.random() < 0.5)
         for name in ("return_sequences", "go_backwards", "zero_output_for_mask", "use_bias")
