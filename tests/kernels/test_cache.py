@@ -295,6 +295,56 @@ def test_processes_at_once_lose_no_entry(folder: Path) -> None:
     assert [run_and_listen(dtype) for dtype in dtypes] == [(1, [])] * len(dtypes)
 
 
+def _sums_of_multiples(factor: int) -> Any:
+    @_compile.inner
+    def multiple(x: Any, n: int) -> Any:
+        """Too large to be inlined three times."""
+        total = x[0] * 0
+        for i in range(n):
+            for j in range(i):
+                if x[j] > i + 1:
+                    total += x[i] % (j + 3)
+                elif x[j] > 2 * i + 1:
+                    total -= x[j] % (i + 5)
+                elif x[i] > 3 * j + 1:
+                    total ^= x[i] % (j + 7)
+            total += x[i] * factor
+        return total
+
+    def sums(out: Any, x: Any) -> None:
+        for n in range(3):
+            out[n] = multiple(x, n) + multiple(x, n + 1) + multiple(x, 2)
+
+    return sums
+
+
+def run_multiples(factors: list[int]) -> None:
+    """Compile or load kernels that differ in a function that they call, and call them."""
+    for factor in factors:
+        kernel = CompiledKernel(
+            _sums_of_multiples(factor),
+            lambda t: types.void(output(t, 1), array(t, 1)),
+            str(factor),
+        )
+        out = np.zeros(3, np.int64)
+        kernel.for_dtype(out.dtype)(out, np.ones(4, np.int64))
+        assert out.tolist() == [3 * factor, 5 * factor, 7 * factor]
+
+
+@pytest.mark.timeout(350)
+def test_functions_of_kernels_that_several_processes_compiled(folder: Path) -> None:
+    code = (
+        "import sys; from tests.kernels.test_cache import run_multiples;"
+        "run_multiples([int(one) for one in sys.argv[1:]])"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+    for factors in ("2", "3", "23"):
+        command = [sys.executable, "-W", "error", "-c", code, *factors]
+        subprocess.run(
+            command, env=environment, cwd=Path(__file__).parents[2], timeout=300, check=True
+        )
+
+
 class FailingCache:
     """What `SafeCache` stands before, at its worst."""
 

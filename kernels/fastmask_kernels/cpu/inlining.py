@@ -15,6 +15,8 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import NativeLowering
 
+from .unique_names import UniqueNames
+
 
 class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
     """Code as it was lowered, with that of all it calls."""
@@ -50,7 +52,7 @@ class _Declare(LoweringPass):  # type: ignore[misc]  # Numba is Any here
         return True
 
 
-class InnerCompiler(CompilerBase):  # type: ignore[misc]  # Numba is Any here
+class InnerCompiler(UniqueNames, CompilerBase):  # type: ignore[misc]  # Numba is Any here
     """Numba's compiler without its end."""
 
     def define_pipelines(self) -> list[Any]:

@@ -32,12 +32,13 @@ from .. import JitDisabledError
 from ..cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from ..forks import COMPILER, LLVM, hold_at_fork
 from ..sources import source_digest
+from .unique_names import UniqueCompiler
 
 try:
     from .inlining import InnerCompiler
 except (ImportError, AttributeError):
     # Numba has changed inside: its own way, which takes two seconds more
-    from numba.core.compiler import Compiler as InnerCompiler  # type: ignore[no-redef]  # instead
+    InnerCompiler = UniqueCompiler  # type: ignore[misc]  # instead
 
 # Python's own locks, not what Numba and llvmlite put around them: see `fork_safe_lock`.
 _compiler_lock = getattr(global_compiler_lock, "_lock", global_compiler_lock)
@@ -131,7 +132,9 @@ class CompiledKernel:
     def _new_dispatcher(self) -> Any:
         if config.DISABLE_JIT:  # since this module was imported
             raise JitDisabledError
-        dispatcher = njit(error_model="numpy", nogil=True)(self._function)
+        dispatcher = njit(error_model="numpy", nogil=True, pipeline_class=UniqueCompiler)(
+            self._function
+        )
         try:
             dispatcher._cache = _SourceCache(self._function, self._name)
         except Exception as error:  # no folder can be written, for one
