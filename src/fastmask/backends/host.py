@@ -256,6 +256,10 @@ class Host:
         run(out, x, made[key], get_num_threads())
         return out
 
+    def has_forms(self) -> bool:
+        """Whether cells have other forms: those of the reference kernels have not."""
+        return hasattr(kernels(), "kernels_in_form")
+
     def sums_of_rows(
         self, cell: Cell, rows: Array, kernel: Array, bias: Array, flags: Sequence[Any]
     ) -> Array:
