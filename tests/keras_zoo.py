@@ -307,3 +307,10 @@ def categories(keras: Any, K: Any) -> Any:
     x = keras.Input((4,))
     y = K.Discretization(bin_boundaries=[-0.5, 0.0, 0.5])(x)
     return keras.Model(x, K.Dense(3)(K.CategoryEncoding(4, output_mode="multi_hot")(y)))
+
+
+@one
+def layers_as_activations(keras: Any, K: Any) -> Any:
+    x = keras.Input((6, 4))
+    y = K.Dense(3, activation=K.LeakyReLU(negative_slope=0.1))(x)
+    return keras.Model(x, [K.Activation(K.ELU())(y), K.Conv1D(3, 2, activation=K.ReLU(6.0))(y)])

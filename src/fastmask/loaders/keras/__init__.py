@@ -143,7 +143,7 @@ def _fitting(found: KerasFile, custom: Mapping[str, Any]) -> None:
         ValueError: they are not; it says all that is wrong.
     """
     model, maker = _made(found, custom)
-    unbuilt = [layer.name for layer in model._all_layers() if not layer.built]
+    unbuilt = [layer.name for layer in model._all_layers() if not layer.built and _builds(layer)]
     if unbuilt:
         raise ValueError(f"layer {unbuilt[-1]!r} had not been built when it was saved")
     wrong = [
@@ -153,6 +153,11 @@ def _fitting(found: KerasFile, custom: Mapping[str, Any]) -> None:
     ]
     if wrong:
         raise ValueError(_told(wrong, "with its weights"))
+
+
+def _builds(layer: Layer) -> bool:
+    """Whether building a layer does anything: one that is an activation is never built."""
+    return type(layer).build is not Layer.build
 
 
 def _told(lines: list[str], of: str) -> str:

@@ -12,7 +12,6 @@ from ...layers._operation import WITH_MASK_OF, WITHOUT_MASK, Operation
 from ...layers._symbolic import Input, SymbolicTensor
 from ...masks.masked import get_mask
 from ...models.functional import Functional
-from ...models.model import Model
 from ...models.sequential import Sequential
 from .described import Described, Node, Ref, Unsupported, refs
 from .masks import Comparisons
@@ -114,7 +113,19 @@ class _Functional:
         if self._what.path in self._maker.problems.of:
             return None
         inputs, outputs = (self._filled(one) for one in (self._what.inputs, self._what.outputs))
-        return Model(inputs, outputs, name=self._what.name)
+        made = Functional(inputs, outputs, name=self._what.name)
+        self._sort(made._layers)
+        return made
+
+    def _sort(self, layers: list[Layer]) -> None:
+        """Put layers in the file's order, by which files of weights count those of a class.
+
+        That of the calls may be another one: what hands masks on here is no call in Keras.
+        """
+        own = {id(one): one for one in layers}
+        listed = (one for one in self._layers.values() if id(one) in own)
+        named = set(map(id, self._layers.values()))
+        layers[:] = [next(listed) if id(one) in named else one for one in layers]
 
     def _called(self, what: Described, number: int, node: Node) -> list[Ref]:
         """Call a layer; what comes out is kept, and its names are returned."""
