@@ -9,11 +9,14 @@ import numpy as np
 
 from .. import activations
 from .._typing import Array, Unpack
+from ..masks.mask import reversed_mask
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._types import Arrays, BoolArrays
 
+# Operations on masks: of no input, of another input, reversed, and kept where steps are reversed.
 WITHOUT_MASK, WITH_MASK_OF = "without_mask", "with_mask_of"
+REVERSED_MASK, REVERSED_STEPS = "reversed_mask", "reversed_steps"
 _MOST_REPEATS = 4096
 _KINDS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
@@ -104,6 +107,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "zeros_like": _like(np.zeros_like),
     WITHOUT_MASK: _identity,
     WITH_MASK_OF: _identity,
+    REVERSED_MASK: _identity,
+    REVERSED_STEPS: lambda x: np.flip(x, 1),
 }
 
 
@@ -149,10 +154,12 @@ class Operation(Layer):
         return result.astype(self._dtype) if result.dtype.kind == "f" else result
 
     def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:  # noqa: ARG002
-        """None, as in Keras; a mask given from outside for the two that are about masks."""
-        if self.operation == WITH_MASK_OF and isinstance(mask, list):
-            return mask[1]
-        return None
+        """None, as in Keras, but for the operations on masks."""
+        if isinstance(mask, list):
+            return mask[1] if self.operation == WITH_MASK_OF else None
+        if self.operation == REVERSED_MASK and mask is not None:
+            return reversed_mask(mask)
+        return mask if self.operation == REVERSED_STEPS else None
 
 
 def _filled(value: Any, inputs: list[Array]) -> Any:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...layers import RNN, Bidirectional, Layer
 from ...layers._calls import flat
-from ...layers._operation import WITH_MASK_OF, WITHOUT_MASK, Operation
+from ...layers._operation import WITH_MASK_OF
 from ...layers._symbolic import Input, SymbolicTensor
 from ...masks.masked import get_mask
 from ...models.functional import Functional
 from ...models.sequential import Sequential
+from .around import Operations, around
 from .described import Described, Node, Ref, Unsupported, refs
 from .masks import Comparisons
 from .operations import operation
@@ -38,8 +39,14 @@ def model(what: Described, layers: list[Layer | None], maker: Maker) -> Layer | 
     first = children[0] if children else None
     if first is not None and first.kind == "InputLayer":
         made.add(input_of(first))
+    operations = Operations()
     for _, layer in inner:
-        made.add(layer)
+        wanted = around(layer, made._end, maker.is_nested(what) or _is_masked(made._end))
+        if WITH_MASK_OF in wanted.after and made._end is not None:
+            return _chain(what, [one for _, one in inner], maker)
+        before, after = ([operations.made(name, layer) for name in names] for names in wanted)
+        for one in (*before, layer, *after):
+            made.add(one)
         if made._end is not None:
             _check_size(made._end)
             maker.check_weights(layer)
@@ -52,6 +59,23 @@ def model(what: Described, layers: list[Layer | None], maker: Maker) -> Layer | 
             if child.build_shape is not None:
                 layer.build(child.build_shape)
     return made
+
+
+def _chain(what: Described, layers: list[Layer], maker: Maker) -> Functional:
+    """A sequential model in which masks go past some layers."""
+    start = input_of((what.children or [])[0])
+    end: Any = start
+    operations = Operations()
+    for layer in layers:
+        wanted = around(layer, end, maker.is_nested(what) or _is_masked(end))
+        end = operations.called(layer, wanted, end)
+        _check_size(end)
+        maker.check_weights(layer)
+    return Functional(start, end, name=what.name)
+
+
+def _is_masked(inputs: Any) -> bool:
+    return any(one is not None and get_mask(one) is not None for one in flat(inputs))
 
 
 def input_of(what: Described) -> SymbolicTensor:
@@ -81,6 +105,8 @@ class _Functional:
         self._maker = maker
         self._tensors: dict[Ref, SymbolicTensor] = {}
         self._comparisons = Comparisons()
+        self._operations = Operations()
+        self._nested = maker.is_nested(what)
 
     def made(self) -> Layer | None:
         """The model; None where a call has been noted as a problem."""
@@ -171,9 +197,10 @@ class _Functional:
         mask = self._mask(args[0], kwargs.pop("mask", None))
         if mask is not None:
             kwargs["mask"] = mask
-        elif what.version > 2 and _states_given(target, args, kwargs):
-            return _without_mask(target, args, kwargs)
-        return target(*args, **kwargs)
+        masked = mask is not None or self._nested or _is_masked(args[0])
+        states = mask is None and what.version > 2 and _states_given(target, args, kwargs)
+        wanted = around(target, args[0], masked, states)
+        return self._operations.called(target, wanted, *args, **kwargs)
 
     def _mask(self, inputs: Any, mask: Any) -> Any:
         """The mask to be given for the inputs; None where it comes along with them anyway."""
@@ -219,29 +246,10 @@ def _in_order(inputs: Any, what: Described) -> Any:
 
 
 def _states_given(layer: Layer, args: list[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether Keras 3 runs a recurrent layer without the mask of its inputs.
-
-    It hands no mask on to a layer that is called with several tensors.
-    """
+    """Whether a recurrent layer is called with states."""
     states = [*args[1:], kwargs.get("initial_state")]
     recurrent = isinstance(layer, (RNN, Bidirectional))
     return recurrent and any(flat(one) for one in states if one is not None)
-
-
-def _without_mask(layer: Layer, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """Call a recurrent layer on all steps; its outputs carry the mask on, as in Keras."""
-    inputs = args[0]
-    if get_mask(inputs) is None:
-        return layer(*args, **kwargs)
-    one = {"input": 0}
-    plain = Operation(WITHOUT_MASK, [one], name=f"{layer.name}_{WITHOUT_MASK}")(inputs)
-    outputs = layer(plain, *args[1:], **kwargs)
-    first = flat(outputs)[0]
-    if len(first.shape) < 3:
-        return outputs
-    carrier = Operation(WITH_MASK_OF, [one], name=f"{layer.name}_{WITH_MASK_OF}")
-    masked = carrier([first, inputs])
-    return [masked, *outputs[1:]] if isinstance(outputs, (list, tuple)) else masked
 
 
 def _check_size(tensor: Any) -> None:

@@ -64,6 +64,7 @@ class Maker:
         self.lora_alphas: dict[int, float] = {}
         self._kinds: dict[int, Described] = {}
         self._children: dict[int, list[Layer]] = {}  # of a model, in Keras's order
+        self._outermost: Described | None = None
 
     def kind_of(self, layer: Layer) -> str:
         """The name that Keras has for the class of a layer."""
@@ -79,12 +80,17 @@ class Maker:
         if layer.count_params() > self._most:
             raise Unsupported(f"{layer.name!r} has more weights than the file can hold")
 
+    def is_nested(self, what: Described) -> bool:
+        """Whether a model is inside another one, whose masks may reach it."""
+        return what is not self._outermost
+
     def children_of(self, layer: Layer) -> list[Layer] | None:
         """The layers of a model, in Keras's order; None for a layer that is no model."""
         return self._children.get(id(layer))
 
     def make(self, what: Described) -> Layer | None:
         """The layer; None, and a note, where that cannot be."""
+        self._outermost = self._outermost or what
         try:
             layer = self._make(what)
         except Unsupported as error:
