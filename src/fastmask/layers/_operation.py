@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from ._types import Arrays, BoolArrays
 WITHOUT_MASK, WITH_MASK_OF = "without_mask", "with_mask_of"
 REVERSED_MASK, REVERSED_STEPS = "reversed_mask", "reversed_steps"
 _MOST_REPEATS = 4096
+_MOST_CLASSES = 2**16
 _KINDS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -38,8 +40,46 @@ def _repeat(x: Array, repeats: int, axis: int | None = None) -> Array:
     return np.repeat(x, repeats, axis)
 
 
-def _softmax(x: Array, axis: int = -1) -> Array:
-    return np.moveaxis(activations.softmax(np.moveaxis(x, axis, -1)), -1, axis)
+def _check_growth(factor: int) -> None:
+    if factor > _MOST_REPEATS:
+        raise ValueError(f"makes an array {factor} times as large; at most {_MOST_REPEATS}")
+
+
+def _tile(x: Array, repeats: Any) -> Array:
+    _check_growth(math.prod(repeats) if isinstance(repeats, list) else repeats)
+    return np.tile(x, repeats)
+
+
+def _pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Array:
+    added = np.broadcast_to(pad_width, (x.ndim, 2)).sum(1).tolist()
+    sizes = [n + more for n, more in zip(x.shape, added, strict=True)]
+    _check_growth(math.prod(sizes) // max(x.size, 1))
+    options = {} if constant_values is None else {"constant_values": constant_values}
+    return np.pad(x, pad_width, mode, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def _one_hot(
+    x: Array, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
+) -> Array:
+    if sparse or type(num_classes) is not int or not 0 < num_classes <= _MOST_CLASSES:
+        raise ValueError(f"num_classes must be 1 to {_MOST_CLASSES} of a dense array")
+    found = _cast(x[..., None] == np.arange(num_classes), dtype or "float32")
+    return np.moveaxis(found, -1, axis)
+
+
+def _gelu(x: Array, approximate: bool = False) -> Array:
+    if not approximate:
+        return activations.gelu(x)
+    return x * (0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+
+
+def _last(function: Callable[[Array], Array]) -> Callable[..., Array]:
+    """A function over the last axis, over any."""
+    return lambda x, axis=-1: np.moveaxis(function(np.moveaxis(x, axis, -1)), -1, axis)
+
+
+def _unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Array]:  # noqa: ARG001
+    return list(np.moveaxis(x, axis, 0))
 
 
 def _norm(x: Array, ord: int | None = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -78,7 +118,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         name: _reduced(getattr(np, name))
         for name in "mean sum prod max min any all var std".split()
     },
-    **{name: getattr(activations, name) for name in "relu sigmoid softplus silu gelu elu".split()},
+    **{
+        name: getattr(activations, name)
+        for name in """relu relu6 leaky_relu sigmoid hard_sigmoid log_sigmoid softplus softsign silu
+        hard_silu hard_tanh tanh_shrink elu selu""".split()
+    },
     "argmax": lambda x, axis=None, keepdims=False: np.argmax(x, axis, keepdims=keepdims),
     "argmin": lambda x, axis=None, keepdims=False: np.argmin(x, axis, keepdims=keepdims),
     "cast": _cast,
@@ -89,21 +133,33 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "dot": np.dot,
     "expand_dims": lambda x, axis: np.expand_dims(x, tuple(axis) if type(axis) is list else axis),
     "flip": lambda x, axis=None: np.flip(x, axis),
+    "gelu": _gelu,
     "get_item": lambda x, key: x[tuple(key) if isinstance(key, list) else key],
     "identity": _identity,
+    "log_softmax": _last(activations.log_softmax),
+    "moveaxis": lambda x, source, destination: np.moveaxis(x, source, destination),
     "norm": _norm,
     "normalize": _normalize,
+    "one_hot": _one_hot,
     "ones_like": _like(np.ones_like),
+    "pad": _pad,
     "repeat": _repeat,
     "reshape": lambda x, newshape: np.reshape(x, [-1 if n is None else n for n in newshape]),
+    "roll": lambda x, shift, axis=None: np.roll(x, shift, axis),
+    "round": lambda x, decimals=0: np.round(x, decimals),
     "rsqrt": lambda x: 1 / np.sqrt(x),
-    "softmax": _softmax,
+    "softmax": _last(activations.softmax),
+    "sort": lambda x, axis=-1: np.sort(x, axis),
+    "split": lambda x, indices_or_sections, axis=0: np.split(x, indices_or_sections, axis),
     "squeeze": lambda x, axis=None: np.squeeze(x, tuple(axis) if type(axis) is list else axis),
     "stack": lambda xs, axis=0: np.stack(xs, axis),
     "stop_gradient": _identity,
     "swapaxes": lambda x, axis1, axis2: np.swapaxes(x, axis1, axis2),
     "take": lambda x, indices, axis=None: np.take(x, indices, axis),
+    "take_along_axis": lambda x, indices, axis=None: np.take_along_axis(x, indices, axis),
+    "tile": _tile,
     "transpose": lambda x, axes=None: np.transpose(x, axes),
+    "unstack": _unstack,
     "zeros_like": _like(np.zeros_like),
     WITHOUT_MASK: _identity,
     WITH_MASK_OF: _identity,
@@ -148,10 +204,16 @@ class Operation(Layer):
         arguments = [_filled(one, given) for one in self.arguments]
         options = {key: _filled(one, given) for key, one in self.options.items()}
         with np.errstate(all="ignore"):
-            result = np.asarray(OPERATIONS[self.operation](*arguments, **options))
+            result = OPERATIONS[self.operation](*arguments, **options)
+        if isinstance(result, list):
+            return [self._finished(one) for one in result]
+        return self._finished(result)
+
+    def _finished(self, result: Any) -> Array:
+        array = np.asarray(result)
         if self.operation in ("argmax", "argmin"):
-            return result.astype(np.int32)
-        return result.astype(self._dtype) if result.dtype.kind == "f" else result
+            return array.astype(np.int32)
+        return array.astype(self._dtype) if array.dtype.kind == "f" else array
 
     def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:  # noqa: ARG002
         """None, as in Keras, but for the operations on masks."""

@@ -34,6 +34,7 @@ _OF_TENSORFLOW = {
     "math.l2_normalize": "normalize",
     "math.argmax": "argmax",
 }
+_OTHER_IN_TENSORFLOW = ("split", "one_hot")  # their arguments mean other things
 _ARGUMENTS = {
     "input_tensor": "x",
     "clip_value_min": "x_min",
@@ -53,17 +54,18 @@ def operation(what: Described, node: Node) -> tuple[Operation, list[Ref]]:
     config = {key: one for key, one in what.config.items() if key not in ("name", "dtype")}
     if what.version == 3:
         name = operation_name(what.kind)
-        if name in ("cast", "zeros_like", "ones_like"):
+        if name in ("cast", "zeros_like", "ones_like", "one_hot"):
             config["dtype"] = what.config.get("dtype")
         given = {key: one for key, one in config.items() if one is not None}
         options = {**given, **{k: v for k, v in node.kwargs.items() if v is not None}}
         arguments = node.args
     else:
         name, arguments, options = _of_version_2(what, node)
-    if name not in OPERATIONS:
+    if name not in OPERATIONS or (what.version == 2 and name in _OTHER_IN_TENSORFLOW):
         raise Unsupported(
-            f"is the operation {name!r:.100}, which is not supported; those that are: "
-            f"{', '.join(sorted(OPERATIONS))}"
+            f"is the operation {name!r:.100}, which is not supported: put a layer in its place, "
+            "which custom_objects takes, and save the model again (docs/from-keras.md lists "
+            "the operations that are)"
         )
     refs: list[Ref] = []
     plain = [_plain(one, refs) for one in arguments]
