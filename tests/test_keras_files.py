@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -16,6 +17,14 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask.layers._operation import (
+    OPERATIONS,
+    REVERSED_MASK,
+    REVERSED_STEPS,
+    WITH_MASK_OF,
+    WITHOUT_MASK,
+    Operation,
+)
 
 MODELS = Path(__file__).parent / "data" / "models"
 # What is not exact there: Keras rounds to bfloat16, and quantises activations too.
@@ -201,6 +210,64 @@ class TestWhatIsRefused:
                 fm.load_model(path, custom_objects=wrong)  # type: ignore[arg-type]
         refused(path, "scale: needs a class of layers", custom_objects={"Scale": np.sin})
         refused(path, "scale: is of class Scale, which is not known")
+
+
+class TestMessages:
+    def test_files_are_named(self, tmp_path: Path) -> None:
+        content = (MODELS / "masking_stack.h5").read_bytes()
+        for name, start, text in (
+            ("text.h5", b"x" * 200, "it is not an HDF5 file"),
+            ("cut.h5", content[:-100], f"it is truncated: it must have {len(content)} bytes"),
+        ):
+            (tmp_path / name).write_bytes(start)
+            refused(tmp_path / name, f"{name} is not a model that can be read: {text}")
+        place = (MODELS / "int8.keras").read_bytes()
+        (tmp_path / "a.keras").write_bytes(place.replace(b"\x89HDF", b"xHDF"))
+        refused(tmp_path / "a.keras", "its member model.weights.h5 is not an HDF5 file")
+
+    def test_descriptions_that_are_none(self, tmp_path: Path) -> None:
+        model = {"class_name": "Sequential", "config": {"layers": [[]]}}
+        for content in ([], 3, None, "text", [model], model):
+            with zipfile.ZipFile(tmp_path / "a.keras", "w") as file:
+                file.writestr("config.json", json.dumps(content))
+            refused(tmp_path / "a.keras", "a layer must have class_name and config, not ")
+
+    def test_numbers_and_classes(self, written: Written) -> None:
+        def change(config: Any) -> None:
+            config["config"]["layers"][-1]["config"]["units"] = -3
+
+        path = written.archive("conv_lstm", change)
+        refused(
+            path, "1 thing of its ", "layers is not supported", ": is of class Dense, and cannot"
+        )
+
+    def test_long_ones_end_with_a_word(self, written: Written) -> None:
+        text = "word " * 200
+
+        def change(config: Any) -> None:
+            config["config"]["layers"][1]["class_name"] = text
+
+        with pytest.raises(ValueError, match=r"word \.\.\.$") as caught:
+            fm.load_model(written.archive("conv_lstm", change))
+        assert len(str(caught.value)) < 1000
+
+    def test_operations_are_listed(self) -> None:
+        page = (Path(__file__).parents[1] / "docs" / "from-keras.md").read_text()
+        listed = page.partition("### Operations")[2].partition("Where a model")[0]
+        on_masks = {WITHOUT_MASK, WITH_MASK_OF, REVERSED_MASK, REVERSED_STEPS}
+        assert set(re.findall("`(.*?)`", listed)) == set(OPERATIONS) - on_masks
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("tile", {"repeats": [1, 100, 100]}),
+            ("pad", {"pad_width": [[0, 0], [10**6, 0], [0, 10**6]]}),
+            ("one_hot", {"num_classes": 10**9}),
+        ],
+    )
+    def test_operations_that_make_large_arrays(self, name: str, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=r"at most 4096|must be 1 to 65536"):
+            Operation(name, [{"input": 0}], options)(np.ones((2, 3, 4)))
 
 
 def test_functions_of_ones_own(written: Written) -> None:

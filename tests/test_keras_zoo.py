@@ -69,3 +69,33 @@ def test_weights_of_a_nested_model_come_in_the_order_of_its_file(tmp_path: Path)
         loaded.load_weights(path)
         for one, other in zip(loaded.get_weights(), kept, strict=True):
             np.testing.assert_array_equal(one, other, err_msg=path.name)
+
+
+def test_operations_that_are_not_there(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", reason="keras is not installed")
+    x = keras.Input((4, 3))
+    keras.Model(x, keras.ops.einsum("btf,bsf->bts", x, x)).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="the operation 'einsum', which is not supported: put a"):
+        fm.load_model(tmp_path / "m.keras")
+
+
+def test_nothing_stands_around_layers_without_masks(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", reason="keras is not installed")
+    K = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4)),
+            K.LSTM(4, go_backwards=True, return_sequences=True),
+            K.RMSNormalization(),
+            K.GroupNormalization(2),
+        ]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that Keras calls
+        model.save(tmp_path / "m.keras")
+    loaded = fm.load_model(tmp_path / "m.keras")
+    assert [type(one).__name__ for one in loaded.layers] == [
+        "LSTM",
+        "RMSNormalization",
+        "GroupNormalization",
+    ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_AT_ONCE = 16 * 2**20  # bytes
+_MOST_OF_A_REASON = 6000  # letters
 
 # A pipe that takes the file's place must not make the opening wait, nor a terminal become ours.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -79,8 +80,15 @@ def refusing(path: Path, what: str) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        reason = f"{str(error) or type(error).__name__:.1000}"
+        reason = shortened(str(error) or type(error).__name__, _MOST_OF_A_REASON)
         raise ValueError(f"{path} {what}: {reason}") from error
+
+
+def shortened(text: str, most: int) -> str:
+    """The first words of a text that may be long."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
 
 
 def check_regular(status: os.stat_result, path: Path) -> None:

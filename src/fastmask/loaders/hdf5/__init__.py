@@ -46,17 +46,19 @@ class Hdf5:
         file: the file, open in binary mode.
         size: how many bytes of it are to be read.
         start: where they begin.
+        name: what messages call it.
 
     Raises:
         ValueError: it is not an HDF5 file of the form that Keras's files have.
     """
 
-    def __init__(self, file: IO[bytes], size: int, start: int = 0) -> None:
+    def __init__(self, file: IO[bytes], size: int, start: int = 0, name: str = "it") -> None:
+        self._name = name
         self._bytes = Bytes(file, size, start)
         self._left = size  # bytes that arrays not read so far can have together
         self._read: set[str] = set()
         self._items: dict[str, _Item] = {}
-        with _told("/"):
+        with _told(name):
             self._items[""] = self._item(self._root(size))
 
     def __contains__(self, path: str) -> bool:
@@ -105,7 +107,7 @@ class Hdf5:
         if length:
             content: Any = value.reshape(-1).view(np.uint8)
             raw = memoryview(content)
-            with _told(path):
+            with _told(self._called(path)):
                 if isinstance(place, bytes):
                     raw[:] = place
                 else:
@@ -142,6 +144,9 @@ class Hdf5:
             parts += part
         raise ValueError(f"attribute {name!r} of {path!r} has more than {_MOST_TEXTS} parts")
 
+    def _called(self, path: str) -> str:
+        return repr(path) if path else self._name
+
     def _root(self, size: int) -> int:
         """The address of the outermost group, which stands in the first block of the file."""
         if size < 96 or self._bytes.at(0, 8) != _SIGNATURE:
@@ -171,7 +176,7 @@ class Hdf5:
             known = f"{known}/{name}" if known else name
             if known not in self._items:
                 address = item.members[name]
-                with _told(known):
+                with _told(self._called(known)):
                     if address is None:
                         raise ValueError("is a link, which is not followed")
                     self._items[known] = self._item(address)
@@ -183,7 +188,7 @@ class Hdf5:
         item = self._find(path)
         if item is None or item.members is not None:
             raise ValueError(f"there is no array {path!r}")
-        with _told(path):
+        with _told(self._called(path)):
             shape = _messages.shape(_messages.single(item.found, DATASPACE))
             if shape is None:
                 raise ValueError("must have a shape")
@@ -200,7 +205,7 @@ class Hdf5:
         item = self._find(path)
         if item is None:
             return None
-        with _told(path, f", attribute {name!r},"):
+        with _told(f"{self._called(path)}, attribute {name!r},"):
             for key, kind, shape, data in _messages.attributes(item.found):
                 if key == name:
                     sizes, text = _messages.shape(shape), _messages.text_type(kind)
@@ -213,9 +218,9 @@ class Hdf5:
 
 
 @contextmanager
-def _told(path: str, part: str = "") -> Iterator[None]:
-    """What is wrong is said with the path."""
+def _told(what: str) -> Iterator[None]:
+    """What is wrong is said together with what it is wrong with."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path or '/'!r}{part} {error!s:.500}") from error
+        raise ValueError(f"{what} {error!s:.500}") from error

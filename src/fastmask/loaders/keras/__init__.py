@@ -164,7 +164,8 @@ def _told(lines: list[str], of: str) -> str:
     shown = lines[:_MOST_LINES]
     if len(lines) > _MOST_LINES:
         shown.append(f"and {len(lines) - _MOST_LINES} more")
-    return "\n  ".join([f"{len(lines)} things {of} are not supported:", *shown])
+    said = "1 thing {} is" if len(lines) == 1 else f"{len(lines)} things {{}} are"
+    return "\n  ".join([f"{said.format(of)} not supported:", *shown])
 
 
 def _of_attributes(file: Hdf5) -> Described:

@@ -56,7 +56,8 @@ class Archive:
             member = self._known[_WEIGHTS]
             self._start = _start_of(file, member)
             self._check = _Sum(file, self._start, member.file_size)
-            self.weights = Hdf5(file, member.file_size, self._start)
+            name = f"its member {_WEIGHTS}"
+            self.weights = Hdf5(file, member.file_size, self._start, name)
 
     def lines(self, path: str) -> list[str] | None:
         """The lines of a text among the assets; None where there is none."""

@@ -95,3 +95,28 @@ def placed(what: Described, path: str = "") -> None:
     names = counted(snake_case(one.kind) for one in inner)
     for one, name in zip(inner, names, strict=True):
         placed(one, f"{path}/layers/{name}".lstrip("/"))
+
+
+def class_and_config(data: Any) -> tuple[str, dict[str, Any]]:
+    """The name of a layer's class, and its arguments.
+
+    Raises:
+        ValueError: they are not there.
+    """
+    if isinstance(data, dict):
+        kind, config = data.get("class_name"), data.get("config")
+        if kind == "Sequential" and isinstance(config, list):  # of Keras before 2.2.3
+            config = {"layers": config}
+        if isinstance(kind, str) and isinstance(config, dict):
+            return kind, config
+    raise ValueError(f"a layer must have class_name and config, not {data!r:.80}")
+
+
+def name_in(data: Any) -> str:
+    """The name of a layer in a model.
+
+    Raises:
+        ValueError: what should describe it does not.
+    """
+    config = class_and_config(data)[1]
+    return str(data.get("name") or config.get("name"))

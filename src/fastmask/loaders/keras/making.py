@@ -10,6 +10,7 @@ from ... import layers as _layers
 from ...activations import is_name
 from ...layers import Layer
 from ...layers._vocabulary import Vocabulary
+from .._reading import shortened
 from . import connecting, version2, version3
 from .catalogue import (
     DEFAULTS_OF_2,
@@ -34,7 +35,7 @@ class Problems:
 
     def add(self, layer: Described, text: str) -> None:
         """Note what is wrong with a layer."""
-        self.of.setdefault(layer.path, []).append(f"{text:.500}")
+        self.of.setdefault(layer.path, []).append(shortened(text, 500))
 
     def lines(self) -> list[str]:
         """All of them, one a line."""
@@ -97,7 +98,7 @@ class Maker:
             self.problems.add(what, str(error))
             return None
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            self.problems.add(what, f"cannot be made as a {what.kind}: {error}")
+            self.problems.add(what, f"is of class {what.kind}, and cannot be made: {error}")
             return None
         if layer is not None:
             layer._first_shape = None  # the model's inputs say it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .described import Described, Node, Ref, ends, known_ref
+from .described import Described, Node, Ref, class_and_config, ends, known_ref, name_in
 from .version3 import shape
 
 _MODELS = ("Sequential", "Functional", "Model")
@@ -18,11 +18,7 @@ def described(data: Any, path: str = "") -> Described:
     Raises:
         ValueError: it is damaged.
     """
-    kind, config = data.get("class_name"), data.get("config")
-    if kind == "Sequential" and isinstance(config, list):  # of Keras before 2.2.3
-        config = {"layers": config}
-    if not isinstance(kind, str) or not isinstance(config, dict):
-        raise ValueError(f"a layer must have class_name and config, not {data!r:.80}")
+    kind, config = class_and_config(data)
     name = str(data.get("name") or config.get("name") or kind.lower())
     package, _, plain = kind.rpartition(">")
     result = Described(
@@ -39,10 +35,7 @@ def described(data: Any, path: str = "") -> Described:
     result.first_call = int(_has_call_of_its_own(result))
     if kind in _MODELS and isinstance(config.get("layers"), list):
         around = f"{path}/" if path else ""
-        result.children = [
-            described(one, f"{around}{one.get('name') or one['config'].get('name')}")
-            for one in config["layers"]
-        ]
+        result.children = [described(one, f"{around}{name_in(one)}") for one in config["layers"]]
         result.build_shape = shape(config.get("build_input_shape"))
         if result.children and result.build_shape is None:
             result.build_shape = result.children[0].build_shape

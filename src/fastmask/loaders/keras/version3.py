@@ -10,7 +10,7 @@ import numpy as np
 from ..._typing import Array
 from ...layers._operation import OPERATIONS
 from .catalogue import KNOWN
-from .described import Described, Node, ends, known_ref
+from .described import Described, Node, class_and_config, ends, known_ref, name_in
 
 MODELS = ("Sequential", "Functional", "Model")
 _MOST_NUMBERS = 2**20  # of an array that stands in a config
@@ -23,9 +23,7 @@ def described(data: Any, path: str = "") -> Described:
     Raises:
         ValueError: it is damaged.
     """
-    kind, config = data.get("class_name"), data.get("config")
-    if not isinstance(kind, str) or not isinstance(config, dict):
-        raise ValueError(f"a layer must have class_name and config, not {data!r:.80}")
+    kind, config = class_and_config(data)
     name = data.get("name") or config.get("name") or kind
     package, _, plain = kind.rpartition(">")  # in `.h5` files, which say nothing else of it
     registered = data.get("registered_name") or (kind if package else "")
@@ -43,10 +41,7 @@ def described(data: Any, path: str = "") -> Described:
     )
     if kind in MODELS and not result.registered and isinstance(config.get("layers"), list):
         around = f"{path}/" if path else ""
-        result.children = [
-            described(one, f"{around}{one.get('name') or one['config'].get('name')}")
-            for one in config["layers"]
-        ]
+        result.children = [described(one, f"{around}{name_in(one)}") for one in config["layers"]]
         result.build_shape = result.build_shape or shape(config.get("build_input_shape"))
         if "input_layers" in config:
             result.inputs = ends(config["input_layers"])

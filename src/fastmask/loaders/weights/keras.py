@@ -59,7 +59,9 @@ def files_of(file: Reader) -> Iterator[list[Hdf5]]:
         if len(named) > _MOST_FILES:
             raise ValueError(f"it names more than {_MOST_FILES} files")
         parts = [stack.enter_context(opened_beside(path, name)) for name in named]
-        yield [Hdf5(part, part.size) for part in parts]
+        yield [
+            Hdf5(part, part.size, name=repr(name)) for part, name in zip(parts, named, strict=True)
+        ]
 
 
 def arrays_in(file: Hdf5) -> Iterator[str]:
