@@ -132,7 +132,8 @@ def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
     model = maker.make(found.what)
     if model is None:
         count = sum(1 for _ in found.what.everything())
-        raise ValueError(_told(maker.problems.lines(), f"of its {count} layers"))
+        of = "in it" if count == 1 else f"of its {count} layers"
+        raise ValueError(_told(maker.problems.lines(), of))
     return model, maker
 
 
