@@ -25,6 +25,8 @@ def one(builder: Builder) -> Builder:
 def models(names: list[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
     import keras
 
+    from . import keras_zoo_masks, keras_zoo_operations  # noqa: F401 - they add theirs
+
     for number, (name, builder) in enumerate(ONES.items()):
         if names is None or name in names:
             model = builder(keras, keras.layers)
@@ -60,7 +62,7 @@ def _values(rng: Any, tensor: Any) -> Any:
     return x
 
 
-def _words(keras: Any, K: Any, size: int = 6, **options: Any) -> tuple[Any, Any]:
+def words(keras: Any, K: Any, size: int = 6, **options: Any) -> tuple[Any, Any]:
     ids = keras.Input((None,), dtype="int32")
     return ids, K.Embedding(12, size, mask_zero=True, **options)(ids)
 
@@ -84,7 +86,7 @@ def simple_stack(keras: Any, K: Any) -> Any:
 
 @one
 def merge_modes(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     sums = K.Bidirectional(K.GRU(4, return_sequences=True), merge_mode="sum")(x)
     parts = K.Bidirectional(K.LSTM(4), merge_mode=None)(sums)
     other = K.Bidirectional(
@@ -133,7 +135,7 @@ def normalizations(keras: Any, K: Any) -> Any:
 
 @one
 def merges(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     other = keras.Input((None, 6))
     z = K.Masking()(other)
     y = [
@@ -156,7 +158,7 @@ def reshaping(keras: Any, K: Any) -> Any:
 
 @one
 def attention(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     y = K.LSTM(6, return_sequences=True)(x)
     a = K.Attention(use_scale=True)([y, x])
     b = K.AdditiveAttention()([x, y])
@@ -170,7 +172,7 @@ def attention(keras: Any, K: Any) -> Any:
 
 @one
 def cells(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     stack = K.RNN(K.StackedRNNCells([K.LSTMCell(3), K.GRUCell(2), K.LSTMCell(4)]))
     one = K.RNN(K.SimpleRNNCell(3), return_sequences=True)(x)
     return keras.Model(ids, [stack(x), K.Bidirectional(K.RNN(K.LSTMCell(2)))(one)])
@@ -178,8 +180,8 @@ def cells(keras: Any, K: Any) -> Any:
 
 @one
 def states(keras: Any, K: Any) -> Any:
-    source, x = _words(keras, K)
-    target, y = _words(keras, K)
+    source, x = words(keras, K)
+    target, y = words(keras, K)
     _, h, c = K.LSTM(4, return_state=True)(x)
     decoded, *_ = K.LSTM(4, return_sequences=True, return_state=True)(y, initial_state=[h, c])
     again = K.GRU(4, return_sequences=True)(decoded, initial_state=h)
@@ -191,7 +193,7 @@ def states(keras: Any, K: Any) -> Any:
 
 @one
 def nested(keras: Any, K: Any) -> Any:
-    inner_ids, x = _words(keras, K)
+    inner_ids, x = words(keras, K)
     encoder = keras.Model(inner_ids, K.LSTM(4, return_sequences=True)(x), name="encoder")
     head = keras.Sequential([K.Dense(3), K.BatchNormalization(), K.Dense(2)], name="head")
     a, b = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
@@ -212,7 +214,7 @@ def frozen(keras: Any, K: Any) -> Any:
 
 @one
 def shared(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     reader = K.GRU(6, return_sequences=True)
     dense = K.Dense(6)
     y = reader(dense(reader(x)))
@@ -221,53 +223,15 @@ def shared(keras: Any, K: Any) -> Any:
 
 @one
 def names(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     other = keras.Input((5,), name="numbers")
     y = K.Concatenate()([K.LSTM(4)(x), other])
     return keras.Model({"words": ids, "extra": other}, {"b": K.Dense(2)(y), "a": K.Dense(1)(y)})
 
 
 @one
-def bare_operations(keras: Any, K: Any) -> Any:
-    ops = keras.ops
-    ids, x = _words(keras, K)
-    y = K.LSTM(6, return_sequences=True)(x)
-    a = ops.mean(y * 2.0 + 1.0, axis=1)
-    b = ops.max(abs(1.0 - y), axis=1)
-    c = y[:, -1] / (1.0 + ops.exp(-y[:, 0]))
-    d = ops.softmax(ops.matmul(y, ops.transpose(y, (0, 2, 1))), axis=-1)
-    e = ops.sum(ops.matmul(d, y), axis=[1]) ** 2
-    f = ops.concatenate([a, b, ops.tanh(c), ops.clip(e, -1.0, 1.0)], axis=-1)
-    g = ops.where(f > 0, f, ops.zeros_like(f))
-    h = ops.stack([a, b], axis=1)
-    i = ops.squeeze(ops.expand_dims(ops.sigmoid(a), 1), 1)
-    return keras.Model(
-        ids, [g, K.GRU(3)(h), i + np.arange(6, dtype="float32"), ops.cast(f > 0, "float32")]
-    )
-
-
-@one
-def given_masks(keras: Any, K: Any) -> Any:
-    ids = keras.Input((None,), dtype="int32")
-    valid = keras.Input((None,), dtype="bool")
-    masked = K.Embedding(12, 6, mask_zero=True)
-    x = masked(ids)
-    plain = K.Embedding(12, 6)(ids)
-    ones = [
-        K.LSTM(3)(plain, mask=valid),
-        K.LSTM(3)(x, mask=valid),
-        K.LSTM(3)(x, mask=keras.ops.not_equal(ids, 3)),
-        K.GRU(3)(K.Conv1D(6, 3, padding="same")(x), mask=masked.compute_mask(ids)),
-        K.GRU(3)(x, mask=keras.ops.logical_and(valid, keras.ops.not_equal(ids, 0))),
-        K.GRU(3)(K.LSTM(4, return_sequences=True)(plain, mask=valid)),
-        K.GlobalAveragePooling1D()(plain, mask=valid),
-    ]
-    return keras.Model([ids, valid], ones)
-
-
-@one
 def backwards(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     y = K.LSTM(4, go_backwards=True)(x)
     z = K.GRU(4, return_sequences=True, zero_output_for_mask=True)(x)
     return keras.Model(ids, [y, z, K.SimpleRNN(3, use_bias=False)(z)])
@@ -282,7 +246,7 @@ def double(keras: Any, K: Any) -> Any:
 
 @one
 def noise(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
+    ids, x = words(keras, K)
     for layer in (
         K.Dropout(0.3, noise_shape=(None, 1, 6)),
         K.GaussianNoise(0.1),
@@ -316,133 +280,3 @@ def layers_as_activations(keras: Any, K: Any) -> Any:
     x = keras.Input((6, 4))
     y = K.Dense(3, activation=K.LeakyReLU(negative_slope=0.1))(x)
     return keras.Model(x, [K.Activation(K.ELU())(y), K.Conv1D(3, 2, activation=K.ReLU(6.0))(y)])
-
-
-@one
-def reversed_sequences(keras: Any, K: Any) -> Any:
-    """Keras leaves the mask as it was where outputs come reversed."""
-    ids, x = _words(keras, K)
-    backwards = {"go_backwards": True, "return_sequences": True}
-    y, state = K.GRU(6, return_state=True, **backwards)(x)
-    several = K.RNN([K.LSTMCell(4), K.GRUCell(6)], **backwards)(x)
-    first = K.LSTM(3, **backwards)
-    both = K.Bidirectional(first, backward_layer=K.SimpleRNN(3, return_sequences=True))(x)
-    parts = K.Bidirectional(
-        K.LSTM(3, **backwards),
-        backward_layer=K.SimpleRNN(3, return_sequences=True),
-        merge_mode=None,
-    )(x)
-    inner = keras.Sequential([K.SimpleRNN(4, **backwards), K.SimpleRNN(4, **backwards)])
-    layers = [K.GRU(3)(one) for one in (y, several, both, *parts, K.Concatenate()([x, y]))]
-    return keras.Model(ids, [*layers, state, both, K.GRU(2)(inner(x))])
-
-
-@one
-def reversed_sequences_of_plain_numbers(keras: Any, K: Any) -> Any:
-    x = keras.Input((5, 4))
-    forward = K.GRU(3, go_backwards=True, return_sequences=True, return_state=True)
-    backward = K.LSTM(3, return_sequences=True, return_state=True)
-    return keras.Model(x, K.Bidirectional(forward, backward_layer=backward)(x))
-
-
-@one
-def reversed_stack(keras: Any, K: Any) -> Any:
-    return keras.Sequential(
-        [
-            keras.Input((None,), dtype="int32"),
-            K.Embedding(12, 5, mask_zero=True),
-            K.LSTM(4, go_backwards=True, return_sequences=True),
-            K.GRU(4, go_backwards=True, return_sequences=True),
-            K.GRU(3),
-        ]
-    )
-
-
-@one
-def lost_masks(keras: Any, K: Any) -> Any:
-    return keras.Sequential(
-        [
-            keras.Input((7,), dtype="int32"),
-            K.Embedding(12, 5, mask_zero=True, dtype="float64"),
-            K.LSTM(4, return_sequences=True, dtype="float64"),
-            K.RMSNormalization(dtype="float64"),
-            K.GRU(3, return_sequences=True, dtype="float64"),
-            K.RMSNormalization(axis=[1, 2], dtype="float64"),
-            K.LSTM(3, dtype="float64"),
-        ]
-    )
-
-
-@one
-def masked_steps_in_moments(keras: Any, K: Any) -> Any:
-    """Keras counts them all the same, and passes the mask on."""
-    ids = keras.Input((7,), dtype="int32")
-    x = K.Embedding(12, 6, mask_zero=True)(ids)
-    group = K.GroupNormalization(2)
-    inner = keras.Sequential([keras.Input((7, 6)), K.GroupNormalization(3), K.GRU(3)])
-    ones = [
-        group(x),
-        group(group(x)),
-        K.LayerNormalization(axis=[1, 2])(x),
-        K.UnitNormalization(axis=1)(x),
-    ]
-    return keras.Model(ids, [*(K.LSTM(3)(one) for one in ones), inner(x)])
-
-
-@one
-def masked_steps_in_moments_of_a_stack(keras: Any, K: Any) -> Any:
-    return keras.Sequential(
-        [
-            keras.Input((None,), dtype="int32"),
-            K.Embedding(12, 6, mask_zero=True),
-            K.GroupNormalization(2),
-            K.GRU(4, go_backwards=True, return_sequences=True),
-            K.GroupNormalization(2),
-            K.LSTM(3),
-        ]
-    )
-
-
-@one
-def more_operations(keras: Any, K: Any) -> Any:  # noqa: ARG001 - all have the same form
-    ops = keras.ops
-    x, ids = keras.Input((6, 4)), keras.Input((5,), dtype="int32")
-    halves = ops.split(x, 2, axis=-1)
-    parts = ops.split(x, [1, 3], axis=1)
-    first, second = ops.unstack(x[:, :2], axis=1)
-    largest = ops.argmax(x, axis=-1, keepdims=True)
-    return keras.Model(
-        [x, ids],
-        [
-            halves[0] * halves[1],
-            ops.concatenate([parts[2], parts[0]], axis=1),
-            first - second,
-            ops.gelu(x),
-            ops.gelu(x, approximate=False),
-            ops.roll(x, 2, axis=1),
-            ops.roll(x, [1, -1], axis=(1, 2)),
-            ops.pad(x, ((0, 0), (1, 0), (0, 0))),
-            ops.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=3.0),
-            ops.pad(x, ((0, 0), (1, 2), (0, 1)), mode="reflect"),
-            ops.tile(x, (1, 2, 3)),
-            ops.log_softmax(x, axis=1),
-            ops.round(x * 4.0),
-            ops.sort(x, axis=1),
-            ops.moveaxis(x, 1, 2),
-            ops.one_hot(ids, 7),
-            ops.one_hot(ids, 9, axis=1, dtype="int32"),
-            ops.take_along_axis(x, largest, axis=-1),
-            *(f(x) for f in (ops.leaky_relu, ops.selu, ops.hard_sigmoid, ops.log_sigmoid)),
-            *(f(x) for f in (ops.relu6, ops.softsign, ops.hard_silu)),
-            ops.leaky_relu(x, negative_slope=0.5),
-        ],
-    )
-
-
-@one
-def last_valid_step(keras: Any, K: Any) -> Any:
-    ids, x = _words(keras, K)
-    y = K.LSTM(4, return_sequences=True)(x)
-    last = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(ids, 0), "int32"), axis=1) - 1
-    index = keras.ops.reshape(keras.ops.maximum(last, 0), (-1, 1, 1))
-    return keras.Model(ids, keras.ops.squeeze(keras.ops.take_along_axis(y, index, axis=1), 1))

@@ -240,6 +240,8 @@ class TestMessages:
         refused(
             path, "1 thing of its ", "layers is not supported", ": is of class Dense, and cannot"
         )
+        path = written.archive("conv_lstm", lambda config: config.update(class_name="Own"))
+        refused(path, "1 thing in it is not supported:", "is of class Own, which is not known")
 
     def test_long_ones_end_with_a_word(self, written: Written) -> None:
         text = "word " * 200

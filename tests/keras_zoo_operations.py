@@ -1,0 +1,73 @@
+"""Models with operations between layers; see `keras_zoo`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .keras_zoo import one, words
+
+
+@one
+def bare_operations(keras: Any, K: Any) -> Any:
+    ops = keras.ops
+    ids, x = words(keras, K)
+    y = K.LSTM(6, return_sequences=True)(x)
+    a = ops.mean(y * 2.0 + 1.0, axis=1)
+    b = ops.max(abs(1.0 - y), axis=1)
+    c = y[:, -1] / (1.0 + ops.exp(-y[:, 0]))
+    d = ops.softmax(ops.matmul(y, ops.transpose(y, (0, 2, 1))), axis=-1)
+    e = ops.sum(ops.matmul(d, y), axis=[1]) ** 2
+    f = ops.concatenate([a, b, ops.tanh(c), ops.clip(e, -1.0, 1.0)], axis=-1)
+    g = ops.where(f > 0, f, ops.zeros_like(f))
+    h = ops.stack([a, b], axis=1)
+    i = ops.squeeze(ops.expand_dims(ops.sigmoid(a), 1), 1)
+    return keras.Model(
+        ids, [g, K.GRU(3)(h), i + np.arange(6, dtype="float32"), ops.cast(f > 0, "float32")]
+    )
+
+
+@one
+def more_operations(keras: Any, K: Any) -> Any:  # noqa: ARG001 - all have the same form
+    ops = keras.ops
+    x, ids = keras.Input((6, 4)), keras.Input((5,), dtype="int32")
+    halves = ops.split(x, 2, axis=-1)
+    parts = ops.split(x, [1, 3], axis=1)
+    first, second = ops.unstack(x[:, :2], axis=1)
+    largest = ops.argmax(x, axis=-1, keepdims=True)
+    return keras.Model(
+        [x, ids],
+        [
+            halves[0] * halves[1],
+            ops.concatenate([parts[2], parts[0]], axis=1),
+            first - second,
+            ops.gelu(x),
+            ops.gelu(x, approximate=False),
+            ops.roll(x, 2, axis=1),
+            ops.roll(x, [1, -1], axis=(1, 2)),
+            ops.pad(x, ((0, 0), (1, 0), (0, 0))),
+            ops.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=3.0),
+            ops.pad(x, ((0, 0), (1, 2), (0, 1)), mode="reflect"),
+            ops.tile(x, (1, 2, 3)),
+            ops.log_softmax(x, axis=1),
+            ops.round(x * 4.0),
+            ops.sort(x, axis=1),
+            ops.moveaxis(x, 1, 2),
+            ops.one_hot(ids, 7),
+            ops.one_hot(ids, 9, axis=1, dtype="int32"),
+            ops.take_along_axis(x, largest, axis=-1),
+            *(f(x) for f in (ops.leaky_relu, ops.selu, ops.hard_sigmoid, ops.log_sigmoid)),
+            *(f(x) for f in (ops.relu6, ops.softsign, ops.hard_silu)),
+            ops.leaky_relu(x, negative_slope=0.5),
+        ],
+    )
+
+
+@one
+def last_valid_step(keras: Any, K: Any) -> Any:
+    ids, x = words(keras, K)
+    y = K.LSTM(4, return_sequences=True)(x)
+    last = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(ids, 0), "int32"), axis=1) - 1
+    index = keras.ops.reshape(keras.ops.maximum(last, 0), (-1, 1, 1))
+    return keras.Model(ids, keras.ops.squeeze(keras.ops.take_along_axis(y, index, axis=1), 1))
