@@ -185,7 +185,7 @@ def kernel_call(layer: Any, x: Any, mask: fm.Mask) -> Callable[[], Any]:
     """The kernel of a built recurrent layer."""
     cell = layer.cell._kind
     kernel = getattr(kernels(), f"{cell.prefix}_fwd").unchecked
-    packed, plan = layer.cell._packed_weights(HOST, x), mask.plan
+    packed, plan = layer.cell._packed_weights(HOST, cell, x), mask.plan
     first = [np.zeros((BATCH, UNITS), np.float32) for _ in range(cell.states)]
     options = layer.go_backwards, layer.zero_output_for_mask, fm.get_num_threads()
     settings = (*layer.cell._settings(), *options)

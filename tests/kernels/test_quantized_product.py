@@ -157,7 +157,7 @@ def test_other_processors_get_the_same(name: str) -> None:
     missing = {f[1:] for f in WITHOUT[name].split(",")} - host
     if missing:
         pytest.skip(f"this processor has no {', '.join(sorted(missing))}")
-    command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "slow", __file__]
     done = subprocess.run(
         [sys.executable, *command, "-k", "not other_processors"],
         env={**os.environ, "NUMBA_CPU_FEATURES": WITHOUT[name], "NUMBA_CPU_NAME": "generic"},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_AT_ONCE = 16 * 2**20  # bytes
-_MOST_OF_A_REASON = 6000  # letters
+_MOST_OF_A_REASON = 1000  # letters
 
 # A pipe that takes the file's place must not make the opening wait, nor a terminal become ours.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -70,17 +70,22 @@ def opened_beside(path: Path, name: str) -> Iterator[Reader]:
 
 
 @contextmanager
-def refusing(path: Path, what: str) -> Iterator[None]:
+def refusing(path: Path, what: str, most: int = _MOST_OF_A_REASON) -> Iterator[None]:
     """Whatever is raised becomes a ValueError that says what the file is not, and why.
 
     No list of what parsers raise on damaged files is complete. Errors of the disk stay.
+
+    Args:
+        path: the file.
+        what: what it is not.
+        most: letters of the reason.
     """
     try:
         yield
     except OSError:
         raise
     except Exception as error:
-        reason = shortened(str(error) or type(error).__name__, _MOST_OF_A_REASON)
+        reason = shortened(str(error) or type(error).__name__, most)
         raise ValueError(f"{path} {what}: {reason}") from error
 
 

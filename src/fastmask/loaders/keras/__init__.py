@@ -25,6 +25,7 @@ from .making import Maker
 from .places import Place, by_name, by_path
 
 _MOST_LINES = 40
+_MOST = 6000  # letters of an error, which lists all that is not supported
 
 
 class KerasFile:
@@ -89,7 +90,7 @@ class KerasFile:
 def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     """See `fastmask.load_model`."""
     custom = checked(custom_objects)
-    with opened(path) as file, refusing(path, "is not a model that can be read"):
+    with opened(path) as file, refusing(path, "is not a model that can be read", _MOST):
         found = KerasFile(file)
         with filling("shapes"):
             _fitting(found, custom)
