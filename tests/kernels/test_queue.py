@@ -24,7 +24,7 @@ from fastmask_kernels.cpu.parallel.queue import (
 from .shared_calls import fail, linger, meet, run_shared, state_of
 
 pytestmark = pytest.mark.usefixtures("own_pool")
-TRIES = 200  # a worker that is just going to sleep, or has no processor, may miss a call
+TRIES = 20_000  # a worker that is just going to sleep, or has no processor, may miss a call
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
