@@ -132,16 +132,6 @@ class AveragePooling1D(WindowPooling):
         [[[2.5], [3.0]]]
     """
 
-    def __init__(
-        self,
-        pool_size: int | Sequence[int],
-        strides: int | Sequence[int] | None = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        **layer_args: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, **layer_args)
-
     def _pool(self, x: Array) -> Array:
         total: Array = functools.reduce(np.add, self._windows.steps(x, self.name))
         if self.padding == "valid":
