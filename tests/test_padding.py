@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastmask as fm
-from fastmask.masks import ragged as _ragged
+from fastmask.masks import joining
 
 from .rows import arrays, numbers, one_by_one
 
@@ -112,7 +112,7 @@ def test_any_form_of_rows(
 def test_narrowing_in_many_blocks(
     monkeypatch: pytest.MonkeyPatch, padding: str, value: int
 ) -> None:
-    monkeypatch.setattr(_ragged, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(joining, "_BLOCK_BYTES", 1)
     rows = arrays(np.random.default_rng(0), 9, 5, "i8")
     expected = one_by_one([row.astype("i2") for row in rows], None, padding, "pre", value)
     np.testing.assert_array_equal(

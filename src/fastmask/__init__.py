@@ -16,6 +16,7 @@ from .loaders import load_model, save_model
 from .masks.mask import Mask
 from .masks.masked import Masked, get_mask
 from .masks.padding import pad, pad_sequences, unpad
+from .masks.ragged import Ragged
 from .models import Input, Model, Sequential
 from .models.trace import trace_masks
 
@@ -24,6 +25,7 @@ __all__ = [
     "Mask",
     "Masked",
     "Model",
+    "Ragged",
     "Sequential",
     "__version__",
     "activations",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from .._typing import Array, ArrayLike, MaskLike
 from ..backends.dispatch import as_array, is_array
 from .mask import Mask, fitting_mask
+from .no_arithmetic import refuse_arithmetic
+
+if TYPE_CHECKING:
+    from .ragged import Ragged
 
 
 class Masked:
@@ -64,6 +68,26 @@ class Masked:
         """The mask, (B, T) or with more of the axes of the data."""
         return self._mask
 
+    def to_ragged(self) -> Ragged:
+        """The valid steps of each row without padding; the inverse of `Ragged.to_masked`.
+
+        Returns:
+            `Ragged` with a copy of the valid steps.
+
+        Raises:
+            TypeError: the data is on a GPU.
+            ValueError: the mask has more axes than (B, T).
+
+        Examples:
+            >>> import fastmask as fm
+            >>> x = fm.Masked([[7, 8, 0], [5, 0, 6]], [[1, 1, 0], [1, 0, 1]]).to_ragged()
+            >>> x.values, x.offsets
+            (array([7, 8, 5, 6]), array([0, 2, 4]))
+        """
+        from .ragged import unpadded
+
+        return unpadded(self)
+
     @property
     def _keras_mask(self) -> Mask:
         """The mask, by the name that Keras's guide has for it."""
@@ -97,23 +121,12 @@ class Masked:
         raise AttributeError(f"Masked has no attribute {name!r}; the array is .data")
 
 
-def _refuse(_self: Masked, *_args: object, **_kwargs: object) -> NoReturn:
-    raise TypeError(
-        "this operation would lose the mask of a Masked: work on .data, "
-        "then wrap the result as fastmask.Masked(result, x.mask)"
-    )
-
-
-_BINARY = "add sub mul truediv floordiv mod divmod pow matmul lshift rshift and or xor".split()
-for _name in (
-    *(f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i")),
-    *(f"__{name}__" for name in "neg pos abs invert lt le eq ne gt ge".split()),
-    *(f"__{name}__" for name in "bool int float complex index iter contains".split()),
-    *(f"__{name}__" for name in "getitem setitem delitem".split()),
-    *(f"__{name}__" for name in "array array_ufunc array_function".split()),
-):
-    if _name != "__idivmod__":
-        setattr(Masked, _name, _refuse)
+refuse_arithmetic(
+    Masked,
+    "this operation would lose the mask of a Masked: work on .data, "
+    "then wrap the result as fastmask.Masked(result, x.mask)",
+    also=("__iter__", "__getitem__"),
+)
 
 
 def get_mask(x: object) -> Any:

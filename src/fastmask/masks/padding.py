@@ -1,21 +1,19 @@
-"""Padding and its inverse, the public side; `_ragged` and `_casting` do the work."""
+"""Padding and its inverse, the public side; `joining` and `casting` do the work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from .._checks import choice, whole_number
 from .._typing import Array
-from ..backends.table import kernels
 from .casting import as_dtype
+from .joining import Sequences, padded, sequences_in
 from .mask import Mask
 from .masked import Masked
-from .ragged import Ragged, padded, ragged
+from .ragged import unpadded
 
 
 def pad_sequences(
@@ -135,23 +133,11 @@ def unpad(masked: Masked) -> list[Array]:
         raise TypeError(f"masked must be a fastmask.Masked, not {type(masked).__name__}")
     if masked.mask.ndim != 2:
         raise ValueError(f"masked must have a mask (batch, time), not {masked.mask.shape}")
-    data, plan = masked.data, masked.mask.plan
-    batch, time, *step = data.shape
-    if data.dtype.hasobject:
-        values = data[masked.mask.valid]
-    else:
-        values = np.empty((len(plan.steps), *step), data.dtype)
-        width = prod(step)
-        kernels().unpad_rows(
-            values.reshape(len(plan.steps), width),
-            np.require(data, requirements=["C", "A"]).reshape(batch, time, width),
-            plan.steps,
-        )
-    return [values[start:stop] for start, stop in pairwise(plan.offsets.tolist())]
+    return list(unpadded(masked))
 
 
-def _batch(sequences: Any, maxlen: Any, padding: Any, truncating: Any) -> Ragged:
+def _batch(sequences: Any, maxlen: Any, padding: Any, truncating: Any) -> Sequences:
     choice(padding, "padding", ("pre", "post"))
     choice(truncating, "truncating", ("pre", "post"))
     time = None if maxlen is None else whole_number(maxlen, "maxlen", 0)
-    return ragged(sequences, time, padding == "pre", truncating == "pre")
+    return sequences_in(sequences, time, padding == "pre", truncating == "pre")
