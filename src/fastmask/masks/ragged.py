@@ -13,6 +13,7 @@ from .._typing import Array, ArrayLike, Bools, Ints, MaskLike, Shape
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
 from ..backends.table import kernels
+from . import masked as _masked
 from .casting import fill_value
 from .mask import Mask
 from .masked import Masked
@@ -249,3 +250,6 @@ def unpadded(masked: Masked) -> Ragged:
         plan.steps,
     )
     return Ragged._of(values, Rows(plan.offsets))
+
+
+vars(_masked)["Ragged"] = Ragged  # which an annotation there names
