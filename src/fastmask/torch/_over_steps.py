@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from . import _arguments
 from ._arguments import in_autocast
 from ._backend import why_not
+from ._jagged import forward_jagged
 from ._masks import batch_first_mask, outside_graph
 from ._packed import packed, padded, rows_of
 from ._recorders import leaf, needs_torch, refuse_transforms
@@ -55,7 +56,7 @@ class OverSteps(torch.nn.Module):
 
         Args:
             input: float32 or float64 as the weights: (T, B, F), with `batch_first` (B, T, F),
-                (T, F) for one sequence, or a PackedSequence.
+                (T, F) for one sequence, a PackedSequence, or a jagged nested tensor (B, j, F).
             hx: the initial states, (layers * directions, B, H), without B for one sequence: one
                 tensor, for an LSTM a pair; zeros by default.
             mask: True or 1 where a step is valid, False or 0 elsewhere; a tensor or an array with
@@ -63,20 +64,22 @@ class OverSteps(torch.nn.Module):
                 whose plan is kept from call to call. All steps are valid by default.
 
         Returns:
-            (output, hx) as torch.nn's modules return them. At masked steps the output is zero,
-            as `pad_packed_sequence` pads, and states stand still: hx is that of the last
-            valid step.
+            (output, hx) as torch.nn's modules return them; for a jagged tensor, one with the
+            same offsets. At masked steps the output is zero, as `pad_packed_sequence` pads, and
+            states stand still: hx is that of the last valid step.
 
         Raises:
             TypeError: the mask does not hold numbers; the input or hx is no tensor.
-            ValueError: the mask does not fit the input, or comes with a PackedSequence; the
-                input, hx or a weight has a wrong shape (then it is a RuntimeError, too, which
-                torch.nn raises); the dtype of the input is not that of the weights, or that of
-                hx not the input's.
+            ValueError: the mask does not fit the input, or comes with a PackedSequence or a
+                nested tensor; that is not jagged, or its offsets do not fit; the input, hx or a
+                weight has a wrong shape (then it is a RuntimeError, too, which torch.nn raises);
+                the dtype of the input is not that of the weights, or that of hx not the input's.
         """
         sequences = isinstance(input, PackedSequence)
-        if sequences and mask is not None:
-            raise ValueError("mask must be None for a PackedSequence, which has no masked steps")
+        nested = isinstance(input, Tensor) and input.is_nested
+        if (sequences or nested) and mask is not None:
+            kind = "nested tensor" if nested else "PackedSequence"
+            raise ValueError(f"mask must be None for a {kind}, which has no masked steps")
         if not (sequences or isinstance(input, Tensor)):
             if isinstance(input, torch.fx.Proxy):
                 overridden = type(self).forward is not OverSteps.forward
@@ -88,6 +91,9 @@ class OverSteps(torch.nn.Module):
             refuse_transforms(*self._called())
         weight = self._first_weight()
         reason = self._why_not(input.data if sequences else input, weight)
+        if nested:
+            jagged: tuple[Any, Any] = outside_graph(forward_jagged)(self, input, hx, reason)
+            return jagged
         if reason:
             return self._without_kernels(reason, input, hx, mask)
         if sequences:

@@ -85,12 +85,17 @@ def padded(data: Tensor, rows: Rows) -> Tensor:
         raise ValueError(
             f"input has {len(data)} packed steps, but its batch_sizes tell of {len(rows.positions)}"
         )
-    spread: Tensor = _Spread.apply(data, rows.positions, rows.batch * rows.time)
-    return spread.view(rows.batch, rows.time, data.shape[1])
+    return spread(data, rows)
+
+
+def spread(data: Tensor, rows: Rows) -> Tensor:
+    """Steps (P, F) as rows (B, T, F); padding is whatever was there."""
+    flat: Tensor = _Spread.apply(data, rows.positions, rows.batch * rows.time)
+    return flat.view(rows.batch, rows.time, data.shape[1])
 
 
 def packed(out: Tensor, rows: Rows) -> Tensor:
-    """Rows (B, T, F) as packed data (P, F)."""
+    """Rows (B, T, F) as packed data, or other steps, (P, F)."""
     collected: Tensor = _Collect.apply(out.reshape(-1, out.shape[2]), rows.positions)
     return collected
 
