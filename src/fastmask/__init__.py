@@ -12,6 +12,7 @@ from . import activations, initializers, layers, losses, metrics, ops, utils
 from ._version import __version__
 from .backends.folding import get_fold_limit, set_fold_limit
 from .backends.threads import get_num_threads, set_num_threads
+from .data import ragged
 from .loaders import load_model, save_model
 from .masks.mask import Mask
 from .masks.masked import Masked, get_mask
@@ -42,6 +43,7 @@ __all__ = [
     "ops",
     "pad",
     "pad_sequences",
+    "ragged",
     "save_model",
     "set_fold_limit",
     "set_num_threads",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import pairwise
 from math import prod
 from typing import Any, NoReturn, overload
 
@@ -154,6 +156,49 @@ class Ragged:
             holes = _padded(self.valid, self.offsets, mask.shape[1], pre, False)
             mask = Mask._of(holes)
         return Masked._of(_padded(self.values, self.offsets, mask.shape[1], pre, value), mask)
+
+    def to_list(self) -> list[Any]:
+        """The rows as lists of Python's numbers or texts; steps that are not valid are left out.
+
+        Returns:
+            B lists of T_b steps.
+
+        Examples:
+            >>> import fastmask as fm
+            >>> fm.Ragged([0.5, 0.25, 1.0], [0, 2, 3]).to_list()
+            [[0.5, 0.25], [1.0]]
+        """
+        values, offsets = self._valid_steps()
+        steps = values.tolist()
+        return [steps[start:stop] for start, stop in pairwise(offsets.tolist())]
+
+    def to_arrow(self) -> Any:
+        """The rows as an Arrow array; steps that are not valid are left out.
+
+        Neither numbers nor offsets are copied. Whatever takes Arrow's data, such as
+        `polars.Series` or `pyarrow.array`, takes a `Ragged` too, and calls this.
+
+        Returns:
+            A `pyarrow.LargeListArray`; steps of more than one number are fixed-size lists.
+
+        Raises:
+            ModuleNotFoundError: pyarrow is not installed.
+
+        Examples:
+            >>> import fastmask as fm
+            >>> import pyarrow  # doctest: +SKIP
+            >>> fm.Ragged([0.5, 0.25, 1.0], [0, 2, 3]).to_arrow().type  # doctest: +SKIP
+            LargeListType(large_list<item: double>)
+        """
+        return import_module("fastmask.data.arrow_lists").large_lists(*self._valid_steps())
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
+        return self.to_arrow().__arrow_c_array__(requested_schema)
+
+    def _valid_steps(self) -> tuple[Array, Ints]:
+        """The values and offsets of the steps that are valid."""
+        values = self.values if self.valid is None else self.values[self.valid]
+        return values, self._rows.of_valid.offsets
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -1,0 +1,107 @@
+"""Rows of different lengths as the libraries have them that hold data, without padding.
+
+Also the data that the demo and the tests use; README.md says where it is from.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, Ints
+from ..backends.dispatch import as_array
+from ..masks.masked import Masked
+from ..masks.ragged import Ragged
+
+__all__ = ["ragged"]
+
+_ARROW = ("__arrow_c_array__", "__arrow_c_stream__")
+
+
+def ragged(x: Any) -> Ragged:
+    """Rows of different lengths, of any library, as a `Ragged`.
+
+    Numbers are not copied where they follow each other in memory, as in an Arrow array of one
+    chunk; what is given must then not change. Nothing is imported: pyarrow, Polars, pandas,
+    Awkward and PyTorch are asked for what they have by the objects that they made.
+
+    Args:
+        x: rows of steps, where a step is a number, a text or an array or list, all of one shape:
+
+            - lists, tuples or arrays; or an array (B, T, ...), all steps of which are valid;
+            - an Arrow array of lists, or a chunked one, of pyarrow, Polars or any library with
+              the Arrow PyCapsule interface: list, large list, fixed-size list or list view of
+              numbers, bools, texts, dictionary-encoded texts, or lists of one length;
+            - a pandas Series, of objects or in Arrow's memory;
+            - an Awkward array, or a jagged nested tensor of PyTorch's;
+            - a `Masked`, or a `Ragged`, which is returned as it is.
+
+    Returns:
+        The rows.
+
+    Raises:
+        TypeError: it is none of these, or holds no numbers or texts.
+        ValueError: a row is null or has nulls, or steps differ in shape; the message says which.
+
+    Examples:
+        >>> import fastmask as fm
+        >>> fm.ragged([[0.5, 0.25], [], [1.0]])
+        Ragged(shape=(3, None), dtype=float64, steps=3)
+    """
+    if isinstance(x, Ragged):
+        return x
+    if isinstance(x, Masked):
+        return x.to_ragged()
+    values, offsets = _rows_of(x)
+    return Ragged(values, offsets)
+
+
+def _rows_of(x: Any) -> tuple[Array, Ints]:
+    """The steps of all rows, and the offsets of the rows among them."""
+    origins = {(cls.__module__.partition(".")[0], cls.__name__) for cls in type(x).__mro__}
+    if ("pandas", "Series") in origins:
+        return _of_pandas(x)
+    if ("awkward", "Array") in origins:
+        return _module("columns").rows_in(_module("awkward_arrays").column_of(x))  # type: ignore[no-any-return]
+    if any(hasattr(type(x), name) for name in _ARROW):
+        return _module("columns").joined(_module("arrow").columns_of(x))  # type: ignore[no-any-return]
+    if ("torch", "Tensor") in origins and x.is_nested:
+        return _of_nested(x)
+    if hasattr(x, "__array__") and not (isinstance(x, np.ndarray) and x.dtype == object):
+        return _of_array(as_array(x, "x"))
+    if isinstance(x, (str, bytes, dict)) or not np.iterable(x):
+        raise TypeError(f"x must be rows of steps, such as a list of lists, not {x!r:.80}")
+    return _module("rows").rows_in_list(x)  # type: ignore[no-any-return]
+
+
+def _module(name: str) -> Any:
+    return import_module(f".{name}", __name__)
+
+
+def _of_array(x: Array) -> tuple[Array, Ints]:
+    if x.ndim < 2:
+        raise ValueError(f"x must have shape (batch, time, ...), not {x.shape}")
+    batch, time = x.shape[:2]
+    return x.reshape(batch * time, *x.shape[2:]), np.arange(batch + 1) * time
+
+
+def _of_pandas(x: Any) -> tuple[Array, Ints]:
+    if getattr(x.dtype, "pyarrow_dtype", None) is not None:
+        return _rows_of(x.array.__arrow_array__())
+    if x.dtype != object:
+        raise TypeError(f"x must be a pandas Series of lists, not of {x.dtype}")
+    return _rows_of(x.to_numpy())
+
+
+def _of_nested(x: Any) -> tuple[Array, Ints]:
+    """A nested tensor of PyTorch's, jagged or not."""
+    if x.device.type != "cpu":
+        raise TypeError(f"x must be on the CPU, not on {x.device}: call its cpu()")
+    x = x.detach()
+    if str(x.layout) != "torch.jagged" or x.lengths() is not None:
+        return _rows_of([as_array(row, f"x[{b}]") for b, row in enumerate(x.unbind())])
+    if x._ragged_idx != 1:
+        raise ValueError(f"x must be ragged in axis 1, not in axis {x._ragged_idx}")
+    return as_array(x.values(), "x"), as_array(x.offsets(), "x").astype(np.int64, copy=False)

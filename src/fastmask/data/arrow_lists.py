@@ -1,0 +1,50 @@
+"""Rows as Arrow's lists, by pyarrow."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, Ints
+
+
+def pyarrow() -> Any:
+    """The module.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to install it.
+    """
+    try:
+        return import_module("pyarrow")
+    except ModuleNotFoundError as error:
+        message = "Arrow arrays need pyarrow: pip install 'fastmask-rnn[data]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
+
+
+def large_lists(values: Array, offsets: Ints) -> Any:
+    """Rows with offsets of 64 bits, in the memory of the arrays where these are contiguous."""
+    pa = pyarrow()
+    steps = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for size in reversed(values.shape[1:]):
+        steps = pa.FixedSizeListArray.from_arrays(steps, size)
+    return pa.LargeListArray.from_arrays(pa.array(offsets), steps)
+
+
+def lists(values: Array, offsets: Ints) -> Any:
+    """Rows with offsets of 32 bits, and steps that are lists too: what every reader takes."""
+    pa = pyarrow()
+    short = pa.array(offsets.astype(np.int32))
+    return pa.ListArray.from_arrays(short, nested(values))
+
+
+def nested(values: Array) -> Any:
+    """An array (B, ...) with a list for each axis but the first one."""
+    pa = pyarrow()
+    steps = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for axis in range(values.ndim - 1, 0, -1):
+        count = int(np.prod(values.shape[:axis]))
+        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[axis])
+        steps = pa.ListArray.from_arrays(pa.array(offsets), steps)
+    return steps

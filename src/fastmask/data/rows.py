@@ -1,0 +1,96 @@
+"""Rows that are Python's lists, or arrays, as steps that follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array, Ints
+from ..backends.dispatch import as_array
+from ..layers._text import holds_texts
+from ..masks.casting import common_dtype
+from ..masks.joining import padded, sequences_in
+from ..masks.rows import offsets_of
+
+
+def rows_in_list(rows: Iterable[Any]) -> tuple[Array, Ints]:
+    """The steps of all rows, and the offsets of the rows among them.
+
+    Args:
+        rows: lists or arrays of steps of one shape.
+
+    Raises:
+        TypeError: the steps are no numbers or texts, or have no dtype in common.
+        ValueError: a row is none of steps, or has a null in it, or steps of another shape.
+    """
+    batch = sequences_in([_row(row, b) for b, row in enumerate(rows)], None, False, False)
+    offsets = offsets_of(np.array(batch.lengths, np.int64))
+    filled = [row for row in batch.rows if len(row)]
+    if not filled:
+        return _no_steps(batch.rows), offsets
+    try:
+        plain = batch.types <= {list, tuple}
+        values = _of_lists(filled) if plain else _of_arrays(filled)
+    except (TypeError, ValueError):
+        _find_fault(batch.rows)
+        raise
+    if values.dtype.hasobject:
+        _find_fault(batch.rows)
+    return values, offsets
+
+
+def _row(row: Any, b: int) -> Any:
+    if row is None or type(row).__name__ == "NAType" or (isinstance(row, float) and row != row):
+        raise ValueError(f"x[{b}] is null")
+    if isinstance(row, (str, bytes)) or not np.iterable(row):
+        raise ValueError(f"x[{b}] must be a list of steps, not {row!r:.80}")
+    return row
+
+
+def _no_steps(rows: list[Any]) -> Array:
+    """Of the dtype and shape that arrays tell of."""
+    known = next((row for row in rows if isinstance(row, np.ndarray)), np.zeros(0, np.float32))
+    return known[:0]
+
+
+def _of_lists(rows: list[Any]) -> Array:
+    """The steps, of the dtype that `fastmask.pad` gives them."""
+    steps = list(chain.from_iterable(rows))
+    filler = steps[0]  # of which nothing is there, as the steps are one row
+    values: Array = padded(sequences_in([steps], None, False, False), None, filler)[0]
+    if values.dtype.kind == "U" and values.ndim == 1 and not all(isinstance(s, str) for s in steps):
+        raise TypeError("x must hold numbers or texts, not both")  # of which NumPy makes texts
+    return values
+
+
+def _of_arrays(rows: list[Any]) -> Array:
+    arrays = [_texts(as_array(row, "x")) for row in rows]
+    return np.concatenate(arrays, dtype=common_dtype({array.dtype for array in arrays}))
+
+
+def _texts(array: Array) -> Array:
+    """An array of objects that are texts as one of texts."""
+    known = array.dtype.hasobject and all(isinstance(one, str) for one in array.ravel().tolist())
+    return array.astype(str) if known else array
+
+
+def _find_fault(rows: list[Any]) -> None:
+    """Raise an error that names the row, where it is that of a row."""
+    shape, at = None, 0
+    for b, row in enumerate(rows):
+        if not len(row):
+            continue
+        array = _texts(np.array(row, object) if holds_texts(row) else as_array(row, f"x[{b}]"))
+        if array.dtype.hasobject:
+            for step, value in enumerate(array):
+                if value is None or (np.ndim(value) and None in np.ravel(value).tolist()):
+                    raise ValueError(f"x[{b}] has a null at step {step}")
+            raise TypeError(f"x[{b}] must hold numbers or texts, not {row!r:.80}")
+        if shape not in (None, array.shape[1:]):
+            raise ValueError(
+                f"x[{b}] has steps of shape {array.shape[1:]}, but x[{at}] of shape {shape}"
+            )
+        shape, at = array.shape[1:], b
