@@ -11,13 +11,15 @@ from .conftest import ANYWHERE
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "test_in_the_simulator.py"
+SLOW = "test_barriers.py"
 FILES = sorted(path for path in HERE.glob("test_*.py") if path.name not in ANYWHERE)
 
 
-def _simulated(path: Path) -> pytest.MarkDecorator:
+def _simulated(path: Path) -> list[pytest.MarkDecorator]:
     # What the example computes on the host as well need not be compiled for that.
     backend = {"FASTMASK_KERNELS": "reference"} if path == EXAMPLE else {}
-    return pytest.mark.own_process(str(path), NUMBA_ENABLE_CUDASIM="1", **backend)
+    own_process = pytest.mark.own_process(str(path), NUMBA_ENABLE_CUDASIM="1", **backend)
+    return [own_process, pytest.mark.slow] if path.name == SLOW else [own_process]
 
 
 @pytest.mark.skipif(

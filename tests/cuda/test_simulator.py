@@ -147,6 +147,56 @@ def test_votes_and_atomics() -> None:
 
 
 @cuda.jit
+def told(out: Any, x: Any, how: int) -> None:
+    """Lane 0 stores, all meet in a shuffle, and all look at what it stored."""
+    shared = cuda.shared.array(2, float32)
+    lane = cuda.laneid
+    if lane == 0:
+        shared[0], x[0], x[1] = 5, 6, 7
+        if how == 1:
+            cuda.threadfence()
+        if how == 2:
+            cuda.atomic.add(x, 0, 1)
+    if how == 3:
+        cuda.syncwarp()
+    cuda.shfl_sync(0xFFFFFFFF, lane, 0)
+    out[lane, 0], out[lane, 1], out[lane, 2] = shared[0], x[0], x[1]
+    cuda.shfl_sync(0xFFFFFFFF, lane, 0)  # whoever ends holds nothing back
+
+
+@pytest.mark.parametrize(
+    ("how", "others"),
+    [(0, [np.nan, 1, 2]), (1, [5, 6, 7]), (2, [np.nan, 7, 2]), (3, [5, 6, 7])],
+    ids=["a shuffle", "a fence", "an atomic operation", "syncwarp"],
+)
+def test_who_sees_a_store(how: int, others: list[float]) -> None:
+    """The thread itself at once; others once a barrier or a fence has let it through."""
+    out, x = np.zeros((32, 3), "f4"), np.array([1, 2], "f4")
+    launch(told, 1, 32, out, x, how)
+    own = [5, 7 if how == 2 else 6, 7]
+    np.testing.assert_array_equal(out, [own, *[others] * 31])
+    assert x.tolist() == own[1:]
+
+
+@cuda.jit
+def taken(out: Any, counter: Any) -> None:
+    """All stores of a thread, many of them, to places that others store to as well."""
+    for i in range(out.size):
+        out[i] = cuda.threadIdx.x
+    while cuda.atomic.add(counter, 0, 0) < cuda.threadIdx.x:
+        pass
+    cuda.threadfence()
+    cuda.atomic.add(counter, 0, 1)
+
+
+def test_threads_that_wait_for_each_other_by_atomic_operations() -> None:
+    out, counter = np.zeros(100), np.zeros(1, np.int64)
+    launch(taken, 1, 3, out, counter)
+    assert counter.tolist() == [3]
+    assert set(out) <= {0, 1, 2}
+
+
+@cuda.jit
 def exchanged(out: Any, x: Any) -> None:
     """Every block reads what the others wrote before a barrier of all."""
     i = cuda.grid(1)

@@ -11,8 +11,9 @@ begin full of NaN, and arrays raise where an index is negative or too large.
 
 Nothing is left to chance, but much to dice that fall alike in every run: after a barrier threads
 go on from the first to the last or from the last to the first, and now and then one that is about
-to touch memory of others is held up until none of them can go on without it. So what a missing
-barrier allows to happen does happen soon.
+to touch memory of others is held up until none of them can go on without it. What a thread writes
+others see from its next barrier or fence on. So what a missing barrier allows to happen does happen
+soon.
 """
 
 from importlib.util import find_spec

@@ -107,8 +107,14 @@ def _store_word(address: Any, word: Any) -> None:
 
 def _add_to(address: Any, value: Any) -> None:
     array, i = address
+    this().stores.flush_place(array, i)
     whole = array.view(np.ndarray)  # no other thread runs in between
     whole[i] += whole.dtype.type(value)
+
+
+def _add_release(address: Any, value: Any) -> None:
+    this().stores.flush()
+    _add_to(address, value)
 
 
 def _load_acquire(address: Any) -> Any:
@@ -129,7 +135,7 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "store_shared_half": _store_half,
     "store_shared": _store_word,
     "add_to": _add_to,
-    "add_release": _add_to,
+    "add_release": _add_release,
     "load_acquire": _load_acquire,
     "global_address": lambda array, i: (array, int(i)),
     "shared_address": lambda array, i: (array, int(i)),

@@ -11,6 +11,8 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
+from ._stores import Stores
+
 PATIENCE = 100_000  # looks at memory that do no good before a thread has waited long enough
 INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
 LATEST_FIRST = 0.95  # how often the thread held up last goes on first, so that others stay long
@@ -47,7 +49,7 @@ class Engine:
         """Let the caller go on only when no other thread can."""
         thread = this()
         self._held_up.append(thread)
-        thread.parent.switch()
+        thread.rest()
 
     def wait_a_moment(self) -> None:
         """For a thread that looks at memory again and again."""
@@ -96,7 +98,7 @@ class Barrier:
         exchanged.shown[place] = value
         self._waiting.append(thread)
         self._open_for_all()
-        thread.parent.switch()
+        thread.rest()
         return exchanged
 
     def leave(self) -> None:
@@ -122,14 +124,25 @@ class Block:
 
 
 class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
-    """One thread of a kernel; `work` is what it does."""
+    """One thread of a kernel; `work` is what it does.
+
+    Attributes:
+        stores: what it wrote and others cannot see yet.
+    """
 
     def __init__(self, work: Callable[[], None], block: Block, number: int, index: Any) -> None:
         super().__init__()
         self._work, self.block, self.engine = work, block, block.engine
         self.number, self.index = number, index  # in its block, the second one as threadIdx
         self.warp, self.lane = block.warps[number // 32], number % 32
+        self.stores = Stores()
         self.gr_context = copy_context()  # where NumPy keeps what errors are ignored
+
+    def rest(self) -> None:
+        """Let others run, which do not see what it still holds back."""
+        self.stores.hide()
+        self.parent.switch()
+        self.stores.show()
 
     def run(self) -> None:
         """Work, and keep nobody waiting afterwards."""

@@ -1,4 +1,7 @@
-"""Arrays as kernels see them: no negative index, and other threads come in between accesses."""
+"""Arrays as kernels see them: no negative index, and other threads come in between accesses.
+
+What a thread writes to memory of others goes through its `_stores`.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,9 @@ class Common(Checked):
         return _get(self, _inside(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        this().engine.interrupt()
-        _set(self, _inside(index), value)
+        thread = this()
+        thread.engine.interrupt()
+        thread.stores.put(self, _inside(index), value)
 
 
 _get: Callable[..., Any] = np.ndarray.__getitem__

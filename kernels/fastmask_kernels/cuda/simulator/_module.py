@@ -43,11 +43,20 @@ def _local_array(shape: Any, dtype: Any, alignment: int | None = None) -> Any:
 
 
 class Atomic:
-    """Numba's operations, on memory that lets no other thread in between."""
+    """Numba's operations, on memory that lets no other thread in between.
+
+    They order nothing: what the thread wrote to other places is held back as before.
+    """
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         operation = getattr(kernelapi.FakeCUDAAtomic, name)
-        return lambda array, *args: operation(self, np.asarray(array), *args)
+
+        def run(array: Any, *args: Any) -> Any:
+            this().engine.interrupt()  # some wait in a loop for what others put there
+            this().stores.flush_place(array, 0 if name == "compare_and_swap" else args[0])
+            return operation(self, np.asarray(array), *args)
+
+        return run
 
 
 class Grid:
@@ -61,6 +70,7 @@ class Grid:
         """
         if this().block.grid is None:
             raise RuntimeError("blocks wait for each other in cooperative launches alone")
+        this().stores.flush()
         this().block.grid.wait()
 
 
@@ -90,7 +100,13 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
     def laneid(self) -> Any:
         return this().lane
 
+    def threadfence(self) -> None:
+        this().stores.flush()
+
+    threadfence_block = threadfence_system = threadfence  # no nearer memory is told apart
+
     def syncthreads(self) -> None:
+        this().stores.flush()
         this().block.barrier.wait()
 
     def syncthreads_count(self, value: Any) -> int:
@@ -103,6 +119,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
         return int(True in _shown_to_block(value))
 
     def syncwarp(self, mask: int = FULL) -> None:
+        this().stores.flush()
         exchange(None)
 
     def shfl_sync(self, mask: int, value: Any, source: int) -> Any:
@@ -141,6 +158,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
 def _shown_to_block(value: Any) -> list[bool]:
     """What the threads of the block showed, without those that have left."""
     thread = this()
+    thread.stores.flush()
     shown = thread.block.barrier.wait(thread.number, bool(value)).shown
     return [told for told in shown if told is not None]
 
