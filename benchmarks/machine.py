@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def describe(threads: int, quick: bool) -> dict[str, Any]:
         "quick": quick,
         "threads": threads,
         "cpu": cpu_model(),
+        "family": cpu_family(),
         "cores": usable_cores(),
         "simd": simd_extensions(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -42,6 +44,11 @@ def describe(threads: int, quick: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: installed_version(name) for name in PACKAGES},
     }
+
+
+def machine_name() -> str:
+    """This machine's name in benchmarks/results: the processor's, and its family where known."""
+    return "-".join(re.findall("[a-z0-9]+", f"{cpu_model()} {cpu_family()}".lower()))
 
 
 def installed_version(package: str) -> str | None:
@@ -61,15 +68,27 @@ def usable_cores() -> int:
 
 def cpu_model() -> str:
     """The processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    if name := linux_cpu("model name"):
+        return name
     if sys.platform == "darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return platform.processor() or platform.machine()
+
+
+def cpu_family() -> str:
+    """Numbers of family and model, which tell generations of one name apart; "" where unknown."""
+    return " ".join(filter(None, map(linux_cpu, ("cpu family", "model"))))
+
+
+def linux_cpu(field: str) -> str:
+    """A field of the first processor in /proc/cpuinfo; "" where there is none."""
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return ""
 
 
 def simd_extensions() -> list[str]:

@@ -1,14 +1,16 @@
 """Measure on the CPU, and write the numbers, a page and its pictures.
 
     python -m benchmarks.report [--quick] [--only lstm,training] [--threads 2]
-                                [--out FOLDER | --publish]
+                                [--machine NAME] [--out FOLDER | --publish]
 
-Everything goes to build/benchmarks, which git ignores: benchmarks.md, its pictures and cpu.json,
-the numbers. With `--publish` the page goes to docs and the numbers to benchmarks/results.
+Everything goes to build/benchmarks, which git ignores: benchmarks.md, its pictures and the numbers,
+cpu/NAME.json. With `--publish` the page goes to docs, a table of it into the README, and the
+numbers to benchmarks/results/cpu, a file for each machine: the page shows this machine in full, and
+beside it what the others reached.
 
 The sections are lstm, gru, rnn, quantized, training, memory, streaming, padding, startup and
 rates.
-Sections that this run does not measure stay as they are in cpu.json, so that one of them can be
+Sections that this run does not measure stay as they are in the numbers, so that one of them can be
 measured again alone; `--only none` draws everything again from those numbers.
 """
 
@@ -32,7 +34,7 @@ SECTIONS = (
 BLAS_SETTINGS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 OUT = Path("build", "benchmarks")
 PUBLISHED, RESULTS = Path("docs"), Path("benchmarks", "results")
-NUMBERS = "cpu.json"
+NUMBERS = "cpu"  # the folder of the numbers of machines
 PICTURES = {"lstm": "benchmarks.svg", "training": "benchmarks-training.svg"}
 
 
@@ -44,19 +46,28 @@ def main(arguments: list[str] | None = None) -> None:
             f"unset {' and '.join(misleading)}: NumPy is to choose as it does for users"
         )
     try:
-        from benchmarks.machine import describe
+        from benchmarks.machine import describe, machine_name
 
         sections = measurements(options)
     except ImportError as error:
         raise SystemExit(f'{error}: pip install -e ".[bench]" in the checkout') from error
     options.out.mkdir(parents=True, exist_ok=True)
-    raw = options.results / NUMBERS
+    machines = options.results / NUMBERS
+    machines.mkdir(parents=True, exist_ok=True)
+    raw = machines / f"{options.machine or machine_name()}.json"
     report: dict[str, Any] = json.loads(raw.read_text()) if raw.exists() else {}
     about = describe(options.threads, options.quick)
     for name, section in sections.items():
         report[name] = {"about": about, **section()}
         raw.write_text(json.dumps(report, indent=1) + "\n")
-    write(report, options.out)
+    others = [
+        json.loads(path.read_text()) for path in sorted(machines.glob("*.json")) if path != raw
+    ]
+    write(report, others, options.out)
+    if options.publish:
+        from benchmarks.claim import write_claim
+
+        write_claim(report, Path("README.md"))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -67,6 +78,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections to measure, or none")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of every library")
     parser.add_argument("--seconds", type=float, help="time for each case (3, or 0.5 if quick)")
+    parser.add_argument(
+        "--machine", metavar="NAME", help="of the file of numbers (default: the processor's name)"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--out", type=Path, default=OUT, help=f"folder to write to ({OUT})")
     where.add_argument(
@@ -103,7 +117,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], Section]
     return {name: every[name] for name in SECTIONS if name in options.only}
 
 
-def write(report: dict[str, Any], folder: Path) -> None:
+def write(report: dict[str, Any], others: list[dict[str, Any]], folder: Path) -> None:
     """Write the pictures and the page, sections in their usual order."""
     from benchmarks.picture import draw
     from benchmarks.tables import render
@@ -115,7 +129,7 @@ def write(report: dict[str, Any], folder: Path) -> None:
     }
     page = folder / "benchmarks.md"
     ordered = {name: report[name] for name in SECTIONS if name in report}
-    page.write_text(render(ordered, pictures))
+    page.write_text(render(ordered, pictures, others))
     print("wrote", *[str(folder / name) for name in (page.name, *pictures.values())])
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from benchmarks import quantized_page, summary
+from benchmarks import machines, quantized_page, summary
 from benchmarks.cells import CELLS
+from benchmarks.machines import goals_of
 from benchmarks.markdown import NOISY, milliseconds, number, rate, ratio, table
 from benchmarks.peers import FASTMASK, PEERS, TOLERANCE, Peer
 from benchmarks.streaming import FEATURES, SHARE, STEPPERS, STREAMS, UNITS
@@ -108,9 +109,11 @@ Numba's own start is its import and one call of a one-line function that was com
 """
 
 
-def render(report: dict[str, Any], pictures: dict[str, str]) -> str:
-    """The page for `report`, with the pictures of these sections."""
-    parts = [HEAD, *goals_part(report), *machine_part(report)]
+def render(
+    report: dict[str, Any], pictures: dict[str, str], others: Sequence[dict[str, Any]] = ()
+) -> str:
+    """The page for `report`, its pictures by section, and what other machines reached."""
+    parts = [HEAD, *goals_part(report), *machine_part(report), *machines.part([report, *others])]
     if CELLS.keys() & report.keys():
         parts.append(HOW)
     for name, section in report.items():
@@ -121,13 +124,7 @@ def render(report: dict[str, Any], pictures: dict[str, str]) -> str:
 
 
 def goals_part(report: dict[str, Any]) -> list[str]:
-    goals = [
-        goal
-        for name, section in report.items()
-        if name in GOALS_OF
-        for goal in GOALS_OF[name](section)
-    ]
-    return [GOALS, goal_table(goals)]
+    return [GOALS, goal_table(goals_of(report))]
 
 
 def goal_table(goals: Iterable[summary.Goal]) -> str:
@@ -392,13 +389,4 @@ PARTS: dict[str, Callable[[dict[str, Any], list[str]], list[str]]] = {
     "padding": padding_part,
     "startup": startup_part,
     "rates": rates_part,
-}
-GOALS_OF: dict[str, Callable[[dict[str, Any]], list[summary.Goal]]] = {
-    **dict.fromkeys(CELLS, summary.forward_goals),
-    "quantized": quantized_page.goals,
-    "training": summary.training_goals,
-    "memory": summary.memory_goals,
-    "streaming": summary.streaming_goals,
-    "padding": summary.padding_goals,
-    "startup": summary.startup_goals,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure, memory, picture, rates, report, wide
+from benchmarks import claim, measure, memory, picture, rates, report, wide
 from benchmarks.cases import Case
 from benchmarks.padding import PaddingCase
 from benchmarks.streaming import streaming_case
@@ -50,13 +50,30 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| LSTM, 100 x 1, 4 -> 8 |" in page
     for name in report.PICTURES.values():
         assert (tmp_path / name).exists() == (find_spec("matplotlib") is not None)
-    assert set(json.loads((tmp_path / report.NUMBERS).read_text())) == set(MEASURED)
+    (numbers,) = (tmp_path / report.NUMBERS).iterdir()
+    assert set(json.loads(numbers.read_text())) == set(MEASURED)
     report.main(["--only", "none", "--out", str(tmp_path)])
     assert (tmp_path / "benchmarks.md").read_text() == page
+    assert "side by side" not in page.partition("## How it is measured")[0]
+    (tmp_path / "README.md").write_text(f"before\n{claim.BEGIN}\nold\n{claim.END}\nafter\n")
+    claim.write_claim(json.loads(numbers.read_text()), tmp_path / "README.md")
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith(f"before\n{claim.BEGIN}\n| times faster than | ONNX Runtime |")
+    assert readme.endswith(f"multiply-adds; geometric means over shapes.\n{claim.END}\nafter\n")
+    other = json.loads(numbers.read_text())
+    for section in other.values():
+        section["about"]["cpu"] = "Another"
+    (numbers.parent / "another.json").write_text(json.dumps(other))
+    report.main(["--only", "none", "--out", str(tmp_path)])
+    both = (tmp_path / "benchmarks.md").read_text().partition("## Machines side by side")[2]
+    assert "| LSTM, slowest case: times faster than the best peer |" in both
+    assert "| Another" in both
+    assert both.partition("## How it is measured")[2] == page.partition("## How it is measured")[2]
 
 
 def test_smoke_published_numbers_lie_with_the_other_results() -> None:
     options = report.parse(["--publish"])
-    measured = set(json.loads((options.results / report.NUMBERS).read_text()))
-    assert {"lstm", "training"} <= measured <= set(report.SECTIONS)
+    for machine in (options.results / report.NUMBERS).iterdir():
+        measured = set(json.loads(machine.read_text()))
+        assert {"lstm", "training"} <= measured <= set(report.SECTIONS)
     assert (options.out / "benchmarks.md").exists()

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from fastmask_kernels.spec import KERNELS
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
 def test_guide() -> None:
     assert run_examples("guide") > 40
+
+
+def test_kernels() -> None:
+    assert run_examples("kernels") > 20
+    page = (DOCS / "kernels.md").read_text("utf-8")
+    assert all(f"`{name}`" in page for name in KERNELS)
+
+
+@pytest.mark.slow
+def test_a_simulated_call_of_a_kernel() -> None:
+    (block,) = re.findall(r"(?ms)^```python\n(.*?)^```", (DOCS / "kernels.md").read_text("utf-8"))
+    simulated = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    command = [sys.executable, "-W", "error", "-c", block]
+    run = subprocess.run(command, env=simulated, capture_output=True, text=True, timeout=50)
+    assert run.stdout == "[0.269 0.731 0.   ]\n", run.stderr
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from .loaders import load_model, save_model
 from .masks.mask import Mask
 from .masks.masked import Masked, get_mask
 from .masks.padding import pad, pad_sequences, unpad
+from .masks.picture import plot_masks
 from .masks.ragged import Ragged
 from .models import Input, Model, Sequential
 from .models.trace import trace_masks
@@ -43,6 +44,7 @@ __all__ = [
     "ops",
     "pad",
     "pad_sequences",
+    "plot_masks",
     "ragged",
     "save_model",
     "set_fold_limit",

@@ -70,3 +70,7 @@ ArrayLike = npt.ArrayLike | OnDevice
 """An array of any library, or nested lists."""
 MaskLike = ArrayLike
 """A `Mask`, or what it can be made of."""
+Figure = Any
+"""A `matplotlib.figure.Figure`; Matplotlib is imported only by what draws."""
+Axes = Any
+"""A `matplotlib.axes.Axes`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .._typing import Figure
 from ..commands.table import table
 from ..layers import Layer
 from ..layers._infer import states_kept
@@ -45,6 +46,20 @@ class MaskTrace(list[TraceRow]):
         return "\n".join([table(headings, lines, right=[4]), *fixes])
 
     __repr__ = __str__
+
+    def plot(self) -> Figure:
+        """Draw the mask that each layer gives on; needs Matplotlib.
+
+        Returns:
+            A figure, which notebooks show; `figure.savefig("trace.svg")` writes it to a file.
+
+        Raises:
+            ImportError: Matplotlib is not installed.
+            ValueError: the trace has no rows.
+        """
+        from .trace_picture import plot_trace
+
+        return plot_trace(self)
 
 
 def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace:

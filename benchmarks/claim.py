@@ -1,0 +1,46 @@
+"""The README's table of speeds, from the numbers of the report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks import summary
+from benchmarks.markdown import table
+from benchmarks.peers import RIVALS
+
+BEGIN, END = "<!-- speed: python -m benchmarks.report --publish -->", "<!-- end of speed -->"
+ROWS = {"lstm": "LSTM, inference", "training": "LSTM, GRU and SimpleRNN, training"}
+CLASSES = {"quarter": "a quarter of the steps valid", "full": "no padding"}
+
+
+def write_claim(report: dict[str, Any], readme: Path) -> None:
+    """Replace what stands between the two marks, if all that it tells of was measured."""
+    if ROWS.keys() <= report.keys():
+        text = readme.read_text("utf-8")
+        found = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
+        readme.write_text(
+            found.sub(lambda marks: marks[1] + claim(report) + marks[2], text), "utf-8"
+        )
+
+
+def claim(report: dict[str, Any]) -> str:
+    """How many times faster than each library fastmask is, and on which processor."""
+    about = report["lstm"]["about"]
+    peak = summary.peak_gflops(report["lstm"]) / about["threads"]
+    rows = [
+        [f"{title}, {words}", *(speedup(report[section], name, rival.name) for rival in RIVALS)]
+        for section, title in ROWS.items()
+        for name, words in CLASSES.items()
+    ]
+    return (
+        table(["times faster than", *(rival.name for rival in RIVALS)], rows)
+        + f"\n\n{about['cpu']}, {about['threads']} threads, each {peak:.0f} Gflop/s of float32 "
+        "multiply-adds; geometric means over shapes.\n"
+    )
+
+
+def speedup(section: dict[str, Any], name: str, rival: str) -> str:
+    found = summary.mean_speedup(summary.of_class(section["groups"], name), rival)
+    return "" if found is None else f"{found:.1f}"
