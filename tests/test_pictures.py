@@ -40,6 +40,8 @@ def test_the_steps_that_are_drawn() -> None:
         before, plan = (drawn(axes) for axes in figure.axes)
         np.testing.assert_array_equal(before, VALID)
         np.testing.assert_array_equal(plan, [[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+    rows, _ = fm.plot_masks(fm.Ragged(np.zeros(5), [0, 2, 5])).axes
+    np.testing.assert_array_equal(drawn(rows), [[1, 1, 0], [1, 1, 1]])
     assert len(fm.plot_masks(batch, plan=False).axes) == 1
 
 

@@ -10,16 +10,17 @@ from .._typing import Axes, Bools, Figure, MaskLike
 from ..backends.dispatch import backend_of
 from .mask import Mask, as_mask
 from .masked import Masked
+from .ragged import Ragged
 
 VALID, MASKED, LINES = "#0072B2", "#E3E3E3", "white"
 MOST_ROWS, MOST_STEPS = 60, 200  # up to which the steps are told apart by lines
 
 
-def plot_masks(batch: Masked | MaskLike, *, plan: bool = True) -> Figure:
+def plot_masks(batch: Masked | Ragged | MaskLike, *, plan: bool = True) -> Figure:
     """Draw which steps of a batch are valid, and in which order a recurrent layer computes them.
 
     Args:
-        batch: a batch that carries a mask, or a mask (B, T).
+        batch: a batch that carries a mask, a ragged one, or a mask (B, T).
         plan: whether the plan stands beside the batch: the rows with most valid steps first, and
             their valid steps alone.
 
@@ -85,8 +86,10 @@ def draw_mask(axes: Axes, valid: Bools) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _mask_of(batch: Masked | MaskLike) -> tuple[Bools, Mask]:
+def _mask_of(batch: Masked | Ragged | MaskLike) -> tuple[Bools, Mask]:
     """The mask and its bool array in the memory of the host."""
+    if isinstance(batch, Ragged):
+        batch = batch.to_masked()
     mask = batch.mask if isinstance(batch, Masked) else as_mask(batch)
     if mask is None:
         raise TypeError("batch must carry a mask or be one, not None")
