@@ -17,6 +17,7 @@ import fastmask as fm
 from fastmask import cli, tables
 from fastmask import layers as L
 from fastmask.commands import predict as _predict
+from fastmask.tables import computation as _computation
 from fastmask.tables import inputs as _inputs
 from fastmask.tables import predictor as _predictor
 
@@ -417,7 +418,7 @@ class TestWhole:
         assert reader
         write(tmp_path / "a.jsonl", rows_of_ids(20))
         before = sorted(tmp_path.iterdir())
-        real, calls = _predictor.Predictor.__call__, []
+        real, calls = _predictor.Predictor.columns, []
 
         def third(self: Any, batch: Any) -> Any:
             calls.append(batch)
@@ -425,7 +426,7 @@ class TestWhole:
                 raise KeyboardInterrupt
             return real(self, batch)
 
-        monkeypatch.setattr(_predictor.Predictor, "__call__", third)
+        monkeypatch.setattr(_predictor.Predictor, "columns", third)
         assert run(tmp_path, "a.jsonl", "b.csv", "--batch-size", "2") == 130
         assert capsys.readouterr().err == "fastmask: interrupted, nothing is written\n"
         assert sorted(tmp_path.iterdir()) == before
@@ -483,7 +484,7 @@ class TestBatches:
             return x
 
         monkeypatch.setattr(_inputs.Input, "batch", noted)
-        monkeypatch.setattr(_predictor, "MOST_STEPS", 60)
+        monkeypatch.setattr(_computation, "MOST_STEPS", 60)
         assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
         assert shapes == [(2, 3), (2, 30), (1, 1), (1, 200), (3, 5)]
         np.testing.assert_allclose(

@@ -27,6 +27,7 @@ __all__ = [
     "Mask",
     "Masked",
     "Model",
+    "Predictor",
     "Ragged",
     "Sequential",
     "__version__",
@@ -57,10 +58,13 @@ __all__ = [
 if TYPE_CHECKING:
     from . import cells
     from .cells import cell
+    from .tables.predictor import Predictor
 else:  # to a type checker every name would be one of the package
 
     def __getattr__(name: str) -> Any:
-        """`fastmask.cells` and `fastmask.torch`, imported when they are first asked for."""
+        """What is imported when it is first asked for: cells, `Predictor` and `fastmask.torch`."""
+        if name == "Predictor":
+            return import_module(".tables.predictor", __name__).Predictor
         if name in ("cell", "cells"):
             found = import_module(".cells", __name__)
             return found if name == "cells" else found.cell

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import local
 from typing import Any
 
 from .._checks import whole_number
 
 _VARIABLE = "FASTMASK_NUM_THREADS"
 _chosen: int | None = None
+_by_user = False  # whether that is what `set_num_threads` was given
+_here = local()  # `count` of a thread of Python's own
 
 
 def set_num_threads(n: int) -> None:
@@ -29,8 +34,8 @@ def set_num_threads(n: int) -> None:
         1
         >>> fm.set_num_threads(before)
     """
-    global _chosen
-    _chosen = whole_number(n, "n", 1)
+    global _chosen, _by_user
+    _chosen, _by_user = whole_number(n, "n", 1), True
 
 
 def get_num_threads() -> int:
@@ -51,9 +56,29 @@ def get_num_threads() -> int:
         True
     """
     global _chosen
+    here: int | None = getattr(_here, "count", None)
+    if here is not None:
+        return here
     if _chosen is None:
         _chosen = _default()
     return _chosen
+
+
+def chosen_threads() -> int | None:
+    """What `set_num_threads` or the environment variable FASTMASK_NUM_THREADS says, if they do."""
+    said = _by_user or os.environ.get(_VARIABLE, "").strip()
+    return get_num_threads() if said else None
+
+
+@contextmanager
+def at_most(count: int | None) -> Iterator[None]:
+    """Let kernels that this thread calls use so many threads; None changes nothing."""
+    before: int | None = getattr(_here, "count", None)
+    _here.count = before if count is None else count
+    try:
+        yield
+    finally:
+        _here.count = before
 
 
 def _default() -> int:

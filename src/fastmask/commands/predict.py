@@ -12,9 +12,8 @@ from .._checks import whole_number
 from ..loaders import load_model
 from ..loaders._reading import opened
 from ..loaders._writing import write_whole
-from ..models.model import Model
-from ..models.sequential import Sequential
-from ..tables.predictor import MOST_ROWS, Predictor
+from ..tables.computation import MOST_ROWS
+from ..tables.predictor import Predictor
 
 
 class Options(NamedTuple):
@@ -54,7 +53,7 @@ def run(options: Options) -> int:
         count = 0
         with target.writer(file) as out:
             for batch in source.batches(options.input, rows):
-                out.write(batch, predictor(batch))
+                out.write(batch, predictor.columns(batch))
                 count += len(batch)
                 bar.show(batch.share, count)
 
@@ -67,8 +66,6 @@ def run(options: Options) -> int:
 
 def _model(options: Options) -> Any:
     model = load_model(options.model)
-    if not isinstance(model, Model):  # a single layer
-        model = Sequential([model])
     if options.quantize is not None:
         model.quantize(options.quantize)
     return model

@@ -60,20 +60,39 @@ def ragged(x: Any) -> Ragged:
 
 def _rows_of(x: Any) -> tuple[Array, Ints]:
     """The steps of all rows, and the offsets of the rows among them."""
-    origins = {(cls.__module__.partition(".")[0], cls.__name__) for cls in type(x).__mro__}
-    if ("pandas", "Series") in origins:
+    known = origins(x)
+    if ("pandas", "Series") in known:
         return _of_pandas(x)
-    if ("awkward", "Array") in origins:
+    if ("awkward", "Array") in known:
         return _module("columns").rows_in(_module("awkward_arrays").column_of(x))  # type: ignore[no-any-return]
     if any(hasattr(type(x), name) for name in _ARROW):
         return _module("columns").joined(_module("arrow").columns_of(x))  # type: ignore[no-any-return]
-    if ("torch", "Tensor") in origins and x.is_nested:
+    if ("torch", "Tensor") in known and x.is_nested:
         return _of_nested(x)
     if hasattr(x, "__array__") and not (isinstance(x, np.ndarray) and x.dtype == object):
         return _of_array(as_array(x, "x"))
     if isinstance(x, (str, bytes, dict)) or not np.iterable(x):
         raise TypeError(f"x must be rows of steps, such as a list of lists, not {x!r:.80}")
     return _module("rows").rows_in_list(x)  # type: ignore[no-any-return]
+
+
+def origins(x: Any) -> set[tuple[str, str]]:
+    """The packages and names of the classes that an object is of, which tell without an import."""
+    return {(cls.__module__.partition(".")[0], cls.__name__) for cls in type(x).__mro__}
+
+
+def arrow_column(x: Any) -> Array | Ragged:
+    """The rows of an Arrow column of lists; of another one its numbers or texts.
+
+    Raises:
+        TypeError: its type is neither.
+        ValueError: something is null, or steps differ in shape.
+    """
+    columns = _module("arrow").columns_of(x)
+    if columns[0].offsets is not None:
+        return Ragged(*_module("columns").joined(columns))
+    parts = [_module("columns").single_values(column) for column in columns]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _module(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, Ints
+from ..masks.ragged import Ragged
 
 
 def pyarrow() -> Any:
@@ -32,14 +33,22 @@ def large_lists(values: Array, offsets: Ints) -> Any:
     return pa.LargeListArray.from_arrays(pa.array(offsets), steps)
 
 
-def lists(values: Array, offsets: Ints) -> Any:
-    """Rows with offsets of 32 bits, and steps that are lists too: what every reader takes."""
+def column(values: Array | Ragged | list[Any]) -> Any:
+    """A column of values, or of lists of values of one shape.
+
+    Lists have offsets of 32 bits, and steps are lists like others: not every program that reads
+    Arrow or Parquet takes more.
+    """
+    if isinstance(values, list):
+        return pyarrow().array(values)
+    if not isinstance(values, Ragged):
+        return _nested(values)
     pa = pyarrow()
-    short = pa.array(offsets.astype(np.int32))
-    return pa.ListArray.from_arrays(short, nested(values))
+    short = pa.array(values.offsets.astype(np.int32))
+    return pa.ListArray.from_arrays(short, _nested(values.values))
 
 
-def nested(values: Array) -> Any:
+def _nested(values: Array) -> Any:
     """An array (B, ...) with a list for each axis but the first one."""
     pa = pyarrow()
     steps = pa.array(np.ascontiguousarray(values).reshape(-1))

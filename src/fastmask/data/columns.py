@@ -82,6 +82,18 @@ def rows_in(column: Column, first: int = 0) -> tuple[Array, Ints]:
         raise ValueError(f"x[{first + misfit.position}] {said}") from None
 
 
+def single_values(column: Column) -> Array:
+    """The numbers or texts of a column that has no lists.
+
+    Raises:
+        ValueError: one is null.
+    """
+    try:
+        return _steps(column)
+    except _Misfit as misfit:
+        raise ValueError(f"x[{misfit.position}] is null") from None
+
+
 _NULL = "a null"
 
 

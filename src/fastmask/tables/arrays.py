@@ -16,14 +16,17 @@ import numpy as np
 
 from .._typing import Array
 from ..loaders._reading import opened
-from .batch import Batch, Columns, Values, as_plain
+from ..masks.ragged import Ragged
+from .batch import Batch, Columns, OfFile
+from .values import Values, plain_rows
 
 
-class Arrays:
+class Arrays(OfFile):
     """A batch of rows of arrays."""
 
     def __init__(self, columns: dict[str, Array], first: int, share: float) -> None:
-        self.columns, self.first, self.share = columns, first, share
+        super().__init__(first, share)
+        self.columns = columns
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -35,7 +38,7 @@ class Arrays:
         return self.columns[name]
 
     def records(self) -> list[dict[str, Any]]:
-        plain = {name: as_plain(values) for name, values in self.columns.items()}
+        plain = {name: plain_rows(values) for name, values in self.columns.items()}
         return [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
 
 
@@ -87,7 +90,9 @@ def writer(file: IO[bytes]) -> Iterator[Writer]:
 
 def _joined(name: str, parts: list[Values]) -> Array:
     try:
-        return np.concatenate([np.asarray(one) for one in parts])
+        return np.concatenate(
+            [np.asarray(list(one) if isinstance(one, Ragged) else one) for one in parts]
+        )
     except ValueError as error:
         raise ValueError(
             f"column {name!r} has rows of different lengths, which an array cannot hold: write "

@@ -6,19 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
+from .values import Values, plain_rows
 
-from .._typing import Array
-
-Values = Array | list[Any]  # one for each row
 Columns = Mapping[str, Values]
 
 
-class Batch(Protocol):
-    """Rows that follow each other in a file."""
-
-    first: int  # the number of the first one
-    share: float  # of the file that has been read with them
+class Rows(Protocol):
+    """Rows with columns."""
 
     def __len__(self) -> int: ...
 
@@ -28,15 +22,36 @@ class Batch(Protocol):
     def column(self, name: str) -> Values:
         """The values of a column that is there."""
 
+    def where(self, column: str, row: int) -> str:
+        """What messages call a value."""
+
+
+class Batch(Rows, Protocol):
+    """Rows that follow each other in a file."""
+
+    first: int  # the number of the first one
+    share: float  # of the file that has been read with them
+
     def records(self) -> list[dict[str, Any]]:
         """The rows, as plain Python objects."""
 
 
-class Records:
+class OfFile:
+    """A batch that knows where in a file it stands."""
+
+    def __init__(self, first: int, share: float) -> None:
+        self.first, self.share = first, share
+
+    def where(self, column: str, row: int) -> str:
+        return f"row {self.first + row + 1} of column {column!r}"
+
+
+class Records(OfFile):
     """A batch of rows that are dictionaries."""
 
     def __init__(self, rows: list[dict[str, Any]], first: int, share: float) -> None:
-        self.rows, self.first, self.share = rows, first, share
+        super().__init__(first, share)
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,21 +71,11 @@ class Records:
 
 def with_more(batch: Batch, more: Columns) -> list[dict[str, Any]]:
     """The rows of a batch with further columns, as plain Python objects."""
-    plain = {name: as_plain(values) for name, values in more.items()}
+    plain = {name: plain_rows(values) for name, values in more.items()}
     return [
         {**row, **{name: values[i] for name, values in plain.items()}}
         for i, row in enumerate(batch.records())
     ]
-
-
-def as_plain(values: Values) -> list[Any]:
-    """Numbers, and lists of them; those of float32 with as many digits as they have."""
-    if isinstance(values, list):
-        return [as_plain(one) if isinstance(one, np.ndarray) else one for one in values]
-    if values.dtype == np.float32:
-        values = values.astype(str).astype(np.float64)
-    plain: list[Any] = values.tolist()
-    return plain
 
 
 def as_json(value: Any) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .._typing import Array
+from .._typing import Array, Ints
+from ..data import ragged
 from ..layers import Embedding
 from ..layers._calls import flat
 from ..masks.masked import Masked
-from ..masks.padding import pad
+from ..masks.ragged import Ragged
 from ..models.functional import Functional
 from ..models.graph import slots_in
 from ..models.sequential import Sequential
 from ..models.summary import symbolic_inputs
-from .batch import Values
+from .values import Values
+
+Where = Callable[[int], str]  # what messages call a row
 
 
 class Input:
@@ -41,20 +45,51 @@ class Input:
         self.column, self._shape, self._steps = column, shape, steps
         self._sequences, self._texts = sequences, texts
 
-    def values(self, given: Values, first: int) -> Values:
+    def values(self, given: Values, where: Where) -> Array | Ragged | list[Any]:
         """The values of rows, text being read as JSON, or as numbers with spaces between them.
+
+        Args:
+            given: those of the column.
+            where: what messages call a row.
 
         Raises:
             ValueError: a value is missing, or is none that the model takes.
         """
-        if isinstance(given, np.ndarray) and given.dtype.kind in "fiub":
+        kinds = "SU" if self._texts else "fiub"
+        if isinstance(given, Ragged) and (given.dtype.kind in kinds or not len(given.values)):
+            return self._of_rows(given, where)
+        if isinstance(given, np.ndarray) and given.dtype.kind in kinds and not self._lists(given):
             return given
         found = []
-        for number, value in enumerate(given, first + 1):
-            what = f"row {number} of column {self.column!r}"
-            known = value if self._texts and not self._sequences else _read(value, what)
-            found.append(self._value(known, what))
-        return found
+        for number, value in enumerate(_as_list(given)):
+            text = self._texts and not self._sequences
+            known = value if text else _read(value, where(number))
+            found.append(self._value(known, where(number)))
+        if not self._sequences:
+            return found
+        try:
+            return ragged(found)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"column {self.column!r} must hold steps of one shape: {error}"
+            ) from None
+
+    def _lists(self, given: Array) -> bool:
+        """Whether the model takes a list for a row, where an array has single values."""
+        return given.ndim == 1 and self._shape[1:] not in ((), (1,))
+
+    def _of_rows(self, given: Ragged, where: Where) -> Array | Ragged:
+        """Lists as sequences; or as an array, where the model takes so many values of each row."""
+        wanted = self._steps if self._sequences or len(self._shape) < 2 else self._shape[1]
+        if wanted is not None:
+            lengths = given.lengths
+            odd = lengths > wanted if self._sequences else lengths != wanted
+            if odd.any():
+                row = int(odd.argmax())
+                raise ValueError(_other_length(where(row), int(lengths[row]), wanted))
+        if self._sequences:
+            return given
+        return given.values.reshape(len(given), wanted or 1, *given.values.shape[1:])
 
     def _value(self, value: Any, what: str) -> Any:
         """The numbers or texts of one row, checked as far as the error can name the row."""
@@ -72,34 +107,45 @@ class Input:
             return numbers
         count = len(numbers)
         if count > wanted or (count < wanted and not self._sequences):
-            raise ValueError(f"{what} has {count} values, but the model takes {wanted}")
+            raise ValueError(_other_length(what, count, wanted))
         return numbers
 
-    def lengths(self, values: Values) -> list[int]:
+    def lengths(self, values: Values) -> Ints:
         """How many steps each value has; 1 where it is none of steps."""
-        if not self._sequences:
-            return [1] * len(values)
-        if isinstance(values, np.ndarray):
-            return [values.shape[1]] * len(values)
-        return list(map(len, values))
+        if isinstance(values, Ragged):
+            return values.lengths
+        steps = values.shape[1] if self._sequences and isinstance(values, np.ndarray) else 1
+        return np.full(len(values), steps)
 
     def batch(self, values: Values) -> Array | Masked:
         """Values as the model takes them; lists of steps are padded and masked."""
-        if self._sequences and isinstance(values, list):
+        if isinstance(values, Ragged):
             return self._padded(values)
         array = np.asarray(values)
         return array.reshape(-1, 1) if array.ndim == 1 and self._shape[1:] == (1,) else array
 
-    def _padded(self, values: list[Any]) -> Array | Masked:
+    def _padded(self, rows: Ragged) -> Array | Masked:
         """Lists of one length: numbers are masked, and of texts the layers mask empty ones."""
-        if self._texts:
-            return pad([np.asarray(one, str) for one in values], self._steps, value="").data
-        lengths = set(map(len, values))
-        if any(lengths):
-            padded = pad(values, self._steps)
-            return padded.data if lengths == {padded.shape[1]} else padded
-        shape = (len(values), self._steps or 1, *(n or 1 for n in self._shape[2:]))
-        return Masked(np.zeros(shape), np.zeros(shape[:2], np.bool_))
+        time = self._steps or max(1, int(rows.lengths.max(initial=0)))
+        if not len(rows.values):  # nothing says what a step looks like
+            shape = (len(rows), time, *(n or 1 for n in self._shape[2:]))
+            if self._texts:
+                return np.zeros(shape, "U1")
+            return Masked(np.zeros(shape, rows.dtype), np.zeros(shape[:2], np.bool_))
+        if (rows.lengths == time).all():
+            return rows.values.reshape(len(rows), time, *rows.values.shape[1:])
+        padded = rows.to_masked(maxlen=time)
+        return padded.data if self._texts else padded
+
+
+def _as_list(values: Values) -> list[Any]:
+    if isinstance(values, Ragged):
+        return values.to_list()
+    return list(values.tolist()) if isinstance(values, np.ndarray) else values
+
+
+def _other_length(what: str, count: int, wanted: int) -> str:
+    return f"{what} has {count} values, but the model takes {wanted}"
 
 
 def inputs_of(model: Any, columns: list[str]) -> list[Input]:

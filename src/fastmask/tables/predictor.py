@@ -1,104 +1,181 @@
-"""A model applied to columns of rows, in batches that are bounded by their number of steps."""
+"""Predictions as a column more of batches of rows, for engines that hand such batches out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..layers._calls import flat
-from ..masks.masked import Masked
-from ..masks.padding import unpad
+from .._checks import whole_number
+from ..backends.threads import at_most, chosen_threads
+from ..layers import Layer
+from ..loaders import load_model
 from ..models.model import Model
-from .batch import Batch, Values
-from .inputs import inputs_of
+from ..models.sequential import Sequential
+from .batch import Rows
+from .computation import Computation
+from .frames import frame_of
+from .values import Values
 
-MOST_STEPS = 32768  # of a batch, with those that pad it
-MOST_ROWS = 1024
+_loaded: dict[str, tuple[tuple[int, int], Model]] = {}  # by path, of this process
 
 
 class Predictor:
-    """Predicts a further column from columns of a batch of rows.
+    """A model as a function of batches of rows, which adds a column: its predictions.
 
-    Sequences are padded to the longest of their batch, or to the length that the model wants, and
-    masked. A batch holds rows that follow each other.
+    It takes and returns dicts of arrays, pyarrow's tables and record batches, and the data
+    frames of pandas and Polars; rows and other columns stay as they are. Lists of different
+    lengths are sequences, of which the steps alone are computed. An engine can send it to its
+    workers: pickled it is no more than the path of its model, which a process loads once.
+
+    A call uses as many threads as `threads` says, or `set_num_threads` or FASTMASK_NUM_THREADS; or
+    else OMP_NUM_THREADS, which Ray, Spark and Dask set for their workers, or one in a task of Dask.
 
     Args:
-        model: built; it has an input for each column.
-        columns: the names of the columns, in the order of the inputs.
-        name: of the new column; with several outputs `name_0`, `name_1`, and so on, or
-            with their names in the place of numbers.
+        model: the name of a file that `load_model` reads; or a model that has been built, or a
+            layer, which is pickled as a whole.
+        column: the column that the model reads; for several inputs a list in their order, or
+            a dict of columns by the names of the inputs.
+        output: name of the new column; with several outputs `output_0`, `output_1`, and so
+            on, or with their names in the place of numbers.
         batch_size: the most rows that are computed at once.
+        threads: for the kernels of each call; None for what the engine gives.
 
     Raises:
-        ValueError: the model is not built, or has another number of inputs.
+        TypeError: an argument is of the wrong type.
+        ValueError: the model cannot be read, is not built, or has another number of inputs.
+
+    Source:
+        Ray: `ray.data.Dataset.map_batches`; Dask: `DataFrame.map_partitions`; Spark:
+        `DataFrame.mapInArrow`; Polars: `LazyFrame.map_batches`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import fastmask as fm
+        >>> ids = fm.layers.Embedding(50, 4, mask_zero=True)
+        >>> model = fm.Sequential([ids, fm.layers.LSTM(2)])
+        >>> model.build((None, None))
+        >>> predict = fm.Predictor(model, column="ids", output="vector")
+        >>> rows = predict({"ids": [[7, 8, 9], [4]], "who": np.array(["Ada", "Bob"])})
+        >>> list(rows), rows["vector"].shape
+        (['ids', 'who', 'vector'], (2, 2))
     """
 
     def __init__(
-        self, model: Model, columns: Sequence[str], name: str, batch_size: int | None = None
+        self,
+        model: str | os.PathLike[str] | Layer,
+        column: str | Sequence[str] | Mapping[str, str],
+        output: str = "prediction",
+        batch_size: int | None = None,
+        threads: int | None = None,
     ) -> None:
-        self._inputs = inputs_of(model, list(columns))
-        self._model, self._name = model, name
-        self._rows = MOST_ROWS if batch_size is None else batch_size
+        size = None if batch_size is None else whole_number(batch_size, "batch_size", 1)
+        self._threads = None if threads is None else whole_number(threads, "threads", 1)
+        if not isinstance(output, str):
+            raise TypeError(f"output must be the name of a column, not {output!r}")
+        self._model = model if isinstance(model, Layer) else os.path.abspath(_path(model))
+        self._arguments = (column, output, size, self._threads)
+        known = _whole_model(self._model)
+        self._compute = Computation(known, _columns(known, column), output, size)
 
-    def __call__(self, batch: Batch) -> dict[str, Values]:
-        """The new columns.
+    def __call__(self, batch: Any) -> Any:
+        """The batch with the predictions.
+
+        Args:
+            batch: dict of arrays, `pyarrow.Table` or `RecordBatch`, `pandas.DataFrame` or
+                `polars.DataFrame`; it may have no rows.
+
+        Returns:
+            One of the same kind. A sequence that comes out has its valid steps only, and an
+            output of one number is that number; others are lists, and in a dict arrays.
 
         Raises:
-            ValueError: a column is missing, or holds what the model does not take; or there is
-                one already with the name of a new one.
+            TypeError: the batch is none of these.
+            ValueError: a column is missing, or a row, which the message names, holds what the
+                model does not take; or there is a column of that name already.
         """
-        names = batch.names()
-        for one in self._inputs:
-            if len(batch) and one.column not in names:
-                raise ValueError(f"there is no column {one.column!r}, only {', '.join(names)}")
-        values = [one.values(batch.column(one.column), batch.first) for one in self._inputs]
-        outputs = [self._outputs(values, rows) for rows in self._cut(values, len(batch))]
-        many = len(outputs[0]) > 1
-        found = {
-            f"{self._name}_{key}" if many else self._name: _joined([one[key] for one in outputs])
-            for key in outputs[0]
-        }
-        taken = set(found) & set(names)
-        if taken:
-            raise ValueError(f"there is a column {min(taken)!r} already: give another name")
-        return found
+        frame, extended = frame_of(batch)
+        return extended(self.columns(frame))
 
-    def _cut(self, values: list[Values], count: int) -> Iterator[slice]:
-        """The rows of each batch; one without rows if there are none."""
-        lengths = np.sum(
-            [one.lengths(own) for one, own in zip(self._inputs, values, strict=True)], 0
+    def each(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches with the predictions, one after the other.
+
+        Args:
+            batches: any that a call takes, as Spark's `mapInArrow` has them.
+
+        Returns:
+            An iterator, which takes a batch when it is asked for one.
+        """
+        return map(self, batches)
+
+    def columns(self, rows: Rows) -> dict[str, Values]:
+        """The new columns alone.
+
+        Args:
+            rows: a batch of `fastmask.tables`.
+
+        Returns:
+            An array for each, or a `Ragged` where rows differ in length.
+        """
+        with at_most(self._threads or _threads_of_engine()):
+            return self._compute(rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Predictor, (self._model, *self._arguments)
+
+    def __repr__(self) -> str:
+        of = self._model if isinstance(self._model, str) else self._model.name
+        return f"Predictor({of!r}, {', '.join(map(repr, self._arguments[:2]))})"
+
+
+def _path(model: Any) -> str:
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"model must be a model or the name of a file, not {model!r:.80}")
+    return os.fsdecode(model)
+
+
+def _whole_model(model: str | Layer) -> Model:
+    """A model; a single layer as one."""
+    known: Any = _model_at(model) if isinstance(model, str) else model
+    return known if isinstance(known, Model) else Sequential([known])
+
+
+def _model_at(path: str) -> Any:
+    """The model in a file, which a process reads once, unless the file changes."""
+    status = Path(path).stat()
+    stamp = status.st_mtime_ns, status.st_size
+    known = _loaded.get(path)
+    if known is None or known[0] != stamp:
+        known = _loaded[path] = stamp, load_model(path)
+    return known[1]
+
+
+def _columns(model: Any, column: Any) -> list[str]:
+    """A column for each input, in their order."""
+    if isinstance(column, Mapping):
+        column = model._in_order(dict(column))
+    listed = [column] if isinstance(column, str) else column
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
+        raise TypeError(
+            "column must be the name of a column, or a list of names, or a dict of names by the "
+            f"model's inputs, not {column!r:.80}"
         )
-        start, longest = 0, 1
-        for row in range(count):
-            longest = max(longest, int(lengths[row]))
-            full = (row - start + 1) * longest > MOST_STEPS or row - start == self._rows
-            if full and row > start:
-                yield slice(start, row)
-                start, longest = row, max(1, int(lengths[row]))
-        yield slice(start, count)
-
-    def _outputs(self, values: list[Values], rows: slice) -> dict[Any, Values]:
-        """What the model returns for some rows: each output by its name, or its number."""
-        x = [one.batch(own[rows]) for one, own in zip(self._inputs, values, strict=True)]
-        count = max(1, rows.stop - rows.start)
-        outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, count, verbose=0)
-        named = outputs if isinstance(outputs, dict) else dict(enumerate(flat(outputs)))
-        return {key: _of_rows(one) for key, one in named.items()}
+    return list(listed)
 
 
-def _of_rows(output: Any) -> Values:
-    """A value for each row: of a sequence its valid steps; of one number, the number."""
-    if isinstance(output, Masked):
-        return unpad(output)
-    array = np.asarray(output)
-    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-
-
-def _joined(parts: Sequence[Values]) -> Values:
-    """The values of all rows; a list where they differ in length."""
-    arrays = [part for part in parts if not isinstance(part, list)]
-    if len(arrays) == len(parts) and len({one.shape[1:] for one in arrays}) == 1:
-        return np.concatenate(arrays)
-    return [row for part in parts for row in part]
+def _threads_of_engine() -> int | None:
+    """How many threads an engine gives this call; None where nobody says, or the user did."""
+    if chosen_threads() is not None:
+        return None
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        with suppress(ValueError):  # no worker of Dask's runs this
+            distributed.get_worker()
+            return 1  # of as many tasks as the worker has threads
+    return None

@@ -1,0 +1,106 @@
+"""A model applied to columns of rows, in batches that are bounded by their number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..data import ragged
+from ..layers._calls import flat
+from ..masks.masked import Masked
+from ..masks.ragged import Ragged
+from ..models.model import Model
+from .batch import Rows
+from .inputs import inputs_of
+from .values import Values, joined
+
+MOST_STEPS = 32768  # of a batch, with those that pad it
+MOST_ROWS = 1024
+
+
+class Computation:
+    """Computes a further column from columns of a batch of rows.
+
+    Sequences are padded to the longest of their batch, or to the length that the model wants, and
+    masked. A batch holds rows that follow each other.
+
+    Args:
+        model: built; it has an input for each column.
+        columns: the names of the columns, in the order of the inputs.
+        name: of the new column; with several outputs `name_0`, `name_1`, and so on, or
+            with their names in the place of numbers.
+        batch_size: the most rows that are computed at once.
+
+    Raises:
+        ValueError: the model is not built, or has another number of inputs.
+    """
+
+    def __init__(
+        self, model: Model, columns: Sequence[str], name: str, batch_size: int | None = None
+    ) -> None:
+        self._inputs = inputs_of(model, list(columns))
+        self._model, self._name = model, name
+        self._rows = MOST_ROWS if batch_size is None else batch_size
+
+    def __call__(self, batch: Rows) -> dict[str, Values]:
+        """The new columns.
+
+        Raises:
+            ValueError: a column is missing, or holds what the model does not take; or there is
+                one already with the name of a new one.
+        """
+        names = batch.names()
+        for one in self._inputs:
+            if names and one.column not in names:
+                raise ValueError(f"there is no column {one.column!r}, only {', '.join(names)}")
+        values = [
+            one.values(batch.column(one.column), partial(batch.where, one.column))
+            for one in self._inputs
+        ]
+        outputs = [self._outputs(values, rows) for rows in self._cut(values, len(batch))]
+        many = len(outputs[0]) > 1
+        found = {
+            f"{self._name}_{key}" if many else self._name: joined(one[key] for one in outputs)
+            for key in outputs[0]
+        }
+        taken = set(found) & set(names)
+        if taken:
+            raise ValueError(f"there is a column {min(taken)!r} already: give another name")
+        return found
+
+    def _cut(self, values: list[Values], count: int) -> Iterator[slice]:
+        """The rows of each batch; one without rows if there are none."""
+        each = [one.lengths(own) for one, own in zip(self._inputs, values, strict=True)]
+        lengths = np.sum(each, 0).tolist()
+        start, longest = 0, 1
+        for row in range(count):
+            longest = max(longest, lengths[row])
+            full = (row - start + 1) * longest > MOST_STEPS or row - start == self._rows
+            if full and row > start:
+                yield slice(start, row)
+                start, longest = row, max(1, lengths[row])
+        yield slice(start, count)
+
+    def _outputs(self, values: list[Values], rows: slice) -> dict[Any, Values]:
+        """What the model returns for some rows: each output by its name, or its number."""
+        x = [one.batch(own[rows]) for one, own in zip(self._inputs, values, strict=True)]
+        count = max(1, rows.stop - rows.start)
+        outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, count, verbose=0)
+        named = outputs if isinstance(outputs, dict) else dict(enumerate(flat(outputs)))
+        return {key: _of_rows(one) for key, one in named.items()}
+
+
+def _of_rows(output: Any) -> Values:
+    """A value for each row: of a sequence its valid steps; of one number, the number."""
+    if isinstance(output, (Masked, Ragged)):
+        rows = ragged(output)
+        return rows if rows.valid is None else Ragged(*rows._valid_steps())
+    array = np.asarray(output)
+    if (
+        array.ndim > 2
+    ):  # rows of sequences of one length, which those of other batches need not have
+        return ragged(array)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array

@@ -1,0 +1,74 @@
+"""The values of a column of any library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..data import arrow_column, origins, ragged
+from ..masks.ragged import Ragged
+
+Values = Array | Ragged | list[Any]  # one for each row
+
+
+def values_of(column: Any) -> Values:
+    """The values as an array, as rows of different lengths, or as Python's objects.
+
+    Numbers and lists of them are not copied where they need not be. What is null, or of another
+    type, is among Python's objects.
+
+    Args:
+        column: of pyarrow, Polars, pandas or NumPy, or a list.
+    """
+    if ("pandas", "Series") in origins(column):
+        known = getattr(column.dtype, "pyarrow_dtype", None)
+        column = column.array.__arrow_array__() if known is not None else column.to_numpy()
+    if isinstance(column, np.ndarray):
+        return column if column.dtype.kind in "fiubSU" else _of_objects(column)
+    if isinstance(column, (list, tuple, Ragged)):
+        return list(column) if isinstance(column, tuple) else column
+    try:
+        return arrow_column(column)
+    except (TypeError, ValueError):
+        plain: list[Any] = (getattr(column, "to_pylist", None) or column.to_list)()
+        return plain
+
+
+def _of_objects(column: Array) -> Values:
+    rows = column.tolist() if column.ndim == 1 else list(column)
+    if rows and isinstance(rows[0], (list, np.ndarray)):
+        try:
+            return ragged(rows)
+        except (TypeError, ValueError):
+            pass
+    return rows
+
+
+def plain_rows(values: Values) -> list[Any]:
+    """Numbers, and lists of them; those of float32 with as many digits as they have."""
+    if isinstance(values, Ragged):
+        steps = plain_rows(values.values)
+        return [steps[start:stop] for start, stop in pairwise(values.offsets.tolist())]
+    if isinstance(values, list):
+        return [plain_rows(one) if isinstance(one, np.ndarray) else one for one in values]
+    if values.dtype == np.float32:
+        values = values.astype(str).astype(np.float64)
+    plain: list[Any] = values.tolist()
+    return plain
+
+
+def joined(parts: Iterable[Values]) -> Values:
+    """The values of all rows; those of different lengths without padding."""
+    each = list(parts)
+    arrays = [part for part in each if isinstance(part, np.ndarray)]
+    if len(arrays) == len(each) and len({one.shape[1:] for one in arrays}) == 1:
+        return np.concatenate(arrays)
+    rows = [ragged(part) for part in each]
+    filled = [one for one in rows if len(one.values)] or rows[:1]
+    lengths = np.concatenate([one.lengths for one in rows])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Ragged(np.concatenate([one.values for one in filled]), offsets)
