@@ -83,7 +83,7 @@ def accuracies() -> list[list[str]]:
     rows = []
     exact: Any = None
     for form in ("float32", *FORMS):
-        model = fm.load_model(DATA / "japanese_vowels_lstm.npz")
+        model = fm.load_model(DATA / "japanese_vowels_lstm.keras")
         if form != "float32":
             model.quantize(form)
         found = model.predict(utterances, batch_size=None, verbose=0)

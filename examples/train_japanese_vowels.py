@@ -14,7 +14,7 @@ The script
 4. folds the standardisation of the inputs into the first LSTM, so that the
    model takes the raw coefficients;
 5. writes Keras's own answers for the test set to ``japanese_vowels_keras.npz``;
-6. writes the same model, saved by fastmask, to ``japanese_vowels_lstm.npz``.
+6. saves the model to ``japanese_vowels_lstm.keras``.
 
 Needs Keras 3 with any backend (torch unless ``KERAS_BACKEND`` says otherwise)
 and about a minute on one core, five with ``--cross-validate``::
@@ -282,23 +282,6 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 # --- writing -----------------------------------------------------------------
 
 
-def save_for_fastmask(keras_weights: list[np.ndarray], path: Path) -> None:
-    """Build the network in fastmask, give it Keras's weights and save it."""
-    import fastmask as fm  # only this step needs it
-
-    model = fm.Sequential(
-        [
-            fm.layers.Masking(),
-            fm.layers.LSTM(64, return_sequences=True),
-            fm.layers.LSTM(48),
-            fm.layers.Dense(N_SPEAKERS, activation="softmax"),
-        ]
-    )
-    model.build((None, None, N_COEFFICIENTS))
-    model.set_weights(keras_weights)
-    fm.save_model(model, path)
-
-
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -350,7 +333,7 @@ def main() -> None:
         named = {f"w{i}": w for i, w in enumerate(weights)}
         np.savez(args.weights_out, **named)
     np.savez_compressed(args.out / "japanese_vowels_keras.npz", probabilities=reference)
-    save_for_fastmask(weights, args.out / "japanese_vowels_lstm.npz")
+    model.save(args.out / "japanese_vowels_lstm.keras")
 
 
 if __name__ == "__main__":

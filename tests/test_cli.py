@@ -39,9 +39,13 @@ class TestDemo:
         done = run("demo")
         assert done.returncode == 0, done.stderr
         lines = done.stdout.rstrip().splitlines()
-        assert "utterances" in done.stdout
-        assert "370" in done.stdout
-        assert "padded steps skipped" in done.stdout
+        assert "370 utterances of 9 speakers,\n7 to 29 frames each" in done.stdout
+        assert "47.0 % of all steps are padding" in done.stdout
+        assert lines[3].startswith("  #######......................  speaker ")
+        assert any(
+            line.split() == "lstm (LSTM) (None, None, 64) 19,712 used, kept".split()
+            for line in lines
+        )
         assert "naive padded loop in NumPy" in done.stdout
         assert lines[-1].startswith("fastmask names the speaker right 9")
         assert lines[-1].endswith("times as fast as the padded loop in NumPy.")
@@ -73,7 +77,7 @@ class TestDemo:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        good = _demo.Result(370, 7, 29, 9, 0.45, 0.97, 40.0, 4.0, 1e-7)
+        good = _demo.Result(370, 7, 29, 9, 0.45, [], [], 0.97, 40.0, 4.0, 1e-7)
         assert not good.faults
         monkeypatch.setattr(_demo, "run", lambda _say: good._replace(**change))  # type: ignore[arg-type]  # on purpose
         assert cli.main(["demo"]) == 1
@@ -82,10 +86,10 @@ class TestDemo:
     def test_damaged_data_are_told(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        (tmp_path / "japanese_vowels_lstm.npz").write_bytes(b"nothing")
+        (tmp_path / "japanese_vowels_lstm.keras").write_bytes(b"nothing")
         monkeypatch.setattr(_demo, "_DATA", tmp_path)
         assert cli.main(["demo"]) == 1
-        assert "japanese_vowels_lstm.npz is not a model that can be read" in capsys.readouterr().err
+        assert "japanese_vowels_lstm.keras is not" in capsys.readouterr().err
 
     @pytest.mark.usefixtures("_short")
     def test_compiling_is_told_where_it_happens(self) -> None:

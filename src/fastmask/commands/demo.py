@@ -16,12 +16,23 @@ from ..backends.table import kernels
 from ..backends.threads import get_num_threads
 from ..loaders import load_model
 from ..masks.mask import Mask
+from ..models.summary import summarise
 from . import naive as _naive
 
 _DATA = Path(__file__).parents[1] / "data"
+MODEL = "japanese_vowels_lstm.keras"
+EXAMPLES = 8  # utterances that are drawn
 LEAST_ACCURACY = 0.96
 MOST_DIFFERENCE = 1e-5
 _ROUNDS = 16  # of which the first one warms up
+
+
+class Example(NamedTuple):
+    """An utterance: its number of frames, who spoke it, and whom the model heard."""
+
+    frames: int
+    speaker: int
+    heard: int
 
 
 class Result(NamedTuple):
@@ -32,6 +43,8 @@ class Result(NamedTuple):
     longest: int
     speakers: int
     skipped: float  # share of the padded steps
+    layers: list[str]  # of the loaded model, a table's lines
+    examples: list[Example]
     accuracy: float
     naive_ms: float
     fastmask_ms: float
@@ -60,7 +73,7 @@ def run(say: Callable[[str], None]) -> Result:
     Returns:
         What it found.
     """
-    model = load_model(_DATA / "japanese_vowels_lstm.npz")
+    model = load_model(_DATA / MODEL)
     with np.load(_DATA / "japanese_vowels.npz") as file:
         values, lengths, labels = file["values"], file["lengths"], file["labels"]
     with np.load(_DATA / "japanese_vowels_keras.npz") as file:
@@ -76,6 +89,8 @@ def run(say: Callable[[str], None]) -> Result:
         longest=int(lengths.max()),
         speakers=probabilities.shape[1],
         skipped=1.0 - Mask.from_lengths(lengths).fill,
+        layers=str(summarise(model, model.layers)).splitlines()[1:],
+        examples=_examples(lengths, labels, probabilities.argmax(axis=1)),
         accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
         naive_ms=naive_ms,
         fastmask_ms=fastmask_ms,
@@ -88,23 +103,40 @@ def report(result: Result) -> list[str]:
     r = result
     threads = get_num_threads()
     rows = [
-        ("utterances", f"{r.utterances}"),
-        ("padded steps skipped", f"{100 * r.skipped:.1f} %"),
         ("accuracy", f"{100 * r.accuracy:.1f} %"),
         ("naive padded loop in NumPy", f"{r.naive_ms:.1f} ms"),
         (f"fastmask on {threads} thread{'s' * (threads > 1)}", f"{r.fastmask_ms:.1f} ms"),
         ("largest difference from Keras", f"{r.difference:.1e}"),
     ]
-    table = [f"  {name:<31}{value:>10}" for name, value in rows]
     return [
-        f"Who said it? {r.speakers} speakers, {r.shortest} to {r.longest} frames an utterance.",
-        "A masked LSTM, trained in Keras, answers for all of them as one padded batch;",
-        "times are medians of warm runs, taken in turns.",
+        f"Who said it? {r.utterances} utterances of {r.speakers} speakers,",
+        f"{r.shortest} to {r.longest} frames each, padded to one batch:",
         "",
-        *table,
+        *(_drawn(example, r.longest) for example in r.examples),
+        f"  ... {100 * r.skipped:.1f} % of all steps are padding, which fastmask does not compute.",
+        "",
+        f"The model was trained and saved by Keras: {MODEL}, loaded without Keras.",
+        "",
+        *(f"  {line}" for line in r.layers),
+        "",
+        *(f"  {name:<31}{value:>10}" for name, value in rows),
         "",
         _conclusion(r),
     ]
+
+
+def _drawn(example: Example, longest: int) -> str:
+    """The frames of an utterance, its padding as dots, and whether the answer is right."""
+    bar = "#" * example.frames + "." * (longest - example.frames)
+    right = "right" if example.heard == example.speaker else f"wrong: speaker {example.speaker}"
+    return f"  {bar}  speaker {example.heard}, {right}"
+
+
+def _examples(lengths: Ints, labels: Ints, heard: Ints) -> list[Example]:
+    """Utterances from the shortest to the longest, speakers counted from 1."""
+    order = np.argsort(lengths, kind="stable")
+    rows = order[np.linspace(0, len(order) - 1, EXAMPLES).astype(int)]
+    return [Example(int(lengths[i]), int(labels[i]) + 1, int(heard[i]) + 1) for i in rows]
 
 
 def _conclusion(r: Result) -> str:
