@@ -58,7 +58,7 @@ def cost(name: str, seconds: float) -> dict[str, Any]:
 
 
 @cache
-def _kernels() -> Any:
+def kernels() -> Any:
     """Kernels of this file; Numba is imported with the first of them."""
     from fastmask_kernels.cuda.rnn.grid import meet
     from fastmask_kernels.cuda.runtime.kernel import int64, kernel, pointer, uint32
@@ -98,7 +98,7 @@ def launch_seconds(arguments: int) -> float:
 
     word = to_device(np.zeros(1, np.uint32))
     given = (word,) if arguments == 1 else (*(word,) * 8, *range(8))
-    launch = partial(_kernels()["one" if arguments == 1 else "sixteen"].launch, 1, 32, *given)
+    launch = partial(kernels()["one" if arguments == 1 else "sixteen"].launch, 1, 32, *given)
     found = []
     for _ in range(1 if TINY else 11):
         wait()
@@ -114,11 +114,11 @@ def barrier_seconds(blocks: int, seconds: float) -> float:
     """A barrier of the grid: many in one launch, less a launch with one."""
     from fastmask_kernels.cuda.runtime.device import to_device, to_host
 
-    kernels, counter = _kernels(), to_device(np.zeros(1, np.uint32))
+    made, counter = kernels(), to_device(np.zeros(1, np.uint32))
 
     def call(times: int) -> None:
-        kernels["clear"].launch(1, 1, counter)
-        kernels["meetings"].launch(blocks, THREADS, counter, blocks, times)
+        made["clear"].launch(1, 1, counter)
+        made["meetings"].launch(blocks, THREADS, counter, blocks, times)
 
     many, one = (measure(partial(call, n), seconds).median for n in (MEETINGS, 1))
     call(MEETINGS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.cuda import process
+from benchmarks.cuda import host, process
 
 
 @pytest.mark.timeout(400)
@@ -34,3 +35,15 @@ def test_a_dry_run(tmp_path: Path) -> None:
     page = out.with_suffix(".md").read_text()
     assert all(f"## {part}" in page for part in ("Compiled", "Tests", "Machine"))
     assert run("--resume", "--only", "timings")["timings"] == report["timings"]
+
+
+def test_what_the_host_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host, "ROUNDS", 1)
+    monkeypatch.setattr(host, "PROCESSES", 1)
+    monkeypatch.setenv("STUB_LOG", os.environ["STUB_LOG"])  # which the program takes away
+    host.main()
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said[:2]] == ["a launch, arguments"] * 2
+    assert len(said) == 4
