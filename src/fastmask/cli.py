@@ -76,12 +76,13 @@ def _add_predict(commands: Any) -> None:
         help="add a model's predictions to the rows of a file",
         description="Write the rows of a file with one column more: what a model predicts. The "
         "endings of the names say the formats: .parquet, .jsonl, .csv, .npz, or .txt for lines "
-        "of text. Lists of different lengths are padded and masked.",
+        "of text. Lists of different lengths are padded and masked. Of a folder all Parquet files "
+        "are computed, by as many workers as are wanted; what is done already is not done again.",
     )
     parser.add_argument("model", type=Path, help="a model's file")
-    parser.add_argument("input", type=Path, help="the rows")
+    parser.add_argument("input", type=Path, help="the rows: a file, or a folder of Parquet files")
     parser.add_argument("--column", action="append", required=True, metavar="NAME", help=_COLUMN)
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="file to write")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="file or folder")
     parser.add_argument(
         "--name", default="prediction", help="name of the new column (default: prediction)"
     )
@@ -90,6 +91,12 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument(
         "--quantize", choices=("bfloat16", "int8"), help="compute with weights in fewer bits"
+    )
+    parser.add_argument(
+        "--engine", choices=("local", "ray", "dask"), help="who computes a folder (default: local)"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that compute a folder at once"
     )
     parser.set_defaults(run=_run_predict)
 
@@ -103,15 +110,26 @@ def _run_predict(known: argparse.Namespace, _rest: list[str]) -> int:
         known.model,
         known.input,
         known.output,
-        known.column,
+        tuple(known.column),
         known.name,
         known.batch_size,
         known.quantize,
     )
+    if known.input.is_dir():
+        from .commands import folder  # which imports what processes need
+
+        engine, interrupted = known.engine or "local", "interrupted: start again to continue"
+        return _telling(lambda: folder.run(options, engine, known.workers), interrupted)
+    if known.engine or known.workers is not None:
+        option = "--engine" if known.engine else "--workers"
+        print(f"fastmask: {option} is for a folder, which {known.input} is not", file=sys.stderr)
+        return 2
     return _telling(lambda: _predict.run(options))
 
 
-def _telling(work: Callable[[], object]) -> int:
+def _telling(
+    work: Callable[[], object], interrupted: str = "interrupted, nothing is written"
+) -> int:
     """Do something with files; what is the matter with them is one line, and status 2."""
     try:
         with warnings.catch_warnings(record=True) as told:
@@ -123,7 +141,7 @@ def _telling(work: Callable[[], object]) -> int:
         print(f"fastmask: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fastmask: interrupted, nothing is written", file=sys.stderr)
+        print(f"fastmask: {interrupted}", file=sys.stderr)
         return 130
     return 0
 

@@ -22,7 +22,7 @@ class Options(NamedTuple):
     model: Path
     input: Path
     output: Path
-    columns: list[str]
+    columns: tuple[str, ...]
     name: str = "prediction"
     batch_size: int | None = None
     quantize: str | None = None
@@ -44,8 +44,8 @@ def run(options: Options) -> int:
     source, target = tables.format_of(options.input), tables.format_of(options.output)
     with opened(options.input):  # or else an error names the output, which is opened first
         pass
-    predictor = Predictor(_model(options), options.columns, options.name, options.batch_size)
-    rows, bar = options.batch_size or MOST_ROWS, _Bar(options.input)
+    predictor = Predictor(model_of(options), options.columns, options.name, options.batch_size)
+    rows, bar = options.batch_size or MOST_ROWS, Bar(options.input)
     count = 0
 
     def fill(file: IO[bytes]) -> None:
@@ -64,14 +64,15 @@ def run(options: Options) -> int:
     return count
 
 
-def _model(options: Options) -> Any:
+def model_of(options: Options) -> Any:
+    """The model in its file, with weights in fewer bits if that was asked for."""
     model = load_model(options.model)
     if options.quantize is not None:
         model.quantize(options.quantize)
     return model
 
 
-class _Bar:
+class Bar:
     """How far the work is, on a terminal, once it has taken a second."""
 
     _WIDTH = 30
@@ -81,6 +82,7 @@ class _Bar:
         self._line = ""
 
     def show(self, share: float, rows: int) -> None:
+        """Tell how much is done."""
         now = time.monotonic()
         done = round(self._WIDTH * share)
         bar = "#" * done + "-" * (self._WIDTH - done)
@@ -91,6 +93,7 @@ class _Bar:
             self._write(self._line)
 
     def close(self) -> None:
+        """End the line."""
         if self._shown:
             self._write(f"{self._line}\n")
 

@@ -37,20 +37,39 @@ class ArrowBatch(OfFile):
         return rows
 
 
-def batches(path: Path, rows: int) -> Iterator[ArrowBatch]:
-    """The rows, so many at a time; the first ones even if there are none."""
-    pa, first = import_module("pyarrow"), 0
+def batches(path: Path, rows: int, groups: range | None = None) -> Iterator[ArrowBatch]:
+    """The rows, so many at a time; the first ones even if there are none.
+
+    `groups` are the row groups that are read; all of them by default.
+    """
+    with _opened(path) as file:
+        groups = range(file.num_row_groups) if groups is None else groups
+        first = sum(file.metadata.row_group(i).num_rows for i in range(groups.start))
+        count = first + sum(file.metadata.row_group(i).num_rows for i in groups)
+        if first == count:
+            yield ArrowBatch(file.schema_arrow.empty_table(), first, 1.0)
+        for some in file.iter_batches(batch_size=rows, row_groups=list(groups)):
+            stop = first + some.num_rows
+            table = import_module("pyarrow").Table.from_batches([some])
+            yield ArrowBatch(table, first, stop / count)
+            first = stop
+
+
+def row_groups(path: Path) -> list[tuple[int, int]]:
+    """The number of rows of each row group, and its bytes before they are compressed."""
+    with _opened(path) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        return [(group.num_rows, group.total_byte_size) for group in groups]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    pa = import_module("pyarrow")
     with opened(path):  # a regular file
         pass
     try:
         with import_module("pyarrow.parquet").ParquetFile(path) as file:
-            count = file.metadata.num_rows
-            if not count:
-                yield ArrowBatch(file.schema_arrow.empty_table(), 0, 1.0)
-            for some in file.iter_batches(batch_size=rows):
-                stop = first + some.num_rows
-                yield ArrowBatch(pa.Table.from_batches([some]), first, stop / count)
-                first = stop
+            yield file
     except pa.ArrowException as error:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from error
 
