@@ -77,11 +77,11 @@ def test_an_interrupt(
     made = make_folder(tmp_path / "in", 4, 10)
     real, calls = parts.write_part, []
 
-    def third(options: Any, part: Any) -> None:
+    def third(options: Any, threads: Any, part: Any) -> None:
         calls.append(part)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        real(options, part)
+        real(options, threads, part)
 
     monkeypatch.setattr(parts, "write_part", third)
     assert run(tmp_path) == 130

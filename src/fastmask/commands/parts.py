@@ -17,9 +17,9 @@ from typing import IO, NamedTuple
 
 from .. import tables
 from .._checks import whole_number
-from ..backends.threads import get_num_threads, set_num_threads
 from ..loaders._writing import write_whole
-from ..tables.predictor import MOST_ROWS, Predictor
+from ..tables.computation import MOST_ROWS
+from ..tables.predictor import Predictor
 from .predict import Options, model_of
 
 PART_BYTES = 1 << 27  # of columns, before they are compressed; a row group is never cut
@@ -110,18 +110,16 @@ def not_done(parts: list[Part]) -> list[Part]:
 
 
 def compute(options: Options, threads: int, part: Part) -> Outcome:
-    """Compute a part, in any process."""
-    if "FASTMASK_NUM_THREADS" not in os.environ and threads != get_num_threads():
-        set_num_threads(threads)
+    """Compute a part, in any process, with so many threads unless FASTMASK_NUM_THREADS says."""
     try:
-        write_part(options, part)
+        write_part(options, None if "FASTMASK_NUM_THREADS" in os.environ else threads, part)
     except (OSError, TypeError, ValueError) as error:
         known = str(part.source) in str(error) or str(part.target) in str(error)
         return Outcome(0, str(error) if known else f"{part.source}: {error}")
     return Outcome(part.rows, "")
 
 
-def write_part(options: Options, part: Part) -> None:
+def write_part(options: Options, threads: int | None, part: Part) -> None:
     """Write a part's output.
 
     Raises:
@@ -129,22 +127,23 @@ def write_part(options: Options, part: Part) -> None:
         TypeError: a column holds what the model does not take.
         ValueError: a file or a column is not what it should be.
     """
-    predictor = predictor_of(options)
+    predictor = predictor_of(options, threads)
     parquet = import_module("..tables.parquet", __package__)
 
     def fill(file: IO[bytes]) -> None:
         with parquet.writer(file) as out:
             for batch in parquet.batches(part.source, most_rows(options), part.groups):
-                out.write(batch, predictor(batch))
+                out.write(batch, predictor.columns(batch))
 
     part.target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(part.target, fill)
 
 
 @lru_cache(maxsize=1)
-def predictor_of(options: Options) -> Predictor:
+def predictor_of(options: Options, threads: int | None = None) -> Predictor:
     """The model, loaded once a process."""
-    return Predictor(model_of(options), options.columns, options.name, options.batch_size)
+    model, size = model_of(options), options.batch_size
+    return Predictor(model, options.columns, options.name, size, threads)
 
 
 def most_rows(options: Options) -> int:
