@@ -4,77 +4,75 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from fastmask_kernels import cuda, reference
 from fastmask_kernels.cuda import masks
-from fastmask_kernels.cuda.rnn import (
-    backward,
-    forward,
-    grid,
-    loop_groups,
-    loop_products,
-    mma_grid,
-    mma_layout,
-    resident,
-)
+from fastmask_kernels.cuda.rnn import backward, forward, mma_layout, resident
 from fastmask_kernels.cuda.runtime import device as _device
 
-from ..cases import CASES, RecurrentCase, plan_of
+from ..cases import CASES, plan_of
 from .backend import backend
 
 if not _device.SIMULATED:
     pytest.skip("takes barriers out of Python code", allow_module_level=True)
 from fastmask_kernels.cuda.simulator import _module
 
+WRONG = (AssertionError, IndexError)
+Place = tuple[str, int]  # file and line
 
-def take_out(
+
+def numbered(source: Any) -> Iterator[tuple[int, str]]:
+    """The lines of a module or a function, with their numbers in the file."""
+    lines, first = inspect.getsourcelines(source)
+    return ((n, line.strip()) for n, line in enumerate(lines, first or 1))  # a module's is 0
+
+
+def watch(
     monkeypatch: pytest.MonkeyPatch,
     owner: Any,
     name: str,
-    source: Any,
-    number: int,
+    without: Place | None = None,
     within: ModuleType | None = None,
-) -> list[Any]:
-    """Let one of the places that call a barrier go on at once; the list tells of its calls.
+) -> set[Place]:
+    """The places that call a barrier, as they do so.
 
     Args:
         monkeypatch: of the test.
         owner: who has the barrier: a module or a class.
         name: of the barrier there.
-        source: of the module or the function in which the places are counted.
-        number: of the place.
+        without: a place that does not wait.
         within: only where a function of this module is on the stack.
     """
-    lines, first = inspect.getsourcelines(source)
-    numbered = enumerate(lines, first or 1)  # of a module it is 0
-    places = [n for n, line in numbered if line.strip() in (f"{name}()", f"cuda.{name}()")]
-    place, barrier = (inspect.getsourcefile(source), places[number]), getattr(owner, name)
-    called: list[Any] = []
+    barrier, called = getattr(owner, name), set()
 
-    def maybe(*args: Any) -> None:
+    def watched(*args: Any) -> None:
         frame = sys._getframe(1)
-        if (frame.f_code.co_filename, frame.f_lineno) == place and _is_below(frame, within):
-            called.append(place)
-        else:
+        place = frame.f_code.co_filename, frame.f_lineno
+        ours = without in (None, place) and _is_below(frame, within)
+        if ours:
+            called.add(place)
+        if without is None or not ours:
             barrier(*args)
 
-    monkeypatch.setattr(owner, name, maybe)
+    monkeypatch.setattr(owner, name, watched)
     return called
 
 
 def _is_below(frame: FrameType | None, module: ModuleType | None) -> bool:
-    if module is None:
-        return True
-    while frame is not None:
+    while module is not None and frame is not None:
         if frame.f_code.co_filename == module.__file__:
             return True
         frame = frame.f_back
-    return False
+    return module is None
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["before the store", "after it"])
@@ -90,61 +88,92 @@ def test_rows_of_one_length(number: int, monkeypatch: pytest.MonkeyPatch) -> Non
             np.testing.assert_array_equal(one[: expected.size], expected)
 
     check()
-    source = masks._place.function
-    called = take_out(monkeypatch, _module.Module, "syncwarp", source, number)
-    with pytest.raises((AssertionError, IndexError)):
+    places = [n for n, line in numbered(masks._place.function) if line == "cuda.syncwarp()"]
+    assert len(places) == 2
+    called = watch(monkeypatch, _module.Module, "syncwarp", (masks.__file__, places[number]))
+    with pytest.raises(WRONG):
         check()
     assert called
 
 
-def check(case: RecurrentCase, form: str, direction: ModuleType) -> None:
-    """One direction against the reference, to what rounding of the weights allows."""
-    tolerance = {"float32": 1e-4, "bfloat16": 0.1}[form]
-    run = case.run if direction is forward else case.run_backward
-    with cuda.use_weights(form):
-        found = run(backend, save="gates")
-    for one, expected in zip(found, run(reference, dtype="float64", save="gates"), strict=True):
-        np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance)
+class Run(NamedTuple):
+    """A direction of a layer."""
+
+    direction: ModuleType
+    form: str
+    together: bool
+    cell: str
+    sizes: tuple[int, int, int, int]
+
+    def check(self) -> None:
+        """Compare with the reference, to what rounding of the weights allows."""
+        options = {"reset_after": False} if self.cell == "gru" else {}
+        case = CASES[self.cell](*self.sizes, kind="full", seed=1, **options)
+        tolerance = {"float32": 1e-4, "bfloat16": 0.1}[self.form]
+        run = case.run if self.direction is forward else case.run_backward
+        with cuda.use_weights(self.form):
+            found = run(backend, save="gates")
+        for one, expected in zip(found, run(reference, dtype="float64", save="gates"), strict=True):
+            np.testing.assert_allclose(one, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    ("module", "number", "direction", "form", "cell", "sizes"),
-    [
-        (loop_groups, 0, forward, "float32", "lstm", (9, 3, 2, 4)),
-        (loop_groups, 0, forward, "bfloat16", "lstm", (25, 3, 2, 4)),
-        (loop_groups, 0, backward, "float32", "lstm", (24, 0, 2, 4)),
-        (loop_groups, 0, backward, "bfloat16", "lstm", (40, 0, 2, 4)),
-        (loop_groups, 1, forward, "float32", "rnn", (5, 1, 2, 4)),
-        (forward, 0, forward, "float32", "lstm", (5, 2, 2, 8)),
-        (forward, 1, forward, "float32", "gru", (5, 2, 2, 8)),
-        (forward, 2, forward, "float32", "lstm", (5, 3, 2, 8)),
-        (backward, 0, backward, "float32", "lstm", (5, 3, 2, 8)),
-        (backward, 1, backward, "float32", "gru", (5, 3, 2, 8)),
-        (grid, 0, forward, "float32", "lstm", (5, 4, 2, 9)),
-        (grid, 1, forward, "float32", "lstm", (5, 4, 2, 9)),
-        (grid, 2, forward, "float32", "lstm", (5, 2, 2, 9)),
-        (loop_products, 0, forward, "float32", "lstm", (5, 2, 2, 9)),
-        (mma_grid, 0, forward, "bfloat16", "lstm", (5, 2, 2, 9)),
-    ],
+RUNS = (
+    *(Run(way, "float32", False, "lstm", (9, 3, 2, 4)) for way in (forward, backward)),
+    *(Run(way, "bfloat16", False, "lstm", (25, 3, 2, 4)) for way in (forward, backward)),
+    *(Run(forward, form, False, "gru", (9, 2, 2, 4)) for form in ("float32", "bfloat16")),
+    *(Run(backward, form, False, "gru", (9, 2, 2, 4)) for form in ("float32", "bfloat16")),
+    # Without a step nothing but the queue makes a block wait.
+    *(Run(backward, form, False, "lstm", (40, 0, 2, 4)) for form in ("float32", "bfloat16")),
+    *(Run(forward, form, True, "lstm", (5, 4, 2, 9)) for form in ("float32", "bfloat16")),
+    *(Run(backward, form, True, "lstm", (5, 4, 2, 9)) for form in ("float32", "bfloat16")),
+    Run(backward, "bfloat16", True, "rnn", (5, 5, 2, 9)),
 )
-def test_time_loops(
-    module: ModuleType,
-    number: int,
-    direction: ModuleType,
-    form: str,
-    cell: str,
-    sizes: tuple[int, ...],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    options = {"reset_after": False} if cell == "gru" else {}
-    case = CASES[cell](*sizes, kind="full", seed=1, **options)
-    if module in (grid, loop_products, mma_grid):
+FOLDER = Path(forward.__file__).parent
+MODULES = [
+    import_module(f"{forward.__package__}.{path.stem}")
+    for path in sorted(FOLDER.glob("*.py"))
+    if "import" in path.read_text() and "meet_block()" in path.read_text()
+]
+PLACES = [
+    pytest.param(module, (module.__file__, n), id=f"{module.__name__.rpartition('.')[2]}-{n}")
+    for module in MODULES
+    for n, line in numbered(module)
+    if line == "meet_block()"
+]
+
+
+def split(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    """Let a layer be shared by two blocks."""
+    if run.together:
         monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
         monkeypatch.setattr(resident, "MOST_SPLIT", 2)
         monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
         monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
-    check(case, form, direction)
-    called = take_out(monkeypatch, module, "meet_block", module, number, direction)
-    with pytest.raises((AssertionError, IndexError)):
-        check(case, form, direction)
-    assert called
+
+
+@cache
+def barriers_of(run: Run) -> set[Place]:
+    """Those that a run meets, whose results are right."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        split(monkeypatch, run)
+        found = [watch(monkeypatch, m, "meet_block", None, run.direction) for m in MODULES]
+        run.check()
+    return set().union(*found)
+
+
+@pytest.mark.parametrize(("module", "place"), PLACES)
+def test_time_loops(module: ModuleType, place: Place) -> None:
+    """In each direction and form that has it, some results are wrong without it."""
+    noticed = {(run.direction, run.form): False for run in RUNS if place in barriers_of(run)}
+    assert noticed
+    for run in RUNS:
+        key = run.direction, run.form
+        if noticed.get(key) is False and place in barriers_of(run):
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                split(monkeypatch, run)
+                watch(monkeypatch, module, "meet_block", place, run.direction)
+                try:
+                    run.check()
+                except WRONG:
+                    noticed[key] = True
+    assert all(noticed.values()), noticed
