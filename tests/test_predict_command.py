@@ -143,6 +143,33 @@ class TestFormats:
         assert pq.read_table(tmp_path / "b.parquet").num_rows == 0
 
     @pytest.mark.optional
+    def test_row_groups_of_parquet(
+        self, reader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Batches share row groups, and only what was there before is looked up in dictionaries."""
+        pa = pytest.importorskip("pyarrow")
+        pq = importlib.import_module("pyarrow.parquet")
+        parquet = importlib.import_module("fastmask.tables.parquet")
+        rows = rows_of_ids(50)
+        expected = reader.predict(rows, verbose=0)
+        parts = [{"a": i, "b": [{"c": [i]}]} for i in range(50)]
+        pq.write_table(pa.table({"ids": rows, "parts": parts}), tmp_path / "a.parquet")
+        for most, groups in ((1 << 20, 1), (1, 8)):
+            monkeypatch.setattr(parquet, "GROUP_BYTES", most)
+            assert run(tmp_path, "a.parquet", "b.parquet", "--batch-size", "7") == 0
+            with pq.ParquetFile(tmp_path / "b.parquet") as file:
+                assert file.metadata.num_row_groups == groups
+                group = file.metadata.row_group(0)
+                columns = [group.column(i) for i in range(group.num_columns)]
+                found = {one.path_in_schema: one.has_dictionary_page for one in columns}
+                np.testing.assert_allclose(
+                    file.read()["prediction"].to_pylist(), expected, atol=1e-6
+                )
+            assert found.pop("prediction.list.element") is False
+            assert len(found) == 3
+            assert all(found.values())
+
+    @pytest.mark.optional
     def test_wrong_parquet(
         self, reader: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
