@@ -256,7 +256,7 @@ def test_code_of_the_documentation() -> None:
     assert names["tensor"].shape == (4, 2)
 
 
-@pytest.mark.parametrize("module", ["_modules", "_convert", "_own_cells"])
+@pytest.mark.parametrize("module", ["_modules", "_convert", "_own_cells", "_sampler"])
 def test_examples_in_docstrings(module: str) -> None:
     import doctest
     import importlib

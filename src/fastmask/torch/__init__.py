@@ -19,5 +19,6 @@ except ModuleNotFoundError as error:
 from ._convert import convert
 from ._modules import GRU, LSTM, RNN
 from ._own_cells import Recurrent
+from ._sampler import StepsBatchSampler
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "convert"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "StepsBatchSampler", "convert"]
