@@ -76,6 +76,22 @@ def test_equals_keras(cases: list[golden.Case]) -> None:
             np.testing.assert_allclose(one, keras, rtol=0, atol=1e-5, err_msg=case.key)
 
 
+@pytest.mark.slow
+def test_ragged_equals_keras() -> None:
+    """All steps in one array, those that are masked holes in their rows."""
+    offsets = np.arange(golden.B + 1) * golden.T
+    for case in CASES:
+        layer = made(case)
+        values, mask = case.x.reshape(-1, golden.F), case.mask
+        x = fm.Ragged(values, offsets, None if mask is None else mask.ravel())
+        ours: list[Any] = []
+        for _ in range(case.calls):
+            ours += outputs_of(layer, x, None, case.states)
+        for one, keras in zip(ours, case.outputs, strict=True):
+            given = one.values.reshape(keras.shape) if isinstance(one, fm.Ragged) else one
+            np.testing.assert_allclose(given, keras, rtol=0, atol=1e-5, err_msg=case.key)
+
+
 def test_every_family_is_there() -> None:
     families = {(case.layer, case.kinds) for case in CASES}
     assert len(families) == 3 + 3 + 4

@@ -26,6 +26,9 @@ Forward = Callable[[Array, States], tuple[States, Array]]
 Backward = Callable[[int, Array, States, States, States], tuple[States, Array, tuple[Array, ...]]]
 
 
+RAGGED = -1  # in the place of T, where rows stand one after the other without padding
+
+
 class Walk(NamedTuple):
     """Which steps exist, and in which direction to take them."""
 
@@ -34,13 +37,19 @@ class Walk(NamedTuple):
     steps: Ints
     reverse: bool
 
+    def span(self, b: int) -> tuple[int, int]:
+        """Flat positions of a row's first step, and of its end."""
+        if self.time == RAGGED:
+            return int(self.offsets[b]), int(self.offsets[b + 1])
+        return b * self.time, (b + 1) * self.time
+
     def row(self, b: int) -> Iterator[tuple[int, int, int | None]]:
         """Position in the output, in the input, and in `steps` (None if masked), as processed."""
+        start, end = self.span(b)
         saved_at = {
-            int(self.steps[p]) - b * self.time: p
-            for p in range(self.offsets[b], self.offsets[b + 1])
+            int(self.steps[p]) - start: p for p in range(self.offsets[b], self.offsets[b + 1])
         }
-        times = range(self.time)
+        times = range(end - start)
         for position, t in enumerate(reversed(times) if self.reverse else times):
             yield position, t, saved_at.get(t)
 
@@ -57,12 +66,17 @@ def run_forward(
     zero_masked: bool,
 ) -> None:
     """All rows; what is of length 0 is not wanted."""
-    for b in range(len(x)):
+    rows = len(walk.offsets) - 1
+    if len(x) != rows:
+        walk = walk._replace(time=RAGGED)
+    inputs, outputs = _of_steps(x), _of_steps(out)
+    for b in range(rows):
+        start, _ = walk.span(b)
         states = tuple(state[b] for state in first)
         output = np.zeros_like(states[0])
         for position, t, p in walk.row(b):
             if p is not None:
-                states, activated = step(x[b, t], states)
+                states, activated = step(inputs[start + t], states)
                 output = states[0]
                 for saved, state in zip(states_saved, states, strict=True):
                     if len(saved):
@@ -72,9 +86,15 @@ def run_forward(
             elif zero_masked:
                 output = np.zeros_like(output)
             if out.shape[1]:
-                out[b, position] = output
+                outputs[start + position] = output
         for array, state in zip(last, states, strict=True):
             array[b] = state
+
+
+def _of_steps(array: Array) -> Array:
+    """(B, T, ...) as the steps of all rows."""
+    batch, time, size = array.shape
+    return array.reshape(batch * time, size)
 
 
 def run_backward(

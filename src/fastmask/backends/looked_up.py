@@ -26,6 +26,11 @@ class LookedUp:
         self.ids, self.owner, self._look_up = ids, owner, look_up
         self.shape, self.ndim = (*ids.shape, width), ids.ndim + 1
         self.size = ids.size * width
+        self._width = width
+
+    def __getitem__(self, key: Any) -> LookedUp:
+        """Some of the rows, by all axes but the last one."""
+        return LookedUp(self.ids[key], self._width, self.owner, self._look_up)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -16,6 +16,7 @@ from .cell import Cell
 from .dispatch import all_on_host, backend_for, is_array, real_array
 from .host import HOST
 from .plan import Plan
+from .rows import Rows
 
 K = TypeVar("K")
 Settings = tuple[str | bool, ...]
@@ -142,7 +143,7 @@ def forward(
     backend: ArrayBackend[Any],
     cell: Cell,
     x: Array,
-    mask: PlannedMask | None,
+    mask: PlannedMask | Rows | None,
     packed: Any,
     first: Sequence[Array],
     settings: Settings,
@@ -155,8 +156,8 @@ def forward(
     Args:
         backend: of the inputs.
         cell: which one.
-        x: (B, T, F), in the form that kernels take.
-        mask: (B, T), or None where all steps are valid.
+        x: (B, T, F), in the form that kernels take; or (1, P, F) of a ragged batch.
+        mask: (B, T), or None where all steps are valid; or the rows of a ragged batch.
         packed: see `pack`.
         first: the initial states, (B, H) each, in the form that kernels take.
         settings: what the kernel takes between the states and the options.
@@ -165,8 +166,12 @@ def forward(
         zero_output_for_mask: whether masked steps give zeros, or the previous output.
 
     Returns:
-        The output, (B, T, H) or (B, H), and the last states, (B, H) each.
+        The output, (B, T, H) or (B, H), or (1, P, H), and the last states, (B, H) each.
     """
+    if isinstance(mask, Rows):
+        return _forward_ragged(
+            cell, x, mask, packed, first, settings, return_sequences, go_backwards
+        )
     if not backend.sees_arrays:
         x, *first = backend.views(x, *first)
     batch, time, _ = x.shape
@@ -183,6 +188,27 @@ def forward(
     if not backend.sees_arrays:
         out, *last = backend.own(out, *last)
     return out, last
+
+
+def _forward_ragged(
+    cell: Cell,
+    x: Array,
+    rows: Rows,
+    packed: Any,
+    first: Sequence[Array],
+    settings: Settings,
+    return_sequences: bool,
+    go_backwards: bool,
+) -> tuple[Array, list[Array]]:
+    """See `forward`; of rows whose steps are all valid, on the host."""
+    batch, units = first[0].shape
+    plan, steps = rows.plan, rows.count if return_sequences else 0
+    _, last, saved = HOST.outputs(cell, x, (batch, 0, units))
+    out = np.empty((1, steps, units), x.dtype)
+    run_forward(
+        HOST, cell, (out, *last, *saved), x, plan, packed, first, settings, go_backwards, False
+    )
+    return out if return_sequences else HOST.last_output(last[0], None, plan, None), last
 
 
 def step(

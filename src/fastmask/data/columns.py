@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array, Bools, Ints
-from ..masks.rows import offsets_of
+from ..backends.rows import offsets_of
 
 
 class Column(NamedTuple):

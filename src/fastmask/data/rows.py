@@ -10,10 +10,10 @@ import numpy as np
 
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array
+from ..backends.rows import offsets_of
 from ..layers._text import holds_texts
 from ..masks.casting import common_dtype
 from ..masks.joining import padded, sequences_in
-from ..masks.rows import offsets_of
 
 
 def rows_in_list(rows: Iterable[Any]) -> tuple[Array, Ints]:

@@ -41,6 +41,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
 
     __signature__ = ShownSignature()
     supports_masking = False
+    step_by_step = False  # whether no step of a sequence looks at another one
     built = False
     _known: ClassVar[bool] = False  # a cell of which the kernels compute what `call` does
     _call_spec: ClassVar[CallSpec | None] = None
@@ -51,6 +52,10 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _input_axes: int | None = None  # how many its inputs must have, where the number is fixed
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
     _takes_gpu = False  # whether its code takes arrays on a GPU of any kind
+    _broadcasts = False  # whether arrays with one step a row go with sequences, step by step
+    _way: str | None = None  # how it goes through a `Ragged`, see `_ragged`
+    _keeps_steps = False  # whether its output has the steps of its first input
+    _needs_a_step = False  # whether rows without steps get one that is masked
     _dtype = np.dtype(np.float32)
     _build_shape: Shapes | None = None
     _warned = False
@@ -60,6 +65,10 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._call_spec = None
+        if "call" in cls.__dict__ and not cls.__module__.startswith("fastmask."):
+            # What was said of another call says nothing of this one.
+            cls.step_by_step = cls.__dict__.get("step_by_step", False)
+            cls._way, cls._ragged_way = None, BaseLayer._ragged_way  # type: ignore[method-assign]
         if "build" in cls.__dict__:
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]  # wrapped
 
@@ -229,6 +238,14 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         """Whether a mask with so many axes makes a difference to what it computes."""
         spec = self._spec()
         return bool(spec.mask or spec.others)
+
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - some layers look at it
+        """How it goes through a `Ragged` with so many axes, see `_ragged`."""
+        return self._way or ("steps" if self.step_by_step else "padded")
+
+    def _call_ragged(self, inputs: Any, kwargs: dict[str, Any]) -> Any:
+        """What the call returns for a layer whose way is its own."""
+        raise NotImplementedError
 
     def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - some layers look at these
         """Build it for a call with these inputs and further arguments, arrays or symbolic."""

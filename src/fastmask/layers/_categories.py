@@ -62,3 +62,8 @@ def shape_with_categories(shape: Shape, depth: int | None, output_mode: str) -> 
     if output_mode == "one_hot" and (len(shape) == 1 or shape[-1] != 1):
         return (*shape, depth)
     return (*shape[:-1], depth)
+
+
+def way_of_categories(ndim: int, output_mode: str) -> str:
+    """How a layer of this kind goes through a `Ragged`: those that count do so along a row."""
+    return "rows" if ndim == 2 and output_mode not in ("int", "one_hot") else "each"

@@ -19,6 +19,7 @@ from ..backends.dispatch import backend_of, real_array
 from ..backends.host import HOST, PLAIN
 from ..backends.looked_up import LookedUp
 from ..backends.recurrent import Settings, forward, initial_states, packed_weights, placed
+from ..backends.rows import Rows
 from ..masks.mask import Mask
 from ._keras_arguments import KerasArguments
 from ._layer import Layer
@@ -152,7 +153,7 @@ class KernelCell(Layer):
     def _sequence(
         self,
         x: Any,
-        mask: Mask | None,
+        mask: Mask | Rows | None,
         first: list[Array],
         training: bool,
         return_sequences: bool,
@@ -173,6 +174,7 @@ class KernelCell(Layer):
                 )
             inputs, recurrent = self._draw(len(x))
             if recurrent is not None:
+                assert not isinstance(mask, Rows)  # see `RNN._ragged_way`
                 step = self._dropping(inputs, recurrent)
                 return loop(step, x, mask, first, self.units, *options)
             if inputs is not None:

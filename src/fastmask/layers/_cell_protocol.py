@@ -12,6 +12,7 @@ from .._typing import Array, Ints, Shape
 from ..backends.dispatch import as_array, real_array
 from ..backends.looked_up import LookedUp
 from ..backends.recurrent import initial_states
+from ..backends.rows import Rows
 from ..masks.mask import Mask
 from ._cell import KernelCell
 from ._layer import Layer
@@ -84,7 +85,7 @@ def as_list(states: object) -> list[Any]:
 def over_time(
     cell: Any,
     x: Any,
-    mask: Mask | None,
+    mask: Mask | Rows | None,
     first: list[Array],
     training: bool,
     return_sequences: bool,
@@ -98,6 +99,7 @@ def over_time(
         if type(x) is not LookedUp:
             x = real_array(x, "inputs", cell._dtype)
         return known._sequence(x, mask, first, training, *options)
+    assert not isinstance(mask, Rows)  # see `RNN._ragged_way`
     size = output_size_of(cell)
 
     def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:

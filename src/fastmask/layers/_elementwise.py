@@ -13,7 +13,7 @@ class SameShape(Layer):
     """Base of the layers whose output has the inputs' shape and mask."""
 
     _takes_lists = False
-    supports_masking = True
+    supports_masking = _keeps_steps = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
@@ -58,6 +58,11 @@ def positive(axes: int | list[int], ndim: int, layer: str) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise ValueError(f"axis of layer {layer!r} must not name an axis twice: {axes}")
     return tuple(found)
+
+
+def way_by_axes(axes: int | list[int], ndim: int, layer: str, otherwise: str) -> str:
+    """How a layer that looks along axes goes through a `Ragged`; `otherwise` over its steps."""
+    return "steps" if min(positive(axes, ndim, layer), default=2) >= 2 else otherwise
 
 
 def known_size(input_shape: Shape, axis: int, layer: str) -> int:

@@ -27,10 +27,16 @@ from ._calls import (
 )
 from ._hooks import call_hook
 from ._infer import probe, record, symbols
+from ._ragged import call_ragged, is_ragged
 from ._symbolic import is_symbolic
 from ._types import Arrays, BoolArrays, Masks
 
 _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
+
+
+def is_training() -> bool:
+    """Whether layers behave here as in training."""
+    return _in_training.get()
 
 
 def is_frozen() -> bool:
@@ -49,7 +55,9 @@ class Layer(BaseLayer):
       or None; it returns an array or a list or tuple of arrays;
     - `compute_mask(inputs, mask=None)`, which returns the mask of the output, or a list of one
       for each output. Without it, a layer that sets `supports_masking = True` passes the mask
-      on as it is; any other layer drops it, and warns.
+      on as it is; any other layer drops it, and warns;
+    - `step_by_step = True`, if no step of a sequence looks at another one: of a `Ragged` it then
+      gets all steps as one row, (1, P, ...), and else what it gets of `to_masked()`.
 
     Args:
         name: name of the layer; made from the class's name by default.
@@ -94,7 +102,7 @@ class Layer(BaseLayer):
         """Call the layer.
 
         Args:
-            inputs: array, `Masked`, or a list of these; or symbolic tensors (see
+            inputs: array, `Masked`, `Ragged`, or a list of these; or symbolic tensors (see
                 `fastmask.Input`), and then the outputs are symbolic too. It may be given by the
                 name that `call` has for it.
             *args: further arguments of `call`.
@@ -104,7 +112,8 @@ class Layer(BaseLayer):
             **kwargs: further arguments of `call`.
 
         Returns:
-            What `call` returns, as `Masked` where a mask goes on. On the host these are NumPy
+            What `call` returns, as `Masked` where a mask goes on, and for `Ragged` inputs as
+            `Ragged` where it has steps. On the host these are NumPy
             arrays, whatever the inputs were; on a GPU they are of the inputs' kind.
         """
         spec = self._call_spec or self._read_call_spec()
@@ -126,12 +135,16 @@ class Layer(BaseLayer):
         self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
     ) -> Any:
         """Call it, its arguments being known by name."""
+        if kwargs and is_ragged(list(kwargs.values())):
+            return self._run_ragged(spec, inputs, mask, training, kwargs)
         carried: Masks = None
         if type(inputs) is Masked:
             inputs, carried = inputs._data, inputs._mask
         elif type(inputs) is not np.ndarray:
             if is_symbolic(inputs):
                 return record(self, inputs, mask, training, kwargs)
+            if is_ragged(inputs):
+                return self._run_ragged(spec, inputs, mask, training, kwargs)
             inputs, carried = separate(inputs, self)
             self._check_number_of(inputs)
         if type(inputs) is np.ndarray:
@@ -166,6 +179,20 @@ class Layer(BaseLayer):
         if carried is not None:
             self._warn_of_loss(outputs)
         return outputs
+
+    def _run_ragged(
+        self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
+    ) -> Any:
+        """Call it where a `Ragged` is among inputs and arguments."""
+        before = _in_training.get()
+        learning = before if training is None else bool(training)
+        if learning:
+            self._check_not_quantized()
+        token = _in_training.set(learning)
+        try:
+            return call_ragged(self, spec, inputs, mask, kwargs)
+        finally:
+            _in_training.reset(token)
 
     def _computed(self, function: Callable[..., Any], arrays: list[Array]) -> Any:
         """`function` of arrays, which is NumPy's code; a part of what the layer computes."""

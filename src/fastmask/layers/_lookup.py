@@ -9,7 +9,7 @@ import numpy as np
 
 from .._typing import Array, Ints, Shape
 from ..backends.dispatch import as_array, integer_array
-from ._categories import counted, one_hot, shape_with_categories
+from ._categories import counted, one_hot, shape_with_categories, way_of_categories
 from ._vocabulary import Rows, Vocabulary
 
 
@@ -60,6 +60,9 @@ class Lookup(Vocabulary):
         tokens = np.array([*self.get_vocabulary(), self.oov_token])
         known = (ids >= 0) & (ids < len(tokens))
         return tokens[np.where(known, ids, len(tokens) - 1)]
+
+    def _ragged_way(self, ndim: int) -> str:
+        return self._way or way_of_categories(ndim, self.output_mode)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         depth = None if self.output_mode == "int" else self._depth()

@@ -27,7 +27,7 @@ class Merge(Layer):
     the output, and the layer warns.
     """
 
-    supports_masking = True
+    supports_masking = step_by_step = _broadcasts = True
     _most = 0  # how many inputs, 0 for any number
 
     def __init__(self, **layer_args: Unpack[LayerArguments]) -> None:

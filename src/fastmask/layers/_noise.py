@@ -21,6 +21,7 @@ from ._keras_arguments import LayerArguments
 class Noise(SameShape):
     """Base of the layers that draw in training; a subclass says how it disturbs an array."""
 
+    step_by_step = True
     _word = "rate"  # what the strength of the noise is called
     rate: float
 

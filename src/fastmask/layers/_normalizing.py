@@ -10,7 +10,7 @@ from .. import initializers
 from .._checks import flag, real_number
 from .._typing import Array, ArrayLike, Bools, Shape
 from ..backends.dispatch import real_array
-from ._elementwise import SameShape, along, axes_of, known_size, positive
+from ._elementwise import SameShape, along, axes_of, known_size, positive, way_by_axes
 
 KERAS_EPSILON = 1e-7  # keras.config.epsilon()
 
@@ -52,6 +52,9 @@ class Scaled(SameShape):
             self.gamma = self.add_weight(self._sizes, self.gamma_initializer, name="gamma")
         if self.center and not self.rms_scaling:
             self.beta = self.add_weight(self._sizes, self.beta_initializer, name="beta")
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_by_axes(self.axis, ndim, self.name, "rows")
 
     def _fitting(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)

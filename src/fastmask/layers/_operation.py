@@ -107,21 +107,24 @@ def _like(function: Callable[..., Array]) -> Callable[..., Array]:
     return lambda x, dtype=None: function(x, "float32" if dtype == "bfloat16" else dtype)
 
 
+_UFUNCS = _of_numpy(
+    """add subtract multiply divide true_divide floor_divide mod power maximum minimum equal
+    not_equal greater greater_equal less less_equal logical_and logical_or logical_not
+    negative absolute square sqrt exp expm1 log log1p log2 log10 sin cos tan tanh sign floor
+    ceil reciprocal isnan isinf isfinite where"""
+)
+_ACTIVATIONS = {
+    name: getattr(activations, name)
+    for name in """relu relu6 leaky_relu sigmoid hard_sigmoid log_sigmoid softplus softsign silu
+    hard_silu hard_tanh tanh_shrink elu selu""".split()
+}
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    **_of_numpy(
-        """add subtract multiply divide true_divide floor_divide mod power maximum minimum equal
-        not_equal greater greater_equal less less_equal logical_and logical_or logical_not
-        negative absolute square sqrt exp expm1 log log1p log2 log10 sin cos tan tanh sign floor
-        ceil reciprocal isnan isinf isfinite matmul where"""
-    ),
+    **_UFUNCS,
+    **_ACTIVATIONS,
+    "matmul": np.matmul,
     **{
         name: _reduced(getattr(np, name))
         for name in "mean sum prod max min any all var std".split()
-    },
-    **{
-        name: getattr(activations, name)
-        for name in """relu relu6 leaky_relu sigmoid hard_sigmoid log_sigmoid softplus softsign silu
-        hard_silu hard_tanh tanh_shrink elu selu""".split()
     },
     "argmax": lambda x, axis=None, keepdims=False: np.argmax(x, axis, keepdims=keepdims),
     "argmin": lambda x, axis=None, keepdims=False: np.argmin(x, axis, keepdims=keepdims),
@@ -167,6 +170,13 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     REVERSED_STEPS: lambda x: np.flip(x, 1),
 }
 
+# Those that compute each number by itself.
+_BY_NUMBER = {
+    *(*_UFUNCS, *_ACTIVATIONS),
+    *("cast", "clip", "convert_to_tensor", "gelu", "identity", "ones_like", "round", "rsqrt"),
+    *("stop_gradient", "zeros_like", WITHOUT_MASK),
+}
+
 
 class Operation(Layer):
     """An operation on arrays, such as a sum with a number, in a model that was loaded.
@@ -195,6 +205,7 @@ class Operation(Layer):
         if operation not in OPERATIONS:
             raise ValueError(f"there is no operation {operation!r:.100}")
         self.operation = operation
+        self._way = "steps" if operation in _BY_NUMBER else "padded"
         self.arguments = arguments
         self.options = dict(options or {})
 

@@ -62,5 +62,9 @@ class Activation(SameShape):
         y = function(np.where(mask.any(axis=-1, keepdims=True), valid, x.dtype.type(0)))
         return np.where(mask, y, x.dtype.type(_OVER_LAST_AXIS[self.activation]))
 
+    def _ragged_way(self, ndim: int) -> str:
+        over_steps = ndim == 2 and self.activation in _OVER_LAST_AXIS
+        return "rows" if over_steps else "steps"
+
     def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
         return False  # but where the last axis is that of the steps

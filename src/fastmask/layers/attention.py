@@ -60,7 +60,8 @@ class Attention(Layer):
         [[[0.5, 0.5]]]
     """
 
-    supports_masking = True
+    _way = "rows"
+    supports_masking = _keeps_steps = _needs_a_step = True
     _options: ClassVar[tuple[str, ...]] = ("use_scale", "score_mode", "dropout", "seed")
 
     def __init__(

@@ -7,7 +7,7 @@ import numpy as np
 from .. import initializers
 from .._checks import flag, rate
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
-from ._elementwise import along, one_axis
+from ._elementwise import along, one_axis, way_by_axes
 from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON, Scaled
 from ._weights import change
@@ -124,6 +124,9 @@ class BatchNormalization(Scaled):
             change([self._weights], move)
             mean, variance = new
         return self._scaled(x, self._broadcast(mean, x), self._broadcast(variance, x))
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_by_axes(self.axis, ndim, self.name, "none")
 
     def _moments(self, x: Array, mask: Bools | None) -> tuple[Array, Array]:
         others = tuple(a for a in range(x.ndim) if a not in self._axes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .._checks import choice
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import backend_of, real_array
 from ..masks.mask import sequence_mask
+from ..masks.ragged import Ragged
 from ._cell_protocol import as_list, output_size_of
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
@@ -135,24 +137,59 @@ class Bidirectional(Layer):
         known = mask
         if mask is not None:  # one plan serves both
             known = sequence_mask(mask, np.shape(inputs), "the input of %r", self.name).valid
+
+        def run(layer: RNN, state: States | None) -> Any:
+            return layer.call(inputs, state, known, training)
+
+        def turn(y: Array) -> Array:
+            return backend_of(y).reversed_in_time(y)
+
+        return self._merged(run, turn, initial_state, len(inputs))
+
+    def _merged(
+        self,
+        run: Callable[[RNN, States | None], Any],
+        turn: Callable[[Array], Array],
+        initial_state: States | None,
+        batch: int,
+    ) -> Any:
+        """What `run` returns for both layers, given their states, merged."""
         states = self._halves(initial_state)
         try:
             (y, *first), (back, *second) = (
-                as_list(layer.call(inputs, state, known, training))
-                for layer, state in zip(self._both, states, strict=True)
+                as_list(run(layer, state)) for layer, state in zip(self._both, states, strict=True)
             )
         except (TypeError, ValueError):
-            self._check_states(states, len(inputs))
+            self._check_states(states, batch)
             raise
         if self.return_sequences:
-            later = self.forward_layer.go_backwards
-            turned = backend_of(y).reversed_in_time
-            y, back = (turned(y), back) if later else (y, turned(back))
+            y, back = (turn(y), back) if self.forward_layer.go_backwards else (y, turn(back))
         halves = [self._as_outputs(y), self._as_outputs(back)]
         merged = tuple(halves) if self.merge_mode is None else self._computed(self._merge, halves)
         if not self.return_state:
             return merged
         return (*(merged if self.merge_mode is None else (merged,)), *first, *second)
+
+    def _ragged_way(self, ndim: int) -> str:
+        ways = {layer._ragged_way(ndim) for layer in self._both}
+        return ways.pop() if len(ways) == 1 else "padded"
+
+    def _call_ragged(self, inputs: Ragged, kwargs: dict[str, Any]) -> Any:
+        """Run both layers over the steps of each row; see `BaseLayer`."""
+        if not self.built:
+            self.build(inputs.shape)
+        rows = inputs._rows
+
+        def run(layer: RNN, state: States | None) -> Any:
+            return layer._over_rows(inputs, state)
+
+        given = kwargs.get("initial_state")
+        result = self._merged(run, lambda y: y[rows.turned], given, len(rows))
+        if not self.return_sequences:
+            return result
+        outputs, count = as_list(result), 2 if self.merge_mode is None else 1
+        outputs[:count] = [Ragged._of(y, rows) for y in outputs[:count]]
+        return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
     def reset_state(self) -> None:
         """Forget the states that stateful layers keep from batch to batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._checks import choice, whole_number
 from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import integer_array, real_array
-from ._categories import encoded_ids, shape_with_categories
+from ._categories import encoded_ids, shape_with_categories, way_of_categories
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._only_false import only_false
@@ -87,6 +87,9 @@ class CategoryEncoding(Layer):
                 f"{ids.shape}, not {weights.shape}"
             )
         return weights
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_of_categories(ndim, self.output_mode)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return shape_with_categories(tuple(input_shape), self.num_tokens, self.output_mode)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._typing import Array, Bools, Shape, Unpack
-from ._elementwise import along, one_axis, positive
+from ._elementwise import along, one_axis, positive, way_by_axes
 from ._keras_arguments import LayerArguments
 from ._merge import Merge, number_of_axes, union
 from ._types import ListOfMasks
@@ -44,6 +44,7 @@ class Concatenate(Merge):
         (array([[1., 2., 1., 2.]], dtype=float32), array([[ True, False,  True,  True]]))
     """
 
+    _broadcasts = False
     _options = ("axis",)
 
     def __init__(
@@ -80,6 +81,9 @@ class Concatenate(Merge):
             for x, one in zip(inputs, masks, strict=True)
         ]
         return np.concatenate(whole, axis)
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_by_axes(self.axis, ndim, self.name, "rows")
 
     def _merge(self, arrays: list[Array]) -> Array:
         return np.concatenate(arrays, self.axis)

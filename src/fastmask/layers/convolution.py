@@ -62,6 +62,7 @@ class Conv1D(Layer):
         (2, 10, 8)
     """
 
+    _way = "rows"
     _takes_lists = False
     _input_axes = 3
     _options = (

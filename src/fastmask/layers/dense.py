@@ -88,6 +88,9 @@ class Dense(Layer):
                 y += self.bias
         return activations.get(self.activation)(y.reshape(*x.shape[:-1], self.units))
 
+    def _ragged_way(self, ndim: int) -> str:
+        return "steps" if ndim > 2 else "none"  # whose features would be the steps
+
     def _check_input_shape(self, shape: Shape) -> None:
         features = len(self.kernel)
         if len(shape) < 2 or shape[-1] not in (features, None):

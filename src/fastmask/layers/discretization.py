@@ -12,7 +12,7 @@ from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..masks.masked import Masked
 from ._batches import batches_in
-from ._categories import encoded_ids, shape_with_categories
+from ._categories import encoded_ids, shape_with_categories, way_of_categories
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._only_false import only_false
@@ -127,6 +127,9 @@ class Discretization(Layer):
                 "bin_boundaries"
             )
         return len(self.bin_boundaries) + 1
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_of_categories(ndim, self.output_mode)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         depth = None if self.output_mode == "int" else self._depth()

@@ -44,6 +44,7 @@ class Dot(Merge):
         (5, 3, 2)
     """
 
+    _way = "rows"
     _most = 2
     _options = ("axes", "normalize")
 

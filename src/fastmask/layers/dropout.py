@@ -10,6 +10,7 @@ import numpy as np
 from .._checks import whole_number
 from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
+from ._layer import is_training
 from ._noise import Noise, below_one
 
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # of selu
@@ -58,6 +59,9 @@ class Dropout(Noise):
     ) -> None:
         super().__init__(rate, seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
+
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+        return _way_of(self.noise_shape)
 
     def _drawn_shape(self, x: Array) -> tuple[int, ...]:
         return _shape_of_noise(self.noise_shape, x.shape, self.name)
@@ -153,12 +157,20 @@ class AlphaDropout(Noise):
         super().__init__(below_one(rate), seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+        return _way_of(self.noise_shape)
+
     def _disturb(self, x: Array) -> Array:
         kept = self._kept(_shape_of_noise(self.noise_shape, x.shape, self.name))
         dropped = -_ALPHA * _SCALE
         a = ((1 - self.rate) * (1 + self.rate * dropped**2)) ** -0.5
         y: Array = a * np.where(kept, x, x.dtype.type(dropped)) - a * dropped * self.rate
         return y
+
+
+def _way_of(noise_shape: list[int | None] | None) -> str:
+    """Noise that several steps share is that of a padded batch."""
+    return "steps" if noise_shape is None or not is_training() else "padded"
 
 
 def _noise_shape(value: object) -> list[int | None] | None:

@@ -52,7 +52,7 @@ class Embedding(Layer):
         ((2, 3, 4), array([2, 1]))
     """
 
-    _takes_gpu = _quantizable = True
+    _takes_gpu = _quantizable = step_by_step = True
     _takes_lists = False
     supports_masking = True
     _casts_inputs = False

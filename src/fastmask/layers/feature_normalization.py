@@ -8,7 +8,7 @@ from .._checks import flag, whole_number
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..initializers import AnyInitializer
-from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive
+from ._elementwise import SameShape, along, axes_of, known_size, one_axis, positive, way_by_axes
 from ._keras_arguments import LayerArguments
 from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
 
@@ -112,6 +112,9 @@ class GroupNormalization(Scaled):
         >>> fm.layers.GroupNormalization(2, epsilon=0)([[1.0, 3.0, 5.0, 9.0]])
         array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
+
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+        return "rows"  # each of which has moments of its own
 
     _options = ("groups", *Scaled._options)
     axis: int
@@ -263,6 +266,9 @@ class UnitNormalization(SameShape):
 
     def _check_input_shape(self, shape: Shape) -> None:
         positive(self.axis, len(shape), self.name)
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_by_axes(self.axis, ndim, self.name, "rows")
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         x = real_array(inputs, "inputs", self._dtype)

@@ -44,7 +44,7 @@ class Masking(SameShape):
                 [0., 0.]]], dtype=float32)
     """
 
-    _takes_gpu = True
+    _takes_gpu = step_by_step = True
     _options = ("mask_value",)
 
     def __init__(

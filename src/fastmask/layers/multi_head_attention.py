@@ -81,7 +81,8 @@ class MultiHeadAttention(Layer):
         ((2, 5, 8), array([5, 3]))
     """
 
-    supports_masking = True
+    _way = "rows"
+    supports_masking = _keeps_steps = _needs_a_step = True
     _takes_lists = False
     _options = (
         *("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "output_shape"),

@@ -12,7 +12,7 @@ from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.masked import Masked
 from ._batches import batches_in
-from ._elementwise import SameShape, axes_of, known_size, positive
+from ._elementwise import SameShape, axes_of, known_size, positive, way_by_axes
 from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON
 from ._shapes import fits
@@ -163,6 +163,9 @@ class Normalization(SameShape):
             first = 1  # batch and time are one axis now
         kept = {axis - first for axis in axes}
         return x, tuple(axis for axis in range(x.ndim) if axis not in kept)
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_by_axes(self.axis, ndim, self.name, "none")
 
     def call(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)

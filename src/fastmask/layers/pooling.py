@@ -16,6 +16,7 @@ from ._layer import Layer
 class GlobalPooling(Layer):
     """Base of the layers that reduce the time axis of inputs (B, T, F)."""
 
+    _way = "rows"
     _takes_lists = False
     _input_axes = 3
     _options = ("data_format", "keepdims")
@@ -135,6 +136,8 @@ class GlobalMaxPooling1D(GlobalPooling):
         >>> fm.layers.GlobalMaxPooling1D()([[[2.0, 5.0], [4.0, 1.0]]])
         array([[4., 5.]], dtype=float32)
     """
+
+    _needs_a_step = True
 
     def call(self, inputs: ArrayLike) -> Array:
         x = self._sequences(inputs)

@@ -41,6 +41,7 @@ class ReLU(SameShape):
         array([[0. , 0.5, 1. ]], dtype=float32)
     """
 
+    step_by_step = True
     _options = ("max_value", "negative_slope", "threshold")
 
     def __init__(
@@ -92,6 +93,7 @@ class LeakyReLU(SameShape):
         array([[-1.,  3.]], dtype=float32)
     """
 
+    step_by_step = True
     _options = ("negative_slope",)
 
     def __init__(
@@ -135,6 +137,7 @@ class ELU(SameShape):
         array([[-2.,  3.]], dtype=float32)
     """
 
+    step_by_step = True
     _options = ("alpha",)
 
     def __init__(
@@ -190,6 +193,7 @@ class PReLU(SameShape):
         self.alpha_initializer = initializers.get(alpha_initializer, "alpha_initializer")
         axes = [] if shared_axes is None else axes_of(shared_axes, "shared_axes")
         self.shared_axes = axes if isinstance(axes, list) else [axes]
+        self._way = "steps" if 1 in self.shared_axes else "none"
 
     def build(self, input_shape: Shape) -> None:
         """Make alpha; see `Layer`."""

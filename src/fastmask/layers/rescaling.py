@@ -50,6 +50,10 @@ class Rescaling(SameShape):
         self.scale = as_array(scale, "scale").tolist()
         self.offset = as_array(offset, "offset").tolist()
 
+    def _ragged_way(self, ndim: int) -> str:
+        numbers = max(self._scale.ndim, self._offset.ndim)
+        return "steps" if numbers < ndim - 1 else "rows"
+
     def call(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)
         y: Array = x * self._scale + self._offset
@@ -79,7 +83,7 @@ class Identity(SameShape):
         array([[ True, False]])
     """
 
-    _takes_lists = True
+    _takes_lists = step_by_step = True
 
     def call(self, inputs: ArrayLike) -> Any:
         return inputs

@@ -42,6 +42,7 @@ class Flatten(Layer):
         (2, 12)
     """
 
+    _way = "none"
     _takes_lists = False
     _options = ("data_format",)
 
@@ -90,6 +91,7 @@ class Reshape(Layer):
         (5, 2, 3)
     """
 
+    _way = "none"
     _takes_lists = False
     _options = ("target_shape",)
 
@@ -154,6 +156,7 @@ class Permute(Layer):
         (5, 4, 3)
     """
 
+    _way = "none"
     _takes_lists = False
     _options = ("dims",)
 
@@ -202,6 +205,7 @@ class RepeatVector(Layer):
                 [1., 2.]]], dtype=float32)
     """
 
+    _way = "none"
     _takes_lists = False
     _input_axes = 2
     _options = ("n",)

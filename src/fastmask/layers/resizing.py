@@ -43,6 +43,7 @@ class ZeroPadding1D(Layer):
         (5, 6, 4)
     """
 
+    _way = "rows"
     _takes_lists = False
     _input_axes = 3
     _options = ("padding", "data_format")
@@ -101,6 +102,7 @@ class Cropping1D(Layer):
         (5, 2, 4)
     """
 
+    _way = "rows"
     _takes_lists = False
     _input_axes = 3
     _options = ("cropping",)
@@ -158,6 +160,7 @@ class UpSampling1D(Layer):
         [[[1.0], [1.0], [2.0], [2.0]]]
     """
 
+    _way = "rows"
     _takes_lists = False
     _input_axes = 3
     _options = ("size",)

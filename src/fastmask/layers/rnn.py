@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .._checks import flag
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
 from ..backends.recurrent import ALL_ROWS
+from ..backends.rows import Rows
 from ..masks.mask import Mask, as_mask, reversed_mask, sequence_mask
+from ..masks.ragged import Ragged
 from ._cell import KernelCell, known_features, unfit
-from ._cell_protocol import (
-    check_cell,
-    output_size_of,
-    over_time,
-    sizes_of,
-)
+from ._cell_protocol import as_list, check_cell, output_size_of, over_time, sizes_of
+from ._holes import with_holes
 from ._keras_arguments import LayerArguments
+from ._layer import is_training
 from ._states import KeepsStates, events_of, readable
 from ._types import States
 from .stacked_rnn_cells import StackedRNNCells
@@ -138,11 +139,22 @@ class RNN(KeepsStates):
         known = None
         if mask is not None:
             known = sequence_mask(mask, x.shape, "the input of %r", self.name)
-        first = self._first(initial_state, len(x))
+        return self._over(x, known, len(x), initial_state, training)
+
+    def _over(
+        self,
+        x: Array,
+        steps: Mask | Rows | None,
+        batch: int,
+        initial_state: States | None,
+        training: bool,
+    ) -> Any:
+        """Run over the valid steps of x, (B, T, ...); or over the rows of (1, P, F)."""
+        first = self._first(initial_state, batch)
         if initial_state is not None or self.stateful or backend_of(x) is not HOST:
             kept = self.states is not None and self.states is not self._reset
             first = self._placed(first, initial_state is not None or kept, x)
-        output, states = self._through_cells(x, known, first, training)
+        output, states = self._through_cells(x, steps, first, training)
         if self._cells[-1]._dtype != self._dtype:
             cast = backend_of(output).cast
             output = cast(output, self._dtype)
@@ -151,6 +163,45 @@ class RNN(KeepsStates):
             copied = backend_of(output).copied
             self.states = self._outside([[copied(one) for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
+
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+        if not self._in_kernels():
+            return "padded"
+        drops = is_training() and any(
+            cell.dropout or cell.recurrent_dropout for cell in self._cells
+        )
+        return "padded" if drops else "own"
+
+    def _in_kernels(self) -> bool:
+        return all(cell._known for cell in self._cells)
+
+    def _call_ragged(self, inputs: Ragged, kwargs: dict[str, Any]) -> Any:
+        """Run over the steps of each row; see `BaseLayer`."""
+        if not self.built:
+            self.build(inputs.shape)
+        output, *states = as_list(self._over_rows(inputs, kwargs.get("initial_state")))
+        if self.return_sequences:
+            rows = inputs._rows
+            if self.go_backwards and rows.valid is not None:
+                rows = rows.with_valid(rows.valid[rows.turned])
+            output = Ragged._of(output, rows)
+        return (output, *states) if self.return_state else output
+
+    def _over_rows(self, inputs: Ragged, initial_state: States | None) -> Any:
+        """As `call`; outputs of all steps are those of all rows, (P, H)."""
+        self._check_axes(inputs.shape, self.name)
+        rows = inputs._rows
+        x = self._checked(self._cast(inputs._values[np.newaxis]))
+        if rows.valid is not None:
+            x = x[:, rows.valid]
+        result = self._over(x, rows.of_valid, len(rows), initial_state, is_training())
+        output, *states = as_list(result)
+        if self.return_sequences:
+            output = output[0]
+        if rows.valid is not None:
+            options = self.return_sequences, self.go_backwards, self.zero_output_for_mask
+            output = with_holes(output, rows, *options)
+        return (output, *states)
 
     def step(self, x: ArrayLike, state: States, mask: ArrayLike | None = None) -> Array:
         """Go one step further in many streams at once, for those that have an event.
@@ -187,7 +238,7 @@ class RNN(KeepsStates):
         """
         if self.go_backwards:
             raise ValueError(f"step of layer {self.name!r} needs go_backwards=False")
-        if not all(cell._known for cell in self._cells):
+        if not self._in_kernels():
             raise TypeError(
                 f"step of layer {self.name!r} needs cells LSTMCell, GRUCell, SimpleRNNCell, or of "
                 "fastmask.cell"
@@ -236,15 +287,14 @@ class RNN(KeepsStates):
         return {**config, "cell": self.cell._anew()} if "cell" in config else config
 
     def _through_cells(
-        self, x: Array, mask: Mask | None, states: list[list[Array]], training: bool
+        self, x: Array, mask: Mask | Rows | None, states: list[list[Array]], training: bool
     ) -> tuple[Array, list[list[Array]]]:
         """The output, and the last states of each cell."""
         *inner, last = self._cells
         *first, own = states
         backwards = self.go_backwards
         if backwards and inner:  # the next cell reads what this one writes
-            x, backwards = backend_of(x).reversed_in_time(x), False
-            mask = None if mask is None else as_mask(reversed_mask(mask))
+            (x, mask), backwards = _turned(x, mask), False
         options = self.return_sequences, backwards, self.zero_output_for_mask
         after = []
         for cell, begin in zip(inner, first, strict=True):
@@ -274,3 +324,11 @@ class RNN(KeepsStates):
             known_features(shape, name)
         elif len(shape) < 3:
             raise unfit(shape, "batch, time, ...", name)
+
+
+def _turned(x: Array, mask: Mask | Rows | None) -> tuple[Array, Mask | Rows | None]:
+    """Sequences from their ends to their beginnings, and their mask."""
+    if isinstance(mask, Rows):
+        return x[:, mask.turned], mask
+    after = None if mask is None else as_mask(reversed_mask(mask))
+    return backend_of(x).reversed_in_time(x), after

@@ -10,7 +10,7 @@ from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.mask import Mask, known_mask
 from ..masks.validity import checked_mask
-from ._elementwise import SameShape, along, axes_of, positive
+from ._elementwise import SameShape, along, axes_of, positive, way_by_axes
 from ._keras_arguments import LayerArguments
 from ._shapes import broadcasts
 from ._types import MaskLike
@@ -59,6 +59,9 @@ class Softmax(SameShape):
 
     def _check_input_shape(self, shape: Shape) -> None:
         positive(self.axis, len(shape), self.name)
+
+    def _ragged_way(self, ndim: int) -> str:
+        return way_by_axes(self.axis, ndim, self.name, "rows")
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         x = real_array(inputs, "inputs", self._dtype)

@@ -83,6 +83,7 @@ class TextVectorization(Strings):
                [4, 0, 0, 0]])
     """
 
+    _way = "none"
     _options: ClassVar[tuple[str, ...]] = (
         *("max_tokens", "standardize", "split", "ngrams", "output_mode"),
         *("output_sequence_length", "pad_to_max_tokens", "sparse", "ragged", "encoding"),

@@ -13,7 +13,7 @@ from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._call_graph import CallGraph
 from ._keras_arguments import LayerArguments
-from ._layer import Layer
+from ._layer import Layer, is_training
 from ._rows import rows_alone
 from .bidirectional import Bidirectional
 from .pooling import GlobalPooling
@@ -141,6 +141,10 @@ class TimeDistributed(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         output = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (output[0], input_shape[1], *output[1:])
+
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+        alone = not (is_training() and self._draws()) and rows_alone(self.layer)
+        return "steps" if alone else "padded"
 
     def _draws(self) -> bool:
         """Whether the layer draws in training, for each step by itself."""

@@ -18,6 +18,7 @@ from .pooling import as_data_format
 class WindowPooling(Layer):
     """Base of the layers that make one step of a window of steps."""
 
+    _way = "rows"
     _takes_lists = False
     _input_axes = 3
     _options = ("pool_size", "strides", "padding", "data_format")

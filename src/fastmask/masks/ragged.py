@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import pairwise
 from math import prod
@@ -14,13 +14,13 @@ from .._checks import choice, whole_number
 from .._typing import Array, ArrayLike, Bools, Ints, MaskLike, Shape
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
+from ..backends.rows import Rows, checked_offsets, offsets_of
 from ..backends.table import kernels
 from . import masked as _masked
 from .casting import fill_value
 from .mask import Mask
 from .masked import Masked
 from .no_arithmetic import refuse_arithmetic
-from .rows import Rows, checked_offsets
 from .validity import checked_mask
 
 
@@ -70,11 +70,9 @@ class Ragged:
             raise ValueError(f"values must have shape (steps, ...), not be {array.tolist()!r:.80}")
         known = checked_offsets(offsets, len(array))
         first, last = int(known[0]), int(known[-1])
-        flags = None if valid is None else _flags(valid, len(array))[first:last].copy()
-        if flags is not None and flags.all():
-            flags = None
+        flags = None if valid is None else flags_of(valid, len(array), "valid")[first:last]
         self._values = array[first:last]
-        self._rows = Rows(known - first if first else known, flags)
+        self._rows = Rows(known - first if first else known).with_valid(flags)
 
     @classmethod
     def _of(cls, values: Any, rows: Rows) -> Ragged:
@@ -219,8 +217,7 @@ class Ragged:
         offsets = self.offsets[begin : max(begin, end) + 1]
         first, last = int(offsets[0]), int(offsets[-1])
         valid = None if self.valid is None else self.valid[first:last]
-        rows = Rows(offsets - first, None if valid is None or valid.all() else valid)
-        return Ragged._of(self._values[first:last], rows)
+        return Ragged._of(self._values[first:last], Rows(offsets - first).with_valid(valid))
 
     def __iter__(self) -> Iterator[Array]:
         return (self[b] for b in range(len(self)))
@@ -242,13 +239,40 @@ refuse_arithmetic(
 )
 
 
-def _flags(valid: MaskLike, steps: int) -> Bools:
-    array = np.asarray(as_array(valid, "valid"))
+def rows_at(ragged: Ragged, rows: Ints) -> Ragged:
+    """Some rows, in any order, one after the other in new memory."""
+    lengths = ragged.lengths[rows]
+    offsets = offsets_of(lengths)
+    places = np.repeat(ragged.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    valid = None if ragged.valid is None else ragged.valid[places]
+    return Ragged._of(ragged.values[places], Rows(offsets).with_valid(valid))
+
+
+def joined(batches: Sequence[Ragged]) -> Ragged:
+    """The rows of several batches, one after the other."""
+    rows = Rows(offsets_of(np.concatenate([one.lengths for one in batches])))
+    shapes = {one.valid.shape[1:] for one in batches if one.valid is not None}
+    if shapes:
+        (words,) = shapes
+        flags = [
+            np.ones((len(one.values), *words), np.bool_) if one.valid is None else one.valid
+            for one in batches
+        ]
+        rows = rows.with_valid(np.concatenate(flags))
+    return Ragged._of(np.concatenate([one.values for one in batches]), rows)
+
+
+def flags_of(valid: MaskLike, steps: int, name: str) -> Bools:
+    """Flags of so many steps in an array of their own.
+
+    Raises:
+        TypeError: they are no numbers.
+        ValueError: they have another shape, or one is neither valid nor masked.
+    """
+    array = np.asarray(as_array(valid, name))
     if array.shape != (steps,):
-        raise ValueError(f"valid must have shape ({steps},), one flag a value, not {array.shape}")
-    if array.dtype.kind not in "bu":
-        checked_mask(array)
-    return array.astype(np.bool_)
+        raise ValueError(f"{name} must have shape ({steps},), one flag a value, not {array.shape}")
+    return checked_mask(array).astype(np.bool_)
 
 
 def _padded(values: Array, offsets: Ints, time: int, pre: bool, value: Any) -> Array:

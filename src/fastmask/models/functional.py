@@ -15,6 +15,7 @@ from ..layers._shapes import is_shape, shapes
 from ..layers._symbolic import SymbolicTensor
 from ..layers._text import text_array
 from ..masks.masked import Masked
+from ..masks.ragged import Ragged
 from . import graph as _graph
 from .config import program_from_config, program_to_config
 from .folding import Edge
@@ -77,7 +78,7 @@ class Functional(GraphModel):
     def _each_array(self, inputs: object) -> Any:
         if len(self._program.inputs) == 1 or not isinstance(inputs, (list, tuple)):
             return inputs
-        known = (Masked, SymbolicTensor)
+        known = (Masked, Ragged, SymbolicTensor)
         return [
             one if isinstance(one, known) or is_array(one) else self._array(one, f"inputs[{i}]")
             for i, one in enumerate(inputs)

@@ -23,6 +23,7 @@ from .model import Model
 class GraphModel(CallGraph, Model):
     """Base of models that know the calls inside them."""
 
+    _way = "own"
     supports_masking = True
     _takes_gpu = True
 
@@ -43,6 +44,10 @@ class GraphModel(CallGraph, Model):
             self._tables = tables_of(self._edges())
         apply = self._call_folded if self._tables and is_frozen() else _call
         return self._run_graph(inputs if mask is None else with_mask(inputs, mask), apply)
+
+    def _call_ragged(self, inputs: Any, kwargs: dict[str, Any]) -> Any:
+        """Call the layers, each of which goes its own way; see `BaseLayer`."""
+        return self.call(inputs, **kwargs)
 
     def _call_folded(self, layer: BaseLayer, inputs: Any, options: dict[str, Any]) -> Any:
         assert self._tables is not None

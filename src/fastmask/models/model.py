@@ -179,10 +179,10 @@ class Model(Layer):
         """The outputs for many inputs, computed batch by batch.
 
         Args:
-            x: array or `Masked`, (N, ...); or a plain list of N sequences of different lengths,
-                which are padded to the longest, and masked, a batch at a time. For a model with
-                several inputs a list with one of these for each input, or a dict with them by
-                name; so two inputs with N sequences each are
+            x: array, `Masked` or `Ragged`, (N, ...); or a plain list of N sequences of different
+                lengths, which are padded to the longest, and masked, a batch at a time. For a
+                model with several inputs a list with one of these for each input, or a dict with
+                them by name; so two inputs with N sequences each are
                 `[first_sequences, second_sequences]`. Sequences that all
                 have one length are an array like any other, without a mask.
             batch_size: number of rows computed at once.
@@ -191,7 +191,8 @@ class Model(Layer):
             steps: number of batches after which to stop; None for all.
 
         Returns:
-            What the model returns for all of `x` at once, in the order of `x`. For sequences
+            What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is
+            never padded for it, unless a layer needs it. For sequences
             of different lengths: what it returns for `fastmask.pad(x)`. For an empty list, what
             it returns for no rows.
 

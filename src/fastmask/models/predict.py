@@ -21,6 +21,7 @@ from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._calls import flat
 from ..masks.masked import Masked
+from ..masks.ragged import Ragged, joined, rows_at
 from .progress import progress
 from .rows import Rows, Sequences, rows_of_batches, source_of, take
 
@@ -30,7 +31,7 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
 
     Args:
         model: called on a batch.
-        inputs: for each input of the model an array, a `Masked` or a list of sequences.
+        inputs: for each input of the model an array, a `Masked`, a `Ragged` or a list of sequences.
         alone: whether the model takes the only input and not a list of inputs.
         size: number of rows in a batch; None for all.
         shown: whether progress is shown.
@@ -165,7 +166,8 @@ class _Output:
         self.count = count
         self.kind = type(like) if isinstance(like, (list, tuple)) else None
         self.parts = [_Output(count, one) for one in like] if self.kind else []
-        self.batches: list[Any] = []  # on a GPU
+        self.batches: list[Any] = []  # on a GPU, or `Ragged`
+        self.rows: list[Rows] = []  # of these
         self.data: Array | None = None
         self.valid: Array | None = None
         self.filled = np.zeros(count, np.bool_)  # rows that have come
@@ -174,6 +176,10 @@ class _Output:
         if self.kind:
             for part, one in zip(self.parts, value, strict=True):
                 part.put(rows, one)
+            return
+        if isinstance(value, Ragged):
+            self.batches.append(value)
+            self.rows.append(rows)
             return
         array = value.data if isinstance(value, Masked) else value
         if backend_of(array) is not HOST:
@@ -202,11 +208,20 @@ class _Output:
         """All rows."""
         if self.kind:
             return self.kind(part.value() for part in self.parts)
+        if self.rows:
+            return self._in_order()
         if self.batches:
             return _joined(self.batches)
         if self.valid is None or self.data is None:
             return self.data
         return Masked(self.data, self.valid)
+
+    def _in_order(self) -> Ragged:
+        """The rows of all `Ragged` batches."""
+        numbers = np.concatenate([np.arange(self.count)[rows] for rows in self.rows])
+        whole = joined(self.batches)
+        sorted_already = bool((np.diff(numbers) > 0).all())
+        return whole if sorted_already else rows_at(whole, np.argsort(numbers))
 
 
 def _joined(batches: list[Any]) -> Any:

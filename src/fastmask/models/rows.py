@@ -13,6 +13,7 @@ from ..backends.host import HOST
 from ..layers._text import holds_texts, text_array
 from ..masks.masked import Masked
 from ..masks.padding import pad
+from ..masks.ragged import Ragged, rows_at
 
 Rows = slice | Ints  # of a batch
 
@@ -46,18 +47,18 @@ class Sequences:
             raise type(error)(f"{self.name} must hold sequences of numbers: {error}") from error
 
 
-Source = Array | Masked | Sequences
+Source = Array | Masked | Ragged | Sequences
 
 
 def source_of(value: Any, name: str, texts: bool = False) -> Source:
-    """An array, a `Masked` or, for rows that differ in length, `Sequences`.
+    """An array, a `Masked`, a `Ragged` or, for lists of sequences that differ, `Sequences`.
 
     Args:
         value: what was given.
         name: the argument's name, for messages.
         texts: whether it may be texts, which are no sequences of letters.
     """
-    if isinstance(value, Masked):
+    if isinstance(value, (Masked, Ragged)):
         return value
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
@@ -94,10 +95,12 @@ def rows_of_batches(count: int, size: int, ragged: list[Sequences]) -> Iterator[
     yield from (order[start : start + size] for start in starts)
 
 
-def take(source: Source, rows: Rows) -> Array | Masked:
-    """Some rows of a source."""
+def take(source: Source, rows: Rows) -> Array | Masked | Ragged:
+    """Some rows of a source; of a `Ragged` views, where they are neighbours."""
     if isinstance(source, Sequences):
         return source.take(rows)
+    if isinstance(source, Ragged):
+        return source[rows] if isinstance(rows, slice) else rows_at(source, rows)
     if isinstance(source, Masked):
         return Masked(source.data[rows], source.mask.valid[rows])
     return source[rows]

@@ -12,6 +12,7 @@ from ..layers._call_graph import CallGraph
 from ..layers._calls import flat, narrowed, separate
 from ..layers._hooks import hooked
 from ..layers._mask_effect import makes_masks, mask_effect
+from ..layers._ragged import without_ragged
 from ..layers._shapes import shapes
 from ..layers._symbolic import is_symbolic
 from ..masks.mask import Mask
@@ -76,6 +77,9 @@ def _visit(
     options: dict[str, Any],
     outputs: Any,
 ) -> Visit:
+    """One call; what is `Ragged` is seen as if it were padded."""
+    inputs, outputs = without_ragged(inputs), without_ragged(outputs)
+    options = {name: without_ragged(value) for name, value in options.items()}
     arrays, carried = separate(inputs, layer)
     arrays = layer._cast(arrays)
     if mask is not None:

@@ -3,6 +3,9 @@
 A row is a sequence. Rows stand in the order of the plan, most valid steps first, so that
 the rows that still have a step k are always the first ones, and step k means the k-th valid
 step of every row: masked steps do not exist here, whatever the mask looks like.
+
+A ragged batch has no padding: its rows stand one after the other, x (1, P, F), and row b is at
+the positions offsets[b] to offsets[b + 1].
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ from ..simd import (
     prefetch_row_to_write,
 )
 
+RAGGED = -1  # in the place of T
+
 
 class Batch(NamedTuple):
     """What is computed: flat views of the caller's arrays, and the plan by rank."""
 
     rows: int  # B
-    time: int  # T
+    time: int  # T, or RAGGED
     features: int  # F
     units: int  # H
     sequences: bool  # whether `out` is wanted
@@ -171,10 +176,19 @@ def source_finder(gathered: bool) -> Any:
     return find_sources
 
 
+@inlined
+def row_start(offsets: Any, time: int, row: int) -> int:
+    """Flat position of the first step of a row, valid or not; of the next row, where it ends."""
+    return int(offsets[row] if time == RAGGED else row * time)
+
+
 @inner
 def output_position(batch: Any, row: int, position: int) -> int:
     """Flat position of the output of the step at a flat position of x."""
-    return int((2 * row + 1) * batch.time - 1 - position) if batch.reverse else int(position)
+    if not batch.reverse:
+        return int(position)
+    start = row_start(batch.offsets, batch.time, row)
+    return int(start + row_start(batch.offsets, batch.time, row + 1) - 1 - position)
 
 
 @inner
@@ -183,7 +197,7 @@ def find_targets(batch: Any, scratch: Any, rows: int, k: int) -> None:
     for i in range(rows):
         row, first, count = scratch.row[i], scratch.first[i], scratch.count[i]
         target = output_position(batch, row, batch.steps[entry_of(batch, first, count, k)])
-        after = (row + 1) * batch.time
+        after = row_start(batch.offsets, batch.time, row + 1)
         if k + 1 < count:
             after = output_position(batch, row, batch.steps[entry_of(batch, first, count, k + 1)])
         scratch.target[i] = target

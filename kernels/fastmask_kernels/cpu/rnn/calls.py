@@ -72,7 +72,7 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         c_last, c_steps, c_first = c_last[:0], c_steps[:0], c_first[:0]
     if not has_gates:
         gates = c_steps[:0]
-    (rows, _, features), units, dtype = x.shape, h_first.shape[1], x.dtype
+    rows, features, units, dtype = len(order), x.shape[2], h_first.shape[1], x.dtype
     if code.gathered:
         packed, table = packed
         features, x = 0, (table, x.ids)

@@ -22,7 +22,7 @@ from ..parallel.barrier import (
 )
 from ..parallel.queue import LEFT, UNSHARED, submit
 from ..simd import aligned_start, flat, flat_from, lanes_of
-from .batch import Batch, begin_rows, clear, copy_all, fill_masked, scratch_of
+from .batch import RAGGED, Batch, begin_rows, clear, copy_all, fill_masked, scratch_of
 from .cell_code import CellCode
 from .forward import time_loop
 from .groups import Groups, take_group
@@ -79,19 +79,25 @@ def _begin(settings: Any, integers: Any, offsets: Any, steps: Any, order: Any, t
 
 
 def _inputs_of(code: CellCode) -> Any:
-    """`inputs_of` for a cell: batch, time and features of x, x, and where a table's ids are."""
+    """`inputs_of` for a cell: time and features of x, x, and where a table's ids are."""
+
+    @inlined
+    def time_of(x: Any, rows: int) -> int:
+        """T; or RAGGED, for rows that stand one after the other in one."""
+        return int(x.shape[1] if x.shape[0] == rows else RAGGED)
+
     if code.gathered:
 
         @inlined
-        def of_table(x: Any, steps: Any) -> Any:
+        def of_table(x: Any, steps: Any, rows: int) -> Any:
             table, ids = x
-            return ids.shape[0], ids.shape[1], table.shape[1], flat(table), flat(ids)
+            return time_of(ids, rows), table.shape[1], flat(table), flat(ids)
 
         return of_table
 
     @inlined
-    def of_array(x: Any, steps: Any) -> Any:
-        return x.shape[0], x.shape[1], x.shape[2], flat(x), flat(steps)
+    def of_array(x: Any, steps: Any, rows: int) -> Any:
+        return time_of(x, rows), x.shape[2], flat(x), flat(steps)
 
     return of_array
 
@@ -110,7 +116,8 @@ def _batch_of(
     order: Any,
     settings: Any,
 ) -> Any:
-    rows, time, features, x, ids = inputs
+    time, features, x, ids = inputs
+    rows = len(order)
     return Batch(
         rows,
         time,
@@ -237,8 +244,9 @@ def compile_layer(code: CellCode) -> CompiledKernel:
     ) -> int:
         """Time loops; then masked outputs."""
         settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:])
-        threads, inputs = settings.threads, inputs_of(x, steps)
-        rows, time = inputs[:2]
+        rows = len(order)
+        threads, inputs = settings.threads, inputs_of(x, steps, rows)
+        time = inputs[0]
         stride = -(-h_last.shape[1] // lanes_of(reals)) * lanes_of(reals)
         if provider >= 0 or threads == 1:  # the caller, before it comes as a thread
             fault = _begin(settings, integers, offsets, steps, order, time)

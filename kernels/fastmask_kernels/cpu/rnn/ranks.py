@@ -9,6 +9,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from ..jit import array, compiled, inner, output
+from .batch import row_start
 
 Ints = NDArray[np.int64]
 
@@ -55,7 +56,7 @@ def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
 def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words: int) -> int:
     """The number of what is wrong with a plan; 0 for a sound one.
 
-    `seen` is scratch of so many words, see `seen_size`.
+    `time` is T or RAGGED; `seen` is scratch of so many words, see `seen_size`.
     """
     rows = len(order)
     if offsets[0] != 0 or offsets[rows] > len(steps):
@@ -72,12 +73,12 @@ def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words
         if end - first > longest:
             return 3
         longest = end - first
-        before = row * time - 1
+        before = row_start(offsets, time, row) - 1
         for step in range(first, end):
             if steps[step] <= before:
                 return 4
             before = steps[step]
-        if before >= (row + 1) * time:
+        if before >= row_start(offsets, time, row + 1):
             return 4
     return 0
 

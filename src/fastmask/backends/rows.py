@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from .._typing import INT64, ArrayLike, Bools, Ints
-from ..backends.dispatch import integer_array
-from ..backends.plan import Plan
+from .dispatch import integer_array
+from .plan import Plan
 
 
 class Rows:
     """Rows that stand one after the other, and which of their steps are valid.
 
     Every batch that layers make of one with these rows has them, so that what follows from
-    them is found once: to the backends they are the mask of a batch (see `PlannedMask`).
+    them is found once. They take the place of a mask.
     """
 
     __slots__ = ("_of_valid", "_plan", "offsets", "valid")
@@ -62,11 +62,24 @@ class Rows:
             self._of_valid = Rows(before[self.offsets])
         return self._of_valid
 
+    @property
+    def places(self) -> tuple[Ints, Ints]:
+        """Of each step its row, and its number in the row."""
+        lengths = self.lengths
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        return rows, np.arange(self.count) - np.repeat(self.offsets[:-1], lengths)
+
+    @property
+    def turned(self) -> Ints:
+        """The steps of each row from its last one to its first."""
+        ends: Ints = np.repeat(self.offsets[:-1] + self.offsets[1:] - 1, self.lengths)
+        return ends - np.arange(self.count)
+
     def with_valid(self, valid: Bools | None) -> Rows:
         """These rows with other steps valid."""
-        if valid is self.valid:
-            return self
-        return Rows(self.offsets, None if valid is None or valid.all() else valid)
+        if valid is not None and valid.all():
+            valid = None
+        return self if valid is self.valid else Rows(self.offsets, valid)
 
     def are(self, other: Rows) -> bool:
         """Whether the rows begin and end at the same steps."""
