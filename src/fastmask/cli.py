@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from .commands import compile as _compile
 from .commands import demo as _demo
 from .commands import inspect as _inspect
 from .commands import predict as _predict
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"fastmask {__version__}")
     commands = parser.add_subparsers(
-        required=True, metavar="demo | info | inspect | predict | bench"
+        required=True, metavar="demo | info | inspect | predict | compile | bench"
     )
     commands.add_parser(
         "demo", help="classify real utterances with a model trained in Keras, and time it"
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inspect.add_argument("model", type=Path, help="file of a model, or of weights, of any kind")
     inspect.set_defaults(run=_run_inspect)
     _add_predict(commands)
+    _add_compile(commands)
     bench = commands.add_parser(
         "bench",
         help="measure fastmask beside other libraries (needs a source checkout)",
@@ -99,6 +101,45 @@ def _add_predict(commands: Any) -> None:
         "--workers", type=int, metavar="N", help="processes that compute a folder at once"
     )
     parser.set_defaults(run=_run_predict)
+
+
+def _add_compile(commands: Any) -> None:
+    parser = commands.add_parser(
+        "compile",
+        help="show what a CUDA kernel compiles to, without a GPU",
+        description="Compile a CUDA kernel with no driver and no GPU: registers, spills, shared "
+        "memory and machine instructions.",
+    )
+    parser.add_argument(
+        "kernel", metavar="KERNEL", help="lstm_fwd or another of the table, or path.py:name"
+    )
+    parser.add_argument("--arch", default="sm_90a", help="architecture (default: sm_90a)")
+    parser.add_argument(
+        "--signature", help='of a function in a file, in Numba\'s words: "float32[:], int64"'
+    )
+    sizes = ("batch", 64), ("time", 256), ("features", 32), ("units", 64)
+    for name, size in sizes:
+        parser.add_argument(f"--{name}", type=_positive, default=size, help=f"(default: {size})")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--weights", choices=("float32", "tf32", "bfloat16"), default="float32")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for PTX and SASS")
+    parser.set_defaults(run=_run_compile)
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def _run_compile(known: argparse.Namespace, _rest: list[str]) -> int:
+    sizes = {name[0].upper(): getattr(known, name) for name in ("batch", "time", "features")}
+    options = _compile.Options(
+        *(known.kernel, known.arch, known.signature, sizes | {"H": known.units}),
+        *(known.dtype, known.weights, known.output),
+    )
+    return _telling(lambda: print(_compile.run(options)))
 
 
 def _run_inspect(known: argparse.Namespace, _rest: list[str]) -> int:

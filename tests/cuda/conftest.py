@@ -18,6 +18,7 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ANYWHERE = (
     "test_simulated.py",
     "test_compiled.py",
+    "test_compiled_command.py",
     "test_compiled_recurrent.py",
     "test_launched.py",
     "test_on_the_stub.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from typing import Any
 from unittest import mock
 
@@ -99,22 +98,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 def arguments(name: str, units: int) -> list[Any]:
     """Of a kernel, somewhere on the device."""
-    from fastmask_kernels import cuda
-    from fastmask_kernels.spec import KERNELS
+    from fastmask_kernels.machine_code.launches import arguments
 
-    sizes = dict.fromkeys("TSX", 700) | dict.fromkeys("PKLN", 2100) | {"B": 3, "F": 8, "H": units}
-    if name.endswith("fwd"):
-        sizes["W"] = getattr(cuda, name.replace("fwd", "packed_size"))(8, units, np.float32)
-    made: list[Any] = []
-    for a in KERNELS[name].arguments:
-        if a.shape is None:
-            made.append({"activation": "tanh"}.get(a.dtype, 1))
-            continue
-        words = [re.fullmatch(r"(\d*)([A-Z]?)(?:\+(\d+))?", word) for word in a.shape]
-        shape = [int(w[1] or 1) * sizes.get(w[2], 4 if w[2] else 1) + int(w[3] or 0) for w in words]
-        dtype = {"real": "f4", "any": "f4"}.get(a.dtype, a.dtype)
-        made.append(array_at(ROOM * (1 + len(made)), tuple(shape), dtype))
-    return made
+    return arguments(name, {"B": 3, "T": 700, "F": 8, "H": units}, "float32")
 
 
 CALLS = [

@@ -1,0 +1,19 @@
+"""What CUDA kernels become, looked at with no driver and no GPU.
+
+    from fastmask_kernels.machine_code import compile_report
+
+    report = compile_report(kernel, arch="sm_90a")     # a cuda.runtime.kernel.Kernel
+    report = compile_report(function, (pointer(float32), int32), "sm_90a", launch_bounds=(256, 1))
+    report.registers, report.spills, report.shared    # a thread, bytes a thread, bytes a block
+    report.ptx, report.sass                           # texts
+    report.count("HMMA", "FFMA")                      # machine instructions that begin so
+    report.loops(), report.step                       # machine instructions of each loop
+
+It needs numba-cuda with NVVM, and programs of the CUDA toolkit, see `missing`. `launches` tells
+what a kernel of the table launches, and `own` finds kernels in files of users.
+"""
+
+from .report import ARCHITECTURES as ARCHITECTURES
+from .report import Report as Report
+from .report import compile_report as compile_report
+from .report import missing as missing

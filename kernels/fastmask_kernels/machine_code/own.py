@@ -1,0 +1,88 @@
+"""Kernels in a user's file."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numba.cuda import types
+from numba.cuda.core.sigutils import normalize_signature
+from numba.cuda.dispatcher import CUDADispatcher
+
+from ..cuda.runtime.kernel import FAMILIES, Kernel
+
+_OPTIONS = ("debug", "fastmath", "launch_bounds", "lineinfo", "max_registers", "opt")
+
+
+class Source(NamedTuple):
+    """What `compile_report` takes."""
+
+    kernel: Any  # a `Kernel` or a function
+    signature: Any  # of a function
+    options: dict[str, Any]  # of `numba.cuda.jit`
+
+
+def kernels_in(path: Path, name: str, signature: str | None) -> list[Source]:
+    """The kernels of a name in a file, which is run.
+
+    Args:
+        path: of the file.
+        name: of a `Kernel`, of a family of them (with the parameters that it lists), of what
+            `numba.cuda.jit` made, or of a function.
+        signature: of a function, in Numba's words: "float32[:], int64".
+
+    Raises:
+        OSError: there is no such file.
+        TypeError: the name stands for something else.
+        ValueError: there is no such name; a signature is missing, or is none.
+    """
+    module = _run(path)
+    found = getattr(module, name, None)
+    if found is None:
+        raise ValueError(f"{path} has no {name}")
+    if isinstance(found, Kernel):
+        return [Source(found, None, {})]
+    if family := FAMILIES.get(f"{module.__name__}.{name}"):
+        make, examples = family
+        return [Source(make(*example), None, {}) for example in examples]
+    options: dict[str, Any] = {}
+    if isinstance(found, CUDADispatcher):
+        given = found.targetoptions
+        if given.get("device"):
+            raise TypeError(f"{name} must be a kernel, not a device function")
+        options = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
+        found = found.py_func
+    if not callable(found):
+        raise TypeError(f"{name} must be a kernel or a function, not {type(found).__name__}")
+    if signature is None:
+        raise ValueError(f'{name} needs its signature, such as --signature "float32[:], int64"')
+    return [Source(found, _types(signature), options)]
+
+
+def _run(path: Path) -> Any:
+    """The module of a file, imported as `python file` would."""
+    path = path.resolve()
+    name = path.stem if path.stem not in sys.modules else f"own_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise FileNotFoundError(f"there is no Python file {path}")
+    module = module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _types(signature: str) -> tuple[Any, ...]:
+    """Numba types of arguments."""
+    whole = signature if signature.startswith("void") else f"void({signature})"
+    known = f"a signature such as float32[:], int64, not {signature!r}"
+    try:
+        args, returned = normalize_signature(whole)
+    except Exception as error:  # what Python and Numba raise of any text
+        raise ValueError(f"--signature must be {known}: {error}") from error
+    if returned not in (None, types.void):
+        raise ValueError(f"a kernel returns nothing: {known}")
+    return tuple(args)

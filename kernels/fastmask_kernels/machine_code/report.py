@@ -1,0 +1,240 @@
+"""Kernels to PTX by NVVM, and by ptxas to machine code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sysconfig
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from types import SimpleNamespace
+from typing import Any
+
+ARCHITECTURES = ("sm_80", "sm_90a")  # what Numba compiles for on an A100 and an H100
+_CUDA = 'pip install "fastmask-rnn[cuda]"'
+
+
+def tool(name: str) -> str | None:
+    """Where a program of the CUDA toolkit is: in a wheel of NVIDIA's, or on the PATH."""
+    found = sorted(_wheels().glob(f"*/bin/{name}"))
+    return str(found[-1]) if found else which(name)
+
+
+def _wheels() -> Path:
+    return Path(sysconfig.get_path("purelib")) / "nvidia"
+
+
+def missing(*programs: str) -> str | None:
+    """What has to be installed before kernels can be compiled here; None where they can.
+
+    Args:
+        programs: of the toolkit that are needed besides ptxas, such as "nvdisasm".
+    """
+    if find_spec("numba_cuda") is None:
+        return f"needs numba-cuda: {_CUDA}"
+    if not _has_compiler():
+        return f"needs CUDA's compilers, NVVM and NVRTC: {_CUDA}, or set CUDA_HOME to a toolkit"
+    for name in ("ptxas", *programs):
+        if tool(name) is None:
+            package = {"ptxas": "nvcc"}.get(name, name)
+            return f"needs {name}: pip install nvidia-cuda-{package}"
+    return None
+
+
+def _has_compiler() -> bool:
+    try:
+        import_module("numba.cuda.cuda_paths").get_cuda_paths()
+        import_module("numba.cuda.cudadrv.nvvm").NVVM().get_version()
+    except Exception:  # of several kinds, by what there is of the toolkit
+        return False
+    return True
+
+
+class Loop(Counter[str]):
+    """How often each machine instruction stands in a loop, by name.
+
+    Args:
+        begin: address of its first instruction.
+        end: of its last one.
+        names: of all of them.
+    """
+
+    def __init__(self, begin: int, end: int, names: Iterable[str]) -> None:
+        super().__init__(names)
+        self.begin, self.end = begin, end
+
+    def has(self, other: Loop) -> bool:
+        """Whether another loop is inside."""
+        return self is not other and self.begin <= other.begin and other.end <= self.end
+
+
+@dataclass
+class Report:
+    """What became of a kernel."""
+
+    name: str
+    arch: str
+    ptx: str = field(repr=False)
+    registers: int  # of a thread
+    spills: int  # bytes of a thread, stored and loaded
+    stack: int  # bytes of a thread
+    shared: int  # bytes of a block that are known when compiling
+    cubin: bytes = field(repr=False)
+
+    @cached_property
+    def sass(self) -> str:
+        """Machine code as text."""
+        program = tool("nvdisasm")
+        if program is None:
+            raise RuntimeError(missing("nvdisasm"))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "kernel.cubin")
+            file.write_bytes(self.cubin)
+            for options in (["-c", "-plr"], ["-c"]):  # registers cannot be told of all code
+                run = _run(program, *options, str(file))
+                if not run.returncode:
+                    return run.stdout
+        raise RuntimeError(f"nvdisasm cannot read {self.name} for {self.arch}: {run.stderr[:3000]}")
+
+    @cached_property
+    def instructions(self) -> list[tuple[int, str]]:
+        """Address and text of each machine instruction, without its predicate."""
+        found = re.findall(r"/\*([0-9a-f]{4,6})\*/\s+(?:@!?\w+\s+)?([A-Z][^;]*);", self.sass)
+        return [(int(address, 16), text.strip()) for address, text in found]
+
+    def count(self, *names: str) -> int:
+        """How many machine instructions begin with one of the names."""
+        return sum(text.startswith(names) for _, text in self.instructions)
+
+    def loops(self) -> list[Loop]:
+        """All loops, in the order of their ends."""
+        labels, found = dict(_labels(self.sass)), []
+        for address, text in self.instructions:
+            target = re.search(r"BRA.*?(?:`\((\.L_x_\d+)\)|(0x[0-9a-f]+))", text)
+            if target is None:
+                continue
+            begin = labels.get(target[1]) if target[1] else int(target[2], 16)
+            if begin is not None and begin < address:
+                body = [t for a, t in self.instructions if begin <= a <= address]
+                found.append(Loop(begin, address, (t.split()[0].split(".")[0] for t in body)))
+        return found
+
+    @property
+    def step(self) -> Loop | None:
+        """What a time loop does again and again: the largest loop that is inside of another.
+
+        The largest of all where none is, None where there is none. A warp may go through some of
+        it more than once, and past some.
+        """
+        loops = self.loops()
+        inner = [one for one in loops if any(other.has(one) for other in loops)]
+        return max(inner or loops, key=Loop.total, default=None)
+
+
+def _labels(sass: str) -> Iterator[tuple[str, int]]:
+    waiting: list[str] = []
+    for line in sass.splitlines():
+        if label := re.match(r"\s*(\.L_x_\d+):", line):
+            waiting.append(label[1])
+        elif address := re.search(r"/\*([0-9a-f]{4,6})\*/", line):
+            yield from ((name, int(address[1], 16)) for name in waiting)
+            waiting = []
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def compile_report(
+    kernel: Any, signature: Any = None, arch: str = "sm_90a", **options: Any
+) -> Report:
+    """Compile a kernel, which must not run in the simulator.
+
+    Args:
+        kernel: a `Kernel`, or a Python function with its `signature`.
+        signature: Numba types of the arguments.
+        arch: such as "sm_90a".
+        options: of `numba.cuda.jit`; those of a `Kernel` need not be repeated.
+
+    Raises:
+        RuntimeError: ptxas refuses the kernel.
+        ValueError: there is no such architecture.
+    """
+    function = getattr(kernel, "function", kernel)
+    signature = kernel.argtypes if signature is None else signature
+    options = {**getattr(kernel, "options", {}), **options}
+    name = getattr(kernel, "name", function.__name__)
+    ptx = _ptx_of(function, signature, arch, options)
+    return _assembled(name, ptx, arch)
+
+
+def _ptx_of(function: Any, signature: Any, arch: str, options: dict[str, Any]) -> str:
+    """Numba looks at a function once for all architectures."""
+    parts = re.fullmatch(r"sm_(\d+)(\d)([af]?)", arch)
+    if parts is None:
+        raise ValueError(f"arch must be such as sm_90a, not {arch!r}")
+    capability = (int(parts[1]), int(parts[2]), *filter(None, parts[3]))
+    with _device_of(capability):
+        library = _library_of(function, signature, tuple(sorted(options.items())))
+        return str(library.get_asm_str(cc=capability))
+
+
+@cache
+def _library_of(function: Any, signature: Any, options: tuple[tuple[str, Any], ...]) -> Any:
+    from numba import cuda
+
+    return cuda.jit(lto=False, **dict(options))(function).compile(signature).library
+
+
+@contextmanager
+def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
+    """Numba asks the current device for its capability, and loads what it has compiled."""
+    dispatcher, codegen = (
+        import_module(f"numba.cuda.{name}") for name in ("dispatcher", "codegen")
+    )
+    device = SimpleNamespace(compute_capability=capability)
+    with ExitStack() as stack:
+        for owner, name, value in (
+            (dispatcher, "get_current_device", lambda: device),
+            (dispatcher._Kernel, "bind", lambda _: None),
+            (codegen.CUDACodeLibrary, "_ensure_cc", lambda _, cc=None: cc or capability),
+        ):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+def _assembled(name: str, ptx: str, arch: str) -> Report:
+    program = tool("ptxas")
+    if program is None:
+        raise RuntimeError(missing())
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(ptx)
+        run = _run(program, "-v", f"-arch={arch}", "-O3", str(source), "-o", str(target))
+        if run.returncode:
+            raise RuntimeError(f"ptxas refuses {name} for {arch}: {run.stderr[:3000].strip()}")
+        told = run.stderr + run.stdout
+        cubin = target.read_bytes()
+
+    def numbers(pattern: str) -> int:
+        return sum(map(int, re.findall(pattern, told)))
+
+    return Report(
+        name,
+        arch,
+        ptx,
+        registers=max(map(int, re.findall(r"Used (\d+) registers", told))),
+        spills=numbers(r"(\d+) bytes spill"),
+        stack=numbers(r"(\d+) bytes stack frame"),
+        shared=numbers(r"(\d+) bytes smem"),
+        cubin=cubin,
+    )

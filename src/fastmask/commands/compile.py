@@ -1,0 +1,144 @@
+"""`fastmask compile`: what a CUDA kernel becomes, with no driver and no GPU."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .table import table
+
+_HEADINGS = (
+    *("kernel", "blocks", "threads", "registers", "spills", "shared memory", "instructions"),
+    "in a step",
+)
+_NOTE = (
+    "registers of a thread; bytes that a thread spills; bytes of shared memory of a block;",
+    "machine instructions, and those in the largest inner loop (where loops are not nested, in the",
+    "largest): of a time loop that is one step of a group of sequences",
+)
+_LOOPS = "time_loop", "gradient_loop"
+
+
+class Options(NamedTuple):
+    """Of the command."""
+
+    kernel: str  # of the table, or path.py:name
+    arch: str
+    signature: str | None  # of a function in a file
+    sizes: dict[str, int]  # B, T, F and H, see `fastmask_kernels.spec`
+    dtype: str
+    weights: str
+    output: Path | None  # folder for PTX and SASS
+
+
+class _Row(NamedTuple):
+    """A kernel, and how it is launched."""
+
+    report: Any
+    launched: tuple[str, str] = ("", "")
+    shared: int = 0
+
+    def cells(self) -> Sequence[str]:
+        """Of the table."""
+        report, step = self.report, self.report.step
+        return (
+            *(short(report.name), *self.launched, str(report.registers), str(report.spills)),
+            *(str(report.shared + self.shared), str(len(report.instructions))),
+            str(step.total()) if step else "",
+        )
+
+
+def run(options: Options) -> str:
+    """Compile, write files if they are wanted, and tell what came out.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        TypeError: the name is not that of a kernel.
+        ValueError: there is no such kernel or architecture, something is not installed, or the
+            kernel does not compile.
+    """
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
+        raise ValueError("nothing is compiled in the simulator: unset NUMBA_ENABLE_CUDASIM")
+    code = import_module("fastmask_kernels.machine_code")
+    if reason := code.missing("nvdisasm"):
+        raise ValueError(f"fastmask compile {reason}")
+    path, _, name = options.kernel.rpartition(":")
+    rows = list(_of_file(Path(path), name, options) if path else _of_table(options))
+    if options.output is not None:
+        _write(options.output, rows)
+    return "\n".join(_told(options, rows))
+
+
+def short(name: str) -> str:
+    """A kernel's name without what it was made for."""
+    return name.partition("(")[0].strip("_")
+
+
+def _of_table(options: Options) -> Iterator[_Row]:
+    """What a kernel of the table launches."""
+    launches = import_module("fastmask_kernels.machine_code.launches")
+    cuda = import_module("fastmask_kernels.cuda")
+    known = sorted(set(cuda.__all__) & set(launches.KERNELS))
+    if options.kernel not in known:
+        raise ValueError(
+            f"KERNEL must be path.py:name, or one of {', '.join(known)}, not {options.kernel!r}"
+        )
+    if options.arch not in launches.DEVICES:
+        raise ValueError(
+            f"--arch must be one of {', '.join(launches.DEVICES)}, not {options.arch!r}: kernels "
+            "are laid out for what a device has"
+        )
+    with ExitStack() as stack:
+        found = stack.enter_context(launches.recorded(launches.DEVICES[options.arch]))
+        stack.enter_context(cuda.use_weights(options.weights))
+        call = launches.arguments(options.kernel, options.sizes, options.dtype)
+        getattr(cuda, options.kernel)(*call)
+    for launch in {(one.kernel, one.threads, one.shared): one for one in found}.values():
+        launched = _by(launch.grid), _by(launch.threads)
+        yield _Row(_compiled(options, launch.kernel), launched, launch.shared)
+
+
+def _of_file(path: Path, name: str, options: Options) -> Iterator[_Row]:
+    """The kernels of a user's file."""
+    own = import_module("fastmask_kernels.machine_code.own")
+    for kernel, signature, given in own.kernels_in(path, name, options.signature):
+        yield _Row(_compiled(options, kernel, signature, **given))
+
+
+def _compiled(options: Options, *args: Any, **given: Any) -> Any:
+    code = import_module("fastmask_kernels.machine_code")
+    try:
+        return code.compile_report(*args, arch=options.arch, **given)
+    except Exception as error:  # of Numba, of NVVM, of ptxas
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ValueError(f"{options.kernel} does not compile: {' '.join(lines[:8])}") from error
+
+
+def _by(sizes: int | tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes if isinstance(sizes, tuple) else (sizes,)))
+
+
+def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
+    sizes = ", ".join(f"{name} = {size}" for name, size in options.sizes.items())
+    of_table = f": {sizes}, {options.dtype}, weights in {options.weights}"
+    yield f"{options.kernel} for {options.arch}{'' if ':' in options.kernel else of_table}"
+    yield table(_HEADINGS, [row.cells() for row in rows], right=range(1, len(_HEADINGS)))
+    yield from _NOTE
+    for report in (row.report for row in rows if short(row.report.name) in _LOOPS):
+        names = ", ".join(f"{name} {many}" for name, many in report.step.most_common())
+        yield f"a step of {short(report.name)}: {names}"
+
+
+def _write(folder: Path, rows: list[_Row]) -> None:
+    """PTX and machine code, a file each, numbered as the rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows, 1):
+        name = re.sub(r"\W+", "-", short(row.report.name))
+        for ending in ("ptx", "sass"):
+            file = folder / f"{number:02}-{name}.{ending}"
+            file.write_text(getattr(row.report, ending), "utf-8")

@@ -1,0 +1,192 @@
+"""`fastmask compile`: kernels of the table and of a user's file, with no driver."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from fastmask import cli
+from fastmask_kernels.machine_code import compile_report, report
+
+from . import compiling
+
+REASON = compiling.missing()
+needs_compiler = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+pytestmark = pytest.mark.timeout(300)
+
+OWN = """
+import numpy as np
+from numba import cuda
+from fastmask_kernels.cuda.runtime.kernel import family, int64, kernel, number, pointer
+
+@cuda.jit(max_registers=32)
+def jitted(x, y):
+    i = cuda.grid(1)
+    if i < x.size:
+        y[i] = 2 * x[i]
+
+@cuda.jit(device=True)
+def device(x):
+    return x
+
+def plain(x, count):
+    i = cuda.grid(1)
+    while i < count:
+        x[i] += 1
+        i += cuda.gridsize(1)
+
+def wrong(x):
+    x.no_such_thing()
+
+@family("f4", "f8")
+def _scale(dtype):
+    half = dtype.type(0.5)
+
+    @kernel(pointer(number(dtype)), int64)
+    def scale(x, count):
+        i = cuda.grid(1)
+        while i < count:
+            x[i] *= half
+            i += cuda.gridsize(1)
+
+    return scale
+
+scale = _scale(np.dtype("f4"))
+three = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A user's file."""
+    file = tmp_path / "kernels_of_mine.py"
+    file.write_text(OWN)
+    return file
+
+
+def said(*words: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The rows of the table that the command prints, as words; then all other lines."""
+    assert cli.main(["compile", *words]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    return lines[3:]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("options", "multiply"), [([], "FFMA"), (["--weights", "bfloat16", "--arch", "sm_80"], "HMMA")]
+)
+def test_a_kernel_of_the_table(
+    options: list[str], multiply: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new" / "code"
+    words = ["lstm_fwd", "--units", "16", "--batch", "8", "--output", str(folder), *options]
+    rows = said(*words, capsys=capsys)
+    assert [row[0] for row in rows[:4]] == ["product", "clear", "time_loop", "spreader"]
+    _, blocks, threads, registers, spills, shared, instructions, step = rows[2]
+    assert (int(blocks), int(threads)) == ((2, 64) if multiply == "FFMA" else (1, 64))
+    assert 32 < int(registers) <= 255
+    assert int(spills) == 0
+    assert int(shared) >= 2 * 4 * 16 * 2
+    assert 50 < int(step) < int(instructions)
+    assert multiply in rows[-1]
+    assert " ".join(rows[-1][:4]) == "a step of time_loop:"
+    assert len(list(folder.iterdir())) == 8
+    arch = "sm_80" if options else "sm_90a"
+    assert f".target {arch}" in (folder / "03-time_loop.ptx").read_text()
+    assert multiply in (folder / "03-time_loop.sass").read_text()
+
+
+@needs_compiler
+def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def row(name: str, *options: str) -> list[str]:
+        return said(f"{own}:{name}", *options, capsys=capsys)[0]
+
+    from fastmask_kernels.cuda.runtime.kernel import float32, int64, pointer
+
+    assert row("scale") == row("_scale")
+    assert [line[0] for line in said(f"{own}:_scale", capsys=capsys)[:2]] == ["scale"] * 2
+    spec = spec_from_file_location("kernels_of_mine_again", own)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(module := module_from_spec(spec))
+    expected = compile_report(module.plain, (pointer(float32), int64))
+    _, registers, spills, shared, instructions, step = row(
+        "plain", "--signature", "CPointer(float32), int64"
+    )
+    found = int(registers), int(spills), int(shared), int(instructions)
+    assert found == (expected.registers, 0, 0, len(expected.instructions))
+    assert expected.step is not None
+    assert int(step) == expected.step.total()
+    jitted = row("jitted", "--signature", "void(float32[:], float32[:])", "--arch", "sm_80")
+    assert int(jitted[1]) <= 32
+    assert len(jitted) == 5, "no loop"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lstm"], "one of gather_rows, gru_bwd, "),
+        (["lstm_fwd", "--arch", "sm_75"], "--arch must be one of sm_80, "),
+        (["lstm_fwd", "--units", "90000"], "units"),
+        (["lstm_fwd", "--dtype", "float64", "--weights", "tf32"], "need arrays of float32"),
+        (["OWN:nothing"], "has no nothing"),
+        (["OWN:three"], "three must be a kernel or a function, not int"),
+        (["OWN:device"], "device must be a kernel, not a device function"),
+        (["OWN:plain"], "plain needs its signature, such as"),
+        (["OWN:plain", "--signature", "flaot32"], "--signature must be a signature such as"),
+        (["OWN:plain", "--signature", "int64(int64)"], "--signature must be a signature such as"),
+        (["OWN:wrong", "--signature", "float32[:]"], "does not compile: "),
+        (["OWN:scale", "--arch", "hopper"], "arch must be such as sm_90a, not 'hopper'"),
+        (["/nowhere/there.py:x"], "there is no Python file /nowhere/there.py"),
+    ],
+)
+def test_what_is_refused(
+    words: list[str], message: str, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compile", *[word.replace("OWN", str(own)) for word in words]]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.startswith("fastmask: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("find_spec", lambda name: None, 'needs numba-cuda: pip install "fastmask-rnn[cuda]"'),
+        ("_has_compiler", lambda: False, 'NVVM and NVRTC: pip install "fastmask-rnn[cuda]"'),
+        ("tool", lambda name: None, "needs ptxas: pip install nvidia-cuda-nvcc"),
+        (
+            *("tool", lambda name: name if name == "ptxas" else None),
+            "needs nvdisasm: pip install nvidia-cuda-nvdisasm",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(
+    name: str,
+    value: object,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(report, "find_spec", lambda name: True)
+    monkeypatch.setattr(report, "_has_compiler", lambda: True)
+    monkeypatch.setattr(report, name, value)
+    assert cli.main(["compile", "lstm_fwd"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_sizes_are_positive(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["compile", "lstm_fwd", "--units", "0"])
+    assert "argument --units: must be 1 or more, not 0" in capsys.readouterr().err
+
+
+def test_nothing_is_compiled_in_the_simulator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    assert cli.main(["compile", "lstm_fwd"]) == 2
+    assert "unset NUMBA_ENABLE_CUDASIM" in capsys.readouterr().err
