@@ -103,6 +103,18 @@ def test_gradients(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_close(jax.value_and_grad(ours)(arguments), jax.value_and_grad(theirs)(arguments))
 
 
+def test_backward_twice() -> None:
+    """What forward saved may be overwritten only where nobody reads it again."""
+    for name in ("lstm", "gru"):
+        arguments, mask = problem(name)
+        ours = loss_by(getattr(fj, name), mask=mask)
+        _, pull = jax.vjp(ours, arguments)
+        twice = jax.jit(lambda pull=pull: (pull(1.0), pull(2.0)))()
+        for found, factor in ((pull(1.0), 1), (pull(1.0), 1), (twice[0], 1), (twice[1], 2)):
+            expected = jax.tree.map(lambda g, factor=factor: factor * g, jax.grad(ours)(arguments))
+            assert_close(found, (expected,))
+
+
 def test_the_interface_is_known() -> None:
     assert _calls.WHY_NO_FFI == ""
 

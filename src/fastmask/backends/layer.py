@@ -158,17 +158,18 @@ def backward_into(
 
     Args:
         layer: which one.
-        outputs: written: the gradients of x, of the states and of the weights.
+        outputs: written: the gradients of x, of the states and of the weights; and, or not, what
+            was saved last of a cell that keeps gates, or room for it, which is overwritten.
         x: as for `forward_into`, like `mask`, `states` and `weights`.
         mask: see x.
         states: see x.
         weights: see x.
-        saved: what `forward_into` saved; left as it is.
+        saved: what `forward_into` saved; left as it is, unless the last output is the same memory.
         dout: the gradient of the outputs, or of the last one.
         dlast: the gradients of the last states.
     """
     cell, count = layer.cell, len(states)
-    dx, dstates, dweights = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
+    dx, dstates, (*dweights, dbias) = outputs[0], outputs[1 : 1 + count], outputs[1 + count :][:3]
     (batch, time, _), units = x.shape, states[0].shape[1]
     plan = _plan(mask, batch, time)
     valid = len(plan.steps)
@@ -177,16 +178,19 @@ def backward_into(
         gone = _gone(layer, mask, plan)
         dh[gone] = dlast[0][gone]
         dlast, dout = [dh, *dlast[1:]], np.empty((batch, 0, units), x.dtype)
-    gates = np.empty((valid, cell.width * units), x.dtype)
-    if cell.keeps_gates:
+    if len(outputs) > 4 + count:
+        gates = outputs[4 + count][:valid]
+    else:
+        gates = np.empty((valid, cell.width * units), x.dtype)
+    if cell.keeps_gates and not np.may_share_memory(gates, saved[-1]):
         gates[:] = saved[-1][:valid]
-    bias, dbias = weights[2], dweights[2]
+    bias, dfull = weights[2], dbias
     if cell.bias_rows > bias.ndim:  # without a row for the state's own
-        bias, dbias = HOST.full_bias(bias, (2, bias.size), x), np.empty((2, bias.size), x.dtype)
+        bias, dfull = HOST.full_bias(bias, (2, bias.size), x), np.empty((2, bias.size), x.dtype)
     run_backward(
         HOST,
         cell,
-        (dx, *dweights[:2], dbias, *dstates, gates),
+        (dx, *dweights, dfull, *dstates, gates),
         dout,
         dlast,
         x,
@@ -199,8 +203,8 @@ def backward_into(
         layer.go_backwards,
         layer.zero_masked,
     )
-    if dbias is not dweights[2]:
-        dweights[2][...] = dbias[0]
+    if dfull is not dbias:
+        dbias[...] = dfull[0]
 
 
 def _plan(mask: Bools | None, batch: int, time: int) -> Plan:

@@ -11,25 +11,42 @@ import numpy as np
 from .._typing import Array
 from ..backends.layer import compute
 from . import _ffi
+from ._pages import ask_for_large_pages
 
 _TARGET = "fastmask_layer"
 WHY_NO_FFI = _ffi.why_not()
+
+
+def _on_large_pages(words: str, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
+    """`compute`, to memory that XLA has just taken from the system where it is large."""
+    for output in outputs:
+        ask_for_large_pages(output)
+    compute(words, outputs, inputs)
+
+
 if not WHY_NO_FFI:
-    _ffi.register(_TARGET, compute)
+    _ffi.register(_TARGET, _on_large_pages)
 
 
-def call(words: str, results: Sequence[Any], inputs: Sequence[Any]) -> Sequence[Any]:
+def call(
+    words: str,
+    results: Sequence[Any],
+    inputs: Sequence[Any],
+    in_place: dict[int, int] | None = None,
+) -> Sequence[Any]:
     """The results of `backends.layer.compute` in a JAX program; vmap runs one after the other.
 
     Args:
         words: see `backends.layer.compute`.
         results: their shapes and dtypes.
         inputs: arrays.
+        in_place: which inputs may be overwritten by which results; XLA copies what is still used.
     """
     if not WHY_NO_FFI and jax.default_backend() == "cpu":
-        found: Sequence[Any] = jax.ffi.ffi_call(_TARGET, list(results), vmap_method="sequential")(
-            *inputs, words=words
+        host = jax.ffi.ffi_call(
+            _TARGET, list(results), vmap_method="sequential", input_output_aliases=in_place
         )
+        found: Sequence[Any] = host(*inputs, words=words)
         return found
 
     def on_host(*arrays: Any) -> tuple[Array, ...]:

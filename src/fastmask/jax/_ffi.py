@@ -31,67 +31,47 @@ _METADATA = 1  # the type of an extension that asks for versions
 _STRING = 4  # the type of an attribute
 _INTERNAL = 13  # the code of an error
 _DTYPES = {1: np.dtype(np.bool_), 11: np.dtype(np.float32), 12: np.dtype(np.float64)}
+# Words of a frame, of eight bytes, and of what it leads to: inputs, outputs and attributes are a
+# number and, two words later, or three, the address of pointers to each.
+EXTENSION, API, STAGE, INPUTS, OUTPUTS, ATTRIBUTES, FRAME_WORDS = 1, 2, 4, 7, 12, 17, 22
+DTYPE, DATA, RANK, DIMENSIONS, BUFFER_WORDS = 2, 3, 4, 5, 6
 
 _pointer, _size, _int32, _int64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32, ctypes.c_int64
+_BEGIN = 64  # not 0, which NumPy takes for no memory
+# All of it, made once and not for each array:
+_memory: Any = (ctypes.c_char * (1 << 62)).from_address(_BEGIN)
+_to = ctypes.POINTER
 
 
 def _struct(name: str, **fields: Any) -> Any:
-    head = [("struct_size", _size), ("extension", _pointer)]
-    return type(name, (ctypes.Structure,), {"_fields_": head + list(fields.items())})
+    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
-_to = ctypes.POINTER
-_Extension = _struct("Extension")  # its second word is the type
-_Metadata = type(
+_Metadata = _struct(
     "Metadata",
-    (ctypes.Structure,),
-    {
-        "_fields_": [
-            ("struct_size", _size),
-            ("version_size", _size),
-            ("version_extension", _pointer),
-            ("major", _int32),
-            ("minor", _int32),
-            ("traits", ctypes.c_uint32),
-        ]
-    },
+    struct_size=_size,
+    version_size=_size,
+    version_extension=_pointer,
+    major=_int32,
+    minor=_int32,
+    traits=ctypes.c_uint32,
 )
-_MetadataExtension = type(
-    "MetadataExtension",
-    (ctypes.Structure,),
-    {
-        "_fields_": [
-            ("struct_size", _size),
-            ("type", _int32),
-            ("next", _pointer),
-            ("metadata", _to(_Metadata)),
-        ]
-    },
+_Extension = _struct(
+    "Extension", struct_size=_size, type=_int32, next=_pointer, metadata=_to(_Metadata)
 )
-_Buffer = _struct("Buffer", dtype=_int32, data=_pointer, rank=_int64, dims=_to(_int64))
-_Buffers = _struct("Buffers", count=_int64, types=_pointer, each=_to(_to(_Buffer)))
-_Text = type("Text", (ctypes.Structure,), {"_fields_": [("start", _pointer), ("length", _size)]})
-_Attributes = _struct(
-    "Attributes", count=_int64, types=_to(_int32), names=_pointer, each=_to(_to(_Text))
+_Error = _struct(
+    "Error", struct_size=_size, extension=_pointer, message=ctypes.c_char_p, code=_int32
 )
-_Error = _struct("Error", message=ctypes.c_char_p, code=_int32)
 _Api = _struct(
     "Api",
+    struct_size=_size,
+    extension=_pointer,
     version_size=_size,
     version_extension=_pointer,
     major=_int32,
     minor=_int32,
     internal=_pointer,
     new_error=ctypes.CFUNCTYPE(_pointer, _to(_Error)),
-)
-_Frame = _struct(
-    "Frame",
-    api=_to(_Api),
-    context=_pointer,
-    stage=_int32,
-    inputs=_Buffers,
-    outputs=_Buffers,
-    attributes=_Attributes,
 )
 
 
@@ -109,22 +89,21 @@ def why_not() -> str:
 def register(name: str, host: Host) -> None:
     """Let XLA call `host` for targets of a name on the CPU, as long as the process lives."""
 
-    def handler(frame: Any) -> int | None:
-        call = frame.contents
+    def handler(frame: int) -> int | None:
+        call = _words(frame, FRAME_WORDS)
         try:
-            if call.extension and _answered(call):
+            if call[EXTENSION] and _answered(call):
                 return None
-            if call.stage == _EXECUTE:
-                outputs = _arrays(call.outputs)
-                host(_text(call.attributes), outputs, _arrays(call.inputs))
+            if call[STAGE] & 0xFFFFFFFF == _EXECUTE:  # half a word
+                host(_text(call), _arrays(call, OUTPUTS), _arrays(call, INPUTS))
         except BaseException as error:
             told = f"{type(error).__name__}: {error}".encode()
             made = _Error(ctypes.sizeof(_Error), None, told, _INTERNAL)
-            pointer: int | None = call.api.contents.new_error(ctypes.byref(made))
+            pointer: int | None = _Api.from_address(call[API]).new_error(ctypes.byref(made))
             return pointer
         return None
 
-    function = ctypes.CFUNCTYPE(_pointer, _to(_Frame))(handler)
+    function = ctypes.CFUNCTYPE(_pointer, _pointer)(handler)
     _kept.append(function)
     new_capsule = ctypes.pythonapi.PyCapsule_New
     new_capsule.restype = ctypes.py_object
@@ -137,34 +116,34 @@ def register(name: str, host: Host) -> None:
 _kept: list[Any] = []  # what XLA may call
 
 
-def _answered(call: Any) -> bool:
+def _answered(call: list[int]) -> bool:
     """Whether the call was no call but asked for the version, which it has been told."""
-    asked: Any = ctypes.cast(call.extension, _to(_MetadataExtension)).contents
+    asked: Any = _Extension.from_address(call[EXTENSION])
     if asked.type != _METADATA:
         return False
-    metadata, api = asked.metadata.contents, call.api.contents
+    metadata, api = asked.metadata.contents, _Api.from_address(call[API])
     metadata.major, metadata.minor, metadata.traits = api.major, api.minor, 0
     return True
 
 
-def _text(attributes: Any) -> str:
-    if attributes.count != 1 or attributes.types[0] != _STRING:
+def _words(address: int, count: int) -> list[int]:
+    words: list[int] = (_int64 * count).from_address(address)[:]
+    return words
+
+
+def _text(call: list[int]) -> str:
+    count, types, _, each = call[ATTRIBUTES : ATTRIBUTES + 4]
+    if count != 1 or _int32.from_address(types).value != _STRING:
         raise RuntimeError("the call does not have the one attribute that it must have")
-    text = attributes.each[0].contents
-    return ctypes.string_at(text.start, text.length).decode()
+    return ctypes.string_at(*_words(_words(each, 1)[0], 2)).decode()
 
 
-def _arrays(buffers: Any) -> list[Array]:
-    return [_array(buffers.each[i].contents) for i in range(buffers.count)]
+def _arrays(call: list[int], place: int) -> list[Array]:
+    count, _, each = call[place : place + 3]
+    return list(map(_array, _words(each, count)))
 
 
-def _array(buffer: Any) -> Array:
-    shape, dtype = buffer.dims[: buffer.rank], _DTYPES[buffer.dtype]
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    if not size:
-        return np.empty(shape, dtype)
-    memory: Any = (ctypes.c_char * size).from_address(buffer.data)
-    array: Array = np.frombuffer(memory, dtype).reshape(shape)
-    return array
+def _array(buffer: int) -> Array:
+    words = _words(buffer, BUFFER_WORDS)
+    shape, dtype = _words(words[DIMENSIONS], words[RANK]), _DTYPES[words[DTYPE] & 0xFFFFFFFF]
+    return np.ndarray(shape, dtype, _memory, max(words[DATA] - _BEGIN, 0))

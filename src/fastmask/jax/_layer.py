@@ -65,10 +65,14 @@ def _differentiable(layer: Layer) -> Any:
 
     def backward(kept: Any, gradients: Any) -> Any:
         x, mask, others, saved = kept
-        shapes = typed([array.shape for array in (x, *others)], x)
+        wanted, in_place = (x, *others), {}
         inputs = (x, mask, *others, *saved, *gradients)
-        dx, *found = call(f"{BACKWARD} {layer.words}", shapes, inputs)
-        return dx, np.zeros(mask.shape, jax.dtypes.float0), *found
+        if layer.cell.keeps_gates:
+            in_place[len(others) + 1 + len(saved)] = len(wanted)
+            wanted = *wanted, saved[-1]
+        shapes = typed([array.shape for array in wanted], x)
+        dx, *found = call(f"{BACKWARD} {layer.words}", shapes, inputs, in_place)
+        return dx, np.zeros(mask.shape, jax.dtypes.float0), *found[: len(others)]
 
     compute.defvjp(forward, backward)
     return compute
