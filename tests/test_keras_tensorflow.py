@@ -84,3 +84,21 @@ def test_gradients_of_gradients_are_an_error() -> None:
         gradient = inner.gradient(total, x)
     with pytest.raises(NotImplementedError, match="no gradients of gradients"):
         outer.gradient(gradient, x)
+
+
+def test_gradients_without_training_are_those_with() -> None:
+    """Where Keras is told of no training, backward makes again what forward has not saved."""
+    layer = layers.LSTM(4, return_sequences=True)
+    x = tf.constant(inputs())
+    mask = tf.constant(np.random.default_rng(1).random((6, 5)) < 0.6)
+
+    def gradients(training: bool) -> Any:
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(x, mask=mask, training=training) ** 2)
+        return tape.gradient(total, layer.trainable_variables)
+
+    expected = gradients(False)
+    fk.convert(layer)
+    for training in (False, True):
+        for one, other in zip(gradients(training), expected, strict=True):
+            np.testing.assert_allclose(one, other, 0, 1e-5)

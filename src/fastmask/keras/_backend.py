@@ -19,7 +19,13 @@ class KerasBackend(Protocol):
         """Why fastmask cannot compute on `x` here and now; empty where it can."""
 
     def run(
-        self, layer: Layer, x: Any, mask: Any, states: list[Any], weights: list[Any]
+        self,
+        layer: Layer,
+        x: Any,
+        mask: Any,
+        states: list[Any],
+        weights: list[Any],
+        training: bool,
     ) -> tuple[Any, list[Any]]:
         """Compute a layer.
 
@@ -29,6 +35,7 @@ class KerasBackend(Protocol):
             mask: (B, T), of any dtype, or None.
             states: (B, H) each.
             weights: as Keras has them; without a bias where there is none.
+            training: Keras's word: gradients are possible without, but less likely.
 
         Returns:
             The outputs (B, T, H), or the last one (B, H), and the last states.

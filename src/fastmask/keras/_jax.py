@@ -6,9 +6,8 @@ from typing import Any
 
 import jax
 
-from ..jax._layer import run
-
-__all__ = ["changed", "run", "why_not_now"]
+from ..backends.layer import Layer
+from ..jax._layer import run as run_layer
 
 
 def why_not_now(x: Any) -> str:  # noqa: ARG001 - where a traced array will be is not in it
@@ -19,3 +18,15 @@ def why_not_now(x: Any) -> str:  # noqa: ARG001 - where a traced array will be i
 
 def changed(model: Any, layers: list[Any], converted: bool) -> None:
     """See `KerasBackend`; there is nothing but the functions that Keras traced."""
+
+
+def run(
+    layer: Layer,
+    x: Any,
+    mask: Any,
+    states: list[Any],
+    weights: list[Any],
+    training: bool,  # noqa: ARG001 - JAX knows better
+) -> tuple[Any, list[Any]]:
+    """See `KerasBackend`."""
+    return run_layer(layer, x, mask, states, weights)

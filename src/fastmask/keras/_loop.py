@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keras import ops, tree
+from keras import ops
 
 from ._backend import backend
 from ._wanted import LOOPS, know, wanted, why_not
@@ -96,17 +96,17 @@ def _run(
     if training and 0 < cell.dropout < 1:
         sequences = sequences * ops.expand_dims(cell.get_dropout_mask(sequences[:, 0, :]), 1)
     x = ops.convert_to_tensor(sequences, dtype)
-    states = [ops.convert_to_tensor(state, dtype) for state in tree.flatten(initial_state)]
+    states = [ops.convert_to_tensor(state, dtype) for state in _list(initial_state)]
     variables = [cell.kernel, cell.recurrent_kernel, *([] if cell.bias is None else [cell.bias])]
     weights = [ops.convert_to_tensor(variable, dtype) for variable in variables]
     found = wanted(layer)
-    out, last = BACKEND.run(found, x, _mask_of(mask, x), states, weights)
+    out, last = BACKEND.run(found, x, _mask_of(mask, x), states, weights, training)
     return (out[:, -1], out, last) if found.return_sequences else (out, out[:, None], last)
 
 
 def _mask_of(mask: Any, x: Any) -> Any:
     """The mask of the first input, (B, T), or None."""
-    if tree.is_nested(mask):
+    if isinstance(mask, _NESTS):
         mask = mask[0]
     if mask is None:
         return None
@@ -119,15 +119,22 @@ def _mask_of(mask: Any, x: Any) -> Any:
     return mask
 
 
+_NESTS = (list, tuple, dict)
+
+
+def _list(states: Any) -> Any:
+    return states if isinstance(states, (list, tuple)) else [states]
+
+
 def _why_not_inputs(layer: Any, x: Any, initial_state: Any) -> str:
     """Why Keras has to compute on these inputs, or to complain of them; empty if it has not."""
-    if tree.is_nested(x) or len(x.shape) != 3:
+    if isinstance(x, _NESTS) or len(x.shape) != 3:
         return "its input is not one tensor (batch, time, features)"
     features, units = layer.cell.kernel.shape[0], layer.cell.units
     if not _fits(x.shape, (None, None, features)):
         return f"its input has {x.shape[2]} features, its kernel {features}"
-    for state in tree.flatten(initial_state):
-        if not _fits(state.shape, (x.shape[0], units)):
+    for state in _list(initial_state):
+        if isinstance(state, _NESTS) or not _fits(state.shape, (x.shape[0], units)):
             return "a state is not (batch, units)"
     reason: str = BACKEND.why_not_now(x)
     return reason

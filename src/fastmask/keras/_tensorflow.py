@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from fastmask_kernels.memory import aligned_empty
 
 from .._typing import Array
 from ..backends.layer import BACKWARD, FORWARD, Layer, compute
@@ -31,7 +34,7 @@ def changed(model: Any, layers: list[Any], converted: bool) -> None:
 
 
 def run(
-    layer: Layer, x: Any, mask: Any, states: list[Any], weights: list[Any]
+    layer: Layer, x: Any, mask: Any, states: list[Any], weights: list[Any], training: bool
 ) -> tuple[Any, list[Any]]:
     """See `KerasBackend`."""
     _refuse_saving()
@@ -41,17 +44,20 @@ def run(
     valid = tf.zeros((0, 0), tf.bool) if mask is None else tf.cast(mask, tf.bool)
     # Of variables their values: a custom gradient tells variables from arguments.
     values = [tf.convert_to_tensor(value) for value in (x, *states, *weights)]
-    out, *last = _differentiable(layer, valid)(*values)
+    out, *last = _differentiable(layer, valid, bool(training))(*values)
     return out, last
 
 
-def _differentiable(layer: Layer, valid: Any) -> Any:
-    """The layer as a function of x, states and weights."""
-    count, kept = layer.cell.states, len(layer.cell.saved)
+def _differentiable(layer: Layer, valid: Any, saves: bool) -> Any:
+    """The layer as a function of x, states and weights.
+
+    Where it does not save what backward needs, backward makes it.
+    """
+    count, kept = layer.cell.states, len(layer.cell.saved) if saves else 0
 
     @tf.custom_gradient
     def backward(x: Any, *others: Any) -> Any:
-        function, results = partial(_backward, layer), [x.dtype] * (1 + count + 3)
+        function, results = partial(_backward, layer, saves), [x.dtype] * (1 + count + 3)
         found = tf.numpy_function(function, [x, *others], results, stateful=False)
         return tuple(found), _refuse
 
@@ -59,7 +65,7 @@ def _differentiable(layer: Layer, valid: Any) -> Any:
     def run(x: Any, *others: Any) -> Any:
         state = (x.shape[0], others[0].shape[1])
         found = tf.numpy_function(
-            partial(_forward, layer),
+            partial(_forward, layer, saves),
             [x, valid, *others],
             [x.dtype] * (1 + count + kept),
             stateful=False,
@@ -86,25 +92,33 @@ def _refuse(*_: Any) -> None:
     raise NotImplementedError("fastmask's layers have gradients, but no gradients of gradients")
 
 
-def _forward(layer: Layer, *inputs: Array) -> list[Array]:
-    """The outputs, last states and what is saved of the valid steps."""
+def _forward(layer: Layer, saves: bool, *inputs: Array) -> list[Array]:
+    """The outputs, last states and, or not, what is saved of the valid steps."""
     x, mask, first, *_ = inputs
     (batch, time, _), units = x.shape, first.shape[1]
     rows = int(mask.sum()) if mask.shape == (batch, time) else batch * time
     out = (batch, time, units) if layer.return_sequences else (batch, units)
-    shapes = [out, *[(batch, units)] * layer.cell.states, *layer.saved(rows, units)]
+    saved = layer.saved(rows, units) if saves else []
+    shapes = [out, *[(batch, units)] * layer.cell.states, *saved]
     return _computed(f"{FORWARD} {layer.words}", shapes, inputs)
 
 
-def _backward(layer: Layer, *inputs: Array) -> list[Array]:
+def _backward(layer: Layer, saved: bool, *inputs: Array) -> list[Array]:
     """The gradients of x, of the states and of the weights."""
+    count = layer.cell.states
     x, _, *others = inputs
-    shapes = [array.shape for array in (x, *others[: layer.cell.states + 3])]
+    if not saved:
+        given = inputs[: 2 + count + 3]
+        made = _forward(layer, True, *given)[1 + count :]
+        inputs = *given, *made, *inputs[len(given) :]
+    shapes = [array.shape for array in (x, *others[: count + 3])]
     return _computed(f"{BACKWARD} {layer.words}", shapes, inputs)
 
 
 def _computed(words: str, shapes: list[Any], inputs: tuple[Array, ...]) -> list[Array]:
-    outputs = [np.empty(shape, inputs[0].dtype) for shape in shapes]
+    dtype = inputs[0].dtype
+    # Aligned: others TensorFlow would copy.
+    outputs = [aligned_empty(prod(shape), dtype).reshape(shape) for shape in shapes]
     compute(words, outputs, [np.ascontiguousarray(array) for array in inputs])
     return outputs
 

@@ -29,7 +29,12 @@ def why_not_now(x: Any) -> str:
 
 
 def run(
-    layer: Layer, x: Tensor, mask: Tensor | None, states: list[Tensor], weights: list[Tensor]
+    layer: Layer,
+    x: Tensor,
+    mask: Tensor | None,
+    states: list[Tensor],
+    weights: list[Tensor],
+    training: bool,  # noqa: ARG001 - autograd knows better
 ) -> tuple[Tensor, list[Tensor]]:
     """See `KerasBackend`."""
     valid = None if mask is None else mask != 0
