@@ -262,20 +262,31 @@ class TestModels:
         np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_0"), first, atol=1e-6)
         np.testing.assert_allclose(read(tmp_path / "b.jsonl", "prediction_1"), second, atol=1e-6)
 
-    def test_a_mask_that_is_lost(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        layers = L.Embedding(20, 3), L.SimpleRNN(2)
-        model = saved(tmp_path / "m.npz", *layers)
-        write(tmp_path / "a.jsonl", [[1, 2, 3], [4, 5, 6]])
-        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
-        assert not capsys.readouterr().err  # rows of one length have no mask
-        np.testing.assert_allclose(
-            read(tmp_path / "b.jsonl"), model([[1, 2, 3], [4, 5, 6]]), atol=1e-6
-        )
+    def test_what_makes_no_mask_needs_none(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model = saved(tmp_path / "m.npz", L.Embedding(20, 3), L.SimpleRNN(2))
         write(tmp_path / "a.jsonl", [[1, 2, 3], [4, 5]])
         assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+        assert not capsys.readouterr().err
+        expected = np.concatenate([model([[1, 2, 3]]), model([[4, 5]])])
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
+
+    def test_a_model_that_needs_padding(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        layers = L.Embedding(20, 3, mask_zero=True), L.Permute((1, 2)), L.SimpleRNN(2)
+        model = saved(tmp_path / "m.npz", *layers)
+        rows = [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]
+        write(tmp_path / "a.jsonl", rows)
+        assert run(tmp_path, "a.jsonl", "b.jsonl", "--batch-size", "2") == 0
         said = capsys.readouterr().err
-        assert said.startswith("fastmask: warning: Layer 'embedding")
+        assert said.startswith("fastmask: warning: Layer 'permute")
         assert said.count("\n") == 1
+        padded = [[[1, 2, 3], [4, 5, 0]], [[6, 0, 0, 0], [7, 8, 9, 10]]]
+        with pytest.warns(UserWarning, match="destroy the mask"):
+            expected = np.concatenate([model(batch) for batch in padded])
+        np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
 
 
 class TestTexts:
@@ -502,21 +513,27 @@ class TestBatches:
     ) -> None:
         rows = [[1] * n for n in (3, 1, 30, 2, 0, 200, 5, 5, 5)]
         write(tmp_path / "a.jsonl", rows)
-        shapes: list[tuple[int, ...]] = []
+        sizes: list[tuple[int, int]] = []
         real = _inputs.Input.batch
 
-        def noted(self: Any, values: Any) -> Any:
-            x = real(self, values)
-            shapes.append(x.shape)
+        def noted(self: Any, values: Any, padded: bool) -> Any:
+            x = real(self, values, padded)
+            sizes.append((len(x), x.shape[1] or len(x.values)))
             return x
 
         monkeypatch.setattr(_inputs.Input, "batch", noted)
         monkeypatch.setattr(_computation, "MOST_STEPS", 60)
-        assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
-        assert shapes == [(2, 3), (2, 30), (1, 1), (1, 200), (3, 5)]
-        np.testing.assert_allclose(
-            read(tmp_path / "b.jsonl"), reader.predict(rows, verbose=0), atol=1e-6
-        )
+        for padded, expected in (
+            (False, [(5, 36), (1, 200), (3, 15)]),
+            (True, [(2, 3), (2, 30), (1, 1), (1, 200), (3, 5)]),
+        ):
+            sizes.clear()
+            monkeypatch.setattr(_computation.Computation, "_padded", padded)
+            assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
+            assert sizes == expected
+            np.testing.assert_allclose(
+                read(tmp_path / "b.jsonl"), reader.predict(rows, verbose=0), atol=1e-6
+            )
 
     def test_a_file_is_read_as_it_is_needed(
         self, reader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -70,6 +71,22 @@ class TestDicts:
         whole = predict({"ids": padded()})
         np.testing.assert_allclose(whole["prediction"], expected, atol=1e-6)
 
+    @pytest.mark.optional
+    def test_what_other_libraries_have(self) -> None:
+        torch = pytest.importorskip("torch")
+        ak = pytest.importorskip("awkward")
+        predict = fm.Predictor(reader(), "ids")
+        expected = reader()(padded())
+        rows = [torch.tensor(row, dtype=torch.int64) for row in ROWS]
+        nested = torch.nested.nested_tensor(rows, layout=torch.jagged)
+        whole = torch.tensor(padded())
+        for ids in (whole, nested, ak.Array(ROWS), fm.pad(ROWS)):
+            found = predict({"ids": ids})["prediction"]
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        times = np.array(["2024-01-01"], "M8[ns]")
+        with pytest.raises(ValueError, match=r"ids\[0\] must hold numbers, not .*datetime64"):
+            fm.Predictor(built(L.Dense(1), shape=(None, 1)), "ids")({"ids": times})
+
     def test_sequences_out(self) -> None:
         model = tagger()
         found = fm.Predictor(model, "ids", output="tags")({"ids": objects(ROWS)})["tags"]
@@ -121,6 +138,8 @@ class TestDicts:
         ):
             with pytest.raises(ValueError, match=words):
                 predict(batch)
+        with pytest.raises(TypeError, match="column 'ids' of a batch must hold rows, not 5"):
+            predict({"ids": 5})
         with pytest.raises(TypeError, match=r"batch must be a dict of arrays, .*not list"):
             predict([[1]])
 
@@ -276,6 +295,14 @@ class TestArrow:
         expected = number(fm.pad([[[1.0, 2.0]], np.zeros((0, 2)), [[3.0, 4.0], [5.0, 6.0]]]))
         np.testing.assert_allclose(scored.to_pylist(), expected[:, 0], atol=1e-6)
 
+    def test_lists_of_more_values_than_32_bits_count(self) -> None:
+        pa = pytest.importorskip("pyarrow")
+        lists = importlib.import_module("fastmask.data.arrow_lists")
+        steps = pa.nulls(2**31 + 5)  # in no memory
+        found = lists._lists(np.array([0, 2, 2**31 + 5]), steps)
+        assert found.type == pa.large_list(pa.null())
+        assert lists._lists(np.array([0, 2, 5]), steps).type == pa.list_(pa.null())
+
     def test_texts(self) -> None:
         pa = pytest.importorskip("pyarrow")
         model = fm.Sequential(
@@ -300,6 +327,9 @@ class TestArrow:
                 predict(pa.table({"ids": rows}))
         with pytest.raises(ValueError, match="there is no column 'ids', only other"):
             predict(pa.table({"other": [[1]]})[:0])
+        twice = pa.table([pa.array(ROWS), pa.array(ROWS)], ["ids", "ids"])
+        with pytest.raises(ValueError, match="there are 2 columns 'ids', only ids, ids"):
+            predict(twice)
         features = fm.Predictor(built(L.Dense(2), shape=(None, 3)), "x")
         with pytest.raises(ValueError, match=r"x\[1\] has 2 values, but the model takes 3"):
             features(pa.table({"x": [[1, 2, 3], [4, 5]]}))

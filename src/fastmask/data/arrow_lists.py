@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from .._typing import Array, Ints
 from ..masks.ragged import Ragged
+
+_MOST = np.iinfo(np.int32).max
 
 
 def pyarrow() -> Any:
@@ -36,24 +39,27 @@ def large_lists(values: Array, offsets: Ints) -> Any:
 def column(values: Array | Ragged | list[Any]) -> Any:
     """A column of values, or of lists of values of one shape.
 
-    Lists have offsets of 32 bits, and steps are lists like others: not every program that reads
-    Arrow or Parquet takes more.
+    Lists have offsets of 32 bits where these are enough, and steps are lists like others: not
+    every program that reads Arrow or Parquet takes more.
     """
     if isinstance(values, list):
         return pyarrow().array(values)
     if not isinstance(values, Ragged):
         return _nested(values)
-    pa = pyarrow()
-    short = pa.array(values.offsets.astype(np.int32))
-    return pa.ListArray.from_arrays(short, _nested(values.values))
+    return _lists(values.offsets, _nested(values.values))
 
 
 def _nested(values: Array) -> Any:
     """An array (B, ...) with a list for each axis but the first one."""
-    pa = pyarrow()
-    steps = pa.array(np.ascontiguousarray(values).reshape(-1))
+    steps = pyarrow().array(np.ascontiguousarray(values).reshape(-1))
     for axis in range(values.ndim - 1, 0, -1):
-        count = int(np.prod(values.shape[:axis]))
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[axis])
-        steps = pa.ListArray.from_arrays(pa.array(offsets), steps)
+        count = math.prod(values.shape[:axis])
+        steps = _lists(np.arange(count + 1) * values.shape[axis], steps)
     return steps
+
+
+def _lists(offsets: Ints, steps: Any) -> Any:
+    pa = pyarrow()
+    if offsets[-1] > _MOST:
+        return pa.LargeListArray.from_arrays(pa.array(offsets), steps)
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), steps)

@@ -195,8 +195,9 @@ class Ragged:
 
     def _valid_steps(self) -> tuple[Array, Ints]:
         """The values and offsets of the steps that are valid."""
-        values = self.values if self.valid is None else self.values[self.valid]
-        return values, self._rows.of_valid.offsets
+        if self.valid is None or self.valid.ndim > 1:  # then it is of words in steps
+            return self.values, self.offsets
+        return self.values[self.valid], self._rows.of_valid.offsets
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -24,8 +24,9 @@ MOST_ROWS = 1024
 class Computation:
     """Computes a further column from columns of a batch of rows.
 
-    Sequences are padded to the longest of their batch, or to the length that the model wants, and
-    masked. A batch holds rows that follow each other.
+    Sequences stay without padding. They are padded to the longest of their batch, and masked,
+    for models that need that, and to the length that the model wants. A batch holds rows that
+    follow each other.
 
     Args:
         model: built; it has an input for each column.
@@ -37,6 +38,8 @@ class Computation:
     Raises:
         ValueError: the model is not built, or has another number of inputs.
     """
+
+    _padded = False  # whether sequences are; a model that needs that is found by trying
 
     def __init__(
         self, model: Model, columns: Sequence[str], name: str, batch_size: int | None = None
@@ -54,8 +57,10 @@ class Computation:
         """
         names = batch.names()
         for one in self._inputs:
-            if names and one.column not in names:
-                raise ValueError(f"there is no column {one.column!r}, only {', '.join(names)}")
+            if names and (count := list(names).count(one.column)) != 1:
+                listed = ", ".join(map(str, names))
+                what = f"are {count} columns" if count else "is no column"
+                raise ValueError(f"there {what} {one.column!r}, only {listed}")
         values = [
             one.values(batch.column(one.column), partial(batch.where, one.column))
             for one in self._inputs
@@ -75,18 +80,29 @@ class Computation:
         """The rows of each batch; one without rows if there are none."""
         each = [one.lengths(own) for one, own in zip(self._inputs, values, strict=True)]
         lengths = np.sum(each, 0).tolist()
-        start, longest = 0, 1
-        for row in range(count):
-            longest = max(longest, lengths[row])
-            full = (row - start + 1) * longest > MOST_STEPS or row - start == self._rows
-            if full and row > start:
+        start, steps, longest = 0, 0, 1
+        for row, length in enumerate(lengths):
+            steps, longest = steps + length, max(longest, length)
+            size = (row - start + 1) * longest if self._padded else steps
+            if row > start and (size > MOST_STEPS or row - start == self._rows):
                 yield slice(start, row)
-                start, longest = row, max(1, lengths[row])
+                start, steps, longest = row, length, max(1, length)
         yield slice(start, count)
 
     def _outputs(self, values: list[Values], rows: slice) -> dict[Any, Values]:
         """What the model returns for some rows: each output by its name, or its number."""
-        x = [one.batch(own[rows]) for one, own in zip(self._inputs, values, strict=True)]
+        try:
+            return self._predicted(values, rows, self._padded)
+        except (TypeError, ValueError):
+            if self._padded:
+                raise
+        found = self._predicted(values, rows, True)  # or it tells what is the matter
+        self._padded = True
+        return found
+
+    def _predicted(self, values: list[Values], rows: slice, padded: bool) -> dict[Any, Values]:
+        pairs = zip(self._inputs, values, strict=True)
+        x = [one.batch(own[rows], padded) for one, own in pairs]
         count = max(1, rows.stop - rows.start)
         outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, count, verbose=0)
         named = outputs if isinstance(outputs, dict) else dict(enumerate(flat(outputs)))

@@ -59,7 +59,11 @@ def frame_of(batch: Any) -> tuple[Frame, Callable[[Columns], Any]]:
 
 
 def _of_dict(batch: dict[str, Any]) -> tuple[Frame, Callable[[Columns], Any]]:
-    counts = {name: len(values) for name, values in batch.items()}
+    counts = {}
+    for name, values in batch.items():
+        if not hasattr(values, "__len__"):
+            raise TypeError(f"column {name!r} of a batch must hold rows, not {values!r:.80}")
+        counts[name] = len(values)
     if len(set(counts.values())) > 1:
         raise ValueError(f"the columns of a batch must have the same number of rows, not {counts}")
     count = next(iter(counts.values()), 0)

@@ -117,21 +117,30 @@ class Input:
         steps = values.shape[1] if self._sequences and isinstance(values, np.ndarray) else 1
         return np.full(len(values), steps)
 
-    def batch(self, values: Values) -> Array | Masked:
-        """Values as the model takes them; lists of steps are padded and masked."""
+    def batch(self, values: Values, padded: bool) -> Array | Masked | Ragged:
+        """Values as the model takes them.
+
+        Args:
+            values: of the rows of a batch.
+            padded: whether sequences are padded and masked, as they are in any case where the
+                model wants a number of steps.
+        """
         if isinstance(values, Ragged):
-            return self._padded(values)
+            return self._padded(values) if padded or self._steps else self._of_known_shape(values)
         array = np.asarray(values)
         return array.reshape(-1, 1) if array.ndim == 1 and self._shape[1:] == (1,) else array
+
+    def _of_known_shape(self, rows: Ragged) -> Ragged:
+        """The rows; of those without a single step nothing else says what a step looks like."""
+        if len(rows.values):
+            return rows
+        dtype = np.dtype("U1") if self._texts else rows.dtype
+        return Ragged(np.zeros((0, *(n or 1 for n in self._shape[2:])), dtype), rows.offsets)
 
     def _padded(self, rows: Ragged) -> Array | Masked:
         """Lists of one length: numbers are masked, and of texts the layers mask empty ones."""
         time = self._steps or max(1, int(rows.lengths.max(initial=0)))
-        if not len(rows.values):  # nothing says what a step looks like
-            shape = (len(rows), time, *(n or 1 for n in self._shape[2:]))
-            if self._texts:
-                return np.zeros(shape, "U1")
-            return Masked(np.zeros(shape, rows.dtype), np.zeros(shape[:2], np.bool_))
+        rows = self._of_known_shape(rows)
         if (rows.lengths == time).all():
             return rows.values.reshape(len(rows), time, *rows.values.shape[1:])
         padded = rows.to_masked(maxlen=time)

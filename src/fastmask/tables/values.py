@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array
+from ..backends.dispatch import as_array
 from ..data import arrow_column, origins, ragged
 from ..masks.ragged import Ragged
+from ..masks.ragged import joined as joined_rows
 
 Values = Array | Ragged | list[Any]  # one for each row
 
@@ -28,18 +30,27 @@ def values_of(column: Any) -> Values:
         known = getattr(column.dtype, "pyarrow_dtype", None)
         column = column.array.__arrow_array__() if known is not None else column.to_numpy()
     if isinstance(column, np.ndarray):
-        return column if column.dtype.kind in "fiubSU" else _of_objects(column)
+        return _of_array(column)
     if isinstance(column, (list, tuple, Ragged)):
         return list(column) if isinstance(column, tuple) else column
+    if hasattr(column, "__arrow_c_array__") or hasattr(column, "__arrow_c_stream__"):
+        try:
+            return arrow_column(column)
+        except (TypeError, ValueError):
+            plain: Any = getattr(column, "to_pylist", None) or getattr(column, "to_list", None)
+            if plain is None:
+                raise
+            return list(plain())
     try:
-        return arrow_column(column)
+        return _of_array(as_array(column, "column"))
     except (TypeError, ValueError):
-        plain: list[Any] = (getattr(column, "to_pylist", None) or column.to_list)()
-        return plain
+        return ragged(column)  # nested tensors, Awkward arrays, batches with a mask
 
 
-def _of_objects(column: Array) -> Values:
-    rows = column.tolist() if column.ndim == 1 else list(column)
+def _of_array(column: Array) -> Values:
+    if column.dtype.kind in "fiubSU":
+        return column
+    rows = list(column)
     if rows and isinstance(rows[0], (list, np.ndarray)):
         try:
             return ragged(rows)
@@ -67,8 +78,4 @@ def joined(parts: Iterable[Values]) -> Values:
     arrays = [part for part in each if isinstance(part, np.ndarray)]
     if len(arrays) == len(each) and len({one.shape[1:] for one in arrays}) == 1:
         return np.concatenate(arrays)
-    rows = [ragged(part) for part in each]
-    filled = [one for one in rows if len(one.values)] or rows[:1]
-    lengths = np.concatenate([one.lengths for one in rows])
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Ragged(np.concatenate([one.values for one in filled]), offsets)
+    return joined_rows([ragged(part) for part in each])
