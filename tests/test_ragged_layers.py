@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -215,6 +216,12 @@ def test_merging_with_one_step_for_each_row() -> None:
         L.Add()([x, fm.Ragged(x.values, [0, 1, 2, 3, 4, 13])])
     with pytest.raises(ValueError, match=r"same number of rows, not \[5, 4\]"):
         L.Add()([x, x[:4]])
+    with pytest.raises(ValueError, match=r"same number of rows, not \[5, 0\]"):
+        L.Add()([x, 3.0])
+    with pytest.raises(TypeError, match="must all be symbolic, or none of them"):
+        L.Add()([x, fm.Input((None, F))])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        L.LSTM(3)(x, speed=1)
 
 
 def test_masks_that_are_given() -> None:
@@ -304,3 +311,28 @@ def test_arrays_on_a_gpu_are_refused() -> None:
 
     with pytest.raises(TypeError, match="cannot be on a GPU"):
         fm.Ragged(OnGPU(), [0, 2])  # type: ignore[arg-type]
+
+
+def test_adapting_to_valid_steps() -> None:
+    values = np.random.default_rng(7).normal(2, 3, (40, 3))
+    flags = np.arange(40) % 7 != 0
+    for x, known in (
+        (fm.Ragged(values, [0, 10, 40]), values),
+        (fm.Ragged(values, [0, 10, 40], flags), values[flags]),
+    ):
+        layer = L.Normalization()
+        layer.adapt(x)
+        np.testing.assert_allclose(layer.get_weights()[0], known.mean(axis=0), atol=1e-6)
+        of_bins = L.Discretization(num_bins=4)
+        of_bins.adapt([x])
+        same = L.Discretization(num_bins=4)
+        same.adapt(known)
+        assert of_bins.bin_boundaries == same.bin_boundaries
+
+
+def test_a_layer_built_on_rows_is_saved_and_read(tmp_path: Path) -> None:
+    x = fm.Ragged(np.ones((3, 2)), [0, 1, 3])
+    model = fm.Sequential([L.Dense(3), L.Conv1D(2, 1), L.LSTM(4)])
+    y = model(x)
+    fm.save_model(model, tmp_path / "model.npz")
+    np.testing.assert_array_equal(fm.load_model(tmp_path / "model.npz")(x), y)

@@ -243,10 +243,6 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         """How it goes through a `Ragged` with so many axes, see `_ragged`."""
         return self._way or ("steps" if self.step_by_step else "padded")
 
-    def _call_ragged(self, inputs: Any, kwargs: dict[str, Any]) -> Any:
-        """What the call returns for a layer whose way is its own."""
-        raise NotImplementedError
-
     def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - some layers look at these
         """Build it for a call with these inputs and further arguments, arrays or symbolic."""
         self.build(shapes(inputs))

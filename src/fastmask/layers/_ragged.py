@@ -61,7 +61,7 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
             "rows have different numbers of steps: pad it, x.to_masked()"
         )
     if way == "own":
-        return layer._call_ragged(inputs, kwargs)
+        return layer._call_ragged(inputs, **kwargs)
     if not layer.built and way != "padded":
         layer._build_for(inputs, kwargs)
 
@@ -85,7 +85,7 @@ def _listed(inputs: Any) -> list[Any]:
 
 
 def _check_rows(layer: Any, items: list[Any]) -> None:
-    counts = [len(one) if np.ndim(getattr(one, "shape", ())) else 0 for one in items]
+    counts = [len(one) if len(one.shape) else 0 for one in items]
     if len(set(counts)) > 1:
         raise ValueError(
             f"inputs of layer {layer.name!r} must have the same number of rows, not {counts}"
@@ -117,6 +117,12 @@ def _explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
             f"Ragged, or shape {shape}, not {flags.shape}"
         )
     return Ragged._of(inputs._values, rows.with_valid(flags_of(flags, rows.count, "mask")))
+
+
+def in_one_row(ragged: Ragged) -> Masked:
+    """All steps as one row of a batch."""
+    values, valid = ragged.values[np.newaxis], ragged.valid
+    return Masked(values, np.ones(values.shape[:2]) if valid is None else valid[np.newaxis])
 
 
 def _by_step(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:

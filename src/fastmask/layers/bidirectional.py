@@ -174,8 +174,8 @@ class Bidirectional(Layer):
         ways = {layer._ragged_way(ndim) for layer in self._both}
         return ways.pop() if len(ways) == 1 else "padded"
 
-    def _call_ragged(self, inputs: Ragged, kwargs: dict[str, Any]) -> Any:
-        """Run both layers over the steps of each row; see `BaseLayer`."""
+    def _call_ragged(self, inputs: Ragged, initial_state: States | None = None) -> Any:
+        """Run both layers over the steps of each row; see `_ragged`."""
         if not self.built:
             self.build(inputs.shape)
         rows = inputs._rows
@@ -183,8 +183,7 @@ class Bidirectional(Layer):
         def run(layer: RNN, state: States | None) -> Any:
             return layer._over_rows(inputs, state)
 
-        given = kwargs.get("initial_state")
-        result = self._merged(run, lambda y: y[rows.turned], given, len(rows))
+        result = self._merged(run, lambda y: y[rows.turned], initial_state, len(rows))
         if not self.return_sequences:
             return result
         outputs, count = as_list(result), 2 if self.merge_mode is None else 1

@@ -11,11 +11,13 @@ from .._checks import choice, real_number, whole_number
 from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..masks.masked import Masked
+from ..masks.ragged import Ragged
 from ._batches import batches_in
 from ._categories import encoded_ids, shape_with_categories, way_of_categories
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._only_false import only_false
+from ._ragged import in_one_row
 
 
 class Discretization(Layer):
@@ -103,6 +105,8 @@ class Discretization(Layer):
         for number, batch in enumerate(_batches(data)):
             if steps is not None and number >= steps:
                 break
+            if isinstance(batch, Ragged):
+                batch = in_one_row(batch)
             values = batch.data[batch.mask.valid] if isinstance(batch, Masked) else batch
             known = real_array(values, "data", np.dtype(np.float32)).ravel()
             if known.size:

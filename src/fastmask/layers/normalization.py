@@ -11,10 +11,12 @@ from .._checks import flag
 from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import as_array, real_array
 from ..masks.masked import Masked
+from ..masks.ragged import Ragged
 from ._batches import batches_in
 from ._elementwise import SameShape, axes_of, known_size, positive, way_by_axes
 from ._keras_arguments import LayerArguments
 from ._normalizing import KERAS_EPSILON
+from ._ragged import in_one_row
 from ._shapes import fits
 from ._weights import change
 
@@ -118,8 +120,8 @@ class Normalization(SameShape):
         """Take mean and variance of data, and keep them as weights.
 
         Args:
-            data: (N, ...) array or `Masked`, of which only the valid steps are looked at; Keras
-                looks at all. Or batches of these: a list of arrays, a generator, a
+            data: (N, ...) array, `Ragged`, or `Masked`, of which only the valid steps are looked
+                at; Keras looks at all. Or batches of these: a list of arrays, a generator, a
                 `torch.utils.data.DataLoader`, or an object with `len` and `[number]` such as a
                 `keras.utils.PyDataset`; one is kept at a time, and what follows the inputs in a
                 tuple is not looked at.
@@ -147,6 +149,8 @@ class Normalization(SameShape):
 
     def _counted(self, data: Any) -> tuple[Array, tuple[int, ...]]:
         """The numbers of a batch that count, and the axes over which they do."""
+        if isinstance(data, Ragged):
+            data = in_one_row(data)
         array = data.data if isinstance(data, Masked) else as_array(data, "data")
         x = real_array(array, "data", np.dtype(np.float64))
         if not self.built:

@@ -175,11 +175,11 @@ class RNN(KeepsStates):
     def _in_kernels(self) -> bool:
         return all(cell._known for cell in self._cells)
 
-    def _call_ragged(self, inputs: Ragged, kwargs: dict[str, Any]) -> Any:
-        """Run over the steps of each row; see `BaseLayer`."""
+    def _call_ragged(self, inputs: Ragged, initial_state: States | None = None) -> Any:
+        """Run over the steps of each row; see `_ragged`."""
         if not self.built:
             self.build(inputs.shape)
-        output, *states = as_list(self._over_rows(inputs, kwargs.get("initial_state")))
+        output, *states = as_list(self._over_rows(inputs, initial_state))
         if self.return_sequences:
             rows = inputs._rows
             if self.go_backwards and rows.valid is not None:

@@ -45,8 +45,8 @@ class GraphModel(CallGraph, Model):
         apply = self._call_folded if self._tables and is_frozen() else _call
         return self._run_graph(inputs if mask is None else with_mask(inputs, mask), apply)
 
-    def _call_ragged(self, inputs: Any, kwargs: dict[str, Any]) -> Any:
-        """Call the layers, each of which goes its own way; see `BaseLayer`."""
+    def _call_ragged(self, inputs: Any, **kwargs: Any) -> Any:
+        """Call the layers, each of which goes its own way; see `_ragged`."""
         return self.call(inputs, **kwargs)
 
     def _call_folded(self, layer: BaseLayer, inputs: Any, options: dict[str, Any]) -> Any:
