@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -16,6 +18,7 @@ REASON = compiling.missing()
 needs_compiler = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 pytestmark = pytest.mark.timeout(300)
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_cuda_kernel.py"
 OWN = """
 import numpy as np
 from numba import cuda
@@ -106,7 +109,8 @@ def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> Non
     from fastmask_kernels.cuda.runtime.kernel import float32, int64, pointer
 
     assert row("scale") == row("_scale")
-    assert [line[0] for line in said(f"{own}:_scale", capsys=capsys)[:2]] == ["scale"] * 2
+    names = [line[0] for line in said(f"{own}:_scale", capsys=capsys)[:2]]
+    assert names == ["scale(float32)", "scale(float64)"]
     spec = spec_from_file_location("kernels_of_mine_again", own)
     assert spec is not None
     assert spec.loader is not None
@@ -122,6 +126,17 @@ def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> Non
     jitted = row("jitted", "--signature", "void(float32[:], float32[:])", "--arch", "sm_80")
     assert int(jitted[1]) <= 32
     assert len(jitted) == 5, "no loop"
+
+
+@needs_compiler
+def test_the_example() -> None:
+    """Simulated, compiled, and not launched."""
+    command = [sys.executable, "-W", "error", str(EXAMPLE)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, *table, last = run.stdout.splitlines()
+    assert first == "in the simulator: as NumPy"
+    assert [line.partition(" ")[0] for line in table[3:5]] == ["mean(float32)", "mean(float64)"]
+    assert last in ("not launched: there is no GPU", "on the GPU: as NumPy")
 
 
 @needs_compiler

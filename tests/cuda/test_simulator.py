@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from fastmask_kernels.cuda.runtime import device as _device
 
 if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)
-from fastmask_kernels.cuda.simulator import as_numba, launch
+from fastmask_kernels.cuda.simulator import _module, as_numba, launch
 
-DOCS = Path(__file__).parents[2] / "docs" / "cuda.md"
+ROOT = Path(__file__).parents[2]
+DOCS, EXAMPLE = ROOT / "docs" / "cuda.md", ROOT / "examples" / "own_cuda_kernel.py"
 L = fm.layers
 HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
 
@@ -263,3 +265,15 @@ def test_calls_of_several_threads() -> None:
         thread.join()
     for number in range(4):
         np.testing.assert_allclose(found[number], expected, atol=2e-6)
+
+
+def test_the_example_of_a_kernel_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right with its barriers, wrong without."""
+    spec = spec_from_file_location("own_cuda_kernel", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(example := module_from_spec(spec))
+    example.check()
+    monkeypatch.setattr(_module.Module, "syncthreads", lambda _: None)
+    with pytest.raises(AssertionError):
+        example.check()

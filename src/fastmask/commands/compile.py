@@ -46,8 +46,9 @@ class _Row(NamedTuple):
     def cells(self) -> Sequence[str]:
         """Of the table."""
         report, step = self.report, self.report.step
+        name = short(report.name) if self.launched[0] else report.name
         return (
-            *(short(report.name), *self.launched, str(report.registers), str(report.spills)),
+            *(name, *self.launched, str(report.registers), str(report.spills)),
             *(str(report.shared + self.shared), str(len(report.instructions))),
             str(step.total()) if step else "",
         )
