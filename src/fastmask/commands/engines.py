@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -109,8 +110,8 @@ def _ray(workers: int) -> Iterator[Submit]:
         **({} if os.environ.get("RAY_ADDRESS") else own),
     )
     try:
-        task = ray.remote(num_cpus=1, max_retries=TRIES)(compute)
-        yield lambda _compute, *arguments: task.remote(*arguments).future()
+        task = cache(ray.remote(num_cpus=1, max_retries=TRIES))
+        yield lambda function, *arguments: task(function).remote(*arguments).future()
     finally:
         ray.shutdown()
 
