@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TypeVar
+from contextvars import ContextVar, Token
+from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 
 
-@contextmanager
-def setting(variable: ContextVar[_T], value: _T) -> Iterator[None]:
-    """Set a variable in this thread or task, and set it back at the end of the block."""
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
+class setting(Generic[_T]):
+    """Set a variable in this thread or task, and set it back at the end of the block.
+
+    A class, which takes a third of the time of a generator.
+    """
+
+    __slots__ = "_token", "_value", "_variable"
+
+    def __init__(self, variable: ContextVar[_T], value: _T) -> None:
+        self._variable, self._value = variable, value
+
+    def __enter__(self) -> None:
+        self._token: Token[_T] = self._variable.set(self._value)
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)

@@ -57,13 +57,10 @@ def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threa
 def backward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
     """Bytes that a backward call asks for, but for packed weights."""
     schedule = schedule_of(rows, time, units, threads)
-    sizes = rows, 16, units, True, np.dtype(dtype)
+    sizes = rows, 16, units, np.dtype(dtype)
     dealt = schedule.threads, schedule.groups, schedule.common
-    _, places, reals, integers, *_ = BackwardPass(columns_of(CELLS[cell]))._find_sizes(
-        *sizes, *dealt
-    )
-    weights = places.products - places.recurrent
-    return (reals - weights) * np.dtype(dtype).itemsize + integers * 8
+    _, _, reals, integers, _ = BackwardPass(columns_of(CELLS[cell]))._find_sizes(*sizes, *dealt)
+    return reals * np.dtype(dtype).itemsize + integers * 8
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -22,6 +22,7 @@ from .quantized.weights import rounded_rows as rounded_rows
 from .rnn.cells import kernels_of as kernels_of
 from .rnn.gru import gru_kernels
 from .softmax import masked_softmax
+from .training import training_of as training_of
 
 lstm_packed_size, lstm_pack, lstm_fwd, lstm_bwd, lstm_step = kernels_of(_cells.lstm)
 gru_packed_size, gru_pack, gru_fwd, gru_bwd, gru_step = gru_kernels()

@@ -37,6 +37,13 @@ def check_input(module: Any, data: Tensor, dtype: torch.dtype) -> None:
         raise ValueError(f"input must hold {dtype}, the dtype of the weights, not {data.dtype}")
 
 
+def in_dtype(dtype: torch.dtype, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """The input and the states as the weights are; others only come under autocast."""
+    if x.dtype == dtype and all(state.dtype == dtype for state in states):
+        return x, states
+    return x.to(dtype), [state.to(dtype) for state in states]
+
+
 def check_weights(module: Any, weights: Sequence[Sequence[Tensor]]) -> None:
     """See that the weights, which anybody may have replaced, are those that the kernels expect.
 

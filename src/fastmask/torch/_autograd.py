@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from ..backends.plan import Plan
 from ._backend import backend_of
 from ._cells import TorchCell
-from ._layer import Keep, Kept, as_kernels_take, backward, forward
+from ._layer import Keep, Kept, backward, forward
 from ._recorders import refuse_transforms
 
 FEW = 1 << 14
@@ -24,7 +24,7 @@ backward with another to the bit, as `torch.autograd.gradcheck` does, has small 
 
 
 class Layer(Function):
-    """Layer.apply(cell, plan, zero_masked, keep, directions, x, *states, *weights).
+    """Layer.apply((cell, plan, zero_masked, keep, directions), x, *states, *weights).
 
     Returns the output and the last states. Gradients of gradients are not to be had.
     """
@@ -32,68 +32,63 @@ class Layer(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        cell: TorchCell,
-        plan: Plan,
-        zero_masked: bool,
-        keep: Keep,
-        directions: int,
+        settings: tuple[TorchCell, Plan, bool, Keep, int],
         x: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         """See `_layer.forward`."""
+        cell, plan, zero_masked, keep, directions = settings
         states, weights = tensors[: cell.states], tensors[cell.states :]
-        each = len(weights) // directions
-        copies, packed = as_kernels_take(
+        each, backend = len(weights) // directions, backend_of(x.device)
+        kept_weights, packed = backend.packed_to_train(
             cell, [weights[d * each : (d + 1) * each] for d in range(directions)]
         )
         out, last, kept = forward(cell, x, states, packed, plan, zero_masked, keep)
         ctx.cell, ctx.plan, ctx.zero_masked = cell, plan, zero_masked
-        ctx.chosen = backend_of(x.device).chosen()
+        ctx.chosen = backend.chosen()
         ctx.bias = cell.has_bias(weights[:each])
         ctx.spent = False
-        # Of the weights their copies for kernels: torch needs not watch whether they change.
-        flat = [weight for direction in copies for weight in direction]
-        ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *flat)
+        # No weights themselves, so that torch needs not watch whether they change.
+        ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *kept_weights)
         ctx.set_materialize_grads(False)
         return out, *last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         """See `_layer.backward`."""
-        if torch.is_grad_enabled():  # for create_graph=True
-            # torch guards against differentiating again only where what comes in depends on
-            # something. What goes out always does: on x and on the weights.
-            grads = tuple([None if one is None else one.detach().requires_grad_() for one in grads])
-        found: tuple[Any, ...] = Layer._backward(ctx, *grads)
+        if not torch.is_grad_enabled():
+            return _backward(ctx, *grads)
+        # For create_graph=True. torch guards against differentiating again only where what comes
+        # in depends on something. What goes out always does: on x and on the weights.
+        grads = tuple([None if one is None else one.detach().requires_grad_() for one in grads])
+        found: tuple[Any, ...] = once_differentiable(_backward)(ctx, *grads)
         return found
 
-    @staticmethod
-    @once_differentiable
-    def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
-        cell = ctx.cell
-        refuse_transforms(*cell.called)
-        n = cell.states
-        x, *saved = ctx.saved_tensors
-        states, steps, gates, copies = saved[:n], saved[n : 2 * n], saved[2 * n], saved[2 * n + 1 :]
-        each = len(copies) // len(states[0])
-        if ctx.spent:  # backward was here before and left its work where the gates were
-            gates = gates[:, :0]
-        elif gates.numel() <= FEW:
-            gates = gates.clone()
-        else:
-            ctx.spent = True
-        with ctx.chosen():
-            found = backward(
-                cell,
-                dout,
-                dlast,
-                x,
-                states,
-                [tuple(copies[i : i + each]) for i in range(0, len(copies), each)],
-                ctx.plan,
-                ctx.zero_masked,
-                Kept(steps, gates),
-                ctx.bias,
-                ctx.needs_input_grad[5],
-            )
-        return None, None, None, None, None, found.x, *found.states, *found.weights
+
+def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
+    cell, n = ctx.cell, ctx.cell.states
+    refuse_transforms(*cell.called)
+    x, *saved = ctx.saved_tensors
+    states, steps = saved[:n], saved[n : 2 * n]
+    gates, *weights = saved[2 * n :]
+    if ctx.spent:  # backward was here before and left its work where the gates were
+        gates = gates[:, :0]
+    elif gates.numel() <= FEW:
+        gates = gates.clone()
+    else:
+        ctx.spent = True
+    with ctx.chosen():
+        found = backward(
+            cell,
+            dout,
+            dlast,
+            x,
+            states,
+            weights,
+            ctx.plan,
+            ctx.zero_masked,
+            Kept(steps, gates),
+            ctx.bias,
+            ctx.needs_input_grad[1],
+        )
+    return None, found.x, *found.states, *found.weights

@@ -17,6 +17,7 @@ from . import _device
 from ._cells import TorchCell, Weights, cell_of
 from ._cpu import CPU
 from ._parts import Part
+from ._passes import Pass
 
 K = TypeVar("K")
 
@@ -76,8 +77,21 @@ class TensorBackend(Backend[K], Protocol[K]):
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
         """Write one direction's output, in the order of processing, into its columns of `out`."""
 
-    def half_of(self, dout: Tensor, direction: int) -> K:
+    def half_of(self, dout: Tensor, direction: int) -> Tensor:
         """One direction's columns of `dout`, in the order of processing, contiguous."""
+
+    def packed_to_train(
+        self, cell: TorchCell, weights: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[Tensor], list[Any]]:
+        """The weights of each direction for a step of training.
+
+        Returns:
+            What `run_part` needs of them, whatever becomes of them until then; and of each
+            direction what the forward kernels read.
+        """
+
+    def run_part(self, this: Pass, part: Part, found: Weights) -> None:
+        """Go backward through a part of a batch, and write the gradients of its weights."""
 
 
 def backend_of(device: torch.device) -> TensorBackend[Any]:

@@ -87,6 +87,15 @@ class TorchCell(Cell):
             kernel, recurrent_kernel = _copied(kernel), _copied(recurrent_kernel)
         return kernel, recurrent_kernel, bias
 
+    def new_weights(self, like: Tensor, features: int, units: int) -> Weights:
+        """Memory for the gradients of what `in_order` returns."""
+        rows = self.gates * units
+        return (
+            like.new_empty(rows, features),
+            like.new_empty(rows, units),
+            like.new_empty(rows if self.bias_rows == 1 else (self.bias_rows, rows)),
+        )
+
     def to_torch(self, gradients: Weights, bias: bool) -> list[Tensor]:
         """Gradients in the form of torch's weights; `bias` says whether biases are among these."""
         kernel, recurrent_kernel, dbias = gradients
@@ -146,6 +155,15 @@ class FormulaTorchCell(FormulaCell, TorchCell):
         kernel, recurrent_kernel, *others = self.in_order(weights)
         matrices = (_copied(one.t()).t() for one in (kernel, recurrent_kernel))
         return *matrices, *map(_copied, others)
+
+    def new_weights(self, like: Tensor, features: int, units: int) -> Weights:
+        cell = self.formula
+        return (
+            like.new_empty(features, len(cell.inputs) * units).t(),
+            like.new_empty(units, len(cell.recurrents) * units).t(),
+            like.new_empty(len(cell.sums) * units),
+            *[like.new_empty(units) for _ in cell.vectors],
+        )
 
     def to_torch(self, gradients: Weights, bias: bool) -> list[Tensor]:
         kernel, recurrent_kernel, dbias, *vectors = gradients

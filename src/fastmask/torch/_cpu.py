@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,13 @@ from ..backends.base import KernelInput, PlannedMask
 from ..backends.cell import KernelName
 from ..backends.host import Host
 from ..backends.plan import Plan
+from ..backends.recurrent import pack
+from ..backends.table import kernels
 from . import _interop
-from ._cells import Weights
+from ._cells import TorchCell, Weights
 from ._parts import Part, parts_of
+from ._passes import Pass, copies_to_train, run_by_table
+from ._training import pack_all, run_by_address
 
 
 class _CPU(Host):
@@ -64,8 +69,27 @@ class _CPU(Host):
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
         _half(out, direction)[:] = half.numpy()[:, :: -1 if direction else 1]
 
-    def half_of(self, dout: Tensor, direction: int) -> Array:
-        return np.ascontiguousarray(_half(dout, direction)[:, :: -1 if direction else 1])
+    def half_of(self, dout: Tensor, direction: int) -> Tensor:
+        half = _half(dout, direction)[:, :: -1 if direction else 1]
+        return torch.from_numpy(np.ascontiguousarray(half))
+
+    def packed_to_train(
+        self, cell: TorchCell, weights: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[Tensor], list[Any]]:
+        """See `TensorBackend`: packed for backward too, where the kernels know how."""
+        if hasattr(kernels(), "training_of"):
+            packs, packed = pack_all(cell, weights)
+            return [packs], packed
+        return copies_to_train(cell, weights, partial(self._pack, cell))
+
+    def _pack(self, cell: TorchCell, weights: Weights) -> Array:
+        return pack(self, cell, self.weights(weights), cell.settings)
+
+    def run_part(self, this: Pass, part: Part, found: Weights) -> None:
+        if len(this.weights) == 1:
+            run_by_address(this, part, found)
+        else:
+            run_by_table(self, this, part, found)
 
 
 CPU = _CPU()

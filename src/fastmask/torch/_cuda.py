@@ -19,11 +19,13 @@ from ..backends.cell import Cell, KernelName, kernel_in
 from ..backends.cuda.arrays import MOST_KEPT
 from ..backends.cuda.torch import TorchLibrary
 from ..backends.plan import Plan, full_plans
+from ..backends.recurrent import pack
 from ..masks.mask import Mask
 from . import _device
-from ._cells import Weights
+from ._cells import TorchCell, Weights
 from ._masks import check_tensor, count_misread
 from ._parts import Part, whole
+from ._passes import Pass, copies_to_train, run_by_table
 from ._streams import Shared, Stamp, capturing, countable
 
 _DTYPES: dict[Any, np.dtype[Any]] = {
@@ -213,6 +215,17 @@ class Cuda:
     def half_of(self, dout: Tensor, direction: int) -> Tensor:
         half = dout.chunk(2, 2)[direction]
         return half.flip(1) if direction else half
+
+    def packed_to_train(
+        self, cell: TorchCell, weights: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[Tensor], list[Any]]:
+        def pack_one(own: Weights) -> Any:
+            return pack(self, cell, self.weights(own), cell.settings)
+
+        return copies_to_train(cell, weights, pack_one)
+
+    def run_part(self, this: Pass, part: Part, found: Weights) -> None:
+        run_by_table(self, this, part, found)
 
 
 def _room_for(out: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ wait for their next work in a loop.
 from __future__ import annotations
 
 import ctypes
-from functools import cache, partial
+from contextlib import AbstractContextManager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,29 @@ from ..backends.threads import get_num_threads
 def run(kernel: KernelName, *arguments: KernelInput) -> None:
     """Call a kernel with all its arguments but the last one, the number of threads."""
     table = kernels()
-    call = partial(kernel_in(table, kernel).unchecked, *arguments)
-    threads = min(get_num_threads(), torch.get_num_threads())
+    call = kernel_in(table, kernel).unchecked
     if not table.__name__.endswith(".cpu"):
-        call(threads)
+        call(*arguments, num_threads())
         return
-    with _borrower(table.__name__)(_openmp()):
-        call(threads)
+    with lent():
+        call(*arguments, num_threads())
+
+
+def num_threads() -> int:
+    """How many threads a kernel may use: torch's and fastmask's settings hold."""
+    theirs: int = torch.get_num_threads()
+    return min(get_num_threads(), theirs)
+
+
+def lent() -> AbstractContextManager[None]:
+    """The compiled kernels called within take torch's threads."""
+    found: AbstractContextManager[None] = _borrower()(_openmp())
+    return found
 
 
 @cache
-def _borrower(table: str) -> Any:
-    return import_module(f"{table}.parallel.pool").openmp_team
+def _borrower() -> Any:
+    return import_module("fastmask_kernels.cpu.parallel.pool").openmp_team
 
 
 @cache

@@ -52,6 +52,14 @@ class KerasCell(TorchCell):
     def to_kernels(self, weights: Sequence[Tensor]) -> Weights:
         return self.in_order([weight.detach().clone() for weight in weights])
 
+    def new_weights(self, like: Tensor, features: int, units: int) -> Weights:
+        columns = self.gates * units
+        return (
+            like.new_empty(features, columns).t(),
+            like.new_empty(units, columns).t(),
+            like.new_empty(columns if self.bias_rows == 1 else (self.bias_rows, columns)),
+        )
+
     def to_torch(self, gradients: Weights, bias: bool) -> list[Tensor]:
         kernel, recurrent_kernel, dbias = gradients
         if self.bias_rows > 1 and not self.reset_after:

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import torch
 from torch import Tensor
 
 from ..backends.plan import Plan
-from ..backends.recurrent import run_backward, run_forward
-from ._backend import backend_of, packed
+from ..backends.recurrent import run_forward
+from ._backend import backend_of
 from ._cells import TorchCell, Weights
 from ._parts import whole
+from ._passes import Pass
 
 
 class Keep(IntEnum):
@@ -65,7 +65,7 @@ def forward(
         cell: what to run.
         x: (B, T, F).
         states: the initial states, (D, B, H) each.
-        packed: of each direction, see `_backend.packed`.
+        packed: of each direction, see `TensorBackend.packed_to_train` and `_backend.packed`.
         plan: which steps are valid.
         zero_masked: whether masked steps give zeros, or the previous output.
         keep: what is kept for `backward`.
@@ -113,7 +113,7 @@ def backward(
     dlast: Sequence[Tensor | None],
     x: Tensor,
     states: Sequence[Tensor],
-    weights: Sequence[Weights],
+    weights: Sequence[Tensor],
     plan: Plan,
     zero_masked: bool,
     kept: Kept,
@@ -122,9 +122,10 @@ def backward(
 ) -> Gradients:
     """Run the layer backward, which was run by `forward` with the same arguments.
 
-    `dout` is (B, T, D * H), `dlast` (D, B, H) each; None stands for zeros. The gates in `kept` are
-    overwritten; without rows they are computed again. `bias` tells whether the weights of torch
-    have biases, `want_dx` whether the gradient of x is wanted.
+    `dout` is (B, T, D * H), `dlast` (D, B, H) each; None stands for zeros. `weights` are what
+    `TensorBackend.packed_to_train` kept. The gates in `kept` are overwritten; without rows they
+    are computed again. `bias` tells whether the weights of torch have biases, `want_dx` whether
+    the gradient of x is wanted.
     """
     backend = backend_of(x.device)
     batch, time, features = x.shape
@@ -138,41 +139,23 @@ def backward(
     if cell.keeps_gates and not saved:
         parts = backend.parts(plan, time, cell.width * units * x.element_size())
     room = max(part.steps.stop - part.steps.start for part in parts)
-    view, nothing = backend.view, x.new_zeros(directions, batch, units)
-    inputs, first, steps = view(x), [*map(view, states)], [*map(view, kept.steps)]
-    dends = [view(nothing if dend is None else dend) for dend in dlast]
-    dfirst = [*map(view, dstates)]
+    if None in dlast:
+        nothing = x.new_zeros(directions, batch, units)
+        dlast = [nothing if dend is None else dend for dend in dlast]
     if dout is None:
         dout = x.new_empty(batch, 0, units)
     for d in range(directions):
         dx = x.new_empty(batch, time if want_dx else 0, features)
-        dinputs, total = view(dx), None
-        doutputs = view(dout) if dout.shape[2] == units else backend.half_of(dout, d)
-        gates = view(_gates_of(cell, kept.gates[d], room, units))
+        own = dout if dout.shape[2] == units else backend.half_of(dout, d)
+        gates = _gates_of(cell, kept.gates[d], room, units)
+        this = Pass(
+            *(cell, d, zero_masked, saved, own, cast("Sequence[Tensor]", dlast), x, states),
+            *(kept.steps, weights, gates, dx, dstates),
+        )
+        total: Weights | None = None
         for part in parts:
-            rows, own, plan_of_part = part.rows, part.steps, part.plan
-            found = tuple(map(torch.empty_like, weights[d]))
-            run_backward(
-                backend,
-                cell,
-                [
-                    dinputs[rows],
-                    *backend.weights(found),
-                    *[one[d][rows] for one in dfirst],
-                    gates[: len(plan_of_part.steps)],
-                ],
-                doutputs[rows],
-                [dend[d][rows] for dend in dends],
-                inputs[rows],
-                plan_of_part,
-                backend.weights(weights[d]),
-                [state[d][rows] for state in first],
-                [one[d][own] for one in steps],
-                saved,
-                cell.settings,
-                d == 1 or cell.go_backwards,
-                zero_masked,
-            )
+            found = cell.new_weights(x, features, units)
+            backend.run_part(this, part, found)
             total = found if total is None else _added(total, found)
         if want_dx:
             dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
@@ -196,11 +179,3 @@ def _added(total: Weights, part: Weights) -> Weights:
     for sum_so_far, more in zip(total, part, strict=True):
         sum_so_far += more
     return total
-
-
-def as_kernels_take(
-    cell: TorchCell, weights: Sequence[Sequence[Tensor]]
-) -> tuple[list[Weights], list[Any]]:
-    """Of each direction the weights for the backward and for the forward kernels."""
-    ordered = [cell.to_kernels(direction) for direction in weights]
-    return ordered, [packed(cell, direction) for direction in ordered]

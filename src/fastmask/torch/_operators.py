@@ -16,7 +16,7 @@ from ..backends.plan import Plan
 from . import _device
 from ._backend import backend_of
 from ._cells import cell_of
-from ._layer import Keep, Kept, as_kernels_take, backward, forward
+from ._layer import Keep, Kept, backward, forward
 from ._masks import mask_of
 
 _DEVICES = ("cpu", _device.CUDA)
@@ -71,7 +71,7 @@ def layer(
         The output, the last states, and what was kept.
     """
     cell = cell_of(mode)
-    _, packed = as_kernels_take(cell, _by_direction(weights, states))
+    _, packed = backend_of(x.device).packed_to_train(cell, _by_direction(weights, states))
     known = _plan_of(plan, x)
     out, last, kept = forward(
         cell, x, states, packed, known, zero_masked, Keep(keep), x.shape[0] * x.shape[1]
@@ -129,13 +129,14 @@ def layer_backward(
     """
     cell = cell_of(mode)
     by_direction = _by_direction(weights, states)
+    kept_weights, _ = backend_of(x.device).packed_to_train(cell, by_direction)
     found = backward(
         cell,
         dout,
         dlast,
         x,
         states,
-        [cell.to_kernels(direction) for direction in by_direction],
+        kept_weights,
         _plan_of(plan, x),
         zero_masked,
         Kept(steps, gates.clone()),

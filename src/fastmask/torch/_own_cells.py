@@ -146,8 +146,7 @@ class Recurrent(OverSteps):
         weights, dtype = self._weights(), self.kernel.dtype
         return run_stack(
             self.mode,
-            x.to(dtype),  # another one only gets here under autocast
-            [state.to(dtype) for state in states],
+            *_arguments.in_dtype(dtype, x, states),
             [weights],
             self._check_weights,
             plan,

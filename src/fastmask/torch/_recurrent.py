@@ -55,8 +55,7 @@ class Recurrent(OverSteps, torch.nn.RNNBase):
         dtype = weights[0][0].dtype
         return run_stack(
             self.mode,
-            x.to(dtype),  # another one only gets here under autocast
-            [state.to(dtype) for state in states],
+            *_arguments.in_dtype(dtype, x, states),
             [weights[i : i + directions] for i in range(0, len(weights), directions)],
             partial(_arguments.check_weights, self, weights),
             plan,

@@ -52,7 +52,7 @@ def run_stack(
     ends = []
     for number, weights in enumerate(layers):
         mine = slice(number * directions, (number + 1) * directions)
-        first = [state[mine] for state in states]
+        first = list(states) if len(layers) == 1 else [state[mine] for state in states]
         x, *last = run(mode, x.contiguous(), first, weights, check, plan, zero_masked, keep)
         ends.append(last)
         if dropout and number + 1 < len(layers):
@@ -85,7 +85,7 @@ def _layer(
     if _needs_backward(x, *states, *flat):
         check()
         outputs: tuple[Tensor, ...] = Layer.apply(
-            cell, plan, zero_masked, keep, len(weights), x, *states, *flat
+            (cell, plan, zero_masked, keep, len(weights)), x, *states, *flat
         )
         return outputs
     if cell.sizes(weights[0]) != (x.shape[2], states[0].shape[2]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +17,25 @@ from ..simd import lanes
 from .activations import codes_of
 from .cell_gradients import PANEL
 from .columns import Columns
-from .gate_gradients import (
-    INDEX_ROWS,
-    LOOP,
-    PRODUCTS,
-    Places,
-    backward_kernel,
-    blocks_packed,
-)
+from .gate_gradients import INDEX_ROWS, LOOP, PRODUCTS, Places, backward_kernel
 from .groups import Groups, deal
 from .ranks import length_of_rank, raise_fault, seen_size
-from .step_products import DX, INDICES, WORDS, items_of, memory_size
-from .transpose import STRIP
+from .step_products import INDICES, WORDS, items_of, memory_size
+from .words import Addresses, matrix_of, words_of
 
-Array = NDArray[np.floating]
 Ints = NDArray[np.int64]
+
+
+class Call(NamedTuple):
+    """What a call is about, but for its addresses."""
+
+    sizes: tuple[int, int, int, int]  # B, T, F, H
+    dtype: np.dtype[Any]
+    plan: tuple[Ints, Ints, Ints]  # offsets, steps, order
+    activations: tuple[int, int]  # codes
+    reverse: bool
+    zero_masked: bool
+    threads: int
 
 
 class BackwardPass:
@@ -41,60 +45,81 @@ class BackwardPass:
         cell, spec = columns.cell, cell_kernels(columns.cell).bwd
         self._columns, self._kernel = columns, backward_kernel(columns)
         forms = ("d{}_first", "d{}_last", "{}_steps", "{}_first")
-        self._states = [
-            spec.getter(*(form.format(state) for state in cell.states), "bias") for form in forms
-        ]
-        # Something else, where there are none.
-        self._vectors = spec.getter(*(cell.vectors or ["bias"]), "bias")
-        self._dvectors = spec.getter(*(f"d{v}" for v in cell.vectors or ["bias"]), "bias")
+        names = [form.format(state) for form in forms for state in cell.states]
+        self._states = spec.getter(*names, *(cell.vectors or ["bias"]))
+        outs = ("kernel", "recurrent_kernel", "bias", *cell.vectors)
+        self._outs = spec.getter(*(f"d{name}" for name in outs))
         self._recurrents = max(len(cell.recurrents), 1)
         self._sizes = lru_cache(maxsize=64)(self._find_sizes)
 
-    def run(self, call: Any) -> None:
-        """Turn what was saved of each step into gradients, and write those of all arguments."""
-        (rows, _, features), units, dtype = call.x.shape, call.dout.shape[2], call.x.dtype
-        valid = len(call.steps)
-        work = rows, valid, 0, units, self._recurrents, dtype.itemsize
-        schedule, provider = reserve(
-            length_of_rank, (call.offsets, call.order), *work, call.threads
+    def run(self, call: Any, recurrent: int, inputs: int) -> None:
+        """Run a backward kernel of the table; at two addresses are its weights, see `packs`."""
+        outs, states = self._outs(call), self._states(call)
+        (rows, time, features), units = call.x.shape, call.dout.shape[2]
+        self.run_at(
+            Call(
+                *((rows, time, features, units), call.x.dtype),
+                *((call.offsets, call.steps, call.order), codes_of(call)),
+                *(call.reverse, call.zero_masked, call.threads),
+            ),
+            Addresses(
+                address(call.x),
+                address(call.dx) if call.dx.size else 0,
+                address(call.gates),
+                address(call.dout) if call.dout.shape[1] else 0,
+                *(recurrent, inputs),
+                *(tuple(map(matrix_of, outs)), tuple(map(address, states))),
+            ),
+            call,
         )
+
+    def run_at(self, call: Call, addresses: Addresses, owners: Any) -> None:
+        """Turn what was saved of each step into gradients, and write those of all arguments.
+
+        Args:
+            call: what it is about.
+            addresses: where everything is.
+            owners: of that memory.
+        """
+        (rows, _, features, units), (offsets, steps, order) = call.sizes, call.plan
+        valid = len(steps)
+        work = rows, valid, 0, units, self._recurrents, call.dtype.itemsize
+        schedule, provider = reserve(length_of_rank, (offsets, order), *work, call.threads)
         if schedule.threads == 1 and call.threads > 1:
             # The loop is one thread's, the products may be too much for it.
             of_weights = len(self._columns.cell.sums) * units * (2 * features + units)
             later, later_provider = reserve_even(2 * of_weights * valid, call.threads)
             if later.threads > 1:
-                self._call(call, schedule, provider, LOOP)
-                self._call(call, later, later_provider, PRODUCTS)
+                self._call(call, addresses, owners, schedule, provider, LOOP)
+                self._call(call, addresses, owners, later, later_provider, PRODUCTS)
                 return
-        self._call(call, schedule, provider, LOOP + PRODUCTS)
+        self._call(call, addresses, owners, schedule, provider, LOOP + PRODUCTS)
 
-    def _call(self, call: Any, schedule: Schedule, provider: int, parts: int) -> None:
-        dfirst, dlast, states, first = (get(call)[:-1] for get in self._states)
-        (rows, time, features), units, dtype = call.x.shape, call.dout.shape[2], call.x.dtype
-        threads = schedule.threads
-        groups, places, reals, integers, tables, items = self._sizes(
-            *(rows, features, units, bool(call.dx.size), dtype),
-            *(threads, schedule.groups, schedule.common),
+    def _call(
+        self,
+        call: Call,
+        addresses: Addresses,
+        owners: Any,
+        schedule: Schedule,
+        provider: int,
+        parts: int,
+    ) -> None:
+        (rows, time, features, units), dtype, threads = call.sizes, call.dtype, schedule.threads
+        groups, places, reals, integers, items = self._sizes(
+            *(rows, features, units, dtype, threads, schedule.groups, schedule.common)
         )
         numbers = (
-            *(time, *codes_of(call), int(call.reverse), int(call.zero_masked), threads),
+            *(time, *call.activations, int(call.reverse), int(call.zero_masked), threads),
             *(schedule.join, parts, *groups, *places),
         )
-        outs = call.dkernel, call.drecurrent_kernel, call.dbias, *self._dvectors(call)[:-1]
-        matrices = call.kernel, call.recurrent_kernel, *outs
-        words = [features, address(call.x), 0, len(self._columns.inputs) * units, items]
-        if call.dx.size:
-            words[DX] = address(call.dx)
-        for matrix in matrices:
-            row, column = matrix.strides if matrix.ndim == 2 else (0, dtype.itemsize)
-            words += address(matrix), row // dtype.itemsize, column // dtype.itemsize
+        cell, number = self._columns.cell, len(items) // WORDS
+        known = features, units, cell.width * units, len(cell.inputs) * units, number
         control = np.zeros(control_size(threads), np.int64)
         arguments = (
-            *(call.gates, dfirst, call.dout, dlast, states, first, self._vectors(call)[:-1]),
-            *(call.offsets, call.steps, call.order, np.array(words, np.int64), tables),
+            *(*call.plan, words_of(known, addresses), items),
             *(aligned_empty(reals, dtype), np.empty(integers, np.int64), control, numbers),
         )
-        ended = run(self._kernel.for_dtype(dtype), arguments, provider, control, (call, outs))
+        ended = run(self._kernel.for_dtype(dtype), arguments, provider, control, owners)
         if ended < 0:
             raise_fault(-ended)
 
@@ -103,16 +128,15 @@ class BackwardPass:
         rows: int,
         features: int,
         units: int,
-        has_dx: bool,
         dtype: Any,
         threads: int,
         dealt: int,
         common: int,
-    ) -> tuple[Groups, Places, int, int, Ints, int]:
+    ) -> tuple[Groups, Places, int, int, Ints]:
         """What is known of a call before its arrays.
 
         How rows are dealt, where parts of the memory begin, how many reals and integers there
-        are, what the kernel takes of the cell, and how many items.
+        are, and what threads take at a time of the weights' gradients.
         """
         width, columns = lanes(dtype), self._columns
         row = -(-units // width) * width * columns.backward.planes
@@ -120,17 +144,9 @@ class BackwardPass:
         groups = deal(rows, dealt, common, row_bytes)
         own_z = groups.most * PANEL * width
         z = groups.slots(threads) * row
-        recurrent = z + threads * own_z
-        # Strips of a matrix's rows, of whole panels where it is U^T.
-        of_units = -(-units // (PANEL * width)) * PANEL * width
-        blocks = len(columns.at_once) + len(columns.called)
-        inputs = recurrent + of_units * blocks * units
-        of_features = -(-features // (STRIP * width)) * STRIP * width * has_dx
-        products = inputs + of_features * len(columns.inputs) * units
+        products = z + threads * own_z
         own = memory_size(features, units, len(columns.cell.sums), width)
-        places = Places(z, own_z, recurrent, inputs, products, own)
+        places = Places(z, own_z, products, own)
         integers = threads * (INDEX_ROWS * groups.most + INDICES)
-        items = items_of(columns, features, units, threads, dtype)
-        tables = np.array([*blocks_packed(columns), *items], np.int64)
-        reals, integers = products + threads * own, max(integers, seen_size(rows))
-        return groups, places, reals, integers, tables, len(items) // WORDS
+        items = np.array(items_of(columns, features, units, threads, dtype), np.int64)
+        return groups, places, products + threads * own, max(integers, seen_size(rows)), items

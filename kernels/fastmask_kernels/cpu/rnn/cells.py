@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from ... import cells
 from ...cells import Cell
 from ...cells.table import CellKernels
 from ...checks import checked
-from ...memory import aligned_empty
+from ...memory import address, aligned_empty
 from ...spec import cell_kernels
 from ..jit import CompiledKernel
 from ..packing import pack_weights, packed_size
@@ -22,8 +22,10 @@ from .backward_calls import BackwardPass
 from .calls import LayerKernel, layer_kernel, run_layer
 from .cell_code import CellCode, code_of
 from .columns import columns_of
+from .packs import Packs
 from .ranks import check_plan
 from .step import run_step, step_kernel
+from .words import matrix_of
 
 PART_BYTES = 1 << 21  # of states of a part of a batch whose forward pass is run again
 PART_ROWS = 16  # of a part at least: fewer would leave the kernels idle
@@ -52,59 +54,85 @@ def compiled_of(cell: Cell, format: str | None = None, gathered: bool = False) -
 
 
 @cache
-def gradients_of(cell: Cell) -> Callable[[Any], None]:
-    """A function that runs a cell backward."""
-    backward = BackwardPass(columns_of(cell))
-
-    def run(call: Any) -> None:
-        if cell.keeps_gates and not call.gates_saved:
-            _save_again(cell, call)
-        backward.run(call)
-
-    return run
+def trained(cell: Cell) -> tuple[Packs, BackwardPass]:
+    """What trains a cell beside its forward kernel: packed weights, and its backward pass."""
+    columns = columns_of(cell)
+    # As `kernels_of` asks for the code: one in the cache.
+    return Packs(compiled_of(cell, None, False).code, columns), BackwardPass(columns)
 
 
-def _save_again(cell: Cell, call: Any) -> None:
-    """Run the forward pass of a backward call, to write what it has not saved: the same bits."""
-    check_plan(call.offsets, call.steps, call.order, call.x.shape[1])
-    code, layer, _ = compiled_of(cell, None, False)  # as `kernels_of` asks for it: one in the cache
-    (rows, time, features), units, dtype = call.x.shape, call.dout.shape[2], call.x.dtype
-    packed = aligned_empty(packed_size(code.layout, features, units, dtype), dtype)
-    vectors = [getattr(call, name) for name in cell.vectors]
-    pack_cell(code, packed, call.kernel, call.recurrent_kernel, call.bias, vectors)
-    chosen = {name: getattr(call, name) for name in (*cell.activations, *_SETTINGS)}
-    saved, states, forward = len(cell.saved) * units, len(cell.states), cell_kernels(cell).fwd
-    most = max(PART_ROWS, PART_BYTES // max(time * units * states * dtype.itemsize, 1))
+def run_backward(cell: Cell, call: Any) -> None:
+    """Run a cell backward, with the arguments of the kernel in the table."""
+    packs, backward = trained(cell)
+    features, units, dtype = call.x.shape[2], call.dout.shape[2], call.x.dtype
+    again, sizes = cell.keeps_gates and not call.gates_saved, packs.sizes(features, units, dtype)
+    names = ("kernel", "recurrent_kernel", "bias", *cell.vectors)
+    weights = [matrix_of(getattr(call, name)) for name in names]
+    packed = aligned_empty(sum(sizes[0 if again else 1 :]), dtype)
+    packs.pack(packed, features, units, weights, again)
+    if again:
+        first = [getattr(call, f"{state}_first") for state in cell.states]
+        chosen = {name: getattr(call, name) for name in (*cell.activations, *_SETTINGS)}
+        plan = call.offsets, call.steps, call.order
+        save_again(cell, call.gates, call.x, plan, packed[: sizes.forward], first, chosen)
+        packed = packed[sizes.forward :]
+    begin = address(packed)
+    backward.run(call, begin, begin + sizes.recurrent * dtype.itemsize)
+
+
+def save_again(
+    cell: Cell,
+    gates: Any,
+    x: Any,
+    plan: Any,
+    packed: Any,
+    first: Sequence[Any],
+    chosen: dict[str, Any],
+) -> None:
+    """Run the forward pass of a backward call, to write what it has not saved: the same bits.
+
+    Args:
+        cell: the cell.
+        gates: (P, width * H), of which what forward saves is written.
+        x: (B, T, F).
+        plan: offsets, steps and order.
+        packed: what forward reads, see `packs`.
+        first: of each state (B, H).
+        chosen: activations and settings of the forward kernel, by name.
+    """
+    (rows, time, _), (offsets, steps, order), dtype = x.shape, plan, x.dtype
+    check_plan(offsets, steps, order, time)
+    layer, units = compiled_of(cell, None, False).layer, first[0].shape[1]
+    saved, forward = len(cell.saved) * units, cell_kernels(cell).fwd
+    most = max(PART_ROWS, PART_BYTES // max(time * units * len(first) * dtype.itemsize, 1))
     for begin in range(0, rows, most):
         part = slice(begin, min(begin + most, rows))
-        first, last = call.offsets[part.start], call.offsets[part.stop]
-        order = call.order[(call.order >= part.start) & (call.order < part.stop)] - begin
-        gates = call.gates[first:last]
-        whole = gates.shape[1] == saved
-        size = last - first, units
+        start, last = offsets[part.start], offsets[part.stop]
+        own = gates[start:last]
+        whole = own.shape[1] == saved
+        size = last - start, units
         given = {
             "out": np.empty((part.stop - begin, 0, units), dtype),
-            "gates": gates if whole else np.empty((size[0], saved), dtype),
-            "x": call.x[part],
-            "offsets": call.offsets[begin : part.stop + 1] - first,
-            "steps": call.steps[first:last] - begin * time,
-            "order": order,
+            "gates": own if whole else np.empty((size[0], saved), dtype),
+            "x": x[part],
+            "offsets": offsets[begin : part.stop + 1] - start,
+            "steps": steps[start:last] - begin * time,
+            "order": order[(order >= part.start) & (order < part.stop)] - begin,
             "packed": packed,
         }
-        for state in cell.states:
-            given[f"{state}_first"] = getattr(call, f"{state}_first")[part]
-            given[f"{state}_last"] = np.empty_like(given[f"{state}_first"])
+        for state, initial in zip(cell.states, first, strict=True):
+            given[f"{state}_first"] = initial[part]
+            given[f"{state}_last"] = np.empty_like(initial[part])
             given[f"{state}_steps"] = np.empty(size, dtype)
         run_layer(layer, forward.call(**given, **chosen))
         if not whole:
-            gates[:, :saved] = given["gates"]
+            own[:, :saved] = given["gates"]
 
 
 @cache
 def kernels_of(cell: Cell, format: str | None = None, gathered: bool = False) -> CellKernels:
     """The kernels of a cell, see `spec.cell_kernels`, in a form, which backward has not."""
     rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell, format, gathered)
-    gradients = gradients_of(cell)
 
     def size(features: int, units: int, dtype: np.dtype[Any]) -> int:
         """Length of `packed`."""
@@ -120,7 +148,7 @@ def kernels_of(cell: Cell, format: str | None = None, gathered: bool = False) ->
 
     def bwd(call: Any) -> None:
         """See `spec`."""
-        gradients(call)
+        run_backward(cell, call)
 
     def one_step(call: Any) -> None:
         run_step(code, step, call)

@@ -11,25 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from ..jit import CompiledKernel, array, compiled, inlined, inner, output
+from ...cells import Cell
+from ..jit import CompiledKernel, array, compiled, inlined, output
 from ..parallel.atomics import atomic_add
 from ..parallel.barrier import GROUPS_DONE, NEXT_GROUP, Team, arrive, wait_for
 from ..parallel.queue import LEFT, UNSHARED, submit
-from ..simd import flat, flat_each, flat_from, lanes_of
+from ..simd import flat, flat_from, lanes_of
 from .backward import Batch, Scratch, State, time_loop
 from .cell_gradients import PANEL
 from .columns import Columns
 from .groups import Groups, take_group
 from .ranks import find_fault
-from .step_products import (
-    DX,
-    FEATURES,
-    INDICES,
-    KERNEL,
-    RECURRENT_KERNEL,
-    run_products,
-)
-from .transpose import STRIP, pack_blocks, pointer_at
+from .step_products import INDICES, run_products
+from .transpose import pointer_at, pointers_at
+from .words import DOUT, GATES, GATES_WIDTH, INPUTS, RECURRENT, UNITS, states_begin
 
 INDEX_ROWS = 10  # index arrays of a thread, see `backward.Scratch`
 LOOP, PRODUCTS = 1, 2  # parts of a call
@@ -57,8 +52,6 @@ class Places(NamedTuple):
 
     z: int  # a thread's products with U^T
     own_z: int  # from one thread's to the next
-    recurrent: int  # U^T
-    inputs: int  # W^T
     products: int  # a thread's, see `step_products`
     own_products: int  # from one thread's to the next
 
@@ -126,68 +119,58 @@ def _group_loop(columns: Columns) -> Any:
     return run_groups
 
 
-def blocks_packed(columns: Columns) -> list[int]:
-    """The blocks of U that are packed, by rounds, and then those of W."""
-    called = [each.column for each in columns.called]
-    return [*columns.at_once, *called, *columns.inputs]
+def _batch_of(cell: Cell) -> Any:
+    """`batch_of` of a cell, for its compiled kernel to call."""
+    states, begin = len(cell.states), states_begin(cell)
+    of_states, of_vectors = pointers_at(states), pointers_at(max(len(cell.vectors), 1))
+
+    @inlined
+    def batch_of(
+        words: Any, memory: Any, offsets: Any, steps: Any, order: Any, settings: Any
+    ) -> Any:
+        return Batch(
+            settings.time,
+            words[UNITS],
+            words[GATES_WIDTH],
+            words[DOUT] != 0,
+            pointer_at(memory, words[GATES]),
+            of_states(memory, words, begin),
+            pointer_at(memory, words[DOUT]),
+            of_states(memory, words, begin + states),
+            of_states(memory, words, begin + 2 * states),
+            of_states(memory, words, begin + 3 * states),
+            of_vectors(memory, words, begin + 4 * states),
+            flat(steps),
+            flat(offsets),
+            flat(order),
+            settings.reverse != 0,
+            settings.zero_masked != 0,
+        )
+
+    return batch_of
 
 
-def _packing(columns: Columns) -> Any:
-    """`pack` of a cell, for its compiled kernel to call."""
-    at_once, called = len(columns.at_once), len(columns.called)
-    inputs = len(columns.inputs)
-
-    @inner
-    def pack(wanted: Any, units: int, blocks: Any, memory: Any, places: Any, parts: int) -> None:
-        """Pack U^T for the time loop, and W^T for dX."""
-        width, zero = STRIP * lanes_of(memory), np.int64(0)
-        place, first = places.recurrent, zero
-        for part in range(called + 2):
-            matrix, rows, count = flat_from(wanted, zero + RECURRENT_KERNEL), units, at_once
-            strips, wants = -(-units // (PANEL * lanes_of(memory))) * (PANEL // STRIP), LOOP
-            if part > called:
-                matrix, rows, count = flat_from(wanted, zero + KERNEL), wanted[FEATURES], inputs
-                place, strips, wants = places.inputs, -(-rows // width), PRODUCTS
-            elif part > 0:
-                count = 1
-            if parts & wants != 0 and (part <= called or wanted[DX] != 0):
-                weights, own = pointer_at(memory, matrix[0]), flat_from(blocks, first)
-                place = pack_blocks(weights, matrix, rows, units, own, count, memory, place, strips)
-            first += count
-
-    return pack
+def _signature(t: Any) -> Any:
+    return _i8(
+        *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(_i8, 1), array(_i8, 1)),
+        *(output(t, 1), output(_i8, 1), output(_i8, 1)),
+        types.UniTuple(_i8, _NUMBERS + len(Places._fields)),
+        *(output(_i8, 1), _i8, _i8),
+    )
 
 
 def backward_kernel(columns: Columns) -> CompiledKernel:
     """The compiled backward pass of a cell: one thread's part of a call."""
-    run_groups, pack, cell = _group_loop(columns), _packing(columns), columns.cell
-    packed = len(blocks_packed(columns))
-    states, vectors = len(cell.states), max(len(cell.vectors), 1)
+    run_groups, cell = _group_loop(columns), columns.cell
+    batch_of = _batch_of(cell)
 
-    def signature(t: Any) -> Any:
-        each = types.UniTuple(array(t, 2), states)
-        return _i8(
-            *(output(t, 2), types.UniTuple(output(t, 2), states), array(t, 3), each, each, each),
-            *(types.UniTuple(array(t, 1), vectors), array(_i8, 1), array(_i8, 1), array(_i8, 1)),
-            *(array(_i8, 1), array(_i8, 1), output(t, 1), output(_i8, 1), output(_i8, 1)),
-            types.UniTuple(_i8, _NUMBERS + len(Places._fields)),
-            *(output(_i8, 1), _i8, _i8),
-        )
-
-    @compiled(signature, f"{cell.name}-{cell.digest}")
+    @compiled(_signature, f"{cell.name}-{cell.digest}")
     def run_thread(
-        gates: Any,
-        dfirst: Any,
-        dout: Any,
-        dlast: Any,
-        states: Any,
-        first: Any,
-        vectors: Any,
         offsets: Any,
         steps: Any,
         order: Any,
-        wanted: Any,
-        tables: Any,
+        words: Any,
+        items: Any,
         memory: Any,
         indices: Any,
         control: Any,
@@ -198,37 +181,19 @@ def backward_kernel(columns: Columns) -> CompiledKernel:
     ) -> int:
         settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:_NUMBERS])
         places = Places(*numbers[_NUMBERS:])
-        rows, units, threads = len(order), dfirst[0].shape[1], settings.threads
+        rows, threads = len(order), settings.threads
         begins, entries = settings.parts & LOOP != 0, max(groups.rows, groups.common)
-        if provider >= 0 or threads == 1:  # the caller, before it comes as a thread
-            if begins:
-                fault = find_fault(offsets, steps, order, settings.time, indices, len(indices))
-                if fault != 0:
-                    return -int(fault)
-            pack(flat(wanted), units, flat(tables), flat(memory), places, settings.parts)
-        batch = Batch(
-            settings.time,
-            units,
-            gates.shape[1],
-            dout.shape[1] > 0,
-            flat(gates),
-            flat_each(dfirst),
-            flat(dout),
-            flat_each(dlast),
-            flat_each(states),
-            flat_each(first),
-            flat_each(vectors),
-            flat(steps),
-            flat(offsets),
-            flat(order),
-            settings.reverse != 0,
-            settings.zero_masked != 0,
-        )
+        if begins and (provider >= 0 or threads == 1):  # the caller, before it comes as a thread
+            fault = find_fault(offsets, steps, order, settings.time, indices, len(indices))
+            if fault != 0:
+                return -int(fault)
+        batch = batch_of(flat(words), memory, offsets, steps, order, settings)
+        lanes, units = lanes_of(memory), batch.units
         state = State(
-            flat_from(memory, places.recurrent),
-            -(-units // (PANEL * lanes_of(gates))),
+            pointer_at(memory, words[RECURRENT]),
+            -(-units // (PANEL * lanes)),
             flat(memory),
-            -(-units // lanes_of(gates)) * lanes_of(gates),
+            -(-units // lanes) * lanes,
             settings.activation,
             settings.recurrent_activation,
         )
@@ -245,8 +210,8 @@ def backward_kernel(columns: Columns) -> CompiledKernel:
             finished = run_groups(batch, state, scratch, counters, settings, groups, rows, thread)
         if finished and settings.parts & PRODUCTS != 0:
             run_products(
-                *(batch, flat(wanted), flat_from(tables, np.int64(packed)), counters, rows, thread),
-                flat_from(memory, places.inputs),
+                *(batch, flat(words), flat(items), counters, rows, thread),
+                pointer_at(memory, words[INPUTS]),
                 flat_from(memory, places.products + thread * places.own_products),
                 flat_from(own_indices, INDEX_ROWS * entries),
             )

@@ -13,7 +13,7 @@ from ...cells.table import CellKernels
 from ...checks import checked
 from ...spec import KERNELS, cell_kernels
 from .calls import fields_of, run_layer
-from .cells import compiled_of, gradients_of, kernels_of, pack_cell
+from .cells import compiled_of, kernels_of, pack_cell, run_backward
 from .step import run_step
 
 _BOTH = cells.gru_reset_before, cells.gru
@@ -31,14 +31,21 @@ def gru_weights(bias: Any, reset_after: bool) -> tuple[Cell, Any]:
 @checked
 def gru_bwd(call: Any) -> None:
     """See `spec`."""
-    (cell, bias), units = gru_weights(call.bias, call.reset_after), call.h_first.shape[1]
-    last, dbias = 2 * units, np.empty_like(bias)
+    cell, bias = gru_weights(call.bias, call.reset_after)
+    dbias = np.empty_like(bias)
     own = {**call._asdict(), "bias": bias, "dbias": dbias}
     del own["reset_after"]
-    gradients_of(cell)(cell_kernels(cell).bwd.call(**own))
-    call.dbias[:, :last] = dbias[:last]
-    call.dbias[0, last:] = dbias[last : last + units]
-    call.dbias[1, last:] = dbias[len(dbias) - units :]
+    run_backward(cell, cell_kernels(cell).bwd.call(**own))
+    in_two_rows(dbias, call.dbias)
+
+
+def in_two_rows(dbias: Any, rows: Any) -> None:
+    """Write the gradient of a bias, as `gru_weights` returns it, to that of two rows."""
+    units = rows.shape[1] // 3
+    last = 2 * units
+    rows[:, :last] = dbias[:last]
+    rows[0, last:] = dbias[last : last + units]
+    rows[1, last:] = dbias[len(dbias) - units :]
 
 
 @cache

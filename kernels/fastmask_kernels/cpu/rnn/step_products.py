@@ -30,6 +30,7 @@ from .backward import multiply
 from .cell_gradients import PANEL
 from .columns import Columns
 from .transpose import STRIP, address_of, pack_strip, pointer_at, transpose_rows
+from .words import DX, DX_COLUMNS, FEATURES, ITEMS, OUTS, X
 
 Ints = NDArray[np.int64]
 
@@ -40,11 +41,6 @@ MOST_ROWS = 264  # of X and H_before that are packed at a time
 MOST_STRIPS = 16  # whose sums the second cache holds
 DX_ROWS = 48  # steps of dX that a thread computes at a time
 INDICES = BLOCK + max(MOST_ROWS, DX_ROWS)  # integers of a thread
-
-# What a call has, an int64 array: numbers and addresses. A matrix takes three words: its address,
-# and the distances from an element to those in the next row and in the next column. DX is 0
-# where it is not wanted; it is made of the first DX_COLUMNS of dZ.
-FEATURES, X, DX, DX_COLUMNS, ITEMS, KERNEL, RECURRENT_KERNEL, OUTS = 0, 1, 2, 3, 4, 5, 8, 11
 
 # What a thread takes at a time, eleven int64: columns of dZ, and three kinds of rows that they
 # are multiplied by: of X; of H_before, or of a value that a sum is called on; 1.
@@ -294,7 +290,7 @@ def run_products(
 
     Args:
         batch: see `backward.Batch`.
-        wanted: what a call has, see above.
+        wanted: what a call has, see `words`.
         items: what threads take at a time, see above.
         control: the shared counters.
         rows: B.

@@ -38,6 +38,29 @@ def pointer_at(typingctx: Any, view: Any, address: Any) -> Any:
     return types.CPointer(view.dtype)(view, _i8), codegen
 
 
+def pointers_at(count: int) -> Any:
+    """`pointers`, so many of them, for compiled kernels to call."""
+
+    @intrinsic
+    def pointers(typingctx: Any, view: Any, words: Any, start: Any) -> Any:
+        """Views of the memory at the addresses from words[start] on, see `pointer_at`."""
+        view_type = types.CPointer(view.dtype)
+        found = types.UniTuple(view_type, count)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            own = builder.gep(data_pointer(context, builder, sig.args[1], args[1]), [args[2]])
+            kind = context.get_value_type(view_type)
+            each = [
+                builder.inttoptr(builder.load(builder.gep(own, [I64(n)])), kind)
+                for n in range(count)
+            ]
+            return context.make_tuple(builder, found, each)
+
+        return found(view, words, _i8), codegen
+
+    return pointers
+
+
 @intrinsic
 def _transpose_square(
     typingctx: Any,
@@ -150,7 +173,7 @@ def pack_blocks(
 
     Args:
         weights: from their first element on.
-        matrix: three words, see `step_products`: how far apart elements stand.
+        matrix: three words, see `words`: how far apart elements stand.
         rows: how many there are.
         units: H.
         blocks: their numbers.
