@@ -190,6 +190,12 @@ def test_words_in_sentences() -> None:
     )
     y, expected = model(x), model(padded(x))
     assert_same(y, expected)
+    norm = L.GroupNormalization(1)
+    embedded = model.layers[0](x)
+    assert_same(norm(embedded), norm(padded(embedded)))
+    of_words = L.Lambda(lambda ids: 1.0 * ids, mask=lambda ids, _mask: ids != 0)(x)
+    with pytest.raises(ValueError, match=r"mask of a Ragged must have shape \(steps,\)"):
+        L.GRU(3)(of_words)
 
 
 def test_operations_of_loaded_models() -> None:

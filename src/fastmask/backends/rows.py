@@ -54,9 +54,17 @@ class Rows:
 
     @property
     def of_valid(self) -> Rows:
-        """The rows without the steps that are not valid; found once."""
+        """The rows without the steps that are not valid; found once.
+
+        Raises:
+            ValueError: flags are not of steps, but of what is in them.
+        """
         if self.valid is None:
             return self
+        if self.valid.ndim > 1:
+            raise ValueError(
+                f"the mask of a Ragged must have shape (steps,) here, not {self.valid.shape}"
+            )
         if self._of_valid is None:
             before = np.concatenate([[0], np.cumsum(self.valid, dtype=INT64)])
             self._of_valid = Rows(before[self.offsets])

@@ -49,7 +49,7 @@ def by_length(
         taken = [
             _rows_of(one, rows, max(next(of_ragged), least), holes, layer.supports_masking)
             if type(one) is Ragged
-            else _some_rows(one, rows)
+            else one[rows]
             for one in items
         ]
         given, options = taken[: len(listed)], dict(zip(named, taken[len(listed) :], strict=True))
@@ -106,12 +106,6 @@ def _rows_of(ragged: Ragged, rows: Ints, length: int, holes: bool, masks: bool) 
     return Masked._of(x, Mask._of(flags))
 
 
-def _some_rows(item: Any, rows: Ints) -> Any:
-    if isinstance(item, Masked):
-        return Masked(item.data[rows], item.mask.valid[rows])
-    return item[rows]
-
-
 def _numbers(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """One output for each row."""
     whole: Array = np.empty((count, *step), dtype)
@@ -129,7 +123,8 @@ def _sequences(
         lengths[rows] = output.shape[1]
     offsets = offsets_of(lengths)
     values = np.empty((int(offsets[-1]), *step), dtype)
-    valid = np.ones(len(values), np.bool_)
+    words = next((y.mask.shape[2:] for _, y in parts if isinstance(y, Masked)), ())
+    valid = np.ones((len(values), *words), np.bool_)
     for rows, output in parts:
         places = offsets[rows][:, np.newaxis] + np.arange(output.shape[1])
         if isinstance(output, Masked):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .._checks import flag
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import as_array, backend_of
@@ -13,18 +11,16 @@ from ..backends.host import HOST
 from ..backends.recurrent import ALL_ROWS
 from ..backends.rows import Rows
 from ..masks.mask import Mask, as_mask, reversed_mask, sequence_mask
-from ..masks.ragged import Ragged
 from ._cell import KernelCell, known_features, unfit
-from ._cell_protocol import as_list, check_cell, output_size_of, over_time, sizes_of
-from ._holes import with_holes
+from ._cell_protocol import check_cell, output_size_of, over_time, sizes_of
 from ._keras_arguments import LayerArguments
-from ._layer import is_training
-from ._states import KeepsStates, events_of, readable
+from ._over_rows import OverRows
+from ._states import events_of, readable
 from ._types import States
 from .stacked_rnn_cells import StackedRNNCells
 
 
-class RNN(KeepsStates):
+class RNN(OverRows):
     """A cell over the valid steps of each sequence.
 
     `LSTMCell`, `GRUCell`, `SimpleRNNCell`, and what `fastmask.cell` makes of a formula, run as
@@ -163,45 +159,6 @@ class RNN(KeepsStates):
             copied = backend_of(output).copied
             self.states = self._outside([[copied(one) for one in own] for own in states])
         return (output, *self._outside(states)) if self.return_state else output
-
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
-        if not self._in_kernels():
-            return "padded"
-        drops = is_training() and any(
-            cell.dropout or cell.recurrent_dropout for cell in self._cells
-        )
-        return "padded" if drops else "own"
-
-    def _in_kernels(self) -> bool:
-        return all(cell._known for cell in self._cells)
-
-    def _call_ragged(self, inputs: Ragged, initial_state: States | None = None) -> Any:
-        """Run over the steps of each row; see `_ragged`."""
-        if not self.built:
-            self.build(inputs.shape)
-        output, *states = as_list(self._over_rows(inputs, initial_state))
-        if self.return_sequences:
-            rows = inputs._rows
-            if self.go_backwards and rows.valid is not None:
-                rows = rows.with_valid(rows.valid[rows.turned])
-            output = Ragged._of(output, rows)
-        return (output, *states) if self.return_state else output
-
-    def _over_rows(self, inputs: Ragged, initial_state: States | None) -> Any:
-        """As `call`; outputs of all steps are those of all rows, (P, H)."""
-        self._check_axes(inputs.shape, self.name)
-        rows = inputs._rows
-        x = self._checked(self._cast(inputs._values[np.newaxis]))
-        if rows.valid is not None:
-            x = x[:, rows.valid]
-        result = self._over(x, rows.of_valid, len(rows), initial_state, is_training())
-        output, *states = as_list(result)
-        if self.return_sequences:
-            output = output[0]
-        if rows.valid is not None:
-            options = self.return_sequences, self.go_backwards, self.zero_output_for_mask
-            output = with_holes(output, rows, *options)
-        return (output, *states)
 
     def step(self, x: ArrayLike, state: States, mask: ArrayLike | None = None) -> Array:
         """Go one step further in many streams at once, for those that have an event.

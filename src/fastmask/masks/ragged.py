@@ -17,10 +17,10 @@ from ..backends.host import HOST
 from ..backends.rows import Rows, checked_offsets, offsets_of
 from ..backends.table import kernels
 from . import masked as _masked
-from .casting import fill_value
 from .mask import Mask
 from .masked import Masked
 from .no_arithmetic import refuse_arithmetic
+from .padded_rows import padded_rows
 from .validity import checked_mask
 
 
@@ -151,9 +151,9 @@ class Ragged:
         most = None if maxlen is None else whole_number(maxlen, "maxlen", 0)
         mask = Mask.from_lengths(self.lengths, most, padding)
         if self.valid is not None:
-            holes = _padded(self.valid, self.offsets, mask.shape[1], pre, False)
+            holes = padded_rows(self.valid, self.offsets, mask.shape[1], pre, False)
             mask = Mask._of(holes)
-        return Masked._of(_padded(self.values, self.offsets, mask.shape[1], pre, value), mask)
+        return Masked._of(padded_rows(self.values, self.offsets, mask.shape[1], pre, value), mask)
 
     def to_list(self) -> list[Any]:
         """The rows as lists of Python's numbers or texts; steps that are not valid are left out.
@@ -274,31 +274,6 @@ def flags_of(valid: MaskLike, steps: int, name: str) -> Bools:
     if array.shape != (steps,):
         raise ValueError(f"{name} must have shape ({steps},), one flag a value, not {array.shape}")
     return checked_mask(array).astype(np.bool_)
-
-
-def _padded(values: Array, offsets: Ints, time: int, pre: bool, value: Any) -> Array:
-    """Rows of values as an array (B, T, ...); T is no less than the longest one."""
-    batch, step, dtype = len(offsets) - 1, values.shape[1:], values.dtype
-    fill = np.zeros((), dtype) if value is None else fill_value(value, dtype)
-    shape = (batch, time, *step)
-    out = np.empty(shape, dtype)
-    if dtype.hasobject:
-        out[...] = fill
-        ends = offsets[1:] - time if pre else offsets[:-1]
-        places = np.arange(len(values)) - np.repeat(ends, np.diff(offsets))
-        out[np.repeat(np.arange(batch), np.diff(offsets)), places] = values
-    if dtype.hasobject or not out.size:
-        return out
-    width = prod(step)
-    kernels().pad_rows(
-        out.reshape(batch, time, width),
-        np.require(values, requirements=["C", "A"]).reshape(-1, width),
-        offsets,
-        fill.reshape(1),
-        pre,
-        False,
-    )
-    return out
 
 
 def unpadded(masked: Masked) -> Ragged:
