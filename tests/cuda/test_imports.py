@@ -66,3 +66,41 @@ def test_backend_exports_names_of_the_others() -> None:
     )
     assert names == sorted(names)
     assert set(names) <= set(cpu.__all__)
+
+
+NVTX = """
+import sys, types
+seen = []
+
+class annotate:
+    def __init__(self, name, domain):
+        self.name, self.domain = name, domain
+
+    def __call__(self, function):
+        from functools import wraps
+
+        @wraps(function)
+        def call(*args):
+            seen.append(f"{self.domain} {self.name} begins")
+            function(*args)
+            seen.append("ends")
+
+        return call
+
+sys.modules["nvtx"] = types.SimpleNamespace(annotate=annotate)
+import numpy as np
+from numba import cuda
+from fastmask_kernels import cells, cuda as kernels
+valid = cuda.to_device(np.zeros((1, 2), bool))
+kernels.mask_from_lengths(valid, cuda.to_device(np.array([1])), False)
+assert kernels.kernels_of(cells.lstm).fwd.__name__ == "lstm_fwd"
+print(*seen, sep=", ")
+"""
+WITHOUT_NVTX = "import sys; sys.modules['nvtx'] = None; import fastmask_kernels.cuda"
+
+
+@needs_numba_cuda
+def test_ranges_for_nsight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTMASK_NVTX", "1")
+    assert run(NVTX, simulated=True).stdout == "fastmask mask_from_lengths begins, ends\n"
+    assert "FASTMASK_NVTX=1 needs nvtx: pip install nvtx" in run(WITHOUT_NVTX, True).stderr

@@ -11,6 +11,7 @@ from ...spec import Kernel
 from .device import DeviceArray, device_arrays
 from .driver import on_device
 from .errors import raise_found
+from .ranges import in_range
 
 
 def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _checks.TableFunction:
@@ -37,4 +38,5 @@ def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _che
         with on_device(device):
             run(*args)
 
-    return _checks.checked(call, device_arrays, kernel)
+    name = function.__name__ if kernel is None else kernel.name
+    return _checks.checked(in_range(call, name), device_arrays, kernel)
