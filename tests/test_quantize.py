@@ -39,6 +39,22 @@ def test_lstm(form: str) -> None:
     assert repr(layer) == f"<LSTM {layer.name!r} {form}>"
 
 
+def test_sigmoids_and_tanhs_of_int8() -> None:
+    """Without products nothing else is rounded; gates that are open or closed stay so."""
+    layer, random = fm.layers.LSTM(20, return_sequences=True), np.random.default_rng(6)
+    layer.build((None, None, 12))
+    bias = random.normal(size=80).astype(np.float32) * 4
+    bias[:20], bias[20:25], bias[25:30] = -40, 40, -40
+    layer.set_weights([np.zeros((12, 80), "f4"), np.zeros((20, 80), "f4"), bias])
+    x, states = np.zeros((6, 9, 12), np.float32), random.normal(size=(2, 6, 20)).astype(np.float32)
+    exact = layer(x, initial_state=list(states))
+    layer.quantize("int8")
+    found = layer(x, initial_state=list(states))
+    assert 0 < np.abs(found - exact).max() < 1e-4
+    np.testing.assert_array_equal(found[:, 0, :5], found[:, -1, :5])
+    np.testing.assert_allclose(found[:, :, 5:10], 0, atol=1e-12)
+
+
 LAYERS = {
     "gru": lambda: fm.layers.GRU(20),
     "gru, reset before": lambda: fm.layers.GRU(20, reset_after=False, go_backwards=True),

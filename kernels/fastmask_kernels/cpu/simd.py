@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,18 +60,21 @@ def data_pointer(context: Any, builder: Any, ty: Any, value: Any) -> Any:
     return context.make_array(ty)(context, builder, value).data
 
 
+_LN2 = math.log(2)
+
+
 class _Format:
     """Constants of one floating-point format."""
 
     def __init__(self, name: str, mantissa: int, bias: int, degree: int) -> None:
         self.name, self.mantissa = name, mantissa
-        self.degree = degree  # of Taylor's sum of 2**r: an error of the format's last bit
+        # Taylor's sum of 2**r: an error of the format's last bit.
+        self.series = tuple(_LN2**k / math.factorial(k) for k in range(degree + 1))
         self.limit = bias - 1  # 2**n is an ordinary number for |n| up to this
         # Adding it leaves in the low bits what stands for the rounded integer as an exponent.
         self.magic = 1.5 * 2.0**mantissa + bias
 
 
-_LN2 = math.log(2)
 _FORMATS = {
     types.float32: _Format("f32", 23, 127, 6),
     types.float64: _Format("f64", 52, 1023, 12),
@@ -84,11 +87,14 @@ class Emitter:
     Args:
         builder: llvmlite IRBuilder of the function being written.
         dtype: `numba.types.float32` or `numba.types.float64`.
+        series: what 1, r, r**2 and so on are multiplied with in the sum of 2**r, for |r| <= 1/2;
+            begins with 1. None for what is right to the last bit.
     """
 
-    def __init__(self, builder: Any, dtype: Any) -> None:
+    def __init__(self, builder: Any, dtype: Any, series: Sequence[float] | None = None) -> None:
         self.builder, self.dtype = builder, dtype
         self.format = _FORMATS[dtype]
+        self.series = self.format.series if series is None else series
         self.itemsize = dtype.bitwidth // 8
         self.lanes = VECTOR_BYTES // self.itemsize
         self.scalar = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
@@ -234,10 +240,9 @@ class Emitter:
         return b.bitcast(bits, self.vector), r
 
     def _power_series(self, r: Any, first: int) -> Any:
-        """Taylor's sum of 2**r, divided by r**first, without the terms before that one."""
-        factors = [_LN2**k / math.factorial(k) for k in range(self.format.degree + 1)]
-        total = self.const(factors[-1])
-        for factor in reversed(factors[first:-1]):
+        """The sum of 2**r, divided by r**first, without the terms before that one."""
+        total = self.const(self.series[-1])
+        for factor in reversed(self.series[first:-1]):
             total = self.fma(total, r, self.const(factor))
         return total
 

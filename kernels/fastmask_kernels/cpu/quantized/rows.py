@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -123,22 +124,24 @@ def _scaled_row(emit: Emitter, row: Any, depth: Any, to: Any, scale: Any, least:
 
 
 def _write_scaled(emit: Emitter, row: Any, depth: Any, to: Any, factor: Any) -> Any:
-    """Write round(row * factor) + 128; returns bits, which are 0 where all fit into bytes."""
+    """Write round(row * factor) + 128; returns bits, which are 0 where all fit into bytes.
+
+    Added to so large a number a small one is rounded, and stands in the low bits of the sum. The
+    bits of sums are in the same order as the sums; those of what is not a number are behind them.
+    """
     b, words = emit.builder, words_type(emit)
-    factors, offset = emit.splat(factor), ir.Constant(words, [OFFSET] * emit.lanes)
-    most = ir.Constant(emit.vector, [ir.Constant(emit.scalar, LIMIT + 0.5)] * emit.lanes)
-    bits = ir.VectorType(ir.IntType(1), emit.lanes)
-    read, write = emit.variable(ir.Constant(bits, [0] * emit.lanes))
+    large = 1.5 * 2.0**23 + OFFSET
+    factors, magic = emit.splat(factor), emit.const(large)
+    least = int(np.float32(large - LIMIT).view(np.int32))
+    read, write = emit.variable(ir.Constant(words, [0] * emit.lanes))
     with emit.loop(_vectors(emit, depth)) as v:
-        x = b.fmul(_load(emit, row, depth, v), factors)
-        fits = b.fcmp_ordered("<", _magnitude(emit, x), most)
-        write(b.or_(read(), b.not_(fits)))
-        # What is not a number has a scale that says so.
-        x = b.select(fits, x, emit.const(0.0))
-        name = f"llvm.rint.v{emit.lanes}{emit.format.name}"
-        whole = b.fptosi(emit._call(name, emit.vector, [x]), words)
-        _store(emit, b.add(whole, offset), to, v, I8)
-    return b.bitcast(read(), ir.IntType(emit.lanes))
+        # Not fused: every processor has to round the same product.
+        whole = b.bitcast(b.fadd(b.fmul(_load(emit, row, depth, v), factors), magic), words)
+        above, most = b.sub(whole, ir.Constant(words, [least] * emit.lanes)), read()
+        write(b.select(b.icmp_unsigned(">", above, most), above, most))
+        _store(emit, whole, to, v, I8)
+    beyond = b.icmp_unsigned(">", read(), ir.Constant(words, [2 * LIMIT] * emit.lanes))
+    return b.bitcast(beyond, ir.IntType(emit.lanes))
 
 
 def _magnitude(emit: Emitter, x: Any) -> Any:

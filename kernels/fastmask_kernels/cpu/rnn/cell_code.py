@@ -118,7 +118,7 @@ def code_of(cell: Cell, format: Format | None = None, gathered: bool = False) ->
         inputs=tuple(map(cell.inputs.index, inputs)),
         recurrents=tuple(map(cell.recurrents.index, recurrents)),
         biases=tuple(map(cell.sums.index, cell.order)),
-        compute_units=units_of_round(cell, rounds, panel, row),
+        compute_units=units_of_round(cell, rounds, panel, row, format.series if format else None),
         format=format,
         gathered=gathered,
     )

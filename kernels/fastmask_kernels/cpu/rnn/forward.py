@@ -49,10 +49,14 @@ def _round(code: CellCode) -> Any:
         early = early and not (batch.save_gates and now.number + 1 == now.block * rounds)
         for left in range(first, max(first + 1, last), together):
             right = min(left + together, last)
-            for place in range(left, right):
-                sum_panel(batch, layer, scratch, now, zigzag(first, place, last, now.phase))
-            for place in range(left, right):
-                update_panel(batch, layer, scratch, now, zigzag(first, place, last, now.phase))
+            # One row waits for each result, meanwhile the next panel's products can go on.
+            each = 1 if now.rows == 1 else together
+            for begin in range(left, right, each):
+                end_of_each = min(begin + each, right)
+                for place in range(begin, end_of_each):
+                    sum_panel(batch, layer, scratch, now, zigzag(first, place, last, now.phase))
+                for place in range(begin, end_of_each):
+                    update_panel(batch, layer, scratch, now, zigzag(first, place, last, now.phase))
             if early:
                 announce(team, now.phase, chunk)
             if now.part == rounds - 1:

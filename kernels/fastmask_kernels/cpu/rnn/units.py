@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -39,7 +40,9 @@ class _Arguments(NamedTuple):
     save: Any  # whether what is saved is to be left in z
 
 
-def units_of_round(cell: Cell, rounds: Rounds, panel: int, row: int) -> Any:
+def units_of_round(
+    cell: Cell, rounds: Rounds, panel: int, row: int, series: Sequence[float] | None
+) -> Any:
     """A function of a round's number and what `_Arguments` has, for compiled kernels to call.
 
     Args:
@@ -47,6 +50,7 @@ def units_of_round(cell: Cell, rounds: Rounds, panel: int, row: int) -> Any:
         rounds: its rounds.
         panel: most registers of units that are computed in one go.
         row: registers of a row of z.
+        series: of `Emitter`.
     """
 
     @intrinsic
@@ -88,7 +92,7 @@ def units_of_round(cell: Cell, rounds: Rounds, panel: int, row: int) -> Any:
 
             def call(n: int) -> None:
                 def emit_body(inside: Any, arguments: Any) -> None:
-                    emit = Emitter(inside, z.dtype)
+                    emit = Emitter(inside, z.dtype, series)
                     _emit_rows(emit, cell, rounds.rounds[n], panel, row, _Arguments(*arguments))
 
                 call_function(builder, f"fastmask_units_{n}_{z.dtype}", values, emit_body)
