@@ -204,7 +204,8 @@ class TestProcesses:
     def test_one_batch_after_the_other(self) -> None:
         predict = fm.Predictor(reader(), "ids")
         given = iter([{"ids": ROWS[:2]}, {"ids": ROWS[2:]}])
-        found = predict.each(given)
+        each = pickle.loads(pickle.dumps(predict.each))  # noqa: S301 - of this test
+        found = each(given)
         first = next(found)
         assert next(given)["ids"] == ROWS[2:]
         assert len(first["prediction"]) == 2

@@ -14,6 +14,8 @@ from .._typing import Array, Ints
 from ..backends.dispatch import as_array
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
+from .columns import joined, rows_in, single_values
+from .rows import rows_in_list
 
 __all__ = ["ragged"]
 
@@ -64,16 +66,16 @@ def _rows_of(x: Any) -> tuple[Array, Ints]:
     if ("pandas", "Series") in known:
         return _of_pandas(x)
     if ("awkward", "Array") in known:
-        return _module("columns").rows_in(_module("awkward_arrays").column_of(x))  # type: ignore[no-any-return]
+        return rows_in(_reader("awkward_arrays").column_of(x))
     if any(hasattr(type(x), name) for name in _ARROW):
-        return _module("columns").joined(_module("arrow").columns_of(x))  # type: ignore[no-any-return]
+        return joined(_reader("arrow").columns_of(x))
     if ("torch", "Tensor") in known and x.is_nested:
         return _of_nested(x)
     if hasattr(x, "__array__") and not (isinstance(x, np.ndarray) and x.dtype == object):
         return _of_array(as_array(x, "x"))
     if isinstance(x, (str, bytes, dict)) or not np.iterable(x):
         raise TypeError(f"x must be rows of steps, such as a list of lists, not {x!r:.80}")
-    return _module("rows").rows_in_list(x)  # type: ignore[no-any-return]
+    return rows_in_list(x)
 
 
 def origins(x: Any) -> set[tuple[str, str]]:
@@ -88,14 +90,15 @@ def arrow_column(x: Any) -> Array | Ragged:
         TypeError: its type is neither.
         ValueError: something is null, or steps differ in shape.
     """
-    columns = _module("arrow").columns_of(x)
+    columns = _reader("arrow").columns_of(x)
     if columns[0].offsets is not None:
-        return Ragged(*_module("columns").joined(columns))
-    parts = [_module("columns").single_values(column) for column in columns]
+        return Ragged(*joined(columns))
+    parts = [single_values(column) for column in columns]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _module(name: str) -> Any:
+def _reader(name: str) -> Any:
+    """A module for what not everybody has."""
     return import_module(f".{name}", __name__)
 
 

@@ -118,8 +118,10 @@ def _polars_series(values: Values) -> Any:
     if isinstance(values, list):
         return pl.Series(values)
     if isinstance(values, np.ndarray) and values.ndim < 3:
-        series = pl.Series(values)
-        return series if values.ndim == 1 else series.arr.to_list()
+        if values.ndim == 2 and len(values):
+            return pl.Series(values).arr.to_list()
+        numbers = pl.Series(values.reshape(-1))
+        return numbers if values.ndim == 1 else pl.Series([], dtype=pl.List(numbers.dtype))
     whole = ragged(values)
     steps = _polars_series(whole.values)
     rows = [steps[start:stop] for start, stop in pairwise(whole.offsets.tolist())]
