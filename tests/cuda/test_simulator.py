@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -19,7 +21,7 @@ from fastmask_kernels.cuda.runtime import device as _device
 
 if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)
-from fastmask_kernels.cuda.simulator import _module, as_numba, launch
+from fastmask_kernels.cuda.simulator import _engine, _module, as_numba, launch
 
 ROOT = Path(__file__).parents[2]
 DOCS, EXAMPLE = ROOT / "docs" / "cuda.md", ROOT / "examples" / "own_cuda_kernel.py"
@@ -196,6 +198,25 @@ def test_threads_that_wait_for_each_other_by_atomic_operations() -> None:
     launch(taken, 1, 3, out, counter)
     assert counter.tolist() == [3]
     assert set(out) <= {0, 1, 2}
+
+
+@cuda.jit
+def endless(x: Any, atomic: bool) -> None:
+    """Waits for what nobody does."""
+    while x[0] == 0:
+        if atomic:
+            cuda.atomic.add(x, 0, 0)
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_threads_that_wait_for_ever(atomic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_engine, "PATIENCE", 100)
+    with pytest.raises(RuntimeError, match="waits for ever") as raised:
+        launch(endless, 1, 3, np.zeros(1), atomic)
+    assert any(entry.name == "endless" for entry in raised.traceback)
+    if sys.version_info >= (3, 11):
+        (note,) = raised.value.__notes__
+        assert re.fullmatch(r"in thread \([012], 0, 0\) of block \(0, 0, 0\)", note)
 
 
 @cuda.jit

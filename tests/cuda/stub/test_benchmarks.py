@@ -11,10 +11,21 @@ from typing import Any
 import pytest
 from benchmarks.cuda import host, process
 
+SANITIZER = """#!/bin/sh
+echo "$2" >>"$0.log"
+echo "========= ERROR SUMMARY: 0 errors"
+echo "========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
+"""
+TOOLS = ["memcheck", "racecheck", "synccheck", "initcheck"]
+
 
 @pytest.mark.timeout(400)
-def test_a_dry_run(tmp_path: Path) -> None:
-    out = tmp_path / "stub.json"
+def test_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part alone, and together with what another run has done."""
+    out, sanitizer = tmp_path / "stub.json", tmp_path / "compute-sanitizer"
+    sanitizer.write_text(SANITIZER)
+    sanitizer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
     def run(*options: str) -> Any:
         given = ("--dry-run", "--seconds", "0.001", "--out", str(out), *options)
@@ -31,10 +42,13 @@ def test_a_dry_run(tmp_path: Path) -> None:
     assert report["tests"]["files"]["test_ptx.py"]["failed"] > 0, "no kernel runs"
     assert not report["timings"]["left_out"]
     assert all("fastmask" in group["seconds"] for group in report["timings"]["groups"])
-    assert "program" in report["sanitizer"]
+    assert report["sanitizer"]["program"] == str(sanitizer)
+    assert all(found["clean"] for found in report["sanitizer"]["tools"].values())
     page = out.with_suffix(".md").read_text()
     assert all(f"## {part}" in page for part in ("Compiled", "Tests", "Machine"))
-    assert run("--resume", "--only", "timings")["timings"] == report["timings"]
+    for part in ("timings", "sanitizer"):
+        assert run("--resume", "--only", part)[part] == report[part]
+    assert Path(f"{sanitizer}.log").read_text().split() == TOOLS, "once each"
 
 
 def test_what_the_host_needs(

@@ -119,7 +119,7 @@ def _add_release(address: Any, value: Any) -> None:
 
 def _load_acquire(address: Any) -> Any:
     array, i = address
-    this().engine.wait_a_moment()
+    this().engine.hold_up()
     return array[i]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ._stores import Stores
 
-PATIENCE = 100_000  # looks at memory that do no good before a thread has waited long enough
+PATIENCE = 300_000  # times that threads are held up, and none gets on, until they wait for ever
 INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
 LATEST_FIRST = 0.95  # how often the thread held up last goes on first, so that others stay long
 
@@ -25,7 +25,7 @@ class Engine:
         self.ready: deque[Thread] = deque()
         self._held_up: list[Thread] = []
         self.dice = random.Random(0)
-        self._idle = 0
+        self.idle = 0  # how often threads were held up since one stored, ended or met others
 
     def run(self, threads: list[Thread]) -> None:
         """Run all to their ends; raises what one of them raises."""
@@ -42,21 +42,21 @@ class Engine:
 
     def go_on(self, threads: list[Thread]) -> None:
         """These can run, the first or the last one first."""
-        self._idle = 0
+        self.idle = 0
         self.ready.extend(threads if self.dice.random() < 0.5 else reversed(threads))
 
     def hold_up(self) -> None:
-        """Let the caller go on only when no other thread can."""
+        """Let the caller go on only when no other thread can.
+
+        Raises:
+            RuntimeError: all that threads do is to look at memory.
+        """
+        self.idle += 1
+        if self.idle > PATIENCE:
+            raise RuntimeError("a thread of the kernel waits for ever")
         thread = this()
         self._held_up.append(thread)
         thread.rest()
-
-    def wait_a_moment(self) -> None:
-        """For a thread that looks at memory again and again."""
-        self._idle += 1
-        if self._idle > PATIENCE:
-            raise RuntimeError("a thread of the kernel waits for ever")
-        self.hold_up()
 
     def interrupt(self) -> None:
         """Before an access to memory that threads share."""
@@ -146,7 +146,13 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
 
     def run(self) -> None:
         """Work, and keep nobody waiting afterwards."""
-        self._work()
+        try:
+            self._work()
+        except Exception as error:
+            if hasattr(error, "add_note"):  # from Python 3.11 on
+                error.add_note(f"in thread {self.index} of block {self.block.index}")
+            raise
+        self.engine.idle = 0
         for barrier in (self.block.barrier, self.warp, self.block.grid):
             if barrier is not None:
                 barrier.leave()

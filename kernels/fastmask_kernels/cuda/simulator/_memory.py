@@ -39,6 +39,7 @@ class Common(Checked):
     def __setitem__(self, index: Any, value: Any) -> None:
         thread = this()
         thread.engine.interrupt()
+        thread.engine.idle = 0
         thread.stores.put(self, _inside(index), value)
 
 

@@ -149,7 +149,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
         return int(value).bit_count()
 
     def nanosleep(self, nanoseconds: int) -> None:
-        this().engine.wait_a_moment()
+        this().engine.hold_up()
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return a * b + c
