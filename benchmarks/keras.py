@@ -1,21 +1,28 @@
 """Keras's training step and prediction beside those of the same model after fastmask.keras.convert.
 
-    KERAS_BACKEND=torch python -m benchmarks.keras [--seconds 10]
+    KERAS_BACKEND=torch python -m benchmarks.keras [--seconds 10] [--more] [--load]
 
 prints a table in Markdown: milliseconds of train_on_batch and predict_on_batch, in turns in one
-process, for batches whose rows have random lengths.
+process, for batches whose rows have random lengths; then what a tiny call costs beyond its kernel.
+With --more the models are twelve others, of at least 2000 steps, on which fastmask is to be slower
+nowhere. With --load two processes beside keep two processors busy meanwhile: threads of fastmask
+and of the backend then have to share what is left.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import layers
 
+import fastmask as fm
 import fastmask.keras
 
 from .timing import side_by_side
@@ -38,19 +45,44 @@ def stacked(units: int) -> list[Any]:
     return [layers.GRU(units, return_sequences=True), layers.GRU(units)]
 
 
+def one(kind: str, **options: Any) -> Callable[[int], list[Any]]:
+    return lambda units: [getattr(layers, kind)(units, **options)]
+
+
+def both_ways(kind: str) -> Callable[[int], list[Any]]:
+    return lambda units: [layers.Bidirectional(getattr(layers, kind)(units))]
+
+
+def pooled(units: int) -> list[Any]:
+    return [layers.LSTM(units, return_sequences=True), layers.GlobalAveragePooling1D()]
+
+
 SHAPES = (
-    Shape(
-        "Bidirectional(LSTM)", lambda n: [layers.Bidirectional(layers.LSTM(n))], 32, 150, 64, 0.5
-    ),
+    Shape("Bidirectional(LSTM)", both_ways("LSTM"), 32, 150, 64, 0.5),
     Shape("two GRU", stacked, 32, 100, 64, 0.5),
-    Shape("LSTM", lambda n: [layers.LSTM(n)], 64, 200, 128, 0.25),
+    Shape("LSTM", one("LSTM"), 64, 200, 128, 0.25),
+)
+MORE = (
+    Shape("LSTM", one("LSTM"), 8, 250, 16, 1.0),
+    Shape("LSTM", one("LSTM"), 16, 125, 256, 1.0),
+    Shape("LSTM", one("LSTM"), 20, 100, 512, 1.0),
+    Shape("LSTM", one("LSTM"), 2, 1000, 8, 1.0),
+    Shape("LSTM, pooled", pooled, 200, 20, 64, 0.75),
+    Shape("GRU", one("GRU"), 100, 20, 32, 1.0),
+    Shape("GRU", one("GRU"), 1, 2000, 64, 1.0),
+    Shape("GRU, reset before", one("GRU", reset_after=False), 64, 64, 128, 0.5),
+    Shape("Bidirectional(GRU)", both_ways("GRU"), 80, 50, 32, 0.5),
+    Shape("SimpleRNN", one("SimpleRNN"), 32, 150, 64, 0.5),
+    Shape("SimpleRNN", one("SimpleRNN"), 500, 4, 128, 1.0),
+    Shape("Bidirectional(SimpleRNN)", both_ways("SimpleRNN"), 64, 64, 32, 0.5),
 )
 
 
 def batch(shape: Shape) -> tuple[Any, Any]:
     """Numbers of words, padded after their end to lengths that are `fill` on average."""
     rng = np.random.default_rng(0)
-    lengths = rng.integers(1, int(2 * shape.fill * shape.steps), (shape.rows, 1))
+    middle, room = shape.fill * shape.steps, min(shape.fill, 1 - shape.fill) * shape.steps
+    lengths = rng.integers(max(1, int(middle - room)), int(middle + room) + 1, (shape.rows, 1))
     ids = rng.integers(1, WORDS, (shape.rows, shape.steps)).astype("int32")
     ids[np.arange(shape.steps) >= lengths] = 0
     return ids, rng.integers(0, 2, (shape.rows, 1)).astype("float32")
@@ -90,15 +122,58 @@ def row(shape: Shape, seconds: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def tiny(seconds: float) -> str:
+    """What an LSTM of 8 units over 4 steps costs beyond its kernel, and its model without it.
+
+    As the kernel counts the function of NumPy's arrays, which packs weights, too.
+    """
+    x = np.random.default_rng(0).standard_normal((1, 4, 8)).astype("float32")
+    with_loop, without = (keras.Sequential([keras.Input((4, 8)), layers.LSTM(8)]) for _ in range(2))
+    fastmask.keras.convert(with_loop)
+    without.layers[0].inner_loop = lambda _x, states, _mask, training=False: (  # noqa: ARG005
+        states[0],
+        states[0][:, None],
+        states,
+    )
+    weights = with_loop.layers[0].get_weights()
+    contenders = {
+        "with": lambda: with_loop.predict_on_batch(x),
+        "without": lambda: without.predict_on_batch(x),
+        "kernel": lambda: fm.ops.lstm(x, *weights, return_sequences=False),
+    }
+    for call in contenders.values():
+        call()
+    found = {name: time.q25 * 1e6 for name, time in side_by_side(contenders, seconds).items()}
+    beyond = found["with"] - found["without"] - found["kernel"]
+    return f"A tiny call: {beyond:.0f} us beyond its kernel, which takes {found['kernel']:.0f} us."
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Processes beside this one that compute all the time."""
+    command = [sys.executable, "-c", "while True: pass"]
+    beside = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in beside:
+            process.kill()
+            process.wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each pair")
+    parser.add_argument("--more", action="store_true", help="twelve other models")
+    parser.add_argument("--load", action="store_true", help="beside two busy processes")
     options = parser.parse_args()
     print(f"Keras {keras.__version__} on {keras.config.backend()}\n")
     print("| model | train: Keras, ms | fastmask, ms | times | predict: Keras | fastmask | times |")
     print("|---|---|---|---|---|---|---|")
-    for shape in SHAPES:
-        print(row(shape, options.seconds), flush=True)
+    with busy_processes(2 if options.load else 0):
+        for shape in MORE if options.more else SHAPES:
+            print(row(shape, options.seconds), flush=True)
+        print(f"\n{tiny(options.seconds)}")
 
 
 if __name__ == "__main__":

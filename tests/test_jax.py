@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,19 @@ def test_compilation_cache_of_another_process(tmp_path: Path) -> None:
         hits.append(int(done.stdout))
     assert hits[0] == 0
     assert hits[1] >= 1
+
+
+def test_example_of_training() -> None:
+    path = Path(__file__).parents[1] / "examples" / "train_jax.py"
+    example = runpy.run_path(str(path), run_name="example")
+    data = example["signals"](64, 0)
+    _, before = example["train"](1, 1, data)
+    weights, after = example["train"](1, 4, data)
+    assert after < before
+    x, valid, _ = data
+    found = example["predict"](weights, x, valid)
+    np.testing.assert_array_equal(found, example["predict"](weights, np.nan_to_num(x), valid))
+    assert 0 <= example["main"](["--epochs", "1", "--signals", "32"]) <= 1
 
 
 def test_examples() -> None:
