@@ -97,12 +97,14 @@ def measure_here(kind: str, fill: float) -> int:
     return peak() - before
 
 
-def rows(threads: int, seconds: float, *sizes: int) -> list[list[str]]:
+def rows(
+    threads: int, seconds: float, sizes: tuple[int, ...] = (), fills: tuple[float, ...] = FILLS
+) -> list[list[str]]:
     """A row for each fill; memory is left out where sizes are given."""
     fm.set_num_threads(threads)
     model = tagger()
     table = []
-    for fill in FILLS:
+    for fill in fills:
         error = checked_error(model, fill, *sizes)
         batches = {kind: batch_of(kind, fill, *sizes) for kind in KINDS}
         calls = {kind: lambda x=x: model(x) for kind, x in batches.items()}

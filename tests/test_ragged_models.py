@@ -204,6 +204,9 @@ def test_operations_of_loaded_models() -> None:
     x = fm.Ragged(np.ones((3, 2), np.float32), [0, 1, 3])
     doubled = Operation("multiply", [{"input": 0}, 2.0])(x)
     assert doubled.values.tolist() == [[2, 2]] * 3
+    flags = np.array([[[1], [0]], [[1], [1]]], np.float32)
+    product = quietly(Operation("multiply", [{"input": 0}, {"input": 1}]), [x, flags])
+    assert product.tolist() == [[[1, 1], [0, 0]], [[1, 1], [1, 1]]]
     total = quietly(Operation("sum", [{"input": 0}], {"axis": 1}), x)
     assert total.tolist() == [[1, 1], [2, 2]]
 

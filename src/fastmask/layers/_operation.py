@@ -193,6 +193,7 @@ class Operation(Layer):
     """
 
     _options: ClassVar[tuple[str, ...]] = ("operation", "arguments", "options")
+    _pads_beside = True
 
     def __init__(
         self,

@@ -60,6 +60,8 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
             f"layer {layer.name!r} (of type {type(layer).__name__}) cannot take a Ragged, whose "
             "rows have different numbers of steps: pad it, x.to_masked()"
         )
+    if layer._pads_beside and any(type(one) is not Ragged for one in items):
+        way = "padded"
     if way == "own":
         return layer._call_ragged(inputs, **kwargs)
     if not layer.built and way != "padded":
