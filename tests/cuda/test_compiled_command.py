@@ -18,7 +18,8 @@ REASON = compiling.missing()
 needs_compiler = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 pytestmark = pytest.mark.timeout(300)
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "own_cuda_kernel.py"
+ROOT = Path(__file__).parents[2]
+EXAMPLE, PAGE = ROOT / "examples" / "own_cuda_kernel.py", ROOT / "docs" / "cuda.md"
 OWN = """
 import numpy as np
 from numba import cuda
@@ -147,7 +148,10 @@ def test_the_example() -> None:
         (["lstm_fwd", "--arch", "sm_75"], "--arch must be one of sm_80, "),
         (["lstm_fwd", "--units", "90000"], "units"),
         (["lstm_fwd", "--dtype", "float64", "--weights", "tf32"], "need arrays of float32"),
+        (["lstm_fwd", "--signature", "int64"], "--signature is for functions in a file"),
         (["OWN:nothing"], "has no nothing"),
+        (["OWN:scale", "--signature", "int64"], "scale has its signature: leave out"),
+        (["OWN:_scale", "--signature", "int64"], "_scale has its signature: leave out"),
         (["OWN:three"], "three must be a kernel or a function, not int"),
         (["OWN:device"], "device must be a kernel, not a device function"),
         (["OWN:plain"], "plain needs its signature, such as"),
@@ -165,6 +169,28 @@ def test_what_is_refused(
     told = capsys.readouterr().err
     assert message in told
     assert told.startswith("fastmask: ")
+
+
+@needs_compiler
+def test_a_file_that_cannot_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "no_module.py"
+    for text, error in (("x = 1 / 0", "ZeroDivisionError"), ("x = (", "SyntaxError")):
+        file.write_text(text)
+        assert cli.main(["compile", f"{file}:x"]) == 2
+        assert f"no_module.py cannot be run: {error}: " in capsys.readouterr().err
+
+
+@needs_compiler
+def test_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first command prints what stands below, but for numbers that depend on versions."""
+    section = PAGE.read_text("utf-8").split("## See what a kernel compiles to")[1]
+    command = section.split("fastmask compile ")[1].split("\n")[0].split()
+    shown = section.split("```text\n")[1].split("```")[0].splitlines()
+    assert cli.main(["compile", *command]) == 0
+    found = capsys.readouterr().out.splitlines()
+    assert found[:2] == shown[:2]
+    names = [[line.split()[0] for line in lines[3:7]] for lines in (found, shown)]
+    assert names[0] == names[1]
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,19 @@ def kernels_in(path: Path, name: str, signature: str | None) -> list[Source]:
     Raises:
         OSError: there is no such file.
         TypeError: the name stands for something else.
-        ValueError: there is no such name; a signature is missing, or is none.
+        ValueError: the file cannot be run, or has no such name; a signature is missing, is none, or
+            is not wanted.
     """
     module = _run(path)
     found = getattr(module, name, None)
     if found is None:
         raise ValueError(f"{path} has no {name}")
+    family = FAMILIES.get(f"{module.__name__}.{name}")
+    if signature is not None and (family or isinstance(found, Kernel)):
+        raise ValueError(f"{name} has its signature: leave out --signature {signature!r}")
     if isinstance(found, Kernel):
         return [Source(found, None, {})]
-    if family := FAMILIES.get(f"{module.__name__}.{name}"):
+    if family:
         make, examples = family
         return [Source(make(*example), None, {}) for example in examples]
     options: dict[str, Any] = {}
@@ -71,7 +75,10 @@ def _run(path: Path) -> Any:
     module = module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     return module
 
 

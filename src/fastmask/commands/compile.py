@@ -67,7 +67,7 @@ def run(options: Options) -> str:
         raise ValueError("nothing is compiled in the simulator: unset NUMBA_ENABLE_CUDASIM")
     code = import_module("fastmask_kernels.machine_code")
     if reason := code.missing("nvdisasm"):
-        raise ValueError(f"fastmask compile {reason}")
+        raise ValueError(f"compiling {reason}")
     path, _, name = options.kernel.rpartition(":")
     rows = list(_of_file(Path(path), name, options) if path else _of_table(options))
     if options.output is not None:
@@ -89,6 +89,8 @@ def _of_table(options: Options) -> Iterator[_Row]:
         raise ValueError(
             f"KERNEL must be path.py:name, or one of {', '.join(known)}, not {options.kernel!r}"
         )
+    if options.signature is not None:
+        raise ValueError(f"--signature is for functions in a file: {options.kernel} has one")
     if options.arch not in launches.DEVICES:
         raise ValueError(
             f"--arch must be one of {', '.join(launches.DEVICES)}, not {options.arch!r}: kernels "
