@@ -1,4 +1,4 @@
-"""Forward kernels on rows without padding, x (1, P, F), against the same rows in a padded batch."""
+"""Kernels on rows without padding, x (1, P, F), against the same rows in a padded batch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from fastmask_kernels import cpu, reference
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.schedule import Schedule
 
-from ..cases import RecurrentCase, assert_close, cases_of
+from ..cases import CASES, RecurrentCase, assert_close, cases_of
 from ..each import EACH_CELL
+from .test_backward import assert_gradients_close
 
 SCHEDULES = Schedule(1, 1, 99), Schedule(2, 5, 99), Schedule(2, 0, 0), Schedule(3, 2, 2)
 
@@ -62,6 +63,45 @@ def test_equals_padded(cell: str) -> None:
                 assert_close(one, wanted, case.dtype)
 
     check()
+
+
+def backward_without_padding(
+    case: RecurrentCase, backend: Any, threads: int, gates_saved: bool
+) -> list[NDArray[Any]]:
+    """Gradients of the valid steps (P, F), and of what else the padded batch has."""
+    dtype = np.dtype(case.dtype)
+    saved = case.run(backend, save="gates")[1 + case.states_saved :]
+    states, kept = saved[: case.states_saved], saved[case.states_saved :]
+    offsets, steps, order = case.plan
+    steps = np.arange(offsets[-1])
+    gates = np.full((len(steps), case.width * case.units), np.nan, dtype)
+    if kept and gates_saved:
+        gates[:, : kept[0].shape[1]] = kept[0]
+    x = np.ascontiguousarray(case.x[case.valid])[np.newaxis]
+    walked = case.valid[:, ::-1] if case.reverse else case.valid
+    dout = np.ascontiguousarray(case.dout[walked] if case.sequences else x[0, :0, :0])
+    dout = dout.reshape(1, len(dout), case.units)
+    found = [np.full_like(one, np.nan) for one in (x, *case.weights, *case.states)]
+    told = (gates_saved,) if case.gates_saved else ()
+    case.kernels(backend).bwd.unchecked(
+        *(*found, gates, dout, *case.dlast, x, offsets, steps, order, *case.weights),
+        *(*case.states, *states, *case.options[:2], *told, *case.options[2:]),
+        *(case.reverse, case.zero_masked, threads),
+    )
+    return [found[0][0], *found[1:]]
+
+
+@EACH_CELL
+def test_backward_equals_padded(cell: str) -> None:
+    for number, kind in enumerate(("right", "holes", "left", "full", "empty")):
+        for gates_saved in (True, False):
+            case = CASES[cell](4, 11, 6, 18, kind=kind, reverse=number % 2 == 1, zero_masked=True)
+            dx, *others, _ = case.run_backward(reference, dtype="float64")
+            wanted = [dx[case.valid], *others]
+            for backend, threads in ((cpu, 1), (cpu, 2), (reference, 1)):
+                actual = backward_without_padding(case, backend, threads, gates_saved)
+                for one, expected in zip(actual, wanted, strict=True):
+                    assert_gradients_close(one, expected)
 
 
 def test_a_plan_with_other_steps_is_refused() -> None:

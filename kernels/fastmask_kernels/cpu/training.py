@@ -13,6 +13,7 @@ from ..cells import Cell
 from .packing import vectors_of
 from .rnn.activations import CODES
 from .rnn.backward_calls import Call
+from .rnn.batch import RAGGED
 from .rnn.cells import save_again, trained
 from .rnn.gru import gru_weights, in_two_rows
 from .rnn.words import Addresses, Matrix
@@ -32,7 +33,10 @@ class Training:
         sizes: of features, units and dtype: how many elements the packs have, those of forward
             first, see `rnn.packs`.
         sums: how many blocks of H its own bias has.
+        ragged: what stands for T where rows stand one after the other.
     """
+
+    ragged = RAGGED
 
     def __init__(self, cell: Cell, two_rows: bool) -> None:
         self.cell, self.two_rows = cell, two_rows
@@ -86,7 +90,7 @@ class Training:
         """Turn what was saved into gradients, see `rnn.backward_calls`.
 
         Args:
-            sizes: B, T, F, H.
+            sizes: B, T or RAGGED, F, H.
             dtype: of all reals.
             plan: offsets, steps and order.
             activations: those that the cell leaves to the layer.

@@ -66,9 +66,7 @@ def run_forward(
     zero_masked: bool,
 ) -> None:
     """All rows; what is of length 0 is not wanted."""
-    rows = len(walk.offsets) - 1
-    if len(x) != rows:
-        walk = walk._replace(time=RAGGED)
+    walk, rows = _of_rows(walk, x)
     inputs, outputs = _of_steps(x), _of_steps(out)
     for b in range(rows):
         start, _ = walk.span(b)
@@ -89,6 +87,12 @@ def run_forward(
                 outputs[start + position] = output
         for array, state in zip(last, states, strict=True):
             array[b] = state
+
+
+def _of_rows(walk: Walk, x: Array) -> tuple[Walk, int]:
+    """The walk, of rows one after the other if x is, and how many rows there are."""
+    rows = len(walk.offsets) - 1
+    return walk if len(x) == rows else walk._replace(time=RAGGED), rows
 
 
 def _of_steps(array: Array) -> Array:
@@ -114,13 +118,15 @@ def run_backward(
     dx[:] = 0
     for dweight in dweights:
         dweight[:] = 0
-    for b in range(len(x)):
-        visited = list(walk.row(b))
+    walk, rows = _of_rows(walk, x)
+    inputs, dinputs, doutputs = _of_steps(x), _of_steps(dx), _of_steps(dout)
+    for b in range(rows):
+        (start, _), visited = walk.span(b), list(walk.row(b))
         before = _states_before(visited, [s[b] for s in first], states_saved)
         dstates = tuple(d[b] for d in dlast)
         repeated = np.zeros_like(dstates[0])  # what gaps add to the output that they repeat
         for position, t, p in reversed(visited):
-            dy = dout[b, position] if dout.shape[1] else np.zeros_like(repeated)
+            dy = doutputs[start + position] if dout.shape[1] else np.zeros_like(repeated)
             if p is None:
                 if not zero_masked:
                     repeated = repeated + dy
@@ -128,9 +134,9 @@ def run_backward(
             dstates = (dstates[0] + dy + repeated, *dstates[1:])
             repeated = np.zeros_like(repeated)
             after = tuple(s[p] for s in states_saved)
-            dstates, dx_t, contributions = step(p, x[b, t], before[p], after, dstates)
+            dstates, dx_t, contributions = step(p, inputs[start + t], before[p], after, dstates)
             if dx.shape[1]:
-                dx[b, t] = dx_t
+                dinputs[start + t] = dx_t
             for dweight, contribution in zip(dweights, contributions, strict=True):
                 dweight += contribution
         for array, d in zip(dfirst, dstates, strict=True):

@@ -1,19 +1,23 @@
-"""Jagged nested tensors: from torch's values and offsets to rows of padded ones and back.
+"""Jagged nested tensors: from torch's values and offsets to kernels and back.
 
-What comes back has the very offsets of what came in, so that torch's operators combine both. The
-padding is memory that nobody writes or reads, as with packed sequences.
+What comes back has the very offsets of what came in, so that torch's operators combine both. On the
+CPU the kernels walk the values where they lie. Elsewhere, and where gates are to be computed again
+for a part of the rows after the other, they become rows of padded ones; the padding is memory that
+nobody writes or reads, as with packed sequences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .._typing import INT64, Ints
+from ..backends import rows
 from ..masks.mask import Mask
 from . import _arguments
 from ._backend import backend_of
@@ -21,13 +25,54 @@ from ._packed import Rows, packed, spread
 from ._streams import Stamp, countable
 
 
-class _Known(NamedTuple):
-    """What is kept with the offsets, which all jagged tensors of a model share."""
+class _Known:
+    """What is kept with the offsets, which all jagged tensors of a model share.
 
-    stamps: list[Any]  # of offsets, and of lengths if there are any
-    values: int  # how many there are
-    mask: Mask  # of the padded rows
-    arrays: Callable[[], Sequence[Any]]  # positions among them, and of the steps among the values
+    Args:
+        told: offsets, and lengths if there are any.
+        count: of values.
+        device: of these.
+
+    Attributes:
+        source: the steps of rows among the values; None where these are all of them.
+        rows: where each row begins among its steps.
+    """
+
+    def __init__(self, told: list[Tensor], count: int, device: torch.device) -> None:
+        self.stamps = list(map(_stamp, told))  # first: of what changes meanwhile nothing is kept
+        self.count, self._device = count, device
+        starts, lengths = _starts_and_lengths(told, count)
+        self.rows = rows.Rows(rows.offsets_of(lengths))
+        self.source = None
+        if self.rows.count < count:
+            row, step = self.rows.places
+            self.source = torch.from_numpy(starts[row] + step).to(device)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Of the padded rows."""
+        return Mask.from_lengths(self.rows.lengths, int(self.rows.lengths.max(initial=0)))
+
+    @cached_property
+    def _positions(self) -> Any:
+        row, step = self.rows.places
+        positions = torch.from_numpy(row * self.mask.shape[1] + step).to(self._device)
+        return backend_of(self._device).share([positions])
+
+    def padded(self) -> Rows:
+        """Where the steps stand among padded rows."""
+        (batch, time), device = self.mask.shape, self._device
+        plan = backend_of(device).plan_of(self.mask, batch, time, device)
+        (positions,) = self._positions()
+        return Rows(positions, plan, batch, time)
+
+    def fits(self, told: list[Tensor], count: int) -> bool:
+        """Whether the offsets are what they were."""
+        return (
+            (self.count, len(self.stamps)) == (count, len(told))
+            and None not in self.stamps
+            and all(map(_fits, self.stamps, told))
+        )
 
 
 _known: Any = WeakIdKeyDictionary()
@@ -43,23 +88,39 @@ def forward_jagged(module: Any, input: Tensor, hx: Any, reason: str) -> tuple[Te
     values = input.values()
     _arguments.check_input(module, values, module._first_weight().dtype)
     known = _known_of(input, values)
-    positions, *source = known.arrays()
-    (batch, time), device = known.mask.shape, values.device
-    rows = Rows(positions, backend_of(device).plan_of(known.mask, batch, time, device), batch, time)
-    x = spread(values.index_select(0, source[0]) if source else values, rows)
+    source = known.source
+    steps = values if source is None else values.index_select(0, source)
     if reason:
-        turned = not module.batch_first
-        x = x.transpose(0, 1) if turned else x
-        out, hx = module._without_kernels(reason, x, hx, known.mask)
-        out = out.transpose(0, 1) if turned else out
+        steps, hx = _without_kernels(module, known, steps, hx, reason)
     else:
-        states = _arguments.states(module, hx, values, batch)
-        out, last = module._run(x, states, rows.plan)
+        states = _arguments.states(module, hx, values, len(known.rows))
+        steps, last = _by_kernels(module, known, steps, states)
         hx = module._as_hx(last)
-    steps = packed(out, rows)
-    if source:  # what is no row's is zero
-        steps = steps.new_zeros(len(values), steps.shape[1]).index_copy(0, source[0], steps)
+    if source is not None:  # what is no row's is zero
+        steps = steps.new_zeros(len(values), steps.shape[1]).index_copy(0, source, steps)
     return torch.nested.nested_tensor_from_jagged(steps, input.offsets(), input.lengths()), hx
+
+
+def _by_kernels(
+    module: Any, known: _Known, steps: Tensor, states: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Outputs of the steps (P, F), and last states."""
+    if steps.device.type == "cpu" and not module.recompute:
+        out, last = module._run(steps.unsqueeze(0), states, known.rows.plan)
+        return out.squeeze(0), last
+    padded = known.padded()
+    out, last = module._run(spread(steps, padded), states, padded.plan)
+    return packed(out, padded), last
+
+
+def _without_kernels(
+    module: Any, known: _Known, steps: Tensor, hx: Any, reason: str
+) -> tuple[Tensor, Any]:
+    padded, turned = known.padded(), not module.batch_first
+    x = spread(steps, padded)
+    x = x.transpose(0, 1) if turned else x
+    out, hx = module._without_kernels(reason, x, hx, known.mask)
+    return packed(out.transpose(0, 1) if turned else out, padded), hx
 
 
 def _check(input: Tensor) -> None:
@@ -80,22 +141,17 @@ def _known_of(input: Tensor, values: Tensor) -> _Known:
     key = offsets if lengths is None else lengths
     told = [offsets] if lengths is None else [offsets, lengths]
     known: _Known | None = _known.get(key)
-    if known is None or known.values != len(values) or not _all_fit(known.stamps, told):
-        stamps = list(map(_stamp, told))  # first: of what changes meanwhile nothing is kept
-        known = _Known(stamps, len(values), *_found(told, len(values), values.device))
-        if all(stamp is not None for stamp in stamps):
-            _known[key] = known
+    if known is None or not known.fits(told, len(values)):
+        known = _known[key] = _Known(told, len(values), values.device)
     return known
 
 
-def _found(
-    told: list[Tensor], count: int, device: torch.device
-) -> tuple[Mask, Callable[[], Sequence[Any]]]:
-    """The mask of the padded rows, and the positions of steps in them and among the values."""
-    offsets, *given = [one.detach().cpu().numpy().astype(np.int64) for one in told]
-    starts, room = offsets[:-1], np.diff(offsets)
+def _starts_and_lengths(told: list[Tensor], count: int) -> tuple[Ints, Ints]:
+    """Where rows begin among so many values, and how many steps they have."""
+    offsets, *given = [one.detach().cpu().numpy().astype(INT64) for one in told]
+    room: Ints = np.diff(offsets)
     lengths = given[0] if given else room
-    if len(starts) and (offsets[0] < 0 or offsets[-1] > count or room.min() < 0):
+    if len(room) and (offsets[0] < 0 or offsets[-1] > count or room.min() < 0):
         raise ValueError(
             f"offsets of input must never fall and end within its {count} values, "
             f"not {offsets.tolist()!r:.80}"
@@ -105,14 +161,7 @@ def _found(
             f"lengths of input must fit its offsets {offsets.tolist()!r:.80}, "
             f"not {lengths.tolist()!r:.80}"
         )
-    time = int(lengths.max(initial=0))
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    step = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    arrays = [row * time + step]
-    if len(row) < count:
-        arrays.append(starts[row] + step)
-    tensors = [torch.from_numpy(array).to(device) for array in arrays]
-    return Mask.from_lengths(lengths, time), backend_of(device).share(tensors)
+    return offsets[:-1], lengths
 
 
 def _stamp(tensor: Tensor) -> Any:
@@ -122,8 +171,5 @@ def _stamp(tensor: Tensor) -> Any:
     return Stamp(tensor) if countable(tensor) else None
 
 
-def _all_fit(stamps: list[Any], tensors: list[Tensor]) -> bool:
-    return len(stamps) == len(tensors) and all(
-        stamp.fits(tensor) if isinstance(stamp, Stamp) else torch.equal(stamp, tensor)
-        for stamp, tensor in zip(stamps, tensors, strict=True)
-    )
+def _fits(stamp: Any, tensor: Tensor) -> bool:
+    return stamp.fits(tensor) if isinstance(stamp, Stamp) else torch.equal(stamp, tensor)

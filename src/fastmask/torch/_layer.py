@@ -5,6 +5,9 @@ The kernels are those of the backend for the tensors' device. Nothing here knows
 Shapes: x (B, T, F); states and what comes of them (D, B, H) with D directions; out (B, T, D * H).
 Kernels write the backward direction in the order in which they walk, from the end; here it is
 turned round on its way into its half of the output.
+
+On the CPU x may also be (1, P, F), the steps of ragged rows one after the other. Then states tell
+how many rows there are, and out is (1, P, D * H).
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor
 
 from ..backends.plan import Plan
 from ..backends.recurrent import run_forward
+from ..backends.rows import Rows
 from ._backend import backend_of
 from ._cells import TorchCell, Weights
 from ._parts import whole
@@ -63,7 +68,7 @@ def forward(
 
     Args:
         cell: what to run.
-        x: (B, T, F).
+        x: (B, T, F), or (1, P, F) of ragged rows.
         states: the initial states, (D, B, H) each.
         packed: of each direction, see `TensorBackend.packed_to_train` and `_backend.packed`.
         plan: which steps are valid.
@@ -75,12 +80,12 @@ def forward(
         The output, the last states, and what was kept.
     """
     backend = backend_of(x.device)
-    batch, time, _ = x.shape
-    directions, _, units = states[0].shape
+    lines, time, _ = x.shape
+    directions, batch, units = states[0].shape
     valid = len(plan.steps)
     rows = valid if rows is None else rows
     out_time = time if cell.return_sequences else 0
-    out = x.new_empty(batch, out_time, directions * units)
+    out = x.new_empty(lines, out_time, directions * units)
     last = [x.new_empty(directions, batch, units) for _ in states]
     steps = [x.new_empty(directions, rows if keep else 0, units) for _ in states]
     gate_rows = rows if keep == Keep.GATES and cell.keeps_gates else 0
@@ -89,7 +94,7 @@ def forward(
     inputs, first, ends = view(x), [*map(view, states)], [*map(view, last)]
     kept = [*map(view, (*steps, gates) if cell.keeps_gates else steps)]
     for d in range(directions):
-        half = out if directions == 1 else x.new_empty(batch, out_time, units)
+        half = out if directions == 1 else x.new_empty(lines, out_time, units)
         run_forward(
             backend,
             cell,
@@ -102,8 +107,10 @@ def forward(
             d == 1 or cell.go_backwards,
             zero_masked,
         )
-        if directions > 1:
+        if directions > 1 and lines == batch:
             backend.put_half(out, half, d)
+        elif directions > 1:
+            out.chunk(directions, 2)[d].copy_(turned(half, plan) if d else half)
     return out, last, Kept(steps, gates)
 
 
@@ -128,8 +135,8 @@ def backward(
     the gradient of x is wanted.
     """
     backend = backend_of(x.device)
-    batch, time, features = x.shape
-    directions, _, units = states[0].shape
+    lines, time, features = x.shape
+    directions, batch, units = states[0].shape
     dx_sum: Any = None
     dstates = [x.new_empty(directions, batch, units) for _ in states]
     dtorch: list[Tensor] = []
@@ -143,10 +150,15 @@ def backward(
         nothing = x.new_zeros(directions, batch, units)
         dlast = [nothing if dend is None else dend for dend in dlast]
     if dout is None:
-        dout = x.new_empty(batch, 0, units)
+        dout = x.new_empty(lines, 0, units)
     for d in range(directions):
-        dx = x.new_empty(batch, time if want_dx else 0, features)
-        own = dout if dout.shape[2] == units else backend.half_of(dout, d)
+        dx = x.new_empty(lines, time if want_dx else 0, features)
+        own = dout
+        if dout.shape[2] != units and lines == batch:
+            own = backend.half_of(dout, d)
+        elif dout.shape[2] != units:
+            own = dout.chunk(directions, 2)[d]
+            own = turned(own, plan) if d else own.contiguous()
         gates = _gates_of(cell, kept.gates[d], room, units)
         this = Pass(
             *(cell, d, zero_masked, saved, own, cast("Sequence[Tensor]", dlast), x, states),
@@ -162,6 +174,11 @@ def backward(
         assert total is not None  # there is a part even of no rows
         dtorch += cell.to_torch(total, bias)
     return Gradients(dx_sum, dstates, dtorch)
+
+
+def turned(steps: Tensor, plan: Plan) -> Tensor:
+    """Steps (1, P, H) of ragged rows, each row from its last step to its first."""
+    return steps.index_select(1, torch.from_numpy(Rows(plan.offsets).turned))
 
 
 def _gates_of(cell: TorchCell, kept: Tensor, rows: int, units: int) -> Tensor:

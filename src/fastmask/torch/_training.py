@@ -95,7 +95,10 @@ def run_by_address(this: Pass, part: Part, found: Weights) -> None:
             *[end + n * training.vector_size(units, dtype) for n in range(vectors)],
         ],
     )
-    shape, owners = (len(plan.order), time, features, units), (this, outs, steps, states, of_rows)
+    rows = len(plan.order)
+    if len(this.x) != batch:
+        time = training.ragged
+    shape, owners = (rows, time, features, units), (this, outs, steps, states, of_rows)
     with _interop.lent():
         training.backward(
             *(shape, dtype, plan, activations, walk, addresses, (*owners, x, dout, gates, packs))

@@ -15,6 +15,7 @@ from ..parallel.run import reserve, reserve_even, run
 from ..parallel.schedule import Schedule
 from ..simd import lanes
 from .activations import codes_of
+from .batch import time_of
 from .cell_gradients import PANEL
 from .columns import Columns
 from .gate_gradients import INDEX_ROWS, LOOP, PRODUCTS, Places, backward_kernel
@@ -29,7 +30,7 @@ Ints = NDArray[np.int64]
 class Call(NamedTuple):
     """What a call is about, but for its addresses."""
 
-    sizes: tuple[int, int, int, int]  # B, T, F, H
+    sizes: tuple[int, int, int, int]  # B, T or RAGGED, F, H
     dtype: np.dtype[Any]
     plan: tuple[Ints, Ints, Ints]  # offsets, steps, order
     activations: tuple[int, int]  # codes
@@ -55,7 +56,8 @@ class BackwardPass:
     def run(self, call: Any, recurrent: int, inputs: int) -> None:
         """Run a backward kernel of the table; at two addresses are its weights, see `packs`."""
         outs, states = self._outs(call), self._states(call)
-        (rows, time, features), units = call.x.shape, call.dout.shape[2]
+        (_, _, features), rows, units = call.x.shape, len(call.order), call.dout.shape[2]
+        time = time_of(call.x, rows)
         self.run_at(
             Call(
                 *((rows, time, features, units), call.x.dtype),

@@ -176,6 +176,11 @@ def source_finder(gathered: bool) -> Any:
     return find_sources
 
 
+def time_of(x: Any, rows: int) -> int:
+    """T; or RAGGED, for rows that stand one after the other in one."""
+    return int(x.shape[1]) if len(x) == rows else RAGGED
+
+
 @inlined
 def row_start(offsets: Any, time: int, row: int) -> int:
     """Flat position of the first step of a row, valid or not; of the next row, where it ends."""

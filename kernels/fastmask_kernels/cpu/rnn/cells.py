@@ -19,6 +19,7 @@ from ..packing import pack_weights, packed_size
 from ..quantized.formats import FORMATS
 from ..quantized.weights import quantized
 from .backward_calls import BackwardPass
+from .batch import RAGGED, time_of
 from .calls import LayerKernel, layer_kernel, run_layer
 from .cell_code import CellCode, code_of
 from .columns import columns_of
@@ -94,17 +95,19 @@ def save_again(
     Args:
         cell: the cell.
         gates: (P, width * H), of which what forward saves is written.
-        x: (B, T, F).
+        x: (B, T, F), or (1, P, F) of a ragged batch.
         plan: offsets, steps and order.
         packed: what forward reads, see `packs`.
         first: of each state (B, H).
         chosen: activations and settings of the forward kernel, by name.
     """
-    (rows, time, _), (offsets, steps, order), dtype = x.shape, plan, x.dtype
+    (offsets, steps, order), dtype = plan, x.dtype
+    rows, time = len(order), time_of(x, len(order))
     check_plan(offsets, steps, order, time)
     layer, units = compiled_of(cell, None, False).layer, first[0].shape[1]
     saved, forward = len(cell.saved) * units, cell_kernels(cell).fwd
-    most = max(PART_ROWS, PART_BYTES // max(time * units * len(first) * dtype.itemsize, 1))
+    step_bytes = units * len(first) * dtype.itemsize
+    most = max(PART_ROWS, PART_BYTES * rows // max(x.shape[0] * x.shape[1] * step_bytes, 1))
     for begin in range(0, rows, most):
         part = slice(begin, min(begin + most, rows))
         start, last = offsets[part.start], offsets[part.stop]
@@ -114,9 +117,9 @@ def save_again(
         given = {
             "out": np.empty((part.stop - begin, 0, units), dtype),
             "gates": own if whole else np.empty((size[0], saved), dtype),
-            "x": x[part],
+            "x": x[:, start:last] if time == RAGGED else x[part],
             "offsets": offsets[begin : part.stop + 1] - start,
-            "steps": steps[start:last] - begin * time,
+            "steps": steps[start:last] - (start if time == RAGGED else begin * time),
             "order": order[(order >= part.start) & (order < part.stop)] - begin,
             "packed": packed,
         }

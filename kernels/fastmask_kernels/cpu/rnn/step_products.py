@@ -27,6 +27,7 @@ from ..parallel.atomics import atomic_add
 from ..parallel.barrier import NEXT_ROW, ROWS_DONE, wait_for
 from ..simd import VECTOR_BYTES, copy_row, fill_row, flat_from, lanes, lanes_of
 from .backward import multiply
+from .batch import row_start
 from .cell_gradients import PANEL
 from .columns import Columns
 from .transpose import STRIP, address_of, pack_strip, pointer_at, transpose_rows
@@ -309,7 +310,8 @@ def run_products(
             item = flat_from(items, number * WORDS)
             _weight_gradients(batch, wanted, item, rows, steps, memory, index)
         else:
-            first, positions = number - of_weights, rows * batch.time
+            first = number - of_weights
+            positions = row_start(batch.offsets, batch.time, rows)
             _input_gradient(batch, wanted, first, positions, steps, weights, memory, index)
         atomic_add(control, ROWS_DONE, 1)
         number = atomic_add(control, NEXT_ROW, 1)
