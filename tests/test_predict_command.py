@@ -170,6 +170,21 @@ class TestFormats:
             assert all(found.values())
 
     @pytest.mark.optional
+    def test_a_row_group_is_not_in_memory(self, tmp_path: Path) -> None:
+        pa = pytest.importorskip("pyarrow")
+        pq = importlib.import_module("pyarrow.parquet")
+        batches = importlib.import_module("fastmask.tables.parquet").batches
+        numbers = np.random.default_rng(8).integers(0, 2**60, (30_000, 100))
+        whole = fm.ragged(numbers).to_arrow()
+        pq.write_table(pa.table({"x": whole}), tmp_path / "a.parquet", row_group_size=len(whole))
+        before, most, rows = pa.total_allocated_bytes(), 0, 0
+        for batch in batches(tmp_path / "a.parquet", 500):
+            most = max(most, pa.total_allocated_bytes() - before)
+            rows += len(batch)
+        assert rows == 30_000
+        assert most < numbers.nbytes / 2
+
+    @pytest.mark.optional
     def test_wrong_parquet(
         self, reader: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

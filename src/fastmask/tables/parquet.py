@@ -15,6 +15,7 @@ from .values import Values, values_of
 
 NEEDS = "pyarrow"
 GROUP_BYTES = 16 << 20  # of a row group, before it is compressed
+READ_BYTES = 1 << 20  # of a column at once; without it a row group is read as a whole
 
 
 class ArrowBatch(OfFile):
@@ -69,7 +70,9 @@ def _opened(path: Path) -> Iterator[Any]:
     with opened(path):  # a regular file
         pass
     try:
-        with import_module("pyarrow.parquet").ParquetFile(path) as file:
+        with import_module("pyarrow.parquet").ParquetFile(
+            path, buffer_size=READ_BYTES, pre_buffer=False
+        ) as file:
             yield file
     except pa.ArrowException as error:
         raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from error
@@ -102,7 +105,8 @@ class Writer:
             self._out.close()
 
     def _opened(self, schema: Any) -> Any:
-        # Predictions hardly ever repeat themselves: to look for that took a tenth of all time.
+        # Predictions, and other floats, hardly repeat themselves: to look for that took a tenth of
+        # all time.
         repeating = [leaf for own in self._schema for leaf in _leaves(own.name, own.type)]
         pq = import_module("pyarrow.parquet")
         return pq.ParquetWriter(self._file, schema, use_dictionary=repeating)
@@ -126,7 +130,7 @@ class Writer:
 
 
 def _leaves(name: str, kind: Any) -> Iterator[str]:
-    """The columns that Parquet makes of one."""
+    """The columns that Parquet makes of one, without those of floats."""
     types = import_module("pyarrow.types")
     if types.is_struct(kind):
         for part in kind:
@@ -136,7 +140,7 @@ def _leaves(name: str, kind: Any) -> Iterator[str]:
         yield from _leaves(f"{name}.key_value.{kind.item_field.name}", kind.item_type)
     elif kind.num_fields == 1:
         yield from _leaves(f"{name}.list.element", kind.field(0).type)
-    else:
+    elif not types.is_floating(kind):
         yield name
 
 
