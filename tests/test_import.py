@@ -15,10 +15,11 @@ import pytest
 import fastmask as fm
 
 HEAVY = ["numba", "llvmlite", "torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"]
-# Of the standard library; NumPy may import some of them on its own account.
+# Of the standard library; NumPy may import some of them on its own account, as newer ones do
+# `inspect`, which layers need.
 SLOW = [
     *("argparse", "asyncio", "concurrent.futures", "email", "http", "importlib.metadata"),
-    *("inspect", "json", "logging", "multiprocessing", "subprocess", "tempfile", "unittest"),
+    *("json", "logging", "multiprocessing", "subprocess", "tempfile", "unittest"),
     *("urllib", "zipfile"),
 ]
 
