@@ -3,9 +3,9 @@
     python -m benchmarks.files [--rows 100000] [--steps 50] [--units 128]
 
 A new process reads lists, of ids for an embedding or of vectors, runs an LSTM, and writes a vector
-for each row, as `fastmask predict` does. What counts is the share of its time, after imports and
-the loading of the model, that passes inside calls of kernels, and the peak of its resident memory,
-imports included. Vectors are much to copy: each step of 16 numbers is read, and written again.
+for each row, as `fastmask predict` does. What counts is the share of its time, after imports, that
+passes inside calls of kernels, and the peak of its resident memory, imports included.
+Vectors are much to copy: each step of 16 numbers is read, and written again.
 """
 
 from __future__ import annotations
