@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +140,47 @@ def test_other_errors(
         assert run(tmp_path, *options, source=source, output=output) == 2
         assert words in capsys.readouterr().err
     assert run(tmp_path, source="same") == 0
+
+
+def test_workers_that_end_again_and_again(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_folder(tmp_path / "in", 3, 4)
+    ends = [BrokenProcessPool()] * 2
+
+    @contextmanager
+    def engine(_workers: int) -> Any:
+        def submit(function: Any, *arguments: Any) -> Any:
+            future: Any = Future()
+            if ends and outputs:
+                future.set_exception(ends.pop())
+            else:
+                outputs.append(arguments)
+                future.set_result(function(*arguments))
+            return future
+
+        outputs: list[Any] = []
+        yield submit
+
+    monkeypatch.setitem(engines.ENGINES, "local", engine)
+    assert run(tmp_path) == 0
+    assert not ends
+    assert_whole(tmp_path / "in", tmp_path / "out", model, made)
+    for error, words in (
+        (BrokenProcessPool(), "workers ended 3 times; 3 parts are not computed"),
+        (RuntimeError("out of memory"), ".parquet is not computed: out of memory"),
+    ):
+        ends = [error] * 9
+        monkeypatch.setitem(engines.ENGINES, "local", lambda _, ends=ends: failing(ends))
+        assert run(tmp_path, output=f"to{words[:2]}") == 2
+        assert words in capsys.readouterr().err
+
+
+@contextmanager
+def failing(ends: list[Exception]) -> Any:
+    def submit(*_arguments: Any) -> Any:
+        future: Any = Future()
+        future.set_exception(ends.pop())
+        return future
+
+    yield submit

@@ -44,6 +44,8 @@ def run(engine: str, options: Options, parts: list[Part], workers: int) -> Itera
             f"--engine {engine} needs {package}, which is not installed: "
             f"pip install 'fastmask-rnn[{engine}]'"
         )
+    if not parts:
+        return
     left, threads = dict.fromkeys(parts), max(1, get_num_threads() // workers)
     for _ in range(TRIES):
         try:
