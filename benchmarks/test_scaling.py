@@ -49,6 +49,6 @@ def test_smoke_scaling_page(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "1800 and 2571 | 1.43 (simulated from parts: 1.32)" in text
+    assert "1800 and 2571 | 1.43 | 2.00 | 1.32 |" in text
     assert "| 4,096 |" in text
     assert "| 1.18 times (by time) |" in text
