@@ -218,6 +218,23 @@ class TestBlocks:
         layer(x)
         assert counting.count == 1
 
+    def test_enabled_where_no_kernels_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keras computes what is on a device without kernels, layer by layer."""
+        from fastmask.keras._loop import BACKEND as backend
+
+        counting = Counting(monkeypatch)
+        layer = layers.LSTM(3)
+        x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype("float32")
+        expected = keras.ops.convert_to_numpy(layer(x))
+        if keras.config.backend() == "jax":
+            with monkeypatch.context() as patched:
+                patched.setattr("jax.default_backend", lambda: "gpu")
+                assert backend.why_not_now(x).endswith("on the CPU, not on gpu")
+        monkeypatch.setattr(backend, "why_not_now", lambda _: "it is on a GPU")
+        fk.convert(layer)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), expected, 0, 1e-6)
+        assert counting.count == 0
+
 
 def both_ways(make: Any, *inputs: Any) -> list[str]:
     """The names that `convert` returns for a model whose predictions it leaves as they were."""
