@@ -7,29 +7,75 @@ language; whatever else is done with it is done once, in the kernel that it is l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba import _dynfunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.typed_passes import NativeLowering
 
-from .unique_names import UniqueNames
+from .unique_names import UniqueCompiler, UniqueNames
 
 
 class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
-    """Code as it was lowered, with that of all it calls."""
+    """Code as it was lowered."""
+
+    _shared_module: Any
+    _linking_libraries: list[Any]
 
     def add_llvm_module(self, module: Any) -> None:
         """Take it as it is, where Numba would run passes over each function."""
         self._final_module.link_in(module)
 
     def finalize(self) -> None:
-        """Link, and neither optimise nor give anything to the machine."""
-        for library in dict.fromkeys(self._linking_libraries):
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        """Neither optimise nor give anything to the machine."""
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = "linkonce_odr"  # as Numba does in a copy of the whole
         self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        """The code with that of all it calls, for those that do not ask for these one by one."""
+        if self._shared_module is None:
+            self._ensure_finalized()
+            whole = self._final_module.clone()
+            _link(whole, self._linking_libraries)
+            self._shared_module = whole
+        return self._shared_module
+
+
+class _Kernel(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
+    """A kernel with all that it calls."""
+
+    _linking_libraries: list[Any]
+
+    def finalize(self) -> None:
+        """Link each function once; Numba would link it into each of its callers, and these too."""
+        for library in _link(self._final_module, self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+        self._linking_libraries = []
+        super().finalize()
+
+
+def _link(module: Any, libraries: Iterable[Any]) -> Iterable[Any]:
+    """Link libraries, and those that they call, into a module; returns them all."""
+    found: dict[Any, None] = {}
+    waiting = list(libraries)
+    while waiting:
+        library = waiting.pop()
+        if library in found:
+            continue
+        found[library] = None
+        own = library._final_module
+        if isinstance(library, _Lowered):
+            waiting += library._linking_libraries
+        else:
+            own = library._get_module_for_linking()
+        module.link_in(own, preserve=True)
+    return found
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
@@ -64,3 +110,15 @@ class InnerCompiler(UniqueNames, CompilerBase):  # type: ignore[misc]  # Numba i
         passes.add_pass_after(_Declare, NativeLowering)
         passes.finalize()
         return [passes]
+
+
+class KernelCompiler(UniqueCompiler):
+    """Numba's compiler for what Python calls."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's passes, with a library of our own."""
+        state = self.state
+        state.library = _Kernel(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        pipelines: list[Any] = super().define_pipelines()
+        return pipelines

@@ -35,10 +35,10 @@ from ..sources import source_digest
 from .unique_names import UniqueCompiler
 
 try:
-    from .inlining import InnerCompiler
+    from .inlining import InnerCompiler, KernelCompiler
 except (ImportError, AttributeError):
     # Numba has changed inside: its own way, which takes two seconds more
-    InnerCompiler = UniqueCompiler  # type: ignore[misc]  # instead
+    InnerCompiler = KernelCompiler = UniqueCompiler  # type: ignore[misc]  # instead
 
 # Python's own locks, not what Numba and llvmlite put around them: see `fork_safe_lock`.
 _compiler_lock = getattr(global_compiler_lock, "_lock", global_compiler_lock)
@@ -132,9 +132,12 @@ class CompiledKernel:
     def _new_dispatcher(self) -> Any:
         if config.DISABLE_JIT:  # since this module was imported
             raise JitDisabledError
-        dispatcher = njit(error_model="numpy", nogil=True, pipeline_class=UniqueCompiler)(
-            self._function
-        )
+        dispatcher = njit(
+            error_model="numpy",
+            nogil=True,
+            no_cfunc_wrapper=True,
+            pipeline_class=KernelCompiler,
+        )(self._function)
         try:
             dispatcher._cache = _SourceCache(self._function, self._name)
         except Exception as error:  # no folder can be written, for one
