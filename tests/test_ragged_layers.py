@@ -332,7 +332,7 @@ def test_adapting_to_valid_steps() -> None:
 
 def test_a_layer_built_on_rows_is_saved_and_read(tmp_path: Path) -> None:
     x = fm.Ragged(np.ones((3, 2)), [0, 1, 3])
-    model = fm.Sequential([L.Dense(3), L.Conv1D(2, 1), L.LSTM(4)])
+    model = fm.Sequential([L.Dense(3), L.Conv1D(2, 1), L.GlobalAveragePooling1D()])
     y = model(x)
     fm.save_model(model, tmp_path / "model.npz")
     np.testing.assert_array_equal(fm.load_model(tmp_path / "model.npz")(x), y)

@@ -37,8 +37,6 @@ class OverRows(KeepsStates):
 
     def _call_ragged(self, inputs: Ragged, initial_state: States | None = None) -> Any:
         """Run over the steps of each row; see `_ragged`."""
-        if not self.built:
-            self.build(inputs.shape)
         output, *states = as_list(self._over_rows(inputs, initial_state))
         if self.return_sequences:
             rows = inputs._rows

@@ -62,10 +62,10 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
         )
     if layer._pads_beside and any(type(one) is not Ragged for one in items):
         way = "padded"
-    if way == "own":
-        return layer._call_ragged(inputs, **kwargs)
     if not layer.built and way != "padded":
         layer._build_for(inputs, kwargs)
+    if way == "own":
+        return layer._call_ragged(inputs, **kwargs)
 
     def call(given: Any, options: dict[str, Any]) -> Any:
         return layer._run(spec, given, None, None, options)

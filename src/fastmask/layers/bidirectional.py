@@ -176,8 +176,6 @@ class Bidirectional(Layer):
 
     def _call_ragged(self, inputs: Ragged, initial_state: States | None = None) -> Any:
         """Run both layers over the steps of each row; see `_ragged`."""
-        if not self.built:
-            self.build(inputs.shape)
         rows = inputs._rows
 
         def run(layer: RNN, state: States | None) -> Any:

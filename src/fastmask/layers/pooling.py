@@ -9,6 +9,8 @@ import numpy as np
 from .._checks import choice, flag
 from .._typing import Array, ArrayLike, Bools, Shape, Unpack
 from ..backends.dispatch import real_array
+from ..backends.rows import Rows
+from ..masks.ragged import Ragged
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 
@@ -16,7 +18,7 @@ from ._layer import Layer
 class GlobalPooling(Layer):
     """Base of the layers that reduce the time axis of inputs (B, T, F)."""
 
-    _way = "rows"
+    _way = "own"
     _takes_lists = False
     _input_axes = 3
     _options = ("data_format", "keepdims")
@@ -46,6 +48,14 @@ class GlobalPooling(Layer):
                 f"not {x.shape}"
             )
         return x
+
+    def _of_rows(self, reduce: np.ufunc, values: Array, rows: Rows) -> Array:
+        """`reduce` over the steps of each row of a `Ragged`; zeros for a row without any."""
+        filled = np.flatnonzero(rows.lengths)
+        whole = np.zeros((len(rows), values.shape[1]), values.dtype)
+        if len(filled):
+            whole[filled] = reduce.reduceat(values, rows.offsets[filled])
+        return whole[:, np.newaxis] if self.keepdims else whole
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = list(input_shape)
@@ -85,6 +95,17 @@ class GlobalAveragePooling1D(GlobalPooling):
     """
 
     supports_masking = True
+
+    def _call_ragged(self, inputs: Ragged) -> Array:
+        """The mean of the valid steps of each row; see `_ragged`."""
+        rows = inputs._rows.of_valid
+        values = self._sequences(inputs.values[np.newaxis])[0]
+        if inputs.valid is not None:
+            values = values[inputs.valid]
+        total = self._of_rows(np.add, values, rows)
+        count = np.maximum(rows.lengths, 1).astype(total.dtype)
+        mean: Array = total / count.reshape(-1, *(1,) * (total.ndim - 1))
+        return mean
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         x = self._sequences(inputs)
@@ -137,7 +158,12 @@ class GlobalMaxPooling1D(GlobalPooling):
         array([[4., 5.]], dtype=float32)
     """
 
-    _needs_a_step = True
+    def _call_ragged(self, inputs: Ragged) -> Array:
+        """The largest of the steps of each row; see `_ragged`."""
+        if inputs.valid is not None:
+            self._warn_of_loss(None)
+        values = self._sequences(inputs.values[np.newaxis])[0]
+        return self._of_rows(np.maximum, values, inputs._rows)
 
     def call(self, inputs: ArrayLike) -> Array:
         x = self._sequences(inputs)
