@@ -55,7 +55,8 @@ class _Kernel(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
     def finalize(self) -> None:
         """Link each function once; Numba would link it into each of its callers, and these too."""
         for library in _link(self._final_module, self._linking_libraries):
-            self._reload_init.update(library._reload_init)
+            if hasattr(library, "_reload_init"):  # older Numba has none
+                self._reload_init.update(library._reload_init)
         self._linking_libraries = []
         super().finalize()
 
