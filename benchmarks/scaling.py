@@ -183,7 +183,7 @@ def _beside(found: dict[str, Any], engine: str) -> list[float]:
 def _measured(found: dict[str, Any]) -> str:
     rows = found["threads_1"]["rows"]
     lines = [
-        [f"one process, {n} threads", "", "", number(rows / sum(own["seconds"])), "", "", ""]
+        [f"one process, threads: {n}", "", "", number(rows / sum(own["seconds"])), "", "", ""]
         for n in (1, 2)
         for own in [found[f"threads_{n}"]]
     ]
