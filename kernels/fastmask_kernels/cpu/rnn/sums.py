@@ -132,33 +132,10 @@ def _sums_of_inputs(code: CellCode) -> Any:
 
 def _product_with_x(code: CellCode) -> Any:
     multiply, inputs, group = code.multiply, code.layout.inputs, code.layout.group
-    if code.format is None:
-
-        @inlined
-        def multiply_x(
-            batch: Any,
-            layer: Any,
-            scratch: Any,
-            now: Any,
-            vector: int,
-            registers: int,
-            weights: int,
-            strip_step: int,
-            scales: int,
-            bias: int,
-            z_start: int,
-        ) -> None:
-            zero = np.int64(0)  # a literal would compile once more
-            multiply(
-                *(registers, now.total, batch.x, zero, scratch.source, batch.features),
-                *(layer.packed, weights, strip_step, layer.packed, bias, zero, now.z, z_start),
-            )
-
-        return multiply_x
-    stride = inlined(_stride_of(code))
+    converted, stride = code.format is not None, inlined(_stride_of(code))
 
     @inlined
-    def multiply_converted(
+    def multiply_x(
         batch: Any,
         layer: Any,
         scratch: Any,
@@ -171,15 +148,21 @@ def _product_with_x(code: CellCode) -> Any:
         bias: int,
         z_start: int,
     ) -> None:
-        lanes, zero = lanes_of(now.z), np.int64(0)
-        multiply(
-            *(registers, now.total, scratch.operands, zero, stride(batch.features, lanes)),
-            *(-(-batch.features // group), layer.packed, weights, strip_step),
-            *(scales, scales + layer.vectors * inputs * lanes),
-            *(layer.packed, bias, zero, now.z, z_start),
-        )
+        lanes, zero = lanes_of(now.z), np.int64(0)  # a literal would compile once more
+        if converted:  # known when this is compiled, which leaves the other product out
+            multiply(
+                *(registers, now.total, scratch.operands, zero, stride(batch.features, lanes)),
+                *(-(-batch.features // group), layer.packed, weights, strip_step),
+                *(scales, scales + layer.vectors * inputs * lanes),
+                *(layer.packed, bias, zero, now.z, z_start),
+            )
+        else:
+            multiply(
+                *(registers, now.total, batch.x, zero, scratch.source, batch.features),
+                *(layer.packed, weights, strip_step, layer.packed, bias, zero, now.z, z_start),
+            )
 
-    return multiply_converted
+    return multiply_x
 
 
 def _looked_up(code: CellCode) -> Any:
@@ -251,35 +234,11 @@ def _products_of_round(code: CellCode) -> Any:
 
 def _product_with_state(code: CellCode) -> Any:
     multiply, recurrent, group = code.multiply, code.layout.recurrent, code.layout.group
+    converted, stride = code.format is not None, inlined(_stride_of(code))
     row_vectors = code.tiles.row
-    if code.format is None:
-
-        @inlined
-        def multiply_state(
-            batch: Any,
-            layer: Any,
-            scratch: Any,
-            now: Any,
-            plane: int,
-            at: int,
-            registers: int,
-            weights: int,
-            strip_step: int,
-            scales: int,
-            z_start: int,
-        ) -> None:
-            start = plane * layer.plane if plane > 0 else layer.plane - now.new
-            row = np.int64(row_vectors) * lanes_of(now.z)
-            multiply(
-                *(registers, now.rows, layer.states, start, scratch.state, batch.units),
-                *(layer.packed, weights, strip_step, now.z, z_start, row, now.z, z_start),
-            )
-
-        return multiply_state
-    stride = inlined(_stride_of(code))
 
     @inlined
-    def multiply_converted(
+    def multiply_state(
         batch: Any,
         layer: Any,
         scratch: Any,
@@ -294,11 +253,18 @@ def _product_with_state(code: CellCode) -> Any:
     ) -> None:
         lanes = lanes_of(now.z)
         row = np.int64(row_vectors) * lanes
-        multiply(
-            *(registers, now.rows, scratch.operands, at, stride(batch.units, lanes)),
-            *(-(-batch.units // group), layer.packed, weights, strip_step),
-            *(scales, scales + layer.vectors * recurrent * lanes),
-            *(now.z, z_start, row, now.z, z_start),
-        )
+        if converted:  # known when this is compiled, which leaves the other product out
+            multiply(
+                *(registers, now.rows, scratch.operands, at, stride(batch.units, lanes)),
+                *(-(-batch.units // group), layer.packed, weights, strip_step),
+                *(scales, scales + layer.vectors * recurrent * lanes),
+                *(now.z, z_start, row, now.z, z_start),
+            )
+        else:
+            start = plane * layer.plane if plane > 0 else layer.plane - now.new
+            multiply(
+                *(registers, now.rows, layer.states, start, scratch.state, batch.units),
+                *(layer.packed, weights, strip_step, now.z, z_start, row, now.z, z_start),
+            )
 
-    return multiply_converted
+    return multiply_state
