@@ -37,8 +37,8 @@ def compiled(format: Format) -> tuple[Any, Any]:
         zero = np.int64(0)
         multiply(
             *(np.int64(4), np.int64(len(z)), flat(a), zero, stride, depth),
-            *(flat(packed), places[0], places[1], places[2], places[3]),
-            *(flat(z), zero, np.int64(4 * L), flat(z), zero),
+            *(flat(packed), places[0], places[1], flat(z), zero, np.int64(4 * L), flat(z), zero),
+            *(places[2], places[3]),
         )
 
     return convert, run

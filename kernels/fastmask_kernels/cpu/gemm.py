@@ -14,12 +14,13 @@ result does not depend on its neighbours, on blocking or on the number of thread
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .functions import call_function
 from .simd import I64, REGISTERS, Emitter, data_pointer
 
 # As many sums as the registers hold, beside a row of weights and an element of `a`.
@@ -87,35 +88,35 @@ def _emit_tile(emit: Emitter, tiles: Tiles, rows: int, vectors: int, args: list[
             emit.store(read(), z, (i * tiles.row + v) * width)
 
 
-def _tile_function(module: Any, tiles: Tiles, dtype: Any) -> Any:
-    """The micro-kernel of `dtype`, emitted once into the module: a switch over its forms."""
-    shape = (tiles.strip, tiles.row, *tiles.widths, *tiles.few_widths)
-    name = f"fastmask_tile_{'_'.join(map(str, shape))}_{dtype}"
-    if name in module.globals:
-        return module.globals[name]
-    element = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-    pointer = element.as_pointer()
-    signature = ir.FunctionType(
-        ir.VoidType(),
-        [I64, I64, pointer, I64.as_pointer(), I64, pointer, I64, pointer, I64, pointer],
-    )
-    function = ir.Function(module, signature, name)
-    function.linkage = "internal"
+def call_tile(
+    builder: Any, name: str, tiles: Tiles, values: Sequence[Any], emit_form: Callable[..., None]
+) -> None:
+    """Call a micro-kernel, which is emitted once into the module: a switch over its forms.
+
+    Args:
+        builder: llvmlite IRBuilder at the call.
+        name: tells it from the module's others of the same tiles.
+        tiles: the forms.
+        values: rows, vectors, and what `emit_form` takes.
+        emit_form: writes one form, given a builder, its rows and vectors, and the arguments.
+    """
+
+    def emit_body(inside: Any, arguments: Any) -> None:
+        rows, vectors, *others = arguments
+        function = inside.function
+        done = function.append_basic_block("done")
+        switch = inside.switch(inside.add(inside.mul(vectors, I64(SUMS + 1)), rows), done)
+        for height, width in tiles.forms:
+            block = function.append_basic_block(f"tile_{height}_{width}")
+            switch.add_case(I64(width * (SUMS + 1) + height), block)
+            inside.position_at_end(block)
+            emit_form(inside, height, width, others)
+            inside.branch(done)
+        inside.position_at_end(done)
+
     # Inlined, every product would begin with what all forms have to compute before their loops.
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, vectors, *args = function.args
-    done = function.append_basic_block("done")
-    switch = builder.switch(builder.add(builder.mul(vectors, I64(SUMS + 1)), rows), done)
-    for height, width in tiles.forms:
-        block = function.append_basic_block(f"tile_{height}_{width}")
-        switch.add_case(I64(width * (SUMS + 1) + height), block)
-        builder.position_at_end(block)
-        _emit_tile(Emitter(builder, dtype), tiles, height, width, args)
-        builder.branch(done)
-    builder.position_at_end(done)
-    builder.ret_void()
-    return function
+    shape = tiles.strip, tiles.row, tiles.sums, *tiles.widths, *tiles.few_widths
+    call_function(builder, f"fastmask_{name}_{'_'.join(map(str, shape))}", values, emit_body)
 
 
 def tile_kernel(tiles: Tiles) -> Any:
@@ -139,13 +140,17 @@ def tile_kernel(tiles: Tiles) -> Any:
         init_stride: Any,
         z: Any,
         z_start: Any,
+        left: Any,
     ) -> Any:
         """One tile; every array is followed by the place where it begins.
 
-        `strip_step` elements lie between strips, and `init_stride` between rows of `init`.
+        `strip_step` elements lie between strips, and `init_stride` between rows of `init`; `left`
+        is the first column.
         """
         i8 = types.int64
-        signature = types.void(*(i8, i8, a, i8, index, i8, i8, packed, i8, i8, init, i8, i8, z, i8))
+        signature = types.void(
+            *(i8, i8, a, i8, index, i8, i8, packed, i8, i8, init, i8, i8, z, i8, i8)
+        )
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             pointers = {
@@ -153,8 +158,12 @@ def tile_kernel(tiles: Tiles) -> Any:
                 for i in (2, 4, 7, 10, 13)
             }
             values = {**dict(enumerate(args)), **pointers}
-            function = _tile_function(builder.module, tiles, a.dtype)
-            builder.call(function, [values[i] for i in (0, 1, 2, 4, 6, 7, 9, 10, 12, 13)])
+
+            def emit_form(inside: Any, rows: int, vectors: int, arguments: list[Any]) -> None:
+                _emit_tile(Emitter(inside, a.dtype), tiles, rows, vectors, arguments)
+
+            given = [values[i] for i in (0, 1, 2, 4, 6, 7, 9, 10, 12, 13)]
+            call_tile(builder, f"tile_{a.dtype}", tiles, given, emit_form)
             return context.get_dummy_value()
 
         return signature, codegen

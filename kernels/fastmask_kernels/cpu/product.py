@@ -9,9 +9,14 @@ from .jit import inner
 from .simd import lanes_of
 
 
-def product(tiles: Tiles) -> Any:
-    """`multiply` for one kind of tiles, for compiled kernels to call."""
-    tile = tile_kernel(tiles)
+def product(tiles: Tiles, tile: Any = None) -> Any:
+    """`multiply` for one kind of tiles, for compiled kernels to call.
+
+    Args:
+        tiles: the tiles.
+        tile: the micro-kernel for them; the one of `gemm` where there is none.
+    """
+    tile = tile or tile_kernel(tiles)
     most_rows, few, strip_vectors, row_vectors = tiles.rows, tiles.few, tiles.strip, tiles.row
     narrow, wide = tiles.widths[-1], (tiles.few_widths or tiles.widths)[-1]
 
@@ -21,7 +26,7 @@ def product(tiles: Tiles) -> Any:
         rows: int,
         a: Any,
         a_start: int,
-        index: Any,
+        places: Any,
         depth: int,
         packed: Any,
         weights: int,
@@ -31,14 +36,16 @@ def product(tiles: Tiles) -> Any:
         init_stride: int,
         z: Any,
         z_start: int,
+        *columns: int,
     ) -> None:
-        """z[:, :vectors] = init + a[index] @ weights, in tiles of nearly equal height.
+        """z[:, :vectors] = init + a[places] @ weights, in tiles of nearly equal height.
 
         Give integers of one type, np.int64: a literal would compile it once more.
 
-        All arrays are flat. Row i of `a` begins at a_start + index[i] and is `depth` long, that
+        All arrays are flat. Row i of `a` begins at a_start + places[i] and is `depth` long, that
         of `init` at init_start + i * init_stride, that of z at z_start + i * tiles.row registers.
-        The first strip begins at packed[weights], the others `strip_step` apart.
+        The first strip begins at packed[weights], the others `strip_step` apart. `places` and
+        `columns` are what the micro-kernel takes them for.
         """
         lanes = lanes_of(z)
         width = wide if rows <= few else narrow
@@ -53,7 +60,7 @@ def product(tiles: Tiles) -> Any:
                     min(width, vectors - left),
                     a,
                     a_start,
-                    index,
+                    places,
                     done,
                     depth,
                     packed,
@@ -64,6 +71,8 @@ def product(tiles: Tiles) -> Any:
                     init_stride,
                     z,
                     z_start + (done * row_vectors + left) * lanes,
+                    left * lanes,
+                    *columns,
                 )
                 done += height
 

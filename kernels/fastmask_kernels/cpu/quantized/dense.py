@@ -116,8 +116,8 @@ def _kernel(format: Format) -> CompiledKernel:
                 multiply(
                     *(zero + STRIP, count, own_memory, zero, stride, words, flat(packed)),
                     *(3 * number * width + strip * words * width, zero),
-                    *(number * width + left, 2 * number * width + left),
                     *(flat(packed), left, zero, own_memory, z),
+                    *(number * width + left, 2 * number * width + left),
                 )
                 for i in range(count):
                     for v in range(STRIP):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..gemm import SUMS, Tiles
-from ..jit import inner
-from ..simd import I64, REGISTERS, Emitter, data_pointer, lanes_of
+from ..gemm import Tiles, call_tile
+from ..product import product
+from ..simd import I64, REGISTERS, Emitter, data_pointer
 from .formats import Format, words_type
 
 # As many sums as the registers hold, beside weights and words of two rows, which are no operands.
@@ -22,7 +21,7 @@ def _emit_tile(
     emit: Emitter, format: Format, tiles: Tiles, rows: int, vectors: int, args: list[Any]
 ) -> None:
     """z = init + row by weights; with scales init + row scale * column scale * (start + sum)."""
-    a, stride, depth, weights, strip_step, columns, init, init_stride, z = args
+    a, stride, depth, weights, strip_step, *columns, init, init_stride, z = args
     b, width = emit.builder, emit.lanes
     words = words_type(emit)
     strips = [
@@ -63,35 +62,6 @@ def _emit_tile(
             emit.store(value, z, (i * tiles.row + v) * width)
 
 
-def _tile_function(module: Any, format: Format, tiles: Tiles) -> Any:
-    """The micro-kernel, emitted once into the module: a switch over its forms."""
-    shape = "_".join(
-        map(str, (tiles.strip, tiles.row, tiles.sums, *tiles.widths, *tiles.few_widths))
-    )
-    name = f"fastmask_{format.name}_tile_{shape}"
-    if name in module.globals:
-        return module.globals[name]
-    pointer = ir.FloatType().as_pointer()
-    arguments = [I64, I64, pointer, I64, I64, pointer, I64, *(pointer,) * 3, I64, pointer]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")  # as in `gemm`
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    rows, vectors, a, stride, depth, weights, step, factors, starts, *others = function.args
-    done = function.append_basic_block("done")
-    switch = builder.switch(builder.add(builder.mul(vectors, I64(SUMS + 1)), rows), done)
-    for height, width in tiles.forms:
-        block = function.append_basic_block(f"tile_{height}_{width}")
-        switch.add_case(I64(width * (SUMS + 1) + height), block)
-        builder.position_at_end(block)
-        args = [a, stride, depth, weights, step, (factors, starts), *others]
-        _emit_tile(Emitter(builder, types.float32), format, tiles, height, width, args)
-        builder.branch(done)
-    builder.position_at_end(done)
-    builder.ret_void()
-    return function
-
-
 def _tile_kernel(format: Format, tiles: Tiles) -> Any:
     @intrinsic
     def tile(
@@ -101,37 +71,43 @@ def _tile_kernel(format: Format, tiles: Tiles) -> Any:
         a: Any,
         a_start: Any,
         stride: Any,
+        first: Any,
         depth: Any,
         packed: Any,
         weights: Any,
         strip_step: Any,
-        factors: Any,
-        starts: Any,
         init: Any,
         init_start: Any,
         init_stride: Any,
         z: Any,
         z_start: Any,
+        left: Any,
+        factors: Any,
+        starts: Any,
     ) -> Any:
-        """One tile; `factors` and `starts` are places in `packed`."""
+        """One tile; `factors` and `starts` are where those of the first columns are in `packed`."""
         signature = types.void(
-            *(_i8, _i8, a, _i8, _i8, _i8, packed, _i8, _i8, _i8, _i8),
-            *(init, _i8, _i8, z, _i8),
+            *(_i8, _i8, a, _i8, _i8, _i8, _i8, packed, _i8, _i8),
+            *(init, _i8, _i8, z, _i8, _i8, _i8, _i8),
         )
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            def at(array: int, place: int) -> Any:
+            def at(array: int, *places: int) -> Any:
                 pointer = data_pointer(context, builder, sig.args[array], args[array])
-                return builder.gep(pointer, [args[place]])
+                for place in places:
+                    pointer = builder.gep(pointer, [args[place]])
+                return pointer
 
-            function = _tile_function(builder.module, format, tiles)
-            builder.call(
-                function,
-                [
-                    *(args[0], args[1], at(2, 3), args[4], args[5], at(6, 7), args[8]),
-                    *(at(6, 9), at(6, 10), at(11, 12), args[13], at(14, 15)),
-                ],
-            )
+            def emit_form(inside: Any, height: int, width: int, arguments: list[Any]) -> None:
+                emit = Emitter(inside, types.float32)
+                _emit_tile(emit, format, tiles, height, width, arguments)
+
+            row = builder.gep(at(2, 3), [builder.mul(args[5], args[4])])
+            values = [
+                *(args[0], args[1], row, args[4], args[6], at(7, 8), args[9]),
+                *(at(7, 16, 15), at(7, 17, 15), at(10, 11), args[12], at(13, 14)),
+            ]
+            call_tile(builder, f"{format.name}_tile", tiles, values, emit_form)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -140,61 +116,10 @@ def _tile_kernel(format: Format, tiles: Tiles) -> Any:
 
 
 def quantized_product(format: Format, tiles: Tiles) -> Any:
-    """`multiply` for a format and one kind of tiles, for compiled kernels to call."""
-    tile = _tile_kernel(format, tiles)
-    most_rows, few, strip_vectors, row_vectors = tiles.rows, tiles.few, tiles.strip, tiles.row
-    narrow, wide = tiles.widths[-1], (tiles.few_widths or tiles.widths)[-1]
+    """`multiply` for a format and one kind of tiles, as `product` has it.
 
-    @inner
-    def multiply(
-        vectors: int,
-        rows: int,
-        a: Any,
-        a_start: int,
-        stride: int,
-        depth: int,
-        packed: Any,
-        weights: int,
-        strip_step: int,
-        factors: int,
-        starts: int,
-        init: Any,
-        init_start: int,
-        init_stride: int,
-        z: Any,
-        z_start: int,
-    ) -> None:
-        """z[:, :vectors] = init + rows @ weights, as `product` has it; `depth` counts words.
-
-        Row i of `a` begins at a_start + i * stride, and its scale is the last word of it. Column
-        scales begin at packed[factors], what their sums start with at packed[starts].
-        """
-        lanes = lanes_of(z)
-        width = wide if rows <= few else narrow
-        for left in range(0, vectors, width):
-            done = 0
-            for tiles_left in range(-(-rows // most_rows), 0, -1):
-                height = rows - done
-                if tiles_left > 1:
-                    height = -(-height // tiles_left)
-                tile(
-                    height,
-                    min(width, vectors - left),
-                    a,
-                    a_start + done * stride,
-                    stride,
-                    depth,
-                    packed,
-                    weights + left // strip_vectors * strip_step,
-                    strip_step,
-                    factors + left * lanes,
-                    starts + left * lanes,
-                    init,
-                    init_start + done * init_stride + left * lanes,
-                    init_stride,
-                    z,
-                    z_start + (done * row_vectors + left) * lanes,
-                )
-                done += height
-
-    return multiply
+    Row i of `a` begins at a_start + i * places, and its scale is the last word of it; `depth`
+    counts words. `columns` are where the scales of columns begin in `packed`, and what their sums
+    start with.
+    """
+    return product(tiles, _tile_kernel(format, tiles))

@@ -153,8 +153,8 @@ def _product_with_x(code: CellCode) -> Any:
             multiply(
                 *(registers, now.total, scratch.operands, zero, stride(batch.features, lanes)),
                 *(-(-batch.features // group), layer.packed, weights, strip_step),
-                *(scales, scales + layer.vectors * inputs * lanes),
                 *(layer.packed, bias, zero, now.z, z_start),
+                *(scales, scales + layer.vectors * inputs * lanes),
             )
         else:
             multiply(
@@ -257,8 +257,8 @@ def _product_with_state(code: CellCode) -> Any:
             multiply(
                 *(registers, now.rows, scratch.operands, at, stride(batch.units, lanes)),
                 *(-(-batch.units // group), layer.packed, weights, strip_step),
-                *(scales, scales + layer.vectors * recurrent * lanes),
                 *(now.z, z_start, row, now.z, z_start),
+                *(scales, scales + layer.vectors * recurrent * lanes),
             )
         else:
             start = plane * layer.plane if plane > 0 else layer.plane - now.new

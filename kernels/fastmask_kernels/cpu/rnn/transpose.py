@@ -8,9 +8,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..functions import call_function
 from ..jit import inner
 from ..simd import I32, I64, Emitter, copy_row, data_pointer, fill_row, flat_from, lanes_of
-from .functions import call_function
 
 STRIP = 2  # registers of a strip of packed weights
 _i8 = types.int64

@@ -13,9 +13,9 @@ from ...cells.cell import Cell
 from ...cells.rounds import Place
 from ...formula import Symbol
 from ...formula.symbols import EPSILON
+from ..functions import call_function
 from ..simd import I32, I64, Emitter, data_pointer
 from .emit import FormulaEmitter, Functions, each_choice
-from .functions import call_function
 from .rounds import Round, Rounds
 
 _i8 = types.int64
