@@ -4,7 +4,7 @@ Numbers stand in words of 32 bits, as many successive ones of a row as fit: two 
 int8. A dot product adds, in each lane, the products of a word of weights with a word of a row,
 which is the same in all lanes:
 
-    bfloat16  vdpbf16ps of AVX512_BF16; elsewhere two multiply-adds in float32
+    bfloat16  vdpbf16ps of AVX512_BF16, bfdot of NEON; elsewhere two multiply-adds in float32
     int8      vpdpbusd of AVX512_VNNI and AVX_VNNI, sdot of NEON; elsewhere products of 16 bits
 
 Sums of int8 are integers, so every processor gets the same ones. The rows' bytes are stored with
@@ -91,9 +91,13 @@ def _call(emit: Emitter, name: str, result: Any, arguments: list[Any]) -> Any:
 
 def _bfloat16_dot(emit: Emitter, sums: Any, row: Any, weights: Any) -> Any:
     b, features = emit.builder, host_features()
+    name = None
     if "avx512bf16" in features and (emit.lanes == 16 or "avx512vl" in features):
-        pairs = ir.VectorType(_BFloat(), 2 * emit.lanes)
         name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * emit.lanes}"
+    elif "bf16" in features and emit.lanes == 4:
+        name = "llvm.aarch64.neon.bfdot.v4f32.v8bf16"
+    if name is not None:
+        pairs = ir.VectorType(_BFloat(), 2 * emit.lanes)
         return _call(
             emit, name, emit.vector, [sums, b.bitcast(row, pairs), b.bitcast(weights, pairs)]
         )
