@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, sharing costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping worker comes too late
-MIN_JOINED_WEIGHTS = 1 << 14  # recurrent weights; below, a step is too short for a barrier after it
+MIN_JOINED_WEIGHTS = 18_432  # recurrent ones; below, a step is too short for a barrier after it
+WEIGHTS_A_SUM = 16  # what else is done with a sum takes as long as so many, in every format
 USUAL_BYTES = 4  # of a weight; products with smaller ones take so much less time
 CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
 ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
@@ -69,7 +70,7 @@ def make_schedule(
     if threads == 1 or work < MIN_SHARED_WORK:
         return ONE_THREAD
     join, common = length(plan, 0), 0
-    if gates * units * units * share >= MIN_JOINED_WEIGHTS:
+    if gates * units * (units * share + WEIGHTS_A_SUM) >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         common = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
         # At least a step: rows without any are not among the common ones.
