@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
-from fastmask_kernels.memory import aligned_empty
 
 from .._typing import Array
 from ..backends.layer import BACKWARD, FORWARD, Layer, compute
@@ -116,9 +113,9 @@ def _backward(layer: Layer, saved: bool, *inputs: Array) -> list[Array]:
 
 
 def _computed(words: str, shapes: list[Any], inputs: tuple[Array, ...]) -> list[Array]:
-    dtype = inputs[0].dtype
-    # Aligned: others TensorFlow would copy.
-    outputs = [aligned_empty(prod(shape), dtype).reshape(shape) for shape in shapes]
+    # TensorFlow copies them. Arrays that begin on a cache line it takes as they are, but frees them
+    # late: so their memory is new in each step, which takes longer than to copy.
+    outputs = [np.empty(shape, inputs[0].dtype) for shape in shapes]
     compute(words, outputs, [np.ascontiguousarray(array) for array in inputs])
     return outputs
 
