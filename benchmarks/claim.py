@@ -26,7 +26,7 @@ def write_claim(report: dict[str, Any], readme: Path) -> None:
 
 
 def claim(report: dict[str, Any]) -> str:
-    """How many times faster than each library fastmask is, and on which processor."""
+    """How many times as fast as each library fastmask is, and on which processor."""
     about = report["lstm"]["about"]
     peak = summary.peak_gflops(report["lstm"]) / about["threads"]
     rows = [
@@ -35,7 +35,7 @@ def claim(report: dict[str, Any]) -> str:
         for name, words in CLASSES.items()
     ]
     return (
-        table(["times faster than", *(rival.name for rival in RIVALS)], rows)
+        table(["times as fast as", *(rival.name for rival in RIVALS)], rows)
         + f"\n\n{about['cpu']}, {about['threads']} threads, each {peak:.0f} Gflop/s of float32 "
         "multiply-adds; geometric means over shapes.\n"
     )

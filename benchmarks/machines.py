@@ -22,9 +22,9 @@ GOALS_OF: dict[str, Callable[[dict[str, Any]], list[summary.Goal]]] = {
 }
 
 TEXT = """
-The same goals on every machine that was measured, each with the code of its day; the rest of this
+The same goals on every machine that was measured, each with the code of its date; the rest of this
 page is about the first. Ratios to peers depend on the processor: on how fast it multiplies, and on
-how well the peers' matrix products know it.
+how well the peers' matrix products are tuned for it.
 """
 
 

@@ -33,12 +33,12 @@ HEAD = f"""\
 
 # Overhead of a layer call
 
-A layer call should cost at most {WANTED:g} us over the operation in it. So that the difference
-shows, the arrays are small: ({BATCH}, {TIME}, {FEATURES}) float32. The operation is plain NumPy
-that does the same work, masks included; for recurrent layers it is the kernel, with a plan. Both
-take turns in one process. Microseconds; each a median over the turns of the median of the calls in
-a turn, and in the last column the fastest call less the fastest operation, which a busy machine
-disturbs least.
+A layer call should cost at most {WANTED:g} us more than the operation in it. To make the difference
+visible, the arrays are small: ({BATCH}, {TIME}, {FEATURES}) float32. The operation is plain NumPy
+that does the same work, masks included; for recurrent layers it is the kernel, with a plan. The two
+take turns in one process. Times are in microseconds, each the median over the turns of the median
+of the calls in a turn; the last column is the fastest call minus the fastest operation, which a
+busy machine disturbs least.
 """
 
 

@@ -1,4 +1,4 @@
-"""Quantised layers in the report: times, errors, and what was wanted."""
+"""Quantized layers in the report: times, errors, and what was wanted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks.quantized_peers import MODES, OURS, QUANTIZED, RIVALS
 from benchmarks.summary import BATCH_1, CLASSES, Goal, Group
 
 INTRODUCTION = """
-Inference with weights and products of fewer bits, beside float32, in milliseconds; behind each time
-the largest error of an output against float64. `layer.quantize("bfloat16")` and
-`layer.quantize("int8")`; ONNX Runtime's own dynamic quantisation (of LSTM alone), scales by column;
-OpenVINO held to bfloat16; PyTorch's dynamic quantisation of a padded batch. The peaks are those of
-nothing but dot products in registers, on all threads.
+Inference with weights and products of fewer bits, next to float32, in milliseconds, with the
+largest error of an output against float64 in parentheses. `layer.quantize("bfloat16")` and
+`layer.quantize("int8")`; ONNX Runtime's own dynamic quantization (LSTM only), with a scale per
+column; OpenVINO restricted to bfloat16; PyTorch's dynamic quantization of a padded batch. The peaks
+are the rates of nothing but dot products in registers, on all threads.
 """
 THEIRS = RIVALS[0].name
 
@@ -26,8 +26,8 @@ def part(section: dict[str, Any], _: list[str]) -> list[str]:
         return []
     names = [peer.name for peer in QUANTIZED]
     titles = ["cell, batch x time, features -> units", "fill", *names]
-    titles += [f"{mode} faster than own float32" for mode in MODES]
-    titles += [f"int8 faster than {THEIRS}", *(f"share of {mode} peak" for mode in MODES)]
+    titles += [f"{mode}, times as fast as own float32" for mode in MODES]
+    titles += [f"int8, times as fast as {THEIRS}", *(f"share of {mode} peak" for mode in MODES)]
     rows = [
         [
             f"{summary.cell_name(group)}, {summary.shape(group)}",
@@ -41,7 +41,7 @@ def part(section: dict[str, Any], _: list[str]) -> list[str]:
     ]
     peaks = (f"{mode} {summary.peak_gflops(section, mode):.0f}" for mode in ("float32", *MODES))
     parts = [
-        "## Fewer bits",
+        "## Quantization",
         INTRODUCTION,
         f"Peaks: {', '.join(peaks)} Gop/s.",
         table(titles, rows),
@@ -59,7 +59,7 @@ def timed(group: Group, name: str) -> str:
 
 
 def faster(group: Group, mine: str, theirs: str) -> float | None:
-    """How many times faster than `theirs` `mine` is."""
+    """How many times as fast as `theirs` `mine` is."""
     ours, other = summary.median(group, mine), summary.median(group, theirs)
     return None if ours is None or other is None else other / ours
 
@@ -85,12 +85,12 @@ def goals(section: dict[str, Any]) -> list[Goal]:
             ("batches", BATCH_1), (batches, singles), wanted, strict=True
         ):
             mean = summary.geometric_mean(faster(g, ours.name, FASTMASK.name) for g in members)
-            name = f"{mode}, {title}: times faster than own float32"
+            name = f"{mode}, {title}: times as fast as own float32"
             found.append(Goal(name, least, mean, "x", True))
     for title, least in {**dict(zip(CLASSES, (1.4, 2.2, 3.5), strict=True)), BATCH_1: 1.4}.items():
         members = summary.of_class(groups, title)
         mean = summary.geometric_mean(faster(g, OURS[-1].name, THEIRS) for g in members)
-        found.append(Goal(f"int8, {title}: times faster than {THEIRS}", least, mean, "x", True))
+        found.append(Goal(f"int8, {title}: times as fast as {THEIRS}", least, mean, "x", True))
     for (mode, ours), most in zip(zip(MODES, OURS, strict=True), (1e-2, 3e-2), strict=True):
         worst = summary.largest(group["errors"].get(ours.name) for group in groups)
         found.append(Goal(f"{mode}: largest error", most, worst, "", False))

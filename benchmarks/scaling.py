@@ -205,7 +205,7 @@ def _measured(found: dict[str, Any]) -> str:
         )
     titles = [
         *("", "start to end with nothing to do, s", "handing out a part, ms"),
-        *("rows a second, with one worker and with two", "times faster with two"),
+        *("rows a second, with one worker and with two", "times as fast with two"),
         *("without start-up", "simulated from parts"),
     ]
     return table(titles, lines)

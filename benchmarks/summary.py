@@ -71,13 +71,13 @@ def best_rival(group: Group) -> float | None:
 
 
 def speedup(group: Group) -> float | None:
-    """How many times faster than the best peer fastmask is."""
+    """How many times as fast as the best peer fastmask is."""
     mine, rival = median(group, FASTMASK.name), best_rival(group)
     return None if mine is None or rival is None else rival / mine
 
 
 def mean_speedup(groups: list[Group], rival: str) -> float | None:
-    """How many times faster than one library fastmask is, on average over the groups."""
+    """How many times as fast as one library fastmask is, on average over the groups."""
     pairs = [(median(group, rival), median(group, FASTMASK.name)) for group in groups]
     return geometric_mean(theirs / mine for theirs, mine in pairs if theirs and mine)
 
@@ -140,7 +140,7 @@ def kind_ratio(group: Group, kind: str) -> float:
 
 
 def padding_ratio(group: Group, other: str) -> float | None:
-    """How many times faster than `other` fastmask pads."""
+    """How many times as fast as `other` fastmask pads."""
     mine, theirs = median(group, "fastmask"), median(group, other)
     return None if mine is None or theirs is None else theirs / mine
 
@@ -167,14 +167,14 @@ def training_goals(section: dict[str, Any]) -> list[Goal]:
 def speed_goals(
     groups: list[Group], title: str, wanted: dict[str, float], most_over_limit: float
 ) -> list[Goal]:
-    """At least `wanted` times faster than the best peer, slower nowhere, near to the limit."""
+    """At least `wanted` times as fast as the best peer, nowhere slower, close to the limit."""
     groups = [group for group in groups if class_of(group)]
     worst = min(groups, key=lambda group: speedup(group) or math.inf)
     batches = [group for group in groups if group["batch"] >= 16]
     return [
         *(
             Goal(
-                f"{title}, {name}: times faster than the best peer",
+                f"{title}, {name}: times as fast as the best peer",
                 least,
                 geometric_mean(speedup(group) for group in of_class(groups, name)),
                 "x",
@@ -183,7 +183,7 @@ def speed_goals(
             for name, least in wanted.items()
         ),
         Goal(
-            f"{title}, slowest case ({case_name(worst)}): times faster than the best peer",
+            f"{title}, slowest case ({case_name(worst)}): times as fast as the best peer",
             1.0,
             speedup(worst),
             "x",
@@ -227,7 +227,7 @@ def streaming_goals(section: dict[str, Any]) -> list[Goal]:
     """The goals for one step of many streams."""
     return [
         Goal(
-            f"step of {cell_name(group)}, 5 % of the streams: times faster than stepping all",
+            f"step of {cell_name(group)}, 5 % of the streams: times as fast as stepping all",
             8.0,
             events_ratio(group),
             "x",
@@ -238,7 +238,7 @@ def streaming_goals(section: dict[str, Any]) -> list[Goal]:
 
 
 def events_ratio(group: Group) -> float | None:
-    """How many times faster a step of the few is than the fastest that steps all."""
+    """How many times as fast a step of the few is as the fastest that steps all."""
     mine = median(group, EVENTS.name)
     every = [seconds for peer in ALL if (seconds := median(group, peer.name)) is not None]
     return min(every) / mine if mine and every else None
@@ -255,7 +255,7 @@ def padding_goals(section: dict[str, Any]) -> list[Goal]:
     """The goals for padding."""
     return [
         Goal(
-            f"padding from {source}: times faster than Keras",
+            f"padding from {source}: times as fast as Keras",
             least,
             geometric_mean(
                 padding_ratio(group, "Keras")

@@ -58,7 +58,7 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "README.md").write_text(f"before\n{claim.BEGIN}\nold\n{claim.END}\nafter\n")
     claim.write_claim(json.loads(numbers.read_text()), tmp_path / "README.md")
     readme = (tmp_path / "README.md").read_text()
-    assert readme.startswith(f"before\n{claim.BEGIN}\n| times faster than | ONNX Runtime |")
+    assert readme.startswith(f"before\n{claim.BEGIN}\n| times as fast as | ONNX Runtime |")
     assert readme.endswith(f"multiply-adds; geometric means over shapes.\n{claim.END}\nafter\n")
     other = json.loads(numbers.read_text())
     for section in other.values():
@@ -66,7 +66,7 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (numbers.parent / "another.json").write_text(json.dumps(other))
     report.main(["--only", "none", "--out", str(tmp_path)])
     both = (tmp_path / "benchmarks.md").read_text().partition("## Machines side by side")[2]
-    assert "| LSTM, slowest case: times faster than the best peer |" in both
+    assert "| LSTM, slowest case: times as fast as the best peer |" in both
     assert "| Another" in both
     assert both.partition("## How it is measured")[2] == page.partition("## How it is measured")[2]
 
