@@ -1,9 +1,9 @@
-"""Draw a batch's mask with its plan, and the way of a mask through a model.
+"""Draw a batch's mask with its plan, and the path of a mask through a model.
 
     pip install ".[plot]"
     python examples/draw_masks.py [FOLDER]
 
-writes masks.svg and trace.svg, the pictures of the guide.
+writes masks.svg and trace.svg, the guide's pictures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS, STEPS = 12, 24
 
 
 def some_mask() -> fm.Mask:
-    """Rows of all kinds: padded at the end, at the front, with holes, and one without a step."""
+    """Rows of all kinds: padded at the end, at the front, with holes, and an empty one."""
     random = np.random.default_rng(3)
     lengths = np.minimum(STEPS, 1 + random.lognormal(2.2, 0.5, ROWS).astype(int))
     valid = np.arange(STEPS) < lengths[:, None]
@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     """Write both pictures."""
     mask = some_mask()
     words = np.where(mask.valid, 7, 0)
-    with mpl.rc_context({"svg.hashsalt": "fastmask"}):  # the same file with every run
+    with mpl.rc_context({"svg.hashsalt": "fastmask"}):  # the same file in every run
         save = {"metadata": {"Date": None}}
         fm.plot_masks(mask).savefig(folder / "masks.svg", **save)
         fm.trace_masks(some_model(), words).plot().savefig(folder / "trace.svg", **save)

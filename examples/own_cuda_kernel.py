@@ -1,4 +1,4 @@
-"""A CUDA kernel of one's own, in the style of fastmask's: simulated, compiled and launched.
+"""Your own CUDA kernel, in the style of fastmask's: simulated, compiled and launched.
 
     pip install "fastmask-rnn[cuda,simulator]" nvidia-cuda-nvcc nvidia-cuda-nvdisasm
     python examples/own_cuda_kernel.py
@@ -30,7 +30,7 @@ from fastmask_kernels.cuda.runtime.kernel import (
 )
 from fastmask_kernels.spec import Argument, Kernel
 
-# What a call takes: sizes of one letter are the same in all arrays, "real" is float32 or float64.
+# Arguments of a call: equal letters mean equal sizes, "real" is float32 or float64.
 ROW = Kernel(
     "masked_mean",
     "Mean over the valid steps of each row, 0 where there are none",
@@ -44,7 +44,7 @@ ROW = Kernel(
 
 @family("f4", "f8")  # those that `fastmask compile` compiles
 def _mean(dtype: np.dtype[Any]) -> Any:
-    """A block for each row takes one feature after the other; its threads share the steps."""
+    """One block per row takes one feature after the other; its threads share the steps."""
     real, zero = number(dtype), dtype.type(0)  # a plain 0.0 would be a double
 
     @kernel(pointer(real), pointer(real), pointer(uint8), int64, int64, int64)
@@ -77,7 +77,7 @@ def _mean(dtype: np.dtype[Any]) -> Any:
 
 
 def _masked_mean(out: Any, x: Any, valid: Any) -> None:
-    """Arguments are checked before; they are addresses with shapes, of whatever library."""
+    """Arguments are already checked; they are addresses with shapes, from any array library."""
     rows, time, features = x.shape
     blocks = min(rows, 1024)
     _mean(x.dtype).launch(blocks, THREADS, out, x, valid, rows, time, features)
@@ -111,7 +111,7 @@ def main() -> None:
     subprocess.run(again, env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, check=True)
     print("in the simulator: as NumPy", flush=True)
     command = [sys.executable, "-m", "fastmask", "compile", f"{__file__}:_mean"]
-    subprocess.run(command, check=False)  # what is missing it says itself
+    subprocess.run(command, check=False)  # it reports what is missing
     if cuda.is_available():
         check()
         print("on the GPU: as NumPy")

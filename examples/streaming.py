@@ -3,10 +3,10 @@
     python examples/streaming.py
     python examples/streaming.py --streams 1000 --units 64 --share 0.02
 
-Sensors, users or connections send events at times of their own. Their states stay in one place;
-`LSTM.step` takes the events of a moment, goes one step further where there is one, and leaves the
-other streams alone, so a moment costs what its events cost. Printed are the events per second, and
-how much longer a moment takes when all streams step, as without a mask.
+Sensors, users or connections send events at irregular times. Their states stay in one place;
+`LSTM.step` takes the events of a moment, computes one step for the streams that have one, and
+leaves the others alone, so a moment costs only what its events cost. The program prints the events
+per second, and how much longer a moment takes if all streams step, as without a mask.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEATURES = 16
 
 
 def seconds(step: Callable[[int], object], moments: int) -> float:
-    """The time of a moment, without the slowest tenth of them."""
+    """The mean time of a moment, leaving out the slowest tenth."""
     taken = []
     for moment in range(moments):
         start = time.perf_counter()

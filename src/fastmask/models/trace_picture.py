@@ -1,4 +1,4 @@
-"""The way of a mask through a model, drawn by Matplotlib."""
+"""The path of a mask through a model, drawn with Matplotlib."""
 
 from __future__ import annotations
 
