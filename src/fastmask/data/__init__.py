@@ -1,4 +1,4 @@
-"""Rows of different lengths as the libraries have them that hold data, without padding.
+"""Rows of different lengths from data libraries, without padding.
 
 Also the data that the demo and the tests use; README.md says where it is from.
 """
@@ -23,21 +23,21 @@ _ARROW = ("__arrow_c_array__", "__arrow_c_stream__")
 
 
 def ragged(x: Any) -> Ragged:
-    """Rows of different lengths, of any library, as a `Ragged`.
+    """Rows of different lengths, from any library, as a `Ragged`.
 
-    Numbers are not copied where they follow each other in memory, as in an Arrow array of one
-    chunk; what is given must then not change. Nothing is imported: pyarrow, Polars, pandas,
-    Awkward and PyTorch are asked for what they have by the objects that they made.
+    Numbers are not copied if they are contiguous in memory, as in an Arrow array of one chunk; then
+    do not change `x` afterwards. Nothing is imported: pyarrow, Polars, pandas, Awkward and PyTorch
+    are reached through the objects that they made.
 
     Args:
         x: rows of steps, where a step is a number, a text or an array or list, all of one shape:
 
-            - lists, tuples or arrays; or an array (B, T, ...), all steps of which are valid;
-            - an Arrow array of lists, or a chunked one, of pyarrow, Polars or any library with
+            - lists, tuples or arrays; or an array (B, T, ...), whose steps are all valid;
+            - an Arrow array of lists, or a chunked one, from pyarrow, Polars or any library with
               the Arrow PyCapsule interface: list, large list, fixed-size list or list view of
               numbers, bools, texts, dictionary-encoded texts, or lists of one length;
-            - a pandas Series, of objects or in Arrow's memory;
-            - an Awkward array, or a jagged nested tensor of PyTorch's;
+            - a pandas Series, of objects or backed by Arrow;
+            - an Awkward array, or a jagged nested tensor of PyTorch;
             - a `Masked`, or a `Ragged`, which is returned as it is.
 
     Returns:

@@ -136,8 +136,8 @@ def get_mask(x: object) -> Any:
         x: whatever a layer takes or returns.
 
     Returns:
-        The `Mask` of a `Masked`; for a symbolic tensor that will carry a mask an object that
-        stands for it, to be given to layers as `mask=`; else None.
+        The `Mask` of a `Masked`; for a symbolic tensor that will carry a mask, an object that
+        represents it and can be passed to layers as `mask=`; otherwise None.
 
     Source:
         Keras: `keras.src.backend.get_keras_mask`, or `x._keras_mask`.

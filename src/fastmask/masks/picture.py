@@ -1,4 +1,4 @@
-"""Masks as pictures, drawn by Matplotlib."""
+"""Masks as pictures, drawn with Matplotlib."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def plot_masks(batch: Masked | Ragged | MaskLike, *, plan: bool = True) -> Figur
 
     Args:
         batch: a batch that carries a mask, a ragged one, or a mask (B, T).
-        plan: whether the plan stands beside the batch: the rows with most valid steps first, and
-            their valid steps alone.
+        plan: whether to draw the plan beside the batch: the rows with most valid steps first, and
+            only their valid steps.
 
     Returns:
         A figure, which notebooks show; `figure.savefig("masks.svg")` writes it to a file.
 
     Raises:
         ImportError: Matplotlib is not installed.
-        TypeError: `batch` carries no mask and is none.
+        TypeError: `batch` carries no mask and is not a mask.
         ValueError: the mask has more or fewer axes than (B, T), or no steps.
 
     Examples:

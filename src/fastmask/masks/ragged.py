@@ -27,14 +27,14 @@ from .validity import checked_mask
 class Ragged:
     """Sequences of different lengths, one after the other in one array; read-only.
 
-    Layers and models take it in the place of a `Masked`, and compute its steps alone. NumPy
-    functions and arithmetic on it raise a TypeError: use `.values`.
+    Layers and models take it in place of a `Masked`, and compute only its steps. NumPy functions
+    and arithmetic on it raise a TypeError: use `.values`.
 
     Args:
         values: (P, ...), the steps of all rows; not copied.
         offsets: (B + 1,), ascending: row b is `values[offsets[b]:offsets[b + 1]]`. Values
             before the first one and from the last one on are left out.
-        valid: (P,), which steps count, like a mask with holes; None where all do.
+        valid: (P,), which steps count, like a mask with holes; None if all do.
 
     Raises:
         TypeError: `values` is on a GPU, or an argument does not hold numbers.
@@ -98,9 +98,9 @@ class Ragged:
 
     @property
     def valid(self) -> Bools | None:
-        """Which steps are valid, bool (P,); None where all are.
+        """Which steps are valid, bool (P,); None if all are.
 
-        A layer that makes a mask, as `Embedding(mask_zero=True)` does of ids that are 0, can
+        A layer that makes a mask, as `Embedding(mask_zero=True)` does from ids that are 0, can
         leave holes in a row.
         """
         return self._rows.valid
@@ -128,7 +128,7 @@ class Ragged:
         Args:
             padding: "pre" or "post", where short rows are padded.
             maxlen: number of steps T; by default that of the longest row.
-            value: what to pad with; by default 0, and an empty text among texts.
+            value: what to pad with; by default 0, or an empty string for texts.
 
         Returns:
             `Masked` with data (B, T, ...).
@@ -173,8 +173,8 @@ class Ragged:
     def to_arrow(self) -> Any:
         """The rows as an Arrow array; steps that are not valid are left out.
 
-        Neither numbers nor offsets are copied. Whatever takes Arrow's data, such as
-        `polars.Series` or `pyarrow.array`, takes a `Ragged` too, and calls this.
+        Neither numbers nor offsets are copied. Functions that take Arrow data, such as
+        `polars.Series` or `pyarrow.array`, also take a `Ragged`, and call this.
 
         Returns:
             A `pyarrow.LargeListArray`; steps of more than one number are fixed-size lists.

@@ -24,25 +24,26 @@ _loaded: dict[str, tuple[tuple[int, int], Model]] = {}  # by path, of this proce
 
 
 class Predictor:
-    """A model as a function of batches of rows, which adds a column: its predictions.
+    """A model as a function of batches of rows that adds its predictions as a column.
 
-    It takes and returns dicts of arrays, pyarrow's tables and record batches, and the data
-    frames of pandas and Polars; rows and other columns stay as they are. Lists of different
-    lengths are sequences, of which the steps alone are computed. An engine can send it to its
-    workers: pickled it is no more than the path of its model, which a process loads once.
+    It takes and returns dicts of arrays, pyarrow tables and record batches, and pandas and Polars
+    data frames; rows and other columns stay as they are. Lists of different lengths are sequences,
+    and only their steps are computed. An engine can send it to its workers: it is pickled as the
+    path of its model, which a process loads once.
 
-    A call uses as many threads as `threads` says, or `set_num_threads` or FASTMASK_NUM_THREADS; or
-    else OMP_NUM_THREADS, which Ray, Spark and Dask set for their workers, or one in a task of Dask.
+    The number of threads of a call is `threads`; otherwise that of `set_num_threads` or
+    FASTMASK_NUM_THREADS; otherwise OMP_NUM_THREADS, which Ray, Spark and Dask set for their
+    workers, or one in a Dask task.
 
     Args:
-        model: the name of a file that `load_model` reads; or a model that has been built, or a
-            layer, which is pickled as a whole.
-        column: the column that the model reads; for several inputs a list in their order, or
-            a dict of columns by the names of the inputs.
+        model: the name of a file that `load_model` reads; or a built model, or a layer, which is
+            pickled as a whole.
+        column: the column that the model reads; for several inputs a list in their order, or a dict
+            from input names to columns.
         output: name of the new column; with several outputs `output_0`, `output_1`, and so
-            on, or with their names in the place of numbers.
+            on, or with their names instead of numbers.
         batch_size: the most rows that are computed at once.
-        threads: for the kernels of each call; None for what the engine gives.
+        threads: number of threads of each call; None for what the engine sets.
 
     Raises:
         TypeError: an argument is of the wrong type.
@@ -104,10 +105,10 @@ class Predictor:
         """The batches with the predictions, one after the other.
 
         Args:
-            batches: any that a call takes, as Spark's `mapInArrow` has them.
+            batches: any that a call takes, as Spark's `mapInArrow` passes them.
 
         Returns:
-            An iterator, which takes a batch when it is asked for one.
+            An iterator that takes one batch for each that it returns.
         """
         return map(self, batches)
 

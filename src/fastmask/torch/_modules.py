@@ -17,13 +17,13 @@ class LSTM(Recurrent):
     Args:
         input_size: F, the number of input features.
         hidden_size: H, the number of units.
-        num_layers: how many layers stand on each other.
+        num_layers: the number of stacked layers.
         bias: whether the layers have biases.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
         dropout: rate of dropout from layer to layer, in training.
-        bidirectional: whether each layer also reads from the end.
-        proj_size: size of a projection of h; torch's own operator computes it, in the way of
-            packed sequences where there is a mask.
+        bidirectional: whether each layer also runs backwards.
+        proj_size: size of a projection of h; computed by torch's own operator, with packed
+            sequences if there is a mask.
         device: of the weights.
         dtype: of the weights.
         recompute: keep only the states for backward, and compute the gates again there: two
@@ -79,16 +79,16 @@ class GRU(Recurrent):
     Args:
         input_size: F, the number of input features.
         hidden_size: H, the number of units.
-        num_layers: how many layers stand on each other.
+        num_layers: the number of stacked layers.
         bias: whether the layers have biases.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
         dropout: rate of dropout from layer to layer, in training.
-        bidirectional: whether each layer also reads from the end.
+        bidirectional: whether each layer also runs backwards.
         device: of the weights.
         dtype: of the weights.
         recompute: keep only the states for backward, and compute the gates again there.
         zero_output_for_mask: as in `LSTM`.
-        proj_size: for `LSTM` alone, as in torch.nn.
+        proj_size: for `LSTM` only, as in torch.nn.
 
     Raises:
         TypeError: an argument has a wrong type.
@@ -134,17 +134,17 @@ class RNN(Recurrent):
     Args:
         input_size: F, the number of input features.
         hidden_size: H, the number of units.
-        num_layers: how many layers stand on each other.
+        num_layers: the number of stacked layers.
         nonlinearity: "tanh" or "relu".
         bias: whether the layers have biases.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
         dropout: rate of dropout from layer to layer, in training.
-        bidirectional: whether each layer also reads from the end.
+        bidirectional: whether each layer also runs backwards.
         device: of the weights.
         dtype: of the weights.
-        recompute: taken for the sake of the others; here the states are all that is kept.
+        recompute: accepted for symmetry; this layer keeps only the states in any case.
         zero_output_for_mask: as in `LSTM`.
-        proj_size: for `LSTM` alone, as in torch.nn.
+        proj_size: for `LSTM` only, as in torch.nn.
 
     Raises:
         TypeError: an argument has a wrong type.

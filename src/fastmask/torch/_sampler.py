@@ -1,4 +1,4 @@
-"""Batches by their number of valid steps, of which each process gets as much work as the others."""
+"""Batches by their number of valid steps, with about the same work for each process."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ..backends.dispatch import as_array
 class StepsBatchSampler(Sampler):
     """Batches of about the same number of valid steps, for one process or for many.
 
-    What a batch costs here is its number of valid steps, so that rows of any lengths may stand
-    together, drawn at random, and none need be sorted into buckets. In data-parallel training all
-    processes wait for the slowest one in each step: the rows of a step are dealt so that each
-    process has about as many valid steps. All have the same number of batches, every row is drawn
-    once an epoch, and none is repeated or dropped to make that so.
+    A batch costs its number of valid steps here, so rows of any lengths can be in one batch, drawn
+    at random, and need not be sorted into buckets. In data-parallel training all processes wait for
+    the slowest one in each step: the rows of a training step are distributed so that each process
+    has about the same number of valid steps. All have the same number of batches, and every row is
+    drawn once per epoch; none is repeated or dropped.
 
-    The number of rows differs between processes. A loss that is a mean over valid steps is that of
-    all processes together if each divides its sum by the mean of their numbers of steps.
+    The number of rows differs between processes. A loss that is a mean over valid steps equals that
+    of all processes together if each divides its sum by the mean of their numbers of steps.
 
     Args:
         lengths: the number of valid steps of each row of the data set, (N,).
-        steps: how many valid steps a batch of one process has at most, but for what a whole row
-            adds; all batches have about as many.
-        num_replicas: how many processes there are; those of torch.distributed by default, or one.
-        rank: which of them this one is; torch.distributed's by default.
-        shuffle: whether each epoch has an order of its own.
+        steps: the most valid steps in a batch of one process, except for what a whole row adds; all
+            batches have about as many.
+        num_replicas: the number of processes; by default that of torch.distributed, or one.
+        rank: the number of this process; by default that of torch.distributed.
+        shuffle: whether each epoch has a different order.
         seed: of the order, the same in all processes.
 
     Raises:
@@ -41,8 +41,8 @@ class StepsBatchSampler(Sampler):
         ValueError: an argument is out of its range, or there are fewer rows than processes.
 
     Source:
-        `torch.utils.data.DistributedSampler`. Rows are dealt longest first, each to the process
-        that has least: R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969.
+        `torch.utils.data.DistributedSampler`. Rows are assigned longest first, each to the process
+        with the least work: R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969.
 
     Examples:
         >>> from fastmask.torch import StepsBatchSampler
