@@ -60,7 +60,7 @@ def cost(name: str, seconds: float) -> dict[str, Any]:
 @cache
 def kernels() -> Any:
     """Kernels of this file; Numba is imported with the first of them."""
-    from fastmask_kernels.cuda.rnn.grid import meet
+    from fastmask_kernels.cuda.rnn.grid import arrive, wait
     from fastmask_kernels.cuda.runtime.kernel import int64, kernel, pointer, uint32
 
     words = pointer(uint32)
@@ -85,7 +85,8 @@ def kernels() -> Any:
         target = blocks
         i = times - times
         while i < times:
-            meet(counter, target)
+            arrive(counter, 0)
+            wait(counter, 0, target)
             target += blocks
             i += 1
 

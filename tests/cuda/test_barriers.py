@@ -16,7 +16,8 @@ import pytest
 
 from fastmask_kernels import cuda, reference
 from fastmask_kernels.cuda import masks
-from fastmask_kernels.cuda.rnn import backward, forward, mma_layout, resident
+from fastmask_kernels.cuda.ops import in_turn
+from fastmask_kernels.cuda.rnn import backward, forward, mma_layout, places, resident
 from fastmask_kernels.cuda.runtime import device as _device
 
 from ..cases import CASES, plan_of
@@ -50,7 +51,7 @@ def watch(
         owner: who has the barrier: a module or a class.
         name: of the barrier there.
         without: a place that does not wait.
-        within: only where a function of this module is on the stack.
+        within: only in kernels of this direction, by the type of their arrays.
     """
     barrier, called = getattr(owner, name), set()
 
@@ -69,7 +70,7 @@ def watch(
 
 def _is_below(frame: FrameType | None, module: ModuleType | None) -> bool:
     while module is not None and frame is not None:
-        if frame.f_code.co_filename == module.__file__:
+        if isinstance(frame.f_locals.get("c"), module.Call):
             return True
         frame = frame.f_back
     return module is None
@@ -126,7 +127,9 @@ RUNS = (
     *(Run(backward, form, False, "lstm", (40, 0, 2, 4)) for form in ("float32", "bfloat16")),
     *(Run(forward, form, True, "lstm", (5, 4, 2, 9)) for form in ("float32", "bfloat16")),
     *(Run(backward, form, True, "lstm", (5, 4, 2, 9)) for form in ("float32", "bfloat16")),
-    Run(backward, "bfloat16", True, "rnn", (5, 5, 2, 9)),
+    Run(backward, "bfloat16", True, "rnn", (9, 6, 2, 9)),
+    # A row of threads of two warps.
+    *(Run(forward, form, True, "rnn", (3, 2, 2, 17)) for form in ("float32", "bfloat16")),
 )
 FOLDER = Path(forward.__file__).parent
 MODULES = [
@@ -134,11 +137,13 @@ MODULES = [
     for path in sorted(FOLDER.glob("*.py"))
     if "import" in path.read_text() and "meet_block()" in path.read_text()
 ]
+NAMES = "meet_block", "meet_warp"
 PLACES = [
-    pytest.param(module, (module.__file__, n), id=f"{module.__name__.rpartition('.')[2]}-{n}")
+    pytest.param(module, name, (module.__file__, n), id=f"{module.__name__.rpartition('.')[2]}-{n}")
     for module in MODULES
+    for name in NAMES
     for n, line in numbered(module)
-    if line == "meet_block()"
+    if line == f"{name}()"
 ]
 
 
@@ -146,9 +151,8 @@ def split(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """Let a layer be shared by two blocks."""
     if run.together:
         monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
-        monkeypatch.setattr(resident, "MOST_SPLIT", 2)
         monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
-        monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
+        monkeypatch.setattr(places, "MOST_SPLIT", 2)
 
 
 @cache
@@ -156,13 +160,18 @@ def barriers_of(run: Run) -> set[Place]:
     """Those that a run meets, whose results are right."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         split(monkeypatch, run)
-        found = [watch(monkeypatch, m, "meet_block", None, run.direction) for m in MODULES]
+        found = [
+            watch(monkeypatch, module, name, None, run.direction)
+            for module in MODULES
+            for name in NAMES
+            if hasattr(module, name)
+        ]
         run.check()
     return set().union(*found)
 
 
-@pytest.mark.parametrize(("module", "place"), PLACES)
-def test_time_loops(module: ModuleType, place: Place) -> None:
+@pytest.mark.parametrize(("module", "name", "place"), PLACES)
+def test_time_loops(module: ModuleType, name: str, place: Place) -> None:
     """In each direction and form that has it, some results are wrong without it."""
     noticed = {(run.direction, run.form): False for run in RUNS if place in barriers_of(run)}
     assert noticed
@@ -171,9 +180,23 @@ def test_time_loops(module: ModuleType, place: Place) -> None:
         if noticed.get(key) is False and place in barriers_of(run):
             with pytest.MonkeyPatch.context() as monkeypatch:
                 split(monkeypatch, run)
-                watch(monkeypatch, module, "meet_block", place, run.direction)
+                watch(monkeypatch, module, name, place, run.direction)
                 try:
                     run.check()
                 except WRONG:
                     noticed[key] = True
     assert all(noticed.values()), noticed
+
+
+def test_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backward the first step of a turn writes where the last one of the turn before is read."""
+    run = Run(backward, "float32", True, "rnn", (20, 3, 2, 9))
+    split(monkeypatch, run)
+    run.check()
+    monkeypatch.setattr(backward._Steps, "_between", property(lambda _: in_turn([])))
+    backward.gradient_loop.cache_clear()  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(WRONG):
+            run.check()
+    finally:
+        backward.gradient_loop.cache_clear()  # type: ignore[attr-defined]

@@ -48,13 +48,12 @@ def loop_of(
     with use_weights(form):
         spread = spread_of(kind, units, dtype, backward)
     if backward:
-        variant = Variant(units, True, False, spread.blocks > 0)
+        variant = Variant(units, True, False if tensor else None)
         return gradient_loop(kind, spread.tiles, dtype, variant), spread
     # On tensor cores as inference.
     saves = Saves(True, len(formula.states) > 1, formula.keeps_gates and not tensor, True)
     reverse = False if tensor else None
-    together = spread.blocks > 0
-    return time_loop(kind, spread.tiles, dtype, saves, together, reverse), spread
+    return time_loop(kind, spread.tiles, dtype, saves, reverse), spread
 
 
 def assert_fits(report: Report, threads: int, dtype: Any, spills: int = 0) -> None:
@@ -102,8 +101,12 @@ def test_weights_of_a_grid_do_not_spill(cell: str, units: int, backward: bool) -
     for arch in ARCHITECTURES:
         report = compile_report(kernel, arch=arch)
         assert_fits(report, spread.tiles[0].threads, FLOAT)
-        assert "STS.128" in report.sass  # vectors come without conflicts of banks
-        assert report.count("RED") + report.count("ATOM") >= 1  # the barrier
+        assert "LDGSTS.E.BYPASS.128" in report.sass  # vectors come 16 bytes at a time, past L1
+        assert report.count("MEMBAR") == report.count("RED", "ATOM")  # a fence for each barrier
+        steps = [loop for loop in report.loops() if loop["RED"] or loop["REDG"]]
+        step = min(steps, key=lambda loop: loop.total())
+        print(f"{cell} {units} {arch}: {step.total()} instructions a warp and step", step)
+        assert step["BAR"] == 3 * len(spread.tiles)  # and a barrier of blocks for each product
 
 
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
@@ -175,7 +178,7 @@ def test_how_many_units_have_room(
 
 def test_registers_come_to_four_warps_at_a_time() -> None:
     """A block of 17 warps has those of 20: ptxas counts so, and spills what is more."""
-    from fastmask_kernels.cuda.rnn.resident import registers_of
+    from fastmask_kernels.cuda.rnn.places import registers_of
 
     assert [registers_of(threads) for threads in (256, 416, 512, 544)] == [255, 128, 128, 96]
 

@@ -10,7 +10,7 @@ import pytest
 from fastmask_kernels import reference
 from fastmask_kernels.cells import Cell
 from fastmask_kernels.cuda import use_weights
-from fastmask_kernels.cuda.rnn import mma_layout, resident
+from fastmask_kernels.cuda.rnn import mma_layout, places, resident
 from fastmask_kernels.formula import sigmoid, tanh
 
 from ..cases import CellCase
@@ -56,7 +56,7 @@ def test_a_block(cell: str, number: int) -> None:
 def test_a_grid(cell: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stays between the rounds of a step is in memory."""
     monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
-    monkeypatch.setattr(resident, "MOST_SPLIT", 2)
+    monkeypatch.setattr(places, "MOST_SPLIT", 2)
     reverse = dtype == "float64"
     check(CellCase(5, 3, 2, 9, kind="right", seed=1, own=CELLS[cell], dtype=dtype, reverse=reverse))
 
@@ -66,7 +66,7 @@ def test_a_grid(cell: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tensor_cores(cell: str, grid: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if grid:
         monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
-        monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
+        monkeypatch.setattr(places, "MOST_SPLIT", 2)
     case = CellCase(9, 3, 2, 9, kind="right", seed=2, own=CELLS[cell], reverse=grid)
     expected = case.run_backward(reference, dtype="float64")
     with use_weights("tf32"):

@@ -81,7 +81,8 @@ def approximate(out: Any, x: Any) -> None:
 
 @kernel(pointer(uint32), pointer(uint32), pointer(uint32), int32, cooperative=True)
 def neighbours(counter: Any, out: Any, x: Any, blocks: int) -> None:
-    """Every block publishes, waits for all, and reads what the next one published."""
+    """Every block publishes, waits for all, and copies what the next one published."""
+    copied = cuda.shared.array(4, uint32)
     i = cuda.grid(1)
     out[i] = x[i] * x[i]
     cuda.syncthreads()
@@ -92,8 +93,9 @@ def neighbours(counter: Any, out: Any, x: Any, blocks: int) -> None:
     cuda.syncthreads()
     if cuda.threadIdx.x == 0:
         other = (cuda.blockIdx.x + 1) % blocks * cuda.blockDim.x
-        got = ptx.load_global_4_words(ptx.global_address(out, other))
-        x[i] = got[0] + got[1] + got[2] + got[3]
+        ptx.copy_async(ptx.shared_address(copied, 0), ptx.global_address(out, other))
+        ptx.wait_copies()
+        x[i] = copied[0] + copied[1] + copied[2] + copied[3]
 
 
 def numbers(*shape: int) -> np.ndarray:

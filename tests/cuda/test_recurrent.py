@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import reference
-from fastmask_kernels.cuda.rnn import resident
+from fastmask_kernels.cuda.rnn import places, resident
 from fastmask_kernels.cuda.runtime import driver as _driver
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
@@ -101,8 +101,21 @@ def test_activations(activation: str) -> None:
 
 def limit(monkeypatch: pytest.MonkeyPatch, registers: int, shared: int) -> None:
     """Let weights have so many registers of a thread and so many bytes of shared memory."""
-    monkeypatch.setattr(resident, "OWN_REGISTERS", resident.MOST_REGISTERS - registers)
-    monkeypatch.setattr(resident, "shared_bytes", lambda: shared)
+    monkeypatch.setattr(resident, "OWN_REGISTERS", places.MOST_REGISTERS - registers)
+    monkeypatch.setattr(places, "shared_bytes", lambda: shared)
+
+
+def blocks_of_grids(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """How many blocks each cooperative launch has, from now on."""
+    ran, launch = [], _kernel.Kernel.launch
+
+    def watch(self: Any, grid: Any, *args: Any, **options: Any) -> None:
+        if self.cooperative:
+            ran.append(grid)
+        launch(self, grid, *args, **options)
+
+    monkeypatch.setattr(_kernel.Kernel, "launch", watch)
+    return ran
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_before"])
@@ -133,16 +146,8 @@ def test_blocks_that_share_a_layer(
     """Two blocks that wait for each other, with weights in each of three places."""
     limit(monkeypatch, registers, shared)
     monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
-    monkeypatch.setattr(resident, "MOST_SPLIT", split)
-    ran = []
-    launch = _kernel.Kernel.launch
-
-    def watch(self: Any, grid: Any, *args: Any, **options: Any) -> None:
-        if self.cooperative:
-            ran.append(grid)
-        launch(self, grid, *args, **options)
-
-    monkeypatch.setattr(_kernel.Kernel, "launch", watch)
+    monkeypatch.setattr(places, "MOST_SPLIT", split)
+    ran = blocks_of_grids(monkeypatch)
     reverse = registers == 0
     check(make(cell, 5, 2, 2, units, kind="right", seed=1, reverse=reverse, zero_masked=reverse))
     assert ran == [2, 2, 2]
@@ -189,7 +194,7 @@ def test_many_steps_of_several_warps(cell: str, units: int) -> None:
 def test_many_steps_of_two_blocks(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(monkeypatch, registers=100, shared=160 * 1024)
     monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
-    monkeypatch.setattr(resident, "MOST_SPLIT", 2)
+    monkeypatch.setattr(places, "MOST_SPLIT", 2)
     check(make(cell, 3, 4, 2, 9, kind="left", seed=1))
 
 
@@ -225,3 +230,25 @@ def test_packed_weights_of_another_size(cell: str, which: int) -> None:
     for other in (0, 7, size - 1, size + 1, 2 * size):
         with pytest.raises(ValueError, match=f"packed must have {size} elements .* not {other}"):
             call(np.zeros(other, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("units", "batch", "shared"),
+    [
+        (8, 9, 160 * 1024),  # two copies of a layer in a block each; one has two groups at once
+        (9, 17, 160 * 1024),  # one copy, and three turns
+        (9, 9, 2500),  # no room for as many groups at once as there are rows of threads
+    ],
+)
+def test_turns_and_copies(
+    units: int, batch: int, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(monkeypatch, registers=100, shared=shared)
+    monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
+    monkeypatch.setattr(places, "MOST_SPLIT", 2)
+    ran = blocks_of_grids(monkeypatch)
+    case = make("rnn", batch, 3, 2, units, kind="right", seed=2)
+    expected = case.run_backward(reference, dtype="float64")
+    for actual, wanted in zip(case.run_backward(backend), expected, strict=True):
+        assert_gradients_close(actual, wanted)
+    assert ran == [2, 2]

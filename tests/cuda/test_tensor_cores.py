@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cells, cuda
-from fastmask_kernels.cuda.rnn import mma_layout, resident
+from fastmask_kernels.cuda.rnn import layout, mma_layout, places
 from fastmask_kernels.cuda.rnn.emit import Kind
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.spec import ACTIVATIONS
@@ -236,7 +236,7 @@ def test_many_steps_of_several_warps(cell: str) -> None:
 @pytest.mark.parametrize("together", ["lstm", "gru_before", "rnn"])
 def test_many_steps_of_two_blocks(together: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
-    monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
+    monkeypatch.setattr(places, "MOST_SPLIT", 2)
     with cuda.use_weights("bfloat16"):
         check(make(together, 3, 4, 2, 9, kind="left", seed=1), "bfloat16")
 
@@ -265,29 +265,40 @@ def test_sizes(sizes: tuple[int, ...]) -> None:
 def test_weights_in_shared_memory(
     cell: str, registers: int, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = resident.MOST_REGISTERS - 2 * mma_layout.CELL_REGISTERS - registers
+    free = places.MOST_REGISTERS - 2 * mma_layout.CELL_REGISTERS - registers
     monkeypatch.setattr(mma_layout, "OWN_REGISTERS", free)
-    (tile,) = mma_layout.spread_of(Kind(FORMULAS[cell], "tanh", "sigmoid"), 17, 1, False).tiles
-    assert (tile.own, tile.in_registers, tile.in_shared) == (2, held, 2 - held)
     with cuda.use_weights("tf32"):
+        kind = Kind(FORMULAS[cell], "tanh", "sigmoid")
+        (tile,) = layout.spread_of(kind, 17, np.float32, False).tiles
+        assert (tile.own, tile.in_registers, tile.in_shared) == (2, held, 2 - held)
         check(make(cell, 2, 2, 2, 17, kind="right", seed=1), "tf32", backward=held == 1)
 
 
 @pytest.mark.parametrize(
-    ("cell", "form", "sizes"),
+    ("cell", "form", "sizes", "shared"),
     [
-        ("lstm", "bfloat16", (9, 2, 2, 9)),
-        ("gru_after", "tf32", (3, 1, 2, 9)),
-        ("gru_before", "bfloat16", (3, 2, 2, 9)),
-        ("rnn", "tf32", (3, 2, 2, 17)),
+        ("lstm", "bfloat16", (9, 2, 2, 9), 160 * 1024),
+        ("gru_after", "tf32", (3, 1, 2, 9), 160 * 1024),
+        ("gru_before", "bfloat16", (3, 2, 2, 9), 160 * 1024),
+        ("rnn", "tf32", (3, 2, 2, 17), 160 * 1024),
+        ("gru_before", "bfloat16", (9, 2, 2, 9), 8 * 1024),
+        ("rnn", "tf32", (9, 2, 2, 9), 600),
     ],
 )
 def test_blocks_that_share_a_layer(
-    cell: str, form: str, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    cell: str,
+    form: str,
+    sizes: tuple[int, ...],
+    shared: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two blocks that wait for each other; of 17 units, one has a row of warps to spare."""
+    """Two blocks that wait for each other; of 17 units, one has a row of warps to spare.
+
+    With less shared memory there are fewer groups at once, and vectors come without it.
+    """
+    monkeypatch.setattr(places, "shared_bytes", lambda: shared)
     monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
-    monkeypatch.setattr(mma_layout, "MOST_SPLIT", 2)
+    monkeypatch.setattr(places, "MOST_SPLIT", 2)
     ran = watch(monkeypatch)
     reverse = cell in ("gru_after", "gru_before")
     with cuda.use_weights(form):

@@ -89,17 +89,25 @@ def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
     compare.launch(*span(valid.size), valid, x, valid.size, tuple(pattern.tolist()))
 
 
-def fill(array: DeviceArray, value: int) -> None:
+def fill(array: DeviceArray, value: int = 0) -> None:
     """Let all bytes have one value."""
-    _filled.launch(*span(array.nbytes), array, array.nbytes, value)
+    size = 1 if array.nbytes % 4 else 4
+    count, word = array.nbytes // size, value * (0x1010101 if size == 4 else 1)
+    _filler(np.dtype(f"u{size}")).launch(*span(count), array, count, word)
 
 
-@single(pointer(uint8), int64, uint8)
-def _filled(array: Any, count: int, value: int) -> None:
-    i = cuda.grid(1)
-    while i < count:
-        array[i] = value
-        i += cuda.gridsize(1)
+@family("u1", "u4")
+def _filler(dtype: np.dtype[Any]) -> Kernel:
+    word = number(dtype)
+
+    @kernel(pointer(word), int64, word)
+    def filled(array: Any, count: int, value: int) -> None:
+        i = cuda.grid(1)
+        while i < count:
+            array[i] = value
+            i += cuda.gridsize(1)
+
+    return filled
 
 
 @inlined

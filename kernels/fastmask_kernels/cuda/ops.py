@@ -174,6 +174,12 @@ def meet_block() -> None:
 
 
 @inlined
+def meet_warp() -> None:
+    """Wait for all lanes of the warp, and see what they wrote."""
+    device.syncwarp()
+
+
+@inlined
 def thread_of_block() -> Any:
     """Number of the thread in its block."""
     return device.threadIdx.x

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cells, cuda
-from fastmask_kernels.cuda.masks import _filled
+from fastmask_kernels.cuda.masks import _filler
 from fastmask_kernels.cuda.runtime import driver as _driver
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.cuda.runtime.device import device_arrays, empty, to_device, to_host
@@ -24,6 +24,7 @@ from ..backend import Backend
 from . import environment, fail, held, logged
 
 OUT_OF_MEMORY, OUT_OF_RESOURCES = 2, 701
+_filled = _filler(np.dtype("u1"))
 
 
 def fresh() -> Any:
@@ -57,16 +58,22 @@ REFUSED: list[tuple[str, int, Callable[[], Any], type[Exception], str]] = [
         RuntimeError,
         "refuses a copy of 72 bytes",
     ),
-    ("cuLaunchKernelEx", OUT_OF_RESOURCES, fill, RuntimeError, "to launch filled in 1 blocks"),
+    (
+        "cuLaunchKernelEx",
+        OUT_OF_RESOURCES,
+        fill,
+        RuntimeError,
+        r"to launch filler\(uint8\) in 1 blocks",
+    ),
     ("cuLaunchKernelEx", OUT_OF_RESOURCES, layer, RuntimeError, "refuses to launch"),
     (
         "cuLibraryLoadData",
         OUT_OF_MEMORY,
         lambda: fill(fresh()),
         MemoryError,
-        "to load _filled on device 0",
+        "to load filled on device 0",
     ),
-    ("cuLibraryLoadData", 218, lambda: fill(fresh()), RuntimeError, "refuses to load _filled"),
+    ("cuLibraryLoadData", 218, lambda: fill(fresh()), RuntimeError, "refuses to load filled"),
     (
         "cuCtxSynchronize",
         700,

@@ -15,8 +15,8 @@ from numba import cuda as numba_cuda
 from numba.cuda import dispatcher
 
 from fastmask_kernels import cells, cuda
-from fastmask_kernels.cuda.masks import _filled, _not_equal
-from fastmask_kernels.cuda.rnn import mma_layout, resident
+from fastmask_kernels.cuda.masks import _filler, _not_equal
+from fastmask_kernels.cuda.rnn import mma_layout, places
 from fastmask_kernels.cuda.runtime import driver as _driver
 from fastmask_kernels.cuda.runtime import kernel as _kernel
 from fastmask_kernels.cuda.runtime.device import OPEN, DeviceArray, empty, to_device
@@ -140,7 +140,7 @@ def test_each_device_has_its_own_limits_kernels_and_streams() -> None:
     for device, (count, shared) in enumerate(((132, 232448), (108, 166912))):
         with _driver.on_device(device):
             assert _driver.limits() == (count, shared)
-            assert resident.shared_bytes() == shared - resident.OWN_SHARED
+            assert places.shared_bytes() == shared - places.OWN_SHARED
         with logged() as log, _driver.on_device(device):  # for the size of packed weights
             CellCase(3, 2, 2, 96, dtype="float64", own=cells.lstm).run(Backend(device))
         (loop,) = [one for one in log.launches if "time_loop" in one.name]
@@ -196,6 +196,7 @@ def test_edited_sources_are_compiled_anew(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
     compiles = mock.Mock(side_effect=dispatcher.compile_cuda)
     valid = to_device(np.zeros((9, 3), bool))
+    _filled = _filler(np.dtype("u1"))
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
         _kernel.Kernel(_filled.function, _filled.argtypes).launch(1, 32, valid, 27, 1)
         monkeypatch.setattr(_kernel, "source_digest", lambda: "edited")
@@ -207,11 +208,11 @@ AGAIN = """
 import numpy as np
 from unittest import mock
 from numba.cuda import dispatcher
-from fastmask_kernels.cuda.masks import _filled
+from fastmask_kernels.cuda.masks import _filler
 from fastmask_kernels.cuda.runtime.device import to_device
 for device in (0, 1):
     with mock.patch.object(dispatcher, "compile_cuda", side_effect=AssertionError):
-        _filled.launch(1, 32, to_device(np.zeros((9, 3), bool), device), 27, 1)
+        _filler(np.dtype("u1")).launch(1, 32, to_device(np.zeros((9, 3), bool), device), 27, 1)
 """
 
 
@@ -228,4 +229,4 @@ def test_forms_of_weights_on_tensor_cores_need_room(monkeypatch: pytest.MonkeyPa
     with _driver.on_device(1), cuda.use_weights("bfloat16"):
         with pytest.raises(ValueError, match="108 multiprocessors cannot hold 4000 units"):
             cuda.lstm_packed_size(8, 4000, np.float32)
-        assert mma_layout.alone(((4, 8),), 8, 2, False) is not None
+        assert mma_layout.alone(((4, 8),), 8, 2) is not None

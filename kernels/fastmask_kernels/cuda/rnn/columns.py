@@ -29,13 +29,8 @@ def rounds(cell: Cell) -> tuple[tuple[str, ...], ...]:
 
 
 def row_blocks(cell: Cell, save_gates: bool) -> int:
-    """Blocks of H numbers of a row of z, where h may stand later on.
-
-    That of a sum without x is for what waits there.
-    """
-    if save_gates:
-        return len(cell.saved)
-    return max(1, len(cell.order if cell.called and cell.formula.h_only else cell.inputs))
+    """Blocks of H numbers of a row of z, where h may stand later on."""
+    return len(cell.saved) if save_gates else max(1, len(cell.inputs))
 
 
 def more_numbers(cell: Cell) -> int:

@@ -6,12 +6,13 @@ arrays whose every index is a constant, see `loop_groups.Thread`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from ...cells import Cell
 from ...formula import Symbol, walk
+from ..runtime.kernel import int32
 from .columns import of_h
 from .emit import ZERO, Body, Kind, joined
 from .loop_products import Products
@@ -26,36 +27,15 @@ class Saves(NamedTuple):
     separate: bool  # rows of h are H numbers long, and not those of z
 
 
-class Own(NamedTuple):
-    """The arrays of a thread that are of this direction, see `loop_groups.Thread`."""
-
-    zs: Any  # [cell][sum], a row of z; between two rounds, what the second needs of the first
-    states: Any  # [state][cell]
-    operand: Any  # [cell], what a sum is called on
-    given: Any  # [number][unit], biases of sums that x has no part in, then vectors
-
-
 class Call(NamedTuple):
-    """The arguments of a time loop."""
+    """The arrays of a time loop."""
 
     z: Any
     steps: Any  # of each state, after each step
-    weights: Any
-    weights_start: Any
     bias: Any
     bias_start: Any  # of the sums that x has no part in
-    offsets: Any
-    order: Any
     first: Any  # of each state, before the first step
     last: Any  # of each state, after the last one
-    counter: Any  # of groups that were taken, or of blocks that met
-    exchanged: Any  # what blocks of a grid tell each other
-    batch: Any
-    groups: Any  # of sequences
-    units: Any
-    width: Any  # of a row of z
-    reverse: Any
-    forth: Any  # from a step's row to the next one's: 1 or -1
 
 
 class Cells:
@@ -108,26 +88,37 @@ class Cells:
 
     @cached_property
     def read(self) -> Any:
-        """Rows of z, where there is a step k; in a grid, also what waits there between rounds."""
-        return self._all(self._read)
+        """Rows of z, where there is a step k."""
+        return joined([self._read(i) for i in self._range], self._PARAMETERS)
 
-    @cached_property
-    def rounds(self) -> list[Any]:
-        """What follows each product: before the last one, what the called sum needs of it."""
-        make = (self._call, self._finish) if self._cell.called else (self._finish,)
-        return list(map(self._all, make))
+    def round(self, product: int, arrive: Any) -> Any:
+        """What follows a product; `arrive` when others can have what the next one multiplies.
+
+        What is saved of the step is written after that.
+        """
+        is_last = product == len(self._cell.called)
+        cells = [(self._finish if is_last else self._call)(i) for i in self._range]
+        after, put = self._body(0, {}), self._put(0 if is_last else product + 1)
+        put.names["arrive"] = arrive
+        put.lines.append("arrive(t)")
+        after.lines += [line for _, lines in cells for line in lines]
+        rest = (put, after) if self._products.together else (after,)
+        return joined([*(body for body, _ in cells), *rest], self._PARAMETERS)
 
     def put(self, product: int) -> Any:
-        """What a product multiplies, of (thread, call, groups, index, k)."""
+        """What a product multiplies, after step k; of (thread, call, k) as all others."""
+        return joined([self._put(product)], self._PARAMETERS)
+
+    def _put(self, product: int) -> Body:
         body = Body(self._kind, self._real, {}, False)
-        body.names["put"] = self._products.put[product]
+        body.names |= {"put": self._products.put[product], "int32": int32}
+        body.lines.append("which = int32(0)" if product else "which = int32(1 - (k & 1))")
         for i in self._range:
             u, s = 8 * (i // self._products.per), i % self._products.per
-            value = f"t.own.operand[{i}]" if product else f"t.own.states[{i}]"
-            line = f"put(t, c, groups, index, {u}, {s}, {value})"
+            value = f"t.operand[{i}]" if product else f"t.now[{i}]"
             test = f"if k < t.count[{s}]: " if self._products.together else ""
-            body.lines.append(test + line)
-        return body.function(("t", "c", "groups", "index", "k"))
+            body.lines.append(f"{test}put(t, which, {u}, {s}, {value})")
+        return body
 
     @property
     def fetch(self) -> Any:
@@ -135,9 +126,9 @@ class Cells:
         own, body = self._products.own, Body(self._kind, self._real, {}, False)
         for n in range(self.given_size):
             u = n % own * 8
-            place = f"c.bias_start + {n // own} * c.units + t.unit + {u}"
-            body.lines.append(f"t.own.given[{n}] = {ZERO}")
-            body.lines.append(f"if t.unit + {u} < c.units: t.own.given[{n}] = c.bias[{place}]")
+            place = f"c.bias_start + {n // own} * t.units + t.unit + {u}"
+            body.lines.append(f"t.given[{n}] = {ZERO}")
+            body.lines.append(f"if t.unit + {u} < t.units: t.given[{n}] = c.bias[{place}]")
         return body.function(("t", "c"))
 
     @property
@@ -147,31 +138,27 @@ class Cells:
         for value, array, s, u in self._in_arrays():
             body.lines.append(f"{value} = {ZERO}")
             body.lines.append(
-                f"if t.count[{s}] >= 0 and t.unit + {u} < c.units: {value} = arrays{array}"
+                f"if t.count[{s}] >= 0 and t.unit + {u} < t.units: {value} = arrays{array}"
             )
         return body.function(("t", "c", "arrays"))
 
     @property
     def give(self) -> Any:
-        """States to `last`, of sequences that have a step k."""
+        """States to `last`, of (thread, call)."""
         body = Body(self._kind, self._real, {}, False)
         for value, array, s, u in self._in_arrays():
             body.lines.append(
-                f"if k < t.count[{s}] and t.unit + {u} < c.units: c.last{array} = {value}"
+                f"if t.count[{s}] >= 0 and t.unit + {u} < t.units: c.last{array} = {value}"
             )
-        return body.function(self._PARAMETERS)
+        return body.function(("t", "c"))
 
     def _in_arrays(self) -> Iterator[tuple[str, str, int, int]]:
         """Where each state of each cell is, and in arrays of them, with its sequence and unit."""
         for n in range(len(self._cell.states)):
             for i in self._range:
                 u, s = 8 * (i // self._products.per), i % self._products.per
-                value = f"t.own.states[{n * len(self._range) + i}]"
+                value = f"t.now[{n * len(self._range) + i}]"
                 yield value, f"[{n}][t.state[{s}] + {u}]", s, u
-
-    def _all(self, make: Callable[[int], Body]) -> Any:
-        """Device function of some lines for each cell."""
-        return joined([make(i) for i in self._range], self._PARAMETERS)
 
     _PARAMETERS = ("t", "c", "k")
 
@@ -179,17 +166,17 @@ class Cells:
         cell, products = self._cell, self._products
         own, u = products.own, i // products.per
         for n, vector in enumerate(cell.formula.vectors.values()):
-            known[vector] = f"t.own.given[{(len(cell.formula.h_only) + n) * own + u}]"
+            known[vector] = f"t.given[{(len(cell.formula.h_only) + n) * own + u}]"
         for n, state in enumerate(cell.formula.states.values()):
-            known[state] = f"t.own.states[{n * len(self._range) + i}]"
+            known[state] = f"t.now[{n * len(self._range) + i}]"
         return Body(self._kind, self._real, known, products.fast, f"c{i}")
 
     def _before_product(self, i: int, name: str) -> str:
         """A sum without its part of h."""
         number, inputs = self._cell.order.index(name), len(self._cell.inputs)
         if number < inputs:
-            return f"t.own.zs[{len(self._cell.order) * i + number}]"
-        return f"t.own.given[{(number - inputs) * self._products.own + i // self._products.per}]"
+            return f"t.values[{len(self._cell.order) * i + number}]"
+        return f"t.given[{(number - inputs) * self._products.own + i // self._products.per}]"
 
     def _first_sums(self, i: int) -> dict[Symbol, str]:
         """All sums that are known after the product with h."""
@@ -203,63 +190,57 @@ class Cells:
                     known[cell.formula.sums[name]] += f" + t.sums[{place}]"
         return known
 
-    def _guarded(self, body: Body, i: int, lines: list[str]) -> None:
+    def _guarded(self, i: int, lines: list[str]) -> list[str]:
         """Lines for a cell that has a step k."""
         u, s = 8 * (i // self._products.per), i % self._products.per
         test = f"if k < t.count[{s}]"
         if u and not self._whole:
-            test += f" and t.unit + {u} < c.units"
-        if lines:
-            body.lines += [f"{test}:", *(f"    {line}" for line in lines)]
+            test += f" and t.unit + {u} < t.units"
+        return [f"{test}:", *(f"    {line}" for line in lines)] if lines else []
 
     def _place(self, i: int, block: int) -> str:
         u, s = 8 * (i // self._products.per), i % self._products.per
-        return f"c.z[t.at[{s}] + ({u} + {block} * c.units)]"
+        return f"c.z[t.at[{s}] + ({u} + {block} * t.units)]"
 
     def _read(self, i: int) -> Body:
-        body, blocks = self._body(i, {}), {*range(len(self._cell.inputs))}
-        if self._products.together:
-            blocks |= {*self.kept.values()}
-        zs = len(self._cell.order) * i
-        self._guarded(
-            body, i, [f"t.own.zs[{zs + n}] = {self._place(i, n)}" for n in sorted(blocks)]
-        )
+        body, zs = self._body(i, {}), len(self._cell.order) * i
+        places = [self._place(i, n) for n in range(len(self._cell.inputs))]
+        lines = [f"t.values[{zs + n}] = {place}" for n, place in enumerate(places)]
+        body.lines += self._guarded(i, lines)
         return body
 
-    def _call(self, i: int) -> Body:
+    def _call(self, i: int) -> tuple[Body, list[str]]:
         """After the product with h, where a sum is called: its operand, and what is kept."""
         cell = self._cell
         body = self._body(i, self._first_sums(i))
         operand = body.name_of(cell.called[0].args[1])
         kept = {n: body.name_of(symbol) for symbol, n in self.kept.items()}
-        body.lines.append(f"t.own.operand[{i}] = {operand}")
-        if self._products.together:  # other sequences come between
-            self._guarded(body, i, [f"{self._place(i, n)} = {v}" for n, v in kept.items()])
-        else:
-            body.lines += [f"t.own.zs[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
-        return body
+        body.lines.append(f"t.operand[{i}] = {operand}")
+        body.lines += [f"t.values[{len(cell.order) * i + n}] = {v}" for n, v in kept.items()]
+        return body, []
 
-    def _finish(self, i: int) -> Body:
+    def _finish(self, i: int) -> tuple[Body, list[str]]:
         """After the last product: the states after the step, and what is saved of it."""
         cell, saves = self._cell, self._saves
         known = {} if cell.called else self._first_sums(i)
         for symbol, n in self.kept.items():
-            known[symbol] = f"t.own.zs[{len(cell.order) * i + n}]"
+            known[symbol] = f"t.values[{len(cell.order) * i + n}]"
         for call in cell.called:
             place = self._products.sum_at(1, 0, i)
             known[call] = f"{self._before_product(i, call.args[0].args[0])} + t.sums[{place}]"
         body = self._body(i, known)
         new = list(map(body.name_of, cell.formula.new))
         saved = [None if v is None or not saves.gates else body.name_of(v) for v in cell.saved]
-        lines = [f"t.own.states[{n * len(self._range) + i}] = {v}" for n, v in enumerate(new)]
-        lines += [f"{self._place(i, n)} = {v}" for n, v in enumerate(saved) if v is not None]
+        states = [f"t.now[{n * len(self._range) + i}] = {v}" for n, v in enumerate(new)]
+        lines = [f"{self._place(i, n)} = {v}" for n, v in enumerate(saved) if v is not None]
         u, s = 8 * (i // self._products.per), i % self._products.per
         for n, v in enumerate(new):
             if saves.states if n else saves.h:
                 row = "to" if n or saves.separate else "at"
                 lines.append(f"c.steps[{n}][t.{row}[{s}] + {u}] = {v}")
-        self._guarded(body, i, lines)
-        return body
+        together = self._products.together
+        body.lines += self._guarded(i, states if together else states + lines)
+        return body, self._guarded(i, lines) if together else []
 
 
 def _first_needed(symbol: Symbol) -> list[Symbol]:

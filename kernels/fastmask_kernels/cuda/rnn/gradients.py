@@ -22,17 +22,19 @@ from ...cells import Cell
 from ...formula import Symbol
 from .. import gemm, products
 from ..gemm import Matrix, matrix
+from ..masks import fill
 from ..products import Pieces, Rows
 from ..runtime.device import DeviceArray, empty
 from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, pointers, span
 from . import steps
-from .backward import gradient_loop, planes_size
-from .backward_cells import Variant, blocks_of_products, extra_planes
+from .backward import gradient_loop
+from .backward_cells import Call, Variant, blocks_of_products
 from .columns import called, of_h, runs
 from .emit import Body, Kind
 from .launching import launch_loop
 from .layout import spread_of
-from .mma_layout import Spread as Fragmented
+from .loop_groups import Layer
+from .mma import Fragments
 from .packing import copy_block, in_order, pack_spread
 
 
@@ -118,10 +120,9 @@ def _run_loop(
     dlast: tuple[DeviceArray, ...],
     reverse: bool,
 ) -> None:
-    cell, units, dtype, device = kind.cell, valid.units, gates.dtype, gates.device
-    batch = valid.order.size
+    cell, units, dtype = kind.cell, valid.units, gates.dtype
     spread = spread_of(kind, units, dtype, True)
-    packed = empty(spread.size, dtype, device)
+    packed = empty(spread.size, dtype, gates.device)
     columns = [*of_h(cell), *called(cell)]
     recurrent_kernel = in_order(weights.recurrent_kernel, cell.recurrents, columns)
     pieces = [
@@ -130,17 +131,13 @@ def _run_loop(
     ]
     pack_spread(packed, 0, spread, recurrent_kernel, pieces, True)
     # On tensor cores the direction is known when compiling.
-    known = reverse and isinstance(spread, Fragmented)
-    variant = Variant(units, dy.size > 0, known, spread.blocks > 0)
-    planes = empty(extra_planes(cell) * batch * units, dtype, device) if variant.together else gates
-    arrays = gates, dfirst, dy, valid.steps, packed, 0, weights.vectors, valid.offsets, valid.order
+    known = reverse if isinstance(spread.tiles[0], Fragments) else None
+    plan, width = (valid.offsets, valid.order, valid.order.size), gates.shape[1]
     launch_loop(
-        gradient_loop(kind, spread.tiles, dtype, variant),
+        gradient_loop(kind, spread.tiles, dtype, Variant(units, dy.size > 0, known)),
         spread,
-        planes_size(spread.tiles, variant.together),
-        True,
-        (*arrays, dlast, valid.first, planes),
-        (batch, reverse),
+        Call(dfirst, gates, dy, valid.steps, weights.vectors, dlast, valid.first),
+        Layer(packed, 0, *plan, units, width, reverse),
     )
 
 
@@ -162,15 +159,11 @@ def _finish(
     weights: Weights,
 ) -> None:
     """The products over all valid steps."""
-    columns, units, plan, rows = (
-        len(cell.inputs) * valid.units,
-        valid.units,
-        valid.offsets,
-        valid.rows,
-    )
+    columns, units = len(cell.inputs) * valid.units, valid.units
+    plan, rows = valid.offsets, valid.rows
     dz, pieces = _arranged(gates, runs(cell.order, cell.inputs), valid)
     if dx.size and not (valid.full and pieces):
-        steps.fill_zeros(dx)
+        fill(dx)
     for n, (block, column, count) in enumerate(pieces):
         part, width = dz.columns(block * units), count * units
         dkernel = Matrix(dweights.kernel, column * units, columns)

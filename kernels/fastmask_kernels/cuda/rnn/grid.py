@@ -1,19 +1,24 @@
-"""The time loops for weights that no single block can hold: all blocks of a grid share a layer.
+"""The time loops for weights that no single block can hold: some blocks share a layer.
 
 Each block owns some units, with their columns of the recurrent kernel (their rows of it, on the
-way back) close by, and takes part in every step of every sequence. What all units are needed for
-goes through global memory, in two planes a step: h, r * h of the GRU without `reset_after`, and
-backward the gradients of the gates. Between writing and reading stands a barrier of the grid:
+way back) close by. What all units are needed for goes through global memory, in two planes that
+steps use in turn: h, r * h of the GRU without `reset_after`, and backward the gradients of gates.
+Between writing and reading stands a barrier of these blocks:
 
-    each block   writes; all its threads meet; one adds 1 to a counter, releasing what was written
-                 that one waits until all blocks have, acquiring; all its threads meet; reads
+    arrive    each block has written; all its threads meet; one adds 1 to a counter, releasing
+              what was written
+    wait      that one waits until all blocks have, acquiring; all its threads meet; they read
 
-The counter only grows, so nobody has to set it back. Blocks wait for each other, hence the launch
-is cooperative. The inner sum is shared by `split` rows of teams besides (see `resident`); the
-first adds up what the others have, in their order. Sequences come in groups of four, the longest
-first: a step ends at the first group that has no such step.
+What nobody else waits for, such as what the step saves and its next rows of z, is written and read
+between the two. The counter only grows, so nobody has to set it back. Blocks wait for each other,
+hence the launch is cooperative.
 
-State is kept where the caller wants it at the end: c in c_last, dh and dc in dh_first, dc_first.
+Blocks run up to `groups` groups of sequences at once; a step multiplies those that have it. Rows of
+threads share the inner sum: each row takes its part of every group's vectors from the L2 cache to
+shared memory, that of the next group while it multiplies one. Then each row adds up what all rows
+have for one group, in their order, and does the cells of that group.
+
+A device with room for several copies of a layer has them, with a barrier and sequences each.
 """
 
 from __future__ import annotations
@@ -22,64 +27,121 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import inlined, load4, meet_block, store4, thread_of_block
+from ..ops import inlined, load4, meet_block, meet_warp, of_lines, store4, thread_of_block
 from ..runtime import ptx as ptx
-from .resident import CHUNK, VECTORS, Tile
+from ..runtime.kernel import WARP
+from .places import Places
 
+COUNTERS = 32  # words from the counter of a copy to the next one's
 _ONE = np.uint32(1)
 
 
-def vector_size(tiles: tuple[Tile, ...]) -> int:
-    """Numbers in shared memory besides weights: four vectors, and sums of rows of teams."""
-    first = tiles[0]
-    columns = max(t.columns for t in tiles)
-    return VECTORS * max(t.inner for t in tiles) + first.split * columns * first.units * VECTORS
+@inlined
+def arrive(counter: Any, at: int) -> None:
+    """Tell the other blocks that this one has written what it had to.
 
-
-def exchanged_size(tiles: tuple[Tile, ...], batch: int, both: bool) -> int:
-    """Numbers in global memory that blocks exchange; `both` where each tile has two planes."""
-    groups = -(-batch // VECTORS)
-    planes = (2, 2) if both else (2, 1)
-    sizes = (p * t.inner for p, t in zip(planes, tiles))
-    return VECTORS * groups * sum(sizes)
+    The barrier makes what other threads of the block wrote part of what this one releases: one
+    fence for all of them, that of `add_release`.
+    """
+    meet_block()
+    if thread_of_block() == 0:
+        ptx.add_release(ptx.global_address(counter, at), _ONE)
 
 
 @inlined
-def meet(counter: Any, target: int) -> None:
-    """Wait until all blocks were here; `target` is the number of times that blocks were."""
-    meet_block()
+def wait(counter: Any, at: int, target: int) -> None:
+    """Wait until blocks have arrived `target` times.
+
+    The load acquires what they released, for its thread and, after the barrier, for the others.
+    """
     if thread_of_block() == 0:
-        address = ptx.global_address(counter, 0)
-        ptx.add_release(address, _ONE)
-        while ptx.load_acquire(address) < target:
+        while ptx.load_acquire(ptx.global_address(counter, at)) < target:
             pass
     meet_block()
 
 
-@inlined
-def stage(vectors: Any, exchanged: Any, start: int, size: int, tid: int, threads: int) -> None:
-    """vectors[:size] = exchanged[start : start + size], 16 bytes at a time."""
-    i = tid * CHUNK
-    while i < size:
-        store4(vectors, i, load4(exchanged, start + i))
-        i += threads * CHUNK
+def make_stage(t: Places, itemsize: int, in_word: int) -> Any:
+    """Device function: a row of threads begins to copy its part of a group's vectors.
+
+    Args:
+        t: the tile.
+        itemsize: bytes of a number of `words`.
+        in_word: items of `exchanged` in such a number.
+    """
+    many, size = 16 // itemsize, t.slice
+    step = t.row_threads * many
+    lines = ["i = tid % row_threads * many"]
+    for first in range(0, size, step):
+        copy = "copy(shared(words, to + (i + {0})), far(exchanged, (at + (i + {0})) * in_word))"
+        test = "" if first + step <= size else f"if i + {first} < {size}: "
+        lines.append(test + copy.format(first))
+    names = {
+        "copy": ptx.copy_async,
+        "shared": ptx.shared_address,
+        "far": ptx.global_address,
+        "row_threads": t.row_threads,
+        "many": many,
+        "in_word": in_word,
+    }
+    return of_lines(("words", "to", "exchanged", "at", "tid"), lines, names)
 
 
-def make_total(t: Tile, sums_start: int) -> Any:
-    """Device function: sums of the rows of teams, for the first row; all threads meet in it."""
-    row_threads, split = t.units * VECTORS, t.split
-    final = t.columns if t.lanes == 4 else 1
+def make_come(t: Places, own: bool) -> Any:
+    """Device function: what a row of threads began to copy is there, and read what was before.
+
+    `own` says that lanes of a warp read nothing but what they copied themselves.
+    """
+
+    @inlined
+    def for_lane() -> None:
+        ptx.wait_copies()
+
+    @inlined
+    def for_warp() -> None:
+        ptx.wait_copies()
+        meet_warp()
+
+    @inlined
+    def for_block() -> None:
+        ptx.wait_copies()
+        meet_block()
+
+    of_warp = for_lane if own else for_warp
+    return of_warp if t.row_threads == WARP else for_block
+
+
+def make_leave(t: Places, start: int) -> Any:
+    """Device function: a thread leaves its part of a group's sums in shared memory."""
+    finals, threads = t.finals, t.threads
+    lines = [f"at = start + (group * {threads} + tid) * {finals}"]
+    if finals % 4:
+        lines += [f"shared[at + {i}] = sums[{i}]" for i in range(finals)]
+    for i in range(0, finals - 3, 4):
+        four = ", ".join(f"sums[{i + e}]" for e in range(4))
+        lines.append(f"store4(shared, at + {i}, ({four}))")
+    names = {"start": start, "store4": store4}
+    return of_lines(("sums", "shared", "group", "tid"), lines, names)
+
+
+def make_total(t: Places, start: int) -> Any:
+    """Device function: all have left sums; those of the group of a thread's row, if it has one."""
+    finals, threads, row_threads = t.finals, t.threads, t.row_threads
+    lines = [f"at = start + (tid // {row_threads} * {threads} + tid % {row_threads}) * {finals}"]
+    for part in range(t.split):
+        add, at = "+=" if part else "=", f"at + {part * row_threads * finals}"
+        if finals % 4:
+            lines += [f"sums[{i}] {add} shared[{at} + {i}]" for i in range(finals)]
+        for i in range(0, finals - 3, 4):
+            lines.append(f"four = load4(shared, {at} + {i})")
+            lines += [f"sums[{i + e}] {add} four[{e}]" for e in range(4)]
+    if t.groups < t.split:
+        lines = [f"if tid < {t.groups * row_threads}:", *(f"    {line}" for line in lines)]
+    names = {"start": start, "load4": load4}
+    add_up = of_lines(("sums", "shared", "tid"), lines, names)
 
     @inlined
     def total(sums: Any, shared: Any, tid: int) -> None:
-        part, local = tid // row_threads, tid % row_threads
-        if part > 0:
-            for g in range(final):
-                shared[sums_start + (part * final + g) * row_threads + local] = sums[g]
         meet_block()
-        if part == 0:
-            for other in range(1, split):
-                for g in range(final):
-                    sums[g] += shared[sums_start + (other * final + g) * row_threads + local]
+        add_up(sums, shared, tid)
 
     return total

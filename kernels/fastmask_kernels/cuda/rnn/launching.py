@@ -6,60 +6,48 @@ from typing import Any
 
 import numpy as np
 
+from ..masks import fill
 from ..runtime import driver as _driver
 from ..runtime.device import empty
-from ..runtime.kernel import Kernel, int32, kernel, pointer
-from . import grid, mma_grid
-from .mma import SEQUENCES
-from .mma_layout import Spread as Fragmented
-from .resident import VECTORS, Spread
-from .steps import fill_zeros
+from ..runtime.kernel import Kernel
+from . import grid
+from .loop_groups import Layer
+from .places import Spread, exchanged_size
 
 
-@kernel(pointer(int32))
-def _clear(word: Any) -> None:
-    word[0] = int32(0)
-
-
-def launch_loop(
-    run: Kernel,
-    spread: Spread | Fragmented,
-    planes: int,
-    both: bool,
-    arrays: tuple[Any, ...],
-    sizes: tuple[int, ...],
-) -> None:
+def launch_loop(run: Kernel, spread: Spread, call: Any, layer: Layer) -> None:
     """Launch a time loop.
 
     Args:
-        run: its kernel, of a block alone or of a grid, as `spread` says.
+        run: its kernel, for the tiles of `spread`.
         spread: of its weights.
-        planes: words in the shared memory of a block besides weights.
-        both: whether each product has two planes in what blocks exchange.
-        arrays: first arguments of the kernel; the first one is of the layer's dtype.
-        sizes: last arguments of the kernel: batch, and others.
+        call: arrays of its direction.
+        layer: all but counter, exchanged and groups.
 
     Raises:
         ValueError: the device cannot run all blocks at once.
     """
-    batch, data, tiles = sizes[0], arrays[0], spread.tiles
+    batch, data, tile = layer.batch, layer.weights, spread.tiles[0]
     if not batch:
         return
-    tensor, threads = isinstance(spread, Fragmented), tiles[0].threads
-    shared = (planes + spread.shared_size) * data.dtype.itemsize
-    word = empty(1, np.int32, data.device)
-    _clear.launch(1, 1, word)
+    groups, shared = -(-batch // tile.sequences), spread.shared_size * data.dtype.itemsize
     if not spread.blocks:
-        groups = -(-batch // (SEQUENCES if tensor else VECTORS))
-        most = _driver.limits().multiprocessors * max(1, 512 // threads)
-        blocks, exchanged = min(groups, most), data
+        most = _driver.limits().multiprocessors * max(1, 512 // tile.threads)
+        blocks, copies, at_once, exchanged = min(groups, most), 1, 1, data
     else:
-        blocks, most = spread.blocks, run.most_blocks(threads, shared)
-        if most < blocks:
+        most = run.most_blocks(tile.threads, shared)
+        if most < spread.blocks:
             raise ValueError(
-                f"this layer needs {blocks} blocks at once, and the device runs {most}"
+                f"this layer needs {spread.blocks} blocks at once, and the device runs {most}"
             )
-        size = (mma_grid if tensor else grid).exchanged_size(tiles, batch, both)
-        exchanged = empty(size, data.dtype, data.device)
-        fill_zeros(exchanged)
-    run.launch(blocks, threads, *arrays, word, exchanged, *sizes, shared=shared)
+        # As many copies of the layer as there is room for, each with as few groups as can be.
+        copies = most // spread.blocks
+        at_once = min(tile.groups, -(-groups // copies))
+        copies = min(copies, -(-groups // at_once))
+        blocks = copies * spread.blocks
+        exchanged = empty(copies * exchanged_size(spread.tiles), data.dtype, data.device)
+        fill(exchanged)
+    counters = empty(copies * grid.COUNTERS, np.uint32, data.device)
+    fill(counters)
+    layer = layer._replace(counter=counters, exchanged=exchanged, groups=at_once)
+    run.launch(blocks, tile.threads, call, layer, shared=shared)

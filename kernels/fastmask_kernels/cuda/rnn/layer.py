@@ -10,11 +10,12 @@ from ..runtime.device import empty
 from . import steps
 from .columns import row_blocks
 from .emit import Kind
-from .forward import planes_size, time_loop
-from .forward_cells import Saves
+from .forward import time_loop
+from .forward_cells import Call, Saves
 from .launching import launch_loop
 from .layout import layout
-from .mma_layout import Spread as Fragmented
+from .loop_groups import Layer
+from .mma import Fragments
 
 
 def run_layer(kind: Kind, call: Any) -> None:
@@ -35,7 +36,7 @@ def run_layer(kind: Kind, call: Any) -> None:
     parts = layout(kind, features, units, dtype)
     parts.require(packed)
     save_gates = gates is not None and gates.size > 0
-    rows, together = min(places.size, batch * time), parts.spread.blocks > 0
+    rows = min(places.size, batch * time)
     z_columns, width = row_blocks(cell, save_gates) * units, len(cell.inputs) * units
     z = gates if gates is not None and save_gates else empty((rows, z_columns), dtype, x.device)
     products.rows(
@@ -49,17 +50,12 @@ def run_layer(kind: Kind, call: Any) -> None:
     saves = Saves(
         separate or out.size > 0, any(s.size for s in saved_states[1:]), save_gates, separate
     )
-    fixed = bool(call.reverse) if isinstance(parts.spread, Fragmented) else None
+    fixed = bool(call.reverse) if isinstance(parts.spread.tiles[0], Fragments) else None
     launch_loop(
-        time_loop(kind, parts.spread.tiles, dtype, saves, together, fixed),
+        time_loop(kind, parts.spread.tiles, dtype, saves, fixed),
         parts.spread,
-        planes_size(parts.spread.tiles, together),
-        False,
-        (
-            *(z, z_columns, (h_rows, *saved_states[1:]), packed, parts.recurrent),
-            *(packed, parts.bias + width, offsets, order, first, last),
-        ),
-        (batch, units, call.reverse),
+        Call(z, (h_rows, *saved_states[1:]), packed, parts.bias + width, first, last),
+        Layer(packed, parts.recurrent, offsets, order, batch, units, z_columns, call.reverse),
     )
     stride = units if separate else z_columns
     steps.spread(out, h_rows, stride, offsets, places, call.reverse, call.zero_masked)

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..runtime.device import SIMULATED, DeviceArray
-from . import grid, mma_layout
-from .backward import planes_size as backward_planes
+from . import mma_layout
 from .backward_cells import blocks_of_products
 from .columns import more_numbers, require_kernels, rounds
 from .emit import Kind
-from .forward import planes_size as forward_planes
-from .mma_layout import Spread as Fragmented
-from .resident import Spread, spread_over
+from .places import Spread
+from .resident import spread_over
 from .weights import IN_WORD, WEIGHTS, weights_of
 
 _ALIGNED = 16  # numbers: tiles are read 16 bytes at a time
@@ -23,7 +21,7 @@ _ALIGNED = 16  # numbers: tiles are read 16 bytes at a time
 class Layout(NamedTuple):
     """Where the parts of the packed weights begin."""
 
-    spread: Spread | Fragmented
+    spread: Spread
     bias: int
     recurrent: int
     size: int
@@ -40,7 +38,7 @@ class Layout(NamedTuple):
             raise ValueError("packed must begin at a multiple of 16 bytes")
 
 
-def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread | Fragmented:
+def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread:
     """How the recurrent kernel of a layer is spread over blocks, in the form of `use_weights`.
 
     Args:
@@ -52,21 +50,19 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread | F
     Raises:
         ValueError: the form does not go with `dtype`, or the device has no room.
     """
-    dtype = np.dtype(dtype)
-    form = weights_of(dtype)
-    if form in IN_WORD:
-        return mma_layout.spread_of(kind, units, IN_WORD[form], backwards)
-    require_kernels(kind.cell, tensor_cores=False)
+    cell, dtype, form = kind.cell, np.dtype(dtype), weights_of(dtype)
+    tensor = form in IN_WORD
+    require_kernels(cell, tensor)
     if backwards:
-        inner = tuple(count * units for _, count in blocks_of_products(kind.cell))
-        shape = (4,) * len(inner), 16, inner
-        vectors = backward_planes
+        lengths = (count * units for _, count in blocks_of_products(cell))
+        products = tuple((1 if tensor else 4, length) for length in lengths)
     else:
-        columns = tuple(map(len, rounds(kind.cell)))
-        shape = columns, 4, (units,) * len(columns)
-        vectors = forward_planes
-    more = more_numbers(kind.cell)
-    return spread_over(*shape, units, dtype.itemsize, vectors, grid.vector_size, more)
+        products = tuple((len(names), units) for names in rounds(cell))
+    if tensor:
+        given = products, units, IN_WORD[form]
+        return mma_layout.alone(*given) or mma_layout.together(*given)
+    lanes = 16 if backwards else 4
+    return spread_over(products, lanes, units, dtype.itemsize, more_numbers(cell))
 
 
 def layout(kind: Kind, features: int, units: int, dtype: Any) -> Layout:

@@ -1,102 +1,210 @@
-"""What a thread of a time loop is, which group of sequences it runs when, and where these stand.
+"""What a thread of a time loop is, which sequences it runs when, and where these stand.
 
-A block alone takes groups from a queue, the longest first; the blocks of a grid run all groups
-together, in one turn. `call` is a named tuple of the loop's arguments.
+A block alone, or the blocks that share a copy of the layer, run one turn of sequences after the
+other, the longest first: all steps of `at_once` neighbours in the plan's order. Blocks alone take
+turns from a queue, copies in rotation. `call` are the arrays of a direction.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..ops import inlined, meet_block, take_ticket
+import numpy as np
+
+from ..ops import in_turn, inlined, meet_block, take_ticket
 from ..runtime.kernel import int32
+from . import grid
 from .loop_products import Products
+
+
+class Layer(NamedTuple):
+    """What loops of both directions are told."""
+
+    weights: Any
+    weights_start: Any
+    offsets: Any
+    order: Any
+    batch: Any
+    units: Any
+    width: Any  # of a row of z, or of `gates`
+    reverse: Any
+    counter: Any = None  # of turns that were taken, or of blocks that arrived
+    exchanged: Any = None  # what blocks of a grid tell each other
+    groups: Any = 1  # of sequences at once, of blocks that share the layer
 
 
 class Thread(NamedTuple):
     """Who a thread is, and its arrays."""
 
     tid: Any
-    block: Any  # of a grid that shares a layer, else 0
-    blocks: Any
+    copy: Any  # of the layer, which blocks share, else 0
+    copies: Any  # how many there are
+    block: Any  # of those that share it
     unit: Any  # of its first cells
-    pair: Any  # its first sequence in a group
-    leads: Any  # it has cells: others only share inner sums
-    ticket: Any  # the block's
+    pair: Any  # its first sequence of those at once
+    leads: Any  # it has cells
+    at_once: Any  # sequences of a turn
+    units: Any  # as of the layer, or known when compiling; so are the next two
+    width: Any
+    reverse: Any
+    forth: Any  # from a step's row to that of the next one in the loop's order: 1 or -1
+    layer: Any
+    told: Any  # the block's: its turn, or of those that share a layer how long each group is
     words: Any  # shared memory of the block, as weights are read,
     items: Any  # as vectors are written,
     partial: Any  # as sums are
     held: Any  # weights in registers, of each product
     sums: Any  # see `Products.sum_at`
+    values: Any  # [cell][number], forward a row of z, or what a second round needs of the first
+    now: Any  # forward, [state][cell]
+    operand: Any  # forward, [cell], what a sum is called on
+    given: Any  # forward, [number][unit], biases of sums that x has no part in, then vectors
     count: Any  # of each of its sequences: steps, or -1 where the thread has none,
     row: Any  # the step's number among the valid ones,
     at: Any  # the place of the thread's first unit in the step's row of z, or of `gates`,
     to: Any  # in a row of H numbers,
     state: Any  # in the states before the first step and after the last one
-    own: Any  # what one direction has besides
+    met: Any  # how often blocks that share its copy had to arrive
 
 
-@inlined
-def _next_of_queue(t: Any, c: Any, group: int) -> Any:
-    meet_block()
-    if t.tid == 0:
-        t.ticket[0] = take_ticket(c.counter)
-    meet_block()
-    return t.ticket[0]
+class Turns(NamedTuple):
+    """Device functions of those who run turns."""
+
+    who: Any  # (tid, index of the block, units, groups at once) -> six fields of a thread's
+    next_turn: Any  # (thread, turn) -> which turn follows it, after -1 the first
+    tell: Any  # (thread): the block learns how long the turn's groups are
+    arrive: Any  # (thread): what others wait for is written
+    wait: Any  # (thread): for what others have written
 
 
-@inlined
-def _next_of_grid(t: Any, c: Any, group: int) -> Any:
-    return c.groups if group >= 0 else 0
+def turns_of(products: Products) -> Turns:
+    """Of blocks alone, or of those that share a layer."""
+    return (_together if products.together else _alone)(products)
 
 
-def next_group_of(together: bool) -> Any:
-    """Device function of (thread, call, group): which group follows it, after -1 the first."""
-    return _next_of_grid if together else _next_of_queue
+def _alone(products: Products) -> Turns:
+    sequences, place = products.sequences, products.who
+    nothing = in_turn([])
+
+    @inlined
+    def who(tid: int, index: int, units: int, groups: int) -> Any:
+        unit, pair = place(tid, int32(0))
+        return int32(0), int32(0), unit, pair, unit < units, int32(sequences)
+
+    @inlined
+    def next_turn(t: Any, turn: int) -> Any:
+        meet_block()
+        if t.tid == 0:
+            t.told[0] = take_ticket(t.layer.counter)
+        meet_block()
+        return t.told[0]
+
+    @inlined
+    def wait(t: Any) -> None:
+        meet_block()
+
+    return Turns(who, next_turn, nothing, nothing, wait)
+
+
+def _together(products: Products) -> Turns:
+    sequences, place, groups = products.sequences, products.who, products.groups
+    blocks, row_threads = products.blocks, products.row_threads
+    more = np.uint32(blocks)
+
+    @inlined
+    def who(tid: int, index: int, units: int, groups: int) -> Any:
+        copy, at_once = int32(index // blocks), int32(groups * sequences)
+        block = int32(index % blocks)
+        unit, pair = place(tid, block)
+        return copy, block, unit, pair, unit < units and pair < at_once, at_once
+
+    @inlined
+    def next_turn(t: Any, turn: int) -> Any:
+        return t.copy if turn < 0 else turn + t.copies
+
+    @inlined
+    def tell(t: Any) -> None:
+        if t.tid % row_threads == 0 and t.tid // row_threads < groups:
+            t.told[t.tid // row_threads] = t.count[0]
+        if t.tid == 0:
+            t.told[groups] = int32(0)  # behind the last one is one that has no steps
+
+    @inlined
+    def arrive(t: Any) -> None:
+        grid.arrive(t.layer.counter, t.copy * grid.COUNTERS)
+
+    @inlined
+    def wait(t: Any) -> None:
+        t.met[0] += more
+        grid.wait(t.layer.counter, t.copy * grid.COUNTERS, t.met[0])
+
+    return Turns(who, next_turn, tell, arrive, wait)
+
+
+def make_run(turns: Turns, open_turn: Any, step: Any, close: Any, forth: int) -> Any:
+    """Device function of (thread, call): all turns and steps; arguments as in `loop.Parts`."""
+    next_turn, forward = turns.next_turn, forth > 0
+
+    @inlined
+    def run(t: Any, c: Any) -> None:
+        count = (t.layer.batch + (t.at_once - 1)) // t.at_once
+        turn = next_turn(t, -1)
+        while turn < count:
+            b = t.layer.order[turn * t.at_once]
+            steps = int32(t.layer.offsets[b + 1] - t.layer.offsets[b])
+            k = int32(0 if forward else steps - 1)
+            open_turn(t, c, turn, k)
+            while k < steps if forward else k >= 0:  # backward `steps` needs no register
+                step(t, c, k)
+                k = int32(k + forth)
+            close(t, c, turn)
+            turn = next_turn(t, turn)
+
+    return run
 
 
 def make_locate(products: Products) -> Any:
-    """Device function of (thread, call, group): a thread's sequences, and how long they are."""
-    per, sequences = products.per, products.sequences
+    """Device function of (thread, turn): a thread's sequences, and how long they are."""
+    per = products.per
 
     @inlined
-    def locate(t: Any, c: Any, group: int) -> None:
-        first = group * sequences + t.pair
+    def locate(t: Any, turn: int) -> None:
+        first = turn * t.at_once + t.pair
         for s in range(per):
             t.count[s], t.row[s], t.state[s] = int32(-1), 0, 0
-            if t.leads and first + s < c.batch:
-                b = c.order[first + s]
-                t.row[s] = c.offsets[b]
-                t.count[s] = int32(c.offsets[b + 1] - t.row[s])
-                t.state[s] = b * c.units + t.unit
+            if t.leads and first + s < t.layer.batch:
+                b = t.layer.order[first + s]
+                t.row[s] = t.layer.offsets[b]
+                t.count[s] = int32(t.layer.offsets[b + 1] - t.row[s])
+                t.state[s] = b * t.units + t.unit
 
     return locate
 
 
 def make_go_to(products: Products) -> Any:
-    """Device function of (thread, call, k): from the first rows of the sequences to step k.
+    """Device function of (thread, k): from the first rows of the sequences to step k.
 
     A sequence that has no such step is where it would be.
     """
     per = products.per
 
     @inlined
-    def go_to(t: Any, c: Any, k: int) -> None:
+    def go_to(t: Any, k: int) -> None:
         for s in range(per):
-            t.row[s] += t.count[s] - 1 - k if c.reverse else k
-            t.at[s], t.to[s] = t.row[s] * c.width + t.unit, t.row[s] * c.units + t.unit
+            t.row[s] += t.count[s] - 1 - k if t.reverse else k
+            t.at[s], t.to[s] = t.row[s] * t.width + t.unit, t.row[s] * t.units + t.unit
 
     return go_to
 
 
 def make_move(products: Products) -> Any:
-    """Device function of (thread, call): from the rows of a step to those of the next one."""
+    """Device function of (thread): from the rows of a step to those of the next one."""
     per = products.per
 
     @inlined
-    def move(t: Any, c: Any) -> None:
+    def move(t: Any) -> None:
         for s in range(per):
-            t.row[s] += c.forth
-            t.at[s], t.to[s] = t.row[s] * c.width + t.unit, t.row[s] * c.units + t.unit
+            t.row[s] += t.forth
+            t.at[s], t.to[s] = t.row[s] * t.width + t.unit, t.row[s] * t.units + t.unit
 
     return move

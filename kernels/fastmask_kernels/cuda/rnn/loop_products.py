@@ -1,64 +1,39 @@
 """The products of a time loop, by ordinary multiply-adds or by tensor cores.
 
-What is multiplied are vectors, one a sequence, in planes that steps use in turn: in shared
-memory, or where the blocks of a grid share a layer, in global memory. A plane has the vectors of
-`groups` groups of sequences, and `index` counts groups in all planes of a product.
+What is multiplied are vectors, one a sequence, in two planes that steps use in turn: in shared
+memory, or where the blocks of a grid share a layer, in global memory, see `grid`. A plane has the
+vectors of all groups of sequences that run at once.
 
 A thread has cells: unit `unit + 8 u` for sequence s of the thread is cell i = u * per + s, where
 `per` is 1, or 2 on tensor cores.
 
-Both classes have these device functions; `thread` and `call` are named tuples of the loop:
+Both classes have these device functions; `thread` is a `loop_groups.Thread`:
 
-    who         (tid, block) -> the thread's unit, its first sequence in a group, and which of the
-                rows of threads it is in that share inner sums: the first row gets them
-    fetch       (thread, call): weights come to registers and shared memory
-    multiply    of each product, (thread, call, groups, index): the sums of the thread's cells
-    put         of each product, (thread, call, groups, index, place, sequence, value): a number
-                goes to its place, beside the thread's first, in a vector
+    who         (tid, block) -> the thread's unit, and its first sequence of those at once
+    fetch       (thread): weights come to registers and shared memory
+    multiply    of each product, (thread, which, k): the sums of the thread's cells, with
+                one of two planes, for sequences that have a step k
+    put         of each product, (thread, which, place, sequence, value): a number goes to its
+                place, beside the thread's first, in a vector
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from ..ops import in_turn, inlined, meet_block
+from ..ops import in_turn, inlined
 from ..runtime import ptx as ptx
 from ..runtime.kernel import WARP, number, uint32
-from . import grid, mma, mma_grid, multiplying
+from . import grid, mma, multiplying
 from .mma import SEQUENCES, Fragments, number_of, rounded
-from .resident import VECTORS, Tile
+from .places import exchanged_size, planes_size, sums_start
+from .resident import CHUNK, VECTORS, Tile
 
 
-def planes_size(tiles: Sequence[Any], planes: Sequence[int], together: bool) -> int:
-    """Words in the shared memory of a block besides weights.
-
-    Args:
-        tiles: of each product.
-        planes: how many each product has.
-        together: whether they are in global memory.
-    """
-    tensor = isinstance(tiles[0], Fragments)
-    if together:
-        return mma_grid.vector_size(tuple(tiles)) if tensor else grid.vector_size(tuple(tiles))
-    sizes = (SEQUENCES * t.stride if tensor else VECTORS * t.inner for t in tiles)
-    return sum(size * count for size, count in zip(sizes, planes, strict=True))
-
-
-def products_of(
-    tiles: tuple[Any, ...], planes: tuple[int, ...], together: bool, dtype: Any
-) -> Products:
-    """The products of a loop, by what its tiles are.
-
-    Args:
-        tiles: of each product.
-        planes: how many each product has.
-        together: whether the blocks of a grid share the layer.
-        dtype: of all numbers.
-    """
-    made = MmaProducts if isinstance(tiles[0], Fragments) else FmaProducts
-    return made(tiles, planes, together, dtype)
+def products_of(tiles: tuple[Any, ...], dtype: Any) -> Products:
+    """The products of a loop, whose numbers are of a dtype, by what their tiles are."""
+    return (MmaProducts if isinstance(tiles[0], Fragments) else FmaProducts)(tiles, dtype)
 
 
 class Products:
@@ -66,28 +41,37 @@ class Products:
 
     word: Any  # Numba type of what weights are made of
     item: Any  # of what planes are made of
-    sequences: int  # of a group
+    in_word = 1  # items
     per: int  # sequences of a thread
     own = 1  # units of a thread
     fast = False  # whether activations may be off by what rounding costs
     ahead = False  # whether what a step backward reads is read a step ahead
     tight = True  # whether there are few registers
+    reads_own = False  # whether a lane needs just those numbers of a grid's planes that it copies
     sums_size: int
+    who: Any
+    sum_at: Any  # (columns, column, cell) -> which sum is that of a column, of so many, for a cell
+    # Of the p-th product: how weights come; a pair of device functions, (thread, at) for the
+    # sums, or a row's part of them, and (tid) for where a thread's vectors begin in shared memory;
+    # and three, as of `make_place` where a number of a vector stands, its bits, how it is stored
+    _fetch: Any
+    _sums: Any
+    _stored: Any
 
-    def __init__(
-        self, tiles: tuple[Any, ...], planes: tuple[int, ...], together: bool, dtype: Any
-    ) -> None:
-        self._tiles, self._together, self._dtype = tiles, together, dtype
-        self.together, self.threads, self.held = together, tiles[0].threads, [t.held for t in tiles]
-        self.vectors = planes_size(tiles, planes, together)
+    def __init__(self, tiles: tuple[Any, ...], dtype: Any) -> None:
+        first, self._tiles, self._dtype = tiles[0], tiles, dtype
+        self.blocks, self.together, self.groups = first.blocks, first.blocks > 0, first.groups
+        self.sequences, self.threads = first.sequences, first.threads
+        self.row_threads = first.row_threads
+        self.held, self.vectors = [t.held for t in tiles], planes_size(tiles)
         self._kept = [*accumulate((t.shared_size for t in tiles), initial=self.vectors)]
-        self._plane = list(map(self._plane_of, tiles))
-        sizes = (size * count for size, count in zip(self._plane, planes, strict=True))
-        self._planes = [*accumulate(sizes, initial=0)]
+        self._planes = [*accumulate((2 * t.groups * t.plane for t in tiles), initial=0)]
         self._weights = [*accumulate((t.size for t in tiles), initial=0)]
         products = range(len(tiles))
-        self.fetch = in_turn([self._fetch(p) for p in products])
-        self.multiply = [self._multiply(p) for p in products]
+        clear = [] if self.together else [self._clear]
+        self.fetch = in_turn([*(self._fetch(p) for p in products), *clear])
+        multiply = self._of_grid if self.together else self._of_block
+        self.multiply = [multiply(p) for p in products]
         self.put = [self._put(p) for p in products]
 
     @property
@@ -95,100 +79,152 @@ class Products:
         """Units times sequences of a thread."""
         return self.own * self.per
 
-    def _plane_of(self, tile: Any) -> int:
-        raise NotImplementedError
+    @property
+    def _clear(self) -> Any:
+        planes, threads, zero = self.vectors, self.threads, self.word(0)
 
-    def _fetch(self, p: int) -> Any:
-        raise NotImplementedError
+        @inlined
+        def run(t: Any) -> None:
+            for i in range(t.tid, planes, threads):
+                t.words[i] = zero
 
-    def _multiply(self, p: int) -> Any:
-        raise NotImplementedError
+        return run
+
+    def _of_block(self, p: int) -> Any:
+        (multiply, begin), first, plane = self._sums(p), self._planes[p], self._tiles[p].plane
+
+        @inlined
+        def run(t: Any, which: int, k: int) -> None:
+            multiply(t, begin(t.tid) + (first + which * plane))
+
+        return run
+
+    def _of_grid(self, p: int) -> Any:
+        tile, start, slot = self._tiles[p], sums_start(self._tiles), sums_start(self._tiles) // 2
+        come, several = grid.make_come(tile, self.reads_own), tile.groups > 1
+        stage = grid.make_stage(tile, self._dtype.itemsize, self.in_word)
+        leave, total = grid.make_leave(tile, start), grid.make_total(tile, start)
+        (multiply, begin), all_planes = self._sums(p), exchanged_size(self._tiles)
+        first, plane, groups = self._planes[p], tile.plane, tile.groups
+        row_threads, row_slice = tile.row_threads, tile.slice
+
+        @inlined
+        def run(t: Any, which: int, k: int) -> None:
+            to = t.tid // row_threads * row_slice
+            at = t.copy * all_planes + (first + which * (groups * plane) + to)
+            mine = to + begin(t.tid)
+            stage(t.words, to, t.layer.exchanged, at, t.tid)
+            group, more = 0, True
+            while more:
+                come()
+                more = several and t.told[group + 1] > k
+                if more:
+                    at += plane
+                    stage(t.words, to + (group + 1 & 1) * slot, t.layer.exchanged, at, t.tid)
+                multiply(t, mine + (group & 1) * slot)
+                leave(t.sums, t.partial, group, t.tid)
+                group += 1
+            total(t.sums, t.partial, t.tid)
+
+        @inlined
+        def of_one_group(t: Any, which: int, k: int) -> None:
+            at = t.copy * all_planes + (first + which * plane + t.tid // row_threads * row_slice)
+            multiply(t, at + begin(t.tid))
+            leave(t.sums, t.partial, 0, t.tid)
+            total(t.sums, t.partial, t.tid)
+
+        return run if tile.staged else of_one_group
 
     def _put(self, p: int) -> Any:
-        raise NotImplementedError
+        tile, first, in_word = self._tiles[p], self._planes[p], self.in_word
+        (place_of, to_bits, store), all_planes = self._stored(p), exchanged_size(self._tiles)
+        planes, together = tile.groups * tile.plane, self.together
 
-    @property
-    def who(self) -> Any:
-        """See above."""
-        raise NotImplementedError
+        @inlined
+        def put(t: Any, which: int, place: int, s: int, value: Any) -> None:
+            at = (t.copy * all_planes + (first + which * planes)) * in_word
+            at += place_of(t.unit, t.pair, place, s)
+            if together:
+                t.layer.exchanged[at] = to_bits(value)
+            else:
+                store(t.items, at, to_bits(value))
 
-    def sum_at(self, columns: int, column: int, cell: int) -> int:
-        """Which sum is that of a column of a product of so many, for a cell."""
-        raise NotImplementedError
+        return put
 
 
 class FmaProducts(Products):
     """Four sequences at a time, a cell a thread, weights as in `resident`."""
 
-    sequences, per = VECTORS, 1
+    per = 1
 
-    def __init__(
-        self, tiles: tuple[Tile, ...], planes: tuple[int, ...], together: bool, dtype: Any
-    ) -> None:
+    def __init__(self, tiles: tuple[Tile, ...], dtype: Any) -> None:
         self.word = self.item = number(dtype)
         self.sums_size = max(1, *(t.columns * VECTORS for t in tiles))
-        super().__init__(tiles, planes, together, dtype)
-
-    def _plane_of(self, tile: Any) -> int:
-        return VECTORS * int(tile.inner)
+        super().__init__(tiles, dtype)
+        self.ahead = self.together
 
     @property
     def who(self) -> Any:
         """See above."""
-        own, row_threads = self._tiles[0].units, self._tiles[0].units * VECTORS
+        own, row_threads = self._tiles[0].units, self._tiles[0].row_threads
 
         @inlined
-        def who(tid: int, block: int) -> Any:
-            unit = block * own + tid % row_threads // VECTORS
-            return unit, tid % VECTORS, tid // row_threads
+        def of_block(tid: int, block: int) -> Any:
+            return tid // VECTORS, tid % VECTORS
 
-        return who
+        @inlined
+        def of_grid(tid: int, block: int) -> Any:
+            unit = block * own + tid % row_threads // VECTORS
+            return unit, tid // row_threads * VECTORS + tid % VECTORS
+
+        return of_grid if self.together else of_block
+
+    def _weights_of(self, p: int) -> Any:
+        """Device function: where the weights of a product begin, for the thread's block."""
+        before = self._weights[p]
+        size = self._tiles[p].size // max(self.blocks, 1)
+
+        @inlined
+        def start(t: Any) -> Any:
+            return t.layer.weights_start + (before + t.block * size)
+
+        return start
 
     def _fetch(self, p: int) -> Any:
         fetch, kept = multiplying.make_fetch(self._tiles[p]), self._kept[p]
-        before, size = self._weights[p], self._tiles[p].size
+        start = self._weights_of(p)
 
         @inlined
-        def run(t: Any, c: Any) -> None:
-            start = c.weights_start + t.blocks * before + t.block * size
-            fetch(t.held[p], t.words, kept, c.weights, start, t.tid)
+        def run(t: Any) -> None:
+            fetch(t.held[p], t.words, kept, t.layer.weights, start(t), t.tid)
 
         return run
 
-    def _multiply(self, p: int) -> Any:
-        tile, together, kept = self._tiles[p], self._together, self._kept[p]
-        planes, plane = self._planes[p], self._plane[p]
-        multiply = multiplying.make_multiply(tile, self._dtype)
-        total = grid.make_total(tile, VECTORS * max(t.inner for t in self._tiles))
-        before, size, threads = self._weights[p], tile.size, tile.threads
+    def _sums(self, p: int) -> Any:
+        tile, kept, start = self._tiles[p], self._kept[p], self._weights_of(p)
+        multiply, lanes = multiplying.make_multiply(tile, self._dtype), tile.lanes
 
         @inlined
-        def run(t: Any, c: Any, groups: int, index: int) -> None:
-            start = c.weights_start + t.blocks * before + t.block * size
-            at = planes * groups + index * plane
-            if together:
-                grid.stage(t.words, c.exchanged, at, plane, t.tid, threads)
-                meet_block()
-                at = at - at
-            multiply(t.sums, t.held[p], t.words, kept, c.weights, start, t.tid, t.words, at)
-            if together:
-                total(t.sums, t.words, t.tid)
-
-        return run
-
-    def _put(self, p: int) -> Any:
-        planes, plane, together = self._planes[p], self._plane[p], self._together
-        inner = self._tiles[p].inner
+        def run(t: Any, at: int) -> None:
+            held, weights = t.held[p], t.layer.weights
+            multiply(t.sums, held, t.words, kept, weights, start(t), t.tid, t.words, at)
 
         @inlined
-        def put(t: Any, c: Any, groups: int, index: int, place: int, s: int, value: Any) -> None:
-            at = planes * groups + index * plane + t.pair * inner + t.unit + place
-            if together:
-                c.exchanged[at] = value
-            else:
-                t.items[at] = value
+        def begin(tid: int) -> Any:
+            return (tid & (lanes - 1)) * CHUNK
 
-        return put
+        return run, begin
+
+    def _stored(self, p: int) -> Any:
+        @inlined
+        def as_it_is(value: Any) -> Any:
+            return value
+
+        @inlined
+        def store(items: Any, at: int, value: Any) -> None:
+            items[at] = value
+
+        return multiplying.make_place(self._tiles[p]), as_it_is, store
 
     def sum_at(self, columns: int, column: int, cell: int) -> int:
         """See `Products`."""
@@ -198,19 +234,14 @@ class FmaProducts(Products):
 class MmaProducts(Products):
     """Eight sequences at a time, two cells a thread and band of units, weights as in `mma`."""
 
-    sequences, per, fast, ahead = SEQUENCES, 2, True, True
+    per, fast, ahead, reads_own = 2, True, True, True
 
-    def __init__(
-        self, tiles: tuple[Fragments, ...], planes: tuple[int, ...], together: bool, dtype: Any
-    ) -> None:
+    def __init__(self, tiles: tuple[Fragments, ...], dtype: Any) -> None:
         first = tiles[0]
         self.own, self.tight = first.own, any(t.in_shared for t in tiles)
-        self.word, self.item = uint32, number_of(first.in_word)
+        self.word, self.item, self.in_word = uint32, number_of(first.in_word), first.in_word
         self.sums_size = max(1, *(4 * t.tiles for t in tiles))
-        super().__init__(tiles, planes, together, dtype)
-
-    def _plane_of(self, tile: Any) -> int:
-        return mma_grid.group_size(tile) if self._together else SEQUENCES * int(tile.stride)
+        super().__init__(tiles, dtype)
 
     @property
     def who(self) -> Any:
@@ -220,7 +251,8 @@ class MmaProducts(Products):
         @inlined
         def who(tid: int, block: int) -> Any:
             warp, lane = tid // WARP, tid % WARP
-            return (block * warps + warp % warps) * own + lane // 4, lane % 4 * 2, warp // warps
+            unit = (block * warps + warp % warps) * own + lane // 4
+            return unit, warp // warps * SEQUENCES + lane % 4 * 2
 
         return who
 
@@ -228,54 +260,35 @@ class MmaProducts(Products):
         fetch, kept, before = mma.make_fetch(self._tiles[p]), self._kept[p], self._weights[p]
 
         @inlined
-        def run(t: Any, c: Any) -> None:
-            fetch(t.held[p], t.words, kept, c.weights, c.weights_start + before, t.block, t.tid)
+        def run(t: Any) -> None:
+            start = t.layer.weights_start + before
+            fetch(t.held[p], t.words, kept, t.layer.weights, start, t.block, t.tid)
 
         return run
 
-    def _multiply(self, p: int) -> Any:
-        tile, kept, planes, plane = self._tiles[p], self._kept[p], self._planes[p], self._plane[p]
-        in_word, lane_items = tile.in_word, 4 * tile.in_word
-        row_threads, part_items = tile.warps * WARP, tile.chunks * WARP * lane_items
-        total, lane_start = mma_grid.make_total(tile), mma.make_lane_start(tile)
-        read = mma_grid.make_read(tile) if self._together else mma.read_shared
-        multiply = mma.make_multiply(tile, read)
+    def _sums(self, p: int) -> Any:
+        tile, kept = self._tiles[p], self._kept[p]
+        read = mma.read_words if self.together else mma.read_shared
+        multiply = mma.make_multiply(tile, read if tile.staged else mma.make_read_far(tile))
 
         @inlined
-        def of_block(t: Any, c: Any, groups: int, index: int) -> None:
-            at = lane_start(t.tid) + (planes * groups + index * plane)
+        def run(t: Any, at: int) -> None:
             multiply(t.sums, t.held[p], t.words, kept, t.tid, t.words, at)
 
         @inlined
-        def of_grid(t: Any, c: Any, groups: int, index: int) -> None:
-            at = (planes * groups + index * plane) * in_word
-            at += t.tid // row_threads * part_items + t.tid % WARP * lane_items
-            multiply(t.sums, t.held[p], t.words, kept, t.tid, c.exchanged, at)
-            total(t.sums, t.partial, index % 2, t.tid)
+        def run_far(t: Any, at: int) -> None:
+            multiply(t.sums, t.held[p], t.words, kept, t.tid, t.layer.exchanged, at)
 
-        return of_grid if self._together else of_block
+        return run if tile.staged else run_far, mma.make_lane_start(tile)
 
-    def _put(self, p: int) -> Any:
-        tile, planes, plane = self._tiles[p], self._planes[p], self._plane[p]
-        in_word, stride = tile.in_word, tile.stride * tile.in_word
-        spot, to_bits = mma_grid.make_place(tile), rounded(in_word)
-        store = ptx.store_shared_half if in_word == 2 else ptx.store_shared
+    def _stored(self, p: int) -> Any:
+        write = ptx.store_shared_half if self.in_word == 2 else ptx.store_shared
 
         @inlined
-        def of_block(
-            t: Any, c: Any, groups: int, index: int, place: int, s: int, value: Any
-        ) -> None:
-            at = (planes * groups + index * plane) * in_word + t.pair * stride + t.unit
-            store(ptx.shared_address(t.items, at + (s * stride + place)), to_bits(value))
+        def store(items: Any, at: int, value: Any) -> None:
+            write(ptx.shared_address(items, at), value)
 
-        @inlined
-        def of_grid(
-            t: Any, c: Any, groups: int, index: int, place: int, s: int, value: Any
-        ) -> None:
-            at = (planes * groups + index * plane) * in_word
-            c.exchanged[at + spot(place + t.unit, t.pair + s)] = to_bits(value)
-
-        return of_grid if self._together else of_block
+        return mma.make_place(self._tiles[p]), rounded(self.in_word), store
 
     def sum_at(self, columns: int, column: int, cell: int) -> int:
         """See `Products`."""

@@ -33,20 +33,23 @@ vectors must be finite there. Octets of a pair may be one too many: it is zeros.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..ops import in_turn, inlined, load4, of_lines, store4
 from ..runtime import ptx as ptx
 from ..runtime.kernel import WARP, uint16, uint32
+from .places import Places
 
 SEQUENCES = 8  # vectors of a group
 CHUNK = 16  # words of a vector that are read at once
 PAD = 4  # words between vectors, against conflicts of banks
 
 
-class Fragments(NamedTuple):
+@dataclass(frozen=True)
+class Fragments(Places):
     """How a matrix lies in the warps of a block."""
 
     in_word: int  # numbers: 1 of tf32, 2 of bf16
@@ -54,76 +57,47 @@ class Fragments(NamedTuple):
     inner: int  # length of the sum
     columns: int  # of a unit
     own: int  # bands of units of a warp
+    tiles: int  # pairs of bands
     warps: int  # side by side, each with its own units
-    split: int  # rows of warps
-    in_registers: int  # chunks
-    in_shared: int
-
-    @property
-    def threads(self) -> int:
-        """Threads of the block."""
-        return self.split * self.warps * WARP
-
-    @property
-    def cells(self) -> int:
-        """Units times vectors of a thread."""
-        return 2 * self.own
-
-    @property
-    def tiles(self) -> int:
-        """Pairs of bands."""
-        return -(-self.columns * self.own // 2)
-
-    @property
-    def chunks(self) -> int:
-        """Of a warp."""
-        return -(-self.inner // (self.split * CHUNK * self.in_word))
+    teams: int  # warps that the units of the layer need
 
     @property
     def stride(self) -> int:
-        """Words from one vector in shared memory to the next."""
-        return self.split * self.chunks * CHUNK + PAD
+        """Words from one vector of a block alone to the next."""
+        return self.slice // SEQUENCES
 
-    @property
-    def chunk_size(self) -> int:
-        """Words of a thread's chunk."""
-        return 8 * self.tiles
 
-    @property
-    def held(self) -> int:
-        """Words in a thread's registers."""
-        return self.in_registers * self.chunk_size
-
-    @property
-    def shared_size(self) -> int:
-        """Words in shared memory."""
-        return self.in_shared * self.chunk_size * self.threads
-
-    @property
-    def teams(self) -> int:
-        """Warps that the units of the layer need."""
-        return -(-self.units // (8 * self.own))
-
-    @property
-    def team_size(self) -> int:
-        """Words of all chunks of a team."""
-        return self.split * self.chunks * self.chunk_size * WARP
-
-    @property
-    def size(self) -> int:
-        """Words of the layer."""
-        return self.teams * self.team_size
-
-    @property
-    def resident(self) -> bool:
-        """Whether all chunks have a place."""
-        return self.in_registers + self.in_shared == self.chunks
+def fragments(
+    in_word: int,
+    units: int,
+    inner: int,
+    columns: int,
+    own: int,
+    warps: int,
+    split: int = 1,
+    blocks: int = 0,
+) -> Fragments:
+    """A tile of a layer of some units, with nothing in registers or shared memory yet."""
+    bands, teams = columns * own, -(-units // (8 * own))
+    tiles, chunks = -(-bands // 2), -(-inner // (split * CHUNK * in_word))
+    return Fragments(
+        *(in_word, units, inner, columns, own, tiles, warps, teams),
+        blocks=blocks,
+        split=split,
+        chunks=chunks,
+        row_threads=warps * WARP,
+        chunk=8 * tiles,
+        sequences=SEQUENCES,
+        slice=SEQUENCES * (chunks * CHUNK + (0 if blocks else PAD)),
+        finals=4 * tiles if bands > 1 else 2 * bands,
+        size=teams * split * chunks * 8 * tiles * WARP,
+    )
 
 
 def make_fetch(t: Fragments) -> Any:
     """Device function: a thread's registers and its part of shared memory get their weights."""
-    chunks, warps, teams = t.chunks, t.warps, t.teams
-    chunk_size, team_size, threads = t.chunk_size, t.team_size, t.threads
+    chunks, warps, teams, chunk_size, threads = t.chunks, t.warps, t.teams, t.chunk, t.threads
+    team_size = t.split * chunks * chunk_size * WARP
     in_registers, in_shared = t.in_registers, t.in_shared
     zero = np.uint32(0)
     held_size = in_registers * chunk_size
@@ -170,7 +144,7 @@ def make_multiply(t: Fragments, read: Any) -> Any:
         read: device function of (vectors, at, chunk): the four words of a lane's chunk.
     """
     product = ptx.mma_bf16 if t.in_word == 2 else ptx.mma_tf32
-    tiles, in_registers, chunk_size, threads = t.tiles, t.in_registers, t.chunk_size, t.threads
+    tiles, in_registers, chunk_size, threads = t.tiles, t.in_registers, t.chunk, t.threads
     zero = np.float32(0)
 
     def add(sums: Any, m: int, a: Any, b0: Any, b1: Any) -> None:
@@ -246,13 +220,59 @@ def read_shared(vectors: Any, at: int, chunk: int) -> Any:
     return ptx.load_matrix(ptx.shared_address(vectors, at + chunk * CHUNK))
 
 
-def make_lane_start(t: Fragments) -> Any:
-    """Device function: where `read_shared` begins, from the start of the vectors."""
-    stride, warps, chunks = t.stride, t.warps, t.chunks
+@inlined
+def read_words(vectors: Any, at: int, chunk: int) -> Any:
+    """The same where vectors stand as those of a grid do."""
+    return load4(vectors, at + chunk * (WARP * 4))
+
+
+def make_read_far(t: Fragments) -> Any:
+    """Device function: the same from global memory."""
+    in_word = t.in_word
 
     @inlined
-    def lane_start(tid: int) -> Any:
-        lane, part = tid % WARP, tid // WARP // warps
-        return lane % 8 * stride + part * (chunks * CHUNK) + lane // 8 * 4
+    def read(exchanged: Any, at: int, chunk: int) -> Any:
+        at = (at + chunk * (WARP * 4)) * in_word
+        return ptx.load_global_4_words(ptx.global_address(exchanged, at))
 
-    return lane_start
+    return read
+
+
+def make_place(t: Fragments) -> Any:
+    """Device function: where the (i + more)-th number of vector sequence + s stands in a plane.
+
+    In a grid it is the order in which warps read, so that a lane's words of a chunk are 16 bytes:
+
+        [group][chunk][lane][2 products of 2 words]     see `runtime.ptx` for B of lane 4 n + t
+    """
+    in_word, plane, stride = t.in_word, t.plane, t.stride * t.in_word
+
+    @inlined
+    def of_block(i: int, sequence: int, more: int, s: int) -> Any:
+        return sequence * stride + i + (s * stride + more)
+
+    @inlined
+    def of_grid(i: int, sequence: int, more: int, s: int) -> Any:
+        i, sequence = i + more, sequence + s
+        word, half = i // in_word, i % in_word
+        chunk, word = word // CHUNK, word % CHUNK
+        lane, slot = 4 * (sequence % SEQUENCES) + word % 4, word // 4
+        at = sequence // SEQUENCES * plane + (chunk * WARP + lane) * 4 + slot
+        return at * in_word + half
+
+    return of_grid if t.blocks else of_block
+
+
+def make_lane_start(t: Fragments) -> Any:
+    """Device function: where a thread begins to read vectors."""
+    stride = t.stride
+
+    @inlined
+    def of_block(tid: int) -> Any:
+        return tid % WARP % 8 * stride + tid % WARP // 8 * 4
+
+    @inlined
+    def of_grid(tid: int) -> Any:
+        return tid % WARP * 4
+
+    return of_grid if t.blocks else of_block

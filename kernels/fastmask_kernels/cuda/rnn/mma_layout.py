@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import cuda
@@ -21,112 +21,54 @@ from ..runtime.kernel import (
     span,
     uint32,
 )
-from . import mma_grid
-from .backward import planes_size as backward_planes
-from .backward_cells import blocks_of_products
-from .columns import require_kernels, rounds
-from .emit import Kind
-from .forward import planes_size as forward_planes
-from .mma import Fragments
-from .resident import registers_of, shared_bytes
+from . import places
+from .mma import Fragments, fragments
+from .places import Spread, registers_of, settle, settle_together
 
 OWN_REGISTERS = 56  # what a thread can do with besides weights, with two cells
 CELL_REGISTERS = 8  # more of them for each more cell
-MOST_SPLIT = 8  # rows of warps of a block that shares a layer
 
 
-class Spread(NamedTuple):
-    """How a recurrent kernel is spread over warps and blocks."""
-
-    tiles: tuple[Fragments, ...]  # one for each round of products
-    blocks: int  # that share the layer; 0 where each block has all of it
-
-    @property
-    def size(self) -> int:
-        """Words of all tiles."""
-        return sum(t.size for t in self.tiles)
-
-    @property
-    def shared_size(self) -> int:
-        """Words in shared memory, of one block, besides vectors."""
-        return sum(t.shared_size for t in self.tiles)
+def _registers(tiles: tuple[Fragments, ...]) -> int:
+    """Of a thread, for weights."""
+    own = OWN_REGISTERS + CELL_REGISTERS * 2 * (tiles[0].own - 1)
+    return registers_of(tiles[0].threads) - own
 
 
-def settle(tiles: tuple[Fragments, ...], vectors: int) -> tuple[Fragments, ...]:
-    """The same tiles with their chunks in the best places; `vectors` words are taken already."""
-    first = tiles[0]
-    registers = registers_of(first.threads) - OWN_REGISTERS
-    registers -= CELL_REGISTERS * (first.cells - 2)
-    shared = shared_bytes() // 4 - vectors
-    settled = []
-    for t in tiles:
-        held = min(t.chunks, max(registers, 0) // max(t.chunk_size, 1))
-        kept = min(t.chunks - held, max(shared, 0) // max(t.chunk_size * t.threads, 1))
-        registers -= held * t.chunk_size
-        shared -= kept * t.chunk_size * t.threads
-        settled.append(t._replace(in_registers=held, in_shared=kept))
-    return tuple(settled)
-
-
-def spread_of(kind: Kind, units: int, in_word: int, backward: bool) -> Spread:
-    """One block for everything if it can hold all weights, else as many as run at once.
-
-    Args:
-        kind: of the cell.
-        units: H.
-        in_word: numbers in 32 bits, see `weights`.
-        backward: the transposed recurrent kernel is wanted.
-
-    Raises:
-        ValueError: the device has no room for so many units.
-    """
-    require_kernels(kind.cell, tensor_cores=True)
-    if backward:
-        products = tuple((1, count * units) for _, count in blocks_of_products(kind.cell))
-    else:
-        products = tuple((len(names), units) for names in rounds(kind.cell))
-    return alone(products, units, in_word, backward) or together(products, units, in_word, backward)
-
-
-def alone(
-    rounds: tuple[tuple[int, int], ...], units: int, in_word: int, backward: bool
-) -> Spread | None:
+def alone(products: tuple[tuple[int, int], ...], units: int, in_word: int) -> Spread | None:
     """All weights in one block, if they fit: with few units a warp if all are in registers.
 
     Args:
-        rounds: columns and length of the inner sum of each product.
+        products: columns and length of the inner sum of each.
         units: H.
         in_word: numbers in 32 bits.
-        backward: which of the two loops.
     """
-    even = all(columns % 2 == 0 for columns, _ in rounds)  # else bands of zeros
-    vectors = backward_planes if backward else forward_planes
+    even = all(columns % 2 == 0 for columns, _ in products)  # else bands of zeros
     for own in (1, 2) if even else (2,):
         warps = -(-units // (8 * own))
-        tiles = tuple(Fragments(in_word, units, i, c, own, warps, 1, 0, 0) for c, i in rounds)
+        tiles = tuple(fragments(in_word, units, i, c, own, warps) for c, i in products)
         if tiles[0].threads <= MOST_THREADS:
-            tiles = settle(tiles, vectors(tiles))
+            tiles = settle(tiles, _registers(tiles), 4)
             roomy = own == 2 or not any(t.in_shared for t in tiles)
             if roomy and all(t.resident for t in tiles):
-                return Spread(tiles, 0)
+                return Spread(tiles)
     return None
 
 
-def together(
-    rounds: tuple[tuple[int, int], ...], units: int, in_word: int, backward: bool
-) -> Spread:
+def together(products: tuple[tuple[int, int], ...], units: int, in_word: int) -> Spread:
     """Weights of 8 units in each row of warps of a grid's blocks.
 
     The packed weights do not depend on the device: how many warps stand side by side is nothing
-    to them.
+    to them. Raises ValueError if the device has no room for so many units.
     """
     count = _driver.limits().multiprocessors
     warps = -(-units // (8 * count))
-    tiles = tuple(Fragments(in_word, units, i, c, 1, warps, MOST_SPLIT, 0, 0) for c, i in rounds)
+    shape = 1, warps, places.MOST_SPLIT, -(-units // (8 * warps))
+    tiles = tuple(fragments(in_word, units, i, c, *shape) for c, i in products)
     if tiles[0].threads <= MOST_THREADS:
-        tiles = settle(tiles, mma_grid.vector_size(tiles))
+        tiles = settle_together(tiles, _registers(tiles), 4, False)
         if all(t.resident for t in tiles):
-            return Spread(tiles, -(-tiles[0].teams // warps))
+            return Spread(tiles)
     raise ValueError(
         f"{count} multiprocessors cannot hold {units} units "
         f"with weights of {32 // in_word} bits: use float32"
@@ -184,7 +126,7 @@ def _packer(in_word: int) -> Kernel:
 
 def pack_fragments(
     packed: DeviceArray, start: int, t: Fragments, matrix: DeviceArray, first: int, transposed: bool
-) -> int:
+) -> None:
     """Write the weights of a tile, of the whole layer, to packed[start:].
 
     Args:
@@ -194,9 +136,6 @@ def pack_fragments(
         matrix: (H, G * H) recurrent kernel.
         first: the first column of the matrix that counts.
         transposed: the inner sum goes along the columns of the matrix.
-
-    Returns:
-        the end of what was written.
     """
     units, stride = matrix.shape
     _packer(t.in_word).launch(
@@ -204,4 +143,3 @@ def pack_fragments(
         *(packed, start, matrix, units, stride, first, t.inner, transposed),
         *(t.columns, t.own, t.tiles, t.split * t.chunks, t.size),
     )
-    return start + t.size

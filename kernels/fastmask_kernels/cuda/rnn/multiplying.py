@@ -8,9 +8,44 @@ from ..ops import fma, inlined, load4, of_lines, shuffle_xor
 from .resident import CHUNK, VECTORS, Tile
 
 
+def vector_stride(t: Tile) -> int:
+    """Numbers from one of four vectors to the next, in what a row of teams multiplies with.
+
+    A block alone has a vector in one piece; blocks of a grid have all that a team reads of a chunk.
+    """
+    return t.lanes * CHUNK * (1 if t.blocks else t.chunks)
+
+
+def chunk_stride(t: Tile) -> int:
+    """Numbers from a chunk of all teams of a row to the next."""
+    return t.lanes * CHUNK * (VECTORS if t.blocks else 1)
+
+
+def make_place(t: Tile) -> Any:
+    """Device function: where the (i + more)-th number of vector sequence + s stands in a plane.
+
+    The planes of several groups stand one after the other, each with the parts of all rows.
+    """
+    split, chunks, width = t.split, t.chunks, t.lanes * CHUNK
+    between, chunk, plane = vector_stride(t), chunk_stride(t), t.plane
+
+    @inlined
+    def in_one_piece(i: int, sequence: int, more: int, s: int) -> Any:
+        return sequence * between + i + (s * between + more)
+
+    @inlined
+    def place(i: int, sequence: int, more: int, s: int) -> Any:
+        i, sequence = i + more, sequence + s
+        row, at = i // width % split, i // (width * split)
+        start = sequence // VECTORS * plane + sequence % VECTORS * between
+        return start + (row * chunks * VECTORS * width + at * chunk + i % width)
+
+    return place if t.blocks else in_one_piece
+
+
 def make_fetch(t: Tile) -> Any:
     """Device function: a thread's registers and the block's shared memory get their weights."""
-    held_chunks, threads, chunk_size = t.in_registers, t.threads, t.chunk_size
+    held_chunks, threads, chunk_size = t.in_registers, t.threads, t.chunk * t.threads
     shared_size = t.shared_size
     hold = _hold(t, held_chunks)
 
@@ -35,7 +70,8 @@ def _hold(t: Tile, chunks: int) -> Any:
     lines = []
     for chunk in range(chunks):
         for g in range(t.columns):
-            place, first = chunk * t.chunk_size + g * t.threads * 4, (chunk * t.columns + g) * 4
+            first = (chunk * t.columns + g) * 4
+            place = first * t.threads
             lines.append(f"four = load4(weights, at + {place})")
             lines += [f"held[{first + e}] = four[{e}]" for e in range(4)]
     return of_lines(("held", "weights", "at"), lines, {"load4": load4})
@@ -55,9 +91,9 @@ def _add_held(t: Tile, chunks: int) -> Any:
     """Device function: the products of the first chunks, which are in registers; as `_hold`."""
     lines = []
     for chunk in range(chunks):
-        place = chunk * t.split * t.lanes * CHUNK
+        place = chunk * chunk_stride(t)
         for n, name in enumerate("abcd"):
-            lines.append(f"{name} = load4(vectors, at + {place + n * t.inner})")
+            lines.append(f"{name} = load4(vectors, at + {place + n * vector_stride(t)})")
         for g in range(t.columns):
             w = (chunk * t.columns + g) * 4
             held = f"(held[{w}], held[{w + 1}], held[{w + 2}], held[{w + 3}])"
@@ -73,8 +109,8 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
     """
     columns, lanes, chunks = t.columns, t.lanes, t.chunks
     held_end, shared_end = t.in_registers, t.in_registers + t.in_shared
-    threads, inner, row_threads, chunk_size = t.threads, t.inner, t.units * VECTORS, t.chunk_size
-    stride = t.split * lanes * CHUNK
+    threads, chunk_size = t.threads, t.chunk * t.threads
+    stride, inner = chunk_stride(t), vector_stride(t)
     many = columns * VECTORS
     zero = dtype.type(0)
     exchange = _make_exchange(columns, lanes)
@@ -90,10 +126,8 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
         start: int,
         tid: int,
         vectors: Any,
-        vector_start: int,
+        at: int,
     ) -> None:
-        lane = tid & (lanes - 1)
-        at = vector_start + (tid // row_threads * lanes + lane) * 4
         for i in range(many):
             sums[i] = zero
         add_held(sums, held, vectors, at)
@@ -118,7 +152,7 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
                 _add(sums, g, load4(weights, mine + g * threads * 4), a, b, c, d)
             at += stride
             mine += chunk_size
-        exchange(sums, lane)
+        exchange(sums, tid & (lanes - 1))
 
     return multiply
 

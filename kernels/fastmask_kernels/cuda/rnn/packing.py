@@ -19,9 +19,10 @@ from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, spa
 from .columns import rounds, runs
 from .emit import Kind
 from .layout import layout
-from .mma_layout import Spread as Fragmented
+from .mma import Fragments
 from .mma_layout import pack_fragments
-from .resident import Spread, Tile
+from .places import Spread
+from .resident import Tile
 
 
 @family("f4", "f8")
@@ -130,7 +131,7 @@ def in_order(matrix: DeviceArray, names: Sequence[str], wanted: Sequence[str]) -
 def pack_spread(
     packed: DeviceArray,
     start: int,
-    spread: Spread | Fragmented,
+    spread: Spread,
     matrix: DeviceArray,
     pieces: list[tuple[int, int]],
     transposed: bool,
@@ -145,12 +146,12 @@ def pack_spread(
         pieces: first column of the matrix and number of gates, of each tile.
         transposed: the inner sum goes along the columns of the matrix.
     """
-    if isinstance(spread, Fragmented):
-        for fragments, (first, _) in zip(spread.tiles, pieces, strict=True):
-            start = pack_fragments(packed, start, fragments, matrix, first, transposed)
-        return
     for t, (first, gates) in zip(spread.tiles, pieces, strict=True):
-        start = pack_tile(packed, start, t, matrix, first, gates, max(spread.blocks, 1))
+        if isinstance(t, Fragments):
+            pack_fragments(packed, start, t, matrix, first, transposed)
+        else:
+            pack_tile(packed, start, t, matrix, first, gates)
+        start += t.size
 
 
 @family("f4", "f8")
@@ -200,9 +201,7 @@ def _tile_packer(dtype: Any) -> Any:
     return pack
 
 
-def pack_tile(
-    packed: Any, start: int, t: Tile, matrix: Any, first: int, gates: int, blocks: int = 1
-) -> int:
+def pack_tile(packed: Any, start: int, t: Tile, matrix: Any, first: int, gates: int) -> None:
     """Write the weights of a tile, for each block its own, to packed[start:].
 
     Args:
@@ -212,16 +211,10 @@ def pack_tile(
         matrix: (H, G * H) recurrent kernel.
         first: the first column of the matrix that counts.
         gates: number of gates from there on.
-        blocks: with so many times `t.units` units in all.
-
-    Returns:
-        the end of what was written.
     """
-    size = t.size * blocks
     units, stride = matrix.shape
     _tile_packer(packed.dtype).launch(
-        *span(size),
+        *span(t.size),
         *(packed, start, matrix, units, stride, first, gates),
-        *(t.columns, t.lanes, t.units, t.split, t.chunks, blocks),
+        *(t.columns, t.lanes, t.units, t.split, t.chunks, max(t.blocks, 1)),
     )
-    return start + size

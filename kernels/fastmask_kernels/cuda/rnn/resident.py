@@ -24,168 +24,83 @@ and teams have zero weights; vectors must be finite there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..runtime import driver as _driver
+from . import places
+from .places import Places, Spread, planes_size, registers_of, settle, settle_together
 
 CHUNK = 4  # numbers read at once
 VECTORS = 4  # sequences of a group
-REGISTERS = 65536  # of a multiprocessor, 4 bytes each
-MOST_REGISTERS = 255  # of a thread
 OWN_REGISTERS = 64  # what a thread can do with besides weights, in float32
-MOST_SPLIT = 8  # rows of teams of a block that shares a layer
-OWN_SHARED = 1024  # bytes of a block that loops have besides what is counted here
 
 
-def shared_bytes() -> int:
-    """Of a block of the current device, for weights and vectors."""
-    return _driver.limits().shared - OWN_SHARED
-
-
-def registers_of(threads: int) -> int:
-    """How many a thread of a block may have: four warps at a time, eight registers at a time."""
-    return min(MOST_REGISTERS, REGISTERS // (-(-threads // 128) * 128) // 8 * 8)
-
-
-class Tile(NamedTuple):
+@dataclass(frozen=True)
+class Tile(Places):
     """How a matrix lies in a block."""
 
     columns: int  # of a thread
     lanes: int  # threads of a team, 4 or 16
     units: int  # of the block, a multiple of 8
-    split: int  # rows of teams
-    chunks: int  # of a thread
-    in_registers: int
-    in_shared: int
-
-    @property
-    def threads(self) -> int:
-        """Threads of the block."""
-        return self.split * self.units * VECTORS
-
-    @property
-    def inner(self) -> int:
-        """Numbers of a vector, with what fills up its last chunks."""
-        return self.chunks * self.split * self.lanes * CHUNK
-
-    @property
-    def chunk_size(self) -> int:
-        """Weights of one chunk of all threads."""
-        return self.columns * self.threads * CHUNK
-
-    @property
-    def size(self) -> int:
-        """Weights of the block."""
-        return self.chunks * self.chunk_size
-
-    @property
-    def shared_size(self) -> int:
-        """Weights in shared memory."""
-        return self.in_shared * self.chunk_size
-
-    @property
-    def held(self) -> int:
-        """Weights in a thread's registers."""
-        return self.in_registers * self.columns * CHUNK
-
-    @property
-    def resident(self) -> bool:
-        """Whether no weights are left in global memory."""
-        return self.in_registers + self.in_shared == self.chunks
 
 
-def tile(columns: int, lanes: int, inner: int, units: int, split: int = 1) -> Tile:
-    """A tile with nothing in registers or shared memory yet."""
-    chunks = -(-inner // (split * lanes * CHUNK))
-    return Tile(columns, lanes, -(-units // 8) * 8, split, chunks, 0, 0)
-
-
-def settle(
-    tiles: tuple[Tile, ...], itemsize: int, vectors: int, numbers: int = 0
-) -> tuple[Tile, ...]:
-    """The same tiles with their chunks in the best places.
-
-    Args:
-        tiles: all of one block.
-        itemsize: of a weight.
-        vectors: numbers in shared memory besides weights.
-        numbers: what a thread needs besides, see `columns.more_numbers`.
-    """
-    words = itemsize // 4
-    # Wider numbers, and a second round, take registers of their own.
-    registers = (
-        registers_of(tiles[0].threads) - OWN_REGISTERS - (words - 1) * 32 - (len(tiles) - 1) * 16
+def tile(
+    columns: int, lanes: int, units: int, length: int, split: int = 1, blocks: int = 0
+) -> Tile:
+    """A tile with nothing in registers or shared memory yet, for inner sums of a length."""
+    chunks, chunk = -(-length // (split * lanes * CHUNK)), columns * CHUNK
+    row_threads, finals = units * VECTORS, columns if lanes == 4 else 1
+    return Tile(
+        *(columns, lanes, units),
+        blocks=blocks,
+        split=split,
+        row_threads=row_threads,
+        chunks=chunks,
+        chunk=chunk,
+        sequences=VECTORS,
+        slice=chunks * VECTORS * lanes * CHUNK,
+        finals=finals if finals < 3 else -(-finals // 4) * 4,  # in whole fours if they are many
+        size=max(blocks, 1) * chunks * chunk * split * row_threads,
     )
-    registers -= numbers * words
-    shared = shared_bytes() // itemsize - vectors
-    settled = []
-    for t in tiles:
-        held = min(t.chunks, max(registers, 0) // max(t.columns * CHUNK * words, 1))
-        kept = min(t.chunks - held, max(shared, 0) // max(t.chunk_size, 1))
-        registers -= held * t.columns * CHUNK * words
-        shared -= kept * t.chunk_size
-        settled.append(t._replace(in_registers=held, in_shared=kept))
-    return tuple(settled)
-
-
-class Spread(NamedTuple):
-    """How a recurrent kernel is spread over blocks."""
-
-    tiles: tuple[Tile, ...]  # of one block
-    blocks: int  # that share the layer; 0 where each block has all of it
-
-    @property
-    def size(self) -> int:
-        """Weights of all tiles."""
-        return sum(t.size for t in self.tiles) * max(self.blocks, 1)
-
-    @property
-    def shared_size(self) -> int:
-        """Weights in shared memory, of one block."""
-        return sum(t.shared_size for t in self.tiles)
 
 
 def spread_over(
-    columns: tuple[int, ...],
-    lanes: int,
-    inner: tuple[int, ...],
-    units: int,
-    itemsize: int,
-    vectors_alone: Callable[[tuple[Tile, ...]], int],
-    vectors_of_grid: Callable[[tuple[Tile, ...]], int],
-    numbers: int = 0,
+    products: tuple[tuple[int, int], ...], lanes: int, units: int, itemsize: int, numbers: int
 ) -> Spread:
     """One block for everything if it can hold all weights, else as many as run at once.
 
     Args:
-        columns: of each tile.
+        products: columns and length of the inner sum of each.
         lanes: of a team.
-        inner: length of the inner sum of each tile.
         units: H.
         itemsize: of a weight.
-        vectors_alone: numbers in shared memory besides weights, in one block.
-        vectors_of_grid: the same in a grid.
-        numbers: see `settle`.
+        numbers: what a thread needs besides, see `columns.more_numbers`.
 
     Raises:
         ValueError: there are more units than even a grid has threads for.
     """
-    tiles = tuple(tile(c, lanes, i, units) for c, i in zip(columns, inner))
-    if tiles[0].threads <= 1024:
-        tiles = settle(tiles, itemsize, vectors_alone(tiles), numbers)
-        if all(t.resident for t in tiles):
-            return Spread(tiles, 0)
+    words = itemsize // 4
+
+    def tiles_of(own: int, split: int = 1, blocks: int = 0) -> tuple[tuple[Tile, ...], int]:
+        """The tiles, and registers for their weights; wider numbers take more of them."""
+        tiles = tuple(tile(c, lanes, own, n, split, blocks) for c, n in products)
+        needed = OWN_REGISTERS + (words - 1) * 32 + (len(tiles) - 1) * 16 + numbers * words
+        return tiles, (registers_of(tiles[0].threads) - needed) // words
+
+    alone, registers = tiles_of(-(-units // 8) * 8)
+    if alone[0].threads <= 1024:
+        alone = settle(alone, registers, itemsize)
+        if all(t.resident for t in alone):
+            return Spread(alone)
     count = _driver.limits().multiprocessors
     own = -(-units // (8 * count)) * 8
     if own * VECTORS > 1024:
         most = count * 1024 // VECTORS
         raise ValueError(f"{count} multiprocessors take at most {most} units, not {units}")
-    split = max(1, min(MOST_SPLIT, 1024 // (own * VECTORS)))
-    tiles = tuple(tile(c, lanes, i, own, split) for c, i in zip(columns, inner))
-    vectors = vectors_of_grid(tiles)
-    if vectors * itemsize > shared_bytes():
+    split = max(1, min(places.MOST_SPLIT, 1024 // (own * VECTORS)))
+    tiles = settle_together(*tiles_of(own, split, -(-units // own)), itemsize, True)
+    if planes_size(tiles) * itemsize > places.shared_bytes():
         raise ValueError(
             f"cuda kernels have no room in shared memory for {units} units of {itemsize} bytes"
         )
-    return Spread(settle(tiles, itemsize, vectors, numbers), -(-units // own))
+    return Spread(tiles)

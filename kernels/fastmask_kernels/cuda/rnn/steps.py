@@ -24,7 +24,6 @@ from ..runtime.kernel import (
     lanes_for,
     number,
     pointer,
-    span,
     threads_for,
 )
 
@@ -183,22 +182,3 @@ def rows_before(before: DeviceArray, offsets: DeviceArray, batch: int, reverse: 
     _finder(before.dtype).launch(
         min(batch, _kernel.MOST_BLOCKS), WARP, before, offsets, batch, reverse
     )
-
-
-@family("f4", "f8")
-def _eraser(dtype: Any) -> Kernel:
-    zero = dtype.type(0)
-
-    @kernel(pointer(number(dtype)), int64)
-    def run(array: Any, size: int) -> None:
-        i = cuda.grid(1)
-        while i < size:
-            array[i] = zero
-            i += cuda.gridsize(1)
-
-    return run
-
-
-def fill_zeros(array: DeviceArray) -> None:
-    """All elements become 0."""
-    _eraser(array.dtype).launch(*span(array.size), array, array.size)

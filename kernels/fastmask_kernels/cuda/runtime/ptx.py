@@ -115,6 +115,10 @@ store_shared = _instruction("store_shared", [], [u32, u32], "st.shared.u32 [$0],
 load_global_4_words = _instruction(  # from L2, past the L1 that other blocks' writes do not reach
     "load_global_4_words", [u32] * 4, [u64], "ld.global.cg.v4.u32 {$0,$1,$2,$3}, [$4];", memory=True
 )
+copy_async = _instruction(  # 16 bytes to shared from global memory, past L1, while others go on
+    "copy_async", [], [u32, u64], "cp.async.cg.shared.global [$0], [$1], 16;", memory=True
+)
+wait_copies = _instruction("wait_copies", [], [], "cp.async.wait_all;", memory=True)
 
 # Memory that several threads change; Numba's atomics take arrays only.
 add_to = _instruction("add_to", [], [u64, i64], "red.global.add.u64 [$0], $1;", memory=True)

@@ -93,6 +93,19 @@ def _load_4_words(address: Any) -> tuple[Any, ...]:
     return tuple(_sixteen_bytes(address))
 
 
+def _copy_async(to: Any, source: Any) -> None:
+    _sixteen_bytes(to), _sixteen_bytes(source)  # are looked at now, and copied as late as can be
+    this().copies.append((to, source))
+
+
+def _wait_copies() -> None:
+    copies = this().copies
+    while copies:
+        (array, start), source = copies.pop(0)
+        items = slice(start, start + 16 // array.dtype.itemsize)
+        array[items] = _sixteen_bytes(source).view(array.dtype)
+
+
 def _store_half(address: Any, word: Any) -> None:
     array, i = address
     if array.dtype.itemsize != 2:
@@ -132,6 +145,8 @@ EMULATIONS: dict[str, Callable[..., Any]] = {
     "mma_tf32": mma_tf32,
     "load_matrix": load_matrix,
     "load_global_4_words": _load_4_words,
+    "copy_async": _copy_async,
+    "wait_copies": _wait_copies,
     "store_shared_half": _store_half,
     "store_shared": _store_word,
     "add_to": _add_to,

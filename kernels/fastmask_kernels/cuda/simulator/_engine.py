@@ -136,6 +136,7 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
         self.number, self.index = number, index  # in its block, the second one as threadIdx
         self.warp, self.lane = block.warps[number // 32], number % 32
         self.stores = Stores()
+        self.copies: list[Any] = []  # that it began: to where, and from where
         self.gr_context = copy_context()  # where NumPy keeps what errors are ignored
 
     def rest(self) -> None:
