@@ -190,7 +190,7 @@ def is_name(value: str) -> bool:
 
 
 def of_size(value: object, name: str) -> str:
-    """For the end of a message: what a number in the place of an activation may be meant for."""
+    """For the end of a message: what a number in place of an activation may be meant for."""
     if name != "activation" or not isinstance(value, int):
         return ""
     return "; sizes of inputs are not given, a layer finds them when it is first called"

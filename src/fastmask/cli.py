@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: words after the command's name; those of the process by default.
+        arguments: those after the command's name; by default those of the process.
 
     Returns:
-        The exit status: 0 where all went well.
+        The exit status: 0 if all went well.
 
     Examples:
         >>> from fastmask.cli import main
@@ -50,16 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "info", help="show versions, SIMD width, threads, cache folder and CUDA devices"
     ).set_defaults(run=_run_info)
     inspect = commands.add_parser(
-        "inspect", help="show the layers in a model's file, and whether they are supported"
+        "inspect", help="show the layers in a model file, and whether they are supported"
     )
-    inspect.add_argument("model", type=Path, help="file of a model, or of weights, of any kind")
+    inspect.add_argument("model", type=Path, help="a model or weights file of any kind")
     inspect.set_defaults(run=_run_inspect)
     _add_predict(commands)
     _add_compile(commands)
     bench = commands.add_parser(
         "bench",
-        help="measure fastmask beside other libraries (needs a source checkout)",
-        add_help=False,  # the benchmarks have options of their own, and tell of them
+        help="compare fastmask with other libraries (needs a source checkout)",
+        add_help=False,  # the benchmarks have their own options and help
     )
     bench.set_defaults(run=_run_bench)
     known, rest = parser.parse_known_args(arguments)
@@ -76,29 +76,29 @@ def _add_predict(commands: Any) -> None:
     parser = commands.add_parser(
         "predict",
         help="add a model's predictions to the rows of a file",
-        description="Write the rows of a file with one column more: what a model predicts. The "
-        "endings of the names say the formats: .parquet, .jsonl, .csv, .npz, or .txt for lines "
-        "of text. Lists of different lengths are padded and masked. Of a folder all Parquet files "
-        "are computed, by as many workers as are wanted; what is done already is not done again.",
+        description="Write the rows of a file with one more column: a model's predictions. The "
+        "file extensions choose the formats: .parquet, .jsonl, .csv, .npz, or .txt for lines of "
+        "text. Lists may differ in length. For a folder, any number of workers process all "
+        "Parquet files in it; what is already done is not done again.",
     )
-    parser.add_argument("model", type=Path, help="a model's file")
+    parser.add_argument("model", type=Path, help="a model file")
     parser.add_argument("input", type=Path, help="the rows: a file, or a folder of Parquet files")
     parser.add_argument("--column", action="append", required=True, metavar="NAME", help=_COLUMN)
     parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="file or folder")
     parser.add_argument(
         "--name", default="prediction", help="name of the new column (default: prediction)"
     )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="the most rows in a batch")
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="the most rows that are computed at once"
+        "--quantize", choices=("bfloat16", "int8"), help="compute with quantized weights"
     )
     parser.add_argument(
-        "--quantize", choices=("bfloat16", "int8"), help="compute with weights in fewer bits"
+        "--engine",
+        choices=("local", "ray", "dask"),
+        help="what runs the workers of a folder (default: local)",
     )
     parser.add_argument(
-        "--engine", choices=("local", "ray", "dask"), help="who computes a folder (default: local)"
-    )
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes that compute a folder at once"
+        "--workers", type=int, metavar="N", help="number of worker processes for a folder"
     )
     parser.set_defaults(run=_run_predict)
 
@@ -111,18 +111,18 @@ def _add_compile(commands: Any) -> None:
         "memory and machine instructions.",
     )
     parser.add_argument(
-        "kernel", metavar="KERNEL", help="lstm_fwd or another of the table, or path.py:name"
+        "kernel", metavar="KERNEL", help="lstm_fwd or another kernel of the table, or path.py:name"
     )
     parser.add_argument("--arch", default="sm_90a", help="architecture (default: sm_90a)")
     parser.add_argument(
-        "--signature", help='of a function in a file, in Numba\'s words: "float32[:], int64"'
+        "--signature", help='of a function in a file, in Numba\'s notation: "float32[:], int64"'
     )
     sizes = ("batch", 64), ("time", 256), ("features", 32), ("units", 64)
     for name, size in sizes:
         parser.add_argument(f"--{name}", type=_positive, default=size, help=f"(default: {size})")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--weights", choices=("float32", "tf32", "bfloat16"), default="float32")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="for PTX and SASS")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write PTX and SASS here")
     parser.set_defaults(run=_run_compile)
 
 

@@ -46,7 +46,7 @@ def lstm(
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear" or "hard_sigmoid_keras2".
         recurrent_activation: the same choices, for the gates.
         mask: (B, T) or (B, T, 1), `Mask`, array or nested lists, True or 1 where a step is
-            valid; None where all are.
+            valid; None if all are.
         initial_state: h and c, (B, H) each; zeros by default.
         return_sequences: whether the output has all steps, or only the last one.
         go_backwards: start from the last step; outputs come in the order of processing.

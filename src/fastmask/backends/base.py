@@ -146,7 +146,7 @@ class ArrayBackend(Backend[K], Protocol[K]):
     def zeros(
         self, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], like: Array
     ) -> list[Any]:
-        """Views of zeros that nobody writes to, in the place of `like`."""
+        """Views of zeros that nobody writes to, in place of `like`."""
 
     def part(self, view: K, shape: tuple[int, ...]) -> K:
         """A view of the same memory, contiguous, in another shape."""

@@ -112,7 +112,7 @@ def forward_into(
             each, and what is saved, see `Layer.saved`, or nothing more. Rows of it beyond the
             valid steps are not touched.
         x: (B, T, F).
-        mask: (B, T), or None where all steps are valid.
+        mask: (B, T), or None if all steps are valid.
         states: the initial ones, (B, H) each.
         weights: kernel, recurrent kernel and bias, as Keras has them.
     """

@@ -157,7 +157,7 @@ def forward(
         backend: of the inputs.
         cell: which one.
         x: (B, T, F), in the form that kernels take; or (1, P, F) of a ragged batch.
-        mask: (B, T), or None where all steps are valid; or the rows of a ragged batch.
+        mask: (B, T), or None if all steps are valid; or the rows of a ragged batch.
         packed: see `pack`.
         first: the initial states, (B, H) each, in the form that kernels take.
         settings: what the kernel takes between the states and the options.

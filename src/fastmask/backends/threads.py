@@ -41,8 +41,8 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """The number of threads that kernels may use.
 
-    Unless `set_num_threads` was called it is the environment variable FASTMASK_NUM_THREADS,
-    or else the number of processors that this process may run on.
+    Unless `set_num_threads` was called, this is the environment variable FASTMASK_NUM_THREADS, or
+    otherwise the number of processors that this process may run on.
 
     Returns:
         The number of threads, at least 1.

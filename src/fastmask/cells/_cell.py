@@ -119,7 +119,7 @@ def cell(
     here. It may compute with + - * / and the functions of `fastmask.cells`, and is called once,
     on symbols: kernels for every backend, and gradients, are made of what it did with them.
 
-    A sum that is called on a value, as in `n(r * h)`, takes that value in the place of h.
+    A sum that is called on a value, as in `n(r * h)`, takes that value in place of h.
 
     Args:
         function: the formula.

@@ -1,4 +1,4 @@
-"""`fastmask predict`: the rows of a file with one column more, computed by a model."""
+"""`fastmask predict`: the rows of a file with one more column, computed by a model."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Column(NamedTuple):
 
     values: Array | Column
     offsets: Ints | None = None  # (n + 1,), from 0 to the number of values
-    valid: Bools | None = None  # which are there; None where all are
+    valid: Bools | None = None  # which are there; None if all are
 
 
 class _Misfit(Exception):

@@ -39,7 +39,7 @@ def lstm(
         bias: (4H,), or None for zeros.
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".
         recurrent_activation: the same choices, for the gates.
-        mask: (B, T), True or not 0 where a step is valid; None where all are.
+        mask: (B, T), True or not 0 where a step is valid; None if all are.
         initial_state: h and c, (B, H) each; zeros by default.
         return_sequences: whether the output has all steps, or only the last one.
         go_backwards: start from the last step; outputs come in the order of processing.

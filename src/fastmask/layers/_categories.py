@@ -8,7 +8,7 @@ from .._typing import Array, DTypeLike, Ints, Shape
 
 
 def one_hot(ids: Ints, depth: int, dtype: DTypeLike) -> Array:
-    """1 in the place of each id, and zeros for negative ones; a last axis of size 1 goes."""
+    """1 in place of each id, and zeros for negative ones; a last axis of size 1 goes."""
     if ids.ndim > 1 and ids.shape[-1] == 1:
         ids = ids[..., 0]
     places: Array = (ids[..., None] == np.arange(depth)).astype(dtype)

@@ -90,7 +90,7 @@ class Scaled(SameShape):
 
 
 def counting(mask: Bools | None, x: Array, axes: tuple[int, ...]) -> Array | None:
-    """Which numbers of x count in sums over `axes`, in the shape of x; None where all do.
+    """Which numbers of x count in sums over `axes`, in the shape of x; None if all do.
 
     A mask of steps makes no difference to sums within a step.
     """

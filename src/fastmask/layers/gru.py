@@ -125,10 +125,10 @@ class GRU(Recurrent):
         return_state: return (output, h) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the state that the last call ended with.
-        unroll: taken for Keras's sake; changes nothing.
+        unroll: accepted as in Keras; has no effect.
         reset_after: apply the reset gate after the product with the recurrent kernel; then the
             bias is (2, 3H), a row for the input and one for the state.
-        use_cudnn: taken for Keras's sake; changes nothing.
+        use_cudnn: accepted as in Keras; has no effect.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 

@@ -130,8 +130,8 @@ class LSTM(Recurrent):
         return_state: return (output, h, c) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the states that the last call ended with.
-        unroll: taken for Keras's sake; changes nothing.
-        use_cudnn: taken for Keras's sake; changes nothing.
+        unroll: accepted as in Keras; has no effect.
+        use_cudnn: accepted as in Keras; has no effect.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 

@@ -23,13 +23,13 @@ from .stacked_rnn_cells import StackedRNNCells
 class RNN(OverRows):
     """A cell over the valid steps of each sequence.
 
-    `LSTMCell`, `GRUCell`, `SimpleRNNCell`, and what `fastmask.cell` makes of a formula, run as
-    fast as the layers named after them, each cell of a stack over all steps before the next one
-    begins. A cell that is no formula is a `Layer` with `call(inputs, states)`, which returns the
-    output and the list of new states, and `state_size`, a number or a list of numbers; it may
-    have `training` in its call, `output_size`, by default the first of `state_size`, and
-    `get_initial_state(batch_size)`, by default zeros. It is called once for each step, on the
-    rows in which the step is valid.
+    `LSTMCell`, `GRUCell`, `SimpleRNNCell`, and cells that `fastmask.cell` makes from a formula, run
+    as fast as the layers named after them, each cell of a stack over all steps before the next one
+    begins. Any other cell is a `Layer` with `call(inputs, states)`, which returns the output and
+    the list of new states, and `state_size`, a number or a list of numbers; it may have `training`
+    in its call, `output_size`, by default the first of `state_size`, and
+    `get_initial_state(batch_size)`, by default zeros. It is called once for each step, on the rows
+    in which the step is valid.
 
     Args:
         cell: a cell, or a list of cells that are put on top of each other.
@@ -37,7 +37,7 @@ class RNN(OverRows):
         return_state: return (output, *states) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the states that the last call ended with.
-        unroll: taken for Keras's sake; changes nothing.
+        unroll: accepted as in Keras; has no effect.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         **layer_args: `name`, `dtype`, by default that of the cell, and others; see `Layer`.
 
@@ -161,21 +161,21 @@ class RNN(OverRows):
         return (output, *self._outside(states)) if self.return_state else output
 
     def step(self, x: ArrayLike, state: States, mask: ArrayLike | None = None) -> Array:
-        """Go one step further in many streams at once, for those that have an event.
+        """Compute one step of many streams at once, for those that have an event.
 
-        Nothing is computed for the others, their states are not touched, and no memory is
-        allocated for the streams if `x` is a C-contiguous array of the layer's dtype apart from
-        `state`, and `mask` one of bool; else what is not is copied, of `x` the rows with an event.
+        Nothing is computed for the others, their states are not touched, and no memory is allocated
+        for the streams if `x` is a C-contiguous array of the layer's dtype that shares no memory
+        with `state`, and `mask` a C-contiguous bool array; otherwise these are copied, `x` only in
+        the rows with an event.
 
         Args:
-            x: (B, F), the inputs of the step; what stands in rows without an event is not
-                looked at.
+            x: (B, F), the inputs of the step; rows without an event are not read.
             state: list of arrays (B, H) of the layer's dtype, and for a stack of cells a list
                 of these, as `get_initial_state` makes it; the arrays are changed in place.
-            mask: (B,), whether a stream has an event; None where all have.
+            mask: (B,), whether a stream has an event; None if all have.
 
         Returns:
-            The outputs (B, H), of streams without an event their last ones. It is one of the
+            The outputs (B, H); for streams without an event their last ones. This is one of the
             arrays in `state`, which the next step changes.
 
         Raises:

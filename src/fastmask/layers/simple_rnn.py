@@ -92,9 +92,9 @@ class SimpleRNN(Recurrent):
         return_state: return (output, h) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the state that the last call ended with.
-        unroll: taken for Keras's sake; changes nothing.
+        unroll: accepted as in Keras; has no effect.
         seed: of the dropout.
-        use_cudnn: taken for Keras's sake; changes nothing.
+        use_cudnn: accepted as in Keras; has no effect.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 

@@ -68,7 +68,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _replace(target: Path, known: os.stat_result | None, fill: Fill, nameless: bool) -> None:
-    """Fill a new file and put it in the place of `target`, of which `known` is the state."""
+    """Fill a new file and put it in place of `target`, of which `known` is the state."""
     # Nobody shall read the new file meanwhile who could not read the old one.
     temporary, descriptor = _created(target.parent, 0o666 if known is None else 0o600, nameless)
     try:

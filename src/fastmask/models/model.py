@@ -99,13 +99,13 @@ class Model(Layer):
         raise ValueError(f"name must be that of a layer of {self.name!r} ({names}), not {name!r}")
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Take the weights from a file, which another program may have written.
+        """Load weights from a file, which another library may have written.
 
-        The file is read without that program, and safely: nothing in it is run or imported. Of
-        PyTorch's state dicts, gates are put into their order here, and the two biases together.
-        Each layer takes the module of the file whose shapes are its own. Of several it takes the
-        one that has its name, where all of these layers find one; otherwise the first layer takes
-        the first one, and so on.
+        The file is read without that library, and safely: nothing in it is run or imported. For
+        PyTorch state dicts, gates are reordered and the two biases are added where fastmask has
+        one. Each layer takes the module in the file with the same shapes. If there are several, it
+        takes the one with its own name, provided that all of these layers find one; otherwise the
+        first layer takes the first one, and so on.
 
         Args:
             path: name of the file. Its ending says what it is: .weights.h5 and .weights.json, of
@@ -117,9 +117,9 @@ class Model(Layer):
 
         Raises:
             TypeError: `path` is not the name of a file.
-            ValueError: the model is not built, the ending is unknown, or the file is damaged or
-                holds other things than weights; or they do not fit, and then one error lists all
-                of that, and no weight is changed.
+            ValueError: the model is not built, the extension is unknown, or the file is damaged or
+                holds something other than weights; or weights do not fit, and then one error lists
+                all that do not, and no weight is changed.
             OSError: the file cannot be read.
 
         Source:
@@ -144,11 +144,11 @@ class Model(Layer):
         """Print the layers, with output shapes, parameters and what they do with a mask.
 
         Returns:
-            The rows that are printed, a list with a readable form. Behind the type of a layer
-            stand what `quantize` made of it, and "folded" of an embedding that recurrent layers
-            alone use (see `fastmask.set_fold_limit`). What a layer does is one of
-            made, kept, changed, used, dropped, or -, where there is no mask. The layers that
-            a layer or model of your own calls follow it, as they are called on zeros.
+            The rows that are printed, a list with a readable form. The type of a layer is followed
+            by its format if it is quantized, and by "folded" for an embedding that only recurrent
+            layers use (see `fastmask.set_fold_limit`). What a layer does is one of made, kept,
+            changed, used, dropped, or - if there is no mask. Your own layer or model is followed by
+            the layers that it calls when it is called on zeros.
 
         Source:
             Keras: `keras.Model.summary`.
@@ -191,10 +191,9 @@ class Model(Layer):
             steps: number of batches after which to stop; None for all.
 
         Returns:
-            What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is
-            never padded for it, unless a layer needs it. For sequences
-            of different lengths: what it returns for `fastmask.pad(x)`. For an empty list, what
-            it returns for no rows.
+            What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is not
+            padded unless a layer needs it. For sequences of different lengths: what the model
+            returns for `fastmask.pad(x)`. For an empty list, what it returns for no rows.
 
         Raises:
             TypeError: `batch_size` is not an integer.

@@ -48,7 +48,7 @@ class MaskTrace(list[TraceRow]):
     __repr__ = __str__
 
     def plot(self) -> Figure:
-        """Draw the mask that each layer gives on; needs Matplotlib.
+        """Draw the mask that each layer passes on; needs Matplotlib.
 
         Returns:
             A figure, which notebooks show; `figure.savefig("trace.svg")` writes it to a file.
@@ -68,7 +68,7 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
     Args:
         model: a model of any kind, or a single layer.
         x: its input, or a list of them, as the model is called.
-        mask: mask of the input, instead of one that it carries.
+        mask: mask of the input, instead of the one that it carries.
 
     Returns:
         A list of rows, in the order of the calls, that prints as a table. A layer that calls

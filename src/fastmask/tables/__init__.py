@@ -1,4 +1,4 @@
-"""Files of rows: read a batch at a time, and written with one column more.
+"""Files of rows: read a batch at a time, and written with one more column.
 
 A module for each format has `batches(path, rows)`, an iterator, and `Writer(file)`, a context
 manager with `write(batch, more)`. The ending of a file's name says its format.

@@ -32,7 +32,7 @@ class Computation:
         model: built; it has an input for each column.
         columns: the names of the columns, in the order of the inputs.
         name: of the new column; with several outputs `name_0`, `name_1`, and so on, or
-            with their names in the place of numbers.
+            with their names in place of numbers.
         batch_size: the most rows that are computed at once.
 
     Raises:

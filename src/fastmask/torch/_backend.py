@@ -49,7 +49,7 @@ class TensorBackend(Backend[K], Protocol[K]):
         """The plan of a mask.
 
         Args:
-            mask: (B, T), a `Mask`, or a tensor on a device; None where all steps are valid.
+            mask: (B, T), a `Mask`, or a tensor on a device; None if all steps are valid.
             batch: B.
             time: T.
             device: where the plan is wanted.

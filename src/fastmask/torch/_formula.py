@@ -30,7 +30,7 @@ def by_formula(
         x: (B, T, F).
         states: the initial states, (D, B, H) each.
         weights: of each direction, as the module has them.
-        valid: (B, T), or None where all steps are valid.
+        valid: (B, T), or None if all steps are valid.
         zero_masked: whether masked steps give zeros, or the previous output.
     """
     halves, ends = [], []
