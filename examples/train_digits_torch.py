@@ -68,7 +68,7 @@ def read(wheel: Path | None) -> dict[str, Any]:
 
 
 def load(wheel: Path | None) -> tuple[Recordings, Recordings]:
-    """Recordings to train with and to test with, standardised, drawn at random."""
+    """Recordings to train with and to test with, standardized, drawn at random."""
     arrays = read(wheel)
     lengths = arrays["lengths"]
     order = np.random.default_rng(0).permutation(len(lengths))
@@ -124,7 +124,7 @@ def train(model: Classifier, data: Recordings, epochs: int, batch_size: int) -> 
 
 @torch.no_grad()
 def accuracy(model: Classifier, data: Recordings) -> float:
-    """The share of recordings that are recognised."""
+    """The share of recordings that are recognized."""
     return float((model(data).argmax(1) == data.digits).float().mean())
 
 
@@ -172,7 +172,7 @@ def main() -> None:
     for name, model in names.items():
         print(
             f"{name}: {accuracy(model, testing):.1%} of {len(testing.digits)} new recordings are "
-            f"recognised, {np.median(times[name]):.2f} s an epoch"
+            f"recognized, {np.median(times[name]):.2f} s an epoch"
         )
     first, second = curves.values()
     print(f"the losses differ by {np.abs(first - second)[0].max():.1e} in the first epoch at most")

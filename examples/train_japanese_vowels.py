@@ -11,7 +11,7 @@ The script
 2. writes the test set to ``japanese_vowels.npz``;
 3. trains on the training set; ``--cross-validate`` first evaluates the
    settings *within the training set*;
-4. folds the standardisation of the inputs into the first LSTM, so that the
+4. folds the standardization of the inputs into the first LSTM, so that the
    model takes the raw coefficients;
 5. writes Keras's own predictions for the test set to ``japanese_vowels_keras.npz``;
 6. saves the model to ``japanese_vowels_lstm.keras``.
@@ -162,7 +162,7 @@ def fit_scaling(data: Utterances) -> Scaling:
 def pad(data: Utterances, scaling: Scaling | None = None) -> np.ndarray:
     """Return float32 (utterances, frames, 12), padded with zeros at the end.
 
-    With ``scaling`` the real frames are standardised; the padding stays zero,
+    With ``scaling`` the real frames are standardized; the padding stays zero,
     for that is the value which ``Masking`` looks for.
     """
     mean, std = scaling if scaling is not None else (0.0, 1.0)
@@ -256,7 +256,7 @@ def cross_validate(data: Utterances, epochs: int, seed: int) -> None:
 
 
 def fold_scaling(weights: list[np.ndarray], scaling: Scaling) -> list[np.ndarray]:
-    """Return the weights of the same network for inputs that are not standardised.
+    """Return the weights of the same network for inputs that are not standardized.
 
     ``((x - mean) / std) @ kernel + bias`` is
     ``x @ (kernel / std) + (bias - (mean / std) @ kernel)``.
