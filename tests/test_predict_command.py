@@ -382,7 +382,7 @@ class TestMistakes:
         ("a.jsonl", '{"ids": 3}\n', "row 1 of column 'ids' must be a list, not 3"),
         ("a.jsonl", '{"ids": {"a": 1}}\n', "row 1 of column 'ids' must hold numbers"),
         ("a.jsonl", '{"ids": [[1], [2, 3]]}\n', "must hold numbers, not [[1], [2, 3]]"),
-        ("a.jsonl", '{"ids": [99]}\n', "99"),
+        ("a.jsonl", '{"ids": [1]}\n{"ids": [99]}\n', "row 2 of column 'ids': inputs of layer"),
         ("a.jsonl", '{"ids": [1], "prediction": 1}\n', "there is a column 'prediction' already"),
         ("a.jsonl", "\xff", "line 1, is not UTF-8"),
         ("a.csv", "who,ids\na\n", "line 2, has 1 cells, but line 1 has 2"),

@@ -121,6 +121,9 @@ class TestDicts:
         for model, shape in ((reader(), (0, 2)), (tagger(), (0,))):
             for ids in ([], objects([]), padded()[:0]):
                 assert fm.Predictor(model, "ids")({"ids": ids})["prediction"].shape == shape
+        features = fm.Predictor(built(L.Dense(2), shape=(None, 3)), "x")
+        for none in ([], objects([]), np.zeros((0, 3))):
+            assert features({"x": none})["prediction"].shape == (0, 2)
 
     def test_mistakes(self) -> None:
         predict = fm.Predictor(reader(), "ids")
@@ -129,7 +132,13 @@ class TestDicts:
             ({"ids": [[1], [2, None]]}, r"ids\[1\] must hold numbers, not \[2, None\]"),
             ({"ids": [[1], ["a"]]}, r"ids\[1\] must hold numbers, not \['a'\]"),
             ({"ids": np.arange(3)}, r"ids\[0\] must be a list, not 0"),
+            (
+                {"ids": [[1]] * 70 + [[2, 20]] + [[99]]},
+                r"^ids\[70\]: .* from 0 to 19, but one is 20",
+            ),
+            ({"ids": [[[1]]]}, r"^ids\[0\]: inputs of layer"),
             ({"other": [[1]]}, "there is no column 'ids', only other"),
+            ({}, "there is no column 'ids'"),
             ({"ids": [[1]], "prediction": [2]}, "there is a column 'prediction' already"),
             (
                 {"ids": [[1]], "other": [1, 2]},
@@ -142,6 +151,14 @@ class TestDicts:
             predict({"ids": 5})
         with pytest.raises(TypeError, match=r"batch must be a dict of arrays, .*not list"):
             predict([[1]])
+
+    def test_rows_of_several_columns_that_do_not_fit(self) -> None:
+        inputs = [fm.Input((None,)), fm.Input((None,))]
+        layer = L.Embedding(20, 3, mask_zero=True)
+        model = fm.Model(inputs, L.Add()([L.SimpleRNN(2)(layer(one)) for one in inputs]))
+        predict = fm.Predictor(model, ["one", "other"], batch_size=2)
+        with pytest.raises(ValueError, match=r"^one\[3\], other\[3\]: .* but one is 33"):
+            predict({"one": ROWS, "other": [[1], [], [2], [33], [44]]})
 
 
 class TestArguments:
@@ -362,6 +379,23 @@ class TestPandas:
         assert numbers(pd.DataFrame({"n": [1, 2]}))["prediction"].dtype == np.float32
         with pytest.raises(ValueError, match=r"ids\[1\] has no value"):
             predict(pd.DataFrame({"ids": [[1], None]}, index=[*"ab"]))
+
+    def test_missing_values(self) -> None:
+        pd = pytest.importorskip("pandas")
+        numbers = fm.Predictor(built(L.Dense(1), shape=(None, 1)), "n")
+        for dtype in ("Int64", "Float64", "boolean", "string"):
+            whole = pd.DataFrame({"n": pd.Series([1, 0], dtype=dtype)})
+            if dtype != "boolean":
+                assert np.isfinite(numbers(whole)["prediction"]).all()
+            some = pd.DataFrame({"n": pd.Series([1, None], dtype=dtype)})
+            with pytest.raises(ValueError, match=r"n\[1\] has no value"):
+                numbers(some)
+        with pytest.raises(ValueError, match=r"n\[1\] has no value"):
+            numbers(pd.DataFrame({"n": pd.Series(["1", np.nan], dtype=object)}))
+        of_floats = pd.DataFrame({"n": [1.0, np.nan]})  # where NaN is a number like others
+        assert np.isnan(numbers(of_floats)["prediction"]).tolist() == [False, True]
+        features = fm.Predictor(built(L.Dense(2), shape=(None, 3)), "n")
+        assert list(features(pd.DataFrame({"n": [[1, 2, 3]]})[:0]).columns) == ["n", "prediction"]
 
 
 @pytest.mark.optional

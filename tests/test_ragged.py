@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -129,3 +130,17 @@ def test_a_mask_with_more_axes_has_no_ragged_form() -> None:
     words = fm.Masked(np.zeros((1, 2, 3)), np.ones((1, 2, 3)))
     with pytest.raises(ValueError, match=r"mask \(batch, time\), not \(1, 2, 3\)"):
         words.to_ragged()
+
+
+def test_flags_of_words_in_steps() -> None:
+    random = np.random.default_rng(11)
+    values, flags = random.normal(size=(5, 3, 2)), random.random((5, 3)) < 0.5
+    ragged = fm.Ragged(values, [1, 3, 3, 5], flags)
+    again = pickle.loads(pickle.dumps(ragged))  # noqa: S301 - written here
+    for one in (ragged, again, copy.deepcopy(ragged)):
+        assert one.valid.tolist() == flags[1:].tolist()
+        mask = one.to_masked().mask.valid
+        assert mask.tolist() == [flags[1:3].tolist(), [[False] * 3] * 2, flags[3:].tolist()]
+    for bad in (flags[:4], flags[:, :2], np.ones((5, 2))):
+        with pytest.raises(ValueError, match=r"valid must have shape \(5,\)"):
+            fm.Ragged(values, [0, 5], bad)

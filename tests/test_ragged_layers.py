@@ -242,6 +242,26 @@ def test_masks_that_are_given() -> None:
             layer(x, mask=bad)
 
 
+def test_masks_of_words_that_are_given() -> None:
+    random = np.random.default_rng(6)
+    values = random.normal(size=(4, 2, 3)).astype(np.float32)
+    x, flags = fm.Ragged(values, [0, 1, 4]), random.random((4, 2)) < 0.6
+    expected = L.TimeDistributed(L.SimpleRNN(2))
+    want = expected(fm.Ragged(values, x.offsets, flags))
+    table = np.zeros((2, 3, 2), np.bool_)
+    table[0, :1], table[1] = flags[:1], flags[1:]
+    assert_same(want, expected(padded(x).data, mask=table))
+    for mask in (flags, fm.Ragged(flags, x.offsets), table):
+        assert_same(expected(x, mask=mask), expected(padded(x).data, mask=table))
+    square = fm.Ragged(values[:2], [0, 0, 2])  # as many rows as steps
+    of_square = np.array([[True, False], [False, False]])
+    y = expected(square, mask=fm.Ragged(of_square, square.offsets))
+    assert y.valid is not None
+    assert y.valid.tolist() == [True, False]
+    with pytest.raises(ValueError, match="must have a flag for each of 4 steps"):
+        expected(x, mask=flags[:, :1])
+
+
 class Differences(L.Layer):
     """Looks at neighbours."""
 

@@ -105,20 +105,21 @@ def _explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
     if not isinstance(inputs, Ragged):
         return Masked(inputs, mask)
     rows = inputs._rows
-    if isinstance(mask, Ragged):
-        if not rows.are(mask._rows):
-            raise ValueError(f"mask of layer {layer.name!r} must have the rows of its input")
-        mask = mask.values
-    flags = as_array(mask, "mask")
+    if isinstance(mask, Ragged) and not rows.are(mask._rows):
+        raise ValueError(f"mask of layer {layer.name!r} must have the rows of its input")
+    flags = as_array(mask.values if isinstance(mask, Ragged) else mask, "mask")
     shape = len(rows), int(rows.lengths.max(initial=0))
-    if flags.shape == shape:
+    table = flags.ndim > 1 and not isinstance(mask, Ragged)
+    if table and flags.shape == (*shape, *inputs.shape[2 : flags.ndim]):
         flags = flags[rows.places]
-    elif flags.shape[:1] != (rows.count,) or flags.ndim != 1:
+    elif not flags.ndim or flags.shape != inputs._values.shape[: flags.ndim]:
         raise ValueError(
             f"mask of layer {layer.name!r} must have a flag for each of {rows.count} steps of a "
             f"Ragged, or shape {shape}, not {flags.shape}"
         )
-    return Ragged._of(inputs._values, rows.with_valid(flags_of(flags, rows.count, "mask")))
+    return Ragged._of(
+        inputs._values, rows.with_valid(flags_of(flags, inputs._values.shape, "mask"))
+    )
 
 
 def in_one_row(ragged: Ragged) -> Masked:

@@ -34,7 +34,8 @@ class Ragged:
         values: (P, ...), the steps of all rows; not copied.
         offsets: (B + 1,), ascending: row b is `values[offsets[b]:offsets[b + 1]]`. Values
             before the first one and from the last one on are left out.
-        valid: (P,), which steps count, like a mask with holes; None if all do.
+        valid: (P,), which steps count, like a mask with holes; None if all do. If steps are
+            sequences of words, (P, W) says which words count.
 
     Raises:
         TypeError: `values` is on a GPU, or an argument does not hold numbers.
@@ -70,7 +71,7 @@ class Ragged:
             raise ValueError(f"values must have shape (steps, ...), not be {array.tolist()!r:.80}")
         known = checked_offsets(offsets, len(array))
         first, last = int(known[0]), int(known[-1])
-        flags = None if valid is None else flags_of(valid, len(array), "valid")[first:last]
+        flags = None if valid is None else flags_of(valid, array.shape, "valid")[first:last]
         self._values = array[first:last]
         self._rows = Rows(known - first if first else known).with_valid(flags)
 
@@ -263,16 +264,18 @@ def joined(batches: Sequence[Ragged]) -> Ragged:
     return Ragged._of(np.concatenate([one.values for one in batches]), rows)
 
 
-def flags_of(valid: MaskLike, steps: int, name: str) -> Bools:
-    """Flags of so many steps in an array of their own.
+def flags_of(valid: MaskLike, shape: Shape, name: str) -> Bools:
+    """Flags of steps, or of what is in them, of values of a shape; in an array of their own.
 
     Raises:
         TypeError: they are no numbers.
         ValueError: they have another shape, or one is neither valid nor masked.
     """
     array = np.asarray(as_array(valid, name))
-    if array.shape != (steps,):
-        raise ValueError(f"{name} must have shape ({steps},), one flag a value, not {array.shape}")
+    if not array.ndim or array.shape != tuple(shape[: array.ndim]):
+        raise ValueError(
+            f"{name} must have shape ({shape[0]},), one flag a value, not {array.shape}"
+        )
     return checked_mask(array).astype(np.bool_)
 
 

@@ -14,7 +14,7 @@ from ..masks.masked import Masked
 from ..masks.ragged import Ragged
 from ..models.model import Model
 from .batch import Rows
-from .inputs import inputs_of
+from .inputs import Where, inputs_of
 from .values import Values, joined
 
 MOST_STEPS = 32768  # of a batch, with those that pad it
@@ -65,7 +65,8 @@ class Computation:
             one.values(batch.column(one.column), partial(batch.where, one.column))
             for one in self._inputs
         ]
-        outputs = [self._outputs(values, rows) for rows in self._cut(values, len(batch))]
+        where = partial(self._where, batch)
+        outputs = [self._of_part(values, rows, where) for rows in self._cut(values, len(batch))]
         many = len(outputs[0]) > 1
         found = {
             f"{self._name}_{key}" if many else self._name: joined(one[key] for one in outputs)
@@ -88,6 +89,35 @@ class Computation:
                 yield slice(start, row)
                 start, steps, longest = row, length, max(1, length)
         yield slice(start, count)
+
+    def _of_part(self, values: list[Values], rows: slice, where: Where) -> dict[Any, Values]:
+        """What the model returns for some rows; or an error with the row that it does not take."""
+        try:
+            return self._outputs(values, rows)
+        except (TypeError, ValueError) as error:
+            row, fault = self._fault(values, rows)
+            if fault is None:
+                raise
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"{where(row)}: {fault}") from fault
+
+    def _fault(self, values: list[Values], rows: slice) -> tuple[int, Exception | None]:
+        """The first of some rows that the model does not take alone, and why; found by halves."""
+        start, stop, fault = rows.start, rows.stop, None
+        while start < stop:
+            middle = (start + stop + 1) // 2
+            try:
+                self._outputs(values, slice(start, middle))
+                start = middle
+            except (TypeError, ValueError) as error:
+                fault = error
+                if middle == stop:
+                    break
+                stop = middle
+        return start, fault if start < stop else None
+
+    def _where(self, batch: Rows, row: int) -> str:
+        return ", ".join(batch.where(one.column, row) for one in self._inputs)
 
     def _outputs(self, values: list[Values], rows: slice) -> dict[Any, Values]:
         """What the model returns for some rows: each output by its name, or its number."""

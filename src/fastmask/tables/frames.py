@@ -32,6 +32,8 @@ class Frame:
         return self._names
 
     def column(self, name: str) -> Values:
+        if name not in self._names:
+            raise ValueError(f"there is no column {name!r}: the batch has none at all")
         return values_of(self._get(name))
 
     def where(self, column: str, row: int) -> str:

@@ -128,6 +128,9 @@ class Input:
         if isinstance(values, Ragged):
             return self._padded(values) if padded or self._steps else self._of_known_shape(values)
         array = np.asarray(values)
+        if not len(array) and array.ndim < len(self._shape):  # no row says what a row looks like
+            dtype = np.dtype("U1") if self._texts else array.dtype
+            return np.zeros((0, *(n or 1 for n in self._shape[1:])), dtype)
         return array.reshape(-1, 1) if array.ndim == 1 and self._shape[1:] == (1,) else array
 
     def _of_known_shape(self, rows: Ragged) -> Ragged:

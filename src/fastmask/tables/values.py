@@ -27,8 +27,7 @@ def values_of(column: Any) -> Values:
         column: of pyarrow, Polars, pandas or NumPy, or a list.
     """
     if ("pandas", "Series") in origins(column):
-        known = getattr(column.dtype, "pyarrow_dtype", None)
-        column = column.array.__arrow_array__() if known is not None else column.to_numpy()
+        column = _of_pandas(column)
     if isinstance(column, np.ndarray):
         return _of_array(column)
     if isinstance(column, (list, tuple, Ragged)):
@@ -45,6 +44,23 @@ def values_of(column: Any) -> Values:
         return _of_array(as_array(column, "column"))
     except (TypeError, ValueError):
         return ragged(column)  # nested tensors, Awkward arrays, batches with a mask
+
+
+def _of_pandas(column: Any) -> Any:
+    """A Series in Arrow's memory, or as an array; as a list where a value is missing.
+
+    A NaN is missing unless it is a number among floats.
+    """
+    if getattr(column.dtype, "pyarrow_dtype", None) is not None:
+        return column.array.__arrow_array__()
+    array = column.to_numpy()
+    nullable = type(getattr(column.dtype, "na_value", None)).__name__ == "NAType"
+    if array.dtype.kind != "f" or nullable:
+        missing = np.asarray(column.isna())
+        if missing.any():
+            rows = zip(array.tolist(), missing.tolist(), strict=True)
+            return [None if absent else value for value, absent in rows]
+    return array
 
 
 def _of_array(column: Array) -> Values:
