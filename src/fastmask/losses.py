@@ -21,7 +21,7 @@ def masked_mean(
             is not divided by: the mean is sum(loss * weight) / number of valid values.
 
     Returns:
-        The mean; 0 where no step is valid. What masked steps hold, NaN too, does not matter.
+        The mean; 0 if no step is valid. Values at masked steps, even NaN, do not matter.
 
     Raises:
         TypeError: an argument does not hold real numbers.

@@ -20,14 +20,14 @@ def binary_accuracy(
 
     Args:
         y_true: (B, T) or (B, T, C), 0 or 1.
-        y_pred: probabilities of the same shape; either may have a last axis of size 1 more.
-            Where it is a `Masked`, its mask counts.
+        y_pred: probabilities of the same shape; either may have an additional last axis of size 1.
+            If it is a `Masked`, its mask counts.
         mask: (B, T).
         sample_weight: (B,), (B, 1) or (B, T); the share is weighted by it.
         threshold: what a probability must exceed to mean 1.
 
     Returns:
-        The share, 0 to 1; 0 where no step is valid.
+        The share, 0 to 1; 0 if no step is valid.
 
     Raises:
         TypeError: an argument does not hold real numbers.
@@ -57,17 +57,17 @@ def categorical_accuracy(
     mask: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """The share of valid steps at which the likeliest class is the right one.
+    """The share of valid steps at which the most likely class is the right one.
 
     Args:
         y_true: (B, T, C) or (B, C), one-hot or probabilities.
-        y_pred: probabilities or scores of the same shape. Where it is a `Masked`, its mask
+        y_pred: probabilities or scores of the same shape. If it is a `Masked`, its mask
             counts.
         mask: (B, T).
         sample_weight: (B,), (B, 1) or (B, T); the share is weighted by it.
 
     Returns:
-        The share, 0 to 1; 0 where no step is valid.
+        The share, 0 to 1; 0 if no step is valid.
 
     Raises:
         TypeError: an argument does not hold real numbers.
@@ -92,17 +92,17 @@ def sparse_categorical_accuracy(
     mask: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """The share of valid steps at which the likeliest class is the right one, given by number.
+    """The share of valid steps at which the most likely class is the right one, given by number.
 
     Args:
         y_true: (B, T) or (B,), numbers of classes; a last axis of size 1 may follow.
-        y_pred: probabilities or scores, (B, T, C) or (B, C). Where it is a `Masked`, its mask
+        y_pred: probabilities or scores, (B, T, C) or (B, C). If it is a `Masked`, its mask
             counts.
         mask: (B, T).
         sample_weight: (B,), (B, 1) or (B, T); the share is weighted by it.
 
     Returns:
-        The share, 0 to 1; 0 where no step is valid.
+        The share, 0 to 1; 0 if no step is valid.
 
     Raises:
         TypeError: an argument does not hold real numbers.

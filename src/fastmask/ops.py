@@ -34,7 +34,7 @@ def lstm(
 ) -> tuple[Array, tuple[Array, Array]]:
     """LSTM over the valid steps of a batch of sequences.
 
-    At a masked step the states stand still and the output is the previous output: zeros before
+    At a masked step the states do not change and the output is the previous output: zeros before
     the first valid step, even with an initial state. It computes in float64 where x or a weight
     is float64, else in float32.
 

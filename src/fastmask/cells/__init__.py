@@ -1,4 +1,4 @@
-"""Recurrent cells of one formula each, and what to write more of them with.
+"""Recurrent cells made from one formula each, and the functions to write more of them.
 
     @fastmask.cell
     def lstm(i, f, g, o, h, c):

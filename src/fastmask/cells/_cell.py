@@ -17,14 +17,14 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Cell(_cells.Cell):
-    """A recurrent cell made of a formula; see `fastmask.cell`.
+    """A recurrent cell made from a formula; see `fastmask.cell`.
 
     Called with the number of units, and options, it makes a cell for `fastmask.layers.RNN`.
 
     Args:
         function: the formula.
-        x_only: names of the sums without a part of h.
-        h_only: names of the sums without a part of x.
+        x_only: names of the sums without h.
+        h_only: names of the sums without x.
 
     Attributes:
         sums: names of the sums, in the order of the weights' columns.
@@ -110,25 +110,25 @@ def cell(
     x_only: Collection[str] = (),
     h_only: Collection[str] = (),
 ) -> Cell | Callable[[Function], Cell]:
-    """Make a recurrent cell of a formula; a decorator, with arguments or without.
+    """Make a recurrent cell from a formula; a decorator, with or without arguments.
 
-    The formula is a function of sums, then of states, as many as it returns, then, behind a `*`,
-    of vectors. A sum is x W + h U + b of its own columns of the weights, which are in the order of
-    the arguments; a vector is a weight with one number a unit, which a default value is the first
-    value of. What it returns are the new states; the first one is the output, and is called h
-    here. It may compute with + - * / and the functions of `fastmask.cells`, and is called once,
-    on symbols: kernels for every backend, and gradients, are made of what it did with them.
+    The formula is a function of sums, then of states, as many as it returns, and then, after a `*`,
+    of vectors. A sum is x W + h U + b with its own columns of the weights, which are in the order
+    of the arguments; a vector is a weight with one number per unit; its default is the initial
+    value. The formula returns the new states; the first one is the output, and is called h here.
+    It may use + - * / and the functions of `fastmask.cells`, and is called once, on symbols:
+    kernels for every backend, and gradients, are generated from what it does with them.
 
     A sum that is called on a value, as in `n(r * h)`, takes that value in place of h.
 
     Args:
         function: the formula.
-        x_only: names of the sums without a part of h, which have no columns in U.
-        h_only: names of the sums without a part of x, which have no columns in W.
+        x_only: names of the sums without h, which have no columns in U.
+        h_only: names of the sums without x, which have no columns in W.
 
     Returns:
-        A `fastmask.cells.Cell`: called with the number of units, what `fastmask.layers.RNN`
-        takes; and what `fastmask.torch.Recurrent` takes.
+        A `fastmask.cells.Cell`, which `fastmask.torch.Recurrent` takes; called with the number of
+        units, it gives a cell for `fastmask.layers.RNN`.
 
     Raises:
         TypeError: it branches on a value, applies a function that is not of `fastmask.cells`, or

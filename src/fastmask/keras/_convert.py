@@ -15,16 +15,16 @@ _FUNCTIONS = ("train_function", "test_function", "predict_function")  # they hol
 def convert(model: keras.layers.Layer) -> tuple[list[str], dict[str, str]]:
     """Let fastmask compute the recurrent layers of a model, in place.
 
-    LSTM, GRU, SimpleRNN and RNN of their cells, also within Bidirectional, TimeDistributed and
-    nested models. Only their loop over time is replaced, on the layer itself; so weights,
-    optimizer and what `compile` set stay, and files and clones of the model are plain Keras.
+    LSTM, GRU, SimpleRNN and RNN with their cells, also within Bidirectional, TimeDistributed and
+    nested models. Only their loop over time is replaced, on the layer itself; so weights, optimizer
+    and everything that `compile` set stay, and files and clones of the model are plain Keras.
 
     Args:
         model: a model, or a single layer; built or not, compiled or not.
 
     Returns:
-        The names of the layers that fastmask computes from now on; and of the other recurrent
-        layers, by name, why not.
+        The names of the layers that fastmask computes from now on; and for the other recurrent
+        layers, by name, the reason why it does not.
 
     Raises:
         TypeError: `model` is not a model or a layer of Keras.
@@ -52,7 +52,7 @@ def convert(model: keras.layers.Layer) -> tuple[list[str], dict[str, str]]:
 
 
 def revert(model: keras.layers.Layer) -> list[str]:
-    """Give all layers of a model their own loops back.
+    """Restore the original loops of all layers of a model.
 
     Args:
         model: what `convert` was given.

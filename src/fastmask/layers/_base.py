@@ -268,7 +268,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
 
     @property
     def trainable(self) -> bool:
-        """Whether training calls change the layer; what is set goes for all layers inside it."""
+        """Whether training calls change the layer; setting it applies to all layers inside it."""
         return self._trainable
 
     @trainable.setter

@@ -18,8 +18,8 @@ class Projection(Layer):
         axes: how many of the last axes it sums over.
         sizes: of the axes that come in their place.
         use_bias: whether there is a bias of these sizes.
-        kernel_initializer: first values of the kernel, (summed axes, new axes).
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the kernel, (summed axes, new axes).
+        bias_initializer: initial values of the bias.
         activation: name of it.
         **layer_args: `name` and `dtype`.
     """

@@ -36,8 +36,8 @@ class Conv1D(Layer):
         groups: number of parts of the features, each with `filters / groups` filters of its own.
         activation: name or function; None for none.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the kernel, (K, F / groups, C).
-        bias_initializer: first values of the bias, (C,).
+        kernel_initializer: initial values of the kernel, (K, F / groups, C).
+        bias_initializer: initial values of the bias, (C,).
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

@@ -19,8 +19,8 @@ class Dense(Layer):
         units: size U of the output's last axis.
         activation: name or function; None for none.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the kernel, (F, U).
-        bias_initializer: first values of the bias, (U,).
+        kernel_initializer: initial values of the kernel, (F, U).
+        bias_initializer: initial values of the bias, (U,).
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

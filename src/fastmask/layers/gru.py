@@ -24,9 +24,9 @@ class GRUCell(KernelCell):
             "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the input weights.
-        recurrent_initializer: first values of the state's weights.
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the input weights.
+        recurrent_initializer: initial values of the state's weights.
+        bias_initializer: initial values of the bias.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
         reset_after: apply the reset gate after the product with the recurrent kernel.
@@ -115,9 +115,9 @@ class GRU(Recurrent):
             "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the input weights.
-        recurrent_initializer: first values of the state's weights.
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the input weights.
+        recurrent_initializer: initial values of the state's weights.
+        bias_initializer: initial values of the bias.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state; training then takes a plain loop over time.
         seed: of the dropout.

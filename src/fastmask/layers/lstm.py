@@ -27,9 +27,9 @@ class LSTMCell(KernelCell):
             "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the input weights.
-        recurrent_initializer: first values of the state's weights.
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the input weights.
+        recurrent_initializer: initial values of the state's weights.
+        bias_initializer: initial values of the bias.
         unit_forget_bias: whether the forget gate's bias starts as ones.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
@@ -119,9 +119,9 @@ class LSTM(Recurrent):
             "hard_sigmoid_keras2" is that of Keras 2.
         recurrent_activation: the same choices, for the gates.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the input weights.
-        recurrent_initializer: first values of the state's weights.
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the input weights.
+        recurrent_initializer: initial values of the state's weights.
+        bias_initializer: initial values of the bias.
         unit_forget_bias: whether the forget gate's bias starts as ones.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state; training then takes a plain loop over time.

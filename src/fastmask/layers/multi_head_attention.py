@@ -42,8 +42,8 @@ class MultiHeadAttention(Layer):
         sliding_window: how many steps away from a query the first step is that it does not see;
             None for no limit.
         flash_attention: taken because Keras has it; changes nothing.
-        kernel_initializer: first values of the kernels.
-        bias_initializer: first values of the biases.
+        kernel_initializer: initial values of the kernels.
+        bias_initializer: initial values of the biases.
         use_gate: whether outputs are multiplied by a sigmoid of a projection of the query.
         seed: of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.

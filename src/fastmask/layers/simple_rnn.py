@@ -19,9 +19,9 @@ class SimpleRNNCell(KernelCell):
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
             "hard_sigmoid_keras2" is that of Keras 2.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the input weights.
-        recurrent_initializer: first values of the state's weights.
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the input weights.
+        recurrent_initializer: initial values of the state's weights.
+        bias_initializer: initial values of the bias.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
         seed: of the dropout.
@@ -83,9 +83,9 @@ class SimpleRNN(Recurrent):
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear", or None for "linear";
             "hard_sigmoid_keras2" is that of Keras 2.
         use_bias: whether there is a bias.
-        kernel_initializer: first values of the input weights.
-        recurrent_initializer: first values of the state's weights.
-        bias_initializer: first values of the bias.
+        kernel_initializer: initial values of the input weights.
+        recurrent_initializer: initial values of the state's weights.
+        bias_initializer: initial values of the bias.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state; training then takes a plain loop over time.
         return_sequences: return the outputs of all steps instead of the last one.

@@ -1,4 +1,4 @@
-"""Model files; the ending of a file's name says which format it has."""
+"""Model files; the extension of a file says which format it has."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
     """Write a model, or a single layer, to a file.
 
     An existing file is replaced, keeping its mode, only when the new one is complete; a link is
-    followed. What a killed process left behind is removed when another model is written into the
-    same folder.
+    followed. Leftovers of a killed process are removed when another model is written into the same
+    folder.
 
     Args:
         model: a model whose weights exist: it has been built, or called once.
@@ -68,13 +68,13 @@ def load_model(
 ) -> Any:
     """Read a model that `save_model` wrote, or Keras: a `.keras` file, or `.h5` of Keras 2 or 3.
 
-    Files from strangers are safe to read: no code in them is run, only known layer classes are
-    made, and no weights that are not in the file.
+    Untrusted files are safe to read: no code in them is run, only known layer classes are created,
+    and only weights that are in the file.
 
     Args:
         path: name of the file.
-        custom_objects: your own layer classes and cells in the model, by name; for files of
-            Keras also functions, and "package>Name" for what was registered under that.
+        custom_objects: your own layer classes and cells in the model, by name; for Keras files also
+            functions, and "package>Name" for objects registered under that name.
 
     Returns:
         The model.
@@ -82,8 +82,8 @@ def load_model(
     Raises:
         TypeError: `path` is not the name of a file.
         ValueError: the ending is unknown, or the file is not a regular one, damaged, or not a
-            model; or it has layers or arguments that there is nothing for, all of which the
-            message lists.
+            model; or it has layers or arguments that are not supported, all of which the message
+            lists.
         OSError: the file cannot be read.
 
     Source:

@@ -1,8 +1,8 @@
 """Masks.
 
-A mask is a plan: from the boolean array follow, once, the positions of the valid steps, and
-every recurrent layer then works on these alone. So that the plan is never made twice, the
-read-only array of a mask leads back to the mask (`as_mask`), wherever it was handed around.
+A mask is a plan: the positions of the valid steps are found once from the boolean array, and every
+recurrent layer then works on these only. So that the plan is never made twice, the read-only array
+of a mask leads back to the mask (`as_mask`), wherever it is passed.
 
 A mask with more axes than (B, T) is of sequences within sequences, such as (B, S, W) of the words
 in the sentences of documents. Step by step it is the mask (B * S, W): see `of_steps`.
@@ -38,9 +38,8 @@ class Mask(BoolArray):
 
     Args:
         valid: (B, T) or (B, T, 1), array or nested lists; or (B, S, W) and more axes, for
-            sequences within sequences. Bool; or integers, of which zero means masked, others
-            valid, and none may be negative; or floats, 0 and 1 alone. It is copied; an array
-            on a GPU stays there.
+            sequences within sequences. Bool; or integers, where zero means masked and positive
+            numbers valid; or floats, 0 and 1 only. It is copied; an array on a GPU stays there.
 
     Raises:
         TypeError: `valid` does not hold numbers.
@@ -130,7 +129,7 @@ class Mask(BoolArray):
 
     @property
     def valid(self) -> Bools:
-        """The mask as a read-only bool array (B, T), on a GPU where the mask was made there."""
+        """The mask as a read-only bool array (B, T), on a GPU if the mask was made there."""
         return self._valid
 
     @property
@@ -247,7 +246,7 @@ def mask_of_output(value: MaskLike | None, shape: Shape) -> Mask | None:
 
 
 def reversed_mask(mask: MaskLike) -> Any:
-    """A mask, or its bool array, turned round in time; of one on a GPU a `Mask` there."""
+    """A mask, or its bool array, reversed in time; of one on a GPU a `Mask` there."""
     valid: Any = mask._valid if isinstance(mask, Mask) else mask
     backend = backend_of(valid)
     if backend is HOST:

@@ -20,12 +20,11 @@ _OURS: dict[type[nn.Module], type[Recurrent]] = {nn.LSTM: LSTM, nn.GRU: GRU, nn.
 def convert(model: Model) -> Model:
     """Let every torch.nn.LSTM, GRU and RNN of a model compute with fastmask, in place.
 
-    A module keeps its identity and only changes its class. So parameters stay the same objects,
-    an optimizer goes on training them, and hooks, options and whoever holds the module stay as
-    they are. A module of a class that the program derived from torch.nn's stays an instance of
-    that class, whose methods go on doing what they do: fastmask computes where they call
-    `super().forward`. Where they do without it, or replace what it asks, the module is left
-    alone, and a warning says why.
+    A module keeps its identity and only changes its class. So parameters stay the same objects, an
+    optimizer keeps training them, and hooks, options and references to the module stay valid. A
+    module of a class that the program derived from torch.nn's stays an instance of that class,
+    whose methods work as before: fastmask computes their calls of `super().forward`. If they do not
+    call it, or override what it uses, the module is left unchanged, and a warning says why.
 
     Args:
         model: any module, a single torch.nn.LSTM included.

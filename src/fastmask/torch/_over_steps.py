@@ -1,4 +1,4 @@
-"""The call of a recurrent module: what may come in, and how it goes to the kernels."""
+"""The call of a recurrent module: which inputs it takes, and how they get to the kernels."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class OverSteps(torch.nn.Module):
                 whose plan is kept from call to call. All steps are valid by default.
 
         Returns:
-            (output, hx) as torch.nn's modules return them; for a jagged tensor, one with the
-            same offsets. At masked steps the output is zero, as `pad_packed_sequence` pads, and
-            states stand still: hx is that of the last valid step.
+            (output, hx) as torch.nn's modules return them; for a jagged tensor, one with the same
+            offsets. At masked steps the output is zero, as `pad_packed_sequence` pads, and states
+            do not change: hx is that of the last valid step.
 
         Raises:
-            TypeError: the mask does not hold numbers; the input or hx is no tensor.
+            TypeError: the mask does not hold numbers; the input or hx is not a tensor.
             ValueError: the mask does not fit the input, or comes with a PackedSequence or a
                 nested tensor; that is not jagged, or its offsets do not fit; the input, hx or a
                 weight has a wrong shape (then it is a RuntimeError, too, which torch.nn raises);
