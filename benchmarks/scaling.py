@@ -204,8 +204,8 @@ def _measured(found: dict[str, Any]) -> str:
             ]
         )
     titles = [
-        *("", "start to end with nothing to do, s", "handing out a part, ms"),
-        *("rows a second, with one worker and with two", "times as fast with two"),
+        *("", "start to end without work, s", "handing out a part, ms"),
+        *("rows per second, with one worker and with two", "times as fast with two"),
         *("without start-up", "simulated from parts"),
     ]
     return table(titles, lines)
@@ -221,7 +221,7 @@ def _simulated(found: dict[str, Any]) -> str:
             for n in WORKERS[:3]
         ]
         lines.append([engine, *cells])
-    return table(["rows a second (busy)", *(f"{n} workers" for n in WORKERS[:3])], lines)
+    return table(["rows per second (busy)", *(f"{n} workers" for n in WORKERS[:3])], lines)
 
 
 def _large(found: dict[str, Any]) -> str:
@@ -246,7 +246,7 @@ def _large(found: dict[str, Any]) -> str:
                 simulation.bound(job, workers),
             ]
         )
-    titles = ["workers", "hours", "busy", "MB a second read", f"bound by ({engine})"]
+    titles = ["workers", "hours", "busy", "MB read per second", f"limited by ({engine})"]
     return table(titles, lines)
 
 
