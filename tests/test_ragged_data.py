@@ -342,3 +342,18 @@ def test_a_library_that_cannot_give_its_rows() -> None:
             return capsule(ctypes.addressof(stream), b"arrow_array_stream", None)
 
     refused(Column(), f"x cannot be read: {sys.version.split()[0]}")
+
+
+def test_lists_of_large_integers_stay_integers() -> None:
+    large = 2**63 + 1
+    for rows in ([[large], [1]], [[1], [], [large, 7]], [[[1, large]], [[2, 3]]]):
+        x = fm.ragged(rows)
+        assert (x.dtype, x.to_list()) == (np.uint64, rows)
+    assert fm.ragged([[np.uint64(large)], [1]]).to_list() == [[large], [1]]
+    for mixed in ([[-1], [large]], [[large], [-1]]):
+        with pytest.raises(TypeError, match="x must hold integers of one dtype"):
+            fm.ragged(mixed)
+    with pytest.raises(TypeError, match=r"x\[0\] must hold numbers or texts"):
+        fm.ragged([[2**70], [1]])
+    for floats in ([[large, 2.5]], [[2.5], [large]], [[1], [1e300]]):
+        assert fm.ragged(floats).values.tolist() == [float(one) for row in floats for one in row]

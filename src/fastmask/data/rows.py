@@ -15,6 +15,8 @@ from ..layers._text import holds_texts
 from ..masks.casting import common_dtype
 from ..masks.joining import padded, sequences_in
 
+_LARGE = 2.0**63  # the first one that int64 cannot hold
+
 
 def rows_in_list(rows: Iterable[Any]) -> tuple[Array, Ints]:
     """The steps of all rows, and the offsets of the rows among them.
@@ -60,10 +62,29 @@ def _of_lists(rows: list[Any]) -> Array:
     """The steps, of the dtype that `fastmask.pad` gives them."""
     steps = list(chain.from_iterable(rows))
     filler = steps[0]  # of which nothing is there, as the steps are one row
-    values: Array = padded(sequences_in([steps], None, False, False), None, filler)[0]
+    try:
+        values: Array = padded(sequences_in([steps], None, False, False), None, filler)[0]
+    except (ValueError, OverflowError):
+        return _large(np.array(steps, object), None)
+    if values.dtype == np.float64 and (np.abs(values) >= _LARGE).any():
+        return _large(np.array(steps, object), values)
     if values.dtype.kind == "U" and values.ndim == 1 and not all(isinstance(s, str) for s in steps):
         raise TypeError("x must hold numbers or texts, not both")  # of which NumPy makes texts
     return values
+
+
+def _large(steps: Array, values: Array | None) -> Array:
+    """Integers of 64 bits without a sign, which NumPy takes for floats beside smaller ones.
+
+    Steps that are no such integers are `values`, or become floats.
+    """
+    if all(isinstance(one, (int, np.integer)) for one in steps.ravel().tolist()):
+        if steps.min() < 0 or steps.max() >= 2 * _LARGE:
+            raise TypeError(
+                f"x must hold integers of one dtype, not {steps.min()} beside {steps.max()}"
+            )
+        return steps.astype(np.uint64)
+    return steps.astype(np.float64) if values is None else values
 
 
 def _of_arrays(rows: list[Any]) -> Array:
