@@ -152,6 +152,13 @@ class TestDicts:
         with pytest.raises(TypeError, match=r"batch must be a dict of arrays, .*not list"):
             predict([[1]])
 
+    def test_numbers_among_texts(self) -> None:
+        layers = L.StringLookup(vocabulary=["a", "1"]), L.Embedding(4, 2), L.SimpleRNN(2)
+        predict = fm.Predictor(built(*layers), "t")
+        assert predict({"t": [["a", "1"], []]})["prediction"].shape == (2, 2)
+        with pytest.raises(ValueError, match=r"t\[1\] must hold text, not \['a', 1\]"):
+            predict({"t": [["a"], ["a", 1]]})
+
     def test_rows_of_several_columns_that_do_not_fit(self) -> None:
         inputs = [fm.Input((None,)), fm.Input((None,))]
         layer = L.Embedding(20, 3, mask_zero=True)

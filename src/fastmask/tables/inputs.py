@@ -97,7 +97,10 @@ class Input:
             numbers = np.asarray(value)
         except ValueError:  # lists of different lengths
             numbers = np.asarray(None)
-        if numbers.dtype.kind not in ("U" if self._texts and numbers.size else "fiub"):
+        fits = numbers.dtype.kind in ("U" if self._texts and numbers.size else "fiub")
+        if fits and numbers.dtype.kind == "U":  # which NumPy makes of numbers beside texts, too
+            fits = all(isinstance(one, str) for one in np.asarray(value, object).ravel().tolist())
+        if not fits:
             kind = "text" if self._texts else "numbers"
             raise ValueError(f"{what} must hold {kind}, not {value!r:.80}")
         if numbers.ndim == 0 and self._shape[1:] not in ((), (1,)):
