@@ -212,3 +212,16 @@ def test_nested_tensors_of_the_old_layout() -> None:
     old = torch.nested.nested_tensor([torch.ones(2, 3)])
     with pytest.raises(ValueError, match=r"nested with layout=torch.jagged, not torch.strided"):
         ft.GRU(3, 5)(old)
+
+
+def test_padded_by_torch_as_its_input_is() -> None:
+    module = ft.LSTM(3, 2, batch_first=True)
+    offsets = torch.tensor([0, 3, 3, 8, 9])
+    for x in (
+        torch.nested.nested_tensor_from_jagged(torch.randn(9, 3), offsets, max_seqlen=5),
+        torch.nested.nested_tensor_from_jagged(torch.randn(9, 3), offsets),
+        torch.nested.nested_tensor([torch.randn(n, 3) for n in (2, 4)], layout=torch.jagged),
+    ):
+        out, _ = module(x)
+        longest = int(x.offsets().diff().max())
+        assert out.to_padded_tensor(0.0).shape == (x.shape[0], longest, 2)

@@ -78,8 +78,9 @@ def _add_predict(commands: Any) -> None:
         help="add a model's predictions to the rows of a file",
         description="Write the rows of a file with one more column: a model's predictions. The "
         "file extensions choose the formats: .parquet, .jsonl, .csv, .npz, or .txt for lines of "
-        "text. Lists may differ in length. For a folder, any number of workers process all "
-        "Parquet files in it; what is already done is not done again.",
+        "text. Lists may differ in length, and are padded only if the model needs it. For a "
+        "folder, any number of workers process all Parquet files in it; what is already done is "
+        "not done again.",
     )
     parser.add_argument("model", type=Path, help="a model file")
     parser.add_argument("input", type=Path, help="the rows: a file, or a folder of Parquet files")

@@ -92,7 +92,8 @@ class Host:
             if not isinstance(value, (list, tuple)):
                 raise
             raise ValueError(
-                f"{name} must be an array, but its rows differ in shape (fastmask.pad pads them)"
+                f"{name} must be an array, but its rows differ in shape (predict "
+                "takes such lists; fastmask.ragged and fastmask.pad make batches of them)"
             ) from error
         except (TypeError, RuntimeError) as error:  # torch's, of dtypes, gradients and layouts
             kind = f"{type(value).__module__}.{type(value).__name__}"

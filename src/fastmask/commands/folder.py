@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from .._checks import whole_number
 from ..backends.threads import get_num_threads
 from . import engines
@@ -27,6 +29,11 @@ def run(options: Options, engine: str, workers: int | None) -> int:
     predictor_of(options)  # what is the matter with the model is told before anybody is asked
     parts = parts_of(options)
     todo = not_done(parts)
+    if left := len(parts) - len(todo):
+        sys.stderr.write(
+            f"fastmask: {left} of {len(parts)} outputs exist already and stay as they are; "
+            "remove them to compute them again\n"
+        )
     total, bar = sum(part.rows for part in todo), Bar(options.input)
     done = 0
     try:

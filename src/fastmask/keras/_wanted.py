@@ -62,7 +62,9 @@ def why_not(layer: keras.layers.Layer) -> str:
     if backend_name() not in BACKENDS:
         return f"Keras computes with {backend_name()}, fastmask with {', '.join(BACKENDS)}"
     if not isinstance(layer, keras.layers.RNN):
-        return f"a {type(layer).__name__} is no recurrent layer"
+        if isinstance(layer, (keras.layers.Bidirectional, keras.layers.TimeDistributed)):
+            return "it computes nothing itself: ask about the layers in it, which are converted"
+        return f"{type(layer).__name__} is not a recurrent layer"
     if type(layer).inner_loop not in _known_loops:
         return f"its class {type(layer).__name__} has an inner_loop of its own"
     return why_not_cell(layer.cell) or _why_not_options(layer)

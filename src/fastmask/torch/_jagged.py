@@ -98,7 +98,13 @@ def forward_jagged(module: Any, input: Tensor, hx: Any, reason: str) -> tuple[Te
         hx = module._as_hx(last)
     if source is not None:  # what is no row's is zero
         steps = steps.new_zeros(len(values), steps.shape[1]).index_copy(0, source, steps)
-    return torch.nested.nested_tensor_from_jagged(steps, input.offsets(), input.lengths()), hx
+    lengths = known.rows.lengths
+    nested = torch.nested.nested_tensor_from_jagged(
+        *(steps, input.offsets(), input.lengths()),
+        min_seqlen=int(lengths.min(initial=lengths.max(initial=0))),
+        max_seqlen=int(lengths.max(initial=0)),  # to which torch pads it
+    )
+    return nested, hx
 
 
 def _by_kernels(

@@ -47,7 +47,7 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"model {model.name!r} must be built before it takes weights from a file, but layer "
             f"{unbuilt[-1]!r} is not: call the model on some data, or its build(input_shape), with "
-            "a shape such as (None, None, 3)"
+            "a shape such as (None, None) for ids or (None, None, 3) for vectors"
         )
     misfits: list[str] = []
     with opened(file_name) as file, refusing(file_name, "has no weights that can be read"):
