@@ -1,7 +1,7 @@
 """Tests of GPU code on a machine without a GPU: kernels run in Numba's CUDA simulator.
 
-    pip install -e ".[test]"
-    NUMBA_ENABLE_CUDASIM=1 pytest examples/test_in_the_simulator.py
+pip install -e ".[test]"
+NUMBA_ENABLE_CUDASIM=1 pytest examples/test_in_the_simulator.py
 """
 
 from __future__ import annotations
