@@ -30,10 +30,25 @@ def test_kernels() -> None:
 @pytest.mark.slow
 def test_a_simulated_call_of_a_kernel() -> None:
     (block,) = re.findall(r"(?ms)^```python\n(.*?)^```", (DOCS / "kernels.md").read_text("utf-8"))
-    simulated = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-W", "error", "-c", block]
-    run = subprocess.run(command, env=simulated, capture_output=True, text=True, timeout=50)
-    assert run.stdout == "[0.269 0.731 0.   ]\n", run.stderr
+    assert simulated(block) == "[0.269 0.731 0.   ]\n"
+
+
+@pytest.mark.slow
+def test_another_kernel_in_the_simulator() -> None:
+    """The page's block asserts what comes out."""
+    section = (DOCS / "cuda.md").read_text("utf-8").split("## Writing another kernel\n")[1]
+    block = section.split("```python\n")[1].split("```")[0]
+    assert "assert (out.copy_to_host() == x / 2).all()" in block
+    assert not simulated(block)
+
+
+def simulated(program: str) -> str:
+    """What a program prints in the simulator, where it must not fail."""
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    command = [sys.executable, "-W", "error", "-c", program]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    assert not run.returncode, run.stderr
+    return run.stdout
 
 
 @pytest.mark.slow

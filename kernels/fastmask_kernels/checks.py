@@ -57,8 +57,12 @@ def checked(
             ValueError: an array has another shape, is not C-contiguous and aligned, or is an
                 output that cannot be written or that shares memory with another array; an
                 activation or a number of threads is none.
+
+    Raises:
+        TypeError: the function takes other arguments than the kernel.
+        ValueError: there is no kernel of the function's name in the table.
     """
-    spec = kernel or KERNELS[function.__name__]
+    spec = kernel or _named(function.__name__)
     unchecked = of_arguments(function, spec)
     names, signature = spec.call._fields, inspect.signature(unchecked)
     if tuple(signature.parameters) != names:
@@ -83,7 +87,7 @@ def of_arguments(
     """A function of the kernel's arguments, where the given one may take them as a named tuple."""
     if tuple(inspect.signature(function).parameters) != ("call",):
         return function
-    spec = kernel or KERNELS[function.__name__]
+    spec = kernel or _named(function.__name__)
     new_call = functools.partial(tuple.__new__, spec.call)
 
     @functools.wraps(function)
@@ -94,6 +98,15 @@ def of_arguments(
     parameters = [inspect.Parameter(name, kind) for name in names]
     unpacked.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect's
     return unpacked
+
+
+def _named(name: str) -> Kernel:
+    """The kernel of the table that has a function's name."""
+    if name not in KERNELS:
+        raise ValueError(
+            f"{name} is not in the table of fastmask_kernels.spec: give `checked` its `Kernel`"
+        )
+    return KERNELS[name]
 
 
 def _described(spec: Kernel, notes: str) -> str:

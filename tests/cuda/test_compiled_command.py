@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE, PAGE = ROOT / "examples" / "own_cuda_kernel.py", ROOT / "docs" / "cuda.md"
+SIMULATED_EXAMPLE = ROOT / "examples" / "test_in_the_simulator.py"
 OWN = """
 import numpy as np
 from numba import cuda
@@ -133,6 +134,32 @@ def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> Non
     jitted = row("jitted", "--signature", "void(float32[:], float32[:])", "--arch", "sm_80")
     assert int(jitted[1]) <= 32
     assert len(jitted) == 5, "no loop"
+
+
+@needs_compiler
+def test_a_kernel_of_a_file_of_tests(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file imports `launch` of the simulator, and does not call it."""
+    (row, *_) = said(
+        f"{SIMULATED_EXAMPLE}:row_sums", "--signature", "float32[:], float32[:, :]", capsys=capsys
+    )
+    assert row[0] == "row_sums"
+    assert int(row[1]) > 0, "registers"
+
+
+@needs_compiler
+def test_a_function_needs_its_signature() -> None:
+    from numba import cuda, float32, int64
+
+    @cuda.jit
+    def scale(x, count):  # type: ignore[no-untyped-def]
+        i = cuda.grid(1)
+        if i < count:
+            x[i] *= 2
+
+    for function in (scale, scale.py_func):
+        with pytest.raises(ValueError, match="scale needs its signature, such as"):
+            compile_report(function)
+        assert compile_report(function, (float32[:], int64)).name == "scale"
 
 
 @needs_compiler

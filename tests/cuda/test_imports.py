@@ -45,8 +45,16 @@ def test_the_simulator_names_what_it_needs() -> None:
     assert "greenlet is not installed" in told
     assert 'pip install "fastmask-rnn[simulator]"' in told
     assert not run(program).stderr  # compiled kernels need none
-    told = run("import fastmask_kernels.cuda.simulator").stderr
-    assert "ImportError: the simulator needs NUMBA_ENABLE_CUDASIM=1" in told
+
+
+@needs_numba_cuda
+def test_a_launch_outside_the_simulator_is_refused() -> None:
+    """To import it is not: files of tests have kernels that are compiled, too."""
+    program = "from fastmask_kernels.cuda.simulator import launch"
+    done = run(program)
+    assert not done.returncode, done.stderr
+    told = run(f"{program}; launch(print, 1, 32, shared=4)").stderr
+    assert "RuntimeError: the simulator needs NUMBA_ENABLE_CUDASIM=1" in told
 
 
 def test_fastmask_imports_no_cuda() -> None:

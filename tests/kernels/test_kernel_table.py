@@ -73,6 +73,17 @@ def test_a_function_with_other_arguments_is_refused() -> None:
         checked(gather_rows)
 
 
+def test_a_function_of_no_kernel_of_the_table_is_refused() -> None:
+    def scale_rows(out: Any, x: Any) -> None: ...
+
+    def scale_columns(call: Any) -> None: ...
+
+    for function in (scale_rows, scale_columns):
+        told = f"{function.__name__} is not in the table of fastmask_kernels.spec: give `checked`"
+        with pytest.raises(ValueError, match=told):
+            checked(function)
+
+
 def described(kernel: Kernel) -> list[str]:
     return [f"{a.name} {' '.join(a.shape)}" if a.shape else a.name for a in kernel.arguments]
 

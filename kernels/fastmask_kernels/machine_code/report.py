@@ -159,19 +159,21 @@ def compile_report(
     """Compile a kernel, which must not run in the simulator.
 
     Args:
-        kernel: a `Kernel`, or a Python function with its `signature`.
-        signature: Numba types of the arguments.
+        kernel: a `Kernel`, or a function with its `signature`, with or without `numba.cuda.jit`.
+        signature: Numba types of the arguments, in a tuple.
         arch: such as "sm_90a".
         options: of `numba.cuda.jit`; those of a `Kernel` need not be repeated.
 
     Raises:
         RuntimeError: ptxas refuses the kernel.
-        ValueError: there is no such architecture.
+        ValueError: there is no such architecture, or a function came without its signature.
     """
     function = getattr(kernel, "function", kernel)
-    signature = kernel.argtypes if signature is None else signature
-    options = {**getattr(kernel, "options", {}), **options}
     name = getattr(kernel, "name", function.__name__)
+    signature = getattr(kernel, "argtypes", None) if signature is None else signature
+    if signature is None:
+        raise ValueError(f"{name} needs its signature, such as (float32[:], int64)")
+    options = {**getattr(kernel, "options", {}), **options}
     ptx = _ptx_of(function, signature, arch, options)
     return _assembled(name, ptx, arch)
 

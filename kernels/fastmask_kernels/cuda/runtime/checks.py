@@ -27,7 +27,7 @@ def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _che
         ValueError: an array has another shape, is not C-contiguous and aligned, is an output
             that cannot be written or that shares memory with another array, or is on another
             device than the first one; an activation or a size is unknown; or an earlier call of
-            this thread met a bad index.
+            this thread met a bad index. And here: the function's name is not in the table.
     """
     run = _checks.of_arguments(function, kernel)
 

@@ -17,18 +17,26 @@ soon.
 """
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from numba.cuda.core import config
 
-if not config.ENABLE_CUDASIM:
-    raise ImportError("the simulator needs NUMBA_ENABLE_CUDASIM=1, set before Numba is imported")
-if find_spec("greenlet") is None:
+if config.ENABLE_CUDASIM and find_spec("greenlet") is None:
     raise ImportError(
         "NUMBA_ENABLE_CUDASIM=1 asks for the simulator, whose threads are greenlets, and greenlet "
         'is not installed: pip install "fastmask-rnn[simulator]"'
     )
+if TYPE_CHECKING or config.ENABLE_CUDASIM:
+    from ._launch import launch
+    from ._memory import as_numba
+else:  # a file with kernels and their tests can be imported, so that the kernels are compiled
 
-from ._launch import launch
-from ._memory import as_numba
+    def launch(*_: Any, **__: Any) -> NoReturn:
+        """Raise: there is no simulator here."""
+        raise RuntimeError(
+            "the simulator needs NUMBA_ENABLE_CUDASIM=1, set before Numba is imported"
+        )
+
+    as_numba = launch
 
 __all__ = ["as_numba", "launch"]
