@@ -255,7 +255,7 @@ class TestMessages:
 
     def test_operations_are_listed(self) -> None:
         page = (Path(__file__).parents[1] / "docs" / "from-keras.md").read_text()
-        listed = page.partition("### Operations")[2].partition("Where a model")[0]
+        listed = page.partition("### Operations")[2].partition("If a model")[0]
         on_masks = {WITHOUT_MASK, WITH_MASK_OF, REVERSED_MASK, REVERSED_STEPS}
         assert set(re.findall("`(.*?)`", listed)) == set(OPERATIONS) - on_masks
 
