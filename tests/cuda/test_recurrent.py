@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import reference
+from fastmask_kernels.cuda import use_weights
 from fastmask_kernels.cuda.rnn import places, resident
 from fastmask_kernels.cuda.runtime import driver as _driver
 from fastmask_kernels.cuda.runtime import kernel as _kernel
@@ -156,6 +157,27 @@ def test_blocks_that_share_a_layer(
 def test_more_units_than_a_device_holds() -> None:
     with pytest.raises(ValueError, match="take at most 512 units, not 513"):
         backend.lstm_packed_size(2, 513, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("form", "units", "message"),
+    [
+        ("float32", 200, "200 units of float32, which are too many for one block"),
+        ("tf32", 8, "weights in tf32"),
+        ("bfloat16", 8, "weights in bfloat16"),
+    ],
+)
+def test_what_an_older_device_cannot_do(
+    form: str, units: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = backend.lstm_packed_size
+    whole = f"compute capability 8.0 is needed for {message}; the device has 7.5"
+    with use_weights(form):
+        assert size(2, units, np.float32) > 0
+        monkeypatch.setattr(_driver, "limits", lambda: _driver.Limits(2, 160 * 1024, (7, 5)))
+        with pytest.raises(ValueError, match=whole):
+            size(2, units, np.float32)
+    assert size(2, 8, np.float32) > 0
 
 
 def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,9 +137,10 @@ def test_static_shared_memory_counts() -> None:
 def test_each_device_has_its_own_limits_kernels_and_streams() -> None:
     """An H100 and an A100: the same layer fits a block of one, and not of the other."""
     found = []
-    for device, (count, shared) in enumerate(((132, 232448), (108, 166912))):
+    devices = (132, 232448, (9, 0)), (108, 166912, (8, 0))
+    for device, (count, shared, capability) in enumerate(devices):
         with _driver.on_device(device):
-            assert _driver.limits() == (count, shared)
+            assert _driver.limits() == (count, shared, capability)
             assert places.shared_bytes() == shared - places.OWN_SHARED
         with logged() as log, _driver.on_device(device):  # for the size of packed weights
             CellCase(3, 2, 2, 96, dtype="float64", own=cells.lstm).run(Backend(device))

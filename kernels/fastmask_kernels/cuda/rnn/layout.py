@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..runtime import driver as _driver
 from ..runtime.device import SIMULATED, DeviceArray
 from . import mma_layout
 from .backward_cells import blocks_of_products
@@ -15,6 +16,7 @@ from .places import Spread
 from .resident import spread_over
 from .weights import IN_WORD, WEIGHTS, weights_of
 
+_CAPABILITY = 8, 0  # least one that has mma of bf16 and tf32, and cp.async, which a grid copies by
 _ALIGNED = 16  # numbers: tiles are read 16 bytes at a time
 
 
@@ -48,7 +50,7 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread:
         backwards: the transposed kernel is wanted.
 
     Raises:
-        ValueError: the form does not go with `dtype`, or the device has no room.
+        ValueError: the form does not go with `dtype`, or the device has no room or is too old.
     """
     cell, dtype, form = kind.cell, np.dtype(dtype), weights_of(dtype)
     tensor = form in IN_WORD
@@ -59,10 +61,22 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread:
     else:
         products = tuple((len(names), units) for names in rounds(cell))
     if tensor:
+        _require_capability(f"weights in {form}")
         given = products, units, IN_WORD[form]
         return mma_layout.alone(*given) or mma_layout.together(*given)
     lanes = 16 if backwards else 4
-    return spread_over(products, lanes, units, dtype.itemsize, more_numbers(cell))
+    spread = spread_over(products, lanes, units, dtype.itemsize, more_numbers(cell))
+    if spread.blocks:
+        _require_capability(f"{units} units of {dtype}, which are too many for one block")
+    return spread
+
+
+def _require_capability(what: str) -> None:
+    """Raises ValueError where the device lacks instructions that `what` needs."""
+    found = _driver.limits().capability
+    if found < _CAPABILITY:
+        needed, has = (".".join(map(str, pair)) for pair in (_CAPABILITY, found))
+        raise ValueError(f"compute capability {needed} is needed for {what}; the device has {has}")
 
 
 def layout(kind: Kind, features: int, units: int, dtype: Any) -> Layout:

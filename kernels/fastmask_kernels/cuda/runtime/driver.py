@@ -143,6 +143,7 @@ class Limits(NamedTuple):
 
     multiprocessors: int
     shared: int  # bytes of shared memory that a block may have
+    capability: tuple[int, int] = (8, 0)  # compute capability
 
 
 def limits() -> Limits:
@@ -156,8 +157,13 @@ def _limits_of(device: int) -> Limits:
     names = (
         known.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
         known.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        known.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        known.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
     )
-    return Limits(*(int(_done(ask(name, device), "to tell what it has")) for name in names))
+    count, shared, *capability = (
+        int(_done(ask(name, device), "to tell what it has")) for name in names
+    )
+    return Limits(count, shared, (capability[0], capability[1]))
 
 
 class on_device:
