@@ -21,7 +21,7 @@ CELLS: dict[str, Cell] = {
 }
 BACKENDS = {"reference": reference, "cpu": cpu}
 
-QUICK = ("lstm", "gru", "gru_reset_before", "simple_rnn", "peephole_lstm", "layer_norm_lstm")
+QUICK = ("lstm", "gru", "gru_reset_before", "simple_rnn", "peephole_lstm")
 """Cells whose compiled kernels are tested in each run; those of others in one of slow tests."""
 
 

@@ -61,6 +61,7 @@ def test_an_input_has_one_shape(shape: list[object], tmp_path: Path) -> None:
         fm.load_model(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [empty_lists, many_layers, many_dtypes])
 def test_long_descriptions_end_soon(make: Callable[[], str], tmp_path: Path) -> None:
     path = tmp_path / "a.npz"

@@ -72,7 +72,9 @@ def test_functional_with_names() -> None:
 
 
 @pytest.mark.parametrize("sequences", [False, True])
-@pytest.mark.parametrize("form", [None, "int8", "bfloat16"])
+@pytest.mark.parametrize(
+    "form", [None, *(pytest.param(form, marks=pytest.mark.slow) for form in ("int8", "bfloat16"))]
+)
 def test_folded_and_quantized(form: str | None, sequences: bool) -> None:
     reader = L.Bidirectional(L.LSTM(16, return_sequences=sequences))
     model = fm.Sequential([L.Embedding(50, 8, mask_zero=True), L.SpatialDropout1D(0.3), reader])
