@@ -76,7 +76,6 @@ class TestWhyNot:
             "with implementation=1": _first_implementation(),
             "Dense is not a recurrent layer": layers.Dense(2),
             "it computes nothing itself: ask about the layers": layers.Bidirectional(layers.GRU(2)),
-            "a Bidirectional is no": layers.Bidirectional(lstm(2)),
             "its cell is a Own": rnn(_own_cell()),
             "its class Loop has an inner_loop of its own": _own_loop(),
         }
