@@ -107,7 +107,7 @@ def cold_first_call() -> float:
     """Seconds of the first LSTM call with no compiled code on disk, Numba's import included."""
     with new_cache() as cache:
         value = seconds(FIRST_CALL, cache)
-        if not any(cache.rglob("*.nbi")):
+        if not any(cache.rglob("*.nbc")):
             raise RuntimeError("fastmask did not keep its compiled code in NUMBA_CACHE_DIR")
         return value
 
