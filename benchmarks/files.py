@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import peak
+from benchmarks.new_process import measured
 
 WORDS, FEATURES = 10_000, 64
 SEED = 5
@@ -62,17 +61,8 @@ def measure(
     """Seconds, seconds in kernels, and the peak of memory in bytes, of a new process."""
     with tempfile.TemporaryDirectory() as name:
         write_inputs(Path(name), rows, steps, units, spread, features)
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.files", "--here", name],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parent.parent,
-        )
-    if done.returncode:
-        raise RuntimeError(f"a process that predicts failed:\n{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        found: dict[str, float] = measured("benchmarks.files", "--here", name)
+        return found
 
 
 def measure_here(folder: Path) -> dict[str, float]:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import gc
 import json
 import resource
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.cases import Case, make_problem
+from benchmarks.new_process import measured
 from benchmarks.peers import checked_error
 from benchmarks.training import TRAINERS
 
@@ -43,16 +43,7 @@ def memory_cases(quick: bool = False) -> list[Case]:
 def peak_growth(case: Case, contender: str, threads: int) -> int:
     """Bytes by which one step of a contender, in a new process, adds to its peak memory."""
     arguments = [json.dumps(asdict(case)), contender, str(threads)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent.parent,
-    )
-    if done.returncode:
-        raise RuntimeError(f"a process that measures memory failed:\n{done.stderr}")
-    return int(done.stdout.splitlines()[-1])
+    return int(measured("benchmarks.memory", *arguments))
 
 
 def measure_here(case: Case, contender: str, threads: int) -> int:

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import ctypes
 import json
-import subprocess
 import sys
 import tracemalloc
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.memory import peak, restarted_peak
+from benchmarks.new_process import measured
 
 THREADS = (1, 8, 64)
 FEW_ROWS = 64
@@ -63,16 +62,7 @@ def wide_calls() -> list[WideCall]:
 
 def wide_bytes(call: WideCall, threads: int) -> dict[str, int]:
     """Bytes that a call in a new process adds to its peak memory, and that it asks for."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.wide", json.dumps(call._asdict()), str(threads)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent.parent,
-    )
-    if done.returncode:
-        raise RuntimeError(f"a process that measures memory failed:\n{done.stderr}")
-    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, int] = measured("benchmarks.wide", json.dumps(call._asdict()), str(threads))
     return found
 
 
