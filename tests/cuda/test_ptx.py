@@ -156,9 +156,9 @@ def stuck(out: Any) -> None:
     out[cuda.threadIdx.x] = float32(1)
 
 
-@pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
+@pytest.mark.skipif(not SIMULATED, reason="a GPU would wait forever")
 def test_the_simulator_tells_of_threads_that_wait_for_ever() -> None:
-    with pytest.raises(RuntimeError, match="wait for each other for ever"):
+    with pytest.raises(RuntimeError, match="wait for each other forever"):
         on_device(stuck, 1, 32, np.zeros(32, np.float32))
 
 
@@ -169,12 +169,12 @@ def deaf(counter: Any) -> None:
         pass
 
 
-@pytest.mark.skipif(not SIMULATED, reason="a GPU would wait for ever")
+@pytest.mark.skipif(not SIMULATED, reason="a GPU would wait forever")
 def test_the_simulator_tells_of_threads_that_look_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastmask_kernels.cuda.simulator import _engine
 
     monkeypatch.setattr(_engine, "PATIENCE", 1000)
-    with pytest.raises(RuntimeError, match="waits for ever"):
+    with pytest.raises(RuntimeError, match="waits forever"):
         on_device(deaf, 1, 32, np.zeros(1, np.uint32))
 
 

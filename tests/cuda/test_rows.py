@@ -149,7 +149,7 @@ def test_a_bad_index_is_told_of_later() -> None:
     with ThreadPoolExecutor(1) as other:
         other.submit(cuda.gather_rows, _device.empty((2, 2), "f8"), table, good_ids()).result()
         other.submit(cuda.check_indices).result()
-    words = r"ids\[1\] is not \(told by the device after the call of gather_rows\)"
+    words = r"ids\[1\] is not \(reported by the device after the call of gather_rows\)"
     with pytest.raises(ValueError, match=words):
         cuda.gather_rows(out, table, good_ids())
     cuda.gather_rows(out, table, good_ids())

@@ -1,7 +1,7 @@
 """Every kernel for CUDA devices, compiled by Numba for the GPU at hand.
 
-Arrays are whatever has `__cuda_array_interface__`: of numba, CuPy or torch. Import this module
-only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[cuda]"` brings.
+Arrays are objects with `__cuda_array_interface__`: of numba, CuPy or torch. Import this module
+only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[cuda]"` installs.
 """
 
 from .gather import gather_rows

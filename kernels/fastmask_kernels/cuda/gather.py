@@ -1,8 +1,7 @@
 """Rows of a table by number.
 
-Copies look at bytes, not at numbers: rows are read in the widest words that their size and
-addresses allow, so that four compiled kernels serve every dtype. A row is shared by as many lanes
-as it has words, up to a warp.
+Rows are copied as bytes, in the widest words that their size and addresses allow, so that four
+compiled kernels serve every dtype. As many lanes share a row as it has words, up to a warp.
 
 Only the device knows whether a row exists; `runtime.errors` says how the host learns of it.
 """
@@ -24,7 +23,7 @@ from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, num
 
 @checked
 def gather_rows(out: Any, table: Any, ids: Any) -> None:
-    """See `spec`; a bad id is told of later, see `runtime.errors`."""
+    """See `spec`; a bad id is reported later, see `runtime.errors`."""
     message = f"ids must be in [0, {len(table)}), the rows of table, but ids[{{place}}] is not"
     copy_rows(out, table, ids, len(table), f"{message} ({LATE.format('gather_rows')})")
 
@@ -39,8 +38,8 @@ def copy_rows(
         table: `height` rows of F items, whatever its shape.
         rows: (N), int64.
         height: rows of the table.
-        message: of the error where there is no such row, see `errors.expect`, and floats are NaN;
-            without it nobody is told, and all items are zeros.
+        message: of the error for a row that does not exist, see `errors.expect`; its floats are
+            NaN. Without it nothing is reported, and all items are zeros.
     """
     if not out.shape[0]:
         return

@@ -1,12 +1,11 @@
-"""Products over the packed valid steps, all that does not wait for the step before.
+"""Products over the packed valid steps: everything that does not depend on the step before.
 
     rows        c[r(p)] = (c[r(p)] +) a[s(p)] b (+ bias)     p = 0 .. P - 1
     over_rows   c = a[s]^T b                                 sums over the P valid steps
 
-Only the device knows P, the last entry of `offsets`; the host knows a bound.
-A block computes one tile of c from tiles of a and b in shared memory, a thread a square of it
-from registers. Sums over rows are split over blocks and put together in a fixed order, so they
-repeat to the bit.
+Only the device knows P, the last entry of `offsets`; the host knows a bound. A block computes one
+tile of c from tiles of a and b in shared memory, a thread one square of it in registers. Sums over
+rows are split over blocks and combined in a fixed order, so they repeat to the bit.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ SHAPE = Shape(4, 2, 4) if SIMULATED else Shape(16, 4, 16)
 
 
 class Matrix(NamedTuple):
-    """Columns `first` and on of a C-contiguous matrix with `stride` columns."""
+    """The columns from `first` on of a C-contiguous matrix with `stride` columns."""
 
     data: DeviceArray
     first: int
@@ -47,7 +46,7 @@ class Matrix(NamedTuple):
 
 
 def matrix(array: DeviceArray, first: int = 0) -> Matrix:
-    """Of an array of two dimensions or more, whose last one are the columns."""
+    """A `Matrix` of an array with two or more dimensions, of which the last one has the columns."""
     return Matrix(array, first, array.shape[-1])
 
 
@@ -57,7 +56,7 @@ class Rows(NamedTuple):
     matrix: Matrix
     source: DeviceArray | None = None  # without it row p is matrix[p]
     other: DeviceArray | None = None
-    whole: bool = False  # rows behind the plan may be read: they are zeros, or weights
+    whole: bool = False  # rows beyond the plan may be read: they are zeros, or weights
 
     def columns(self, first: int) -> Rows:
         """Without the columns before `first`."""
@@ -65,7 +64,7 @@ class Rows(NamedTuple):
         return self._replace(matrix=Matrix(data, start + first, stride))
 
     def as_argument(self, plan: DeviceArray) -> Rows:
-        """For a kernel, which takes no None."""
+        """The same without None, which kernels do not take."""
         source = plan if self.source is None else self.source
         other = self.matrix.data if self.other is None else self.other
         return Rows(self.matrix, source, other, self.whole)
@@ -83,7 +82,7 @@ def rows_type(dtype: Any) -> Rows:
 
 @inlined
 def row_item(a: Any, row: int, column: int) -> Any:
-    """Item of a row that `a.source` names: one below 0 is of `a.other`."""
+    """Item of a row that `a.source` names; rows below 0 are in `a.other`."""
     if row >= 0:
         return a.matrix.data[row * a.matrix.stride + a.matrix.first + column]
     return a.other[(-1 - row) * a.matrix.stride + a.matrix.first + column]
@@ -98,8 +97,8 @@ def matrix_item(b: Any, row: int, column: int) -> Any:
 def _make_load(zero: Any, shape: Shape, read: Any, transposed: bool, gathered: bool) -> Any:
     """Device function that copies item `i` of a tile, whose rows are inner steps.
 
-    It reads with `row_item` or `matrix_item`; outside of the matrix is `zero`. Inner steps are its
-    columns if it is `transposed`; with `gathered` its rows have a source.
+    It reads with `row_item` or `matrix_item`; outside the matrix there is `zero`. Inner steps are
+    the matrix's columns if it is `transposed`; with `gathered` its rows have a source.
     """
     depth, width = shape.depth, shape.tile
 
@@ -161,7 +160,7 @@ def _product(
         offsets, last = plan
         tid = cuda.threadIdx.x
         row, column = tid // side * square, tid % side * square
-        # Neighbours share rows of a, which are many; the first dimension of a grid alone is long.
+        # Neighbouring blocks share rows of a, which are many; only a grid's x dimension is long.
         across = (width + tile - 1) // tile
         top, left = cuda.blockIdx.x // across * tile, cuda.blockIdx.x % across * tile
         begin, end = int64(0), length
@@ -222,17 +221,17 @@ def rows(
     """c[target[p]] = a[p] b for every valid step p.
 
     Args:
-        c: height rows or as many as `target` leads to.
+        c: `height` rows, or as many as `target` refers to.
         a: rows of the left matrix.
         b: (length, width), or (width, length) if `transposed`.
         plan: offsets (B + 1).
-        height: a bound of the number of valid steps.
+        height: an upper bound on the number of valid steps.
         width: columns of c.
         length: columns of a.
         bias: one row to add.
         target: rows of c.
         transposed: b is given as its transpose.
-        add: c is added to.
+        add: add to c.
     """
     if not (height and width):
         return
@@ -248,9 +247,9 @@ def rows(
 def over_rows(
     c: Matrix, a: Rows, b: Matrix, plan: DeviceArray, height: int, width: int, length: int
 ) -> None:
-    """c = a^T b, a sum over the valid steps; arguments as those of `rows`.
+    """c = a^T b, a sum over the valid steps; arguments as in `rows`.
 
-    `height` are columns of a, `width` columns of b and `length` bounds the number of valid steps.
+    `height` is the number of columns of a, `width` that of b; `length` bounds the valid steps.
     """
     if not (height and width):
         return

@@ -1,16 +1,16 @@
 """Masks and their plans on the device.
 
-A plan takes four launches and B + T words of scratch; the host waits for nothing:
+A plan takes four launches and B + T words of scratch; the host never waits:
 
     clear    the histogram of lengths
     count    a warp counts the steps of a row by ballot: offsets[b + 1], and one in the histogram
-    scan     one block turns the counts into their running sum, in place, another the histogram
-    place    a warp puts the row's steps where they belong, by ballot again; other warps put rows
-             where the histogram says that rows of their length begin
+    scan     one block replaces the counts by their running sum, another block the histogram
+    place    a warp writes a row's steps to their places, again by ballot; other warps write rows
+             to where the histogram says that rows of their length begin
 
-The order is a stable counting sort. So that rows of one length stay as they were, a warp goes
-through its rows from the first to the last, and rows in parts, one for each warp, have histograms
-of their own. A part has at least T + 1 rows: all histograms together take no more than B + T words.
+The order is a stable counting sort. To keep rows of equal length in order, each warp sorts its own
+part of the rows from the first to the last, with a histogram of its own. A part has at least T + 1
+rows, so that all histograms together take no more than B + T words.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def mask_from_lengths(valid: Any, lengths: Any, pre: bool) -> None:
 
 @checked
 def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
-    """See `spec`; steps behind offsets[B] stay as they are."""
+    """See `spec`; steps from offsets[B] on are left unchanged."""
     if steps.size < valid.size:
         raise ValueError(f"steps must have room for {valid.size} steps, not {steps.size}")
     rows, time = valid.shape
@@ -81,7 +81,7 @@ def plan_steps(offsets: Any, steps: Any, order: Any, valid: Any) -> None:
 
 
 def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
-    """valid = x shows another pattern, item by item; all do where there is none."""
+    """valid = x differs from the pattern, item by item; everywhere if there is no pattern."""
     if pattern is None:
         fill(valid, 1)
         return
@@ -90,7 +90,7 @@ def _compare(valid: DeviceArray, x: DeviceArray, pattern: Any) -> None:
 
 
 def fill(array: DeviceArray, value: int = 0) -> None:
-    """Let all bytes have one value."""
+    """Set all bytes to one value."""
     size = 1 if array.nbytes % 4 else 4
     count, word = array.nbytes // size, value * (0x1010101 if size == 4 else 1)
     _filler(np.dtype(f"u{size}")).launch(*span(count), array, count, word)
@@ -112,7 +112,7 @@ def _filler(dtype: np.dtype[Any]) -> Kernel:
 
 @inlined
 def _differs(item: Any, pattern: Any) -> Any:
-    """Whether an item does not show the pattern; see `bits`."""
+    """Whether an item differs from the pattern, see `bits`."""
     keep, bits, some = pattern
     return (item & keep) != bits or (some != 0 and (item & some) == 0)
 
@@ -135,13 +135,13 @@ def _not_equal(dtype: np.dtype[Any]) -> Kernel:
 def _any_not_equal(dtype: np.dtype[Any]) -> Kernel:
     word = number(dtype)
 
-    # `lanes` lanes look at one step. They are all of a warp where a step takes several rounds,
-    # so the lanes of a warp always agree on how many rounds there are, as a ballot demands.
+    # `lanes` lanes share a step. They are a whole warp if a step takes several rounds, so the
+    # lanes of a warp always agree on the number of rounds, as a ballot requires.
     @kernel(pointer(uint8), pointer(word), (int64, int64, int32), (word, word, word))
     def any_not_equal(valid: Any, x: Any, sizes: Any, pattern: Any) -> None:
         steps, features, lanes = sizes
         lane = cuda.laneid & (lanes - 1)
-        first = cuda.laneid - lane  # of the lanes that look at the same step
+        first = cuda.laneid - lane  # of the lanes that share the step
         group = _FULL >> uint32(WARP - lanes) << uint32(first)
         at_once = cuda.gridsize(1) // lanes
         rounds = (steps + at_once - 1) // at_once
@@ -195,8 +195,8 @@ def _count(offsets: Any, starts: Any, valid: Any, sizes: Any) -> None:
         b += cuda.gridsize(1) // WARP
 
 
-# A block for each array, whose first entry becomes 0. `sums` holds the total of each of its
-# warps, at most 32.
+# One block per array, whose first entry becomes 0. `sums` holds the totals of the block's warps,
+# at most 32.
 @single(pointer(int64), int64, pointer(int64), int64)
 def _scan(offsets: Any, rows: int, starts: Any, lengths: int) -> None:
     sums = cuda.shared.array(WARP, int64)
@@ -232,7 +232,7 @@ def _scan(offsets: Any, rows: int, starts: Any, lengths: int) -> None:
         first += threads
 
 
-# starts[bin]: where the next row of the bin goes, moved on by the warp that has the part.
+# starts[bin]: where the next row of the bin goes; the warp that has the part advances it.
 @single(*(pointer(int64),) * 4, pointer(uint8), (int64,) * 4)
 def _place(steps: Any, order: Any, starts: Any, offsets: Any, valid: Any, sizes: Any) -> None:
     rows, time, in_part, parts = sizes

@@ -1,4 +1,4 @@
-"""Operations that Python has no word for, each with the same meaning in the simulator."""
+"""GPU operations that Python lacks, each with the same meaning in the simulator."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def of_lines(parameters: Sequence[str], lines: Sequence[str], names: dict[str, Any]) -> Any:
-    """Device function of lines of text, in which every index can be a constant.
+    """A device function from lines of source, in which every index can be a constant.
 
-    One that is long takes Numba much less time than many short ones that call each other.
+    Numba compiles one long function much faster than many short ones that call each other.
 
     Args:
         parameters: names of its arguments.
         lines: its body.
-        names: what the lines refer to besides.
+        names: the other names that the lines use.
     """
     body = "".join(f"    {line}\n" for line in lines or ("pass",))
     known = {"__name__": __name__, **names}
@@ -38,10 +38,10 @@ def of_lines(parameters: Sequence[str], lines: Sequence[str], names: dict[str, A
 
 
 def in_turn(functions: list[Any]) -> Any:
-    """Device function that calls one after the other with its own arguments.
+    """A device function that calls the given ones in turn with its own arguments.
 
-    A loop that is written out: an array stays in registers only where every index is a constant,
-    and the compiler leaves loops with long bodies alone.
+    This is an unrolled loop: an array stays in registers only if every index is a constant, and
+    the compiler does not unroll loops with long bodies.
     """
     if not functions:
 
@@ -71,7 +71,7 @@ if SIMULATED:
     _lock = threading.Lock()
 
     class _Device:
-        """What running kernels see as `numba.cuda`, for functions of other files than theirs."""
+        """`numba.cuda` as running kernels see it, for functions in other files."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(_get_kernel_context(), name)
@@ -81,13 +81,13 @@ if SIMULATED:
     def load4(array: Any, index: int) -> Any:
         """array[index : index + 4] as a tuple."""
         if index % 4:
-            raise IndexError(f"index {index} of four numbers at once is no multiple of 4")
+            raise IndexError(f"index {index} of a 4-number access is not a multiple of 4")
         return array[index], array[index + 1], array[index + 2], array[index + 3]
 
     def store4(array: Any, index: int, four: Any) -> None:
         """array[index : index + 4] = four."""
         if index % 4:
-            raise IndexError(f"index {index} of four numbers at once is no multiple of 4")
+            raise IndexError(f"index {index} of a 4-number access is not a multiple of 4")
         array[index], array[index + 1], array[index + 2], array[index + 3] = four
 
     def fma(a: Any, b: Any, c: Any) -> Any:
@@ -95,8 +95,8 @@ if SIMULATED:
         return a * b + c
 
     def take_ticket(counter: Any) -> int:
-        """The number in counter[0], which is then one more."""
-        memory = np.asarray(counter)  # the arrays of tests let other threads in at any access
+        """Return counter[0] and add 1 to it."""
+        memory = np.asarray(counter)  # the simulator's arrays may switch threads at any access
         with _lock:
             ticket = int(memory[0])
             memory[0] = ticket + 1
@@ -111,7 +111,7 @@ else:
     device = cuda
 
     def _four_at(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-        """Where four neighbours stand, as one vector."""
+        """A pointer to four adjacent items as one vector."""
         data = array
         if not isinstance(kind, types.CPointer):
             data = context.make_array(kind)(context, builder, array).data
@@ -158,7 +158,7 @@ else:
 
     @intrinsic
     def take_ticket(typingctx: Any, counter: Any) -> Any:
-        """The number in counter[0], which is then one more, for one thread at a time."""
+        """Return counter[0] and add 1 to it, atomically."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             one = ir.Constant(args[0].type.pointee, 1)
@@ -187,5 +187,5 @@ def thread_of_block() -> Any:
 
 @inlined
 def shuffle_xor(value: Any, distance: int) -> Any:
-    """What the lane has whose number differs by the bits of `distance`."""
+    """The value of the lane whose number is this lane's xor `distance`."""
     return device.shfl_xor_sync(ALL, value, distance)

@@ -1,8 +1,8 @@
 """Ragged values to padded rows and back.
 
-Bytes are copied as unsigned words (see `gather`). In a padded row (T, F) the kept values are one
-run and the padding another, so a row is T * F consecutive words; blocks share it in the first
-dimension of the grid and go through the rows in the second, which needs no division.
+Bytes are copied as unsigned words (see `gather`). A padded row (T, F) is one run of kept values and
+one of padding, so it is handled as T * F consecutive words; blocks share it in the first dimension
+of the grid and loop over rows in the second, which needs no division.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .runtime.kernel import Kernel, family, int32, int64, kernel, number, pointe
 def pad_rows(
     out: Any, values: Any, offsets: Any, value: Any, pre_pad: bool, pre_truncate: bool
 ) -> None:
-    """See `spec`; offsets that do not ascend or leave `values` are told of later, see `errors`."""
+    """See `spec`; offsets that descend or leave `values` are reported later, see `errors`."""
     batch, time, features = out.shape
     if not batch:
         return
@@ -45,7 +45,7 @@ def pad_rows(
 
 @checked
 def unpad_rows(values: Any, padded: Any, steps: Any) -> None:
-    """See `spec`; a step that is none of `padded` is told of later, see `errors`."""
+    """See `spec`; a step outside `padded` is reported later, see `errors`."""
     batch, time, _ = padded.shape
     message = f"steps must be in [0, {batch * time}), the steps of padded, but steps[{{place}}] is"
     copy_rows(values, padded, steps, batch * time, f"{message} not ({LATE.format('unpad_rows')})")
@@ -65,7 +65,7 @@ def _pad_rows(dtype: np.dtype[Any]) -> Kernel:
     ) -> None:
         told, call, fill = report
         pre_pad, pre_truncate = pre
-        rows, time, width, steps, period = sizes  # words: `width` a step, `period` an item
+        rows, time, width, steps, period = sizes  # in words: `width` per step, `period` per item
         words = time * width
         b = cuda.blockIdx.y
         while b < rows:

@@ -1,14 +1,14 @@
-"""Products over the packed valid steps: by the tiled kernels of `gemm`, or by the array library.
+"""Products over the packed valid steps, by the tiled kernels of `gemm` or by the array library.
 
     rows        c[target[p]] = (c[target[p]] +) a[source[p]] b (+ bias)     p = 0 .. P - 1
     over_rows   c = a[source]^T b                                           sums over the P steps
 
-Libraries multiply whole matrices that stand in memory row by row. Inside `use_products` rows are
-gathered into such a matrix, the library multiplies, and bias, sums and target rows follow; what
-already stands in that form is multiplied where it is.
+Libraries multiply whole contiguous matrices. Inside `use_products` rows are gathered into such a
+matrix, the library multiplies, and bias, sums and target rows follow; a matrix that is already
+contiguous is multiplied in place.
 
-Where `steps` is longer than the plan, only the device knows P: gathered rows behind it are
-zeros, so that they add nothing to a sum, and no row behind it is written.
+If `steps` is longer than the plan, only the device knows P: gathered rows from P on are zeros, so
+that they add nothing to a sum, and no row from P on is written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Pieces = tuple[tuple[int, int, int], ...]
 
 
 class _Library(NamedTuple):
-    """Who multiplies."""
+    """The library that multiplies."""
 
     multiply: Multiply
     exact: bool
@@ -48,14 +48,14 @@ def use_products(multiply: Multiply | None, exact: bool = False) -> AbstractCont
     Args:
         multiply: called as `multiply(out, a, b, transpose_a, transpose_b, accumulate)`, it starts
             out (M, N) = a b, or out += a b with `accumulate`, on the stream that kernels are
-            launched on. Arrays are C-contiguous, of one dtype, float32 or float64, and of one
+            launched on. Arrays are C-contiguous, of one dtype, float32 or float64, and on one
             device; they have `__cuda_array_interface__`. a is (M, K), with `transpose_a` (K, M);
             b is (K, N), with `transpose_b` (N, K). No size is 0. None of the arrays may be kept.
             Whether results repeat to the bit is then up to `multiply`, and so is their precision.
             None for fastmask's own kernels.
-        exact: `steps` of every plan has exactly offsets[B] entries. Nothing then needs to be
-            gathered where all steps are valid, nor copied to keep rows behind the plan as they
-            are. With a longer `steps` results would be wrong.
+        exact: `steps` of every plan has exactly offsets[B] entries. Then nothing is gathered if
+            all steps are valid, and nothing is copied to leave rows beyond the plan unchanged.
+            With a longer `steps` results would be wrong.
 
     Example:
         def multiply(out, a, b, transpose_a, transpose_b, accumulate):
@@ -70,7 +70,7 @@ def use_products(multiply: Multiply | None, exact: bool = False) -> AbstractCont
 
 
 def are_all(places: DeviceArray, steps: int) -> bool:
-    """Whether the plan's steps are known to be all there are: 0, 1, ..., steps - 1."""
+    """Whether the plan is known to contain all steps: 0, 1, ..., steps - 1."""
     library = _library.get()
     return library is not None and library.exact and places.size == steps
 
@@ -86,10 +86,10 @@ def gathered(a: Rows, plan: DeviceArray, height: int, length: int) -> Rows:
 def arranged(
     gates: Matrix, pieces: Pieces, plan: DeviceArray, height: int, units: int
 ) -> tuple[Rows, Pieces]:
-    """Gates one after the other as in the weights, if the library multiplies them.
+    """Gates side by side as in the weights, if the library multiplies them.
 
-    A gate has `units` columns, and `height` bounds the number of valid steps. Returned are the
-    rows, and which pieces stand in them.
+    A gate has `units` columns, and `height` bounds the number of valid steps. Returns the rows and
+    the pieces in them.
     """
     library = _library.get()
     if library is None or not (pieces and height and units):
@@ -119,7 +119,7 @@ def rows(
     transposed: bool = False,
     add: bool = False,
 ) -> None:
-    """c[target[p]] = a[p] b for every valid step p; arguments as those of `gemm.rows`."""
+    """c[target[p]] = a[p] b for every valid step p; arguments as in `gemm.rows`."""
     library = _library.get()
     if library is None or not (height and width and length):
         given = c, a, b, plan, height, width, length
@@ -138,7 +138,7 @@ def rows(
 def over_rows(
     c: Matrix, a: Rows, b: Rows, plan: DeviceArray, height: int, width: int, length: int
 ) -> None:
-    """c = a^T b, a sum over the valid steps; arguments as those of `gemm.over_rows`."""
+    """c = a^T b, a sum over the valid steps; arguments as in `gemm.over_rows`."""
     library = _library.get()
     if library is None or not (height and width and length):
         gemm.over_rows(c, a, b.matrix, plan, height, width, length)
@@ -153,12 +153,12 @@ def over_rows(
 
 
 def _stands(matrix: Matrix, width: int) -> bool:
-    """Whether its rows of `width` numbers follow one on the other."""
+    """Whether its rows of `width` numbers are contiguous."""
     return matrix.stride == width
 
 
 def _view(matrix: Matrix, height: int) -> DeviceArray:
-    """Whole rows of a matrix as an array. It may be written: torch takes no others."""
+    """Whole rows of a matrix as an array; writeable, as torch takes no other."""
     data = matrix.data
     address = data.address + matrix.first * data.dtype.itemsize
     shape = (height, matrix.stride)
@@ -166,7 +166,7 @@ def _view(matrix: Matrix, height: int) -> DeviceArray:
 
 
 def _packed(a: Rows, plan: DeviceArray, height: int, width: int, library: _Library) -> DeviceArray:
-    """Rows one after the other, with zeros behind the last valid step unless they are whole."""
+    """Contiguous rows, with zeros after the last valid step unless they are whole."""
     if a.source is None and _stands(a.matrix, width) and (library.exact or a.whole):
         return _view(a.matrix, height)
     copy = empty((height, width), a.matrix.data.dtype, a.matrix.data.device)
@@ -175,7 +175,7 @@ def _packed(a: Rows, plan: DeviceArray, height: int, width: int, library: _Libra
 
 
 def _stack(c: Matrix, a: Rows, plan: DeviceArray, height: int, width: int) -> None:
-    """c[p] = a[p] in `width` columns; 0 behind the last valid step unless they are whole."""
+    """c[p] = a[p] in `width` columns; 0 after the last valid step unless a is whole."""
     lanes = lanes_for(width)
     _stacker(c.data.dtype).launch(
         *(*span(height, lanes), c, a.as_argument(plan), a.source is not None),
@@ -202,7 +202,7 @@ def _finish(
     )
 
 
-# A row is shared by `lanes` lanes, a power of two: no number is divided for an element.
+# `lanes` lanes share a row, a power of two: no element needs a division.
 _SIZES = int64, int64, int32
 
 

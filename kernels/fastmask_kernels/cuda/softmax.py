@@ -1,12 +1,12 @@
-"""Softmax over the steps that exist.
+"""Softmax over the valid steps.
 
 out = exp(x - top) / total, where top is the largest valid x of a row's feature, so that no power
-overflows, and total the sum of the powers. Powers are taken twice, which is cheaper than to write
-and to read them.
+overflows, and total is the sum of the powers. Powers are computed twice, which is cheaper than
+writing and reading them.
 
-A block owns some features of one row: `lanes` of them side by side, so that memory is read in
-runs, and all other threads of the block along time. What these find is put together in a tree
-whose shape depends only on the sizes: results repeat to the bit.
+A block owns some features of one row: `lanes` threads side by side, so that memory accesses are
+coalesced, times as many along time as the block has room for. A tree reduction, whose shape depends
+only on the sizes, combines their results: they repeat to the bit.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def _softmax(dtype: np.dtype[Any]) -> Kernel:
     real = number(dtype)
     lowest, zero = dtype.type(-np.inf), dtype.type(0)
 
-    # threads = lanes * ways, both powers of two. `found` is read by thread 0 of each lane's ways
-    # before it is written again: a barrier stands between.
+    # threads = lanes * ways, both powers of two. A barrier separates reading `found` from writing
+    # it again.
     @kernel(pointer(real), pointer(real), pointer(uint8), int64, int64, int64, int32)
     def softmax(
         out: Any, x: Any, valid: Any, rows: int, time: int, features: int, lanes: int

@@ -110,7 +110,7 @@ def test_more_shared_memory_is_asked_for_once() -> None:
             kernel.launch(1, 32, x, 10, 0.5, True, shared=size)
     asked = [line.split()[2] for line in log.calls("cuKernelSetAttribute")]
     assert asked == ["100000", "120000"]
-    with pytest.raises(ValueError, match="device 0 has not 300000 bytes of shared memory"):
+    with pytest.raises(ValueError, match="device 0 does not have 300000 bytes of shared memory"):
         kernel.launch(1, 32, x, 10, 0.5, True, shared=300_000)
 
 

@@ -16,9 +16,9 @@ from ..runtime import ptx as ptx
 def activation(name: str, real: Any, fast: bool = False) -> Any:
     """Device function of one number; nothing overflows, NaN stays NaN.
 
-    In float32 a sigmoid takes a few instructions and no division; it is off by up to about 3e-7.
-    So is a tanh where `fast` asks for it, beside products in tf32 or bf16, which cost much more;
-    else it keeps to the last digits of small numbers.
+    In float32 a sigmoid takes a few instructions and no division; its error is up to about 3e-7.
+    The same holds for tanh with `fast`, meant for products in tf32 or bf16, whose errors are much
+    larger; without it, tanh is accurate even for small numbers.
     """
     zero, one = real(0), real(1)
     three, six = real(3), real(6)
@@ -50,7 +50,7 @@ def activation(name: str, real: Any, fast: bool = False) -> Any:
         return math.tanh(x)
 
     def exp(x: Any) -> Any:
-        return infinity if x > largest else math.exp(x)  # where Python's raises
+        return infinity if x > largest else math.exp(x)  # where Python's exp raises
 
     def fast_sigmoid(x: Any) -> Any:
         return ptx.reciprocal_approx(one + ptx.exp2_approx(minus_log2_e * x))

@@ -1,11 +1,11 @@
-"""The time loop backward: what has to wait for the step after, and nothing else.
+"""The backward time loop: only what depends on the step after.
 
-    dh = dy + what later steps send back; gates, overwritten by the gradients of their sums;
+    dh = dy + what later steps pass back; gates are overwritten by the gradients of their sums;
     dh of the step before = those gradients times the transposed recurrent kernel
 
-Who multiplies is up to `loop_products`, and what a cell computes to `backward_cells`. A block that
-can hold all weights runs turns of sequences on its own, else blocks of a grid share a layer, each
-with its own units (`loop_groups`, `grid`); what a thread must remember is in its registers.
+`loop_products` does the products, `backward_cells` the cells. A block that can hold all weights
+runs turns of sequences on its own; otherwise the blocks of a grid share a layer, each with its own
+units (`loop_groups`, `grid`). A thread keeps its state in registers.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .loop_products import Products, products_of
 
 
 class _Steps:
-    """Device functions of a thread, a call, and what stands here.
+    """Device functions of (thread, call) and what is listed here.
 
-    open        turn, k: begin with step k
+    open        turn, k: starts at step k
     step        k
     close       turn
     """
 
     def __init__(self, cells: BackwardCells, products: Products) -> None:
         self._cells, self._products, self._turns = cells, products, turns_of(products)
-        # The first step of the next turn writes where blocks may still read what the last one did.
+        # The next turn's first step writes to a plane that other blocks may still be reading.
         self.close = in_turn([cells.close, self._between] if products.together else [cells.close])
 
     @property
@@ -100,13 +100,13 @@ class _Steps:
 
 @family()
 def gradient_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, variant: Variant) -> Kernel:
-    """The kernel for a cell.
+    """The backward kernel of a cell.
 
     Args:
-        kind: of the cell.
-        tiles: of the products that `backward_cells.blocks_of_products` tells of.
+        kind: the cell and its activations.
+        tiles: of the products that `backward_cells.blocks_of_products` lists.
         dtype: of its numbers.
-        variant: of the loop.
+        variant: what is known of the call.
     """
     products, cell = products_of(tiles, dtype), kind.cell
     cells = BackwardCells(kind, dtype, products, variant)

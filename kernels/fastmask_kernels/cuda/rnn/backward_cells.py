@@ -1,12 +1,12 @@
 """What a thread does backward besides products: device functions for all its cells.
 
-A cell is a unit of a sequence. A thread has one, or where tensor cores multiply those of two
+A cell is one unit of one sequence. A thread has one cell or, on tensor cores, those of two
 sequences and of units `unit`, `unit + 8`, ...: cell i is unit `unit + 8 (i // 2)` of the thread's
-sequence i % 2. A step is done in the rounds of `cells.rounds`. What they read stands in
-`Thread.values`, a row for each cell; what stays in planes between steps and rounds is there too.
+sequence i % 2. A step runs in the rounds of `cells.rounds`. What they read is in `Thread.values`,
+one row per cell, and so are the planes that last between steps and rounds.
 
-The functions are made as text, as those of `emit`: every index is a constant, so that arrays stay
-in registers.
+The functions are generated as source text, as in `emit`: every index is a constant, so that arrays
+stay in registers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .emit import ZERO, Body, Kind, joined
 from .loop_products import Products
 
 _H = Place("product")  # in the first round the gradient of h, without
-_DY = Place("dy")  # that of the step's output
+_DY = Place("dy")  # the gradient of the step's output
 
 
 class Variant(NamedTuple):
-    """What of a call is known when its time loop is compiled."""
+    """What is known of a call when its time loop is compiled."""
 
     units: int
     has_dy: bool  # outputs have gradients, not only last states
@@ -46,10 +46,10 @@ class Call(NamedTuple):
 
 
 def blocks_of_products(cell: Cell) -> tuple[tuple[int, int], ...]:
-    """First block of gradients and number of blocks that a step's products are made of.
+    """First block of gradients and number of blocks, for each product of a step.
 
-    One product for each called sum, in the order of the rounds backward; the last one is that
-    with all sums that h has a part in, which may be none.
+    There is one product per called sum, in the order of the backward rounds; the last one is for
+    all sums that contain h, of which there may be none.
     """
     rounds, names = backward_of(cell).rounds, of_h(cell)
     called = tuple((r.called, 1) for r in rounds if r.called is not None)
@@ -60,19 +60,19 @@ class BackwardCells:
     """Device functions for all cells of a thread.
 
     Args:
-        kind: of the cell.
+        kind: the cell and its activations.
         dtype: of its numbers.
-        products: of a step.
-        variant: of the loop.
+        products: the products of a step.
+        variant: what is known of the call.
 
     Attributes:
-        count: of rounds.
-        read: what all rounds read of memory, of (thread, call, k) as all others.
-        fetch: reads the vectors of the thread's units, of (thread, call).
-        open: gradients of the last states become those on the way, from step k,
-        close: and these those of the first states.
-        advance: the state before a step is that after the next one.
-        add: the last product's part of the gradient of h.
+        count: number of rounds.
+        read: reads what all rounds need from memory; of (thread, call, k), like all others.
+        fetch: reads the vectors of the thread's units; of (thread, call).
+        open: loads the gradients of the last states, to start at step k.
+        close: stores the gradients of the first states.
+        advance: moves the state before a step to the state after the next one.
+        add: makes the gradient of h from the last product.
     """
 
     def __init__(self, kind: Kind, dtype: Any, products: Products, variant: Variant) -> None:
@@ -89,7 +89,7 @@ class BackwardCells:
         streams = [p for p in self._slots if p.kind in ("block", "before", "dy")]
         cells = range(products.cells)
         self.count = len(rounds)
-        # What is not read ahead needs no registers from one step to the next.
+        # Cleared first, values that are not read ahead need no registers between steps.
         self.read = self._all(self._read(i, streams, clear=not products.ahead) for i in cells)
         self.fetch = self._all(map(self._fetch, cells), ("t", "c"))
         self.open = self._all(map(self._open, cells))
@@ -104,19 +104,19 @@ class BackwardCells:
         return body.function(parameters)
 
     def _where(self, i: int) -> tuple[int, int, str, str]:
-        """Number of a cell's unit and sequence in its thread; when they are there, and a step k."""
+        """A cell's unit and sequence in its thread, and tests that it exists and has a step k."""
         u, s, units = 8 * (i // 2), i % 2, self._variant.units
         inside = f"t.unit + {u} < {units}"
-        if units % (8 * self._own) == 0:  # no thread has units to spare
+        if units % (8 * self._own) == 0:  # all units of all threads exist
             return u, s, "True", f"k >= 0 and k < t.count[{s}]"
         return u, s, inside, f"k >= 0 and k < t.count[{s}] and {inside}"
 
     def _value(self, place: Place, i: int) -> str:
-        """Where a thread has a value."""
+        """Where a thread holds a value."""
         return f"t.values[{i * self.row + self._slots[place]}]"
 
     def _stored(self, place: Place, i: int) -> str:
-        """Where memory has a value of step k."""
+        """Where memory holds a value of step k."""
         u, s, units, number = 8 * (i // 2), i % 2, self._variant.units, place.number
         if place.kind == "block":
             return f"c.gates[t.at[{s}] + {u + number * units}]"
@@ -128,7 +128,7 @@ class BackwardCells:
         return f"c.steps[{number}][t.to[{s}] + ({u} + t.forth * {units})]"
 
     def _kept(self, place: Place, i: int) -> str:
-        """Where a value stays that a round found."""
+        """Where the result of a round is kept."""
         return self._stored(place, i) if place.kind == "block" else self._value(place, i)
 
     def _read(self, i: int, places: list[Place], clear: bool = False) -> list[str]:
@@ -155,9 +155,9 @@ class BackwardCells:
         ]
 
     def round(self, n: int, arrive: Any) -> Any:
-        """Device function: compute a round, and leave the results where they belong.
+        """Device function: computes a round and stores its results.
 
-        `arrive` is called when all is written that a product wants, and nothing else yet.
+        It calls `arrive` once what a product needs is written, before it writes the rest.
         """
         cells = [self._round(self._plan.rounds[n], i) for i in range(self._own * self._per)]
         first, last = (Body(self._kind, self._real, {}, False) for _ in range(2))
@@ -173,7 +173,7 @@ class BackwardCells:
         return joined([first, *(body for body, _, _ in cells), last], ("t", "c", "k"))
 
     def _round(self, r: Round, i: int) -> tuple[Body, list[str], list[str]]:
-        """What a cell computes in a round; what products want of it, and where it stays."""
+        """What a cell computes in a round, what it writes for products, and what it keeps."""
         u, s, inside, live = self._where(i)
         known = {symbol: self._expression(r, place, i) for symbol, place in r.loads.items()}
         body, units = Body(self._kind, self._real, known, False, f"c{i}"), self._variant.units
@@ -185,12 +185,12 @@ class BackwardCells:
                     at = (place.number - first) * units + u
                     puts.append(f"    put{product}(t, which, {at}, {s}, {value})")
         keeps = [f"    {self._kept(place, i)} = {value}" for place, value in found]
-        # In a block no branch parts a warp: a sequence without a step computes on.
+        # In a single block a sequence without a step keeps computing: no warp diverges.
         test = live if self._together else inside
         return body, [f"if {test}:", *puts], [f"if {live}:", *keeps]
 
     def _expression(self, r: Round, place: Place, i: int) -> str:
-        """A value that a round needs."""
+        """The expression for a value that a round needs."""
         if place == _H and r.called is not None:
             return f"t.sums[{i}]"
         if place == _H and self._variant.has_dy:
@@ -198,7 +198,7 @@ class BackwardCells:
         return self._value(place, i)
 
     def _ends(self) -> list[tuple[int, Place]]:
-        """Where the gradient of each state stands between steps."""
+        """Where the gradient of each state is kept between steps."""
         states = range(1, len(self._kind.cell.states))
         return [(0, _H), *((n, Place("plane", self._plan.plane_of(n))) for n in states)]
 

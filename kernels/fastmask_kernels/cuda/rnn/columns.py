@@ -1,4 +1,4 @@
-"""Which columns of a cell's weights a time loop multiplies with what, and what it has room for."""
+"""Which columns of a cell's weights a time loop multiplies with what, and its limits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ...formula import walk
 from ..products import Pieces
 
 MOST_SUMS = 4  # of a cell on tensor cores
-MOST_NUMBERS = 9  # sums, states and vectors of a cell, those of an LSTM with peepholes
+MOST_NUMBERS = 9  # sums, states and vectors of a cell: as many as an LSTM with peepholes has
 
 
 def of_h(cell: Cell) -> tuple[str, ...]:
-    """Names of the sums of the product with h, as they stand in z."""
+    """Names of the sums in the product with h, in the order of z."""
     left_out = {*cell.formula.x_only, *cell.formula.second}
     return tuple(name for name in cell.order if name not in left_out)
 
@@ -29,23 +29,23 @@ def rounds(cell: Cell) -> tuple[tuple[str, ...], ...]:
 
 
 def row_blocks(cell: Cell, save_gates: bool) -> int:
-    """Blocks of H numbers of a row of z, where h may stand later on."""
+    """Blocks of H numbers in a row of z; h may overwrite the first one later."""
     return len(cell.saved) if save_gates else max(1, len(cell.inputs))
 
 
 def more_numbers(cell: Cell) -> int:
-    """How many registers a thread needs for a cell besides those that it has for any."""
+    """Registers that a thread needs for a cell beyond those reserved for any cell."""
     numbers = len(cell.sums) + len(cell.states) + len(cell.vectors)
     return max(0, 2 * (numbers - MOST_NUMBERS))
 
 
 def runs(names: Sequence[str], among: Sequence[str], wanted: Sequence[str] | None = None) -> Pieces:
-    """Names that stand side by side in both lists: place in `names`, in `among`, and how many.
+    """Runs of names adjacent in both lists: index in `names`, index in `among`, and length.
 
     Args:
-        names: of which some may not be in the other list.
+        names: some may be missing from the other list.
         among: the other list.
-        wanted: those that count; without it all that are in both.
+        wanted: the names to take; without it all that are in both.
     """
     found: list[tuple[int, int, int]] = []
     for n, name in enumerate(names):
@@ -60,7 +60,7 @@ def runs(names: Sequence[str], among: Sequence[str], wanted: Sequence[str] | Non
 
 
 def require_kernels(cell: Cell, tensor_cores: bool) -> None:
-    """Raises ValueError if the time loops have no code for a cell."""
+    """Raise ValueError if the time loops have no code for a cell."""
     if any(symbol.op == "moments" for symbol in walk(cell.formula.new)):
         raise ValueError(
             f"cuda kernels have no means over the units of a row: the cell {cell.name} uses "

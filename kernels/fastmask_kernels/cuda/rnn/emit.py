@@ -1,4 +1,4 @@
-"""Device functions made of a formula's graph: Python source, one assignment a symbol.
+"""Device functions from a formula's graph: Python source, one assignment per symbol.
 
     def step(s0, z0, h):
         v0 = z0 + s0
@@ -21,11 +21,11 @@ from .activations import activation, slope
 
 _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARED = {"maximum": ">=", "minimum": "<="}
-ZERO = "zero"  # the expression for a result that is nothing
+ZERO = "zero"  # the expression for an absent result
 
 
 class Kind(NamedTuple):
-    """A cell with its activations: enough to make its kernels, and to tell them from others."""
+    """A cell with its activations: what its kernels depend on."""
 
     cell: Cell
     activation: str
@@ -44,7 +44,7 @@ class Body:
         real: type of its numbers.
         known: symbols that are given, as expressions of the arguments.
         fast: as for `activations.activation`.
-        prefix: of the names of its variables, where bodies are put together.
+        prefix: of the names of its variables, where bodies are joined.
     """
 
     def __init__(

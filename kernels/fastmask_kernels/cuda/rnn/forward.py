@@ -1,22 +1,22 @@
-"""The time loop: states from step to step, for any cell.
+"""The forward time loop: states from step to step, for any cell.
 
-It knows nothing of masks: row p of every packed array belongs to the p-th valid step, the rows of
-a sequence stand one after the other, and `reverse` only takes them from the last to the first.
+It knows nothing about masks: row p of every packed array belongs to the p-th valid step, the rows
+of a sequence are contiguous, and `reverse` merely runs them from the last to the first.
 
     z            (P, stride)  x W + b at the valid steps; where gates are saved they replace it
     rows of h    (P, stride)  h after the step, perhaps in the first columns of z itself: a thread
                               writes only columns of units whose z nobody else reads
     other rows   (P, H)       the other states
 
-Who multiplies is up to `loop_products`, and what a cell computes to `forward_cells`. A block that
-can hold all weights runs turns of sequences on its own, else blocks of a grid share a layer, each
-with its own units (`loop_groups`, `grid`). States stay in registers, as does what says where
-sequences stand, and rows of z are read one step ahead: in a grid while blocks wait for each other.
+`loop_products` does the products, `forward_cells` the cells. A block that can hold all weights runs
+turns of sequences on its own; otherwise the blocks of a grid share a layer, each with its own units
+(`loop_groups`, `grid`). States and the positions of sequences stay in registers, and rows of z are
+read one step ahead: in a grid while blocks wait for each other.
 
-States stand in two planes, read from one and written to the other, so that one barrier a step is
-enough; a cell that calls a sum on a value has planes for that and another barrier. In a block a
-sequence that has ended computes on, on numbers of its own that nobody reads: no branch parts the
-warp.
+h is in two planes, one read and one written, so that one barrier per step is enough; a cell that
+calls a sum on a value has further planes and another barrier. In a single block, a sequence that
+has ended keeps computing, on numbers of its own that nobody reads, so that the warp does not
+diverge.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .mma import Fragments
 
 
 class _Steps:
-    """Device functions of a thread, a call, and what stands here.
+    """Device functions of (thread, call) and what is listed here.
 
     open        turn: the states before the first step
     step        k
@@ -74,7 +74,7 @@ class _Steps:
         go_on = self._go_on if p == last else in_turn([])
         multiply, wait = self._products.multiply[p], self._turns.wait
         compute, put = self._cells.round(p, self._turns.arrive), in_turn([])
-        if not self._products.together:  # nobody waits for it before the block's barrier
+        if not self._products.together:  # no other block waits for it
             put = self._cells.put(0 if p == last else p + 1)
 
         @inlined
@@ -104,7 +104,7 @@ class _Steps:
 
         @inlined
         def run(t: Any, c: Any, turn: int) -> None:
-            # Of a block alone it needs no register until then.
+            # A single block reads its turn back, so that it needs no register until then.
             locate(t, turn if together else t.told[0])
             give(t, c)
 
@@ -113,14 +113,14 @@ class _Steps:
 
 @family()
 def time_loop(kind: Kind, tiles: tuple[Any, ...], dtype: Any, saves: Saves, reverse: Any) -> Kernel:
-    """The kernel for a cell.
+    """The forward kernel of a cell.
 
     Args:
-        kind: the cell.
+        kind: the cell and its activations.
         tiles: of its products.
         dtype: of its numbers.
-        saves: what is written at each step.
-        reverse: the direction, where it is known when compiling: on tensor cores; else None.
+        saves: what is saved at each step.
+        reverse: the direction, if it is known when compiling (on tensor cores), else None.
     """
     products = products_of(tiles, dtype)
     fixed = tiles[0].units if isinstance(tiles[0], Fragments) else 0  # H, where it is known

@@ -1,7 +1,7 @@
 """What a thread does forward besides products: device functions for all its cells.
 
-Cells of a thread are numbered as `loop_products` says. What it knows of them is in registers, in
-arrays whose every index is a constant, see `loop_groups.Thread`.
+`loop_products` says how the cells of a thread are numbered. Their values are in registers, in
+arrays with constant indices, see `loop_groups.Thread`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .loop_products import Products
 
 
 class Saves(NamedTuple):
-    """What a time loop leaves at each step, known when it is compiled."""
+    """What a time loop saves at each step, known when it is compiled."""
 
     h: bool
     states: bool  # other than h
     gates: bool
-    separate: bool  # rows of h are H numbers long, and not those of z
+    separate: bool  # h has rows of its own, of H numbers, and is not stored in those of z
 
 
 class Call(NamedTuple):
@@ -33,23 +33,23 @@ class Call(NamedTuple):
     z: Any
     steps: Any  # of each state, after each step
     bias: Any
-    bias_start: Any  # of the sums that x has no part in
+    bias_start: Any  # where the biases of sums without x begin
     first: Any  # of each state, before the first step
     last: Any  # of each state, after the last one
 
 
 class Cells:
-    """Device functions of (thread, call, k) for all cells of a thread, if not said otherwise.
+    """Device functions of (thread, call, k) for all cells of a thread, unless said otherwise.
 
     Args:
         kind: the cell.
         real: type of its numbers.
         products: what the thread multiplies.
-        saves: what is left at each step.
+        saves: what is saved at each step.
         units: H, if it is known when compiling, else 0.
 
     Raises:
-        ValueError: the cell needs what the kernels do not have.
+        ValueError: the cell needs an operation that the kernels lack.
     """
 
     def __init__(self, kind: Kind, real: Any, products: Products, saves: Saves, units: int) -> None:
@@ -60,18 +60,18 @@ class Cells:
 
     @property
     def zs_size(self) -> int:
-        """Numbers of all cells' rows of z."""
+        """Numbers in the rows of z of all cells."""
         return len(self._cell.order) * len(self._range)
 
     @property
     def given_size(self) -> int:
-        """Numbers of a thread's units that do not change."""
+        """Constant numbers of a thread's units: biases and vectors."""
         cell = self._cell
         return (len(cell.order) - len(cell.inputs) + len(cell.vectors)) * self._products.own
 
     @cached_property
     def kept(self) -> dict[Symbol, int]:
-        """What the second round needs of the first, and the block of z that it waits in."""
+        """What the second round needs from the first, and the block of z that holds it."""
         cell = self._cell
         if not cell.called:
             return {}
@@ -88,13 +88,13 @@ class Cells:
 
     @cached_property
     def read(self) -> Any:
-        """Rows of z, where there is a step k."""
+        """Reads rows of z, if there is a step k."""
         return joined([self._read(i) for i in self._range], self._PARAMETERS)
 
     def round(self, product: int, arrive: Any) -> Any:
-        """What follows a product; `arrive` when others can have what the next one multiplies.
+        """What follows a product; it calls `arrive` once the next product's vectors are written.
 
-        What is saved of the step is written after that.
+        In a grid the step's results are saved only after that.
         """
         is_last = product == len(self._cell.called)
         cells = [(self._finish if is_last else self._call)(i) for i in self._range]
@@ -106,7 +106,7 @@ class Cells:
         return joined([*(body for body, _ in cells), *rest], self._PARAMETERS)
 
     def put(self, product: int) -> Any:
-        """What a product multiplies, after step k; of (thread, call, k) as all others."""
+        """Writes the vectors that a product multiplies after step k."""
         return joined([self._put(product)], self._PARAMETERS)
 
     def _put(self, product: int) -> Body:
@@ -122,7 +122,7 @@ class Cells:
 
     @property
     def fetch(self) -> Any:
-        """Biases and vectors of the thread's units, of (thread, call)."""
+        """Loads biases and vectors of the thread's units; of (thread, call)."""
         own, body = self._products.own, Body(self._kind, self._real, {}, False)
         for n in range(self.given_size):
             u = n % own * 8
@@ -133,7 +133,7 @@ class Cells:
 
     @property
     def take(self) -> Any:
-        """States of the thread's sequences from an array of each, of (thread, call, arrays)."""
+        """Loads the states of the thread's sequences from `arrays`; of (thread, call, arrays)."""
         body = Body(self._kind, self._real, {}, False)
         for value, array, s, u in self._in_arrays():
             body.lines.append(f"{value} = {ZERO}")
@@ -144,7 +144,7 @@ class Cells:
 
     @property
     def give(self) -> Any:
-        """States to `last`, of (thread, call)."""
+        """Stores the states to `last`; of (thread, call)."""
         body = Body(self._kind, self._real, {}, False)
         for value, array, s, u in self._in_arrays():
             body.lines.append(
@@ -153,7 +153,7 @@ class Cells:
         return body.function(("t", "c"))
 
     def _in_arrays(self) -> Iterator[tuple[str, str, int, int]]:
-        """Where each state of each cell is, and in arrays of them, with its sequence and unit."""
+        """Each state of each cell: its variable, its array element, its sequence and unit."""
         for n in range(len(self._cell.states)):
             for i in self._range:
                 u, s = 8 * (i // self._products.per), i % self._products.per
@@ -172,7 +172,7 @@ class Cells:
         return Body(self._kind, self._real, known, products.fast, f"c{i}")
 
     def _before_product(self, i: int, name: str) -> str:
-        """A sum without its part of h."""
+        """A sum before its product is added."""
         number, inputs = self._cell.order.index(name), len(self._cell.inputs)
         if number < inputs:
             return f"t.values[{len(self._cell.order) * i + number}]"
@@ -191,7 +191,7 @@ class Cells:
         return known
 
     def _guarded(self, i: int, lines: list[str]) -> list[str]:
-        """Lines for a cell that has a step k."""
+        """The lines, run only if the cell has a step k."""
         u, s = 8 * (i // self._products.per), i % self._products.per
         test = f"if k < t.count[{s}]"
         if u and not self._whole:
@@ -210,7 +210,7 @@ class Cells:
         return body
 
     def _call(self, i: int) -> tuple[Body, list[str]]:
-        """After the product with h, where a sum is called: its operand, and what is kept."""
+        """After the product with h, if a sum is called: its operand, and what is kept."""
         cell = self._cell
         body = self._body(i, self._first_sums(i))
         operand = body.name_of(cell.called[0].args[1])
@@ -244,7 +244,7 @@ class Cells:
 
 
 def _first_needed(symbol: Symbol) -> list[Symbol]:
-    """What a symbol needs of what is known after the product with h."""
+    """The parts of a symbol that are known after the product with h."""
     ops = {s.op for s in walk([symbol])}
     if symbol.op == "sum_of" or "sum" not in ops:
         return []

@@ -1,13 +1,13 @@
-"""From the arguments of a backward kernel to launches.
+"""The launches of a backward kernel.
 
-The time loop of `backward` turns what forward saved into the gradients dZ of all sums. What
-follows waits for nothing and is a product over all valid steps each:
+The time loop of `backward` turns what forward saved into the gradients dZ of all sums. The rest
+does not depend on the order of steps; each is one product over all valid steps:
 
     dkernel = X^T dZ    drecurrent_kernel = H_before^T dZ    dbias = sum of dZ    dX = dZ W^T
 
-where sums that are called on a value have that in the place of h. Gradients stand in the order of
-z, weights in the caller's; a piece (first block, first block of weights, number of blocks) is
-where both agree.
+For a sum that is called on a value, that value takes the place of h. Gradients are in the order of
+z, weights in the caller's; a piece (first block, first block of weights, number of blocks) is a run
+on which both agree.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .packing import copy_block, in_order, pack_spread
 
 
 class Weights(NamedTuple):
-    """What sums are made with, or the gradients of these."""
+    """The weights of the sums, or their gradients."""
 
     kernel: DeviceArray  # (F, inputs * H)
     recurrent_kernel: DeviceArray  # (H, recurrents * H)
@@ -56,19 +56,19 @@ class Steps(NamedTuple):
     first: tuple[DeviceArray, ...]  # (B, H) of each state
     steps: tuple[DeviceArray, ...]  # (P, H) of each state
     before: DeviceArray  # (P,) see `steps.rows_before`
-    rows: int  # a bound of the number of valid steps
+    rows: int  # an upper bound on the number of valid steps
     features: int
     units: int
     inputs: Rows  # (P, F) of x
     states: Rows  # (P, H) of h before each step
-    full: bool  # all steps are known to be valid
+    full: bool  # whether all steps are known to be valid
 
 
 def run_gradients(kind: Kind, call: Any) -> None:
     """Run the backward kernel of a cell.
 
     Args:
-        kind: of the cell.
+        kind: the cell and its activations.
         call: its arguments.
     """
     cell, x, gates = kind.cell, call.x, call.gates
@@ -142,7 +142,7 @@ def _run_loop(
 
 
 def _arranged(gates: DeviceArray, pieces: Pieces, valid: Steps) -> tuple[Rows, Pieces]:
-    """Gradients for several products, see `products.arranged`, if no columns are between them."""
+    """As `products.arranged`, if no other columns lie between the gradients."""
     ends = [column + count for _, column, count in pieces]
     starts = [column for _, column, _ in pieces]
     if pieces and max(ends) - min(starts) > sum(count for _, _, count in pieces):
@@ -198,7 +198,7 @@ def _recurrent_gradients(
 
 
 def _bias_gradients(cell: Cell, dweights: Weights, gates: DeviceArray, valid: Steps) -> None:
-    """Those of bias and vectors: sums over the valid steps."""
+    """Gradients of bias and vectors: sums over the valid steps."""
     units = valid.units
 
     def add_up(out: DeviceArray, column: int, block: int, count: int) -> None:
@@ -212,7 +212,7 @@ def _bias_gradients(cell: Cell, dweights: Weights, gates: DeviceArray, valid: St
 
 
 def _compute_gates(kind: Kind, gates: DeviceArray, valid: Steps, weights: Weights) -> None:
-    """What forward would have saved of all valid steps, from the states before them."""
+    """Recompute what forward would have saved, from the states before each valid step."""
     cell, units, stride = kind.cell, valid.units, gates.shape[1]
     bias = empty(weights.bias.size, gates.dtype, gates.device)
     for block, column, count in runs(cell.order, cell.sums):
@@ -254,7 +254,7 @@ def _run_values(kind: Kind, gates: DeviceArray, valid: Steps, weights: Weights, 
 
 @family()
 def _values(kind: Kind, dtype: Any, part: int) -> Kernel:
-    """Sums become what the n-th called sum is called on, or in the last part all that is saved."""
+    """Overwrites sums with the operand of called sum `part`, or in the last part with all saved."""
     cell, real = kind.cell, number(dtype)
     reals, ints, states = pointer(real), pointer(int64), pointers(real, len(cell.states))
     compute = _values_function(kind, dtype, part)
@@ -285,7 +285,7 @@ def _values(kind: Kind, dtype: Any, part: int) -> Kernel:
 def _values_function(kind: Kind, dtype: Any, part: int) -> Any:
     """Device function of (gates, at, row, first, steps, vectors, unit, units) for `_values`.
 
-    Until the last part there are sums where values will be saved.
+    Until the last part, sums are where the saved values will be.
     """
     cell, formula = kind.cell, kind.cell.formula
     known: dict[Symbol, str] = {

@@ -1,24 +1,25 @@
-"""The time loops for weights that no single block can hold: some blocks share a layer.
+"""The time loops for weights that no single block can hold: several blocks share a layer.
 
-Each block owns some units, with their columns of the recurrent kernel (their rows of it, on the
-way back) close by. What all units are needed for goes through global memory, in two planes that
-steps use in turn: h, r * h of the GRU without `reset_after`, and backward the gradients of gates.
-Between writing and reading stands a barrier of these blocks:
+Each block owns some units and keeps their columns (backward, their rows) of the recurrent kernel.
+Values that all units need go through global memory, in two planes that steps use in turn: h, r * h
+of the GRU without `reset_after`, and backward the gradients of gates. A barrier across these
+blocks separates writing from reading:
 
-    arrive    each block has written; all its threads meet; one adds 1 to a counter, releasing
-              what was written
-    wait      that one waits until all blocks have, acquiring; all its threads meet; they read
+    arrive    after writing, the threads of a block synchronise; then one of them adds 1 to a
+              counter, with release semantics
+    wait      that thread spins until all blocks have arrived, with acquire semantics; then the
+              threads of its block synchronise and read
 
-What nobody else waits for, such as what the step saves and its next rows of z, is written and read
-between the two. The counter only grows, so nobody has to set it back. Blocks wait for each other,
-hence the launch is cooperative.
+Work that no other block waits for, such as writing what the step saves and reading the next rows
+of z, happens between the two. The counter only grows, so it is never reset. Blocks wait for each
+other, so the launch is cooperative.
 
-Blocks run up to `groups` groups of sequences at once; a step multiplies those that have it. Rows of
-threads share the inner sum: each row takes its part of every group's vectors from the L2 cache to
-shared memory, that of the next group while it multiplies one. Then each row adds up what all rows
-have for one group, in their order, and does the cells of that group.
+Blocks run up to `groups` groups of sequences at once; a step multiplies only groups that have such
+a step. Rows of threads share the inner sum: each row copies its part of every group's vectors from
+the L2 cache to shared memory, the next group's while it multiplies one. Then each row adds up the
+partial sums of all rows for one group, in a fixed order, and computes the cells of that group.
 
-A device with room for several copies of a layer has them, with a barrier and sequences each.
+A device with room for several copies of a layer runs them, each with its own barrier and sequences.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from ..runtime import ptx as ptx
 from ..runtime.kernel import WARP
 from .places import Places
 
-COUNTERS = 32  # words from the counter of a copy to the next one's
+COUNTERS = 32  # words from one copy's counter to the next
 _ONE = np.uint32(1)
 
 
 @inlined
 def arrive(counter: Any, at: int) -> None:
-    """Tell the other blocks that this one has written what it had to.
+    """Tell the other blocks that this one has written its part.
 
-    The barrier makes what other threads of the block wrote part of what this one releases: one
-    fence for all of them, that of `add_release`.
+    After the block's barrier, the release in `add_release` covers the writes of all its threads:
+    one fence serves them all.
     """
     meet_block()
     if thread_of_block() == 0:
@@ -52,7 +53,7 @@ def arrive(counter: Any, at: int) -> None:
 def wait(counter: Any, at: int, target: int) -> None:
     """Wait until blocks have arrived `target` times.
 
-    The load acquires what they released, for its thread and, after the barrier, for the others.
+    The load acquires what they released: for its own thread and, after the barrier, the others.
     """
     if thread_of_block() == 0:
         while ptx.load_acquire(ptx.global_address(counter, at)) < target:
@@ -61,12 +62,12 @@ def wait(counter: Any, at: int, target: int) -> None:
 
 
 def make_stage(t: Places, itemsize: int, in_word: int) -> Any:
-    """Device function: a row of threads begins to copy its part of a group's vectors.
+    """Device function: a row of threads starts to copy its part of a group's vectors.
 
     Args:
         t: the tile.
-        itemsize: bytes of a number of `words`.
-        in_word: items of `exchanged` in such a number.
+        itemsize: bytes of an element of `words`.
+        in_word: elements of `exchanged` in an element of `words`.
     """
     many, size = 16 // itemsize, t.slice
     step = t.row_threads * many
@@ -87,9 +88,9 @@ def make_stage(t: Places, itemsize: int, in_word: int) -> Any:
 
 
 def make_come(t: Places, own: bool) -> Any:
-    """Device function: what a row of threads began to copy is there, and read what was before.
+    """Device function: waits until a row's copies are there and the previous ones were read.
 
-    `own` says that lanes of a warp read nothing but what they copied themselves.
+    With `own`, lanes of a warp read only what they copied themselves.
     """
 
     @inlined
@@ -111,7 +112,7 @@ def make_come(t: Places, own: bool) -> Any:
 
 
 def make_leave(t: Places, start: int) -> Any:
-    """Device function: a thread leaves its part of a group's sums in shared memory."""
+    """Device function: a thread stores its partial sums of a group in shared memory."""
     finals, threads = t.finals, t.threads
     lines = [f"at = start + (group * {threads} + tid) * {finals}"]
     if finals % 4:
@@ -124,7 +125,7 @@ def make_leave(t: Places, start: int) -> Any:
 
 
 def make_total(t: Places, start: int) -> Any:
-    """Device function: all have left sums; those of the group of a thread's row, if it has one."""
+    """Device function: once all sums are stored, adds up those of the row's group, if any."""
     finals, threads, row_threads = t.finals, t.threads, t.row_threads
     lines = [f"at = start + (tid // {row_threads} * {threads} + tid % {row_threads}) * {finals}"]
     for part in range(t.split):

@@ -1,4 +1,4 @@
-"""The GRU of the kernel table: two cells, and a bias of Keras's."""
+"""The GRU of the kernel table: two cells, and the bias in Keras's layout."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gru_pack(
 
 
 def _bias_of_sums(bias: DeviceArray, reset_after: bool) -> DeviceArray:
-    """The bias of z, r and n, and with `reset_after` of q, of Keras's two rows of three."""
+    """The biases of z, r and n (and q with `reset_after`) from Keras's two rows of three."""
     units = bias.shape[1] // 3
     sums = empty((4 if reset_after else 3) * units, bias.dtype, bias.device)
     copy_block(sums, 0, bias, 0, 3 * units)  # z, r, n of the input
@@ -65,5 +65,5 @@ def gru_bwd(call: Any) -> None:
 
 @checked
 def gru_step(call: Any) -> None:
-    """See `spec`. Memory of the states' size is taken from the device, and given back."""
+    """See `spec`. Allocates device memory of the states' size, and frees it."""
     run_step(gru_fwd, call, 1, (1, len(gru.saved)))

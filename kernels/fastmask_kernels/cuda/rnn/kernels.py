@@ -1,4 +1,4 @@
-"""The kernels of any cell; `layer` and `gradients` say how they are computed."""
+"""The kernels of any cell; `layer` and `gradients` do the work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .step import run_step
 
 
 def kind_of(cell: Cell, call: Any = None) -> Kind:
-    """A cell with the activations of a call; without one it is enough for the layout of weights."""
+    """A cell with the activations of a call; without a call, enough for the layout of weights."""
     names = "activation", "recurrent_activation"
     return Kind(cell, *(getattr(call, name, "linear") for name in names))
 
@@ -27,7 +27,7 @@ def kind_of(cell: Cell, call: Any = None) -> Kind:
 def kernels_of(cell: Cell) -> CellKernels:
     """The kernels of a cell, see `spec.cell_kernels`.
 
-    They raise a ValueError where there is no code for the cell, see `columns.require_kernels`.
+    They raise ValueError if there is no code for the cell, see `columns.require_kernels`.
     """
     rows, states = cell_kernels(cell), len(cell.states)
     saved = (1,) * states + ((len(cell.saved),) if cell.keeps_gates else ())
@@ -48,7 +48,7 @@ def kernels_of(cell: Cell) -> CellKernels:
     forward = checked(fwd, rows.fwd)
 
     def step(call: Any) -> None:
-        """Memory of the states' size is taken from the device, and given back."""
+        """Allocates device memory of the states' size, and frees it."""
         run_step(forward, call, states, saved)
 
     return CellKernels(

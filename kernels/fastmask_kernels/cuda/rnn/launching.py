@@ -1,4 +1,4 @@
-"""Starting a time loop: which of the kernels, how many blocks, and what they share."""
+"""Launching a time loop: how many blocks, and the memory they share."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def launch_loop(run: Kernel, spread: Spread, call: Any, layer: Layer) -> None:
     """Launch a time loop.
 
     Args:
-        run: its kernel, for the tiles of `spread`.
-        spread: of its weights.
-        call: arrays of its direction.
-        layer: all but counter, exchanged and groups.
+        run: its kernel, made for the tiles of `spread`.
+        spread: how its weights are spread over blocks.
+        call: the arrays of its direction.
+        layer: all fields but counter, exchanged and groups.
 
     Raises:
         ValueError: the device cannot run all blocks at once.
@@ -40,7 +40,7 @@ def launch_loop(run: Kernel, spread: Spread, call: Any, layer: Layer) -> None:
             raise ValueError(
                 f"this layer needs {spread.blocks} blocks at once, and the device runs {most}"
             )
-        # As many copies of the layer as there is room for, each with as few groups as can be.
+        # As many copies of the layer as there is room for, each with as few groups as possible.
         copies = most // spread.blocks
         at_once = min(tile.groups, -(-groups // copies))
         copies = min(copies, -(-groups // at_once))

@@ -1,4 +1,4 @@
-"""From the arguments of a forward kernel to launches: project, run the time loop, spread."""
+"""The launches of a forward kernel: project the inputs, run the time loop, spread the outputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_layer(kind: Kind, call: Any) -> None:
     """Run a forward kernel of the table.
 
     Args:
-        kind: of the cell.
+        kind: the cell and its activations.
         call: its arguments.
     """
     cell, x, packed, out = kind.cell, call.x, call.packed, call.out

@@ -1,4 +1,4 @@
-"""Where everything stands in the packed weights of a layer (see `packing`)."""
+"""Where each part of a layer's packed weights begins (see `packing`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .places import Spread
 from .resident import spread_over
 from .weights import IN_WORD, WEIGHTS, weights_of
 
-_CAPABILITY = 8, 0  # least one that has mma of bf16 and tf32, and cp.async, which a grid copies by
+_CAPABILITY = 8, 0  # the first with mma of bf16 and tf32, and with cp.async, which grids use
 _ALIGNED = 16  # numbers: tiles are read 16 bytes at a time
 
 
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     size: int
 
     def require(self, packed: DeviceArray) -> None:
-        """Raises ValueError if `packed` has another size."""
+        """Raise ValueError if `packed` has another size or is not aligned."""
         if packed.size != self.size:
             form = WEIGHTS[self.size % _ALIGNED]
             raise ValueError(
@@ -44,13 +44,13 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread:
     """How the recurrent kernel of a layer is spread over blocks, in the form of `use_weights`.
 
     Args:
-        kind: of the cell.
+        kind: the cell and its activations.
         units: H.
         dtype: of the layer.
-        backwards: the transposed kernel is wanted.
+        backwards: for the transposed kernel.
 
     Raises:
-        ValueError: the form does not go with `dtype`, or the device has no room or is too old.
+        ValueError: the form does not fit `dtype`, or the device has no room or is too old.
     """
     cell, dtype, form = kind.cell, np.dtype(dtype), weights_of(dtype)
     tensor = form in IN_WORD
@@ -72,7 +72,7 @@ def spread_of(kind: Kind, units: int, dtype: Any, backwards: bool) -> Spread:
 
 
 def _require_capability(what: str) -> None:
-    """Raises ValueError where the device lacks instructions that `what` needs."""
+    """Raise ValueError if the device lacks instructions that `what` needs."""
     found = _driver.limits().capability
     if found < _CAPABILITY:
         needed, has = (".".join(map(str, pair)) for pair in (_CAPABILITY, found))
@@ -80,14 +80,14 @@ def _require_capability(what: str) -> None:
 
 
 def layout(kind: Kind, features: int, units: int, dtype: Any) -> Layout:
-    """Of the packed weights of a layer.
+    """The layout of a layer's packed weights.
 
-    The size of another form than float32 ends in a number of its own: weights that were packed
-    in one form are not taken for another.
+    Each form has its own remainder of the size modulo 16, so that weights packed in one form are
+    not mistaken for another.
     """
     cell, spread = kind.cell, spread_of(kind, units, dtype, False)
     bias = features * len(cell.inputs) * units
-    # A block for each called sum besides, so that both forms of the GRU have one size.
+    # Another block for each called sum, so that both kinds of GRU have the same size.
     given = (len(cell.sums) + len(cell.vectors) + len(cell.called)) * units
     recurrent = -(-(bias + given) // _ALIGNED) * _ALIGNED
     size = recurrent + spread.size + WEIGHTS.index(weights_of(dtype))

@@ -1,4 +1,4 @@
-"""The kernel of a time loop, of either direction: what a thread has, and its turns."""
+"""The kernel of a time loop, forward or backward: a thread's arrays, then its turns."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .loop_products import Products
 
 
 class Parts(NamedTuple):
-    """What a loop is made of besides products."""
+    """What makes up a loop besides its products."""
 
-    name: str  # that profilers show
-    call: Any  # Numba types of the arrays of a direction
-    sizes: tuple[int, int, int, int]  # of a thread's `values`, `now`, `operand` and `given`
-    fetch: Any  # device function of (thread, call): reads what does not change
+    name: str  # shown by profilers
+    call: Any  # Numba types of the arrays of this direction
+    sizes: tuple[int, int, int, int]  # lengths of a thread's `values`, `now`, `operand` and `given`
+    fetch: Any  # device function of (thread, call): loads what stays constant
     open: Any  # of (thread, call, turn, first step)
     step: Any  # of (thread, call, step)
     close: Any  # of (thread, call, turn)
-    forth: int  # 1 from the first step to the last one, -1 back
-    units: int  # H, or 0 where it is told when the loop runs, as what follows
-    width: int  # of a row of z
-    reverse: bool | None  # the direction of the layer
+    forth: int  # 1 from the first step to the last, -1 from the last to the first
+    units: int  # H, or 0 if it is only known at run time
+    width: int  # of a row of z, if H is known
+    reverse: bool | None  # the direction of the layer, None if only known at run time
 
 
 def loop_of(products: Products, dtype: Any, parts: Parts) -> Kernel:
-    """The kernel, of a direction's arrays and a `Layer`."""
+    """The kernel, called with a direction's arrays and a `Layer`."""
     turns, forth = turns_of(products), parts.forth
     run_turns = make_run(turns, parts.open, parts.step, parts.close, forth)
     who, fetch, fetch_own = turns.who, products.fetch, parts.fetch
@@ -39,8 +39,8 @@ def loop_of(products: Products, dtype: Any, parts: Parts) -> Kernel:
     blocks, told_size = max(products.blocks, 1), products.groups + 1
     all_units, all_width, is_known = parts.units, parts.width, parts.reverse is not None
     reverse = bool(parts.reverse)
-    # A step that is constant gives every pointer registers of its own, for an addition a step;
-    # where they are short addresses are computed from the row.
+    # With a constant stride the compiler gives every pointer its own registers and adds to it at
+    # each step; where registers are short, addresses are computed from the row instead.
     is_constant = is_known and not products.tight
     constant = -forth if reverse else forth
     pointers = pointer(word), int64, pointer(int64), pointer(int64), *(int64,) * 4

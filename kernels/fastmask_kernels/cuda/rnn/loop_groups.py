@@ -1,8 +1,8 @@
-"""What a thread of a time loop is, which sequences it runs when, and where these stand.
+"""A thread of a time loop: its state, which sequences it runs when, and where their rows are.
 
-A block alone, or the blocks that share a copy of the layer, run one turn of sequences after the
-other, the longest first: all steps of `at_once` neighbours in the plan's order. Blocks alone take
-turns from a queue, copies in rotation. `call` are the arrays of a direction.
+A single block, or the blocks that share a copy of the layer, run one turn of sequences after the
+other, the longest first: all steps of `at_once` neighbours in the plan's order. Single blocks take
+turns from a queue, copies of the layer take them round-robin. `call` holds a direction's arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .loop_products import Products
 
 
 class Layer(NamedTuple):
-    """What loops of both directions are told."""
+    """Arguments of the loops of both directions."""
 
     weights: Any
     weights_start: Any
@@ -28,57 +28,57 @@ class Layer(NamedTuple):
     units: Any
     width: Any  # of a row of z, or of `gates`
     reverse: Any
-    counter: Any = None  # of turns that were taken, or of blocks that arrived
-    exchanged: Any = None  # what blocks of a grid tell each other
-    groups: Any = 1  # of sequences at once, of blocks that share the layer
+    counter: Any = None  # of turns taken, or of blocks that arrived at the barrier
+    exchanged: Any = None  # vectors that the blocks of a grid exchange
+    groups: Any = 1  # of sequences that the blocks sharing the layer run at once
 
 
 class Thread(NamedTuple):
-    """Who a thread is, and its arrays."""
+    """A thread's indices and arrays."""
 
     tid: Any
-    copy: Any  # of the layer, which blocks share, else 0
+    copy: Any  # index of the copy of the layer that its blocks share, else 0
     copies: Any  # how many there are
-    block: Any  # of those that share it
-    unit: Any  # of its first cells
-    pair: Any  # its first sequence of those at once
-    leads: Any  # it has cells
-    at_once: Any  # sequences of a turn
-    units: Any  # as of the layer, or known when compiling; so are the next two
+    block: Any  # index among the blocks that share it
+    unit: Any  # the first unit of its cells
+    pair: Any  # its first sequence in a turn
+    leads: Any  # whether it has cells
+    at_once: Any  # sequences in a turn
+    units: Any  # from the layer, or known when compiling; so are the next two
     width: Any
     reverse: Any
-    forth: Any  # from a step's row to that of the next one in the loop's order: 1 or -1
+    forth: Any  # from a step's row to the next step's, in the loop's order: 1 or -1
     layer: Any
-    told: Any  # the block's: its turn, or of those that share a layer how long each group is
-    words: Any  # shared memory of the block, as weights are read,
+    told: Any  # shared by the block: its turn, or in a grid the length of each group
+    words: Any  # the block's shared memory, typed as weights are read,
     items: Any  # as vectors are written,
-    partial: Any  # as sums are
-    held: Any  # weights in registers, of each product
+    partial: Any  # and as sums are written
+    held: Any  # weights in registers, for each product
     sums: Any  # see `Products.sum_at`
-    values: Any  # [cell][number], forward a row of z, or what a second round needs of the first
+    values: Any  # [cell][number]: forward a row of z, or what a second round needs from the first
     now: Any  # forward, [state][cell]
-    operand: Any  # forward, [cell], what a sum is called on
-    given: Any  # forward, [number][unit], biases of sums that x has no part in, then vectors
-    count: Any  # of each of its sequences: steps, or -1 where the thread has none,
-    row: Any  # the step's number among the valid ones,
-    at: Any  # the place of the thread's first unit in the step's row of z, or of `gates`,
-    to: Any  # in a row of H numbers,
-    state: Any  # in the states before the first step and after the last one
-    met: Any  # how often blocks that share its copy had to arrive
+    operand: Any  # forward, [cell]: the value that a sum is called on
+    given: Any  # forward, [number][unit]: biases of sums without x, then vectors
+    count: Any  # for each of its sequences: number of steps, or -1 if it has no such sequence,
+    row: Any  # index of the step among the valid steps,
+    at: Any  # index of the thread's first unit in the step's row of z or `gates`,
+    to: Any  # the same in a row of H numbers,
+    state: Any  # the same in the states before the first and after the last step
+    met: Any  # the count to wait for at the barrier of its copy
 
 
 class Turns(NamedTuple):
-    """Device functions of those who run turns."""
+    """Device functions for running turns."""
 
-    who: Any  # (tid, index of the block, units, groups at once) -> six fields of a thread's
-    next_turn: Any  # (thread, turn) -> which turn follows it, after -1 the first
-    tell: Any  # (thread): the block learns how long the turn's groups are
-    arrive: Any  # (thread): what others wait for is written
-    wait: Any  # (thread): for what others have written
+    who: Any  # (tid, index of the block, units, groups at once) -> six fields of a `Thread`
+    next_turn: Any  # (thread, turn) -> the turn that follows; after -1 the first
+    tell: Any  # (thread): shares the lengths of the turn's groups with the block
+    arrive: Any  # (thread): signals that what others wait for is written
+    wait: Any  # (thread): waits for what others write
 
 
 def turns_of(products: Products) -> Turns:
-    """Of blocks alone, or of those that share a layer."""
+    """The functions for single blocks, or for blocks that share a layer."""
     return (_together if products.together else _alone)(products)
 
 
@@ -127,7 +127,7 @@ def _together(products: Products) -> Turns:
         if t.tid % row_threads == 0 and t.tid // row_threads < groups:
             t.told[t.tid // row_threads] = t.count[0]
         if t.tid == 0:
-            t.told[groups] = int32(0)  # behind the last one is one that has no steps
+            t.told[groups] = int32(0)  # a sentinel group without steps
 
     @inlined
     def arrive(t: Any) -> None:
@@ -142,7 +142,7 @@ def _together(products: Products) -> Turns:
 
 
 def make_run(turns: Turns, open_turn: Any, step: Any, close: Any, forth: int) -> Any:
-    """Device function of (thread, call): all turns and steps; arguments as in `loop.Parts`."""
+    """Device function of (thread, call): runs all turns and steps; arguments as in `loop.Parts`."""
     next_turn, forward = turns.next_turn, forth > 0
 
     @inlined
@@ -164,7 +164,7 @@ def make_run(turns: Turns, open_turn: Any, step: Any, close: Any, forth: int) ->
 
 
 def make_locate(products: Products) -> Any:
-    """Device function of (thread, turn): a thread's sequences, and how long they are."""
+    """Device function of (thread, turn): finds a thread's sequences and their lengths."""
     per = products.per
 
     @inlined
@@ -182,9 +182,9 @@ def make_locate(products: Products) -> Any:
 
 
 def make_go_to(products: Products) -> Any:
-    """Device function of (thread, k): from the first rows of the sequences to step k.
+    """Device function of (thread, k): moves from the first rows of the sequences to step k.
 
-    A sequence that has no such step is where it would be.
+    A sequence without a step k moves to where it would be.
     """
     per = products.per
 
@@ -198,7 +198,7 @@ def make_go_to(products: Products) -> Any:
 
 
 def make_move(products: Products) -> Any:
-    """Device function of (thread): from the rows of a step to those of the next one."""
+    """Device function of (thread): moves from the rows of a step to the rows of the next."""
     per = products.per
 
     @inlined

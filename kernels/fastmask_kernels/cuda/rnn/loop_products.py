@@ -1,20 +1,20 @@
 """The products of a time loop, by ordinary multiply-adds or by tensor cores.
 
-What is multiplied are vectors, one a sequence, in two planes that steps use in turn: in shared
-memory, or where the blocks of a grid share a layer, in global memory, see `grid`. A plane has the
-vectors of all groups of sequences that run at once.
+The weights multiply one vector per sequence. Vectors are in two planes that steps use in turn: in
+shared memory or, where the blocks of a grid share a layer, in global memory (see `grid`). A plane
+holds the vectors of all groups of sequences that run at once.
 
 A thread has cells: unit `unit + 8 u` for sequence s of the thread is cell i = u * per + s, where
 `per` is 1, or 2 on tensor cores.
 
 Both classes have these device functions; `thread` is a `loop_groups.Thread`:
 
-    who         (tid, block) -> the thread's unit, and its first sequence of those at once
-    fetch       (thread): weights come to registers and shared memory
-    multiply    of each product, (thread, which, k): the sums of the thread's cells, with
-                one of two planes, for sequences that have a step k
-    put         of each product, (thread, which, place, sequence, value): a number goes to its
-                place, beside the thread's first, in a vector
+    who         (tid, block) -> the thread's first unit, and its first sequence in a turn
+    fetch       (thread): loads weights into registers and shared memory
+    multiply    for each product, (thread, which, k): computes the sums of the thread's cells
+                from plane `which`, for sequences that have a step k
+    put         for each product, (thread, which, place, sequence, value): writes number
+                `unit + place` of the vector of one of the thread's sequences
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from .resident import CHUNK, VECTORS, Tile
 
 
 def products_of(tiles: tuple[Any, ...], dtype: Any) -> Products:
-    """The products of a loop, whose numbers are of a dtype, by what their tiles are."""
+    """The products of a loop on numbers of `dtype`; the kind of tiles decides the class."""
     return (MmaProducts if isinstance(tiles[0], Fragments) else FmaProducts)(tiles, dtype)
 
 
 class Products:
-    """What both have; arguments as of `products_of`."""
+    """What both classes share; arguments as in `products_of`."""
 
-    word: Any  # Numba type of what weights are made of
-    item: Any  # of what planes are made of
-    in_word = 1  # items
+    word: Any  # Numba type of the words that weights are made of
+    item: Any  # Numba type of the numbers in planes
+    in_word = 1  # items in a word
     per: int  # sequences of a thread
     own = 1  # units of a thread
-    fast = False  # whether activations may be off by what rounding costs
-    ahead = False  # whether what a step backward reads is read a step ahead
-    tight = True  # whether there are few registers
-    reads_own = False  # whether a lane needs just those numbers of a grid's planes that it copies
+    fast = False  # whether activations may be approximate, as rounding costs more accuracy
+    ahead = False  # whether a backward step reads its inputs one step ahead
+    tight = True  # whether registers are short
+    reads_own = False  # in a grid, whether a lane reads only the numbers that it copied itself
     sums_size: int
     who: Any
-    sum_at: Any  # (columns, column, cell) -> which sum is that of a column, of so many, for a cell
-    # Of the p-th product: how weights come; a pair of device functions, (thread, at) for the
-    # sums, or a row's part of them, and (tid) for where a thread's vectors begin in shared memory;
-    # and three, as of `make_place` where a number of a vector stands, its bits, how it is stored
+    sum_at: Any  # (number of columns, column, cell) -> index of the column's sum for a cell
+    # Of product p. `_fetch` loads weights. `_sums` is a pair: (thread, at) computes the sums, or a
+    # row's part of them; (tid) -> where a thread's vectors begin in a plane. `_stored` is three:
+    # where a number of a vector stands (see `make_place`), its bits, and how to store them.
     _fetch: Any
     _sums: Any
     _stored: Any
@@ -153,7 +153,7 @@ class Products:
 
 
 class FmaProducts(Products):
-    """Four sequences at a time, a cell a thread, weights as in `resident`."""
+    """Four sequences at a time, one cell per thread, weights laid out as in `resident`."""
 
     per = 1
 
@@ -180,7 +180,7 @@ class FmaProducts(Products):
         return of_grid if self.together else of_block
 
     def _weights_of(self, p: int) -> Any:
-        """Device function: where the weights of a product begin, for the thread's block."""
+        """Device function: where the weights of a product for the thread's block begin."""
         before = self._weights[p]
         size = self._tiles[p].size // max(self.blocks, 1)
 
@@ -232,7 +232,7 @@ class FmaProducts(Products):
 
 
 class MmaProducts(Products):
-    """Eight sequences at a time, two cells a thread and band of units, weights as in `mma`."""
+    """Eight sequences at a time, two cells per thread and 8 units, weights laid out as in `mma`."""
 
     per, fast, ahead, reads_own = 2, True, True, True
 

@@ -2,18 +2,18 @@
 
     sums[unit, column, n] = sum over i of matrix[i, column, unit] * vector[n, i]      n = 0..7
 
-Words. Weights and vectors are 32-bit words of one tf32 or two bf16 numbers; a product of a warp
-(`ptx`, mma) takes 16 rows of 8 words of the matrix and 8 words of every vector. A chunk is two
-such products deep: 16 words of every vector, which one `load_matrix` brings.
+Words. Weights and vectors are 32-bit words of one tf32 or two bf16 numbers; one mma instruction of
+a warp (see `ptx`) takes 16 rows of 8 words of the matrix and 8 words of every vector. A chunk is
+two such products deep: 16 words of every vector, loaded by one `load_matrix`.
 
-Threads. A warp owns `own` times 8 units with all their columns; eight rows of the matrix, a
-band, are one column of 8 units, and two bands are the rows of a product. Lane 4 g + t of the
-warp ends with the sums of unit g of every band and of vectors 2 t and 2 t + 1, in
+Threads. A warp owns `own` times 8 units with all their columns. A band is eight rows of the
+matrix, one column of 8 units; two bands are the rows of a product. Lane 4 g + t of the warp ends
+with the sums of unit g of every band and of vectors 2 t and 2 t + 1, in
 
     sums[2 * band + s]        band = u * columns + column,  u < own,  s = 0, 1
 
-so that all gates of a unit meet in one thread, `2 * own` cells a thread. `split` rows of warps
-share the inner sum; each ends with its part.
+so that one thread has all gates of a unit, and `2 * own` cells. `split` rows of warps share the
+inner sum; each ends with its partial sum.
 
     rows of the matrix                     of lane 4 g + t        of an LSTM, own = 1
     band 0   units 0..7, column 0   row g    sums[0], sums[1]    i  } one product of 16 rows
@@ -22,13 +22,13 @@ share the inner sum; each ends with its part.
     band 3   units 0..7, column 3   row g    sums[6], sums[7]    o  }
                                          vectors 2 t, 2 t + 1
 
-Places. A thread's own weights stand in its registers, then in shared memory, as far as each
-reaches: it reads nobody else's, and reads them as they stand in the packed weights,
+Places. A thread's weights fill its registers, then shared memory. It reads no others, and reads
+them in the order of the packed weights,
 
     [team of 8 own units][chunk][product][two bands][lane][4]
 
-whatever the number of blocks. Rows and columns that fill up bands and chunks have zero weights;
-vectors must be finite there. Octets of a pair may be one too many: it is zeros.
+whatever the number of blocks. Rows and columns that pad bands and chunks have zero weights;
+vectors must be finite there. An odd number of bands is completed by a band of zeros.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ from .places import Places
 
 SEQUENCES = 8  # vectors of a group
 CHUNK = 16  # words of a vector that are read at once
-PAD = 4  # words between vectors, against conflicts of banks
+PAD = 4  # words between vectors, against bank conflicts
 
 
 @dataclass(frozen=True)
 class Fragments(Places):
-    """How a matrix lies in the warps of a block."""
+    """How a matrix is laid out in the warps of a block."""
 
-    in_word: int  # numbers: 1 of tf32, 2 of bf16
+    in_word: int  # numbers in a word: 1 of tf32, 2 of bf16
     units: int  # of the layer
     inner: int  # length of the sum
     columns: int  # of a unit
-    own: int  # bands of units of a warp
+    own: int  # units of a warp, in eights
     tiles: int  # pairs of bands
     warps: int  # side by side, each with its own units
-    teams: int  # warps that the units of the layer need
+    teams: int  # warps needed for all units of the layer
 
     @property
     def stride(self) -> int:
-        """Words from one vector of a block alone to the next."""
+        """Words from one vector to the next, in a single block."""
         return self.slice // SEQUENCES
 
 
@@ -77,7 +77,7 @@ def fragments(
     split: int = 1,
     blocks: int = 0,
 ) -> Fragments:
-    """A tile of a layer of some units, with nothing in registers or shared memory yet."""
+    """A tile of a layer of `units` units, with nothing in registers or shared memory yet."""
     bands, teams = columns * own, -(-units // (8 * own))
     tiles, chunks = -(-bands // 2), -(-inner // (split * CHUNK * in_word))
     return Fragments(
@@ -95,7 +95,7 @@ def fragments(
 
 
 def make_fetch(t: Fragments) -> Any:
-    """Device function: a thread's registers and its part of shared memory get their weights."""
+    """Device function: loads weights into a thread's registers and its part of shared memory."""
     chunks, warps, teams, chunk_size, threads = t.chunks, t.warps, t.teams, t.chunk, t.threads
     team_size = t.split * chunks * chunk_size * WARP
     in_registers, in_shared = t.in_registers, t.in_shared
@@ -137,7 +137,7 @@ def make_fetch(t: Fragments) -> Any:
 
 
 def make_multiply(t: Fragments, read: Any) -> Any:
-    """Device function: a warp's part of all its sums.
+    """Device function: computes a warp's partial sums.
 
     Args:
         t: where the weights are.
@@ -216,13 +216,13 @@ def rounded(in_word: int) -> Any:
 
 @inlined
 def read_shared(vectors: Any, at: int, chunk: int) -> Any:
-    """A lane's words of a chunk of vectors in shared memory; `at` as `lane_start` has it."""
+    """A lane's words of a chunk of vectors in shared memory; `at` comes from `make_lane_start`."""
     return ptx.load_matrix(ptx.shared_address(vectors, at + chunk * CHUNK))
 
 
 @inlined
 def read_words(vectors: Any, at: int, chunk: int) -> Any:
-    """The same where vectors stand as those of a grid do."""
+    """The same for vectors in the order of a grid, see `make_place`."""
     return load4(vectors, at + chunk * (WARP * 4))
 
 
@@ -239,9 +239,9 @@ def make_read_far(t: Fragments) -> Any:
 
 
 def make_place(t: Fragments) -> Any:
-    """Device function: where the (i + more)-th number of vector sequence + s stands in a plane.
+    """Device function: index in a plane of number i + more of vector sequence + s.
 
-    In a grid it is the order in which warps read, so that a lane's words of a chunk are 16 bytes:
+    A grid uses the order in which warps read, so that a lane's words of a chunk are 16 bytes:
 
         [group][chunk][lane][2 products of 2 words]     see `runtime.ptx` for B of lane 4 n + t
     """
@@ -264,7 +264,7 @@ def make_place(t: Fragments) -> Any:
 
 
 def make_lane_start(t: Fragments) -> Any:
-    """Device function: where a thread begins to read vectors."""
+    """Device function: where a thread starts to read vectors."""
     stride = t.stride
 
     @inlined

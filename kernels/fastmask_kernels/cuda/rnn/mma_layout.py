@@ -1,4 +1,4 @@
-"""How the recurrent kernel of a layer is cut for tensor cores (see `mma`), and its packing."""
+"""How a recurrent kernel is tiled and packed for tensor cores (see `mma`)."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from . import places
 from .mma import Fragments, fragments
 from .places import Spread, registers_of, settle, settle_together
 
-OWN_REGISTERS = 56  # what a thread can do with besides weights, with two cells
-CELL_REGISTERS = 8  # more of them for each more cell
+OWN_REGISTERS = 56  # a thread's registers that are not for weights, with two cells
+CELL_REGISTERS = 8  # as many more for each further cell
 
 
 def _registers(tiles: tuple[Fragments, ...]) -> int:
-    """Of a thread, for weights."""
+    """A thread's registers for weights."""
     own = OWN_REGISTERS + CELL_REGISTERS * 2 * (tiles[0].own - 1)
     return registers_of(tiles[0].threads) - own
 
 
 def alone(products: tuple[tuple[int, int], ...], units: int, in_word: int) -> Spread | None:
-    """All weights in one block, if they fit: with few units a warp if all are in registers.
+    """All weights in one block, if they fit; 8 units per warp if registers hold all, else 16.
 
     Args:
-        products: columns and length of the inner sum of each.
+        products: number of columns and length of the inner sum, for each product.
         units: H.
         in_word: numbers in 32 bits.
     """
@@ -56,10 +56,10 @@ def alone(products: tuple[tuple[int, int], ...], units: int, in_word: int) -> Sp
 
 
 def together(products: tuple[tuple[int, int], ...], units: int, in_word: int) -> Spread:
-    """Weights of 8 units in each row of warps of a grid's blocks.
+    """All weights in a grid: 8 units per warp, and rows of warps that share the inner sum.
 
-    The packed weights do not depend on the device: how many warps stand side by side is nothing
-    to them. Raises ValueError if the device has no room for so many units.
+    The packed weights do not depend on the device: the number of warps side by side does not
+    matter to them. Raises ValueError if the device has no room for so many units.
     """
     count = _driver.limits().multiprocessors
     warps = -(-units // (8 * count))
@@ -127,15 +127,15 @@ def _packer(in_word: int) -> Kernel:
 def pack_fragments(
     packed: DeviceArray, start: int, t: Fragments, matrix: DeviceArray, first: int, transposed: bool
 ) -> None:
-    """Write the weights of a tile, of the whole layer, to packed[start:].
+    """Write the weights of a tile, for the whole layer, to packed[start:].
 
     Args:
-        packed: (W,) of float32, which words of two bf16 take the place of.
+        packed: (W,) of float32; a word of two bf16 takes the place of one.
         start: where to begin.
         t: the tile.
         matrix: (H, G * H) recurrent kernel.
-        first: the first column of the matrix that counts.
-        transposed: the inner sum goes along the columns of the matrix.
+        first: first column of the matrix to pack.
+        transposed: the inner sum runs along the columns of the matrix.
     """
     units, stride = matrix.shape
     _packer(t.in_word).launch(

@@ -9,20 +9,20 @@ from .resident import CHUNK, VECTORS, Tile
 
 
 def vector_stride(t: Tile) -> int:
-    """Numbers from one of four vectors to the next, in what a row of teams multiplies with.
+    """Numbers from one of four vectors to the next, as a row of teams reads them.
 
-    A block alone has a vector in one piece; blocks of a grid have all that a team reads of a chunk.
+    A single block has each vector in one piece, a grid only what a team reads of it in a chunk.
     """
     return t.lanes * CHUNK * (1 if t.blocks else t.chunks)
 
 
 def chunk_stride(t: Tile) -> int:
-    """Numbers from a chunk of all teams of a row to the next."""
+    """Numbers from one chunk of a row of teams to the next."""
     return t.lanes * CHUNK * (VECTORS if t.blocks else 1)
 
 
 def make_place(t: Tile) -> Any:
-    """Device function: where the (i + more)-th number of vector sequence + s stands in a plane.
+    """Device function: index in a plane of number i + more of vector sequence + s.
 
     The planes of several groups stand one after the other, each with the parts of all rows.
     """
@@ -44,7 +44,7 @@ def make_place(t: Tile) -> Any:
 
 
 def make_fetch(t: Tile) -> Any:
-    """Device function: a thread's registers and the block's shared memory get their weights."""
+    """Device function: loads weights into a thread's registers and the block's shared memory."""
     held_chunks, threads, chunk_size = t.in_registers, t.threads, t.chunk * t.threads
     shared_size = t.shared_size
     hold = _hold(t, held_chunks)
@@ -64,8 +64,8 @@ def make_fetch(t: Tile) -> Any:
 def _hold(t: Tile, chunks: int) -> Any:
     """Device function: load the first chunks of a thread's weights into its registers.
 
-    An array stays in registers only where every index is a constant, and the compiler leaves
-    loops of this size alone.
+    An array stays in registers only if every index is a constant, and the compiler does not unroll
+    loops of this size.
     """
     lines = []
     for chunk in range(chunks):
@@ -88,7 +88,7 @@ def _add(sums: Any, g: int, w: Any, a: Any, b: Any, c: Any, d: Any) -> None:
 
 
 def _add_held(t: Tile, chunks: int) -> Any:
-    """Device function: the products of the first chunks, which are in registers; as `_hold`."""
+    """Device function: multiplies the first chunks, which are in registers; unrolled as `_hold`."""
     lines = []
     for chunk in range(chunks):
         place = chunk * chunk_stride(t)
@@ -102,10 +102,10 @@ def _add_held(t: Tile, chunks: int) -> Any:
 
 
 def make_multiply(t: Tile, dtype: Any) -> Any:
-    """Device function: a thread's part of the sums of four vectors, then the team's exchange.
+    """Device function: computes a thread's part of four vectors' sums; then the team exchanges.
 
     It leaves the sums of unit `tid // 4` (of its row of teams) and vector `tid % 4` in the first
-    entries of `sums`: one a column in a team of 4, one in a team of 16.
+    entries of `sums`: one per column in a team of 4, one in a team of 16.
     """
     columns, lanes, chunks = t.columns, t.lanes, t.chunks
     held_end, shared_end = t.in_registers, t.in_registers + t.in_shared
@@ -158,7 +158,7 @@ def make_multiply(t: Tile, dtype: Any) -> Any:
 
 
 def _make_exchange(columns: int, lanes: int) -> Any:
-    """Device function: sums over a team, of which each thread gets its own."""
+    """Device function: adds up the sums of a team; each thread keeps its own."""
     final = columns if lanes == 4 else 1
 
     @inlined
@@ -167,7 +167,7 @@ def _make_exchange(columns: int, lanes: int) -> Any:
 
     @inlined
     def exchange(sums: Any, lane: int) -> None:
-        if lanes == 16:  # four columns: which of them, by bits 3 and 2
+        if lanes == 16:  # four columns: bits 3 and 2 choose one
             high, odd = lane & 8, lane & 4
             for i in range(8):
                 low_sum, high_sum = sums[i], sums[i + 8]

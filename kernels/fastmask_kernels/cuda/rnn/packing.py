@@ -3,8 +3,8 @@
     packed = kernel (F, inputs * H), bias (sums * H), vectors (H each), then the tiles of the
              recurrent kernel
 
-with the sums of kernel and bias as they stand in z (`cells.Cell.order`), and every part but the
-vectors on a boundary of 16 bytes.
+The sums of kernel and bias are in the order of z (`cells.Cell.order`); the tiles start at a
+multiple of 16 numbers.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ def copy_block(
     stride: int = 0,
     add: bool = False,
 ) -> None:
-    """out[start :] = source[begin :], or with `add` +=: `width` numbers of each of some rows.
+    """Copy `width` numbers of each row: out[start :] = source[begin :], or += with `add`.
 
     Args:
         out: of any shape.
-        start: the first number there.
+        start: index of its first number.
         source: of any shape.
-        begin: the first number there.
+        begin: index of its first number.
         width: numbers of a row.
-        rows: how many.
+        rows: number of rows.
         stride: from a row to the next, in both.
-        add: what is there stays and is added to.
+        add: add to what is there.
     """
     _copier(out.dtype).launch(
         *span(rows * width), *(out, start, stride, source, begin, stride, rows, width, add)
@@ -92,7 +92,7 @@ def pack_weights(
     """Write the packed weights of a layer.
 
     Args:
-        kind: of the cell.
+        kind: the cell and its activations.
         packed: (packed_size,)
         kernel: (F, inputs * H)
         recurrent_kernel: (H, gates * H)
@@ -118,7 +118,7 @@ def pack_weights(
 
 
 def in_order(matrix: DeviceArray, names: Sequence[str], wanted: Sequence[str]) -> DeviceArray:
-    """A recurrent kernel, or a copy, whose sums of these `names` stand as `wanted`."""
+    """A recurrent kernel with sums `names`, reordered as `wanted`; a copy unless they agree."""
     if list(names) == list(wanted):
         return matrix
     units, columns = matrix.shape
@@ -143,8 +143,8 @@ def pack_spread(
         start: where to begin.
         spread: the tiles.
         matrix: (H, G * H).
-        pieces: first column of the matrix and number of gates, of each tile.
-        transposed: the inner sum goes along the columns of the matrix.
+        pieces: first column of the matrix and number of gates, for each tile.
+        transposed: the inner sum runs along the columns of the matrix.
     """
     for t, (first, gates) in zip(spread.tiles, pieces, strict=True):
         if isinstance(t, Fragments):
@@ -202,14 +202,14 @@ def _tile_packer(dtype: Any) -> Any:
 
 
 def pack_tile(packed: Any, start: int, t: Tile, matrix: Any, first: int, gates: int) -> None:
-    """Write the weights of a tile, for each block its own, to packed[start:].
+    """Write the weights of a tile, block by block, to packed[start:].
 
     Args:
         packed: (W,).
         start: where to begin.
         t: the tile.
         matrix: (H, G * H) recurrent kernel.
-        first: the first column of the matrix that counts.
+        first: first column of the matrix to pack.
         gates: number of gates from there on.
     """
     units, stride = matrix.shape

@@ -1,8 +1,8 @@
-"""Where the matrix of a product stands, for both ways to multiply, and who has which part of it.
+"""Where the matrix of a product is kept, for both ways to multiply, and which thread has what.
 
-A block, or the blocks of a grid that share a layer, own units; the threads of a block stand in
-`split` rows, which share the inner sum. A thread's weights come in chunks: the first ones stand in
-its registers, the next ones in shared memory. "Numbers" are words of 32 bits on tensor cores.
+A block, or the blocks of a grid that share a layer, own units; the threads of a block form `split`
+rows, which share the inner sum. A thread's weights come in chunks: the first ones are in its
+registers, the next ones in shared memory. "Numbers" are words of 32 bits on tensor cores.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from ..runtime import driver as _driver
 
 REGISTERS = 65536  # of a multiprocessor, 4 bytes each
 MOST_REGISTERS = 255  # of a thread
-MOST_SPLIT = 8  # rows of threads of a block that shares a layer
-OWN_SHARED = 1024  # bytes of a block that loops have besides what is counted here
+MOST_SPLIT = 8  # rows of threads in a block that shares a layer
+OWN_SHARED = 1024  # bytes of shared memory that loops use besides what is counted here
 
 
 def shared_bytes() -> int:
-    """Of a block of the current device, for weights and vectors."""
+    """Bytes of shared memory for weights and vectors, in a block of the current device."""
     return _driver.limits().shared - OWN_SHARED
 
 
 def registers_of(threads: int) -> int:
-    """How many a thread of a block may have: four warps at a time, eight registers at a time."""
+    """Registers per thread; devices allocate them for four warps and eight registers at a time."""
     return min(MOST_REGISTERS, REGISTERS // (-(-threads // 128) * 128) // 8 * 8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """How a matrix lies in a block, and the vectors that it is multiplied with."""
+    """How a matrix, and the vectors that it is multiplied with, are laid out in a block."""
 
     blocks: int  # that share the layer; 0 where each block has all of it
     split: int  # rows of threads
@@ -41,14 +41,14 @@ class Places:
     slice: int  # numbers of a group's vectors that a row of threads multiplies with
     finals: int  # sums of a thread after the product
     size: int  # weights of the layer
-    groups: int = 1  # of sequences that blocks run at once: a row of threads does the cells of one
-    staged: bool = True  # a grid's vectors come through shared memory, else to registers
+    groups: int = 1  # of sequences that blocks run at once: a row of threads has the cells of one
+    staged: bool = True  # a grid's vectors pass through shared memory, else straight to registers
     in_registers: int = 0  # chunks
     in_shared: int = 0
 
     @property
     def plane(self) -> int:
-        """Numbers of a group's vectors, with what fills up their last chunks."""
+        """Numbers of a group's vectors, padded to whole chunks."""
         return self.split * self.slice
 
     @property
@@ -68,19 +68,19 @@ class Places:
 
     @property
     def resident(self) -> bool:
-        """Whether all chunks have a place in the block."""
+        """Whether all chunks fit in the block."""
         return self.in_registers + self.in_shared == self.chunks
 
 
 P = TypeVar("P", bound=Places)
-Tiles = tuple[Places, ...]  # of one block, a product's each
+Tiles = tuple[Places, ...]  # of one block, one for each product
 
 
 def planes_size(tiles: Tiles) -> int:
-    """Numbers in the shared memory of a block besides weights, for the products of some tiles.
+    """Numbers in the shared memory of a block besides weights.
 
-    A block alone has two planes for each product. In a grid, vectors of one group are read while
-    the next ones come, and then there are the sums of all rows of threads for each group.
+    A single block has two planes for each product. In a grid there is room for the vectors of two
+    groups, as one is read while the next is copied, and for each row's sums of every group.
     """
     if not tiles[0].blocks:
         return sum(2 * t.plane for t in tiles)
@@ -88,7 +88,7 @@ def planes_size(tiles: Tiles) -> int:
 
 
 def sums_start(tiles: Tiles) -> int:
-    """Numbers for the vectors of a grid, after which sums stand."""
+    """Numbers reserved for the vectors of a grid; the sums follow them."""
     return min(2, tiles[0].groups) * max(t.plane for t in tiles) if tiles[0].staged else 0
 
 
@@ -98,12 +98,12 @@ def exchanged_size(tiles: Tiles) -> int:
 
 
 def settle(tiles: tuple[P, ...], registers: int, itemsize: int) -> tuple[P, ...]:
-    """The same tiles with their chunks in the best places.
+    """The same tiles with their chunks assigned to registers, then to shared memory.
 
     Args:
         tiles: all of one block.
-        registers: of a thread, for weights, in numbers.
-        itemsize: of a number.
+        registers: weights that fit in a thread's registers.
+        itemsize: bytes of a number.
     """
     shared, settled = shared_bytes() // itemsize - planes_size(tiles), []
     for t in tiles:
@@ -119,7 +119,7 @@ def settle_together(
 ) -> tuple[P, ...]:
     """The same for blocks that share a layer, with as many groups at once as there is room for.
 
-    That is where all weights find a place, else where half of shared memory is left to them.
+    The groups leave room for all weights or, failing that, at least half of shared memory to them.
     """
     room, groups, options = shared_bytes() // itemsize, tiles[0].split, []
     while groups or not needs_stage:
@@ -133,7 +133,7 @@ def settle_together(
 
 
 class Spread(NamedTuple):
-    """How a recurrent kernel is spread over blocks: the tiles of one block, a product's each."""
+    """How a recurrent kernel is spread over blocks: the tiles of one block, one per product."""
 
     tiles: tuple[Any, ...]
 

@@ -2,10 +2,10 @@
 
     sums[column, n] = sum over i of matrix[i, column] * vector[n, i]        n = 0..3
 
-Threads. Neighbours of a team of `lanes` threads share the inner sum of the same `columns`
-columns: thread `lane` of a team takes every `lanes`-th chunk of four. `split` rows of teams share
-it once more. A tuple of 16 bytes of a vector then serves 4 * columns multiply-adds, so that
-shared memory keeps pace with arithmetic.
+Threads. The `lanes` threads of a team share the inner sum of the same `columns` columns: thread
+`lane` of a team takes every `lanes`-th chunk of four. `split` rows of teams divide it further. A
+16-byte load from a vector then serves 4 * columns multiply-adds, so that shared memory keeps pace
+with arithmetic.
 
     forward    team of 4, columns = the gates of one unit
     backward   team of 16, columns = 4 units
@@ -13,13 +13,13 @@ shared memory keeps pace with arithmetic.
 Either way thread t ends with the sums of unit t // 4 and of vector t % 4, after an exchange in
 which each thread sends half of what it has and keeps the other half.
 
-Places. The chunks of a thread's own weights stand in its registers, then in shared memory, then
-in global memory (which the L2 cache serves), as far as each reaches; all in the order
+Places. A thread's own weights fill its registers, then shared memory; the rest stays in global
+memory (served by the L2 cache). All are in the order
 
     [chunk][column][thread][4]
 
-in which neighbouring threads read neighbouring 16 bytes. Rows and columns that fill up chunks
-and teams have zero weights; vectors must be finite there.
+so that neighbouring threads read neighbouring 16 bytes. Rows and columns that pad chunks and teams
+have zero weights; vectors must be finite there.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .places import Places, Spread, planes_size, registers_of, settle, settle_to
 
 CHUNK = 4  # numbers read at once
 VECTORS = 4  # sequences of a group
-OWN_REGISTERS = 64  # what a thread can do with besides weights, in float32
+OWN_REGISTERS = 64  # a thread's registers that are not for weights, in float32
 
 
 @dataclass(frozen=True)
 class Tile(Places):
-    """How a matrix lies in a block."""
+    """How a matrix is laid out in a block."""
 
     columns: int  # of a thread
     lanes: int  # threads of a team, 4 or 16
@@ -47,7 +47,7 @@ class Tile(Places):
 def tile(
     columns: int, lanes: int, units: int, length: int, split: int = 1, blocks: int = 0
 ) -> Tile:
-    """A tile with nothing in registers or shared memory yet, for inner sums of a length."""
+    """A tile with nothing in registers or shared memory yet, for inner sums of `length` numbers."""
     chunks, chunk = -(-length // (split * lanes * CHUNK)), columns * CHUNK
     row_threads, finals = units * VECTORS, columns if lanes == 4 else 1
     return Tile(
@@ -59,7 +59,7 @@ def tile(
         chunk=chunk,
         sequences=VECTORS,
         slice=chunks * VECTORS * lanes * CHUNK,
-        finals=finals if finals < 3 else -(-finals // 4) * 4,  # in whole fours if they are many
+        finals=finals if finals < 3 else -(-finals // 4) * 4,  # from 3 on, a multiple of 4
         size=max(blocks, 1) * chunks * chunk * split * row_threads,
     )
 
@@ -67,14 +67,14 @@ def tile(
 def spread_over(
     products: tuple[tuple[int, int], ...], lanes: int, units: int, itemsize: int, numbers: int
 ) -> Spread:
-    """One block for everything if it can hold all weights, else as many as run at once.
+    """One block if it can hold all weights, else as many as run at once.
 
     Args:
-        products: columns and length of the inner sum of each.
-        lanes: of a team.
+        products: number of columns and length of the inner sum, for each product.
+        lanes: threads of a team.
         units: H.
-        itemsize: of a weight.
-        numbers: what a thread needs besides, see `columns.more_numbers`.
+        itemsize: bytes of a weight.
+        numbers: further numbers that a thread needs, see `columns.more_numbers`.
 
     Raises:
         ValueError: there are more units than even a grid has threads for.
@@ -82,7 +82,7 @@ def spread_over(
     words = itemsize // 4
 
     def tiles_of(own: int, split: int = 1, blocks: int = 0) -> tuple[tuple[Tile, ...], int]:
-        """The tiles, and registers for their weights; wider numbers take more of them."""
+        """The tiles, and how many weights a thread's registers can hold."""
         tiles = tuple(tile(c, lanes, own, n, split, blocks) for c, n in products)
         needed = OWN_REGISTERS + (words - 1) * 32 + (len(tiles) - 1) * 16 + numbers * words
         return tiles, (registers_of(tiles[0].threads) - needed) // words

@@ -1,6 +1,6 @@
-"""One step in place, put together from what there is.
+"""One step in place, built from existing kernels.
 
-That is a plan of one step, the forward kernel of the cell, and a copy of the new states over the
+They are a plan of one step, the forward kernel of the cell, and a copy of the new states over the
 old ones where a row is valid.
 """
 
@@ -19,13 +19,13 @@ from ..runtime.kernel import Kernel, family, int64, kernel, number, pointer, spa
 
 
 def run_step(forward: TableFunction, call: Any, states: int, saved: tuple[int, ...]) -> None:
-    """Go one step further.
+    """Advance the states by one step.
 
     Args:
         forward: the cell's forward kernel.
         call: arguments of the step kernel.
-        states: how many there are.
-        saved: widths, in H, of what the forward kernel could save and here does not.
+        states: number of states.
+        saved: widths, in H, of what the forward kernel can save but does not save here.
     """
     old: tuple[DeviceArray, ...] = call[:states]
     x, valid = call.x, call.valid

@@ -1,7 +1,7 @@
-"""Between packed rows, one for each valid step, and arrays with a place for every step.
+"""Copies between packed rows, one per valid step, and arrays with a place for every step.
 
-A step's rank is found by binary search in its row's part of `steps`; every place is written by
-one thread, so the host need not know where the gaps are.
+A binary search in the row's part of `steps` finds a step's rank; every place is written, so the
+host need not know where the gaps are.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _spreader(dtype: Any) -> Kernel:
     zero = dtype.type(0)
     reals, ints = pointer(number(dtype)), pointer(int64)
 
-    # A place is shared by `lanes` lanes, so that its step is looked for once.
+    # `lanes` lanes share a place and make one search for its step together.
     @kernel(reals, reals, int64, ints, ints, *(int64,) * 5, int32)
     def run(
         out: Any,
@@ -90,7 +90,7 @@ def _spreader(dtype: Any) -> Kernel:
 def spread(
     out: Any, rows: Any, stride: int, offsets: Any, steps: Any, reverse: bool, zero_masked: bool
 ) -> None:
-    """out (B, T, H) from packed rows of `stride` numbers: gaps repeat what is before, or zeros."""
+    """out (B, T, H) from packed rows of `stride` numbers: gaps repeat the row before, or are 0."""
     batch, time, units = out.shape
     if not out.size:
         return
@@ -146,7 +146,7 @@ def _folder(dtype: Any) -> Kernel:
 
 
 def fold(rows: Any, dout: Any, offsets: Any, steps: Any, reverse: bool, zero_masked: bool) -> None:
-    """rows (P, H): what dout (B, T, H) gives to the output of each valid step."""
+    """rows (P, H): dout (B, T, H) summed over the places that each valid step's output fills."""
     batch, time, units = dout.shape
     if not (dout.size and steps.size):
         return

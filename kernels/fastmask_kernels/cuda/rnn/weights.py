@@ -1,4 +1,4 @@
-"""In how many bits recurrent weights are multiplied."""
+"""The number format in which recurrent weights are multiplied."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def use_weights(name: str) -> AbstractContextManager[None]:
     With "tf32" or "bfloat16" the recurrent kernel and what it is multiplied with (h; r * h of a
     GRU without `reset_after`; backward, the gradients of the gates) are rounded to 10 or 7 bits of
     mantissa, and tensor cores multiply them. Sums, states, gates, everything that is stored and
-    the other products stay in float32. Packed weights are to be used under the option that they
-    were packed with.
+    the other products stay in float32. Use packed weights under the option that they were packed
+    with.
 
     Args:
         name: "float32" (nothing is rounded), "tf32" or "bfloat16".

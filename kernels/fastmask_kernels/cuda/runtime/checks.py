@@ -18,8 +18,8 @@ def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _che
     """Check every call as `checks.checked` does; the function gets `DeviceArray`s.
 
     Args:
-        function: what computes the kernel.
-        kernel: what it takes, of a cell that is not in the table.
+        function: computes the kernel.
+        kernel: its specification, for a cell that is not in the table.
 
     Raises:
         RuntimeError: there is no CUDA driver or no device.
@@ -27,7 +27,7 @@ def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _che
         ValueError: an array has another shape, is not C-contiguous and aligned, is an output
             that cannot be written or that shares memory with another array, or is on another
             device than the first one; an activation or a size is unknown; or an earlier call of
-            this thread met a bad index. And here: the function's name is not in the table.
+            this thread met a bad index. When decorating: the function's name is not in the table.
     """
     run = _checks.of_arguments(function, kernel)
 

@@ -1,8 +1,8 @@
 """Arrays on a GPU, from any library, and memory for a call.
 
-Any object with `__cuda_array_interface__` (numba, CuPy, torch) is looked at through a
-`DeviceArray`: an address with a shape and a dtype. Nothing is copied, and nothing below this
-file knows who owns the memory. In the simulator addresses are those of NumPy arrays.
+A `DeviceArray` is a view of any object with `__cuda_array_interface__` (numba, CuPy, torch): an
+address with a shape and a dtype. Nothing is copied, and no lower layer knows who owns the memory.
+In the simulator addresses are those of NumPy arrays.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BYTE = np.dtype(np.uint8)
 
 
 class Flags(NamedTuple):
-    """What NumPy says of its arrays in `flags`."""
+    """The same as NumPy's `flags` of arrays."""
 
     c_contiguous: bool
     aligned: bool
@@ -50,12 +50,12 @@ class Flags(NamedTuple):
         return self.c_contiguous + 2 * self.aligned + 4 * self.writeable
 
 
-OPEN = Flags(True, True, True)  # of memory that kernels may write to
+OPEN = Flags(True, True, True)  # memory that kernels may write to
 
 
 @dataclass(eq=False, repr=False, slots=True)
 class DeviceArray:
-    """Memory of a device: an address, with what NumPy calls shape, dtype and flags."""
+    """Memory of a device: an address, with NumPy's shape, dtype and flags."""
 
     address: int  # of the first byte, as the device sees it
     shape: tuple[int, ...]
@@ -66,17 +66,17 @@ class DeviceArray:
 
     @property
     def ndim(self) -> int:
-        """How many sizes the shape has."""
+        """Number of dimensions."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes a contiguous array takes."""
+        """Bytes that a contiguous array takes."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -174,14 +174,14 @@ _memory: ContextVar[Allocate | None] = ContextVar("fastmask_cuda_memory", defaul
 
 
 def use_memory(allocate: Allocate | None) -> AbstractContextManager[None]:
-    """Let the array library give the memory that a call needs for itself, in this thread or task.
+    """Let the array library allocate the scratch memory of calls, in this thread or task.
 
     Args:
-        allocate: `allocate(size, device)` returns `size` bytes of a device as anything with
-            `__cuda_array_interface__`, at an address that 256 divides. It is let go of when the
-            call returns, while kernels still run: the library may give it again to what follows on
-            the stream of `use_stream`, as the allocators of torch and CuPy do. None for a pool of
-            the driver's.
+        allocate: `allocate(size, device)` returns `size` bytes of a device as any object with
+            `__cuda_array_interface__`, at an address that is a multiple of 256. It is released when
+            the call returns, while kernels still run: the library may reuse it for later work on
+            the stream of `use_stream`, as the allocators of torch and CuPy do. None for a memory
+            pool of the driver.
 
     Example:
         def allocate(size, device):
@@ -196,8 +196,8 @@ def use_memory(allocate: Allocate | None) -> AbstractContextManager[None]:
 def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceArray:
     """Uninitialised memory for kernels on the current stream, by `use_memory` or from a pool.
 
-    It is given back when nobody refers to it any more, while kernels of the stream still run: no
-    other stream may use it, and it must not outlive its stream.
+    It is freed when the last reference is gone, while kernels of the stream still run: no other
+    stream may use it, and it must not outlive its stream.
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     dtype = np.dtype(dtype)
@@ -218,9 +218,9 @@ def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceAr
 
 
 def to_device(array: NDArray[Any], device: int = 0) -> DeviceArray:
-    """A copy of a NumPy array on a device, in memory that is kept as long as it is referred to."""
+    """A copy of a NumPy array on a device, in memory that lives as long as a reference to it."""
     size = max(array.nbytes, 1)
-    # As bytes, which Numba copies whatever the dtype.
+    # As bytes, since Numba does not copy every dtype.
     source = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     if SIMULATED:
         memory = np.empty(size, np.uint8)
@@ -249,7 +249,7 @@ def to_host(array: Any) -> NDArray[Any]:
 
 
 def as_numba(view: Any) -> Any:
-    """An array of numba's over the memory of an array on a device."""
+    """A Numba array over the memory of an array on a device."""
     if SIMULATED:
         from ..simulator import as_numba
 

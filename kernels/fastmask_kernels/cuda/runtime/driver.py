@@ -1,7 +1,7 @@
-"""What the backend asks of CUDA's driver: the device and stream that kernels run on, and memory.
+"""The backend's use of the CUDA driver: the device and stream that kernels run on, and memory.
 
-Nothing here waits for the device but `wait`. In Numba's simulator (NUMBA_ENABLE_CUDASIM=1) there is
-one device, whose memory is the host's.
+Only `wait` waits for the device. In Numba's simulator (NUMBA_ENABLE_CUDASIM=1) there is one device,
+whose memory is the host's.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _stream: ContextVar[int] = ContextVar("fastmask_cuda_stream", default=0)
 
 @cache
 def require_device() -> None:
-    """Do nothing where there is a device.
+    """Raise if there is no device.
 
     Raises:
         RuntimeError: there is no CUDA driver, no device, or no compiler.
     """
     if SIMULATED or cuda.is_available():
         return
-    if _has_driver():  # then it is the compiler that numba misses
+    if _has_driver():  # so Numba lacks the compiler
         raise RuntimeError(
             "no CUDA kernel can be compiled: there is a driver, but NVVM (libnvvm) of the CUDA "
             'toolkit was not found: pip install "fastmask-rnn[cuda]", or set CUDA_HOME'
@@ -72,11 +72,11 @@ def _driver() -> Any:
 
 
 def _done(result: tuple[Any, ...], what: str) -> Any:
-    """What a function of the driver returned besides its status.
+    """What a driver function returned besides its status.
 
     Raises:
-        MemoryError: there is not enough of it.
-        RuntimeError: the driver refused.
+        MemoryError: the device is out of memory.
+        RuntimeError: the call failed.
     """
     status, *values = result
     if status == _driver().CUresult.CUDA_ERROR_OUT_OF_MEMORY:
@@ -88,7 +88,7 @@ def _done(result: tuple[Any, ...], what: str) -> Any:
 
 @contextmanager
 def refusing(what: str) -> Iterator[None]:
-    """Errors of numba-cuda and cuda.core about the driver as those of `_done`."""
+    """Turn driver errors of numba-cuda and cuda.core into the errors of `_done`."""
     try:
         yield
     except Exception as error:
@@ -104,7 +104,7 @@ def device_of(address: int) -> int:
         return 0
     driver = _driver()
     if not _thread.has_context:
-        cuda.current_context()  # the driver answers nothing before there is one
+        cuda.current_context()  # the driver answers only once there is one
         _thread.has_context = True
     attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     status, device = driver.cuPointerGetAttribute(attribute, address)
@@ -114,7 +114,7 @@ def device_of(address: int) -> int:
 
 
 class _Thread(threading.local):
-    """What numba need not be asked again, which takes as long as a launch."""
+    """What a thread remembers: asking Numba again would take as long as a launch."""
 
     device = -1  # of the `on_device` that the thread is in, -1 for none
     has_context = False
@@ -139,7 +139,7 @@ def current_device() -> int:
 
 
 class Limits(NamedTuple):
-    """What a device has for kernels."""
+    """The resources of a device."""
 
     multiprocessors: int
     shared: int  # bytes of shared memory that a block may have
@@ -147,7 +147,7 @@ class Limits(NamedTuple):
 
 
 def limits() -> Limits:
-    """Those of the current device; in the simulator of two small multiprocessors."""
+    """The limits of the current device; in the simulator, of two small multiprocessors."""
     return Limits(2, 160 * 1024) if SIMULATED else _limits_of(current_device())
 
 
@@ -167,7 +167,7 @@ def _limits_of(device: int) -> Limits:
 
 
 class on_device:
-    """Let a device be the current one, which kernels are launched on.
+    """Make a device the current one, on which kernels are launched.
 
     Args:
         device: its number.
@@ -221,28 +221,28 @@ def stream_of_launch() -> int:
 
 @lru_cache(maxsize=256)
 def stream_on(device: int, handle: int) -> Any:
-    """A stream of a device, which is the current one, as cuda.core takes it."""
+    """A stream of the current device, as cuda.core takes it."""
     from cuda.core import Stream
 
     return Stream.from_handle(handle)
 
 
 def allow_shared(kernel: Any, device: int, size: int) -> None:
-    """Let a loaded kernel have more dynamic shared memory than CUDA gives unasked.
+    """Allow a loaded kernel more dynamic shared memory than CUDA's default limit.
 
     Raises:
-        ValueError: the device has not as much.
+        ValueError: the device does not have that much.
     """
     driver = _driver()
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     handle = kernel.handle if hasattr(kernel, "handle") else kernel._handle  # of cuda.core 0.5
     (status,) = driver.cuKernelSetAttribute(attribute, size, handle, device)
     if status != driver.CUresult.CUDA_SUCCESS:
-        raise ValueError(f"device {device} has not {size} bytes of shared memory for a block")
+        raise ValueError(f"device {device} does not have {size} bytes of shared memory for a block")
 
 
 def wait() -> None:
-    """Until all work on the current stream is done.
+    """Wait until all work on the current stream is done.
 
     Raises:
         RuntimeError: a kernel failed, before or while the host waits.
@@ -260,7 +260,7 @@ _pools_lock = threading.Lock()
 
 
 def _pool_of(device: int) -> Any:
-    """The device's pool of memory, or None where the device has no such thing."""
+    """The device's memory pool, or None if the device does not support pools."""
     if device not in _pools:
         with _pools_lock:
             if device not in _pools:
@@ -278,8 +278,8 @@ def _new_pool(device: int) -> Any:
     properties.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
     properties.location.id = device
     pool = _done(driver.cuMemPoolCreate(properties), "a pool of memory")
-    # What is freed stays in the pool: else each wait would give it back, and to get it anew takes
-    # as long as cudaMalloc.
+    # Freed memory stays in the pool: otherwise each synchronisation would return it to the device,
+    # and getting it again takes as long as cudaMalloc.
     keep = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
     _done(driver.cuMemPoolSetAttribute(pool, keep, driver.cuuint64_t(2**64 - 1)), "to keep memory")
     return pool
@@ -288,9 +288,9 @@ def _new_pool(device: int) -> Any:
 class Scratch:
     """Memory of the current device, ordered by the current stream.
 
-    It comes from a pool of the driver's, and goes back to it when nobody refers to it any more:
-    kernels that were launched before on its stream still have it, those launched later may be
-    given it. The host waits for nothing.
+    It comes from a memory pool of the driver, and returns to it when the last reference is gone:
+    kernels launched before that on its stream still have it, those launched later may get it. The
+    host does not wait.
     """
 
     __slots__ = ("_device", "_kept", "_stream", "address")
@@ -314,9 +314,9 @@ class Scratch:
 
 
 def host_words(count: int) -> NDArray[np.int64]:
-    """Zeros in memory of the host that every device writes to at the same address. It is kept.
+    """Zeros in host memory that every device can write to at the same address; never freed.
 
-    To read them is no wait: they show what has arrived.
+    Reading them does not wait: they show what has arrived.
     """
     if SIMULATED:
         return np.zeros(count, np.int64)
@@ -329,13 +329,13 @@ def host_words(count: int) -> NDArray[np.int64]:
 
 
 def host_array(address: int, size: int, dtype: np.dtype[Any], owner: Any = None) -> NDArray[Any]:
-    """A flat array of `size` items at an address of the host, which `owner` keeps."""
+    """A flat array of `size` items at a host address, kept alive by `owner`."""
     data = {"shape": (size,), "typestr": dtype.str, "data": (address, False)}
     return np.asarray(Described({**data, "version": 3}, owner))
 
 
 class Described:
-    """Lets NumPy look at memory of the host, which `owner` keeps."""
+    """Gives NumPy access to host memory that `owner` keeps alive."""
 
     def __init__(self, interface: dict[str, Any], owner: Any) -> None:
         self.__array_interface__, self._owner = interface, owner

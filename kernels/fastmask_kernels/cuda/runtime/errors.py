@@ -1,11 +1,11 @@
-"""Bad indices, which only the device sees, reported to the host without making it wait.
+"""Reports of bad indices, which only the device sees, without making the host wait.
 
-A kernel that meets one writes its place, with the number of the call, to a word in the host's
-memory, which every device can write to. The host reads that word before it starts the next kernel
-of the thread, and raises then; `check_indices` waits and reads it. Rows that do not exist become
-NaN among floats, else zeros; foreign memory is never read.
+A kernel that meets one writes its place and the number of the call to a word in host memory, which
+every device can write to. The host reads that word before it starts the thread's next kernel, and
+raises then; `check_indices` waits and reads it. Rows that do not exist become NaN for floats, else
+zeros; memory outside the arrays is never read.
 
-A thread has one word and its own numbers for calls, so it is told of its own calls only.
+Each thread has its own word and its own numbering of calls, so it sees only its own errors.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from . import driver as _driver
 from .device import OPEN, DeviceArray
 
-CALLS = 4096  # remembered by a thread, more than a device lets wait on a stream
-LATE = "told by the device after the call of {}"
-_CHUNK = 512  # words that are asked of the driver at once
+CALLS = 4096  # remembered per thread, more than can be pending on a stream
+LATE = "reported by the device after the call of {}"
+_CHUNK = 512  # words per allocation
 
 _lock = threading.Lock()
 _unused: list[NDArray[np.int64]] = []
 
 
 def _new_word() -> NDArray[np.int64]:
-    """One word of the host's memory, as an array; threads do not give theirs back."""
+    """One word of host memory, as an array; threads never return theirs."""
     with _lock:
         if not _unused:
             _unused.extend(np.split(_driver.host_words(_CHUNK), _CHUNK))
@@ -36,7 +36,7 @@ def _new_word() -> NDArray[np.int64]:
 
 
 class _Reports(threading.local):
-    """What a thread may be told."""
+    """The reports of a thread."""
 
     word: NDArray[np.int64] | None = None  # place * CALLS + number of the call; 0 for nothing
     calls = 0
@@ -49,7 +49,7 @@ _reports = _Reports()
 
 
 def expect(message: str, device: int) -> tuple[DeviceArray, int]:
-    """Prepare to be told of a bad index of one call.
+    """Prepare for the report of a bad index in one call.
 
     Args:
         message: of the error, with {place} where the place of the index belongs.
@@ -69,7 +69,7 @@ def expect(message: str, device: int) -> tuple[DeviceArray, int]:
 
 
 def raise_found() -> None:
-    """Do nothing where no bad index was told of; waits for nothing.
+    """Raise if a bad index was reported; does not wait.
 
     Raises:
         ValueError: an earlier call of this thread met a bad index.
@@ -84,11 +84,11 @@ def raise_found() -> None:
 
 
 def check_indices() -> None:
-    """Wait for the current stream, and raise where a call of this thread met a bad index.
+    """Wait for the current stream, and raise if a call of this thread met a bad index.
 
     Raises:
-        ValueError: an id of `gather_rows`, a step of `unpad_rows` or an offset of `pad_rows` led
-            nowhere, in a call of this thread that was not told of yet.
+        ValueError: an id of `gather_rows`, a step of `unpad_rows` or an offset of `pad_rows` was
+            out of range, in a call of this thread that was not reported yet.
     """
     _driver.require_device()
     _driver.wait()
@@ -96,5 +96,5 @@ def check_indices() -> None:
 
 
 def filler(dtype: np.dtype[Any], word: np.dtype[Any]) -> int:
-    """What fills rows that do not exist, as words: NaN among floats, else 0."""
+    """What fills rows that do not exist, as a word: NaN for floats, else 0."""
     return int(np.iinfo(word).max) if dtype.kind in "fc" else 0

@@ -1,10 +1,10 @@
 """Kernels: Python functions with a signature, compiled on first use, launched with few words.
 
-Kernels take flat pointers and numbers, never arrays: an array argument costs seven parameters
-of the launch, and each of its indices a test for being negative and a product with a stride.
-Pointers do not know where they end, so every kernel has its sizes beside them; that no index
-leaves its array is what the simulator checks, where pointers are NumPy arrays. Loops with a stride
-that is not a constant are `while` loops: `range` divides 64-bit numbers to count its rounds.
+Kernels take flat pointers and numbers, never arrays: an array argument costs seven launch
+parameters, and each index into it a test for negative values and a multiplication by a stride.
+Pointers carry no sizes, so every kernel takes sizes as well; the simulator, where pointers are
+NumPy arrays, checks that no index is out of bounds. Loops with a stride that is not a constant are
+`while` loops: `range` would divide 64-bit numbers to count its iterations.
 
     @family("f4", "f8")
     def _scale(dtype):
@@ -23,7 +23,7 @@ that is not a constant are `while` loops: `range` divides 64-bit numbers to coun
     _scale(x.dtype).launch(*span(x.size), out, x, x.size)
 
 A family makes one kernel for each parameter (a dtype, a size known when compiling) and keeps it.
-Those parameters that it lists are what the tests compile for every architecture.
+For the parameters that it lists, the tests compile it for every architecture.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ uint8, uint16, uint32 = types.uint8, types.uint16, types.uint32
 _compiling = fork_safe_lock(COMPILING)
 
 WARP = 32
-MOST_THREADS = 1024  # in a block, by the rules of CUDA
-UNASKED_SHARED = 48 * 1024  # bytes of shared memory of a block, static ones among them
-THREADS = 128  # in a block, where a kernel has no reason for another number
+MOST_THREADS = 1024  # in a block, CUDA's limit
+UNASKED_SHARED = 48 * 1024  # CUDA's default limit of a block's shared memory, static and dynamic
+THREADS = 128  # in a block, unless a kernel needs another number
 LARGE_BLOCK = MOST_THREADS  # threads of a block that works alone
 MOST_BLOCKS = 4096  # of one launch; kernels loop with a stride of the whole grid
-MOST_READY = 1024  # launches that a kernel remembers
-MOST_BLOCKS_Y = 65535  # what CUDA allows in the second dimension
-if SIMULATED:  # which takes long for each thread; and so every loop takes several rounds
+MOST_READY = 1024  # launch configurations that a kernel remembers
+MOST_BLOCKS_Y = 65535  # CUDA's limit in the second dimension
+if SIMULATED:  # threads are slow, and small grids make every loop take several rounds
     THREADS = LARGE_BLOCK = 64
     MOST_BLOCKS = MOST_BLOCKS_Y = 2
 
@@ -84,17 +84,17 @@ def number(dtype: Any) -> Any:
 
 
 def pointer(item: Any) -> Any:
-    """Type of an argument that is an array: `x[i]` is its i-th item in memory."""
+    """Type of an array argument: `x[i]` is its i-th item in memory."""
     return types.CPointer(item)
 
 
 def pointers(item: Any, count: int) -> Any:
-    """Type of an argument that is a tuple of arrays, of which a kernel takes each by a constant."""
+    """Type of an argument that is a tuple of arrays, to be indexed by constants."""
     return types.UniTuple(pointer(item), count)
 
 
 def _converter(argtype: Any) -> Callable[[Any], Any]:
-    """What makes of an argument what cuda.core takes: an int has 64 bits for it, as addresses."""
+    """Makes an argument what cuda.core takes: it passes an int as 64 bits, like an address."""
     if isinstance(argtype, types.CPointer):
         return attrgetter("address")
     return int if argtype == int64 else as_ctypes_type(as_dtype(argtype))
@@ -130,8 +130,8 @@ class Kernel:
         self._array = next(i for i, t in enumerate(flat) if isinstance(t, types.CPointer))
         self._tuples = len(flat) > len(argtypes) or flat != self.argtypes
         self._compiled: Any = None
-        # By device: the kernel, its dynamic shared memory, how many blocks of so many threads and
-        # bytes run at once, and what launches of one size are given.
+        # By device: the kernel, its allowed dynamic shared memory, how many blocks run at once by
+        # threads and bytes, and the arguments of launches by their configuration.
         self._loaded: dict[int, Any] = {}
         self._allowed: dict[int, int] = {}
         self._most: dict[tuple[int, int, int], int] = {}
@@ -147,14 +147,14 @@ class Kernel:
         """Start the kernel on the current stream, on the device of `on_device` or of its arrays.
 
         Args:
-            grid: number of blocks; nothing is done where it is 0.
+            grid: number of blocks; nothing happens if it is 0.
             threads: threads in a block.
             args: a `DeviceArray` for each pointer, a number for each number, a tuple for a tuple.
             shared: bytes of dynamic shared memory.
 
         Raises:
             RuntimeError: the driver refuses the kernel or the launch.
-            ValueError: the device has not as much shared memory.
+            ValueError: the device does not have that much shared memory.
         """
         if SIMULATED:
             self._simulate(_three(grid), _three(threads), args, shared)
@@ -177,7 +177,7 @@ class Kernel:
         shared: int,
         args: tuple[Any, ...],
     ) -> None:
-        # numba-cuda would ask for device, module and types in each launch, for 30 us.
+        # numba-cuda would look up device, module and types at each launch, which takes 30 us.
         ready = self._ready.get((device, grid, threads, shared))
         if ready is None:
             if not all(_three(grid)):
@@ -202,7 +202,7 @@ class Kernel:
             launch(self.function, grid, threads, *values, shared=shared, cooperative=together)
 
     def _prepare(self, device: int, grid: Any, threads: Any, shared: int) -> tuple[Any, Any]:
-        """A configuration and the kernel loaded on the current device, kept from then on."""
+        """A launch configuration and the kernel loaded on the current device; both are kept."""
         option = "is_cooperative" if hasattr(LaunchConfig, "is_cooperative") else _OLD_COOPERATIVE
         options = {"shmem_size": shared, option: self.cooperative}
         config = LaunchConfig(grid=_three(grid), block=_three(threads), **options)
@@ -213,7 +213,7 @@ class Kernel:
         return found
 
     def _kernel_on(self, device: int, shared: int) -> Any:
-        """The kernel loaded on the current device, with so much dynamic shared memory allowed."""
+        """The kernel loaded on the current device, allowed `shared` bytes of dynamic memory."""
         kernel = self._loaded.get(device)
         if kernel is None:
             kernel = self._load(device)
@@ -238,15 +238,15 @@ class Kernel:
         return self._compiled
 
     def _compile(self) -> Any:
-        # Without link-time optimisation what runs is what the tests look at: PTX from NVVM,
-        # assembled by ptxas.
+        # Without link-time optimisation the code that runs is the code that tests inspect: PTX
+        # from NVVM, assembled by ptxas.
         dispatcher = cuda.jit(lto=False, **self.options)(self.function)
         try:
             dispatcher._cache = _source_cache(self.function, self.name)
-        except Exception as error:  # no folder can be written, for one
+        except Exception as error:  # for example, no folder is writeable
             note_unusable(str(Path(__file__).parent), error)
-        # What is compiled is launched itself: the dispatcher would look at the types of all
-        # arguments, and warn of every small grid.
+        # We launch the compiled kernel itself: the dispatcher would inspect the types of all
+        # arguments, and warn about every small grid.
         return dispatcher.compile(self.argtypes)
 
     def most_blocks(self, threads: int, shared: int = 0) -> int:
@@ -264,7 +264,7 @@ class Kernel:
 
 
 def _type_of(argtype: Any) -> Any:
-    """The Numba type of an argument that is a tuple, named or not, from a tuple of types."""
+    """The Numba type of an argument; a tuple of types, named or not, becomes a tuple type."""
     if not isinstance(argtype, tuple):
         return argtype
     items = tuple(map(_type_of, argtype))
@@ -273,7 +273,7 @@ def _type_of(argtype: Any) -> Any:
 
 
 def _flat(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments, or their types, one by one: a tuple reaches a kernel as its items."""
+    """Arguments, or their types, with tuples flattened: a tuple reaches a kernel as its items."""
     items: list[Any] = []
     for a in args:
         items.extend(_flat(a) if isinstance(a, (tuple, types.BaseTuple)) else (a,))
@@ -294,7 +294,7 @@ def _simulated(argtype: Any, value: Any) -> Any:
 
 
 def _source_cache(function: Callable[..., None], name: str) -> Any:
-    """Numba's disk cache in files of ours, as in `cpu.jit`."""
+    """Numba's disk cache with our own files, as in `cpu.jit`."""
     from numba.cuda.core import config
     from numba.cuda.dispatcher import CUDACache
     from numba.cuda.serialize import dumps
@@ -321,15 +321,15 @@ def kernel(
 
 
 FAMILIES: dict[str, tuple[Callable[..., Kernel], tuple[Any, ...]]] = {}
-"""Every family by module and name: its function, and the parameters to compile in tests."""
+"""Every family by module and name: its function, and the parameters that tests compile."""
 
 
 def family(*parameters: Any) -> Callable[[Callable[..., Kernel]], Callable[..., Kernel]]:
-    """Keep what a function makes for each parameter, and tell the tests of it.
+    """Keep the kernel that a function makes for each parameter, and register it for the tests.
 
     Args:
-        parameters: examples of the function's arguments, a tuple where it takes several; names
-            of dtypes stand for these.
+        parameters: examples of the function's arguments, a tuple if it takes several; names of
+            dtypes stand for the dtypes.
     """
 
     def decorate(make: Callable[..., Kernel]) -> Callable[..., Kernel]:
@@ -350,7 +350,7 @@ def family(*parameters: Any) -> Callable[[Callable[..., Kernel]], Callable[..., 
 
 
 def single(*argtypes: Any) -> Callable[[Callable[..., None]], Kernel]:
-    """A kernel without parameters, which is a family of its own."""
+    """A kernel without parameters, as a family of its own."""
 
     def decorate(function: Callable[..., None]) -> Kernel:
         made = Kernel(function, argtypes)
@@ -368,7 +368,7 @@ def _register(
 
 
 def blocks_for(items: int, in_block: int) -> int:
-    """Blocks for a loop over `items` with a stride of the grid; 0 for none."""
+    """Blocks for a grid-stride loop over `items`; 0 if there are none."""
     return min(-(-items // in_block), MOST_BLOCKS)
 
 
@@ -378,7 +378,7 @@ def threads_for(items: int, most: int | None = None) -> int:
 
 
 def span(items: int, lanes: int = 1) -> tuple[int, int]:
-    """Blocks and threads for a loop over `items`, `lanes` threads for each; strides are grids."""
+    """Blocks and threads for a grid-stride loop over `items`, with `lanes` threads for each."""
     threads = threads_for(items * lanes)
     return blocks_for(items, threads // lanes), threads
 

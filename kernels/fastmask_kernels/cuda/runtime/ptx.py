@@ -1,7 +1,7 @@
-"""PTX instructions that Numba has no name for. No other file holds assembly.
+"""PTX instructions that Numba does not offer. No other file contains assembly.
 
 Each is a function for kernels, called through the module (`ptx.exp2_approx(x)`); in the simulator
-an emulation is in its place. Operands of a text are numbered, results first.
+an emulation replaces it. Operands in the text are numbered, results first.
 
 Matrix fragments (PTX ISA, "Matrix Fragments for mma"): lane = 4 * g + t of a warp holds of
     mma_bf16  D (16 x 8) += A (16 x 16) B (16 x 8), pairs of bf16 in a register, low half first:
@@ -35,14 +35,14 @@ _SHARED = 3  # the address space, in LLVM's numbers
 def _instruction(
     name: str, results: list[Any], operands: list[Any], text: str, memory: bool = False
 ) -> Any:
-    """A function for kernels made of one piece of PTX.
+    """A function for kernels, made of one piece of PTX.
 
     Args:
         name: of the function.
         results: Numba types of what it returns: nothing, one, or a tuple of one type.
         operands: Numba types of its arguments.
         text: the PTX.
-        memory: it reads or writes memory, or waits: it stays where it stands.
+        memory: it reads or writes memory, or waits, so the compiler must not move it.
     """
     constraints = [f"={_LETTERS[t]}" for t in results] + [_LETTERS[t] for t in operands]
     if memory:
@@ -85,7 +85,7 @@ def _function(name: str, count: int, typed: Callable[..., Any], codegen: Callabl
 exp2_approx = _instruction("exp2_approx", [f32], [f32], "ex2.approx.ftz.f32 $0, $1;")
 reciprocal_approx = _instruction("reciprocal_approx", [f32], [f32], "rcp.approx.ftz.f32 $0, $1;")
 
-# Numbers of fewer bits.
+# Conversions to fewer bits.
 to_tf32 = _instruction("to_tf32", [u32], [f32], "cvt.rna.tf32.f32 $0, $1;")
 pack_bf16 = _instruction("pack_bf16", [u32], [f32, f32], "cvt.rn.bf16x2.f32 $0, $2, $1;")
 
@@ -100,7 +100,7 @@ def _product(name: str, form: str) -> Any:
 mma_bf16 = _product("mma_bf16", "m16n8k16.row.col.f32.bf16.bf16")
 mma_tf32 = _product("mma_tf32", "m16n8k8.row.col.f32.tf32.tf32")
 
-# Memory. Addresses come of `shared_address` and `global_address`.
+# Memory. Addresses come from `shared_address` and `global_address`.
 load_matrix = _instruction(
     "load_matrix",
     [u32] * 4,
@@ -112,10 +112,10 @@ store_shared_half = _instruction(  # the low 16 bits
     "store_shared_half", [], [u32, u32], "st.shared.u16 [$0], $1;", memory=True
 )
 store_shared = _instruction("store_shared", [], [u32, u32], "st.shared.u32 [$0], $1;", memory=True)
-load_global_4_words = _instruction(  # from L2, past the L1 that other blocks' writes do not reach
+load_global_4_words = _instruction(  # from L2: L1 does not see other blocks' writes
     "load_global_4_words", [u32] * 4, [u64], "ld.global.cg.v4.u32 {$0,$1,$2,$3}, [$4];", memory=True
 )
-copy_async = _instruction(  # 16 bytes to shared from global memory, past L1, while others go on
+copy_async = _instruction(  # 16 bytes from global to shared memory, bypassing L1, asynchronously
     "copy_async", [], [u32, u64], "cp.async.cg.shared.global [$0], [$1], 16;", memory=True
 )
 wait_copies = _instruction("wait_copies", [], [], "cp.async.wait_all;", memory=True)
@@ -143,7 +143,7 @@ def _global_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _shared_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """In 32 bits from the start, so that constant parts of the index end in instructions."""
+    """Computed in 32 bits, so that constant parts of the index become immediate offsets."""
     array = context.make_array(sig.args[0])(context, builder, args[0])
     start = builder.addrspacecast(array.data, array.data.type.pointee.as_pointer(_SHARED))
     index = args[1]

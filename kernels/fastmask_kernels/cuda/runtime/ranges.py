@@ -1,4 +1,4 @@
-"""Ranges for Nsight, one for each call of a kernel of the table, with FASTMASK_NVTX=1."""
+"""NVTX ranges for Nsight, one for each call of a table kernel, with FASTMASK_NVTX=1."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ WANTED = os.environ.get("FASTMASK_NVTX", "0") not in ("", "0")
 
 
 def in_range(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function, in a range of its name while it runs; itself where nobody wants ranges.
+    """The function, which then runs in a range of that name; unchanged if ranges are off.
 
     Raises:
-        ImportError: ranges are wanted, and nvtx is not installed.
+        ImportError: ranges are on, and nvtx is not installed.
     """
     if not WANTED:
         return function

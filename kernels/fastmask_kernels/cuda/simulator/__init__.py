@@ -1,19 +1,19 @@
 """Numba's CUDA simulator with what it lacks: warps, waiting blocks, and the project's PTX.
 
 With NUMBA_ENABLE_CUDASIM=1 all kernels of `fastmask_kernels.cuda` run here, on arrays of
-`numba.cuda.to_device`. `launch` runs kernels of one's own in the same way; Numba's own launches
-stay as they are.
+`numba.cuda.to_device`. `launch` runs your own kernels in the same way; Numba's own launches are
+unchanged.
 
-Every thread of a block is a greenlet, which runs until it waits for others; what lanes of a warp
-say to each other goes through a list that all of them see. Blocks run one after another, those of
-a cooperative kernel at once. Threads that all wait for each other fail. Local and shared arrays
-begin full of NaN, and arrays raise where an index is negative or too large.
+Every thread of a block is a greenlet, which runs until it waits for others; the lanes of a warp
+exchange values through a list that all of them see. Blocks run one after another, those of a
+cooperative kernel at once. A deadlock raises. Local and shared arrays start full of NaN, and arrays
+raise if an index is negative or too large.
 
-Nothing is left to chance, but much to dice that fall alike in every run: after a barrier threads
-go on from the first to the last or from the last to the first, and now and then one that is about
-to touch memory of others is held up until none of them can go on without it. What a thread writes
-others see from its next barrier or fence on. So what a missing barrier allows to happen does happen
-soon.
+Scheduling is pseudo-random, with the same seed in every run: after a barrier threads go on from the
+first to the last or from the last to the first, and now and then a thread that is about to access
+shared or global memory is held up until the others cannot go on without it. Other threads see what
+a thread writes only from its next barrier or fence on. So a race that a missing barrier permits
+soon happens.
 """
 
 from importlib.util import find_spec
@@ -29,10 +29,10 @@ if config.ENABLE_CUDASIM and find_spec("greenlet") is None:
 if TYPE_CHECKING or config.ENABLE_CUDASIM:
     from ._launch import launch
     from ._memory import as_numba
-else:  # a file with kernels and their tests can be imported, so that the kernels are compiled
+else:  # files with kernels and their tests can still be imported, to compile the kernels
 
     def launch(*_: Any, **__: Any) -> NoReturn:
-        """Raise: there is no simulator here."""
+        """Raise RuntimeError: the simulator is off."""
         raise RuntimeError(
             "the simulator needs NUMBA_ENABLE_CUDASIM=1, set before Numba is imported"
         )

@@ -48,7 +48,7 @@ def mma_tf32(*operands: Any) -> tuple[Any, ...]:
 def _product(
     operands: tuple[Any, ...], depth: int, width: int, numbers: Callable[[Any], list[Any]]
 ) -> tuple[Any, ...]:
-    """D = A B + C from every lane's fragments; `width` numbers stand in a register."""
+    """D = A B + C from every lane's fragments; a register holds `width` numbers."""
 
     def multiply(shown: list[Any]) -> NDArray[Any]:
         a, b = np.zeros((16, depth), np.float32), np.zeros((depth, 8), np.float32)
@@ -71,7 +71,7 @@ def _product(
 
 
 def load_matrix(address: Any) -> tuple[Any, ...]:
-    """Four 8 x 8 matrices of 16-bit items, whose rows lanes 0..7, 8..15, ... point at."""
+    """Four 8 x 8 matrices of 16-bit items; lanes 0..7, 8..15, ... point at their rows."""
     this().engine.interrupt()
     rows, (g, t) = exchange(address), divmod(this().lane, 4)
     return tuple(_sixteen_bytes(rows[8 * i + g])[t] for i in range(4))
@@ -82,9 +82,9 @@ def _sixteen_bytes(address: Any) -> NDArray[Any]:
     array, start = address
     first = start * array.dtype.itemsize
     if first % 16:
-        raise ValueError(f"16 bytes are wanted at {first} bytes into an array")
+        raise ValueError(f"an access of 16 bytes is not aligned: it is at byte {first} of an array")
     if first < 0 or first + 16 > array.nbytes:
-        raise IndexError(f"16 bytes are wanted at {first} of an array of {array.nbytes}")
+        raise IndexError(f"an access of 16 bytes at byte {first} of an array of {array.nbytes}")
     return np.asarray(array).view(np.uint8)[first : first + 16].view(np.uint32)
 
 
@@ -94,7 +94,7 @@ def _load_4_words(address: Any) -> tuple[Any, ...]:
 
 
 def _copy_async(to: Any, source: Any) -> None:
-    _sixteen_bytes(to), _sixteen_bytes(source)  # are looked at now, and copied as late as can be
+    _sixteen_bytes(to), _sixteen_bytes(source)  # checked now, copied as late as possible
     this().copies.append((to, source))
 
 
@@ -109,7 +109,7 @@ def _wait_copies() -> None:
 def _store_half(address: Any, word: Any) -> None:
     array, i = address
     if array.dtype.itemsize != 2:
-        raise TypeError("half a word is stored where items are whole ones")
+        raise TypeError(f"a 16-bit store to an array of {array.dtype}")
     array[i] = np.uint16(int(word) & 0xFFFF)
 
 
@@ -121,7 +121,7 @@ def _store_word(address: Any, word: Any) -> None:
 def _add_to(address: Any, value: Any) -> None:
     array, i = address
     this().stores.flush_place(array, i)
-    whole = array.view(np.ndarray)  # no other thread runs in between
+    whole = array.view(np.ndarray)  # in which no other thread is let in
     whole[i] += whole.dtype.type(value)
 
 

@@ -1,4 +1,4 @@
-"""The threads of a launch, whose turn it is, and where they wait for each other."""
+"""The threads of a launch, their scheduler, and their barriers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 
 from ._stores import Stores
 
-PATIENCE = 300_000  # times that threads are held up, and none gets on, until they wait for ever
+PATIENCE = 300_000  # hold-ups without any progress, after which threads count as waiting forever
 INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
-LATEST_FIRST = 0.95  # how often the thread held up last goes on first, so that others stay long
+LATEST_FIRST = 0.95  # how often the last thread held up goes on first, so that others stay longer
 
 
 class Engine:
-    """Whose turn it is among the threads of a launch."""
+    """The scheduler of a launch's threads."""
 
     def __init__(self) -> None:
         self.ready: deque[Thread] = deque()
         self._held_up: list[Thread] = []
         self.dice = random.Random(0)
-        self.idle = 0  # how often threads were held up since one stored, ended or met others
+        self.idle = 0  # hold-ups since a thread last stored, ended or passed a barrier
 
     def run(self, threads: list[Thread]) -> None:
-        """Run all to their ends; raises what one of them raises."""
+        """Run all threads to their end; raises what one of them raises."""
         self.go_on(threads)
         while self.ready or self._held_up:
             (self.ready.popleft() if self.ready else self._released()).switch()
         if not all(thread.dead for thread in threads):
-            raise RuntimeError("threads of the kernel wait for each other for ever")
+            raise RuntimeError("deadlock: threads of the kernel wait for each other forever")
 
     def _released(self) -> Thread:
         if self.dice.random() < LATEST_FIRST:
@@ -41,50 +41,50 @@ class Engine:
         return self._held_up.pop(self.dice.randrange(len(self._held_up)))
 
     def go_on(self, threads: list[Thread]) -> None:
-        """These can run, the first or the last one first."""
+        """Make threads ready to run, starting from the first or from the last."""
         self.idle = 0
         self.ready.extend(threads if self.dice.random() < 0.5 else reversed(threads))
 
     def hold_up(self) -> None:
-        """Let the caller go on only when no other thread can.
+        """Let the calling thread go on only when no other thread can.
 
         Raises:
-            RuntimeError: all that threads do is to look at memory.
+            RuntimeError: threads only poll memory, without any progress.
         """
         self.idle += 1
         if self.idle > PATIENCE:
-            raise RuntimeError("a thread of the kernel waits for ever")
+            raise RuntimeError("a thread of the kernel waits forever")
         thread = this()
         self._held_up.append(thread)
         thread.rest()
 
     def interrupt(self) -> None:
-        """Before an access to memory that threads share."""
+        """Hold up the calling thread now and then, before accesses to shared or global memory."""
         if self.dice.random() < INTERRUPTED:
             self.hold_up()
 
 
 class Exchange:
-    """What threads showed each other."""
+    """The values that threads exchange at a barrier."""
 
     def __init__(self, parties: int) -> None:
         self.shown: list[Any] = [None] * parties
         self._made: Any = self
 
     def made(self, make: Callable[[list[Any]], Any]) -> Any:
-        """What `make` makes of it, which all that met ask for alike: made for the first."""
+        """What `make` makes of the values; all threads ask for the same, so it is made once."""
         if self._made is self:
             self._made = make(self.shown)
         return self._made
 
 
 class Barrier:
-    """A barrier that threads may leave for good: the others wait for those that are left.
+    """A barrier that threads may leave for good: then the others no longer wait for them.
 
     Args:
-        parties: how many threads meet.
-        engine: of their launch.
-        places: how many there are for what they show each other.
+        parties: number of threads.
+        engine: the scheduler of their launch.
+        places: number of places for the values that they exchange.
     """
 
     def __init__(self, parties: int, engine: Engine, places: int) -> None:
@@ -93,7 +93,7 @@ class Barrier:
         self._exchanged = Exchange(places)
 
     def wait(self, place: int = 0, value: Any = None) -> Exchange:
-        """Show a value to the others and wait until all have."""
+        """Show a value to the others and wait until all have shown theirs."""
         thread, exchanged = this(), self._exchanged
         exchanged.shown[place] = value
         self._waiting.append(thread)
@@ -102,7 +102,7 @@ class Barrier:
         return exchanged
 
     def leave(self) -> None:
-        """Let the others wait no longer for the caller."""
+        """Stop the others from waiting for the calling thread."""
         self._parties -= 1
         self._open_for_all()
 
@@ -117,36 +117,36 @@ class Block:
 
     def __init__(self, index: Any, threads: int, engine: Engine, grid: Barrier | None) -> None:
         self.index, self.engine = index, engine
-        self.grid = grid  # where all blocks meet, if they run at once
+        self.grid = grid  # the barrier of all blocks, if they run at once
         self.barrier = Barrier(threads, engine, threads)
         self.warps = [Barrier(min(32, threads - w), engine, 32) for w in range(0, threads, 32)]
         self.arrays: dict[Any, NDArray[Any]] = {}
 
 
 class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
-    """One thread of a kernel; `work` is what it does.
+    """One thread of a kernel, which runs `work`.
 
     Attributes:
-        stores: what it wrote and others cannot see yet.
+        stores: its stores that others cannot see yet.
     """
 
     def __init__(self, work: Callable[[], None], block: Block, number: int, index: Any) -> None:
         super().__init__()
         self._work, self.block, self.engine = work, block, block.engine
-        self.number, self.index = number, index  # in its block, the second one as threadIdx
+        self.number, self.index = number, index  # in its block, as a number and as threadIdx
         self.warp, self.lane = block.warps[number // 32], number % 32
         self.stores = Stores()
-        self.copies: list[Any] = []  # that it began: to where, and from where
-        self.gr_context = copy_context()  # where NumPy keeps what errors are ignored
+        self.copies: list[Any] = []  # asynchronous copies that it started: (target, source)
+        self.gr_context = copy_context()  # holds NumPy's error state
 
     def rest(self) -> None:
-        """Let others run, which do not see what it still holds back."""
+        """Let others run, without showing them the stores that are held back."""
         self.stores.hide()
         self.parent.switch()
         self.stores.show()
 
     def run(self) -> None:
-        """Work, and keep nobody waiting afterwards."""
+        """Do the work, then leave all barriers."""
         try:
             self._work()
         except Exception as error:
@@ -160,12 +160,12 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
 
 
 def this() -> Any:
-    """The thread that asks."""
+    """The running thread."""
     return getcurrent()
 
 
 def exchange(value: Any) -> list[Any]:
-    """What every lane of the caller's warp shows."""
+    """Show a value to the warp; returns what every lane shows."""
     thread = this()
     shown: list[Any] = thread.warp.wait(thread.lane, value).shown
     return shown

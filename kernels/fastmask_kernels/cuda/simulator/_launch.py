@@ -18,7 +18,7 @@ from ._module import Module
 
 Sizes = int | tuple[int, ...]
 
-_one_at_a_time = threading.Lock()  # Numba has one place for the module that kernels see
+_one_at_a_time = threading.Lock()  # Numba keeps the module that kernels see in a global
 
 
 def launch(
@@ -32,8 +32,8 @@ def launch(
     """Run a kernel in the simulator, to its end.
 
     Args:
-        kernel: a function, or what `numba.cuda.jit` made of it in the simulator. It calls
-            Numba's module by the name `cuda`, which its file has imported.
+        kernel: a function, or what `numba.cuda.jit` made of it in the simulator. Its file imports
+            Numba's module under the name `cuda`.
         grid: number of blocks, in up to three dimensions.
         threads: threads in a block, likewise.
         args: arrays of `numba.cuda.to_device` or of NumPy, which are not copied; numbers.
@@ -42,7 +42,7 @@ def launch(
 
     Raises:
         IndexError: an index is negative or too large.
-        RuntimeError: threads wait for each other for ever.
+        RuntimeError: threads wait for each other forever.
     """
     function = getattr(kernel, "py_func", kernel)
     sizes, block_sizes = _three(grid), _three(threads)
@@ -70,5 +70,5 @@ def _three(sizes: Sizes) -> tuple[int, ...]:
 
 
 def _indices(sizes: tuple[int, ...]) -> list[Any]:
-    """All of a grid or a block, x first."""
+    """All indices of a grid or a block, x fastest."""
     return [Dim3(*index[::-1]) for index in product(*map(range, reversed(sizes)))]

@@ -1,6 +1,6 @@
-"""Arrays as kernels see them: no negative index, and other threads come in between accesses.
+"""Arrays as kernels see them: negative indices raise, and threads may switch between accesses.
 
-What a thread writes to memory of others goes through its `_stores`.
+What a thread writes to memory of all threads goes through its `_stores`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ._engine import this
 
 
 class Checked(np.ndarray[Any, Any]):
-    """A thread's own array: no index is negative."""
+    """A thread's own array: negative indices raise."""
 
     def __getitem__(self, index: Any) -> Any:
         return _get(self, _inside(index))
@@ -30,7 +30,7 @@ class Checked(np.ndarray[Any, Any]):
 
 
 class Common(Checked):
-    """Memory of more than one thread, or behind a pointer."""
+    """Memory that several threads see: shared memory, and all behind pointers."""
 
     def __getitem__(self, index: Any) -> Any:
         this().engine.interrupt()
@@ -55,7 +55,7 @@ def _inside(index: Any) -> Any:
 
 
 def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> NDArray[Any]:
-    """Memory that nobody wrote to yet."""
+    """Uninitialised memory."""
     array = np.empty(shape, dtype)
     array.view("u1").fill(0xFF)  # NaN of every kind of float
     return array.view(kind)
@@ -65,13 +65,13 @@ def seen(value: Any) -> Any:
     """An argument of a launch as its kernel sees it, without a copy."""
     if isinstance(value, tuple):
         return getattr(type(value), "_make", tuple)(map(seen, value))
-    if hasattr(type(value), "__cuda_ndarray__"):  # of Numba's simulator, around one of NumPy's
+    if hasattr(type(value), "__cuda_ndarray__"):  # of Numba's simulator, around a NumPy array
         value = np.asarray(value)
     return value.view(Common) if isinstance(value, np.ndarray) else value
 
 
 def as_numba(value: Any) -> Any:
-    """An array as Numba's simulator has them, over the memory of one on the simulated device."""
+    """An array of Numba's simulator over the memory of an array on the simulated device."""
     interface = value.__cuda_array_interface__
     if 0 in interface["shape"]:
         return FakeCUDAArray(np.empty(interface["shape"], interface["typestr"]))

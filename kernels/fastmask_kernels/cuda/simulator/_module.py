@@ -24,7 +24,7 @@ class Shared:
         self._dynamic = dynamic
 
     def array(self, shape: Any, dtype: Any, alignment: int | None = None) -> Any:
-        """Memory that the threads of a block share; of size 0 the dynamic one."""
+        """Memory that the threads of a block share; the dynamic memory if the shape is 0."""
         arrays = this().block.arrays
         if shape == 0:
             memory = arrays.setdefault("dynamic", fresh(self._dynamic, "u1", Common))
@@ -38,21 +38,21 @@ class Shared:
 
 
 def _local_array(shape: Any, dtype: Any, alignment: int | None = None) -> Any:
-    """Memory of one thread's."""
+    """Memory of one thread."""
     return fresh(shape, _numpy(dtype), Checked)
 
 
 class Atomic:
-    """Numba's operations, on memory that lets no other thread in between.
+    """Numba's atomic operations.
 
-    They order nothing: what the thread wrote to other places is held back as before.
+    They order nothing: the thread's other stores are held back as before.
     """
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         operation = getattr(kernelapi.FakeCUDAAtomic, name)
 
         def run(array: Any, *args: Any) -> Any:
-            this().engine.interrupt()  # some wait in a loop for what others put there
+            this().engine.interrupt()  # some threads poll for what others store
             this().stores.flush_place(array, 0 if name == "compare_and_swap" else args[0])
             return operation(self, np.asarray(array), *args)
 
@@ -69,13 +69,13 @@ class Grid:
             RuntimeError: the launch is not cooperative.
         """
         if this().block.grid is None:
-            raise RuntimeError("blocks wait for each other in cooperative launches alone")
+            raise RuntimeError("blocks can wait for each other only in cooperative launches")
         this().stores.flush()
         this().block.grid.wait()
 
 
 class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here
-    """What Numba's simulator has, with warps, and with other arrays and barriers.
+    """The module of Numba's simulator, with warps, and with arrays and barriers of our own.
 
     Args:
         grid: blocks in three dimensions.
@@ -103,7 +103,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
     def threadfence(self) -> None:
         this().stores.flush()
 
-    threadfence_block = threadfence_system = threadfence  # no nearer memory is told apart
+    threadfence_block = threadfence_system = threadfence  # scopes are not told apart
 
     def syncthreads(self) -> None:
         this().stores.flush()
@@ -156,7 +156,7 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
 
 
 def _shown_to_block(value: Any) -> list[bool]:
-    """What the threads of the block showed, without those that have left."""
+    """What the threads of the block show, without those that have left."""
     thread = this()
     thread.stores.flush()
     shown = thread.block.barrier.wait(thread.number, bool(value)).shown
@@ -164,7 +164,7 @@ def _shown_to_block(value: Any) -> list[bool]:
 
 
 def _numpy(dtype: Any) -> np.dtype[Any]:
-    """A dtype of NumPy's or a type of Numba's."""
+    """The NumPy dtype of a NumPy or Numba type."""
     of_numba = type(dtype).__module__.startswith("numba")
     found: np.dtype[Any] = np.dtype(as_dtype(dtype) if of_numba else dtype)
     return found

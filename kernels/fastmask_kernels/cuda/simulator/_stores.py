@@ -1,8 +1,8 @@
-"""What a thread wrote to memory of others, who see it only from its next barrier or fence on.
+"""A thread's stores, which others see only from its next barrier or fence on.
 
-While the thread runs, memory holds what it wrote, and here stands what was there before; whenever
-it lets others run, the two change places. So nobody else sees its stores, and its own loads, to
-which nothing is added, find them.
+While the thread runs, memory holds what it stored, and this module keeps what was there before;
+whenever the thread lets others run, the two are swapped. So no other thread sees its stores, and
+its own loads find them at no cost.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-MOST = 64  # stores that are held back: when there are more, all see the oldest one
-LONGEST = 1000  # times that others run before they see all: some wait for just that
+MOST = 64  # stores held back at most; with more, the oldest becomes visible
+LONGEST = 1000  # times that others run before they see all stores: they may be polling for one
 
 
 class Stores:
     """The stores of a thread since its last barrier or fence."""
 
     def __init__(self) -> None:
-        self._held: list[tuple[Any, Any, Any]] = []  # array, index, what others see there
+        self._held: list[tuple[Any, Any, Any]] = []  # array, index, the value that others see there
         self._hidden = 0
 
     def put(self, array: Any, index: Any, value: Any) -> None:
@@ -30,26 +30,26 @@ class Stores:
             del self._held[0]
 
     def flush(self) -> None:
-        """Hold nothing back any more."""
+        """Make all stores visible."""
         self._held.clear()
         self._hidden = 0
 
     def flush_place(self, array: Any, index: Any) -> None:
-        """Hold nothing back of one place, on which an atomic operation follows."""
+        """Make the stores to one place visible, before an atomic operation on it."""
         place = _place(array, index)
         self._held = [
             held for held in self._held if not np.may_share_memory(_place(*held[:2]), place)
         ]
 
     def hide(self) -> None:
-        """Let memory be as others see it."""
+        """Put memory in the state that others see."""
         self._hidden += 1
         if self._hidden > LONGEST:
             self.flush()
         self._change_places()
 
     def show(self) -> None:
-        """Let memory be as the thread sees it, after `hide`."""
+        """Put memory back in the state that the thread sees, after `hide`."""
         self._change_places()
 
     def _change_places(self) -> None:
@@ -61,7 +61,7 @@ _set: Callable[..., Any] = np.ndarray.__setitem__
 
 
 def _exchanged(array: Any, index: Any, value: Any) -> tuple[Any, Any, Any]:
-    """Store a value; returned is what it takes to store again what was there before."""
+    """Store a value; returns the arguments that store the previous one again."""
     before = _get(array, index)
     if isinstance(before, np.ndarray):
         before = before.copy()
