@@ -5,12 +5,13 @@
         [--simulate | --dry-run]
 
 The JSON is written after each step, the page and the pictures (beside it) after each part. Parts
-that are not measured in this run are kept as they stand in the file; `--only none` draws them
-again. What did not fit into the time is named, and `--resume` goes on with it, in every part. Exit
-code 2 where there is nothing to measure with, 1 where a test, a tool or a result was wrong, else 0.
+that are not measured in this run stay in the file unchanged; `--only none` only draws the page and
+the pictures again. What did not fit into the time is listed, and `--resume` continues with it, in
+every part. The exit code is 2 if nothing can be measured here, 1 if a test, a tool or a result was
+wrong, else 0.
 
-`--dry-run` goes through all parts on a driver that runs no kernel, with tiny sizes: what is wrong
-is that something did not come to its end.
+`--dry-run` runs all parts on a stub driver that runs no kernel, with tiny sizes; the exit code is 1
+if something did not finish.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from benchmarks.machine import cpu_model, installed_version, usable_cores
 from benchmarks.tables import goal_table
 
 PARTS = ("compile", "tests", "timings", "sanitizer")  # nothing else runs beside the timings
-SHARES = {"compile": 0.25, "tests": 0.3, "timings": 0.75}  # of what is left when it begins
-KEPT_SECONDS = 15.0  # for the page and the pictures
+SHARES = {"compile": 0.25, "tests": 0.3, "timings": 0.75}  # of the time left when a part starts
+KEPT_SECONDS = 15.0  # reserved for the page and the pictures
 PACKAGES = ("fastmask-rnn", "numba", "numba-cuda", "cuda-bindings", "numpy", "torch", "flashrnn")
 
 Report = dict[str, Any]
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command."""
     options = parse(arguments)
     if options.dry_run:
-        os.environ[system.DRY_RUN] = "1"  # for all processes that are started
+        os.environ[system.DRY_RUN] = "1"  # inherited by all child processes
     whole = Budget.of(max(60 * options.minutes - KEPT_SECONDS, 1.0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     out: Path = options.out
@@ -118,7 +119,7 @@ def about(found: Report, arguments: list[str] | None) -> Report:
 
 
 def measure(report: Report, worker: Worker, options: argparse.Namespace, whole: Budget) -> None:
-    """The parts that were asked for, each with its share of the time."""
+    """Run the chosen parts, each with its share of the time."""
     save = partial(write_json, report, options.out)
     for name in PARTS:
         if name not in options.only:
@@ -146,7 +147,7 @@ def part(
     absent: dict[str, str],
     save: Callable[[], None],
 ) -> None:
-    """One part."""
+    """Run one part."""
     simulate = options.simulate
     tiny = simulate or options.dry_run
     trials = cases.tiny_trials() if tiny else cases.trials()
@@ -164,7 +165,7 @@ def part(
 
 
 def unfinished(report: Report, parts: list[str]) -> list[str]:
-    """What did not come to its end, right or wrong."""
+    """What did not finish, right or wrong."""
     found = [name for name in parts if "error" in report.get(name, {"error": "not begun"})]
     left = [n for part in ("compile", "timings") for n in report.get(part, {}).get("left_out", [])]
     failed = list(report.get("compile", {}).get("failed", []))
@@ -175,7 +176,7 @@ def unfinished(report: Report, parts: list[str]) -> list[str]:
 
 
 def wrong(report: Report) -> bool:
-    """Whether anything that was tested came out wrong; being slow is not wrong."""
+    """Whether anything that was tested is wrong; being slow is not wrong."""
     files = report.get("tests", {}).get("files", {}).values()
     tools = report.get("sanitizer", {}).get("tools", {}).values()
     groups = report.get("timings", {}).get("groups", [])
@@ -189,7 +190,7 @@ def wrong(report: Report) -> bool:
 
 
 def write(report: Report, out: Path) -> None:
-    """JSON, pictures, page."""
+    """Write JSON, pictures and page."""
     write_json(report, out)
     groups = report.get("timings", {}).get("groups", [])
     device = report["about"].get("device", "CUDA")
@@ -202,7 +203,7 @@ def write(report: Report, out: Path) -> None:
 
 
 def write_json(report: Report, out: Path) -> None:
-    """The file is whole at any time."""
+    """Write the JSON atomically, so that the file is complete at any time."""
     partial_file = out.with_name(f".{out.name}.part")
     partial_file.write_text(json.dumps(report, indent=1) + "\n")
     os.replace(partial_file, out)

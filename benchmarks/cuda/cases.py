@@ -1,8 +1,8 @@
-"""What is timed, the most important first: when the time is up, the rest is left out and named.
+"""What is timed, the most important first: when the time is up, the rest is left out and listed.
 
 A trial is a case, forward or with the backward pass, and its contenders. Inputs have as many
-features as the layer has units; one row of every batch is full, so that every trial walks all of
-its time steps.
+features as the layer has units; one row of every batch is full, so that every trial runs all its
+time steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REDUCED = (
 
 @dataclass(frozen=True)
 class Trial:
-    """A case and who takes part."""
+    """A case and its contenders."""
 
     case: Case
     training: bool
@@ -46,7 +46,7 @@ def square(batch: int, units: int, fill: float = 1.0, kind: str = "right", **mor
 
 
 def trials() -> list[Trial]:
-    """All trials; those of a goal stand first."""
+    """All trials; those that goals need come first."""
     return merged(_in_order())
 
 
@@ -69,7 +69,7 @@ def _in_order() -> Iterator[Trial]:
 
 
 def _wider() -> Iterator[Trial]:
-    """What no goal asks for."""
+    """Trials that no goal needs."""
     for units in (64, 128, 512):
         yield Trial(square(SMALL_BATCH, units), False, (*FLOAT32, PLANNING))
         yield Trial(square(LARGE_BATCH, units, 0.25), False, FLOAT32)
@@ -92,7 +92,7 @@ def _wider() -> Iterator[Trial]:
 
 
 def merged(given: Iterator[Trial]) -> list[Trial]:
-    """Each contender of a case once, where it comes first."""
+    """Every contender of a case once, at its first place."""
     seen: set[tuple[Case, bool, str]] = set()
     result = []
     for trial in given:
@@ -106,7 +106,7 @@ def merged(given: Iterator[Trial]) -> list[Trial]:
 
 
 def tiny_trials() -> list[Trial]:
-    """For the simulator: every kind of trial, as small as can be."""
+    """For the simulator: every kind of trial, as small as possible."""
     full, half, holes = (
         Case(2, 2, 1, 2, fill, kind)  # type: ignore[arg-type]  # a str is wider
         for fill, kind in ((1.0, "right"), (0.5, "right"), (0.5, "holes"))

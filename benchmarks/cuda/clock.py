@@ -1,8 +1,8 @@
 """Device time by CUDA events: warm-up, then samples of several calls each, and their median.
 
-A sample holds as many calls as take about two milliseconds, put into the queue one after the
-other: a call costs what the slower of host and device needs for it, as in a program that does
-nothing else. Clocks of the device are left as they are.
+A sample has as many calls as take about two milliseconds, launched one after another: a call costs
+what the slower of host and device needs for it, as in a program that does nothing else. The
+device's clocks are not locked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LEAST_SAMPLES = 1 if SIMULATED else 5
 
 
 class Event(Protocol):
-    """A mark on the current stream, as PyTorch and Numba have it."""
+    """A CUDA event on the current stream, as PyTorch and Numba have it."""
 
     def record(self) -> Any: ...
 
@@ -31,21 +31,21 @@ class Event(Protocol):
 
 
 class HostEvent:
-    """Where there is no device: calls are over when they return."""
+    """An event without a device: calls are complete when they return."""
 
     def record(self) -> None:
         self.moment = time.perf_counter()
 
     def synchronize(self) -> None:
-        """Nothing is under way."""
+        """Nothing is pending."""
 
     def elapsed_time(self, later: HostEvent) -> float:
-        """Milliseconds, as of the others."""
+        """Milliseconds, as in the other classes."""
         return 1e3 * (later.moment - self.moment)
 
 
 def event_maker() -> Callable[[], Event]:
-    """PyTorch's events, Numba's without PyTorch, the host's clock in the simulator."""
+    """PyTorch's events; Numba's without PyTorch; the host's clock in the simulator."""
     if SIMULATED:
         return HostEvent
     if torch_device() == "cuda":
@@ -58,7 +58,7 @@ def event_maker() -> Callable[[], Event]:
 
 
 def sample(call: Callable[[], object], calls: int, make: Callable[[], Event]) -> float:
-    """Seconds of each of so many calls."""
+    """Seconds per call, over `calls` calls."""
     start, end = make(), make()
     start.record()
     for _ in range(calls):
@@ -71,7 +71,7 @@ def sample(call: Callable[[], object], calls: int, make: Callable[[], Event]) ->
 def measure(
     call: Callable[[], object], seconds: float, make: Callable[[], Event] | None = None
 ) -> Timing:
-    """Time `call` for about so many seconds."""
+    """Time `call` for about `seconds`."""
     make = make or event_maker()
     one, begin = sample(call, WARM_CALLS, make), time.perf_counter()
     while time.perf_counter() - begin < min(WARM_SECONDS, seconds):

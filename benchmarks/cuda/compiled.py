@@ -1,7 +1,7 @@
-"""Compiling, before anything is timed: on all processors, into a folder of the checkout.
+"""Compile everything before it is timed, on all cores, into a folder of the checkout.
 
 The kernels of a layer depend on its units, its cell, the form of its weights and the direction,
-not on the batch: a small batch of each is computed once. What is in the folder is not compiled
+not on the batch, so one small batch of each is computed. What is in the folder is not compiled
 again, in this run or a later one.
 """
 
@@ -18,12 +18,12 @@ from benchmarks.cuda import cases
 from benchmarks.cuda.process import Budget, Failed, Worker
 from benchmarks.machine import usable_cores
 
-LEAST_SECONDS = 4.0  # with less left, nothing is begun
+LEAST_SECONDS = 4.0  # with less left, nothing is started
 Section = dict[str, Any]
 
 
 def jobs(trials: list[cases.Trial], absent: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """For the worker, by title, in the order of the trials."""
+    """The worker's jobs, by title, in the order of the trials."""
     found = {}
     for trial in trials:
         case = replace(trial.case, batch=2, time=2, kind="right")
@@ -44,7 +44,7 @@ def run(
     changed: Callable[[], None],
     make_worker: Callable[[], Worker] = Worker,
 ) -> None:
-    """Add to `section` what is not in it yet: "done", seconds of each, "failed" and "left_out"."""
+    """Add what is missing to `section`: "done" (seconds of each), "failed" and "left_out"."""
     done: dict[str, float] = section.setdefault("done", {})
     section["failed"], section["left_out"] = {}, []
     waiting = deque((t, job) for t, job in jobs(trials, absent).items() if t not in done)

@@ -1,4 +1,4 @@
-"""Who takes part: how each is prepared, checked and timed, and where it cannot take part."""
+"""The contenders: how each is prepared, checked and timed, and why it may be unavailable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.cuda.clock import measure
 from benchmarks.cuda.system import is_dry
 
 FULL, TEN_BITS, SEVEN_BITS = 2e-4, 1e-2, 6e-2  # largest error, by bits of the fraction
-BACK = 3  # times as much for gradients, of which a few bits leave less
+BACK = 3  # times larger for gradients, which lose more with few bits
 
 
 class Prepared(Protocol):
@@ -79,7 +79,7 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def absent() -> dict[str, str]:
-    """Why those contenders that cannot take part here cannot."""
+    """The reasons of contenders that are unavailable here."""
     reasons = {name: contender.missing() for name, contender in CONTENDERS.items()}
     return {name: reason for name, reason in reasons.items() if reason}
 
@@ -113,7 +113,7 @@ def compile_contender(name: str, case: Case, training: bool) -> None:
 
 
 def checked(tolerance: float, prepared: Prepared, problem: Problem, training: bool) -> float:
-    """The error of a call; one that is too large must not be timed."""
+    """The error of a call; raises if it is too large, as a wrong result must not be timed."""
     if training:
         prepared.load(expected.upstream_of(problem, expected.chosen_rows(problem)))
     prepared.call()

@@ -1,4 +1,4 @@
-"""What the design of the kernels rests on: costs of a launch, a barrier, a step; two ceilings."""
+"""Costs that the design of the kernels relies on: a launch, a barrier, a step; and two ceilings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MEETINGS = 2 if TINY else 2000
 THREADS = 32 if TINY else 256
 BLOCKS = (2,) if TINY else (16, 64, 128)
 STEPS = (1, 2) if TINY else (256, 1024)
-ESTIMATED = () if TINY else (64, 128, 768)  # units in the other kinds of weights
-GROUP = 4  # sequences that the kernels take at a time
+ESTIMATED = () if TINY else (64, 128, 768)  # units for tf32 and bf16 weights
+GROUP = 4  # sequences that the kernels run at a time
 GEMM_SIZE = 4096
 COPY_BYTES = 2**30
-LAUNCHES = 2 if TINY else 200  # fewer than a queue holds
+LAUNCHES = 2 if TINY else 200  # fewer than fill the launch queue
 
 
 def names() -> list[str]:
@@ -43,7 +43,7 @@ def cost(name: str, seconds: float) -> dict[str, Any]:
     """One of `names`: {"value": ..., "unit": ...}.
 
     Raises:
-        LookupError: it cannot be had here.
+        LookupError: it cannot be measured here.
     """
     kind, *rest = name.split(", ")
     if kind == "launch":
@@ -59,7 +59,7 @@ def cost(name: str, seconds: float) -> dict[str, Any]:
 
 @cache
 def kernels() -> Any:
-    """Kernels of this file; Numba is imported with the first of them."""
+    """The kernels of this file; a function, so that Numba is imported only when they are used."""
     from fastmask_kernels.cuda.rnn.grid import arrive, wait
     from fastmask_kernels.cuda.runtime.kernel import int64, kernel, pointer, uint32
 
@@ -94,7 +94,7 @@ def kernels() -> Any:
 
 
 def launch_seconds(arguments: int) -> float:
-    """What the host needs to put a kernel that does nothing into the queue."""
+    """The host's time to launch an empty kernel."""
     from fastmask_kernels.cuda.runtime.device import to_device, wait
 
     word = to_device(np.zeros(1, np.uint32))
@@ -112,7 +112,7 @@ def launch_seconds(arguments: int) -> float:
 
 
 def barrier_seconds(blocks: int, seconds: float) -> float:
-    """A barrier of the grid: many in one launch, less a launch with one."""
+    """A barrier of the grid: the time of a launch with many minus a launch with one."""
     from fastmask_kernels.cuda.runtime.device import to_device, to_host
 
     made, counter = kernels(), to_device(np.zeros(1, np.uint32))
@@ -129,7 +129,7 @@ def barrier_seconds(blocks: int, seconds: float) -> float:
 
 
 def step_seconds(who: str, units: int, seconds: float) -> float:
-    """A step of one group of sequences: long sequences less shorter ones."""
+    """A step of one group of sequences: the time of long sequences minus shorter ones."""
     contender = CONTENDERS[who]
     if reason := contender.missing():
         raise LookupError(reason)
@@ -144,7 +144,7 @@ def step_seconds(who: str, units: int, seconds: float) -> float:
 
 
 def ceiling(name: str, seconds: float) -> dict[str, Any]:
-    """What PyTorch reaches: bytes read and written of a large copy, operations of a product."""
+    """What PyTorch reaches: bytes read and written by a large copy, operations of a product."""
     if torch_device() != "cuda":
         raise LookupError("PyTorch with CUDA is not installed")
     import torch

@@ -1,7 +1,8 @@
-"""cuDNN as a contender, through `torch.nn`; in the simulator PyTorch on the CPU stands in.
+"""cuDNN as a contender, through `torch.nn`; in the simulator PyTorch on the CPU replaces it.
 
-Padded: all steps are computed, right padding leaves the valid outputs right. Packed: packing and
-unpacking belong to the call. TF32 is PyTorch's default for cuDNN and is off unless asked for.
+Padded: all steps are computed; with right padding the valid outputs are still right. Packed:
+packing and unpacking are part of the call. TF32 is PyTorch's default for cuDNN; here it is off
+unless a contender asks for it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from benchmarks.peers import pack_run_unpack, torch_module
 
 
 def missing() -> str | None:
-    """Why there is no cuDNN here."""
+    """Why cuDNN is unavailable, or None."""
     return None if torch_device() else "PyTorch with CUDA is not installed"
 
 
 class TorchCall:
-    """What contenders made of tensors share: a forward function, and the way back."""
+    """The common part of PyTorch contenders: a forward function and its gradients."""
 
     def __init__(self, problem: Problem, training: bool, dtype: str) -> None:
         import torch
@@ -32,7 +33,7 @@ class TorchCall:
         self.gradient: Any = None
 
     def tensor(self, array: Any) -> Any:
-        """A copy with this contender's dtype where it computes."""
+        """A copy on this contender's device, with its dtype."""
         import torch
 
         return torch.tensor(array, dtype=self.dtype, device=self.device)
@@ -46,11 +47,11 @@ class TorchCall:
         raise NotImplementedError
 
     def load(self, upstream: Floats) -> None:
-        """The gradient of the output, which comes from above."""
+        """Set the upstream gradient, that of the output."""
         self.gradient = self.tensor(upstream)
 
     def call(self) -> None:
-        """A batch, forward or forward and back."""
+        """Run a batch, forward or forward and backward."""
         import torch
 
         if not self.training:
@@ -62,7 +63,7 @@ class TorchCall:
         self.forward(self.x).backward(self.gradient)
 
     def results(self) -> Results:
-        """What the last call left, by the names of `expected`."""
+        """The results of the last call, by the names of `expected`."""
         if not self.training:
             return {"out": on_host(self.output)}
         weights = {name: on_host(tensor.grad) for name, tensor in self.parameters().items()}
@@ -96,5 +97,5 @@ class CuDNN(TorchCall):
 
 
 def on_host(tensor: Any) -> Any:
-    """A NumPy array of what may be half a float."""
+    """A float32 NumPy array of a tensor, which may be in half precision."""
     return tensor.detach().float().cpu().numpy()

@@ -1,7 +1,7 @@
-"""What was estimated or reported before anything was measured here, beside what was measured.
+"""Figures that were estimated or reported before anything was measured, beside the measurements.
 
-The estimates are arithmetic from the design of the kernels, made for an H100 without one; what
-others reported is theirs.
+The estimates were calculated from the design of the kernels for an H100, without access to one;
+the others are reported by their authors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Estimate:
 
 
 def cost(name: str) -> Callable[[Section], Number]:
-    """The measured cost of a name."""
+    """Finds the measured cost of that name."""
 
     def find(section: Section) -> Number:
         value = section.get("costs", {}).get(name, {}).get("value")
@@ -37,7 +37,7 @@ def cost(name: str) -> Callable[[Section], Number]:
 
 
 def milliseconds(name: str, **case: Any) -> Callable[[Section], Number]:
-    """The measured time of a contender on the case that has these sizes."""
+    """Finds the measured time of a contender on the case with these sizes."""
 
     def find(section: Section) -> Number:
         for group in section.get("groups", []):

@@ -1,7 +1,7 @@
-"""What the contenders must compute: float64 and NumPy, for some rows of a batch.
+"""What the contenders must compute, in float64 with NumPy, for some rows of a batch.
 
-Rows do not know of each other, so a few tell about all. Gradients of weights are sums over rows:
-for the check only the chosen rows get a gradient from above.
+Rows are independent, so a few stand for all. Gradients of weights are sums over rows: for the
+check only the chosen rows get an upstream gradient.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from benchmarks.training import upstream
 
 Results = dict[str, Array]
 
-MOST_UNITS = 512  # beyond them, the host takes long for a row
+MOST_UNITS = 512  # with more, a row takes long on the host
 
 
 def chosen_rows(problem: Problem) -> list[int]:
-    """The full row, the shortest one and, of layers that are not large, two more."""
+    """The full row, the shortest one and, unless the layer is large, two more."""
     lengths = problem.lengths
     rows = [0, int(lengths.argmin())]
     if problem.case.units <= MOST_UNITS:
@@ -41,7 +41,7 @@ def rows_of(problem: Problem, rows: list[int]) -> Problem:
 
 
 def upstream_of(problem: Problem, rows: list[int] | None = None) -> Floats:
-    """The gradient of the output: of all rows, or zero but for some."""
+    """The gradient of the output, zero except in `rows` if they are given."""
     gradient = upstream(problem)
     if rows is not None:
         others = np.setdiff1d(np.arange(problem.case.batch), rows)
@@ -49,7 +49,7 @@ def upstream_of(problem: Problem, rows: list[int] | None = None) -> Floats:
     return gradient
 
 
-# All contenders of a case follow one on the other, and want the same.
+# The contenders of a case run one after another, and need the same problem.
 cached_problem = lru_cache(maxsize=1)(make_problem)
 
 
@@ -62,16 +62,16 @@ def wanted_output(case: Case) -> Array:
 
 @lru_cache(maxsize=1)
 def wanted_gradients(case: Case) -> Results:
-    """All gradients, if the chosen rows alone get one from above."""
+    """All gradients, if only the chosen rows get an upstream gradient."""
     problem = cached_problem(case)
     rows = chosen_rows(problem)
     return gradients(rows_of(problem, rows), upstream_of(problem, rows)[rows])
 
 
 def error(problem: Problem, training: bool, found: Results) -> float:
-    """Largest difference from what is right; of a gradient in units of its largest number.
+    """The largest absolute error; for a gradient, relative to its largest number.
 
-    NaN where any number that counts, of any row, is not finite.
+    NaN if any number of any row is not finite, masked steps aside.
     """
     every = ("dx", "out")
     if not all(np.isfinite(a[problem.valid] if n in every else a).all() for n, a in found.items()):

@@ -1,7 +1,7 @@
 """FlashRNN's fused kernels as a contender (https://github.com/NX-AI/flashrnn), in bf16.
 
-FlashRNN has no input projection, so a matrix product of PyTorch stands before it, and no mask, so
-its batches are full. It compiles itself for each size at its first call, which takes minutes.
+FlashRNN has no input projection, so PyTorch multiplies first, and no mask, so its batches are full.
+It compiles for each size at the first call, which takes minutes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from benchmarks.cuda.system import torch_device
 
 
 def missing() -> str | None:
-    """Why there is no FlashRNN here."""
+    """Why FlashRNN is unavailable, or None."""
     if find_spec("flashrnn") is None:
         return "flashrnn is not installed"
     return None if torch_device() == "cuda" else "PyTorch with CUDA is not installed"
 
 
 class FlashRNN(TorchCall):
-    """An LSTM of one head; gates are in Keras's order, i f z o."""
+    """An LSTM with one head; gates are in Keras's order, i f z o."""
 
     dtype_name, backend = "bfloat16", "cuda_fused"
 

@@ -1,4 +1,4 @@
-"""What the CUDA kernels should reach on an H100 or its like, and what the timings say of it."""
+"""What the CUDA kernels should reach on an H100 or a similar GPU, and what the timings show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.summary import Goal
 
 Group = dict[str, Any]
 
-SMALL_UNITS = 192  # up to here cuDNN has a fast path of its own
+SMALL_UNITS = 192  # up to here cuDNN has a special fast path
 
 
 def median(group: Group, names: Iterable[str]) -> float | None:
@@ -20,18 +20,18 @@ def median(group: Group, names: Iterable[str]) -> float | None:
 
 
 def faster(group: Group, names: Iterable[str], than: Iterable[str]) -> float | None:
-    """How many times the first contenders are faster than the others."""
+    """How many times faster the first contenders are than the others."""
     one, other = median(group, names), median(group, than)
     return other / one if one and other else None
 
 
 def least(values: Iterable[float | None]) -> float | None:
-    """The worst case counts."""
+    """The worst case, which is what counts."""
     return min((value for value in values if value is not None), default=None)
 
 
 def goals(groups: list[Group]) -> list[Goal]:
-    """All goals, in float32 with TF32 off where nothing else is said; the worst case of each."""
+    """All goals, in float32 with TF32 off unless said otherwise; the worst case of each."""
     forward = [g for g in groups if not g["training"] and g["cell"] == "lstm"]
     right = [g for g in forward if g["kind"] == "right"]
     full = [g for g in right if g["fill"] == 1.0 and g["units"] <= SMALL_UNITS]
@@ -63,7 +63,7 @@ def goals(groups: list[Group]) -> list[Goal]:
 
 
 def holes_over_right(groups: list[Group]) -> float | None:
-    """The largest ratio of times of a case with holes and its right-padded twin."""
+    """The largest ratio of the times of a case with holes and of its right-padded twin."""
     sizes = ("batch", "time", "features", "units", "fill")
     right = {tuple(g[s] for s in sizes): g for g in groups if g["kind"] == "right"}
     ratios = []

@@ -1,10 +1,10 @@
-"""What a launch, and the first one of a process, cost the host: Python alone, without a GPU.
+"""Host time of a launch, and of the first one in a process: Python alone, without a GPU.
 
     python -m tests.cuda.stub python -m benchmarks.cuda.host
 
-On the stub of the driver, which runs no kernel and answers at once. A launch is timed beside
-`cuda.core.launch` of the same kernel; the first ones in a process whose kernels were compiled
-before, after what it imports.
+It runs on the driver stub, which runs no kernel and answers at once. A launch is timed beside
+`cuda.core.launch` of the same kernel; the first launches of a process are timed after its imports,
+with kernels that were compiled before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ print(json.dumps(np.diff(moments).tolist()))
 
 def main() -> None:
     """The command."""
-    os.environ.pop("STUB_LOG", None)  # what the stub writes takes longer than a launch
+    os.environ.pop("STUB_LOG", None)  # writing the log takes longer than a launch
     for arguments in (1, 16):
         ours, core = launch_seconds(arguments)
         print(
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def launch_seconds(arguments: int) -> tuple[float, float]:
-    """Of a launch, and of what cuda.core needs for it."""
+    """Seconds of a launch, and of cuda.core's part in it."""
     from cuda.core import launch as core_launch
 
     from fastmask_kernels.cuda.runtime import driver
@@ -80,7 +80,7 @@ def launch_seconds(arguments: int) -> tuple[float, float]:
 
 
 def _times(ways: list[Callable[[], Any]]) -> list[float]:
-    """Seconds of a call, each in turn."""
+    """Seconds per call of each way, in turn."""
     found = []
     for way in ways:
         begin = time.perf_counter()

@@ -1,8 +1,8 @@
-"""fastmask's CUDA kernels as a contender, called through `fastmask_kernels.cuda` alone.
+"""fastmask's CUDA kernels as a contender, called only through `fastmask_kernels.cuda`.
 
-Arguments come from the kernel table by name, so that this file knows no kernel's list of them.
-Weights are packed in advance, as for any number of batches with one layer; the plan is made in
-advance too, as for the second layer of a model, unless planning is part of the call.
+Arguments are filled in by their names in the kernel table, so no argument lists are repeated here.
+Weights are packed in advance, as for many batches with one layer; so is the plan, as for the second
+layer of a model, unless planning is part of the call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 def missing(weights: str = "float32", torch_products: bool = False) -> str | None:
-    """Why this way to call the kernels cannot be had, None where it can."""
+    """Why this way to call the kernels is unavailable, or None."""
     from fastmask_kernels import cuda
 
     if weights != "float32" and not hasattr(cuda, "use_weights"):
@@ -46,9 +46,9 @@ def missing(weights: str = "float32", torch_products: bool = False) -> str | Non
 
 @contextmanager
 def settings(weights: str = "float32", torch_products: bool = False) -> Iterator[None]:
-    """What holds for all calls of a contender: stream, storage of weights, who multiplies.
+    """The settings of all calls of a contender: stream, form of weights, library for products.
 
-    With weights of fewer bits PyTorch multiplies wherever it can, in TF32.
+    With weights of fewer bits PyTorch does the products in TF32 if it is available.
     """
     torch_products |= weights != "float32" and missing(torch_products=True) is None
     from fastmask_kernels import cuda
@@ -67,7 +67,7 @@ def settings(weights: str = "float32", torch_products: bool = False) -> Iterator
 
 
 def _exact_products(use_products: Any) -> Any:
-    """PyTorch multiplies; plans have an entry for each valid step and no more."""
+    """PyTorch multiplies; plans have exactly one entry per valid step."""
     known = inspect.signature(use_products).parameters
     return use_products(torch_multiply, **({"exact": True} if "exact" in known else {}))
 
@@ -84,7 +84,7 @@ def torch_multiply(
 
 
 class Fastmask:
-    """A layer ready to be called; outputs are full of NaN before the first call."""
+    """A layer ready to be called; its outputs are full of NaN before the first call."""
 
     def __init__(self, problem: Problem, training: bool, planning: bool = False) -> None:
         from fastmask_kernels import cuda
@@ -102,7 +102,7 @@ class Fastmask:
         sizes = (batch, time, features, units, steps, packed, time, time, saved, saved)
         self._sizes = dict(zip("BTFHPWSXKL", sizes, strict=True))
         self._values: dict[str, Any] = dict(_OPTIONS)
-        self._given: dict[str, Any] = {}  # of the backward kernel, where names say something else
+        self._given: dict[str, Any] = {}  # of the backward kernel, for which some names differ
         self._fill(problem)
 
     def _fill(self, problem: Problem) -> None:
@@ -126,7 +126,7 @@ class Fastmask:
             self._allocate(self._backward, self._given, keep=("gates",))
 
     def _plan(self, exactly: bool) -> None:
-        """`plan_steps` wants room for all steps; what the plan is used with may be shorter."""
+        """Make the plan: `plan_steps` needs room for all steps, kernels take shorter `steps`."""
         if not exactly:
             self._run("plan_steps", self._values)
             return
@@ -147,7 +147,7 @@ class Fastmask:
         )
 
     def _allocate(self, kernel: str, values: dict[str, Any], keep: tuple[str, ...] = ()) -> None:
-        """Room for a kernel's outputs, full of NaN."""
+        """Allocate a kernel's outputs, full of NaN."""
         for argument in self._table[kernel].outputs:
             if argument.name not in keep:
                 dtype = "int64" if argument.dtype == "int64" else "float32"
@@ -160,11 +160,11 @@ class Fastmask:
         getattr(self._cuda, kernel)(*(values[name] for name in names))
 
     def load(self, upstream: Floats) -> None:
-        """The gradient of the output, which comes from above."""
+        """Set the upstream gradient, that of the output."""
         self._given["dout"] = self._put(upstream)
 
     def call(self) -> None:
-        """A batch, forward or forward and back."""
+        """Run a batch, forward or forward and backward."""
         if self.planning:
             self._run("plan_steps", self._values)
         self._run(self._forward, self._values)
@@ -172,7 +172,7 @@ class Fastmask:
             self._run(self._backward, self._given)
 
     def results(self) -> Results:
-        """What the last call left, by the names of `expected`."""
+        """The results of the last call, by the names of `expected`."""
         from fastmask_kernels.cuda.runtime.device import to_host
 
         if not self.training:

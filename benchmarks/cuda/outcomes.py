@@ -1,8 +1,8 @@
-"""A plugin of pytest that writes down each test as it begins and as it ends.
+"""A pytest plugin that records each test when it starts and when it ends.
 
     FASTMASK_TEST_OUTCOMES=FILE pytest -p benchmarks.cuda.outcomes ...      a line of JSON each
 
-So it is known what passed, and at which test it stood, when a run has to be ended.
+If a run has to be killed, the file shows what had passed and which test was running.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def last_line(text: str) -> str:
-    """What pytest says last of a failure names the error, or where it came from."""
+    """The last line of pytest's report of a failure: the error, or where it came from."""
     lines = [line.removeprefix("E").strip() for line in text.splitlines() if line.startswith("E ")]
     return (lines or text.strip().splitlines()[-1:] or [""])[0][:MESSAGE]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Counts, what failed and why, and the test that was begun and never ended."""
+    """Counts, failures with their messages, and tests that started and never ended."""
     entries = _entries(path.read_text().splitlines() if path.exists() else [])
     last: dict[str, dict[str, Any]] = {entry["test"]: entry for entry in entries}
     counts = {
@@ -55,12 +55,12 @@ def read(path: Path) -> dict[str, Any]:
     }
     failures = {e["test"]: e["message"] for e in last.values() if e["outcome"] == "failed"}
     begun = [entry["test"] for entry in last.values() if entry["outcome"] == "begun"]
-    # A test whose set-up passed and that has no call was interrupted as well.
+    # A test whose set-up passed and that was never called was interrupted, too.
     return {**counts, "failures": failures, "unfinished": begun}
 
 
 def _entries(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Whole lines alone: the last one may have been cut off."""
+    """Only complete lines: the last one may have been cut off."""
     found = []
     for line in lines:
         try:

@@ -28,14 +28,14 @@ HOW = """\
 CUDA events around samples of about two milliseconds of calls, after a warm-up; the tables show the
 median of the samples, `~` marks those whose quartiles lie more than 25 % apart. Before it is timed,
 a result is compared with a float64 reference: the outputs of some rows over their valid steps, or
-all gradients of a batch in which some rows have a gradient from above. A layer has as many input
-features as units. Lengths are lognormal with one full row in each batch.
+all gradients of a batch in which only some rows have an upstream gradient. A layer has as many
+input features as units. Lengths are lognormal with one full row in each batch.
 
-- **fastmask**: the kernels, weights packed and the plan of the mask made before; products by the
-  kernels themselves, or by PyTorch (**torch GEMM**). **planning**: the plan belongs to the call.
-  **tf32**, **bf16**: recurrent weights of so many bits, products by PyTorch in TF32 if it is there.
+- **fastmask**: the kernels, with weights packed and the mask planned in advance; products by the
+  kernels themselves, or by PyTorch (**torch GEMM**). **planning**: the plan is part of the call.
+  **tf32**, **bf16**: recurrent weights in that format, products by PyTorch in TF32 if available.
 - **cuDNN**: `torch.nn`. *padded* computes all steps; *packed* packs, runs and unpacks. float32 with
-  TF32 off, unless the name says something else.
+  TF32 off, unless the name says otherwise.
 - **FlashRNN**: its fused LSTM, with the input projection by PyTorch.
 """
 
@@ -59,7 +59,7 @@ def render(report: Report, pictures: list[Path]) -> str:
 
 
 def machine(about: Report) -> str:
-    """A line for each thing known of the run."""
+    """One line for each fact about the run."""
     versions = ", ".join(f"{name} {v}" for name, v in about.get("versions", {}).items() if v)
     known = {k: v for k, v in about.items() if k not in ("versions", "absent") and v is not None}
     lines = [f"- {name.replace('_', ' ')}: {value}" for name, value in known.items()]
@@ -124,7 +124,7 @@ def timings_part(section: Report) -> list[str]:
 
 
 def any_result(group: Report) -> bool:
-    """Whether anybody was timed."""
+    """Whether any contender was timed."""
     return bool(group["seconds"])
 
 
@@ -156,7 +156,7 @@ def by_step(group: Report, name: str) -> str:
 
 
 def trials_table(groups: list[Report], value: Callable[[Report, str], str] = milliseconds) -> str:
-    """A row for each trial, a column for each contender that anybody timed."""
+    """One row per trial, one column per contender that was timed."""
     names = [name for name in CONTENDERS if any(name in g["seconds"] for g in groups)]
     rows = [
         [
@@ -171,7 +171,7 @@ def trials_table(groups: list[Report], value: Callable[[Report, str], str] = mil
 
 
 def failed_part(section: Report) -> list[str]:
-    """Who failed on what; nothing where nobody did."""
+    """The contenders that failed, and on what; empty if none did."""
     rows = [
         [name, title(group), cell(message)]
         for group in section["groups"]
@@ -195,7 +195,7 @@ def left_out_part(section: Report) -> list[str]:
 
 
 def cell(message: str) -> str:
-    """A message that fits into a table."""
+    """A message that fits in a table cell."""
     return shortened(message).replace("|", "\\|")
 
 

@@ -1,4 +1,4 @@
-"""Microseconds a time step against the number of units, a panel for each kind of batch."""
+"""Microseconds per time step against the number of units, one panel per kind of batch."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def panels_of(groups: list[Group], training: bool) -> dict[str, list[Group]]:
 
 
 def draw_panel(axis: Any, name: str, groups: list[Group]) -> None:
-    """A line for each contender."""
+    """One line per contender."""
     for contender, style in STYLES.items():
         points = [
             (group["units"], 1e6 * group["seconds"][contender]["median"] / group["time"])

@@ -1,4 +1,4 @@
-"""Processes that are given so much time and no more."""
+"""Processes with a time limit."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Failed(Exception):
-    """A job came to nothing; the message says why."""
+    """A job failed; the message says why."""
 
 
 @dataclass
 class Budget:
-    """Until when there is time."""
+    """A deadline."""
 
     end: float  # of time.monotonic()
 
@@ -50,7 +50,7 @@ class Budget:
 
 
 def environment(simulated: bool = False) -> dict[str, str]:
-    """The checkout first on the path, as the tests have it, and its folder of compiled kernels."""
+    """Variables that put the checkout first on the path, with its cache of compiled kernels."""
     paths = [str(ROOT), str(ROOT / "src"), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")]
     chosen = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     chosen.setdefault("NUMBA_CACHE_DIR", str(COMPILED))
@@ -63,7 +63,7 @@ def start(
     variables: Mapping[str, str] = NONE,
     **options: Any,
 ) -> subprocess.Popen[str]:
-    """A process that can be ended with all that it starts."""
+    """Start a process that can be killed along with its children."""
     return subprocess.Popen(
         command,
         env={**environment(simulated), **variables},
@@ -75,7 +75,7 @@ def start(
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process and what it started."""
+    """Kill a process and its children."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             if hasattr(os, "killpg"):
@@ -91,7 +91,7 @@ def run(
     simulated: bool = False,
     variables: Mapping[str, str] = NONE,
 ) -> tuple[int | None, str]:
-    """Exit code, None if time ran out, and all that was printed."""
+    """Exit code (None if time ran out) and output."""
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
         process = start(command, simulated, variables, **pipes)
@@ -106,7 +106,7 @@ def run(
 
 
 class Worker:
-    """Jobs for `benchmarks.cuda.worker`, which is started again after each failure that lasts."""
+    """A `benchmarks.cuda.worker` process for jobs, restarted after a failure that breaks it."""
 
     def __init__(self, simulated: bool = False, command: tuple[str, ...] = WORKER) -> None:
         self._simulated, self._command = simulated, command
@@ -169,7 +169,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
-        # Its own queue: a process that was ended may still have something to say.
+        # A new queue: a killed process may still have output.
         self._process, self._answers = process, queue.Queue()
         threading.Thread(target=_listen, args=(process, self._answers), daemon=True).start()
         return process
@@ -180,7 +180,7 @@ class Worker:
 
 
 def _listen(process: subprocess.Popen[str], answers: queue.Queue[str]) -> None:
-    """Put what the process says into a queue, and "" when it says no more."""
+    """Put the process's output into a queue, line by line, and "" at its end."""
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -191,6 +191,6 @@ def _listen(process: subprocess.Popen[str], answers: queue.Queue[str]) -> None:
 
 
 def shortened(message: str) -> str:
-    """One line of a message, not too long."""
+    """A message on one line, cut to a maximum length."""
     line = " ".join(message.split())
     return line if len(line) <= MESSAGE else line[: MESSAGE - 4] + " ..."

@@ -1,4 +1,4 @@
-"""compute-sanitizer over some small kernel calls: bad addresses, races, unset memory, barriers."""
+"""compute-sanitizer on some small kernel calls: bad addresses, races, unset memory, barriers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from benchmarks.cuda import process
 from benchmarks.cuda.process import Budget
 
-TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")  # the most telling first
+TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")  # the most informative first
 CHECKED = (sys.executable, "-m", "benchmarks.cuda.small")
 OPTIONS = ("--error-exitcode", "9", "--print-limit", "5")
-# Numba asks the driver for what it may not have; what it answers is no error of the kernels.
+# Numba probes for driver functions that may be missing; that is no error of the kernels.
 MORE = {"memcheck": ("--report-api-errors", "no")}
 _SUMMARY = re.compile(r"=+ (ERROR SUMMARY: (\d+) error|RACECHECK SUMMARY: (\d+) hazard).*")
 
@@ -25,7 +25,7 @@ Section = dict[str, Any]
 
 
 def program() -> str | None:
-    """Where compute-sanitizer is, if anywhere."""
+    """The path of compute-sanitizer, None if it is not installed."""
     roots = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
     folders = [Path(root) / "bin" for root in (*roots, "/usr/local/cuda") if root]
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, folders)])
@@ -33,7 +33,7 @@ def program() -> str | None:
 
 
 def run(simulated: bool, budget: Budget, section: Section, changed: Callable[[], None]) -> None:
-    """Put what each tool found into `section`, but for those that it says found nothing."""
+    """Add the findings of each tool to `section`, except tools already recorded as clean."""
     known = section.setdefault("tools", {})
     found = program()
     section["program"] = found

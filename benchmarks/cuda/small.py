@@ -18,7 +18,7 @@ ON_DEVICE = (  # sizes of the tests, which have compiled most of the kernels
 )
 SIMULATED = (("lstm", 3, 3, 2, 5),)
 KINDS = ("holes", "right", "left", "row_off")
-TENSOR_CORES = (  # form of the weights, whether blocks share the layer, sizes
+TENSOR_CORES = (  # form of the weights, whether blocks share the layer, cell, sizes
     ("bfloat16", False, "lstm", 9, 3, 3, 7),
     ("tf32", False, "gru_before", 9, 3, 3, 7),
     ("bfloat16", True, "lstm", 9, 2, 2, 9),
@@ -27,7 +27,7 @@ TENSOR_CORES = (  # form of the weights, whether blocks share the layer, sizes
 
 
 def main() -> None:
-    """Forward and backward calls, against the reference column."""
+    """Check forward and backward calls against the reference."""
     system.require_device()
     if system.SIMULATED:
         system.enter_simulator()
@@ -41,10 +41,9 @@ def main() -> None:
 
 
 def tensor_cores() -> None:
-    """The same with rounded weights, against loops that round likewise.
+    """Check rounded weights against loops that round in the same way.
 
-    Larger layers would not do for those that blocks share: of many numbers some are rounded the
-    other way.
+    Layers shared by blocks must be small: among many numbers some would be rounded the other way.
     """
     from tests.cuda.test_tensor_cores import check, make
 

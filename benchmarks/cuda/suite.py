@@ -1,8 +1,8 @@
 """The CUDA tests on the device, a process for each file.
 
-First alone what everything else rests on, the fragment layouts; then the other files, several at
-a time, since most of their time goes into compiling. A file that crashes or hangs takes no other
-with it.
+The fragment layouts, on which everything else relies, run first and alone; then the other files,
+several at a time, since most of their time is compilation. A file that crashes or hangs does not
+affect the others.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from benchmarks.machine import usable_cores
 
 TESTS = process.ROOT / "tests" / "cuda"
 FIRST = "test_ptx.py"
-# The project's own options need plugins that are not everywhere, and libraries of other versions
-# may warn of other things.
+# The project's own options need plugins that may be missing, and other versions of libraries may
+# emit other warnings.
 ON_ANY_MACHINE = ("-o", "addopts=", "-W", "default")
 MOST_AT_ONCE = 12  # processes that share the device
 OF_TORCH = ("../test_torch_gpu.py", "../test_torch_cuda.py")
 
-NO_TESTS = 5  # of a file that pytest has skipped as a whole
+NO_TESTS = 5  # pytest's exit code if a whole file is skipped
 
 Section = dict[str, Any]
 
 
 def files(simulated: bool) -> list[str]:
-    """Those that run kernels, the first one first; one of them in the simulator."""
+    """The files that run kernels, `FIRST` first; in the simulator only that one."""
     if simulated:
         return [FIRST]
     if is_dry():
@@ -47,7 +47,7 @@ def files(simulated: bool) -> list[str]:
 
 
 def run(simulated: bool, budget: Budget, section: Section, changed: Callable[[], None]) -> None:
-    """Put what each file came to into `section`, but for those that it says passed."""
+    """Add the result of each file to `section`, except files already recorded as passed."""
     known = section.setdefault("files", {})
     first, *others = [name for name in files(simulated) if not _passed(known.get(name))] or [""]
     if not first:
@@ -76,7 +76,7 @@ def _report(name: str, found: Section, section: Section, changed: Callable[[], N
 
 
 def run_file(name: str, simulated: bool, budget: Budget, folder: Path) -> Section:
-    """One file: counts, failures, and how the process ended."""
+    """Run one file: counts, failures, and how the process ended."""
     written, begun = folder / f"{Path(name).name}.jsonl", time.monotonic()
     options = ("-q", "-p", "no:cacheprovider", "-p", "benchmarks.cuda.outcomes", *ON_ANY_MACHINE)
     command = (sys.executable, "-m", "pytest", *options, str(TESTS / name))

@@ -1,4 +1,4 @@
-"""What there is to measure with: the simulator or a device, PyTorch, FlashRNN."""
+"""What is available to measure with: the simulator or a device, and PyTorch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Unusable(Exception):
 
 
 def require_device() -> None:
-    """Do nothing where kernels can run.
+    """Raise if kernels cannot run here.
 
     Raises:
         Unusable: there is no numba-cuda, no driver or no device.
@@ -33,12 +33,12 @@ def require_device() -> None:
 
 
 def is_dry() -> bool:
-    """Whether a driver that runs no kernel is enough: results are not looked at."""
+    """Whether this is a dry run, on a driver that runs no kernel: results are not checked."""
     return os.environ.get(DRY_RUN) == "1"
 
 
 def enter_simulator() -> None:
-    """Launches of few threads."""
+    """Let launches have few threads, for the simulator."""
     from fastmask_kernels.cuda.runtime import kernel as _kernel
 
     _kernel.THREADS = _kernel.LARGE_BLOCK = 32
@@ -46,7 +46,7 @@ def enter_simulator() -> None:
 
 @cache
 def torch_device() -> str | None:
-    """Where PyTorch computes here: "cuda", in the simulator "cpu"; None where it cannot."""
+    """PyTorch's device here: "cuda", in the simulator "cpu", or None if there is none."""
     if find_spec("torch") is None:
         return None
     if SIMULATED:
@@ -79,7 +79,7 @@ def describe() -> dict[str, Any]:
 
 
 def queried() -> str | None:
-    """What nvidia-smi says of the first device, if it is there: QUERY."""
+    """nvidia-smi's answer to QUERY for the first device, or None."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None

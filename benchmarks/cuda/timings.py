@@ -1,4 +1,4 @@
-"""Costs and trials, one job after the other, as long as there is time."""
+"""Measure costs and trials, one job after the other, as long as there is time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from benchmarks.cuda import cases
 from benchmarks.cuda.process import Budget, Failed, Worker
 
 START_SECONDS = 180.0  # importing, finding the device
-LEAST_SECONDS = 4.0  # with less left, nothing is begun
+LEAST_SECONDS = 4.0  # with less left, nothing is started
 JOB_SECONDS = {cases.FLASHRNN: 240.0}
-MOST_SECONDS = 60.0  # of any other job, compiling included
-HOLDS = 4  # of the costs: a barrier that never opens must not take all the time
+MOST_SECONDS = 60.0  # of any other job, including compilation
+HOLDS = 4  # a cost gets this part of the time left: a barrier that hangs must not take it all
 
 Section = dict[str, Any]
 
 
 def describe(worker: Worker) -> Section:
-    """The device, and who cannot take part."""
+    """The device, and which contenders are unavailable."""
     about: Section = worker.ask({"do": "describe"}, START_SECONDS)
     return about
 
@@ -34,7 +34,7 @@ def measure(
     section: Section,
     changed: Callable[[], None],
 ) -> None:
-    """Add to `section` what is not in it yet; `changed` is called after each trial.
+    """Add what is missing to `section`; `changed` is called after each trial.
 
     `section` has "costs" {name: cost or error}, "groups", one for each trial, and "left_out".
     """
@@ -104,7 +104,7 @@ def _measure_contender(
 
 
 def limit_of(name: str, budget: Budget) -> float:
-    """Seconds for a contender; one that takes minutes may not take all the time."""
+    """Time limit of a contender; one that takes minutes gets at most half of what is left."""
     if name in JOB_SECONDS:
         return min(JOB_SECONDS[name], budget.left / 2)
     return min(MOST_SECONDS, budget.left)

@@ -1,13 +1,13 @@
-"""The process that touches the device: a job a line comes in, an answer a line goes out.
+"""The process that uses the device: each line in is a job, each line out an answer.
 
     {"do": "describe"} | {"do": "costs"} | {"do": "cost", "name", "seconds"}
     {"do": "compile", "contender", "case", "training"}
     {"do": "time", "contender", "case", "training", "seconds"}
 
-    {"ok": ...} | {"error": "...", "broken": whether the device can be used no more}
+    {"ok": ...} | {"error": "...", "broken": whether the device is no longer usable}
 
-An error of a kernel stays with the process in which it came up; the process then ends, and the
-next job gets a new one. Libraries may print what they like: their standard output goes to the log.
+After a kernel error a process can no longer use CUDA; it ends, and the next job gets a new one.
+Libraries may print what they like: their standard output goes to the log.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def answer(job: dict[str, Any]) -> Any:
 
 
 def is_broken() -> bool:
-    """Whether an error stays with this process."""
+    """Whether this process can no longer use the device."""
     if system.SIMULATED:
         return False
     try:
@@ -54,7 +54,7 @@ def is_broken() -> bool:
 
 
 def tidy() -> None:
-    """Give back the memory of a job."""
+    """Free the memory of a job."""
     gc.collect()
     if "torch" in sys.modules and system.torch_device() == "cuda":
         import torch
