@@ -35,6 +35,11 @@ class Mine(L.Layer):
         return inputs
 
 
+def one_input() -> fm.Model:
+    ids = fm.Input((None,), dtype="int32", name="ids")
+    return fm.Model(ids, L.Embedding(5, 2)(ids))
+
+
 def called_twice(layer: L.Layer, first: Any, second: Any) -> Any:
     layer(first)
     return layer(second)
@@ -136,6 +141,18 @@ INPUTS: list[Wrong] = [
         lambda: L.LSTM(4, name="a")([X, X]),
         ValueError,
         ("'a'", "takes one input, not a list of 2"),
+    ),
+    (
+        "a list of rows, for a layer",
+        lambda: L.LSTM(4, name="a")([X[0], X[1, :2]]),
+        ValueError,
+        ("'a'", "takes one input, not a list of 2", "predict takes", "fastmask.ragged"),
+    ),
+    (
+        "a list of rows, for a model",
+        lambda: one_input()([np.array([1, 2]), np.array([3])]),
+        ValueError,
+        ("takes 1 input ('ids'), not 2", "predict takes", "fastmask.pad"),
     ),
     (
         "one input for a list",

@@ -1,7 +1,7 @@
-"""The backend of NumPy's arrays.
+"""The backend of NumPy arrays.
 
-Kernels want native-endian, C-contiguous, aligned arrays of the dtypes in their specification.
-Everything else that NumPy can hold is converted here, or refused by name.
+Kernels need native-endian, C-contiguous, aligned arrays of the dtypes in their specification.
+Other arrays are converted here, or refused by an error that names the argument.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .table import kernels
 from .threads import get_num_threads
 
 PLAIN: AbstractContextManager[None] = nullcontext()
-"""Within what kernels are called where nothing is to be chosen."""
+"""The context for calling kernels if there is nothing to choose."""
+LISTS_OF_ROWS = "predict takes such lists; fastmask.ragged and fastmask.pad make batches of them"
 
 
 class Host:
@@ -92,12 +93,11 @@ class Host:
             if not isinstance(value, (list, tuple)):
                 raise
             raise ValueError(
-                f"{name} must be an array, but its rows differ in shape (predict "
-                "takes such lists; fastmask.ragged and fastmask.pad make batches of them)"
+                f"{name} must be an array, but its rows differ in shape ({LISTS_OF_ROWS})"
             ) from error
-        except (TypeError, RuntimeError) as error:  # torch's, of dtypes, gradients and layouts
+        except (TypeError, RuntimeError) as error:  # of torch, about dtypes, gradients and layouts
             kind = f"{type(value).__module__}.{type(value).__name__}"
-            if kind.startswith("fastmask."):  # which say themselves what they are
+            if kind.startswith("fastmask."):  # their own message is clear enough
                 raise
             what = f"{kind} ({value.dtype})" if hasattr(value, "dtype") else kind
             raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
@@ -138,7 +138,7 @@ class Host:
         return np.require(array, np.int64, ["C", "A"])
 
     def check_places(self, named: list[tuple[str, Array]]) -> None:
-        """There is one place."""
+        """Do nothing: there is only one place."""
 
     def zeros(
         self,
@@ -174,7 +174,7 @@ class Host:
     def erf(self, x: Array) -> Array:
         """See `ArrayBackend`.
 
-        NumPy has none; the standard library's, one element at a time, takes about 0.1 us each.
+        NumPy has none; `math.erf`, called for each element, takes about 0.1 us.
         """
         return np.fromiter(map(math.erf, x.ravel().tolist()), x.dtype, x.size).reshape(x.shape)
 
@@ -258,7 +258,7 @@ class Host:
         return out
 
     def has_forms(self) -> bool:
-        """Whether cells have other forms: those of the reference kernels have not."""
+        """Whether the kernels have other forms of cells; the reference kernels do not."""
         return hasattr(kernels(), "kernels_in_form")
 
     def sums_of_rows(
@@ -304,7 +304,13 @@ def _as_kernels_take_it(array: Array) -> Array:
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array
-    return np.require(array, None, ["C", "A"])  # a microsecond, even where there is nothing to do
+    return np.require(array, None, ["C", "A"])  # a microsecond, even for an array that fits
+
+
+def rows_hint(inputs: Sequence[object]) -> str:
+    """For the end of a message about a list of inputs: where to pass it if it holds rows."""
+    arrays = all(isinstance(one, np.ndarray) for one in inputs)
+    return f"; if these are rows, {LISTS_OF_ROWS}" if arrays else ""
 
 
 def no_numbers(array: Array, name: str, wanted: str = "real numbers") -> TypeError:

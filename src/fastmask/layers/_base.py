@@ -1,4 +1,4 @@
-"""What a layer is: its arguments, weights and shapes, and what it says of masks."""
+"""What a layer is: its arguments, weights and shapes, and what it does to masks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .. import initializers
 from .._checks import flag
 from .._names import automatic_name
 from .._typing import DTypeLike, Shape, Shapes, Unpack
+from ..backends.host import rows_hint
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
 from ._calls import CallSpec, flat, read_call_spec
@@ -37,23 +38,23 @@ _building = fork_safe_lock(BUILDING)
 
 
 class BaseLayer(Weighted, Quantizing, Elsewhere):
-    """All of a layer but its call; see `Layer`."""
+    """All of a layer except its call; see `Layer`."""
 
     __signature__ = ShownSignature()
     supports_masking = False
-    step_by_step = False  # whether no step of a sequence looks at another one
+    step_by_step = False  # whether each step is computed by itself
     built = False
-    _known: ClassVar[bool] = False  # a cell of which the kernels compute what `call` does
+    _known: ClassVar[bool] = False  # whether this is a cell and kernels compute its `call`
     _call_spec: ClassVar[CallSpec | None] = None
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
     _takes_texts = False
-    _takes_lists = True  # of several inputs
-    _input_axes: int | None = None  # how many its inputs must have, where the number is fixed
+    _takes_lists = True  # whether it may be called on a list of inputs
+    _input_axes: int | None = None  # number of axes of the inputs, where it is fixed
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
-    _takes_gpu = False  # whether its code takes arrays on a GPU of any kind
-    _broadcasts = False  # whether arrays with one step a row go with sequences, step by step
-    _way: str | None = None  # how it goes through a `Ragged`, see `_ragged`
+    _takes_gpu = False  # whether its code takes arrays of any GPU library
+    _broadcasts = False  # whether arrays with one step a row are repeated at every step
+    _way: str | None = None  # how it handles a `Ragged`, see `_ragged`
     _pads_beside = False  # whether a `Ragged` is padded beside arrays
     _keeps_steps = False  # whether its output has the steps of its first input
     _needs_a_step = False  # whether rows without steps get one that is masked
@@ -61,13 +62,13 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _build_shape: Shapes | None = None
     _warned = False
     _trainable = True
-    _first_shape: Shape | None = None  # of the inputs of a model that begins with the layer
+    _first_shape: Shape | None = None  # of the inputs, if a model begins with this layer
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._call_spec = None
         if "call" in cls.__dict__ and not cls.__module__.startswith("fastmask."):
-            # What was said of another call says nothing of this one.
+            # What the base class declares about its `call` need not hold for the new one.
             cls.step_by_step = cls.__dict__.get("step_by_step", False)
             cls._way, cls._ragged_way = None, BaseLayer._ragged_way  # type: ignore[method-assign]
         if "build" in cls.__dict__:
@@ -134,7 +135,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         return known[0] if known else None
 
     def _mask_of_each(self, masks: Any, count: int) -> Sequence[Any]:
-        """What `compute_mask` returned, as a list with the mask of each output."""
+        """The result of `compute_mask`, as a list with one mask for each output."""
         if not isinstance(masks, (list, tuple)):
             return [masks] * count
         if len(masks) != count:
@@ -163,7 +164,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         if isinstance(inputs, list) and not self._takes_lists:
             raise ValueError(
                 f"layer {self.name!r} (of type {type(self).__name__}) takes one input, "
-                f"not a list of {len(inputs)}"
+                f"not a list of {len(inputs)}{rows_hint(inputs)}"
             )
 
     @classmethod
@@ -210,17 +211,17 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         return self._dtype
 
     def _mask_list(self, mask: Any, count: int) -> Sequence[Any]:
-        """The masks that were given for `count` inputs.
+        """The masks given for `count` inputs.
 
         Raises:
-            ValueError: they are not a list of as many.
+            ValueError: they are not a list of that length.
         """
         if not isinstance(mask, (list, tuple)) or len(mask) != count:
             raise ValueError(f"mask must be a list with one mask for each of {count} inputs")
         return mask
 
     def _check_input_shape(self, shape: Any) -> None:
-        """See whether the layer, now that it is built, takes inputs of a shape.
+        """Check that the layer, which is built, takes inputs of this shape.
 
         Raises:
             ValueError: it does not.
@@ -232,20 +233,20 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
             )
 
     def _steps_of(self, shape: _Sizes) -> _Sizes:
-        """The axes of its inputs of which a mask has the first ones."""
+        """The axes of inputs of this shape to which the axes of a mask correspond, in order."""
         return shape
 
     def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - some layers look at it
-        """Whether a mask with so many axes makes a difference to what it computes."""
+        """Whether a mask with this many axes changes what the layer computes."""
         spec = self._spec()
         return bool(spec.mask or spec.others)
 
     def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - some layers look at it
-        """How it goes through a `Ragged` with so many axes, see `_ragged`."""
+        """How it handles a `Ragged` with this many axes, see `_ragged`."""
         return self._way or ("steps" if self.step_by_step else "padded")
 
     def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - some layers look at these
-        """Build it for a call with these inputs and further arguments, arrays or symbolic."""
+        """Build the layer for a call with these inputs and arguments, arrays or symbolic ones."""
         self.build(shapes(inputs))
 
     def _shapes_of_call(self, inputs: Any, options: dict[str, Any]) -> Any:  # noqa: ARG002 - some layers look at these
@@ -278,7 +279,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
             layer._trainable = wanted
 
     def _how_lost(self) -> str:
-        """What became of a mask that goes no further, and what to do."""
+        """What happens to a mask that is not passed on, and what to do about it."""
         return USED if self._uses_mask(2) else DROPPED
 
     def get_config(self) -> dict[str, Any]:
@@ -327,7 +328,7 @@ def _built_once(build: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(build)
     def once(self: BaseLayer, input_shape: Any = default, *others: Any) -> None:
-        if others:  # of further inputs, as Keras has it
+        if others:  # shapes of further inputs, as Keras allows
             input_shape = [input_shape, *others]
         if input_shape is shape.empty:
             raise TypeError(f"build of layer {self.name!r} needs input_shape")
@@ -335,7 +336,7 @@ def _built_once(build: Callable[..., None]) -> Callable[..., None]:
             input_shape = default
         if isinstance(input_shape, (int, str)):
             raise TypeError(
-                f"input_shape of layer {self.name!r} must be a tuple of sizes with that of the "
+                f"input_shape of layer {self.name!r} must be a tuple of sizes that begins with the "
                 f"batch, None where it may vary, such as (None, {input_shape!r}), "
                 f"not {input_shape!r}"
             )

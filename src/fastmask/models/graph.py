@@ -1,4 +1,4 @@
-"""From symbolic tensors to a program: the calls of layers in the order in which they happen.
+"""Programs made from symbolic tensors: the calls of layers in order of execution.
 
 A program refers to values by number, inputs first, then the outputs of each step. So it holds
 no symbolic tensors, can be copied and pickled however deep it is, and drops each value after
@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from .._typing import HasShape, Shape
+from ..backends.host import rows_hint
 from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
@@ -57,11 +58,11 @@ class Program(NamedTuple):
 
 
 def program(inputs: Sequence[SymbolicTensor], outputs: Symbols | None, name: str) -> Program:
-    """The program that leads from the inputs to the outputs.
+    """The program that computes the outputs from the inputs.
 
     Raises:
         TypeError: one of them is not a symbolic tensor.
-        ValueError: they are not connected, or in a circle, or names are taken twice.
+        ValueError: they are not connected, form a cycle, or use a name twice.
     """
     for kind, values in (("inputs", inputs), ("outputs", flat(outputs))):
         for value in values:
@@ -103,7 +104,7 @@ def program(inputs: Sequence[SymbolicTensor], outputs: Symbols | None, name: str
 def assemble(
     inputs: list[InputSpec], layers: list[Layer], steps: list[Step], outputs: object, name: str
 ) -> Program:
-    """A program of parts that refer to each other in order.
+    """Make a program of steps that use only values made before them.
 
     Raises:
         ValueError: two layers have the same name.
@@ -125,7 +126,7 @@ def execute(the: Program, inputs: Sequence[object], apply: Apply) -> Any:
     """Run the steps in order, each by `apply(layer, inputs, options)`.
 
     Raises:
-        ValueError: a layer returns another number of outputs than it said.
+        ValueError: a layer returns another number of outputs than when the model was made.
     """
     values: dict[int, Any] = dict(enumerate(inputs))
     for step, dead in zip(the.steps, the.last_use, strict=True):
@@ -144,17 +145,18 @@ def execute(the: Program, inputs: Sequence[object], apply: Apply) -> Any:
 
 
 def check_inputs(the: Program, inputs: HasShape | list[HasShape], name: str) -> list[HasShape]:
-    """The inputs as a list; a last axis of size 1 comes or goes where it must, as in Keras.
+    """The inputs as a list; a last axis of size 1 is added or removed if necessary, as in Keras.
 
     Raises:
-        ValueError: their number or a shape is another one.
+        ValueError: their number or a shape is wrong.
     """
     wanted = the.inputs
     given = inputs if isinstance(inputs, list) else [inputs]
     if len(given) != len(wanted):
         names = ", ".join(repr(one.name) for one in wanted)
         count = "1 input" if len(wanted) == 1 else f"a list of {len(wanted)} inputs"
-        raise ValueError(f"model {name!r} takes {count} ({names}), not {len(given)}")
+        hint = rows_hint(given) if len(wanted) == 1 else ""
+        raise ValueError(f"model {name!r} takes {count} ({names}), not {len(given)}{hint}")
     for number, spec in enumerate(wanted):
         one = given[number]
         if not fits(tuple(one.shape), spec.shape):
@@ -169,7 +171,7 @@ def check_inputs(the: Program, inputs: HasShape | list[HasShape], name: str) -> 
 
 
 def _with_other_axes(array: HasShape, wanted: Shape) -> HasShape | None:
-    """An array of NumPy's with a last axis of size 1 more or less, if it then fits."""
+    """A NumPy array with a last axis of size 1 added or removed, if it then fits, or None."""
     if not isinstance(array, np.ndarray):
         return None
     shape: tuple[int, ...] = array.shape
@@ -194,7 +196,7 @@ def slots_in(value: object) -> Iterator[Slot]:
 def _calls_between(
     inputs: Sequence[SymbolicTensor], outputs: list[SymbolicTensor], name: str
 ) -> tuple[list[Call], list[Layer]]:
-    """The calls in an order in which they can happen, and the layers in Keras's order."""
+    """The calls in order of execution, and the layers in Keras's order."""
     ends = set(map(id, inputs))
     order: list[Call] = []
     first_seen: dict[int, int] = {}
@@ -246,7 +248,7 @@ def _by_depth(order: Iterable[Call], ends: set[int], first_seen: dict[int, int])
                 known = of_call.get(id(parent.call), 0)
                 of_call[id(parent.call)] = max(depth + 1, known)
     keys = sorted(layers, key=lambda key: (-of_layer[key], first_seen[key]))
-    return cast(list[Layer], [layers[key] for key in keys])  # only these record calls
+    return cast(list[Layer], [layers[key] for key in keys])  # only `Layer` records calls
 
 
 def _slots(value: object, numbers: dict[int, int], as_mask: bool = False) -> Any:
