@@ -31,7 +31,7 @@ print(json.dumps(production(["The film was good", "dull"])[:, 0].tolist()))
 def test_as_written(tmp_path: Path) -> None:
     if not all(map(find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")
-    assert [kind for kind, _ in BLOCKS] == ["python"] * 4 + ["sh", "python"]
+    assert [kind for kind, _ in BLOCKS] == ["python"] * 4 + ["sh", "python", "python"]
     program = "\n".join(
         block if kind == "python" else COMMANDS.format(lines=block.splitlines())
         for kind, block in BLOCKS
