@@ -303,7 +303,7 @@ def test_own_layers() -> None:
     assert strange(x).values.tolist() == [[1, 1], [2, 2], [1, 1]]
     assert strange.seen == (2, 2, 2)
     step.call = lambda inputs: inputs[:, 1:]  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="says step_by_step"):
+    with pytest.raises(ValueError, match="has step_by_step = True"):
         step(x)
 
 

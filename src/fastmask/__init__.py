@@ -59,10 +59,10 @@ if TYPE_CHECKING:
     from . import cells
     from .cells import cell
     from .tables.predictor import Predictor
-else:  # to a type checker every name would be one of the package
+else:  # type checkers would allow every name of the package otherwise
 
     def __getattr__(name: str) -> Any:
-        """What is imported when it is first asked for: cells, `Predictor` and `fastmask.torch`."""
+        """Import cells, `Predictor` and `fastmask.torch` when they are first used."""
         if name == "Predictor":
             return import_module(".tables.predictor", __name__).Predictor
         if name in ("cell", "cells"):

@@ -28,7 +28,7 @@ def whole_number(value: Any, name: str, least: int) -> int:
 
 
 def flag(value: Any, name: str) -> bool:
-    """`value` as a bool; 0 and 1 are taken too.
+    """`value` as a bool; 0 and 1 are accepted, too.
 
     Raises:
         TypeError: it is something else.
@@ -70,15 +70,15 @@ def rate(value: Any, name: str) -> float:
 
 
 def listed(choices: Iterable[str]) -> str:
-    """Names as a message shows them."""
+    """Quoted names, separated by commas, for a message."""
     return ", ".join(map(repr, choices))
 
 
 def closest(value: Any, choices: Iterable[str]) -> str:
-    """A question, for the end of a message, whether a choice like `value` was meant; else ""."""
+    """A suggestion of the most similar choice, for the end of a message; "" if there is none."""
     if not isinstance(value, str):
         return ""
-    from difflib import get_close_matches  # a millisecond, for those who err
+    from difflib import get_close_matches  # takes a millisecond, so only for an error
 
     lower = {choice.lower(): choice for choice in choices}
     found = [lower[one] for one in get_close_matches(value.lower(), lower, n=1)]

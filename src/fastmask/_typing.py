@@ -33,7 +33,7 @@ Shapes = Shape | list["Shapes"]
 
 
 class HasShape(Protocol):
-    """An array of any library, or what stands for one."""
+    """An array of any library, or a symbolic tensor."""
 
     @property
     def shape(self) -> Shape:
@@ -69,7 +69,7 @@ class DeviceArray(OnDevice, Protocol):
 ArrayLike = npt.ArrayLike | OnDevice
 """An array of any library, or nested lists."""
 MaskLike = ArrayLike
-"""A `Mask`, or what it can be made of."""
+"""A `Mask`, or anything that one can be made of."""
 Figure = Any
 """A `matplotlib.figure.Figure`; Matplotlib is imported only by what draws."""
 Axes = Any

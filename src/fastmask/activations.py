@@ -160,7 +160,7 @@ _BY_NAME: dict[str, Activation] = {
 
 
 def name_of(identifier: str | Activation | None, name: str) -> str | Activation:
-    """The name, or the function itself where it is none of this module's.
+    """The name of an activation, or the function itself if this module does not have it.
 
     Raises:
         ValueError: there is no activation of that name.
@@ -190,14 +190,14 @@ def is_name(value: str) -> bool:
 
 
 def of_size(value: object, name: str) -> str:
-    """For the end of a message: what a number in place of an activation may be meant for."""
+    """A hint, for the end of a message, if a number was passed in place of an activation."""
     if name != "activation" or not isinstance(value, int):
         return ""
     return "; sizes of inputs are not given, a layer finds them when it is first called"
 
 
 def get(identifier: str | Activation | None) -> Activation:
-    """The activation that `identifier` means.
+    """Find an activation by its name.
 
     Args:
         identifier: a name such as "relu", a function of an array, or None for "linear".
@@ -226,7 +226,7 @@ def kernel_activation(identifier: object, name: str) -> str:
     """The name of an activation that the kernels know; `name` is the argument's, for messages.
 
     Raises:
-        ValueError: they do not know it.
+        ValueError: the kernels do not know it.
         TypeError: it is neither a name nor a function.
     """
     if type(identifier) is str and identifier in ACTIVATIONS:

@@ -1,4 +1,4 @@
-"""Where Keras has `pad_sequences`."""
+"""`pad_sequences`, in the place where Keras has it."""
 
 from .masks.padding import pad_sequences
 

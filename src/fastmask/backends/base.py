@@ -1,15 +1,15 @@
 """The interface between layers and the kernels for one kind of arrays.
 
-    Backend         what a recurrent layer needs; all of them have it
-    ArrayBackend    besides, what masks and other layers do with arrays that NumPy's users know
+    Backend         what recurrent layers need; all backends have it
+    ArrayBackend    also what masks and other layers do with arrays
 
-                    arrays that come       as kernels see them
+                    arrays given           as kernels see them
     host.Host       NumPy's                themselves
     cuda.Cuda       CuPy's, torch's, ...   `DeviceArray`
     torch._cpu      tensors                NumPy's, over their memory
     torch._cuda     tensors                tensors
 
-`dispatch.backend_of` tells the backend of an array; fastmask.torch asks its own for tensors.
+`dispatch.backend_of` finds the backend of an array; fastmask.torch uses its own for tensors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KernelInput = Any
 
 
 class PlannedMask(Protocol):
-    """What backends ask of a `Mask`."""
+    """What backends need of a `Mask`."""
 
     @property
     def valid(self) -> Bools:
@@ -53,14 +53,14 @@ class PlannedMask(Protocol):
         """The masks of all steps of a mask with more axes than (B, T)."""
 
     def _made_of_it(self) -> dict[Hashable, Any]:
-        """What backends make of the mask, which goes with it."""
+        """A cache of what backends make from the mask."""
 
     def _of(self, valid: Bools) -> PlannedMask:
-        """The mask that owns an array."""
+        """A mask that takes over this array."""
 
 
 class VersionedWeights(Protocol):
-    """What backends ask of a layer's weights, see `fastmask.layers._weights.Weights`."""
+    """What backends need of a layer's weights, see `fastmask.layers._weights.Weights`."""
 
     made: dict[Hashable, Any]
 
@@ -69,7 +69,7 @@ class Backend(Protocol[K]):
     """What a recurrent layer needs of the kernels and of memory.
 
     Attributes:
-        sees_arrays: whether kernels see the arrays themselves, so that `views` may be left out.
+        sees_arrays: whether kernels take the arrays themselves, so that `views` is not needed.
         steps_in_place: whether the kernels for one step change states in place.
     """
 
@@ -82,25 +82,25 @@ class Backend(Protocol[K]):
     def outputs(
         self, cell: Cell, like: K, shape: tuple[int, int, int]
     ) -> tuple[K, list[K], Sequence[K]]:
-        """What the forward kernel writes where there will be no backward.
+        """Allocate what the forward kernel writes if no backward follows.
 
         Args:
-            cell: which one.
-            like: the inputs, of whose dtype and in whose place the arrays are.
-            shape: (B, T, H), with T = 0 where the last output alone is wanted.
+            cell: the cell.
+            like: the inputs; the arrays get their dtype and device.
+            shape: (B, T, H), with T = 0 if only the last output is wanted.
 
         Returns:
-            The output, the last states, and arrays without rows instead of what is saved.
+            The output, the last states, and arrays without rows in place of what is saved.
         """
 
     def plan(self, mask: PlannedMask | None, batch: int, time: int, like: K) -> Plan:
-        """The plan of a mask, of which None means that all steps are valid, where `like` is."""
+        """The plan of a mask on the device of `like`; None means that all steps are valid."""
 
     def packed_room(self, cell: Cell, kernel: K, recurrent_kernel: K, kept: bool) -> K:
-        """Memory for packed weights; `kept` from call to call, whichever stream reads it."""
+        """Memory for packed weights; if `kept`, it outlives the call and any stream may read it."""
 
     def full_bias(self, bias: K | None, shape: tuple[int, ...], like: K) -> K:
-        """The bias in that shape, with zeros for what it lacks."""
+        """The bias in this shape, filled up with zeros."""
 
     def call(
         self,
@@ -111,18 +111,18 @@ class Backend(Protocol[K]):
     ) -> None:
         """Call a kernel.
 
-        It is lent the threads, or the stream, the products and the memory, of the library that
-        `like`, by default the first output, belongs to.
+        It uses the threads, or the stream, the matrix products and the memory, of the library
+        that `like`, by default the first output, belongs to.
         """
 
     def run(self, kernel: KernelName, outputs: Sequence[K], inputs: Sequence[KernelInput]) -> None:
-        """As `call`, with arrays that are known to fit, and with the number of threads."""
+        """Like `call`, without checks of the arrays, and with the number of threads."""
 
 
 class ArrayBackend(Backend[K], Protocol[K]):
     """What masks and layers do with arrays.
 
-    Arrays are those that came, unless it says "view": that is an array as kernels see it.
+    Arrays are the caller's; a "view" is an array as kernels see it.
     """
 
     def as_array(self, value: Any, name: str) -> Array:
@@ -138,15 +138,15 @@ class ArrayBackend(Backend[K], Protocol[K]):
         """See `dispatch.integer_array`."""
 
     def own(self, *views: K) -> Sequence[Array]:
-        """The arrays that views are of."""
+        """The arrays behind views."""
 
     def check_places(self, named: list[tuple[str, Any]]) -> None:
-        """See that all arrays are in one place."""
+        """Check that all arrays are on the same device."""
 
     def zeros(
         self, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any], like: Array
     ) -> list[Any]:
-        """Views of zeros that nobody writes to, in place of `like`."""
+        """Views of zeros, which must not be written to, on the device of `like`."""
 
     def part(self, view: K, shape: tuple[int, ...]) -> K:
         """A view of the same memory, contiguous, in another shape."""
@@ -161,7 +161,7 @@ class ArrayBackend(Backend[K], Protocol[K]):
         """A contiguous array in another shape, perhaps a copy."""
 
     def reversed_in_time(self, array: Array) -> Array:
-        """(B, T, ...) turned round in time."""
+        """(B, T, ...) reversed in time."""
 
     def joined(self, arrays: Sequence[Array]) -> Array:
         """The rows of arrays, one after the other."""
@@ -173,10 +173,10 @@ class ArrayBackend(Backend[K], Protocol[K]):
         """The error function."""
 
     def mask_numbers(self, value: ArrayLike) -> Array:
-        """What a mask is given as, with a shape and a dtype."""
+        """The argument for a mask, as an array with a shape and a dtype."""
 
     def lengths(self, mask: PlannedMask) -> Ints:
-        """The number of valid steps in each row of a mask that is here, on the host."""
+        """The number of valid steps in each row of a mask of this backend, on the host."""
 
     def not_zero(self, array: Array) -> Bools:
         """Where an array, from `mask_numbers`, is not zero: a new array."""
@@ -188,41 +188,41 @@ class ArrayBackend(Backend[K], Protocol[K]):
         """Where any feature of (B, T, ..., F) is not `value`: a new array."""
 
     def last_output(self, last: K, mask: PlannedMask | None, plan: Plan, step: int | None) -> K:
-        """The output of a layer that returns the last one alone.
+        """The output of a layer that returns only the last one.
 
         Args:
             last: its last state.
             mask: the mask.
             plan: its plan, from `plan`.
-            step: 0 or -1, the step at which a masked row has zeros; None where those rows have
-                zeros that have no valid step.
+            step: 0 or -1: rows that are masked at this step get zeros; None: rows without a
+                valid step do.
         """
 
     def gather_rows(self, weights: VersionedWeights, table: Array, ids: Ints) -> Array:
-        """The rows of a weight (V, F) by number, in the shape of `ids` and F."""
+        """Rows of a weight (V, F), as an array of shape (*ids.shape, F)."""
 
     def gather_rounded(
         self, weights: VersionedWeights, table: Array, ids: Ints, form: str
     ) -> Array:
-        """As `gather_rows`, of a table in fewer bits: int8 has a scale for each row."""
+        """Like `gather_rows`, from a quantized table: int8 has a scale for each row."""
 
     def dense(
         self, weights: VersionedWeights, kernel: Array, bias: Array | None, form: str, x: Array
     ) -> Array:
-        """x (N, F) by a kernel (F, U) in fewer bits, and the bias."""
+        """x @ kernel + bias for x (N, F) and a quantized kernel (F, U)."""
 
     def in_form(self, cell: Cell, form: str) -> tuple[Cell, AbstractContextManager[None]]:
-        """What stands for a cell with weights of fewer bits, and within what it is called.
+        """The variant of a cell with quantized weights, and the context to call it in.
 
         Raises:
-            ValueError: there are no kernels for them.
+            ValueError: there are no kernels for this form.
         """
 
     def packing(self, x: Array) -> Hashable:
-        """What packed weights beside x depend on, but for the weights."""
+        """The key of packed weights for x: what they depend on besides the weights."""
 
     def kept_weights(self, x: Array, weights: Sequence[Array]) -> Sequence[K]:
-        """Weights of a layer, which are NumPy's, where x is."""
+        """A layer's weights, NumPy arrays, on the device of x."""
 
     def finish(self, like: K) -> None:
-        """Wait until what was made beside `like`, to be kept, is ready for any stream."""
+        """Wait until results to be kept, made on the device of `like`, are ready for any stream."""

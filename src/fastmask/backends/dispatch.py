@@ -1,4 +1,4 @@
-"""From an array to the backend that computes on it, and to the form that its kernels take."""
+"""Choose the backend of an array, and convert arrays to what its kernels take."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .base import ArrayBackend
 from .host import HOST
 from .looked_up import LookedUp
 
-_READY = 0x101  # C-contiguous and aligned, in `flags.num`: a third of the time of both by name
+_READY = 0x101  # C-contiguous and aligned in `flags.num`: three times as fast as by name
 _cuda: Any = None
 
 
 def backend_of(array: object) -> ArrayBackend[Any]:
-    """The backend of an array; the host's of anything that is none."""
+    """The backend of an array; the host's for anything that is not an array."""
     if type(array) is np.ndarray:
-        return HOST  # at once, as nearly always
+        return HOST  # a shortcut for the usual case
     return _cuda_backend() if _on_gpu(array) else HOST
 
 
 def backend_for(inputs: Any) -> ArrayBackend[Any]:
-    """The backend of an array, or of a list of arrays; of any other than the host's, that one."""
+    """The backend of an array, or of a list of arrays: the first that is not the host's, if any."""
     if type(inputs) is np.ndarray:
         return HOST
     if not isinstance(inputs, (list, tuple)):
@@ -39,17 +39,17 @@ def all_on_host(arrays: Iterable[object]) -> bool:
 
 
 def is_array(value: object) -> TypeGuard[Array]:
-    """Whether it is an array of a backend, and not what one can be made of."""
+    """Whether it is an array of a backend, rather than something to make one of."""
     return isinstance(value, (np.ndarray, LookedUp)) or _on_gpu(value)
 
 
 def _on_gpu(value: object) -> bool:
     kind = type(value)
     if not hasattr(kind, "__cuda_array_interface__"):
-        return hasattr(kind, "__cuda_ndarray__")  # of Numba's simulator
-    try:  # torch's tensors on the CPU have it only by name
+        return hasattr(kind, "__cuda_ndarray__")  # Numba's simulator has this one
+    try:  # the class of torch tensors has it, but tensors on the CPU do not
         return hasattr(value, "__cuda_array_interface__")
-    except RuntimeError:  # those that require gradients
+    except RuntimeError:  # tensors that require gradients
         return True
 
 
@@ -64,7 +64,7 @@ def _cuda_backend() -> ArrayBackend[Any]:
 
 
 def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """`value` as a kernel takes real numbers.
+    """`value` as an array of real numbers that kernels take.
 
     Args:
         value: array or nested lists of any real dtype.
@@ -73,8 +73,8 @@ def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) 
             integers, booleans and float16 become float32, as in Keras.
 
     Returns:
-        `value` itself where it already fits, else a converted copy. Of an array on a GPU with
-        which NumPy cannot compute it is a view for kernels.
+        `value` itself if it fits already, else a converted copy. For an array on a GPU that NumPy
+        cannot compute with, a view for kernels.
 
     Raises:
         TypeError: it does not hold real numbers.
@@ -84,13 +84,13 @@ def real_array(value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) 
         own = value.dtype
         known = own is FLOAT32 or own is FLOAT64 if dtype is None else own is dtype
         if known and value.flags.num & _READY == _READY:
-            return value  # at once, as nearly always
+            return value  # a shortcut for the usual case
     real: Array = backend_of(value).real_array(value, name, dtype)
     return real
 
 
 def number_array(value: ArrayLike, name: str) -> Array:
-    """`value` as kernels take numbers of any real dtype, which it keeps.
+    """`value` as an array that kernels take, in its own real dtype.
 
     Raises:
         TypeError: it does not hold real numbers.
@@ -123,11 +123,11 @@ def integer_array(value: ArrayLike, name: str) -> Ints:
 
 
 def as_array(value: Any, name: str) -> Array:
-    """`value` as a NumPy array of whatever dtype it has; one of CuPy's stays what it is.
+    """`value` as a NumPy array of its own dtype; CuPy arrays are returned as they are.
 
     Raises:
         TypeError: it is a masked array of numpy.ma, whose mask would be lost; or it is on a GPU
-            and not of CuPy; or NumPy cannot hold it, such as a tensor in bfloat16.
+            and not a CuPy array; or NumPy cannot hold it, such as a tensor in bfloat16.
         ValueError: its rows differ in length.
     """
     return value if type(value) is np.ndarray else backend_of(value).as_array(value, name)

@@ -1,4 +1,4 @@
-"""How large the tables may be that embeddings are folded into."""
+"""The size limit for the tables that embeddings are folded into."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _chosen: int | None = None
 
 
 def set_fold_limit(bytes: int) -> None:
-    """Fold embeddings into recurrent layers while their tables are not larger than so many bytes.
+    """Set the size of tables up to which embeddings are folded into recurrent layers.
 
-    Where an `Embedding` in a model feeds recurrent layers alone, inference needs its rows only in
-    products with their kernels. These are computed once, for all ids, kept, and looked up. The
-    table of a layer has a row of its sums, such as 4 H numbers of an LSTM, for each id.
+    If only recurrent layers use an `Embedding` in a model, inference needs its rows only in
+    products with their kernels. These are computed once for all ids, kept, and looked up. The
+    table of a layer has one row of sums for each id, such as 4 H numbers for an LSTM.
 
     Args:
         bytes: the limit for the tables of one embedding; 0 for no folding.
@@ -38,8 +38,8 @@ def set_fold_limit(bytes: int) -> None:
 def get_fold_limit() -> int:
     """The size of tables, in bytes, up to which embeddings are folded into recurrent layers.
 
-    Unless `set_fold_limit` was called it is the environment variable FASTMASK_FOLD_LIMIT, or
-    else 64 MiB.
+    Unless `set_fold_limit` was called, this is the environment variable FASTMASK_FOLD_LIMIT, or
+    otherwise 64 MiB.
 
     Returns:
         The number of bytes.

@@ -1,4 +1,4 @@
-"""Results that are kept for later calls, up to so many bytes."""
+"""A cache of results, limited in bytes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
-ENTRY_BYTES = 1024  # of a result besides its arrays: bounds the number of small ones
+ENTRY_BYTES = 1024  # added to each result's arrays, to limit the number of small results
 
 
 class Kept(NamedTuple):
-    """What is kept."""
+    """The contents of a cache."""
 
     currsize: int  # results
     size: int  # bytes
 
 
 class Keeping(Generic[R]):
-    """A function whose latest results are kept; `functools.lru_cache` bounds only their number.
+    """A function that caches its latest results; `functools.lru_cache` limits only their number.
 
-    Two threads may make the same result at the same time. No lock prevents it, which a process
-    that is forked meanwhile would find taken for ever.
+    Two threads may compute the same result at the same time. A lock against that would stay locked
+    for ever in a process forked meanwhile.
 
     Args:
         make: the function, of hashable positional arguments.
-        size_of: gives the bytes of its result, from the same arguments.
-        most_bytes: of all that is kept; a larger result is not.
+        size_of: returns the bytes of the result for the same arguments.
+        most_bytes: limit for all cached results; a larger one is not cached.
     """
 
     def __init__(self, make: Callable[..., R], size_of: Callable[..., int], most_bytes: int):
@@ -36,7 +36,7 @@ class Keeping(Generic[R]):
         self._kept: dict[tuple[Any, ...], R] = {}
 
     def __call__(self, *key: Any) -> R:
-        """The result that is kept, or a new one."""
+        """The cached result, or a new one."""
         found = self._kept.get(key)
         if found is None:
             found = self.make(*key)
@@ -58,12 +58,12 @@ class Keeping(Generic[R]):
         return ENTRY_BYTES + self._size_of(*key)
 
     def cache_info(self) -> Kept:
-        """How much is kept."""
+        """How much is cached."""
         kept = self._kept
         return Kept(len(kept), sum(map(self._bytes, kept)))
 
     def cache_clear(self) -> None:
-        """Keep nothing."""
+        """Empty the cache."""
         self._kept = {}
 
 

@@ -1,6 +1,6 @@
-"""A recurrent layer of Keras in words, and on the host, forward and backward.
+"""Keras's recurrent layers, described by a string and computed on the host, both ways.
 
-For frameworks that differentiate by themselves, and make the memory that results are written to.
+For frameworks that differentiate by themselves, and allocate the memory for the results.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Layer(NamedTuple):
         kind: "LSTM", "GRU" or "SimpleRNN".
         activations: names, the recurrent one second where there is one.
         reset_after: of a GRU.
-        go_backwards: whether the last step is the first, and outputs come in that order.
-        zero_masked: whether masked steps give zeros, or the previous output.
-        return_sequences: whether the outputs of all steps are wanted, or the last one.
+        go_backwards: whether to go from the last step to the first; outputs come in that order.
+        zero_masked: whether masked steps give zeros instead of the previous output.
+        return_sequences: whether the outputs of all steps are wanted instead of the last one.
     """
 
     kind: str
@@ -53,35 +53,35 @@ class Layer(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The layer in words, such as "LSTM tanh sigmoid go_backwards", for `layer_of`."""
+        """The layer as a string, such as "LSTM tanh sigmoid go_backwards", for `layer_of`."""
         flags = [name for name in _FLAGS if getattr(self, name)]
         return " ".join([self.kind, *self.activations, *flags])
 
     def bias_shape(self, columns: int) -> tuple[int, ...]:
-        """The shape of a bias for kernels of so many columns."""
+        """The shape of a bias for kernels with this many columns."""
         return (2, columns) if self.reset_after else (columns,)
 
     def saved(self, rows: int, units: int) -> list[tuple[int, int]]:
-        """The shapes of what forward keeps for backward, with room for `rows` steps."""
+        """The shapes of what forward saves for backward, with room for `rows` steps."""
         return [(rows, width * units) for width in self.cell.saved]
 
 
 @lru_cache(maxsize=256)
 def layer_of(words: str) -> Layer:
-    """The layer that `Layer.words` describes."""
+    """The layer described by `Layer.words`."""
     kind, *others = words.split()
     activations = tuple(word for word in others if word not in _FLAGS)
     return Layer(kind, activations, *(flag in others for flag in _FLAGS))
 
 
 def compute(words: str, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
-    """Run a layer forward or backward, of which there are just words.
+    """Run a layer that is described by a string, forward or backward.
 
     Args:
-        words: `FORWARD` or `BACKWARD`, and after a space `Layer.words`.
+        words: `FORWARD` or `BACKWARD`, a space, and `Layer.words`.
         outputs: see `forward_into` and `backward_into`.
-        inputs: x, a mask, of the shape (0, 0) if there is none, states, and weights; backward has
-            what was saved besides, and the gradients of the results.
+        inputs: x, a mask, with shape (0, 0) for none, states and weights; for backward also what
+            was saved, and the gradients of the results.
     """
     way, _, spelled = words.partition(" ")
     layer = layer_of(spelled)
@@ -104,12 +104,12 @@ def forward_into(
     states: Sequence[Array],
     weights: Sequence[Array],
 ) -> None:
-    """Run a layer.
+    """Run a layer forward.
 
     Args:
-        layer: which one.
-        outputs: written: the outputs (B, T, H), or the last one (B, H), the last states, (B, H)
-            each, and what is saved, see `Layer.saved`, or nothing more. Rows of it beyond the
+        layer: the layer.
+        outputs: arrays to write: the outputs (B, T, H), or the last one (B, H); the last states,
+            (B, H) each; and, optionally, what is saved, see `Layer.saved`. Its rows beyond the
             valid steps are not touched.
         x: (B, T, F).
         mask: (B, T), or None if all steps are valid.
@@ -157,9 +157,9 @@ def backward_into(
     """Run a layer backward.
 
     Args:
-        layer: which one.
-        outputs: written: the gradients of x, of the states and of the weights; and, or not, what
-            was saved last of a cell that keeps gates, or room for it, which is overwritten.
+        layer: the layer.
+        outputs: arrays to write: the gradients of x, of the states and of the weights; and,
+            optionally, memory for the gates, which may be the last of `saved`.
         x: as for `forward_into`, like `mask`, `states` and `weights`.
         mask: see x.
         states: see x.
@@ -185,7 +185,7 @@ def backward_into(
     if cell.keeps_gates and not np.may_share_memory(gates, saved[-1]):
         gates[:] = saved[-1][:valid]
     bias, dfull = weights[2], dbias
-    if cell.bias_rows > bias.ndim:  # without a row for the state's own
+    if cell.bias_rows > bias.ndim:  # no row for the state's bias
         bias, dfull = HOST.full_bias(bias, (2, bias.size), x), np.empty((2, bias.size), x.dtype)
     run_backward(
         HOST,

@@ -1,4 +1,4 @@
-"""Rows of a table that are known by number, and looked up by those who need their values."""
+"""Rows of a table, kept as numbers until their values are needed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .._typing import FLOAT32, Array, Ints
 
 
 class LookedUp:
-    """An array of rows, (..., D) and float32, of which there are the numbers.
+    """An array of rows, (..., D) in float32, that holds only their numbers.
 
     Args:
         ids: the numbers.
         width: D.
         owner: the layer whose rows they are.
-        look_up: gives the rows of numbers, for those who need them.
+        look_up: returns the rows with given numbers, when their values are needed.
     """
 
     dtype = FLOAT32
@@ -29,7 +29,7 @@ class LookedUp:
         self._width = width
 
     def __getitem__(self, key: Any) -> LookedUp:
-        """Some of the rows, by all axes but the last one."""
+        """Some of the rows; `key` indexes all axes but the last one."""
         return LookedUp(self.ids[key], self._width, self.owner, self._look_up)
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from .._typing import INT64, Bools, Ints
 from .keeping import Keeping
 from .table import kernels
 
-MOST_KEPT = 1 << 22  # bytes of full plans; larger ones are made in no time beside their call
+MOST_KEPT = 1 << 22  # bytes of full plans; making a larger one takes little time beside its call
 
 _plans_made = 0
 
@@ -44,7 +44,7 @@ def plan_of(valid: Bools) -> Plan:
     offsets = np.empty(batch + 1, INT64)
     steps = np.empty(batch * time, INT64)
     order = np.empty(batch, INT64)
-    kernels().plan_steps.unchecked(offsets, steps, order, valid)  # all made here
+    kernels().plan_steps.unchecked(offsets, steps, order, valid)  # arrays made here need no checks
     return _read_only(offsets, steps[: offsets[batch]], order)
 
 
@@ -56,12 +56,12 @@ def full_plan_size(batch: int, time: int, *_device: object) -> int:
 def full_plans(
     counting: Callable[..., Any], finish: Callable[..., P], most_bytes: int
 ) -> Keeping[P]:
-    """A function that makes plans where all steps are valid, and keeps them.
+    """A cached function that makes plans for batches whose steps are all valid.
 
     Args:
-        counting: `counting(n, step, *device)` makes 0, step, 2 step, ..., n numbers, int64.
+        counting: `counting(n, step, *device)` makes the n int64 numbers 0, step, 2 step, ...
         finish: the plan of offsets, steps and order.
-        most_bytes: of all that is kept.
+        most_bytes: limit for all plans kept.
 
     Returns:
         A function of batch, time and, where there are several, the device.

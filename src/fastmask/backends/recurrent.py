@@ -1,6 +1,6 @@
-"""Recurrent layers on any backend, and what they share between arguments and kernels.
+"""Recurrent layers on any backend, from arrays to kernels.
 
-Here alone stands in which order their kernels take arguments.
+Only this module knows the order of the kernels' arguments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Settings = tuple[str | bool, ...]
 """The activations, and after them the flags that a cell has."""
 
 ALL_ROWS: Bools = np.empty(0, np.bool_)
-"""Instead of flags that say of each row whether it has an event."""
+"""Stands for an array of events in which every row has one."""
 
 
 def pack(
@@ -33,17 +33,17 @@ def pack(
     settings: Settings,
     beside: K | None = None,
 ) -> K:
-    """The weights in the layout that the kernels of `cell` read.
+    """Pack weights into the layout that the kernels of `cell` read.
 
     Args:
-        backend: of the arrays.
-        cell: which one.
-        weights: as kernels see them, kernel (F, gates * H), recurrent kernel (H, gates * H), bias
-            (gates * H,), or (2, gates * H) of a cell with two, or None for zeros, and for a GRU
-            without `reset_after` one row, that of the input; then what else the cell has.
+        backend: the backend of the arrays.
+        cell: the cell.
+        weights: as kernels see them: kernel (F, gates * H), recurrent kernel (H, gates * H), bias
+            (gates * H,), or (2, gates * H) for a cell with two, or None for zeros; for a GRU
+            without `reset_after` it is one row, for the input. Other weights of the cell follow.
         settings: those of `forward`.
-        beside: the inputs of a layer that keeps its weights. Then the packed ones are in memory
-            of fastmask's own, and ready for any stream.
+        beside: the inputs, if the packed weights are to be kept. They are then put into memory of
+            fastmask's own, ready for any stream.
     """
     kernel, recurrent_kernel, *others = with_full_bias(backend, cell, weights)
     packed = backend.packed_room(cell, kernel, recurrent_kernel, beside is not None)
@@ -60,14 +60,14 @@ def packed_weights(
     settings: Settings,
     x: Array,
 ) -> Any:
-    """The weights of a layer as the kernels for x read them, packed to be kept.
+    """Pack the weights of a layer for the kernels of x, and keep the result.
 
     Args:
-        backend: of the inputs.
-        cell: which one.
-        weights: the layer's; their `made` has the result, by cell and `packing(x)`, until they
+        backend: the backend of the inputs.
+        cell: the cell.
+        weights: the layer's weights; `made` keeps the result, by cell and `packing(x)`, until they
             change.
-        values: gives kernel, recurrent kernel, bias or None, and what else the cell has.
+        values: returns kernel, recurrent kernel, bias or None, and other weights of the cell.
         settings: those of `forward`.
         x: the inputs.
     """
@@ -84,7 +84,7 @@ def packed_weights(
 
 
 def with_full_bias(backend: Backend[K], cell: Cell, weights: Sequence[Any]) -> Sequence[Any]:
-    """The weights with the whole bias that the kernels add, zeros where none is given."""
+    """The weights with the whole bias that the kernels add; zeros stand for a missing one."""
     kernel, recurrent_kernel, bias, *others = weights
     columns = cell.gates * recurrent_kernel.shape[0]
     shape = (columns,) if cell.bias_rows == 1 else (cell.bias_rows, columns)
@@ -154,16 +154,16 @@ def forward(
     """Run a layer over the valid steps of x.
 
     Args:
-        backend: of the inputs.
-        cell: which one.
+        backend: the backend of the inputs.
+        cell: the cell.
         x: (B, T, F), in the form that kernels take; or (1, P, F) of a ragged batch.
         mask: (B, T), or None if all steps are valid; or the rows of a ragged batch.
         packed: see `pack`.
         first: the initial states, (B, H) each, in the form that kernels take.
-        settings: what the kernel takes between the states and the options.
-        return_sequences: whether outputs of all steps are wanted, or the last one.
+        settings: the kernel's arguments between the states and the options.
+        return_sequences: whether the outputs of all steps are wanted instead of the last one.
         go_backwards: walk from the last step to the first, and write in that order.
-        zero_output_for_mask: whether masked steps give zeros, or the previous output.
+        zero_output_for_mask: whether masked steps give zeros instead of the previous output.
 
     Returns:
         The output, (B, T, H) or (B, H), or (1, P, H), and the last states, (B, H) each.
@@ -200,7 +200,7 @@ def _forward_ragged(
     return_sequences: bool,
     go_backwards: bool,
 ) -> tuple[Array, list[Array]]:
-    """See `forward`; of rows whose steps are all valid, on the host."""
+    """See `forward`, for rows whose steps are all valid, on the host."""
     batch, units = first[0].shape
     plan, steps = rows.plan, rows.count if return_sequences else 0
     _, last, saved = HOST.outputs(cell, x, (batch, 0, units))
@@ -219,14 +219,14 @@ def step(
     states: Sequence[Array],
     settings: Settings,
 ) -> None:
-    """Go one step further in the rows that have an event; nothing is allocated for them.
+    """Advance the rows that have an event by one step, without allocating memory.
 
     Args:
-        cell: which one.
-        x: (B, F), of NumPy's, in the form that kernels take, of other memory than the states.
+        cell: the cell.
+        x: (B, F), a NumPy array as kernels take it, not in the memory of the states.
         events: (B,), or `ALL_ROWS`.
         packed: see `pack`.
-        states: (B, H) each, in the form that kernels take, to be changed in place.
+        states: (B, H) each, as kernels take them; changed in place.
         settings: see `forward`.
     """
     HOST.run(cell.step, states, (x, events, packed, *settings))
@@ -240,7 +240,7 @@ def stepped(
     states: Sequence[Array],
     settings: Settings,
 ) -> list[Array]:
-    """As many new arrays as there are states, which is what `step` makes of them all."""
+    """The states after one step of all rows, as new arrays."""
     if not backend.steps_in_place:
         now = backend.part(backend.views(x)[0], (x.shape[0], 1, x.shape[1]))
         return forward(backend, cell, now, None, packed, states, settings, True, False, False)[1]

@@ -10,10 +10,10 @@ from .plan import Plan
 
 
 class Rows:
-    """Rows that stand one after the other, and which of their steps are valid.
+    """Rows stored one after the other, and which of their steps are valid.
 
-    Every batch that layers make of one with these rows has them, so that what follows from
-    them is found once. They take the place of a mask.
+    All batches that layers compute from one with these rows share the object, so its plan is made
+    once. It takes the place of a mask.
     """
 
     __slots__ = ("_of_valid", "_plan", "offsets", "valid")
@@ -45,7 +45,7 @@ class Rows:
 
     @property
     def plan(self) -> Plan:
-        """What kernels need of rows whose steps are all valid; found once."""
+        """The plan for kernels if all steps are valid; made once."""
         if self._plan is None:
             steps = np.arange(self.count, dtype=INT64)
             order = np.argsort(-self.lengths, kind="stable")
@@ -54,10 +54,10 @@ class Rows:
 
     @property
     def of_valid(self) -> Rows:
-        """The rows without the steps that are not valid; found once.
+        """The rows without their masked steps; made once.
 
         Raises:
-            ValueError: flags are not of steps, but of what is in them.
+            ValueError: the mask has more axes than that of the steps.
         """
         if self.valid is None:
             return self
@@ -72,7 +72,7 @@ class Rows:
 
     @property
     def places(self) -> tuple[Ints, Ints]:
-        """Of each step its row, and its number in the row."""
+        """The row of each step, and its number within the row."""
         lengths = self.lengths
         rows = np.repeat(np.arange(len(lengths)), lengths)
         return rows, np.arange(self.count) - np.repeat(self.offsets[:-1], lengths)
@@ -84,7 +84,7 @@ class Rows:
         return ends - np.arange(self.count)
 
     def with_valid(self, valid: Bools | None) -> Rows:
-        """These rows with other steps valid."""
+        """These rows with another mask."""
         if valid is not None and valid.all():
             valid = None
         return self if valid is self.valid else Rows(self.offsets, valid)

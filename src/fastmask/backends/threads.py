@@ -12,8 +12,8 @@ from .._checks import whole_number
 
 _VARIABLE = "FASTMASK_NUM_THREADS"
 _chosen: int | None = None
-_by_user = False  # whether that is what `set_num_threads` was given
-_here = local()  # `count` of a thread of Python's own
+_by_user = False  # whether `set_num_threads` chose it
+_here = local()  # `count` for each thread of Python
 
 
 def set_num_threads(n: int) -> None:
@@ -65,14 +65,14 @@ def get_num_threads() -> int:
 
 
 def chosen_threads() -> int | None:
-    """What `set_num_threads` or the environment variable FASTMASK_NUM_THREADS says, if they do."""
+    """The number set by `set_num_threads` or FASTMASK_NUM_THREADS; None if neither is set."""
     said = _by_user or os.environ.get(_VARIABLE, "").strip()
     return get_num_threads() if said else None
 
 
 @contextmanager
 def at_most(count: int | None) -> Iterator[None]:
-    """Let kernels that this thread calls use so many threads; None changes nothing."""
+    """Let kernels called by this thread use `count` threads; None changes nothing."""
     before: int | None = getattr(_here, "count", None)
     _here.count = before if count is None else count
     try:

@@ -1,4 +1,4 @@
-"""What the attention layers share: weights of steps, and which of them count."""
+"""What the attention layers share: the weights of the steps, and which steps count."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def attend(
         scores_of: the scores, (b, ..., T, S), of some rows of the batch.
         values: (B, ..., S, E).
         valid: which scores count; broadcast to all of them.
-        numbers: of scores in a row.
-        keep_weights: whether the weights are asked for.
-        none_is_zero: whether the weights are 0 where no score is valid, and not all alike.
-        drop: what becomes of the weights in training.
+        numbers: scores in a row, to choose how many rows to compute at once.
+        keep_weights: whether to return the weights.
+        none_is_zero: whether the weights are 0 where no score is valid, rather than all equal.
+        drop: applied to the weights in training.
 
     Returns:
         The means, (B, ..., T, E), and the weights, (B, ..., T, S), or None.
@@ -52,7 +52,7 @@ def _weights(scores: Array, valid: Bools | None, none_is_zero: bool) -> Array:
     if not scores.size:
         return scores
     if valid is not None:
-        # Not -inf, of which the weights would be NaN where nothing is valid.
+        # Not -inf: the weights would be NaN where nothing is valid.
         scores = np.where(valid, scores, 0.7 * float(np.finfo(scores.dtype).min))
     with np.errstate(invalid="ignore"):  # infinite scores give NaN, as they should
         scores -= scores.max(axis=-1, keepdims=True)
@@ -64,7 +64,7 @@ def _weights(scores: Array, valid: Bools | None, none_is_zero: bool) -> Array:
 
 
 def causal(like: Array, queries: int, steps: int) -> Bools:
-    """Which steps each query sees if it sees none after itself: (queries, steps)."""
+    """Which steps each query sees if it sees none after its own: (queries, steps)."""
     return np.tril(np.ones_like(like, dtype=np.bool_, shape=(queries, steps)))
 
 
@@ -76,7 +76,7 @@ def within(like: Array, queries: int, steps: int, window: int) -> Bools:
 
 
 def finite_where_masked(x: Array, mask: Bools | None) -> Array:
-    """`x` with zeros for what is not finite at masked steps: with weights of 0 it would be NaN."""
+    """`x` with non-finite numbers at masked steps set to 0: a weight of 0 would make them NaN."""
     if mask is None:
         return x
     steps = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
@@ -85,7 +85,7 @@ def finite_where_masked(x: Array, mask: Bools | None) -> Array:
 
 
 def dropping(rate: float, generator: np.random.Generator) -> Callable[[Array], Array]:
-    """What makes a share of weights 0 in training, and the others larger."""
+    """A function that sets a share of weights to 0 in training and scales up the others."""
 
     def drop(weights: Array) -> Array:
         if rate == 1.0:

@@ -1,4 +1,4 @@
-"""Data that comes in batches: generators, and what Keras and torch have for it."""
+"""Data that comes in batches: generators, and the data loaders of Keras and torch."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 
 def batches_in(data: Any, name: str) -> Iterator[Any] | None:
-    """The inputs in the batches of a generator, a data loader or a `keras.utils.PyDataset`.
+    """The inputs of each batch of a generator, a data loader or a `keras.utils.PyDataset`.
 
-    No batch is made before the one before it has been used.
+    A batch is not made before the previous one has been used.
 
     Args:
-        data: what was given.
+        data: the data.
         name: the argument's name, for the error message.
 
     Returns:
         An iterator, or None for data that is there all at once.
 
     Raises:
-        TypeError: it is a data set of torch, which holds rows and no batches.
+        TypeError: it is a data set of torch, which yields rows, not batches.
     """
     if _is_array_like(data):
         return None
@@ -39,7 +39,7 @@ def batches_in(data: Any, name: str) -> Iterator[Any] | None:
 
 
 def _inputs(batch: Any, name: str, kinds: Any) -> Any:
-    """The inputs of a batch, which targets and weights may follow, as Keras has it."""
+    """The inputs of a batch; as in Keras, targets and weights may follow them."""
     if not isinstance(batch, kinds):
         return batch
     if not 1 <= len(batch) <= 3:
@@ -51,7 +51,7 @@ def _inputs(batch: Any, name: str, kinds: Any) -> Any:
 
 
 def _is_array_like(data: object) -> bool:
-    """Whether it is all data at once: an array, a list, a table, or nothing that holds anything."""
+    """Whether it holds all data at once: an array, a table or a collection of Python's."""
     of_python = isinstance(data, Collection) and type(data).__module__ in (
         *("builtins", "collections", "array"),
     )

@@ -1,4 +1,4 @@
-"""Layers that look at several steps of a row, on rows of different lengths without padding."""
+"""Layers that combine several steps of a row, on rows of different lengths without padding."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..masks.ragged import Ragged
 
 
 class Part(NamedTuple):
-    """What comes out for rows whose inputs have the same lengths."""
+    """The outputs of rows whose inputs have the same lengths."""
 
-    rows: Ints  # their numbers
+    rows: Ints  # row numbers
     output: Any
 
 
@@ -35,7 +35,7 @@ def by_length(
         call: calls it.
         inputs: a `Ragged`, or a list with one in it.
         kwargs: further arguments, some of which may be `Ragged`.
-        shape: that of its output, which is a sequence where the second size is None.
+        shape: shape of the output, which is a sequence if the second size is None.
     """
     listed = inputs if isinstance(inputs, list) else [inputs]
     named = {name: one for name, one in kwargs.items() if type(one) is Ragged}
@@ -70,7 +70,7 @@ def by_length(
 
 
 def _groups(lengths: list[Ints]) -> Iterator[tuple[Ints, Ints]]:
-    """Rows that have the same lengths in all inputs, and these lengths."""
+    """Groups of rows with the same lengths in all inputs, and these lengths."""
     if not len(lengths[0]):
         return
     each = np.stack(lengths, axis=1)
@@ -81,7 +81,7 @@ def _groups(lengths: list[Ints]) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _is_short(layer: Any, inputs: Any, lengths: Ints) -> bool:
-    """Whether rows of these lengths have too few steps to give a single one."""
+    """Whether rows of these lengths have too few steps for a single output step."""
     if layer._keeps_steps or isinstance(inputs, list):
         return False
     try:
@@ -92,9 +92,9 @@ def _is_short(layer: Any, inputs: Any, lengths: Ints) -> bool:
 
 
 def _rows_of(ragged: Ragged, rows: Ints, length: int, holes: bool, masks: bool) -> Any:
-    """Rows of one length as a batch, with a mask if there are holes, and the layer takes masks."""
+    """Rows of one length as a batch, masked if there are holes and the layer supports masks."""
     values = ragged.values
-    if length > ragged.lengths[rows[0]]:  # a step where there is none
+    if length > ragged.lengths[rows[0]]:  # add a step where there is none
         nothing = np.zeros((len(rows), length, *values.shape[1:]), values.dtype)
         return Masked(nothing, np.zeros(nothing.shape[:2])) if masks else nothing
     places = ragged.offsets[rows][:, np.newaxis] + np.arange(length)
@@ -107,7 +107,7 @@ def _rows_of(ragged: Ragged, rows: Ints, length: int, holes: bool, masks: bool) 
 
 
 def _numbers(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """One output for each row."""
+    """Put together outputs with one array for each row."""
     whole: Array = np.empty((count, *step), dtype)
     for rows, output in parts:
         whole[rows] = output
@@ -117,7 +117,7 @@ def _numbers(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dty
 def _sequences(
     parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Ragged:
-    """The outputs of rows as `Ragged`."""
+    """Put together outputs that are sequences, as a `Ragged`."""
     lengths = np.zeros(count, np.int64)
     for rows, output in parts:
         lengths[rows] = output.shape[1]

@@ -1,4 +1,4 @@
-"""What knows the calls of layers inside it, so that they can be gone through one by one."""
+"""Models that know the calls of the layers inside them, so that these can be run one by one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Apply = Callable[[BaseLayer, Any, dict[str, Any]], Any]
 
 
 class CallGraph:
-    """Base of `Sequential` and of `Model(inputs, outputs)`, which models derive from besides."""
+    """Base of `Sequential` and `Model(inputs, outputs)`, in addition to `Model`."""
 
     def _run_graph(self, inputs: Any, apply: Apply) -> Any:
-        """Go through the layers, each by `apply(layer, inputs, options)`."""
+        """Run the layers in order, each by `apply(layer, inputs, options)`."""
         raise NotImplementedError
 
     def _inner_layers(self) -> Sequence[BaseLayer]:
@@ -23,13 +23,13 @@ class CallGraph:
         raise NotImplementedError
 
     def _folded(self) -> Collection[str]:
-        """Names of the embeddings that are folded into the layers that they feed."""
+        """Names of the embeddings that are folded into the layers that use them."""
         return ()
 
     def _symbolic_inputs(self) -> list[SymbolicTensor] | None:
-        """What it takes, where that was said when it was made."""
+        """The inputs that were declared when the model was made, or None."""
         return None
 
     def _call_options(self) -> Sequence[object]:
-        """The arguments, besides inputs, that its layers are called with."""
+        """The arguments, other than inputs, with which the model calls its layers."""
         return ()

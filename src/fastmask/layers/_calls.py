@@ -1,4 +1,4 @@
-"""Taking the call of a layer apart: arguments, masks, shapes."""
+"""Reading the arguments, masks and shapes of a layer's call."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ..masks.masked import Masked, get_mask
 from ._text import text_array
 from ._types import BoolArrays, Masks
 
-BY_NAME: Any = inspect.Parameter.empty  # stands for inputs that are given by name
+BY_NAME: Any = inspect.Parameter.empty  # marks inputs that are passed by keyword
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class CallSpec(NamedTuple):
-    """What `call` takes, and which other methods the layer has of its own."""
+    """The arguments of `call`, and which optional methods the layer overrides."""
 
     names: tuple[str, ...]
-    mask: str  # the name under which it takes the mask of the inputs, or ""
+    mask: str  # name of the argument for the mask of the inputs, or ""
     others: tuple[tuple[str, str], ...]  # further arguments, and the names of their masks
     training: bool
-    makes_masks: bool  # it has `compute_mask`
-    tells_shapes: bool  # and `compute_output_shape`
+    makes_masks: bool  # it overrides `compute_mask`
+    tells_shapes: bool  # it overrides `compute_output_shape`
 
 
 def read_call_spec(
     call: Callable[..., Any], name: str, makes_masks: bool, tells_shapes: bool
 ) -> CallSpec:
-    """The spec of `call`, a method that is called `name` in messages.
+    """Read the signature of `call`; messages call it `name`.
 
     Raises:
-        TypeError: it takes no inputs.
+        TypeError: it takes no inputs at all.
     """
     parameters = list(inspect.signature(call).parameters.values())[1:]
     names = tuple(p.name for p in parameters if p.kind not in _VARIABLE)
@@ -57,10 +57,10 @@ def read_call_spec(
 def by_name(
     spec: CallSpec, args: tuple[Any, ...], kwargs: dict[str, Any], layer: str
 ) -> dict[str, Any]:
-    """The arguments after the first, all by name.
+    """The arguments after the first, all by keyword.
 
     Raises:
-        TypeError: there are too many, or one comes twice.
+        TypeError: there are too many, or one is given twice.
     """
     names = spec.names[1 : 1 + len(args)]
     if len(names) < len(args):
@@ -71,10 +71,10 @@ def by_name(
 
 
 def first_by_name(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> Any:
-    """Take the inputs, which were given by the name that `call` has for them, out of `kwargs`.
+    """Take the inputs, which were passed by keyword, out of `kwargs`.
 
     Raises:
-        TypeError: they are not there.
+        TypeError: they are missing.
     """
     if spec.names[0] not in kwargs:
         raise TypeError(f"{layer} was called without {spec.names[0]}")
@@ -82,14 +82,14 @@ def first_by_name(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> Any:
 
 
 def separate(inputs: object, layer: Any = None) -> tuple[Any, Masks]:
-    """Arrays and masks of inputs: an array, a `Masked`, or a list with one of these in it.
+    """Split inputs into arrays and masks: an array, a `Masked`, or a list that contains one.
 
     Args:
         inputs: what a layer is called on.
-        layer: the layer; for one that takes texts lists of these become arrays of objects.
+        layer: the layer; if it takes texts, lists of texts become arrays of objects.
 
     Raises:
-        TypeError: they cannot be an array, or they are a number or a text alone.
+        TypeError: they cannot be an array, or they are a single number or text.
         ValueError: they are lists of different lengths.
     """
     if type(inputs) is LookedUp:
@@ -103,7 +103,7 @@ def separate(inputs: object, layer: Any = None) -> tuple[Any, Masks]:
         for item in inputs
     ):
         arrays, masks, masked = [], [], False
-        mask: Any  # one: no item is a list of arrays
+        mask: Any  # a single mask: no item is itself a list of arrays
         for item in inputs:
             array, mask = separate(item, layer)
             arrays.append(array)
@@ -133,7 +133,7 @@ def without_masks(spec: CallSpec, arguments: dict[str, Any]) -> dict[str, Any]:
 def narrowed(given: Masks, carried: Masks) -> Masks:
     """The masks that the caller gives instead of those that the inputs carry.
 
-    A mask of sentences, (B, S), says nothing of words: beside one of words, (B, S, W), both hold.
+    A mask of sentences, (B, S), does not replace one of words, (B, S, W): then both apply.
     """
     if isinstance(given, list):
         each = carried if isinstance(carried, list) else [None] * len(given)
@@ -156,7 +156,7 @@ def arrays_of(masks: Masks) -> BoolArrays:
         return None
     if isinstance(masks, list):
         return [None if mask is None else mask.valid for mask in masks]
-    return masks.valid  # of numbers, see `Softmax`
+    return masks.valid  # a mask of numbers, see `Softmax`
 
 
 def flat(outputs: object) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Ids as vectors with a place for each category."""
+"""Ids as vectors with one entry for each category."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .._typing import Array, DTypeLike, Ints, Shape
 
 
 def one_hot(ids: Ints, depth: int, dtype: DTypeLike) -> Array:
-    """1 in place of each id, and zeros for negative ones; a last axis of size 1 goes."""
+    """Vectors with a 1 at each id, all zeros for negative ids; a last axis of size 1 is dropped."""
     if ids.ndim > 1 and ids.shape[-1] == 1:
         ids = ids[..., 0]
     places: Array = (ids[..., None] == np.arange(depth)).astype(dtype)
@@ -19,8 +19,8 @@ def counted(ids: Ints, rows: Ints, shape: tuple[int, int], weights: Array | None
     """How often each id is in each row, or the sum of its weights; negative ids do not count.
 
     Args:
-        ids: (N,).
-        rows: (N,), the row that each is in.
+        ids: (N,) ids.
+        rows: (N,), the row of each id.
         shape: number of rows, and of categories.
         weights: (N,), or None for 1.
     """
@@ -35,11 +35,11 @@ def counted(ids: Ints, rows: Ints, shape: tuple[int, int], weights: Array | None
 def encoded_ids(
     ids: Ints, depth: int, output_mode: str, layer: str, weights: Array | None = None
 ) -> Array:
-    """Ids that are not negative as vectors, of each or of each row.
+    """Encode non-negative ids as vectors: one for each id, or one for each row.
 
     Raises:
-        ValueError: there are more axes than those of rows, which are summed over; `layer` is the
-            layer's name.
+        ValueError: there are more than two axes though rows are summed; the message names the
+            layer `layer`.
     """
     if output_mode == "one_hot":
         return one_hot(ids, depth, np.int64)
@@ -56,7 +56,7 @@ def encoded_ids(
 
 
 def shape_with_categories(shape: Shape, depth: int | None, output_mode: str) -> Shape:
-    """The shape of the outputs for inputs of that shape."""
+    """The shape of the outputs for inputs of shape `shape`."""
     if output_mode == "int":
         return shape
     if output_mode == "one_hot" and (len(shape) == 1 or shape[-1] != 1):
@@ -65,5 +65,5 @@ def shape_with_categories(shape: Shape, depth: int | None, output_mode: str) -> 
 
 
 def way_of_categories(ndim: int, output_mode: str) -> str:
-    """How a layer of this kind goes through a `Ragged`: those that count do so along a row."""
+    """How such a layer handles a `Ragged`: it counts along rows, or encodes each id."""
     return "rows" if ndim == 2 and output_mode not in ("int", "one_hot") else "each"

@@ -26,10 +26,10 @@ from ._layer import Layer
 from ._looked_up import packed_with_table
 from ._loop import Step, loop
 
-# By the number of axes that are wanted, and that came.
+# By the number of axes that are needed, and the number that was given.
 _HINTS = {
     (3, 2): (
-        ": numbers, one a step, need an axis of features, x[:, :, None]; ids need an Embedding "
+        ": one number a step needs an axis of features, x[:, :, None]; ids need an Embedding "
         "before this layer, and a recurrent layer before it needs return_sequences=True"
     ),
     (3, 4): (
@@ -39,14 +39,14 @@ _HINTS = {
     (2, 3): ": a cell makes one step; RNN(cell) goes over time",
 }
 
-# What dropout multiplies with: an array for all gates, or one for each; None for nothing.
+# What dropout multiplies by: one array for all gates, or one for each; None without dropout.
 Kept = Sequence[Array] | None
 
 
 class KernelCell(Layer):
-    """Base of the cells that the kernels know; a subclass adds what is its own.
+    """Base of the cells that the kernels know.
 
-    A cell has the weights. `call` makes one step; layers use `_sequence`.
+    A cell holds the weights. `call` computes one step; layers use `_sequence`.
     """
 
     _takes_gpu = _quantizable = True
@@ -103,7 +103,7 @@ class KernelCell(Layer):
         return self.units
 
     def get_initial_state(self, batch_size: int) -> list[Array]:
-        """Zeros for that many rows: for each state an array (B, H)."""
+        """Zeros for this many rows: an array (B, H) for each state."""
         batch = whole_number(batch_size, "batch_size", 0)
         return initial_states(None, self._sizes, batch, self._dtype)
 
@@ -140,7 +140,7 @@ class KernelCell(Layer):
         return bias
 
     def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Array, list[Array]]:
-        """One step, for which dropout draws anew; see the class."""
+        """Compute one step, with newly drawn dropout; see the class."""
         x = self._checked(inputs, "batch, features", self.name)
         before = initial_states(states, self._sizes, len(x), self._dtype, "states")
         before = placed(before, states is not None, {"inputs": x}, "states")
@@ -162,7 +162,7 @@ class KernelCell(Layer):
     ) -> tuple[Array, list[Array]]:
         """Run over the valid steps of a sequence; see `backends.recurrent.forward`.
 
-        In training one draw of what dropout drops serves all steps.
+        In training one draw of the dropout masks serves all steps.
         """
         options = return_sequences, go_backwards, zero_output_for_mask
         backend = backend_of(x)
@@ -189,7 +189,7 @@ class KernelCell(Layer):
             return forward(backend, kind, x, mask, packed, first, settings, *options)
 
     def _dropping(self, inputs: Kept, recurrent: Kept) -> Step:
-        """One step of some rows, of which dropout keeps these inputs and states."""
+        """One step of some rows, with the dropout masks of inputs and states given here."""
 
         def step(now: Array, states: list[Array], rows: Ints) -> tuple[Array, list[Array]]:
             kept = [
@@ -202,7 +202,7 @@ class KernelCell(Layer):
         return step
 
     def _step(self, x: Array, states: Sequence[Array]) -> list[Array]:
-        """The states after one step, of arrays that fit; the first is the output."""
+        """The states after one step, from arrays of the right shapes; the first is the output."""
         backend = backend_of(x)
         kind, form = self._in_form(backend)
         with form:
@@ -210,7 +210,7 @@ class KernelCell(Layer):
             return _recurrent.stepped(backend, kind, x, packed, states, self._settings())
 
     def _step_in_place(self, x: Array, events: Bools, states: Sequence[Array]) -> None:
-        """Go one step further in the rows with an event; see `backends.recurrent.step`."""
+        """Advance in place the rows that have an event; see `backends.recurrent.step`."""
         kind, _ = self._in_form(HOST)
         packed = self._packed_weights(HOST, kind, x)
         _recurrent.step(kind, x, events, packed, states, self._settings())
@@ -220,10 +220,10 @@ class KernelCell(Layer):
         raise NotImplementedError
 
     def _draw(self, batch: int) -> tuple[Kept, Kept]:
-        """What inputs and states are multiplied with in training.
+        """Draw what inputs and states are multiplied by in training.
 
-        As in Keras there is one array for all gates, and with `recurrent_dropout` in a cell
-        with gates one for each.
+        As in Keras one array serves all gates; with `recurrent_dropout` each gate of a cell with
+        gates has its own.
         """
         count = self._kind.gates if self.recurrent_dropout else 1
 
@@ -238,7 +238,7 @@ class KernelCell(Layer):
         return draw(self.dropout, features), draw(self.recurrent_dropout, self.units)
 
     def _settings(self) -> Settings:
-        """What the kernel takes between the states and the options."""
+        """The arguments of the kernel between the states and the options."""
         return (self.activation,)
 
     def _bias_shape(self) -> tuple[int, ...]:
@@ -251,7 +251,7 @@ class KernelCell(Layer):
         if not self.built:
             raise AttributeError(
                 f"layer {self.name!r} has no weights before it is built: call it on some "
-                "data, or its build(input_shape)"
+                "data, or call its build(input_shape)"
             )
         return next((w.value.view() for w in self._weights if w.name == name), None)
 
@@ -260,7 +260,7 @@ class KernelCell(Layer):
         return kernel, recurrent, bias[0] if bias else None
 
     def _in_form(self, backend: ArrayBackend[Any]) -> tuple[Cell, AbstractContextManager[None]]:
-        """What stands for the cell with its form of weights, see `ArrayBackend.in_form`."""
+        """The cell with its quantized weights, if any; see `ArrayBackend.in_form`."""
         form = self._quantization
         return (self._kind, PLAIN) if form is None else backend.in_form(self._kind, form)
 
@@ -274,14 +274,14 @@ class KernelCell(Layer):
         return found
 
     def _is_sealed(self) -> bool:
-        return True  # of subclasses too: kernels read what was packed
+        return True  # subclasses too: kernels read packed copies of the weights
 
     def _checked(self, inputs: Any, axes: str, name: str) -> Array:
-        """The inputs of layer `name` as a kernel takes them.
+        """The inputs of layer `name`, as a kernel takes them.
 
         Raises:
             TypeError: they do not hold real numbers.
-            ValueError: they have another number of axes or features.
+            ValueError: the number of axes or features is wrong.
         """
         x: Any = inputs
         if type(x) is not LookedUp:
@@ -303,7 +303,7 @@ class KernelCell(Layer):
 
 
 def unfit(shape: Shape, axes: str, name: str) -> ValueError:
-    """The error for inputs of layer `name` that do not have the axes which `axes` names."""
+    """The error for inputs of layer `name` that do not have the axes named in `axes`."""
     hint = _HINTS.get((axes.count(",") + 1, len(shape)), "")
     return ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {shape}{hint}")
 
@@ -312,19 +312,19 @@ def known_features(shape: Shape, name: str) -> int:
     """The last size of the inputs of layer `name`.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is None.
     """
     features = shape[-1]
     if features is None:
         raise ValueError(
-            f"input_shape of layer {name!r} must have a known number of features, for which there "
-            f"are weights, not {shape}"
+            f"input_shape of layer {name!r} must have a known number of features, because there "
+            f"are weights for them, not {shape}"
         )
     return features
 
 
 def product(x: Array, weights: Array, kept: Kept) -> Array:
-    """x weights, with dropout of x: `kept` for all columns of the weights, or for equal parts."""
+    """x @ weights, with dropout of x: `kept` for all columns of the weights, or for equal parts."""
     if kept is None:
         result: Array = x @ weights
     elif len(kept) == 1:

@@ -1,4 +1,4 @@
-"""What any cell has, one that the kernels know or one of the user's own."""
+"""The interface of all cells: those that the kernels know, and custom ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ._types import States
 
 
 def check_cell(cell: Any, name: str) -> Any:
-    """`cell`, called `name` in messages.
+    """Return `cell`, after checking it; messages call it `name`.
 
     Raises:
-        TypeError: it is not a layer, or has no call and state_size.
+        TypeError: it is not a layer, or lacks call or state_size.
     """
     if not isinstance(cell, Layer):
         raise TypeError(f"{name} must be a fastmask Layer, not {cell!r}")
@@ -32,7 +32,7 @@ def check_cell(cell: Any, name: str) -> Any:
         own = getattr(cell, "_cell_class", None)
         hint = f": use fastmask.layers.{own.__name__}, or the layer by itself" if own else ""
         raise TypeError(
-            f"{name} must have call(inputs, states) and state_size, which {cell!r} has not{hint}"
+            f"{name} must have call(inputs, states) and state_size, and {cell!r} has not{hint}"
         )
     return cell
 
@@ -53,7 +53,7 @@ def output_size_of(cell: Any) -> int:
 def first_states(
     cell: Any, given: States | None, batch: int, name: str = "initial_state", start: int = 0
 ) -> list[Array]:
-    """The states to start from: `given` or the cell's own; for messages see `initial_states`."""
+    """The states to start from: `given`, or the cell's own; for `start` see `initial_states`."""
     if isinstance(cell, KernelCell):
         return initial_states(given, cell._sizes, batch, cell._dtype, name, start)
     make = getattr(cell, "get_initial_state", None)
@@ -70,7 +70,7 @@ def first_states(
 
 
 def zero_states(states: Any, batch: int | None, dtype: np.dtype[Any]) -> Any:
-    """States, in lists as they are, that are all zero, for as many rows, or for `batch` ones."""
+    """States of zeros in the same nested lists, for as many rows, or for `batch` rows."""
     if isinstance(states, (list, tuple)):
         return type(states)(zero_states(one, batch, dtype) for one in states)
     rows, *sizes = states.shape
@@ -118,7 +118,7 @@ def one_step(cell: Any, x: Array, states: list[Array], training: bool) -> tuple[
     """The output of a cell and its states after one step.
 
     Raises:
-        TypeError: the cell does not return two things.
+        TypeError: the cell does not return a pair.
         ValueError: the states have other shapes than before.
     """
     spec = cell._spec()

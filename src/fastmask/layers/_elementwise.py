@@ -1,4 +1,4 @@
-"""What layers share that keep the shape of their inputs, and how they read an axis."""
+"""Layers that keep the shape of their inputs, and the argument `axis`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def axes_of(value: Any, name: str) -> int | list[int]:
 
 
 def one_axis(value: object) -> int:
-    """`value`, called axis in messages, as an int.
+    """The argument `axis` as an int.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not an integer.
     """
     axis = axes_of(value, "axis")
     if isinstance(axis, list):
@@ -46,10 +46,10 @@ def one_axis(value: object) -> int:
 
 
 def positive(axes: int | list[int], ndim: int, layer: str) -> tuple[int, ...]:
-    """The axes of an array with `ndim` axes, counted from the first one, in ascending order.
+    """The axes of an array with `ndim` axes, as numbers from 0 on in ascending order.
 
     Raises:
-        ValueError: the array has no such axis, or one comes twice.
+        ValueError: the array has no such axis, or one is named twice.
     """
     listed = axes if isinstance(axes, list) else [axes]
     if any(not -ndim <= axis < ndim for axis in listed):
@@ -61,7 +61,7 @@ def positive(axes: int | list[int], ndim: int, layer: str) -> tuple[int, ...]:
 
 
 def way_by_axes(axes: int | list[int], ndim: int, layer: str, otherwise: str) -> str:
-    """How a layer that looks along axes goes through a `Ragged`; `otherwise` over its steps."""
+    """How a layer that works along axes handles a `Ragged`; `otherwise` if along its steps."""
     return "steps" if min(positive(axes, ndim, layer), default=2) >= 2 else otherwise
 
 
@@ -81,5 +81,5 @@ def known_size(input_shape: Shape, axis: int, layer: str) -> int:
 
 
 def along(mask: Array, ndim: int) -> Array:
-    """A mask (B, T, ...) with axes of size 1 added at its end up to `ndim`."""
+    """A mask (B, T, ...) with axes of size 1 appended up to `ndim` axes."""
     return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))

@@ -1,4 +1,4 @@
-"""What layers and models of Keras and torch have and ours have not, and where to go instead."""
+"""Attributes of Keras and torch that are missing here, and what to use instead."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ _INSTEAD = {
 
 
 class Missing:
-    """An attribute that a class has not, and why; what subclasses and users put there is theirs.
+    """An attribute that a class lacks, and why; subclasses and users may define one of that name.
 
-    A `__getattr__` in its place would cost every call a microsecond: Python then looks up all
-    attributes in the slow way.
+    A `__getattr__` instead would cost every call a microsecond: Python then looks up all
+    attributes the slow way.
 
     Args:
-        name: of the attribute.
+        name: the attribute.
         where: what to use instead.
     """
 
@@ -64,7 +64,7 @@ class Missing:
 
 
 class Elsewhere:
-    """Base of what says of Keras's and torch's attributes where to go instead."""
+    """Base class whose attributes of Keras's and torch's names say what to use instead."""
 
     def __dir__(self) -> list[str]:
         return [

@@ -9,7 +9,7 @@ _K0, _K1, _K2 = 0xC3A5C85C97CB3127, 0xB492B66FBE98F273, 0x9AE16A3B2F90404F
 
 
 def farmhash(text: bytes) -> int:
-    """FarmHash's Fingerprint64, which does not depend on the machine.
+    """FarmHash's Fingerprint64, the same on all machines.
 
     Source:
         https://github.com/google/farmhash, `farmhashna::Hash64`.
@@ -51,7 +51,7 @@ def _word(text: bytes, start: int, size: int = 8) -> int:
 
 
 def _turned(value: int, by: int) -> int:
-    """`value`, of which the low 64 bits count, turned right."""
+    """Rotate the low 64 bits of `value` right."""
     value &= _ALL
     return (value >> by | value << (64 - by)) & _ALL
 
@@ -80,7 +80,7 @@ def _of_16(text: bytes, size: int) -> int:
 
 
 def _ends(text: bytes, first: int, start: int) -> tuple[int, int, int]:
-    """What is made of the first and the last 16 bytes."""
+    """Mix the first and the last 16 bytes."""
     factor = _K2 + 2 * len(text)
     a, b = _word(text, start) * first, _word(text, start + 8)
     c, d = _word(text, len(text) - 8) * factor, _word(text, len(text) - 16) * _K2
@@ -119,7 +119,7 @@ _State = tuple[int, int, int, _Pair, _Pair]
 
 
 def _block(text: bytes, start: int, state: _State, factor: int, times: int) -> _State:
-    """64 bytes more."""
+    """Mix in 64 more bytes."""
     x, y, z, v, w = state
     x = _turned(x + y + v[0] + _word(text, start + 8), 37) * factor
     y = _turned(y + v[1] + _word(text, start + 48), 42) * factor
@@ -132,7 +132,7 @@ def _block(text: bytes, start: int, state: _State, factor: int, times: int) -> _
 
 
 def _half(text: bytes, start: int, a: int, b: int) -> _Pair:
-    """32 bytes more."""
+    """Mix in 32 more bytes."""
     words = [_word(text, start + 8 * n) for n in range(4)]
     a += words[0]
     b = _turned(b + a + words[3], 21)

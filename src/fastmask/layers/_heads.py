@@ -1,4 +1,4 @@
-"""How inputs of attention with several heads lie, and the masks of their steps."""
+"""The axes of multi-head attention's inputs, and the masks of their steps."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ._shapes import broadcasts
 class Heads(NamedTuple):
     """Which axes of inputs (B, ..., F) are steps that attend to each other, and which are not.
 
-    Those that are not are `rows`, each with an attention of its own, as the batch axis.
+    The latter are `rows`: like the batch axis, each has an attention of its own.
     """
 
     rows: tuple[int, ...]
     steps: tuple[int, ...]
 
     def apart(self, x: Array) -> Array:
-        """(B, ..., N, H) as (B, rows, N, S, H), all steps on one axis."""
+        """(B, ..., N, H) as (B, rows, N, S, H), with all steps on one axis."""
         x = x.transpose(*self._order(x.ndim))
         first, last = 2 + len(self.rows), x.shape[-1]
         return x.reshape(*x.shape[:first], math.prod(x.shape[first:-1]), last)
 
     def together(self, y: Array, like: tuple[int, ...]) -> Array:
-        """(B, rows, N, S, H) as (B, ..., N, H), with the steps of inputs of shape `like`."""
+        """(B, rows, N, S, H) as (B, ..., N, H), the inverse, for inputs of shape `like`."""
         steps = [like[axis] for axis in self.steps]
         y = y.reshape(*y.shape[: 2 + len(self.rows)], *steps, y.shape[-1])
         order = self._order(y.ndim)
@@ -51,11 +51,11 @@ class Heads(NamedTuple):
         return (*rows, heads, *each)
 
     def given(self, mask: ArrayLike, shape: tuple[int, ...], layer: str) -> Bools:
-        """A mask of scores, (T, S), (B, T, S) or (B, N, T, S), to be broadcast to all of them.
+        """The argument `attention_mask` in a shape that broadcasts to all scores.
 
         Args:
-            mask: it.
-            shape: of the scores, with all axes of the steps.
+            mask: (T, S), (B, T, S) or (B, N, T, S).
+            shape: shape of the scores, with all axes of the steps.
             layer: the layer's name, for messages.
 
         Raises:
@@ -72,7 +72,7 @@ class Heads(NamedTuple):
         if array.ndim < 2 * axes or not broadcasts(full, shape):
             raise ValueError(
                 f"attention_mask of layer {layer!r} has shape {array.shape}, but must have "
-                f"{shape}, that without the heads, or the last {2 * axes} axes of it"
+                f"{shape}, the same without the heads, or the last {2 * axes} axes of it"
             )
         if axes > 1:  # all steps on one axis
             array = np.broadcast_to(array.reshape(full), (*full[: -2 * axes], *shape[-2 * axes :]))

@@ -1,4 +1,4 @@
-"""Hooks around the calls of layers, wherever in a model the calls happen."""
+"""Hooks around the calls of layers, at any depth inside a model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from ._base import BaseLayer
 
-# Gets layer, inputs, mask, further arguments, and a function that makes the call.
+# Takes the layer, inputs, mask, further arguments, and a function that makes the call.
 CallHook = Callable[[BaseLayer, object, object, dict[str, Any], Callable[[], Any]], Any]
 call_hook: ContextVar[CallHook | None] = ContextVar("fastmask_call_hook", default=None)
 
 
 @contextmanager
 def hooked(hook: CallHook | None) -> Iterator[None]:
-    """Let all calls of layers in this context go through `hook`; through none if it is None."""
+    """Send all calls of layers in this context through `hook`, or through none if it is None."""
     token = call_hook.set(hook)
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a layer makes of symbolic tensors: it is built, and nothing is computed.
+"""How a layer acts on symbolic tensors: it is built, and nothing is computed.
 
-What is known of its outputs, their shape and whether a mask is there, is written down together
-with the call. Layers that say nothing of their output shape are tried out on zeros of two sizes.
+The call is recorded, with the shapes of its outputs and whether they have masks. Layers that do
+not define their output shape are tried on zeros of two sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ._shapes import broadcasts, fits, is_shape, merge_shapes, shapes
 from ._symbolic import Call, SymbolicMask, SymbolicTensor, Symbols
 from ._types import Arrays, BoolArrays
 
-SIZES = (12, 24)  # which many numbers divide, for layers that split an axis
+SIZES = (12, 24)  # divisible by many numbers, for layers that split an axis
 
 
 class Inferred(NamedTuple):
@@ -40,7 +40,7 @@ def record(
     """Call a layer on symbolic tensors.
 
     Raises:
-        TypeError: arrays are among them.
+        TypeError: some of them are arrays.
         ValueError: the inputs or the mask do not fit.
     """
     if isinstance(inputs, (list, tuple)):
@@ -99,8 +99,8 @@ def infer(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Inferre
 
 
 def probe(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> tuple[Shapes, Any]:
-    """The shapes of the outputs, and outputs, found by calling the layer on zeros."""
-    with hooked(None):  # nobody asked for these calls
+    """The shapes of the outputs, and the outputs of calling the layer on zeros."""
+    with hooked(None):  # hooks should not see these calls
         once, again = (on_zeros(layer, inputs, options, size) for size in SIZES)
     return merge_shapes(shapes(once), shapes(again)), once
 
@@ -116,7 +116,7 @@ def on_zeros(layer: BaseLayer, inputs: Symbols, options: dict[str, Any], size: i
 
 @contextmanager
 def states_kept(layer: BaseLayer) -> Iterator[list[Any]]:
-    """Let stateful layers, which it gives, forget what they are called on meanwhile."""
+    """Restore the states of stateful layers, which are yielded, afterwards."""
     stateful = [one for one in layer._all_layers() if "states" in vars(one)]
     states = [one.states for one in stateful]
     try:
@@ -130,14 +130,14 @@ def _called(layer: BaseLayer, inputs: Symbols, given: dict[str, Any], size: int)
     with np.errstate(all="ignore"):
         try:
             return layer(_sample(inputs, size), **given)
-        except IndexError:  # indices must be integers, and nobody said that these are
+        except IndexError:  # indices must be integers, but these were declared as floats
             return layer(_sample(inputs, size, np.dtype(np.int32)), **given)
 
 
 def _masks_after(
     layer: BaseLayer, arrays: Arrays, valid: BoolArrays, shapes: list[Shape]
 ) -> list[Mask | None]:
-    """The masks of outputs of these shapes, as a call of the layer would find them."""
+    """The masks of outputs of these shapes, as a call of the layer would make them."""
     masks: Any = None
     if layer._spec().makes_masks or (valid is not None and layer.supports_masking):
         masks = layer.compute_mask(arrays, valid)
@@ -148,7 +148,7 @@ def _masks_after(
 
 
 def _sample(value: object, size: int, dtype: DTypeLike | None = None) -> Any:
-    """The argument with zeros for symbolic tensors, and masks of rows of all lengths."""
+    """The argument with symbolic tensors replaced by zeros, with masks of rows of all lengths."""
     if isinstance(value, SymbolicTensor):
         shape = _sized(value.shape, size)
         data = np.zeros(shape, dtype if dtype is not None else value.dtype)
@@ -175,7 +175,7 @@ def _masks(value: object) -> list[Mask | None]:
 
 
 def explicitly_masked(layer: BaseLayer, inputs: Symbols, mask: Any) -> Symbols:
-    """The inputs, with the mask that was given for them instead of their own.
+    """The inputs, with the mask given for them instead of their own.
 
     Raises:
         ValueError: the mask does not fit.
@@ -212,14 +212,14 @@ def _as_masked(tensor: SymbolicTensor, masked: int) -> SymbolicTensor:
 
 
 def symbols(shape: Shapes, dtype: DTypeLike, name: str, masked: int = 0) -> Any:
-    """A new tensor, or a list of them where there is a list of shapes."""
+    """A new tensor, or a list of tensors for a list of shapes."""
     if is_shape(shape):
         return SymbolicTensor(shape, dtype, name, masked)
     return [symbols(one, dtype, name, masked) for one in shape]
 
 
 def _fresh(outputs: Any, name: str) -> Any:
-    """New tensors like these, which do not remember what they are outputs of."""
+    """New tensors like these, not connected to the calls that made them."""
     if isinstance(outputs, (list, tuple)):
         return [_fresh(one, name) for one in outputs]
     return SymbolicTensor(outputs.shape, outputs.dtype, name, outputs.masked)

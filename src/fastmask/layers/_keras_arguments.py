@@ -1,6 +1,6 @@
-"""Arguments that every layer of Keras has, so that code for Keras runs as it is.
+"""Arguments that every Keras layer has, so that code for Keras runs unchanged.
 
-Those of training are taken at their defaults.
+Arguments for training are accepted with their default values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .._typing import DTypeLike, Shape
 from ._shapes import sizes
 
 _FIRST = ("input_shape", "batch_input_shape", "input_dim")
-_SOMEWHERE_ELSE = ("input_dim", "weights")  # which Embedding has, meaning something else
+_SOMEWHERE_ELSE = ("input_dim", "weights")  # Embedding has these, with another meaning
 _OF_INFERENCE = ("trainable", "implementation", *_FIRST)
 _OF_ALL_LAYERS = {"name": "str | None", "dtype": "DTypeLike | None"}
 _REASONS = {
@@ -25,7 +25,7 @@ _REASONS = {
 
 
 class KerasArguments(TypedDict, total=False):
-    """The arguments, and the only value that those of training may have."""
+    """The arguments, with the only value that those for training may have."""
 
     trainable: bool
     input_shape: Any
@@ -53,18 +53,18 @@ class KerasArguments(TypedDict, total=False):
 
 
 class LayerArguments(KerasArguments, total=False):
-    """The arguments of `Layer`, which every layer takes and passes on."""
+    """The arguments that every layer takes and passes on to `Layer`."""
 
     name: str | None
     dtype: DTypeLike | None
 
 
 class ShownSignature:
-    """A layer class's `__signature__`, with what stands behind `**layer_args` spelled out."""
+    """A layer class's `__signature__`, with the arguments behind `**layer_args` spelled out."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         """The signature of `owner`, which help() and editors show."""
-        if instance is not None:  # whose signature is that of its calls
+        if instance is not None:  # Python asks instances for the signature of their calls
             raise AttributeError("__signature__")
         signature = inspect.signature(inspect.getattr_static(owner, "__init__"))
         known = list(signature.parameters.values())[1:]
@@ -82,10 +82,10 @@ class ShownSignature:
 
 
 def check_keras_argument(argument: str, value: object, cls: type) -> None:
-    """See that an argument of a layer class is one of these and has its default.
+    """Check that an argument of a layer class is a known one and has its default.
 
     Raises:
-        TypeError: it is another one.
+        TypeError: it is unknown.
         ValueError: it has another value.
     """
     layer = cls.__name__
@@ -109,11 +109,11 @@ def check_keras_argument(argument: str, value: object, cls: type) -> None:
 
 
 def input_shape_in(given: KerasArguments) -> Shape | None:
-    """The shape of the inputs, with the batch, that a layer was told to begin a model with.
+    """The input shape, batch included, that a layer was given to begin a model with, or None.
 
     Raises:
         TypeError: it is not made of integers and None.
-        ValueError: it is told in several ways.
+        ValueError: it is given in several ways.
     """
     told = {name: value for name, value in given.items() if name in _FIRST and value is not None}
     if len(told) > 1:
@@ -127,19 +127,19 @@ def input_shape_in(given: KerasArguments) -> Shape | None:
 
 
 def dtype_name(dtype: object) -> str:
-    """The name, "float32" or "float64", of a dtype or whatever else Keras and NumPy take for one.
+    """The name, "float32" or "float64", of a dtype, a Keras policy or anything NumPy accepts.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: it is neither of the two.
     """
     if dtype is None:
         return "float32"
-    if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):  # of a policy of Keras
+    if isinstance(dtype, dict) and isinstance(dtype.get("config"), dict):  # a policy of Keras
         dtype = dtype["config"].get("name")
     if isinstance(dtype, str):
         name: Any = dtype
     elif isinstance(dtype, type):
         name = np.dtype(dtype).name
     else:
-        name = getattr(dtype, "name", dtype)  # of NumPy's dtypes and Keras's policies
+        name = getattr(dtype, "name", dtype)  # NumPy dtypes and Keras policies have a name
     return choice(name, "dtype", ("float32", "float64"))

@@ -1,4 +1,4 @@
-"""The base of all layers: the call, and the way of masks from input to output."""
+"""The base of all layers: how a call goes, and how masks get from inputs to outputs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _in_training: ContextVar[bool] = ContextVar("fastmask_training", default=False)
 
 
 def is_training() -> bool:
-    """Whether layers behave here as in training."""
+    """Whether the layers called now behave as in training."""
     return _in_training.get()
 
 
 def is_frozen() -> bool:
-    """Whether layers are called here that do not learn, and that nobody watches."""
+    """Whether the layers called now are neither in training nor watched by a hook."""
     return call_hook.get() is None and not _in_training.get()
 
 
@@ -56,22 +56,22 @@ class Layer(BaseLayer):
     - `compute_mask(inputs, mask=None)`, which returns the mask of the output, or a list of one
       for each output. Without it, a layer that sets `supports_masking = True` passes the mask
       on as it is; any other layer drops it, and warns;
-    - `step_by_step = True`, if no step of a sequence looks at another one: of a `Ragged` it then
-      gets all steps as one row, (1, P, ...), and else what it gets of `to_masked()`.
+    - `step_by_step = True`, if each step is computed by itself: `call` then gets all steps of a
+      `Ragged` as one row, (1, P, ...); otherwise it gets the padded `to_masked()`.
 
     Args:
         name: name of the layer; made from the class's name by default.
-        dtype: "float32", which None means too, or "float64": dtype of the weights, which float
-            inputs are cast to.
-        **keras_args: further arguments of Keras's. `input_shape`, or `batch_input_shape` or
+        dtype: "float32" (also for None) or "float64": dtype of the weights; float inputs are cast
+            to it.
+        **keras_args: further arguments of Keras layers. `input_shape`, or `batch_input_shape` or
             `input_dim`, of the first layer of a `Sequential` builds the model like a
             `fastmask.Input` before it. `trainable=False` keeps a BatchNormalization from
-            learning in training calls. Those that have a meaning in training only, such as
-            `kernel_regularizer`, are taken if they have their default, None.
+            learning in training calls. Arguments that matter in training only, such as
+            `kernel_regularizer`, are accepted with their default, None.
 
     Raises:
         TypeError: `name` is not a string, or an argument is unknown.
-        ValueError: `dtype` is another one, or a regularizer or constraint is given.
+        ValueError: `dtype` is neither of these, or a regularizer or constraint is given.
 
     Source:
         Keras: `keras.layers.Layer`.
@@ -103,18 +103,18 @@ class Layer(BaseLayer):
 
         Args:
             inputs: array, `Masked`, `Ragged`, or a list of these; or symbolic tensors (see
-                `fastmask.Input`), and then the outputs are symbolic too. It may be given by the
-                name that `call` has for it.
+                `fastmask.Input`), and then the outputs are symbolic too. Can be passed by keyword,
+                by the name that `call` has for it.
             *args: further arguments of `call`.
             mask: mask of the inputs, instead of the one that they carry.
-            training: whether the layer shall behave as in training; by default as the layer
-                does in whose `call` it is called, and otherwise not.
+            training: whether to behave as in training; by default as the layer whose `call` makes
+                this call, or False.
             **kwargs: further arguments of `call`.
 
         Returns:
-            What `call` returns, as `Masked` where a mask goes on, and for `Ragged` inputs as
-            `Ragged` where it has steps. On the host these are NumPy
-            arrays, whatever the inputs were; on a GPU they are of the inputs' kind.
+            What `call` returns: `Masked` where a mask is passed on, `Ragged` for `Ragged` inputs if
+            the output has steps. On the host these are NumPy arrays, whatever the inputs were; on
+            a GPU they are of the inputs' library.
         """
         spec = self._call_spec or self._read_call_spec()
         if inputs is BY_NAME:
@@ -134,7 +134,7 @@ class Layer(BaseLayer):
     def _run(
         self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
     ) -> Any:
-        """Call it, its arguments being known by name."""
+        """Call the layer with all arguments known by name."""
         if kwargs and is_ragged(list(kwargs.values())):
             return self._run_ragged(spec, inputs, mask, training, kwargs)
         carried: Masks = None
@@ -183,7 +183,7 @@ class Layer(BaseLayer):
     def _run_ragged(
         self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
     ) -> Any:
-        """Call it where a `Ragged` is among inputs and arguments."""
+        """Call the layer with a `Ragged` among its inputs or arguments."""
         before = _in_training.get()
         learning = before if training is None else bool(training)
         if learning:
@@ -195,13 +195,13 @@ class Layer(BaseLayer):
             _in_training.reset(token)
 
     def _computed(self, function: Callable[..., Any], arrays: list[Array]) -> Any:
-        """`function` of arrays, which is NumPy's code; a part of what the layer computes."""
+        """Apply a function written in NumPy, part of what the layer computes, also on a GPU."""
         if all_on_host(arrays):
             return function(*arrays)
         return on_gpu().computed(self, function, arrays)
 
     def _call_in(self, training: bool, inputs: Arrays, kwargs: dict[str, Any]) -> Any:
-        """Call it so that the layers inside behave as in training, or not."""
+        """Call the layer with `training` set for the layers inside it, too."""
         token = _in_training.set(training)
         try:
             return self.call(inputs, **kwargs)
@@ -209,7 +209,7 @@ class Layer(BaseLayer):
             _in_training.reset(token)
 
     def _carry(self, outputs: Any, inputs: Arrays, carried: Masks, valid: BoolArrays) -> Any:
-        """The outputs, each with its mask; `valid` are the arrays of the masks `carried` here."""
+        """The outputs, each with its mask; `valid` are the arrays of the masks `carried` in."""
         if type(outputs) is Masked:
             return outputs
         masks = self.compute_mask(inputs, valid)
@@ -221,7 +221,7 @@ class Layer(BaseLayer):
             and is_array(outputs)
             and outputs.shape[:2] == valid.shape
         ):
-            return Masked._of(outputs, carried)  # what the rest would do, in less time
+            return Masked._of(outputs, carried)  # a shortcut for the usual case
         if not isinstance(outputs, (list, tuple)):
             return self._with_mask(outputs, masks)
         masks = self._mask_of_each(masks, len(outputs))
@@ -241,7 +241,7 @@ class Layer(BaseLayer):
 
 
 def on_gpu() -> ModuleType:
-    """How layers whose code is NumPy's compute on a GPU, imported when one does."""
+    """The module that runs NumPy code of layers on a GPU, imported on first use."""
     from . import _on_gpu
 
     return _on_gpu

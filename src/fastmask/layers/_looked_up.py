@@ -1,7 +1,7 @@
-"""Recurrent layers on rows of an embedding that are known by number.
+"""Recurrent layers on rows of an embedding, which are known by their numbers.
 
-A layer looks its sums up in a table, bias + row @ kernel for every row of the embedding, which it
-keeps while the weights of both stay as they are.
+A layer looks its sums up in a table, bias + row @ kernel for every row of the embedding. It
+keeps the table until the weights of either layer change.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ wanted: ContextVar[bool] = ContextVar("fastmask_rows_by_number", default=False)
 
 @contextmanager
 def by_number() -> Iterator[None]:
-    """Let the embedding that is called within return its rows as `LookedUp`.
+    """Let the embedding called within return its rows as `LookedUp`.
 
-    Not where the reference kernels compute, which have no tables of sums.
+    The reference kernels have no such tables, so with them it returns arrays.
     """
     token = wanted.set(HOST.has_forms())
     try:
@@ -39,15 +39,15 @@ def by_number() -> Iterator[None]:
 def packed_with_table(
     rows: LookedUp, kind: Cell, form: str | None, weights: Weights, values: Any, settings: Settings
 ) -> tuple[Cell, tuple[Array, Array]]:
-    """What stands for a cell that is called on rows by number, and its weights with their table.
+    """The variant of a cell that is called on rows by number, and its weights with their table.
 
     Args:
         rows: the rows.
         kind: the cell.
-        form: of its weights, see `quantize`.
-        weights: the layer's.
-        values: gives what the kernels take of them.
-        settings: those of `backends.recurrent.forward`.
+        form: form of the weights, see `quantize`.
+        weights: the layer's weights.
+        values: returns their values, as the kernels take them.
+        settings: as in `backends.recurrent.forward`.
     """
     gathered, embedding = cell_in_form(kind, Form(form, gathered=True)), rows.owner
     made, of_rows = weights.made, embedding._weights.made  # before the values are read

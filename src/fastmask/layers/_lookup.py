@@ -1,4 +1,4 @@
-"""What the layers share that look tokens up in a vocabulary."""
+"""What layers share that look tokens up in a vocabulary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._vocabulary import Rows, Vocabulary
 
 
 class Lookup(Vocabulary):
-    """Base of the layers that find ids of tokens, and what becomes of these."""
+    """Base of the layers that look up the ids of tokens, and encode them."""
 
     _casts_inputs = False
     _takes_lists = False
@@ -40,7 +40,7 @@ class Lookup(Vocabulary):
         return counts if shape is None else counts.reshape(*shape[:-1], self._depth())
 
     def _arranged(self, ids: Ints, lengths: Ints, shape: tuple[int, ...] | None, fill: int) -> Ints:
-        """The ids in the shape of the tokens; or (B, T), filled up at the end of rows."""
+        """The ids in the shape of the tokens; or (B, T), with rows filled up at their ends."""
         if shape is not None:
             return ids.reshape(shape)
         steps = self._steps()
@@ -53,7 +53,7 @@ class Lookup(Vocabulary):
         return filled
 
     def _steps(self) -> int | None:
-        """How many tokens of a row there are in the outputs; None for those of the longest row."""
+        """Number of tokens of a row in the outputs; None for as many as the longest row has."""
         return None
 
     def _inverted(self, ids: Ints) -> Array:

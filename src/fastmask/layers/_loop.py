@@ -1,4 +1,4 @@
-"""A plain loop over time, for cells that no kernel knows."""
+"""A plain loop over time, for cells that the kernels do not know."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .._typing import Array, Ints
 from ..masks.mask import Mask
 
 Step = Callable[[Array, list[Array], Ints], tuple[Array, Sequence[Array]]]
-"""From the inputs (n, ...) and states (n, ...) of some rows at one time, and the numbers of the
-rows, to their outputs (n, size) and states."""
+"""Takes inputs (n, ...) and states (n, ...) of some rows at one step, and the numbers of these
+rows; returns their outputs (n, size) and states."""
 
 
 def loop(

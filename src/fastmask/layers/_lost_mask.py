@@ -26,14 +26,14 @@ def warn_of_lost_mask(layer: str, how: str) -> None:
     """Warn, at the line that called the layer, that it loses a mask.
 
     Args:
-        layer: which layer, as the first words of the warning.
-        how: what it does with the mask, and what to do.
+        layer: name of the layer, which begins the warning.
+        how: what it does with the mask, and what to do about it.
     """
     warnings.warn(f"{layer} {how}", stacklevel=_frames_of_fastmask())
 
 
 def _frames_of_fastmask() -> int:
-    """The `stacklevel` with which its caller warns at the first line outside the package.
+    """The `stacklevel` of the first caller outside the package, for a warning by our caller.
 
     Python 3.12 has `skip_file_prefixes` for this.
     """

@@ -1,4 +1,4 @@
-"""What a layer did with a mask, in a word."""
+"""What a layer did with a mask, in one word."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def mask_effect(
         layer: the layer.
         before: the masks of its inputs.
         after: the masks of its outputs.
-        makes: whether it would have made a mask without any.
+        makes: whether it would make a mask from inputs without one.
 
     Returns:
         "made", "kept", "changed", "used", "dropped", "used, kept", "used, changed", "used, dropped"
-        or "-", where there was no mask and is none.
+        or "-" if there is no mask before or after.
     """
     given = [mask for mask in before if mask is not None]
     left = [mask for mask in after if mask is not None]
@@ -31,7 +31,7 @@ def mask_effect(
     spec = layer._spec()
     used = layer._uses_mask(max(mask.ndim for mask in given))
     if not left:
-        meant = spec.makes_masks or layer.supports_masking  # otherwise it has warned
+        meant = spec.makes_masks or layer.supports_masking  # otherwise the layer has warned
         return "dropped" if not used else "used" if meant else "used, dropped"
     kept = all(any(_same(one, other) for other in given) for one in left)
     word = "kept" if kept else "changed"
@@ -39,13 +39,13 @@ def mask_effect(
 
 
 def makes_masks(layer: BaseLayer, inputs: Arrays) -> bool:
-    """Whether the layer makes a mask from plain inputs, arrays."""
+    """Whether the layer makes a mask from plain arrays."""
     spec = layer._spec()
     if not spec.makes_masks:
         return False
     try:
         made = layer.compute_mask(inputs, None)
-    except Exception:  # of a custom layer, which may count on a mask
+    except Exception:  # a custom layer may rely on a mask
         return False
     made = made if isinstance(made, (list, tuple)) else [made]
     return any(mask is not None for mask in made)

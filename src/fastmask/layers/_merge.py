@@ -1,4 +1,4 @@
-"""What the layers share that make one array of several."""
+"""What layers share that merge several arrays into one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WITH_AXES = (np.ndarray, SymbolicTensor)
 class Merge(Layer):
     """Base of the layers that are called on a list and merge it.
 
-    The output's mask says where any input is valid; if one of them has no mask, neither has
-    the output, and the layer warns.
+    The output's mask is True where any input is valid. If an input has no mask, the output has none
+    either, and the layer warns.
     """
 
     supports_masking = step_by_step = _broadcasts = True
-    _most = 0  # how many inputs, 0 for any number
+    _most = 0  # number of inputs, 0 for any
 
     def __init__(self, **layer_args: Unpack[LayerArguments]) -> None:
         super().__init__(**layer_args)
@@ -46,10 +46,10 @@ class Merge(Layer):
             raise self._misfit([x.shape for x in arrays]) from error
 
     def compute_mask(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Bools | None:
-        """The union of the masks, where all inputs have one.
+        """The union of the masks, or None if an input has none.
 
         Raises:
-            ValueError: inputs and masks are not lists of one length.
+            ValueError: inputs and masks are not lists of the same length.
         """
         if mask is None:
             return None
@@ -137,26 +137,26 @@ class Merge(Layer):
 
 
 def check_masks(masks: Sequence[Bools | None], arrays: Sequence[Array]) -> None:
-    """See that arrays, or symbolic tensors, have masks that fit together.
+    """Check that masks fit together for these arrays or symbolic tensors.
 
     Raises:
-        ValueError: a masked array has less axes than another one: those that it gets behind the
-            batch axis are none that its mask knows.
+        ValueError: a masked array has fewer axes than another: the axes that it gets after the
+            batch axis are not axes of its mask.
     """
     ndims = [number_of_axes(x) for x in arrays]
     if ndims.count(ndims[0]) == len(ndims):
         return
     if any(one is not None and ndim < max(ndims) for one, ndim in zip(masks, ndims, strict=True)):
-        raise ValueError("a masked input has less axes than another one")
+        raise ValueError("a masked input has fewer axes than another one")
 
 
 def number_of_axes(x: Any) -> int:
-    """Of an array, or of a symbolic tensor, which stands for one."""
+    """Number of axes of an array or a symbolic tensor."""
     return x.ndim if type(x) in _WITH_AXES else np.ndim(x)
 
 
 def union(masks: Sequence[Bools]) -> Bools:
-    """Where any of the masks is true; themselves where they are one."""
+    """Where any of the masks is True; the mask itself if all are the same object."""
     first = masks[0]
     different = [one for one in masks if one is not first]
     if not different:

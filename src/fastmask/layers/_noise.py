@@ -1,7 +1,7 @@
-"""What the layers share that draw in training.
+"""What layers share that draw random numbers in training.
 
-A layer draws from a generator of its own, made from its seed; the numbers are NumPy's, so a
-seed gives others here than in Keras.
+Each layer has its own generator, made from its seed. The numbers are NumPy's, so the same seed
+gives other numbers than in Keras.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ._keras_arguments import LayerArguments
 
 
 class Noise(SameShape):
-    """Base of the layers that draw in training; a subclass says how it disturbs an array."""
+    """Base of the layers that draw in training; a subclass defines how to disturb an array."""
 
     step_by_step = True
-    _word = "rate"  # what the strength of the noise is called
+    _word = "rate"  # name of the argument for the strength of the noise
     rate: float
 
     def __init__(

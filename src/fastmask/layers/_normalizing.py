@@ -16,7 +16,7 @@ KERAS_EPSILON = 1e-7  # keras.config.epsilon()
 
 
 class Scaled(SameShape):
-    """Base of the normalisations with the weights gamma and beta, either of which may lack."""
+    """Base of the normalizations with the weights gamma and beta, both of them optional."""
 
     _options: ClassVar[tuple[str, ...]] = (
         *("axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer"),
@@ -90,9 +90,9 @@ class Scaled(SameShape):
 
 
 def counting(mask: Bools | None, x: Array, axes: tuple[int, ...]) -> Array | None:
-    """Which numbers of x count in sums over `axes`, in the shape of x; None if all do.
+    """Which numbers of x count in sums over `axes`, as an array shaped like x; None if all do.
 
-    A mask of steps makes no difference to sums within a step.
+    A mask of steps does not matter to sums within one step.
     """
     if mask is None or not mixes_steps(axes, mask.ndim):
         return None
@@ -101,14 +101,14 @@ def counting(mask: Bools | None, x: Array, axes: tuple[int, ...]) -> Array | Non
 
 
 def mixes_steps(axes: tuple[int, ...], ndim: int) -> bool:
-    """Whether sums over the axes go over several steps of a mask with so many axes."""
-    return bool(axes) and axes[0] < ndim  # they are in ascending order
+    """Whether sums over these axes combine several steps of a mask with `ndim` axes."""
+    return bool(axes) and axes[0] < ndim  # axes are in ascending order
 
 
 def moments(x: Array, axes: tuple[int, ...], valid: Array | None) -> tuple[Array, Array]:
-    """Mean and variance over axes, which stay with size 1, of the numbers that are valid.
+    """Mean and variance of the valid numbers over `axes`, which are kept with size 1.
 
-    Where none is, they are 0 and 1.
+    Without any valid number they are 0 and 1.
     """
     if valid is None:
         return x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
@@ -126,7 +126,7 @@ def to_length_one(
 ) -> Array:
     """x over its Euclidean length along `axis`, or over `epsilon` where that is larger.
 
-    The length is that of the numbers that are valid.
+    Only valid numbers count in the length.
     """
     counted = x if valid is None else np.where(valid, x, x.dtype.type(0))
     squares = np.square(counted).sum(axis=axis, keepdims=True)

@@ -1,6 +1,6 @@
-"""Layers without a kernel on a GPU: their NumPy code, computed by CuPy.
+"""Layers without a GPU kernel: CuPy runs their NumPy code.
 
-Arrays that came are seen as CuPy's, and what comes out as the kind that came in, without copies.
+Inputs are viewed as CuPy arrays, and outputs as arrays of the inputs' library, without copies.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def run(
     training: bool | None,
     options: dict[str, Any],
 ) -> Any:
-    """Call a layer whose code is NumPy's, as `Layer._run` does others; the inputs carry `carried`.
+    """Call a layer written in NumPy, as `Layer._run` calls others; the inputs carry `carried`.
 
     Raises:
-        TypeError: some arrays are on the host; or they are not CuPy's, which is not installed.
+        TypeError: some arrays are on the host; or CuPy is not installed and they are not CuPy's.
         ValueError: arrays are on different devices.
     """
     if mask is not None:
@@ -72,10 +72,10 @@ def run(
 
 
 def computed(layer: Any, function: Callable[..., Any], arrays: list[Array]) -> Any:
-    """`function` of arrays, which is NumPy's code; a part of what `layer` computes.
+    """Apply a function written in NumPy, part of what `layer` computes.
 
     Raises:
-        TypeError: the arrays are not CuPy's, which is not installed.
+        TypeError: CuPy is not installed and the arrays are not CuPy's.
     """
     like = _arrays.view_of(arrays[0], "inputs")
     seen = [_numpy_like(layer, array) for array in arrays]
@@ -85,7 +85,7 @@ def computed(layer: Any, function: Callable[..., Any], arrays: list[Array]) -> A
 
 
 def _numpy_like(layer: Any, array: Array) -> Any:
-    """An array on a GPU as one that NumPy's functions compute with."""
+    """An array on a GPU as one that NumPy's functions take."""
     numpy_like = _arrays.as_numpy_like(array)
     if numpy_like is None:
         raise TypeError(
@@ -97,7 +97,7 @@ def _numpy_like(layer: Any, array: Array) -> Any:
 
 
 def _back(value: Any, like: Array) -> Any:
-    """What came out, as the kind of `like`."""
+    """Outputs as arrays of the library of `like`."""
     if isinstance(value, Masked):
         return Masked._of(_back(value.data, like), _mask_back(value.mask, like))
     if isinstance(value, (list, tuple)):
@@ -123,7 +123,7 @@ def _seen(mask: Mask, like: DeviceArray) -> Mask:
 
 @contextmanager
 def _computing(like: DeviceArray, numpy_like: Array) -> Iterator[None]:
-    """Let CuPy compute on the device of `like` and on the stream of its owner."""
+    """Let CuPy compute on the device of `like` and on the stream of its library."""
     with ExitStack() as stack:
         if type(numpy_like).__module__.partition(".")[0] == "cupy":
             cuda = import_module("cupy").cuda
@@ -136,13 +136,13 @@ def _computing(like: DeviceArray, numpy_like: Array) -> Iterator[None]:
 
 @contextmanager
 def _seeing(layer: Any, beside: DeviceArray, training: bool | None) -> Iterator[Any]:
-    """A layer that is `layer`, but has its weights on a GPU.
+    """A twin of `layer` with its weights on a GPU.
 
-    What its code keeps in attributes is kept by `layer`.
+    Attributes that the twin's code sets are copied back to `layer`.
     """
     if training and any(not weight.trainable for weight in layer._weights):
         raise TypeError(
-            f"layer {layer.name!r} changes its weights in training, so that inputs must be on the "
+            f"layer {layer.name!r} changes its weights in training, so its inputs must be on the "
             "host then, not on a GPU"
         )
     twins: list[tuple[Any, Any, dict[str, Any]]] = []

@@ -1,13 +1,13 @@
 """How layers are called on `Ragged` batches.
 
-Each layer says which way it goes (`BaseLayer._ragged_way`):
+Each layer names its way (`BaseLayer._ragged_way`):
 
-    steps    steps do not see each other: all of them are one row, (1, P, ...)
-    each     the same, for layers without an axis of steps: all of them are a batch, (P, ...)
-    rows     rows of one length are a batch without padding; each row counts as if it were alone
-    own      the layer has a way of its own, `_call_ragged`: recurrent layers, models
-    padded   it gets what it would get for `to_masked()`; what keeps its mask is made ragged again
-    none     it cannot: an error
+    steps    each step is computed by itself: all steps are one row, (1, P, ...)
+    each     the same, for layers without an axis of steps: all steps are a batch, (P, ...)
+    rows     each row is computed without padding; rows of equal length make one batch
+    own      the layer defines `_call_ragged`: recurrent layers, models
+    padded   the layer gets `to_masked()`; outputs that keep the mask are made ragged again
+    none     not possible: an error
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ._by_length import by_length
 from ._calls import CallSpec
 
 Call = Callable[[Any, dict[str, Any]], Any]
-"""Calls the layer on inputs without a `Ragged` among them, and further arguments."""
+"""Calls the layer on inputs without a `Ragged`, with further arguments."""
 
 
 def is_ragged(value: object) -> bool:
@@ -39,10 +39,10 @@ def is_ragged(value: object) -> bool:
 
 
 def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict[str, Any]) -> Any:
-    """Call a layer on inputs, or with further arguments, of which one is a `Ragged` at least.
+    """Call a layer with at least one `Ragged` among its inputs and further arguments.
 
     Raises:
-        TypeError: the layer does not take a `Ragged`, or one is beside an array on a GPU.
+        TypeError: the layer cannot take a `Ragged`, or is given one beside an array on a GPU.
         ValueError: the inputs or the mask do not fit.
     """
     inputs = list(inputs) if isinstance(inputs, (list, tuple)) else inputs
@@ -95,7 +95,7 @@ def _check_rows(layer: Any, items: list[Any]) -> None:
 
 
 def _explicitly_masked(layer: Any, inputs: Any, mask: Any) -> Any:
-    """The inputs with the masks that were given in place of what they carry."""
+    """The inputs, with the given masks instead of their own."""
     if isinstance(inputs, list):
         masks = layer._mask_list(mask, len(inputs))
         pairs = zip(inputs, masks, strict=True)
@@ -134,8 +134,8 @@ def _by_step(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any
     rows = ragged[0]._rows
     if not all(rows.are(one._rows) for one in ragged):
         raise ValueError(
-            f"inputs of layer {layer.name!r} must have the same offsets, for it computes step by "
-            "step"
+            f"inputs of layer {layer.name!r} must have the same offsets, because it computes step "
+            "by step"
         )
     holes = any(one.valid is not None for one in ragged)
     mask = None if rows.valid is None else Mask._of(rows.valid[np.newaxis].copy())
@@ -174,7 +174,7 @@ def _from_one_row(layer: Any, output: Any, rows: Rows, mask: Mask | None) -> Rag
         data = as_array(data, "outputs")
     if data.shape[:2] != (1, rows.count):
         raise ValueError(
-            f"layer {layer.name!r} says step_by_step, so its output must have shape "
+            f"layer {layer.name!r} has step_by_step = True, so its output must have shape "
             f"(1, {rows.count}, ...) for inputs (1, {rows.count}, ...), not {data.shape}"
         )
     if not isinstance(output, Masked):
@@ -202,7 +202,7 @@ def _padded(_layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any
 
 
 def without_ragged(value: Any) -> Any:
-    """The same with a `Masked` in place of a `Ragged`, also in a list."""
+    """The same, with each `Ragged` replaced by a `Masked`, also in a list."""
     if type(value) is Ragged:
         return value.to_masked()
     many = isinstance(value, (list, tuple))
@@ -210,7 +210,7 @@ def without_ragged(value: Any) -> Any:
 
 
 def _ragged_again(output: Any, rows: Rows) -> Any:
-    """A `Masked` without its padding: the steps of `rows`, if there are as many."""
+    """A `Masked` without its padding: the steps of `rows`, if the steps are still the same."""
     if not isinstance(output, Masked):
         return output
     valid: Bools = output._mask.valid

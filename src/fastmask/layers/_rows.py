@@ -1,4 +1,4 @@
-"""Which layers look at each row of a batch by itself."""
+"""Which layers compute each row of a batch by itself."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _BY_AXIS = (SameShape, Merge)
 
 
 def rows_alone(layer: BaseLayer) -> bool:
-    """Whether, outside training, what comes out for a row depends on that row alone.
+    """Whether, outside training, the output for a row depends on that row alone.
 
-    Then rows may be computed in one batch that would else be in several. Of classes that are not
-    this package's nothing is known.
+    If so, rows of several batches may be computed in one. Nothing is known of classes that are not
+    this package's.
     """
     if type(layer) in _ALWAYS:
         return True
@@ -58,14 +58,14 @@ def rows_alone(layer: BaseLayer) -> bool:
 
 
 def _leaves_the_batch_axis(layer: BaseLayer) -> bool:
-    """Whether the axes of the layer are surely others than that of the batch."""
+    """Whether the axes of the layer certainly leave out the batch axis."""
     axis = getattr(layer, "axis", -1)
     axes = axis if isinstance(axis, list) else [axis]
     return all(one == -1 or one > 0 for one in axes)
 
 
 def _graph_alone(model: CallGraph) -> bool:
-    """Whether all layers of a model are so, and no array with rows of its own comes in between."""
+    """Whether this holds for all layers of a model, and their calls take no other arrays."""
     given = flat(model._call_options())
     if any(isinstance(value, (np.ndarray, Mask, Masked)) for value in given):
         return False

@@ -1,4 +1,4 @@
-"""Shapes in which None stands for a size that may vary; a layer may have a list of them."""
+"""Shapes, in which None stands for a size that may vary; a layer may have a list of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._typing import HasShape, Shape, Shapes, TypeIs
 
 
 def sizes(shape: object, name: str) -> Shape:
-    """A shape, whose sizes may be open, as a tuple.
+    """A shape as a tuple; sizes may be None.
 
     Raises:
         TypeError: it is not made of integers and None.
@@ -42,7 +42,7 @@ def merge_shapes(once: Shapes, again: Shapes) -> Shapes:
 
 
 def broadcasts(shape: Shape, wanted: Shape) -> bool:
-    """Whether an array of one shape can be broadcast to another one, as far as is known."""
+    """Whether an array of one shape can be broadcast to another, as far as the sizes are known."""
     pairs = zip(reversed(shape), reversed(wanted), strict=False)
     return len(shape) <= len(wanted) and all(
         a == 1 or a is None or b is None or a == b for a, b in pairs
@@ -50,7 +50,7 @@ def broadcasts(shape: Shape, wanted: Shape) -> bool:
 
 
 def fits(shape: Shape, wanted: Shape) -> bool:
-    """Whether two shapes agree where both are known."""
+    """Whether two shapes agree in all sizes that both know."""
     return len(shape) == len(wanted) and all(
         a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
     )

@@ -1,4 +1,4 @@
-"""The states of a layer that runs over time: where they begin, and which are kept."""
+"""The initial states of a layer that runs over time, and the states that it keeps."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .stacked_rnn_cells import StackedRNNCells
 
 
 class KeepsStates(Layer):
-    """Base of `RNN`: a cell, or a stack of cells, and the states that are kept between calls."""
+    """Base of `RNN`: a cell or a stack of cells, and the states kept between calls."""
 
     cell: Any
-    _cells: list[Any]  # one, or those of a stack
+    _cells: list[Any]  # one cell, or those of a stack
     stateful: bool
     states: Any
-    _reset: Any  # the states, where reset_state() has made them
+    _reset: Any  # the states made by reset_state()
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """The states to start from.
@@ -46,7 +46,7 @@ class KeepsStates(Layer):
         return list(self._outside(self._split(None, batch)))
 
     def reset_state(self) -> None:
-        """Let the states that a stateful layer keeps from batch to batch be zeros.
+        """Set the states that a stateful layer keeps from batch to batch to zeros.
 
         The next batch may have another size.
         """
@@ -70,7 +70,7 @@ class KeepsStates(Layer):
         return self._split(given, batch)
 
     def _placed(self, states: list[list[Array]], given: bool, x: Array) -> list[list[Array]]:
-        """The states of each cell, where the inputs are; whether they were given."""
+        """The states of each cell, on the device of the inputs; `given` if the caller gave any."""
         if backend_of(x) is not HOST and not all(cell._known for cell in self._cells):
             raise TypeError(
                 f"inputs of layer {self.name!r} must be on the host, not on a GPU, because its "
@@ -82,13 +82,13 @@ class KeepsStates(Layer):
     def _split(
         self, given: States | None, batch: int, name: str = "initial_state", start: int = 0
     ) -> list[list[Array]]:
-        """The states of each cell to start from: given, or its own; see `initial_states`."""
+        """The states of each cell to start from, from `given` or the cell; see `initial_states`."""
         if isinstance(self.cell, StackedRNNCells):
             return self.cell._first(given, batch, name, start)
         return [first_states(self.cell, given, batch, name, start)]
 
     def _in_place(self, state: States, batch: int) -> list[list[Array]]:
-        """The arrays of `state`, for each cell."""
+        """The arrays of `state`, for each cell, checked for changes in place."""
         arrays = flat(state)
         for i, one in enumerate(arrays):
             if not (isinstance(one, np.ndarray) and one.flags.writeable):
@@ -109,7 +109,7 @@ class KeepsStates(Layer):
         return each
 
     def _outside(self, states: list[list[Any]]) -> tuple[Any, ...]:
-        """The states of each cell as they are seen from outside."""
+        """The states of each cell in the structure that callers see."""
         if isinstance(self.cell, StackedRNNCells):
             return tuple(self.cell._like_keras(states))
         return tuple(states[0])
@@ -119,7 +119,7 @@ def events_of(mask: ArrayLike, batch: int) -> Bools:
     """Which rows have an event, from the argument `mask`.
 
     Raises:
-        ValueError: it has another shape, or holds NaN.
+        ValueError: it has the wrong shape, or holds NaN.
     """
     events = as_array(mask, "mask")
     if events.shape != (batch,):
@@ -128,12 +128,12 @@ def events_of(mask: ArrayLike, batch: int) -> Bools:
 
 
 def readable(x: Array, events: Bools, dtype: np.dtype[Any], states: list[Array]) -> Array:
-    """`x` as kernels take it, of other memory than `states`; rows without an event may differ."""
+    """`x` as kernels take it, not in the memory of `states`; rows without an event may differ."""
     flags = x.flags
     fits = x.dtype == dtype and flags.c_contiguous and flags.aligned
     if fits and not any(np.may_share_memory(x, state) for state in states):
         return x
     rows = slice(None) if events is ALL_ROWS else np.flatnonzero(events)
-    copy = np.empty(x.shape, dtype)  # memory that nobody touches costs nothing
+    copy = np.empty(x.shape, dtype)  # untouched memory costs nothing
     copy[rows] = real_array(x[rows], "x", dtype)
     return copy

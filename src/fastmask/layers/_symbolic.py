@@ -1,4 +1,4 @@
-"""Tensors that stand for arrays to come, and the calls that lead from one to the next."""
+"""Symbolic tensors, and the calls that connect them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ._shapes import sizes
 
 
 class SymbolicTensor:
-    """Stands for an array, or a `Masked`, in a model that is being put together.
+    """A placeholder for an array or a `Masked` while a model is being connected.
 
-    Layers take it; `fastmask.get_mask` tells whether a mask comes along.
+    Layers take it; `fastmask.get_mask` returns its symbolic mask, if it has one.
     """
 
     __slots__ = ("call", "dtype", "masked", "name", "shape")
@@ -28,7 +28,7 @@ class SymbolicTensor:
         self.dtype = np.dtype(dtype)
         self.name = name
         self.masked = masked  # how many axes its mask will have, 0 for none
-        self.call: Call | None = None  # which it is an output of
+        self.call: Call | None = None  # the call that made it
 
     @property
     def ndim(self) -> int:
@@ -37,7 +37,7 @@ class SymbolicTensor:
 
     @property
     def _keras_mask(self) -> SymbolicMask | None:
-        """The same by the name that Keras's guide has for it."""
+        """The symbolic mask, under the name that Keras's guide uses."""
         return self._symbolic_mask
 
     @property
@@ -51,7 +51,7 @@ class SymbolicTensor:
 
 def _refuse(self: SymbolicTensor, *_args: object, **_kwargs: object) -> NoReturn:
     raise TypeError(
-        f"{self!r} stands for an array that is not there yet: only layers can be called on it; "
+        f"{self!r} stands for an array that does not exist yet: only layers can be called on it; "
         "write a layer, or use fastmask.layers.Lambda, for other operations"
     )
 
@@ -67,7 +67,7 @@ for _name in (
 
 
 class SymbolicMask:
-    """Stands for the mask of a symbolic tensor; to be given to a layer as `mask=`."""
+    """A placeholder for the mask of a symbolic tensor, to pass to a layer as `mask=`."""
 
     __slots__ = ("tensor",)
 
@@ -76,7 +76,7 @@ class SymbolicMask:
 
     @property
     def shape(self) -> Shape:
-        """(batch, time) and further axes of the mask, None for what is open."""
+        """(batch, time) and further axes of the mask, None for sizes that may vary."""
         return self.tensor.shape[: self.tensor.masked]
 
     def __repr__(self) -> str:
@@ -96,7 +96,7 @@ class Call(NamedTuple):
     outputs: list[SymbolicTensor]
 
     def parents(self) -> Iterator[SymbolicTensor]:
-        """The tensors that it needs."""
+        """The tensors that the call takes."""
         for value in (self.inputs, *self.options.values()):
             yield from tensors(value)
 
@@ -109,21 +109,22 @@ def Input(
     batch_size: int | None = None,
     batch_shape: Iterable[int | None] | None = None,
 ) -> SymbolicTensor:
-    """An input of a model that is put together by calling layers on it.
+    """An input for a model that is built by calling layers on it.
 
     Args:
         shape: shape of the input without the batch axis; None for sizes that may vary.
         dtype: its dtype, "int32" for ids, "string" for texts.
         name: its name, for messages; made by default.
-        batch_size: taken because Keras has it; a model takes batches of any size.
+        batch_size: accepted as in Keras; a model takes batches of any size.
         batch_shape: shape of the input with the batch axis, instead of `shape`.
 
     Returns:
         A symbolic tensor.
 
     Raises:
-        TypeError: `shape` is not made of integers and None, or `dtype` or `name` is none.
-        ValueError: a size is negative, or not exactly one of `shape` and `batch_shape` is given.
+        TypeError: `shape` is not made of integers and None, `dtype` is not a dtype, or `name`
+            not a string.
+        ValueError: a size is negative, or both or neither of `shape` and `batch_shape` are given.
 
     Source:
         Keras: `keras.Input`.
@@ -155,7 +156,7 @@ def Input(
 
 
 def is_symbolic(inputs: object) -> bool:
-    """Whether it is a symbolic tensor, or a list with one in it."""
+    """Whether it is a symbolic tensor, or a list that contains one."""
     if isinstance(inputs, (list, tuple)):
         return any(type(one) is SymbolicTensor for one in inputs)
     return type(inputs) is SymbolicTensor

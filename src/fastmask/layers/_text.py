@@ -1,4 +1,4 @@
-"""Texts as bytes in UTF-8, in which tokens are found and looked up, as in TensorFlow."""
+"""Texts as UTF-8 bytes, split into tokens as in TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Split = str | Callable[[Array], Any] | None
 
 
 def text_array(value: Any, name: str) -> Array:
-    """Texts, or nested lists of these, as an array of any dtype that holds them.
+    """Texts, or nested lists of texts, as an array; lists become arrays of objects.
 
-    An array of `str` takes as much for each text as for the longest: lists become objects.
+    An array of `str` would store each text at the length of the longest one.
     """
     if isinstance(value, (str, bytes)) or (type(value) in (list, tuple) and holds_texts(value)):
         return np.array(value, dtype=object)
@@ -31,7 +31,7 @@ def text_array(value: Any, name: str) -> Array:
 
 
 def holds_texts(value: Any) -> bool:
-    """Whether it is a list, or an array of objects, of texts, as far as its first item tells."""
+    """Whether it is a list or object array of texts, judging by its first item."""
     while isinstance(value, (list, tuple, np.ndarray)) and len(value):
         if isinstance(value, np.ndarray) and value.dtype.kind != "O":
             return False
@@ -45,7 +45,7 @@ def texts_in(array: Array, name: str) -> list[bytes]:
     """All texts of an array, in order.
 
     Raises:
-        TypeError: something else is among them.
+        TypeError: an item is not a text.
         ValueError: a text cannot be encoded.
     """
     if array.dtype.kind not in "SUOT" and array.size:
@@ -68,12 +68,12 @@ def _as_bytes(text: Any, name: str) -> bytes:
 
 
 def decoded(texts: Iterable[bytes]) -> Array:
-    """The texts as an array of `str`, for functions of the user's."""
+    """The texts as an array of `str`, for the user's functions."""
     return np.array([text.decode("utf-8", "replace") for text in texts], dtype=str)
 
 
 def standardized(texts: list[bytes], how: Standard, shape: tuple[int, ...]) -> list[bytes]:
-    """The texts in lower case (of ASCII only), or without punctuation, or as a function has it."""
+    """The texts in lower case (ASCII only), without punctuation, or changed by a function."""
     if how is None:
         return texts
     if how == "lower":
@@ -106,7 +106,7 @@ def split_up(texts: list[bytes], how: Split) -> list[Sequence[bytes]]:
 
 
 def with_ngrams(tokens: Sequence[bytes], widths: Sequence[int]) -> list[bytes]:
-    """All runs of so many tokens, joined by spaces, of each width in order."""
+    """All n-grams of the given widths, joined by spaces, width by width."""
     runs = (
         (b" ".join(tokens[i : i + width]) for i in range(len(tokens) - width + 1))
         for width in widths

@@ -18,10 +18,10 @@ Masks = Mask | list[Mask | None] | None
 """The masks of `Arrays`."""
 
 BoolArrays = Bools | list[Bools | None] | None
-"""The same as `call` and `compute_mask` get them."""
+"""The masks as `call` and `compute_mask` get them."""
 
 ListOfMasks = Sequence[Bools | None] | None
-"""The masks as layers get them that are called on a list."""
+"""The masks that layers called on a list get."""
 
 States = Sequence[Any]
-"""States of cells: arrays, or for each cell of a stack a list of these."""
+"""States of a cell: arrays; of stacked cells: for each cell its states."""

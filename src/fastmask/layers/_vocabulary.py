@@ -25,7 +25,7 @@ _NOT_TAKEN = ("vocabulary_size", "has_input_vocabulary")  # of Keras's configs, 
 
 
 class Table(dict[Hashable, int]):
-    """Ids of tokens; `other` tells that of a token that is not there."""
+    """Ids of tokens; `other` returns the id of any other token."""
 
     def __init__(self, ids: Iterable[tuple[Hashable, int]], other: Callable[[Any], int]) -> None:
         super().__init__(ids)
@@ -44,9 +44,9 @@ class Rows(NamedTuple):
 
 
 class Vocabulary(Layer):
-    """Base of the layers with a vocabulary; a subclass says what its tokens are.
+    """Base of the layers with a vocabulary; a subclass defines its tokens.
 
-    In tables stand keys of tokens: bytes in UTF-8 for strings, and integers themselves.
+    Tables hold keys of tokens: UTF-8 bytes for strings, and integers themselves.
     """
 
     _options: ClassVar[tuple[str, ...]] = (
@@ -98,7 +98,7 @@ class Vocabulary(Layer):
         self._given = vocabulary is not None
 
     def vocabulary_size(self) -> int:
-        """How many ids there are, those of the mask and of unknown tokens among them."""
+        """Number of ids, including those of the mask and of unknown tokens."""
         return self._first + len(self._tokens)
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
@@ -106,7 +106,7 @@ class Vocabulary(Layer):
 
         Args:
             include_special_tokens: whether the tokens for the mask and for unknown ones are
-                among them, so that a token's index is its id.
+                included, so that a token's index is its id.
 
         Returns:
             A list.
@@ -125,7 +125,7 @@ class Vocabulary(Layer):
 
         Raises:
             OSError: the file cannot be read.
-            TypeError: something else than tokens is among them.
+            TypeError: an item is not a token.
             ValueError: a token comes twice or out of place, there are none or too many, or the
                 weights are missing or do not fit.
         """
@@ -147,11 +147,11 @@ class Vocabulary(Layer):
         self._know(tokens, idf)
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Take the most frequent tokens of data as vocabulary; of equal ones the greatest first.
+        """Make the vocabulary from data, most frequent tokens first, ties in descending order.
 
         Args:
-            data: array or list of what the layer is called on; or batches of these, such as a
-                generator or a data set has them.
+            data: array or list of inputs of the layer; or batches of these, as from a generator or
+                a data set.
             steps: number of batches after which to stop; None for all.
 
         Raises:
@@ -190,7 +190,7 @@ class Vocabulary(Layer):
             yield from (list(islice(each, length)) for length in lengths.tolist())
 
     def _apart(self, data: Any) -> Array:
-        """All of the data, of which each item is a row by itself if it has one axis."""
+        """All of the data as rows; if it has one axis, each item is a row."""
         array = text_array(data, "data")
         return array[:, None] if array.ndim == 1 else array
 
@@ -202,11 +202,11 @@ class Vocabulary(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """A layer made from what `get_config` returned; that may be of Keras.
+        """A layer made from what `get_config` returned, of this layer or of Keras's.
 
         Raises:
-            ValueError: the vocabulary is the name of a file, which nobody who gave a model away
-                shall choose.
+            ValueError: the vocabulary is the name of a file: a model must not choose which files
+                are read.
         """
         if isinstance(config.get("vocabulary"), (str, bytes)):
             raise ValueError(
@@ -314,15 +314,15 @@ class Vocabulary(Layer):
         raise NotImplementedError
 
     def _token(self, value: Any, name: str) -> Any:
-        """A token that was given, as `get_vocabulary` tells it."""
+        """A token from the user, in the form that `get_vocabulary` returns."""
         raise NotImplementedError
 
     def _key(self, token: Any) -> Any:
-        """What stands for it in a table."""
+        """The key of a token in tables."""
         raise NotImplementedError
 
     def _token_of(self, key: Any) -> Any:
-        """The token that it stands for."""
+        """The token of a key."""
         raise NotImplementedError
 
     def _lines(self, path: str) -> list[Any]:

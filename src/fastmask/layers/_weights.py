@@ -1,4 +1,4 @@
-"""Weights of a layer, and how new ones get their first values."""
+"""A layer's weights, and how new ones are initialised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _filling: ContextVar[Filling] = ContextVar("fastmask_filling", default="initial"
 
 
 class Weight(NamedTuple):
-    """A named array; layers compute with `value`, which changes in place only."""
+    """A named array; layers compute with `value`, which is only changed in place."""
 
     name: str
     value: Array
@@ -33,13 +33,13 @@ class Weights(list[Weight]):
     """The weights of one layer.
 
     Args:
-        weights: the first ones.
-        sealed: whether NumPy refuses to write to the values, but within `change`.
+        weights: the first items.
+        sealed: whether the values are read-only except within `change`.
 
     Attributes:
-        made: what was made from the values and is kept: another dict after each change of them.
-            Whoever makes something gets the dict first, then reads the values, and puts what
-            was made into that dict: a change that comes between, or beside, is never missed.
+        made: a cache of results made from the values, replaced by a new dict after each change.
+            To fill it, get the dict first, then read the values, and put the result into that
+            dict: so no result of old values gets into the new dict.
     """
 
     def __init__(self, weights: Iterable[Weight] = (), *, sealed: bool = False) -> None:
@@ -50,19 +50,19 @@ class Weights(list[Weight]):
             self.append(weight)
 
     def seal(self) -> None:
-        """Let `change` alone change the values from now on, as what was made of them is used."""
+        """Make the values read-only except within `change`: results made from them are kept."""
         self._sealed = True
         for weight in self:
             weight.value.flags.writeable = False
 
     def append(self, weight: Weight) -> None:
-        """Add one."""
+        """Add a weight."""
         if self._sealed:
             weight.value.flags.writeable = False
         super().append(weight)
 
     def __reduce__(self) -> Any:
-        # By way of `append`: a copy of a read-only array can be written to.
+        # Through `append`, because the copy of a read-only array is writeable.
         return partial(Weights, sealed=self._sealed), (list(self),)
 
 
@@ -70,10 +70,10 @@ _changing = fork_safe_lock(CHANGING)  # arrays are writeable for one thread at a
 
 
 def change(together: Sequence[Weights], write: Callable[[], None]) -> None:
-    """Call `write` while the values of weights can be written to, sealed ones too.
+    """Call `write` while all values are writeable, even sealed ones.
 
-    It is no context manager: one that a signal leaves between its parts keeps what it holds for
-    as long as somebody keeps the exception.
+    Not a context manager: if a signal interrupted one between its parts, it would hold the lock as
+    long as the exception is referenced.
     """
     values = [weight.value for weights in together for weight in weights]
     with fork_safe(_changing):
@@ -86,15 +86,15 @@ def change(together: Sequence[Weights], write: Callable[[], None]) -> None:
             for value, before in zip(values, writeable, strict=True):
                 value.flags.writeable = before
             for weights in together:
-                weights.made = {}  # last: who sees it sees the new values
+                weights.made = {}  # last: whoever sees the new dict sees the new values
 
 
 @contextmanager
 def filling(how: Filling) -> Iterator[None]:
     """Make new weights in another way, for loading files.
 
-    "uninitialised" leaves their values open; "shapes" takes no memory for them, however large
-    they are, and is good for looking at their shapes only.
+    "uninitialised" leaves the values undefined; "shapes" allocates no memory for them, so that only
+    the shapes can be used.
     """
     token = _filling.set(how)
     try:
@@ -104,7 +104,7 @@ def filling(how: Filling) -> Iterator[None]:
 
 
 def only_shapes() -> bool:
-    """Whether layers are made to look at their shapes only."""
+    """Whether layers are being made for their shapes only."""
     return _filling.get() == "shapes"
 
 
@@ -128,7 +128,7 @@ def new_value(
 
 
 class Weighted:
-    """The part of a layer that has weights of its own and, in attributes, other layers."""
+    """The part of a layer that manages its weights, and the layers in its attributes."""
 
     name: str
     built: bool
@@ -143,9 +143,9 @@ class Weighted:
         super().__setattr__(name, value)
 
     def _is_sealed(self) -> bool:
-        """Whether only `set_weights` changes the weights, which NumPy refuses to write to.
+        """Whether the weights are read-only except for `set_weights`.
 
-        A layer of a user's own may write to them: it computes with the arrays themselves.
+        A custom layer may write to its weights, because it computes with the arrays themselves.
         """
         return type(self).__module__.startswith("fastmask.")
 
@@ -192,7 +192,7 @@ class Weighted:
     def weights(self) -> list[Array]:
         """The weights in Keras's order, as read-only views.
 
-        Trainable before other ones, then those of the layers found in attributes.
+        Trainable weights come before others, then those of the layers in attributes.
         """
         views = [weight.value.view() for weight in self._all_weights()]
         for view in views:
@@ -219,7 +219,7 @@ class Weighted:
 
         Raises:
             TypeError: `weights` is not a list, or an array does not hold real numbers.
-            ValueError: their number or a shape is another; then nothing is changed.
+            ValueError: their number or a shape does not fit; then nothing is changed.
         """
         own = list(self._all_weights())
         if not isinstance(weights, (list, tuple)):
@@ -246,7 +246,7 @@ class Weighted:
         change([layer._weights for layer in self._all_layers()], write)
 
     def _other_number(self, count: int, own: list[Weight]) -> str:
-        """What to say to `count` weights where there are `own`."""
+        """The message for `count` weights given in place of `own`."""
         unbuilt = [layer.name for layer in self._all_layers() if not layer.built]
         if unbuilt:
             return (
@@ -261,7 +261,7 @@ class Weighted:
         )
 
     def count_params(self) -> int:
-        """The number of numbers in the weights."""
+        """The total number of values in the weights."""
         return sum(weight.value.size for weight in self._all_weights())
 
     def _all_weights(self) -> Iterator[Weight]:
@@ -282,7 +282,7 @@ class Weighted:
                 stack.extend(reversed(list(layer._sublayers())))
 
     def _sublayers(self) -> Iterator[Weighted]:
-        """The layers in attributes, and in lists, tuples and dicts there, however deep."""
+        """The layers in attributes, and in lists, tuples and dicts there, at any depth."""
         seen: set[int] = set()
         stack = list(reversed(vars(self).values()))
         while stack:
@@ -296,7 +296,7 @@ class Weighted:
 
 
 def _apart(value: Array, weights: list[Weight], target: Weight) -> Array:
-    """`value` in the dtype of `target`, and not in the memory of one of the weights."""
+    """`value` in the dtype of `target`, copied if it shares memory with a weight."""
     dtype = target.value.dtype
     shared = any(np.may_share_memory(value, weight.value) for weight in weights)
     return np.array(value, dtype) if shared else np.asarray(value, dtype)

@@ -14,8 +14,8 @@ from .._typing import Array, Shape
 class Windows(NamedTuple):
     """Windows of `size` steps, `dilation` apart, each `stride` steps after the one before.
 
-    `padding` is "valid" for windows within the inputs, "same" for as many as there are inputs,
-    divided by the stride, and "causal" for such that end at their own step.
+    `padding` is "valid" for windows within the inputs, "same" for T / `stride` windows, rounded
+    up, and "causal" for windows that end at their own step.
     """
 
     size: int
@@ -25,31 +25,31 @@ class Windows(NamedTuple):
 
     @property
     def span(self) -> int:
-        """How many steps a window reaches over."""
+        """Number of steps from the first to the last step of a window."""
         return (self.size - 1) * self.dilation + 1
 
     def number(self, time: int, layer: str) -> int:
-        """How many windows `time` steps have.
+        """Number of windows in `time` steps.
 
         Raises:
-            ValueError: there are too few for a window; `layer` is the layer's name.
+            ValueError: a window spans more steps; `layer` is the layer's name.
         """
         if self.padding != "valid":
             return -(-time // self.stride)
         if time < self.span:
             raise ValueError(
-                f"inputs of layer {layer!r} must have at least {self.span} steps, over which its "
-                f"windows reach, not {time}: use padding='same', or longer inputs"
+                f"inputs of layer {layer!r} must have at least {self.span} steps, the span of its "
+                f"windows, not {time}: use padding='same', or longer inputs"
             )
         return (time - self.span) // self.stride + 1
 
     def steps(self, x: Array, layer: str, fill: float = 0.0) -> list[Array]:
-        """For each position in a window what stands there: arrays (B, windows, F), without a copy.
+        """For each position within the windows an array (B, windows, F), without a copy.
 
         Args:
             x: the inputs, (B, T, F).
             layer: the layer's name, for messages.
-            fill: stands before and after the inputs.
+            fill: value before and after the inputs.
         """
         count = self.number(x.shape[1], layer)
         x = self._padded(x, count, fill)
@@ -60,7 +60,7 @@ class Windows(NamedTuple):
         batch, time, features = x.shape
         if self.padding == "causal":
             before, after = self.span - 1, 0
-        else:  # none of "valid"
+        else:  # "valid" needs none
             more = max((count - 1) * self.stride + self.span - time, 0)
             before, after = more // 2, more - more // 2
         if not before + after:
@@ -72,14 +72,14 @@ class Windows(NamedTuple):
         return padded
 
     def over(self, shape: Shape, time: int, layer: str) -> Shape:
-        """The shape with windows for steps, `time` being the axis of these."""
+        """The output shape, with windows in place of the steps on axis `time`."""
         steps = shape[time]
         count = None if steps is None else self.number(steps, layer)
         return (*shape[:time], count, *shape[time + 1 :])
 
 
 def one_number(value: int | Sequence[int], name: str) -> tuple[int]:
-    """`value`, a number or a tuple of one, as Keras keeps it.
+    """`value`, a number or a tuple of one number, as a tuple.
 
     Raises:
         TypeError: it is no integer.

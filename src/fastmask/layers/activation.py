@@ -10,7 +10,7 @@ from ..backends.dispatch import real_array
 from ._elementwise import SameShape
 from ._keras_arguments import LayerArguments
 
-_OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they make of a masked step
+_OVER_LAST_AXIS = {"softmax": 0.0, "log_softmax": -np.inf}  # and what they give at a masked step
 
 
 class Activation(SameShape):
@@ -67,4 +67,4 @@ class Activation(SameShape):
         return "rows" if over_steps else "steps"
 
     def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
-        return False  # but where the last axis is that of the steps
+        return False  # except if the last axis is that of the steps

@@ -19,27 +19,27 @@ from ._types import ListOfMasks
 
 
 class Attention(Layer):
-    """Weighs the steps of a value by products of queries and keys; the query's mask goes on.
+    """Weighs the steps of a value by products of queries and keys; passes the query's mask on.
 
-    Masked steps of the value have weight 0, and outputs of masked queries are 0. Where all steps
-    of a value are masked they all have the same weight, as in Keras.
+    Masked steps of the value have weight 0, and outputs of masked queries are 0. If all steps of a
+    value are masked, they all have the same weight, as in Keras.
 
     Args:
-        use_scale: whether the scores are multiplied by a number that is learned; with
-            `score_mode="concat"` the sums of query and key.
+        use_scale: whether the scores are multiplied by a learned number; with
+            `score_mode="concat"`, the sums of query and key.
         score_mode: "dot" for products of query and key, or "concat" for
-            `sum(tanh(query + key))` times a number that is learned.
+            `sum(tanh(query + key))` times a learned number.
         dropout: share of the weights that is dropped in training.
-        seed: of the dropout.
+        seed: seed of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: list of query (B, T, D), value (B, S, E) and maybe key (B, S, D), which is the
             value by default.
         mask: list of the masks of query and value, (B, T) and (B, S), instead of those that they
-            carry; one of the key says nothing.
+            carry; a mask of the key is ignored.
         training: whether to drop weights.
-        return_attention_scores: whether the weights come too.
+        return_attention_scores: whether to return the weights, too.
         use_causal_mask: whether a query sees no step after its own.
 
     Returns:
@@ -176,16 +176,16 @@ class Attention(Layer):
 
 
 class AdditiveAttention(Attention):
-    """Weighs the steps of a value by tanh(query + key); the query's mask goes on.
+    """Weighs the steps of a value by tanh(query + key); passes the query's mask on.
 
-    Masked steps of the value have weight 0, and outputs of masked queries are 0. Where all steps
-    of a value are masked they all have the same weight, as in Keras.
+    Masked steps of the value have weight 0, and outputs of masked queries are 0. If all steps of a
+    value are masked, they all have the same weight, as in Keras.
 
     Args:
-        use_scale: whether the features of tanh(query + key) are summed with weights that are
-            learned, (D,), or as they are.
+        use_scale: whether the sum over the features of tanh(query + key) has learned weights,
+            (D,).
         dropout: share of the weights that is dropped in training.
-        seed: of the dropout.
+        seed: seed of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -240,7 +240,7 @@ class AdditiveAttention(Attention):
 
 
 def _one_by_one(query: Array) -> list[Array]:
-    """The queries (B, 1, D): sums with all keys take (B, S, D), not (B, T, S, D)."""
+    """The queries one by one, (B, 1, D): sums with all keys take (B, S, D), not (B, T, S, D)."""
     return [query[:, step : step + 1] for step in range(query.shape[1])]
 
 

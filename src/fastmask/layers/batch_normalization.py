@@ -16,12 +16,12 @@ from ._weights import change
 class BatchNormalization(Scaled):
     """Normalises features with moving moments; passes masks on.
 
-    With `training=True` it takes the moments of the valid steps of the batch, and moves the
-    moving ones towards them.
+    With `training=True` it uses the moments of the batch's valid steps, and moves the moving
+    moments towards them.
 
     Args:
         axis: the axis of the features.
-        momentum: share of the moving moments that stays in a training call.
+        momentum: share of the moving moments that is kept in a training call.
         epsilon: added to the variance.
         center: whether beta is added.
         scale: whether to multiply by gamma.

@@ -24,12 +24,12 @@ _MODES = ("concat", "sum", "mul", "ave")
 class Bidirectional(Layer):
     """Runs a recurrent layer forwards, another one backwards, and merges their outputs.
 
-    The outputs of both stand in the order of the inputs. With `return_sequences` the layers'
+    Both outputs are in the order of the inputs. With `return_sequences` the layers'
     `zero_output_for_mask` is switched on: masked steps are zeros. Otherwise it is switched off.
 
     Args:
-        layer: `LSTM`, `GRU`, `SimpleRNN` or `RNN`; the layer itself is not used, but two made
-            like it.
+        layer: `LSTM`, `GRU`, `SimpleRNN` or `RNN`; two layers with its arguments are made, the
+            layer itself is not used.
         merge_mode: "concat", "sum", "mul", "ave", or None for both outputs unmerged.
         backward_layer: the layer that goes backwards, instead of one like `layer`; it may be of
             another kind and size.
@@ -248,7 +248,7 @@ class Bidirectional(Layer):
         return given[:first], given[first:]
 
     def _check_states(self, states: tuple[Any, Any], batch: int) -> None:
-        """See that the initial states fit, with messages that count those of both layers."""
+        """Check that the initial states fit; messages count those of both layers."""
         start = 0
         for layer, state, count in zip(self._both, states, self._counts, strict=True):
             layer._split(state, batch, "initial_state", start)

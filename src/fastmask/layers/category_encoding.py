@@ -13,18 +13,18 @@ from ._vocabulary import OLD_MODES
 
 
 class CategoryEncoding(Layer):
-    """Turns ids from 0 to `num_tokens` - 1 into vectors with a place for each.
+    """Turns ids from 0 to `num_tokens` - 1 into vectors with an entry for each.
 
     Args:
-        num_tokens: number of places.
+        num_tokens: number of entries.
         output_mode: "one_hot" for a vector for each id; "multi_hot" or "count" for one for each
             row, which tells which ids are in it, or how often.
-        sparse: taken because Keras has it; must be False.
+        sparse: accepted as in Keras; must be False.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: ids, (B, T), or (T,) for one row.
-        count_weights: what an id counts with `output_mode="count"`, of the same shape; 1 by
+        count_weights: how much each id counts with `output_mode="count"`, of the same shape; 1 by
             default.
 
     Returns:
@@ -32,7 +32,7 @@ class CategoryEncoding(Layer):
 
     Raises:
         TypeError: an argument is of a wrong kind.
-        ValueError: an argument is out of range, or an id, which Keras leaves out.
+        ValueError: an argument or an id is out of range; Keras leaves such ids out.
 
     Source:
         Keras: `keras.layers.CategoryEncoding`.

@@ -1,4 +1,4 @@
-"""Arrays one after the other."""
+"""Concatenation of arrays."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ._types import ListOfMasks
 
 
 class Concatenate(Merge):
-    """Its inputs one after the other along an axis, and so their masks.
+    """Concatenates its inputs along an axis, and their masks.
 
-    Along the features a step is valid where it is in any input; along time each step keeps its
-    own. An input without a mask counts as valid, unless none has one.
+    Along the features a step is valid if it is valid in any input; along time each step keeps its
+    flag. An input without a mask counts as valid, unless no input has one.
 
     Args:
         axis: the axis; 1 for the time axis.
@@ -59,7 +59,7 @@ class Concatenate(Merge):
         """The masks one after the other, or, along the features, their union.
 
         Raises:
-            ValueError: inputs and masks are not lists of one length.
+            ValueError: inputs and masks are not lists of the same length.
         """
         if mask is None:
             return None

@@ -19,20 +19,20 @@ from .pooling import as_data_format
 
 
 class Conv1D(Layer):
-    """A product with each window of steps; knows no masks, and drops them.
+    """Convolution over time; ignores masks, and drops them.
 
     Masked steps count with the values that they have: zeros if a `Masking` layer made the mask.
 
     Args:
         filters: size C of the output's last axis.
         kernel_size: number K of steps in a window.
-        strides: how many steps one window begins after the one before.
+        strides: number of steps from one window to the next.
         padding: "valid" for windows within the inputs; "same" for zeros on both sides, so that
             there is a window for each step; "causal" for zeros before the inputs, so that a
             window ends at its own step.
         data_format: "channels_last" for inputs (B, T, F), which None means too, or
             "channels_first" for (B, F, T).
-        dilation_rate: how many steps apart the steps in a window are; 1 where strides are more.
+        dilation_rate: distance between the steps in a window; 1 if strides are not.
         groups: number of parts of the features, each with `filters / groups` filters of its own.
         activation: name or function; None for none.
         use_bias: whether there is a bias.
@@ -141,7 +141,7 @@ class Conv1D(Layer):
         return activations.get(self.activation)(y)
 
     def _product(self, steps: list[Array]) -> Array:
-        """The products of windows, whose steps these are, (B, windows, F) each."""
+        """The products of windows; `steps` are the steps in them, (B, windows, F) each."""
         size, features, filters = *self.kernel.shape[:2], self.filters // self.groups
         rows = steps[0].shape[0] * steps[0].shape[1]
         parts = []

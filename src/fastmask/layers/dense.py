@@ -89,7 +89,7 @@ class Dense(Layer):
         return activations.get(self.activation)(y.reshape(*x.shape[:-1], self.units))
 
     def _ragged_way(self, ndim: int) -> str:
-        return "steps" if ndim > 2 else "none"  # whose features would be the steps
+        return "steps" if ndim > 2 else "none"  # the features would be the steps
 
     def _check_input_shape(self, shape: Shape) -> None:
         features = len(self.kernel)

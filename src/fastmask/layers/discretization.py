@@ -24,14 +24,14 @@ class Discretization(Layer):
     """Turns numbers into the ids of intervals between boundaries, or into vectors of these.
 
     Args:
-        bin_boundaries: the boundaries, in ascending order; id 0 is that of numbers less than the
-            first, and a boundary is in the interval after it.
-        num_bins: the number of intervals, for which `adapt(data)` finds boundaries, so that as
-            many numbers are in each.
+        bin_boundaries: the boundaries, in ascending order; id 0 is for numbers below the first, and
+            a boundary belongs to the interval above it.
+        num_bins: the number of intervals; `adapt(data)` then finds boundaries that put equally many
+            numbers into each.
         epsilon: share of the numbers by which `adapt` may err.
         output_mode: "int" for ids; "one_hot", "multi_hot" or "count" for vectors, see
             `CategoryEncoding`.
-        sparse: taken because Keras has it; must be False.
+        sparse: accepted as in Keras; must be False.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -92,7 +92,7 @@ class Discretization(Layer):
         """Find the boundaries, quantiles of data, as Keras finds them.
 
         Args:
-            data: array or `Masked`, of which only the valid steps are looked at; or batches of
+            data: array or `Masked`, of which only the valid steps count; or batches of
                 these, such as a list of arrays or a generator.
             steps: number of batches after which to stop; None for all.
 
@@ -163,7 +163,7 @@ def _merged(one: Array, other: Array, epsilon: float) -> Array:
 
 
 def _compressed(summary: Array, epsilon: float) -> Array:
-    """The values at every `epsilon` of all, found between those that there are."""
+    """Values interpolated at every `epsilon` of the total count."""
     if summary.shape[1] * epsilon < 1:
         return summary
     shares = epsilon + np.arange(0.0, 1.0, epsilon)

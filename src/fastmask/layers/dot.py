@@ -61,7 +61,7 @@ class Dot(Merge):
         self.normalize = flag(normalize, "normalize")
 
     def compute_mask(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> None:  # noqa: ARG002 - Keras's form
-        """None, as in Keras; a mask that came is lost."""
+        """None, as in Keras; masks of the inputs are lost."""
         if mask is not None:
             self._warn_of_loss(None)
 

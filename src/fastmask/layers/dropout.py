@@ -21,9 +21,9 @@ class Dropout(Noise):
 
     Args:
         rate: the share, 0 to 1.
-        noise_shape: shape of what is drawn, which is broadcast to the inputs; None in it stands
-            for the inputs' size, None for their shape. (None, 1, None) drops whole features.
-        seed: of the numbers drawn.
+        noise_shape: shape of the random numbers, which are broadcast to the inputs; None in it
+            stands for the inputs' size, None for their shape. (None, 1, None) drops whole features.
+        seed: seed of the random numbers.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -79,7 +79,7 @@ class SpatialDropout1D(Dropout):
 
     Args:
         rate: the share, 0 to 1.
-        seed: of the numbers drawn.
+        seed: seed of the random numbers.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -122,7 +122,7 @@ class AlphaDropout(Noise):
     Args:
         rate: the share that is dropped in training; 0 to less than 1.
         noise_shape: see `Dropout`.
-        seed: of the numbers drawn.
+        seed: seed of the random numbers.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

@@ -25,18 +25,18 @@ class Embedding(Layer):
         input_dim: number of rows of the table; ids go from 0 to `input_dim` - 1.
         output_dim: length D of a row.
         embeddings_initializer: first values of the table.
-        mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. A mask that the
-            ids carry is ignored, and without `mask_zero` lost, with a warning.
-        weights: the table, (input_dim, output_dim), or a list with it, such as vectors of words.
-        input_length: taken because Keras has it; changes nothing.
+        mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. A mask of the ids is
+            ignored; without `mask_zero` it is lost, with a warning.
+        weights: the table, (input_dim, output_dim), or a list that holds it, such as word vectors.
+        input_length: accepted as in Keras; has no effect.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
         inputs: ids, (B, T) or any other shape; integers of any dtype, or floats that are whole.
 
     Returns:
-        The rows, the shape of the ids and D; `Masked` with `mask_zero`, where ids of three axes,
-        (B, S, W), make a mask (B, S, W).
+        The rows, in the shape of the ids with D added; `Masked` with `mask_zero`: ids (B, S, W)
+        make a mask (B, S, W).
 
     Raises:
         TypeError: the ids are not numbers.
@@ -111,7 +111,7 @@ class Embedding(Layer):
         return self._rows(np.arange(self.input_dim))
 
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
-        """`ids != 0` with `mask_zero`, else None, as in Keras: then a mask that came is lost."""
+        """`ids != 0` with `mask_zero`, else None, as in Keras: a mask of the ids is then lost."""
         if not self.mask_zero:
             if mask is not None:
                 self._warn_of_loss(None)

@@ -14,7 +14,7 @@ class GaussianDropout(Noise):
 
     Args:
         rate: the noise has the variance rate / (1 - rate); 0 to less than 1.
-        seed: of the numbers drawn.
+        seed: seed of the random numbers.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -58,7 +58,7 @@ class GaussianNoise(Noise):
 
     Args:
         stddev: standard deviation of the noise, 0 to 1.
-        seed: of the numbers drawn.
+        seed: seed of the random numbers.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

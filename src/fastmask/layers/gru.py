@@ -30,7 +30,7 @@ class GRUCell(KernelCell):
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
         reset_after: apply the reset gate after the product with the recurrent kernel.
-        seed: of the dropout.
+        seed: seed of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -120,7 +120,7 @@ class GRU(Recurrent):
         bias_initializer: initial values of the bias.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state; training then takes a plain loop over time.
-        seed: of the dropout.
+        seed: seed of the dropout.
         return_sequences: return the outputs of all steps instead of the last one.
         return_state: return (output, h) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.

@@ -15,26 +15,26 @@ from ._lookup import Lookup
 class IntegerLookup(Lookup):
     """The ids of integers in a vocabulary, or, with `invert`, the integers of ids.
 
-    As `StringLookup` for strings.
+    Works like `StringLookup`.
 
     Args:
-        max_tokens: most ids that there may be, with those of the mask and of unknown integers;
+        max_tokens: largest number of ids, including those of the mask and of unknown integers;
             None for no limit.
-        num_oov_indices: number of ids for integers that are not in the vocabulary; 0 to refuse
-            such integers.
-        mask_token: an integer that means nothing; None for none.
-        oov_token: the integer of an id that is not of the vocabulary.
-        vocabulary: list or array of integers, without those two or with them in front; or the
+        num_oov_indices: number of ids for integers outside the vocabulary; 0 to refuse such
+            integers.
+        mask_token: the integer for masked steps; None for none.
+        oov_token: the integer for ids outside the vocabulary.
+        vocabulary: list or array of integers, without these two or with them in front; or the
             path of a text file with an integer on each line.
-        vocabulary_dtype: taken because Keras has it; must be "int64".
+        vocabulary_dtype: accepted as in Keras; must be "int64".
         idf_weights: for `output_mode="tf_idf"` the weight of each integer.
-        invert: whether integers are found for ids.
+        invert: whether to turn ids into integers.
         output_mode: see `StringLookup`.
-        sparse: taken because Keras has it; must be False.
-        pad_to_max_tokens: whether vectors have `max_tokens` places, not one for each id.
-        oov_method: what divides unknown integers among several ids: "floormod" for the rest of a
-            division, "farmhash" for a hash of the digits.
-        salt: two integers, or one for both, that make SipHash that hash.
+        sparse: accepted as in Keras; must be False.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries instead of one for each id.
+        oov_method: how unknown integers are divided among several ids: "floormod" by the remainder
+            of a division, "farmhash" by a hash of the digits.
+        salt: two integers, or one for both, as the key of SipHash, which then replaces FarmHash.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

@@ -17,15 +17,15 @@ from ._types import MaskLike
 
 
 class Lambda(Layer):
-    """Calls a function; drops masks unless it is told what becomes of them.
+    """Calls a function; drops masks unless `mask` says otherwise.
 
     It cannot be saved, because a model file holds no code: write a layer of your own for that,
     whose class goes into `load_model` as one of the `custom_objects`.
 
     Args:
-        function: takes the inputs, and `mask=` and `training=` if it has arguments so named.
+        function: takes the inputs, and `mask=` and `training=` if it has arguments of these names.
         output_shape: shape of the outputs without the batch axis, or a function of the inputs'
-            shape; found by a call where it is None.
+            shape; if None, the function is called to find it.
         mask: the mask of the outputs, (B, T), or a function of inputs and mask that returns it.
         arguments: further arguments of the function, by name.
         **layer_args: `name`, `dtype` and others; see `Layer`.
@@ -37,7 +37,7 @@ class Lambda(Layer):
         What the function returns.
 
     Raises:
-        TypeError: `function` is not one.
+        TypeError: `function` is not callable.
 
     Source:
         Keras: `keras.layers.Lambda`.
@@ -77,7 +77,7 @@ class Lambda(Layer):
         )
 
     def compute_mask(self, inputs: ArrayLike, mask: Bools | None = None) -> Any:
-        """What the argument `mask` says; without it None, and a mask that came is lost."""
+        """The mask given by the argument `mask`, else None: a mask of the inputs is then lost."""
         if callable(self.mask):
             return self.mask(inputs, mask)
         if self.mask is None and mask is not None:

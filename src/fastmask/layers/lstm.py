@@ -33,7 +33,7 @@ class LSTMCell(KernelCell):
         unit_forget_bias: whether the forget gate's bias starts as ones.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
-        seed: of the dropout.
+        seed: seed of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -125,7 +125,7 @@ class LSTM(Recurrent):
         unit_forget_bias: whether the forget gate's bias starts as ones.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state; training then takes a plain loop over time.
-        seed: of the dropout.
+        seed: seed of the dropout.
         return_sequences: return the outputs of all steps instead of the last one.
         return_state: return (output, h, c) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.

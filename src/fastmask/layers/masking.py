@@ -29,7 +29,7 @@ class Masking(SameShape):
 
     Raises:
         TypeError: the inputs do not hold real numbers.
-        ValueError: the inputs have less than three axes.
+        ValueError: the inputs have fewer than three axes.
 
     Source:
         Keras: `keras.layers.Masking`.

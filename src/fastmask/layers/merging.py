@@ -1,4 +1,4 @@
-"""Several arrays made one, element by element."""
+"""Layers that merge arrays element by element."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._types import ListOfMasks
 class Add(Merge):
     """The sum of its inputs.
 
-    As in all merge layers a step is valid where it is in any input; where an input has no mask,
+    As in all merge layers a step is valid if it is valid in any input; if an input has no mask,
     the output has none.
 
     Args:
@@ -116,7 +116,7 @@ class Average(Merge):
 
 
 class MergeValid(Merge):
-    """Base of those that look at the masks, because masked values do not count."""
+    """Base of the merge layers that use the masks, because masked values do not count."""
 
     def call(self, inputs: Sequence[Array], mask: ListOfMasks = None) -> Array:
         arrays = self._arrays(inputs)
@@ -125,7 +125,7 @@ class MergeValid(Merge):
             check_masks(masks, arrays)
             ndim = max([x.ndim for x in arrays])
             seen = {id(one): None if one is None else along(one, ndim) for one in masks}
-            valid = [seen[id(one)] for one in masks]  # one mask of several inputs stays one
+            valid = [seen[id(one)] for one in masks]  # a shared mask stays one object
             return self._merge_valid(same_rank(arrays), valid)
         except ValueError as error:
             raise self._misfit([x.shape for x in arrays]) from error
@@ -137,7 +137,7 @@ class MergeValid(Merge):
 class Multiply(MergeValid):
     """The product of its inputs, where they are valid; masks as in `Add`.
 
-    A masked value counts as 1. Where every input has a mask, a step that no input has is 0.
+    A masked value counts as 1. If every input has a mask, a step that is valid in none is 0.
 
     Args:
         **layer_args: `name`, `dtype` and others; see `Layer`.
@@ -252,7 +252,7 @@ class Minimum(Extreme):
 
 
 def same_rank(arrays: list[Array]) -> list[Array]:
-    """The arrays with axes of size 1 added behind the batch axis, so that all have as many."""
+    """The arrays with axes of size 1 added after the batch axis, so that all have as many axes."""
     ranks = [x.ndim for x in arrays]
     ndim = max(ranks)
     if min(ranks) == ndim:

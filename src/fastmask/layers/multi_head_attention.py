@@ -23,12 +23,12 @@ from ._shapes import fits, is_shape
 
 
 class MultiHeadAttention(Layer):
-    """Attends to a value from several heads; uses all masks, and the query's goes on.
+    """Attends to a value from several heads; uses all masks, and passes the query's on.
 
-    Masked steps of value and key have weight 0. What comes out for a masked query means nothing,
-    and its step stays masked. A query that sees no step, as a masked one, gives the same weight
-    to all steps of the value, and with `dropout` or `return_attention_scores` the weight 0: all
-    that is as in Keras.
+    Masked steps of value and key have weight 0. The output of a masked query means nothing, and its
+    step stays masked. A query that sees no step, such as a masked one, gives the same weight to all
+    steps of the value, or weight 0 with `dropout` or `return_attention_scores`: all this is as in
+    Keras.
 
     Args:
         num_heads: number N of heads.
@@ -39,13 +39,13 @@ class MultiHeadAttention(Layer):
         output_shape: size of the output's last axis, or sizes of several in its place; that of
             the query by default.
         attention_axes: axis, or axes, of the steps; by default all but the first and the last.
-        sliding_window: how many steps away from a query the first step is that it does not see;
-            None for no limit.
-        flash_attention: taken because Keras has it; changes nothing.
+        sliding_window: a query sees steps that are less than this many steps away; None for no
+            limit.
+        flash_attention: accepted as in Keras; has no effect.
         kernel_initializer: initial values of the kernels.
         bias_initializer: initial values of the biases.
         use_gate: whether outputs are multiplied by a sigmoid of a projection of the query.
-        seed: of the dropout.
+        seed: seed of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -56,7 +56,7 @@ class MultiHeadAttention(Layer):
         value_mask: (B, S), likewise.
         key_mask: (B, S), likewise.
         attention_mask: (B, T, S), (T, S) or (B, N, T, S): which steps each query sees.
-        return_attention_scores: whether the weights come too.
+        return_attention_scores: whether to return the weights, too.
         training: whether to drop weights.
         use_causal_mask: whether a query sees no step after its own.
 
@@ -68,8 +68,8 @@ class MultiHeadAttention(Layer):
         ValueError: an argument is out of range, or the inputs do not fit together.
 
     Source:
-        Keras: `keras.layers.MultiHeadAttention`, which takes no notice of a `query_mask` that is
-        given; Vaswani et al., 2017. Weights: kernel and bias of query, key, gate if there is
+        Keras: `keras.layers.MultiHeadAttention`, which ignores a `query_mask` that is passed;
+        Vaswani et al., 2017. Weights: kernel and bias of query, key, gate if there is
         one, value and output.
 
     Examples:
@@ -218,7 +218,7 @@ class MultiHeadAttention(Layer):
     def _seen_by_masks(
         self, query: Any, value: Any, of_query: Bools | None, *of_value: Bools | None
     ) -> Iterator[Bools]:
-        """What masks let queries see, each to be broadcast to (B, ..., N, T, S)."""
+        """Which steps the masks let queries see, each to be broadcast to (B, ..., N, T, S)."""
         if of_query is not None:
             yield self._heads.mask(of_query, query)[..., :, None]
         for mask in of_value:
@@ -228,7 +228,7 @@ class MultiHeadAttention(Layer):
     def _seen_from(
         self, like: Array, queries: int, steps: int, use_causal_mask: bool
     ) -> Iterator[Bools]:
-        """What queries see from where they stand, (T, S)."""
+        """Which steps queries see by their positions, (T, S)."""
         window = self.sliding_window
         use_causal_mask = flag(use_causal_mask, "use_causal_mask")
         if (use_causal_mask or window) and len(self._heads.steps) > 1:

@@ -120,11 +120,11 @@ class Normalization(SameShape):
         """Take mean and variance of data, and keep them as weights.
 
         Args:
-            data: (N, ...) array, `Ragged`, or `Masked`, of which only the valid steps are looked
-                at; Keras looks at all. Or batches of these: a list of arrays, a generator, a
+            data: (N, ...) array, `Ragged`, or `Masked`, of which only the valid steps count; in
+                Keras all count. Or batches of these: a list of arrays, a generator, a
                 `torch.utils.data.DataLoader`, or an object with `len` and `[number]` such as a
-                `keras.utils.PyDataset`; one is kept at a time, and what follows the inputs in a
-                tuple is not looked at.
+                `keras.utils.PyDataset`; one is held at a time, and whatever follows the inputs in a
+                tuple is ignored.
 
         Raises:
             ValueError: the layer was given a mean, or the data does not fit.

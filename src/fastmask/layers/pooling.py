@@ -1,4 +1,4 @@
-"""A sequence made into one vector."""
+"""Pooling of a sequence to one vector."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class GlobalPooling(Layer):
         return x
 
     def _of_rows(self, reduce: np.ufunc, values: Array, rows: Rows) -> Array:
-        """`reduce` over the steps of each row of a `Ragged`; zeros for a row without any."""
+        """`reduce` over the steps of each row of a `Ragged`; zeros for a row without steps."""
         filled = np.flatnonzero(rows.lengths)
         whole = np.zeros((len(rows), values.shape[1]), values.dtype)
         if len(filled):
@@ -147,10 +147,10 @@ class GlobalMaxPooling1D(GlobalPooling):
 
     Raises:
         TypeError: an argument is of a wrong kind.
-        ValueError: an argument is unknown, the inputs have another number of axes, or no step.
+        ValueError: an argument is unknown, the inputs have another number of axes, or no steps.
 
     Source:
-        Keras: `keras.layers.GlobalMaxPooling1D`, which knows no masks either.
+        Keras: `keras.layers.GlobalMaxPooling1D`, which ignores masks, too.
 
     Examples:
         >>> import fastmask as fm

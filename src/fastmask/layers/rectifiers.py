@@ -71,7 +71,7 @@ class LeakyReLU(SameShape):
 
     Args:
         negative_slope: the slope.
-        alpha: the slope, as it was called before.
+        alpha: the slope, under its older name.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

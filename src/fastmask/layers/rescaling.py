@@ -61,7 +61,7 @@ class Rescaling(SameShape):
 
 
 class Identity(SameShape):
-    """Returns its inputs, masks and all.
+    """Returns its inputs with their masks.
 
     Args:
         name: see `Layer`.

@@ -16,7 +16,7 @@ from .pooling import as_data_format
 
 
 class Flatten(Layer):
-    """One axis after the batch axis; drops masks.
+    """Flattens all axes after the batch axis into one; drops masks.
 
     Args:
         data_format: "channels_last", which None means too, or "channels_first", which moves
@@ -65,7 +65,7 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """Another shape after the batch axis; drops masks.
+    """Reshapes the axes after the batch axis; drops masks.
 
     Args:
         target_shape: the shape, without the batch axis; at most one size may be -1.
@@ -129,7 +129,7 @@ class Reshape(Layer):
 
 
 class Permute(Layer):
-    """The axes after the batch axis in another order; drops masks.
+    """Permutes the axes after the batch axis; drops masks.
 
     Args:
         dims: the order; the first axis after the batch axis is 1. (2, 1) swaps time and
@@ -144,7 +144,7 @@ class Permute(Layer):
 
     Raises:
         TypeError: `dims` does not hold integers.
-        ValueError: `dims` is no order, or the inputs have another number of axes.
+        ValueError: `dims` is not a permutation, or the inputs have another number of axes.
 
     Source:
         Keras: `keras.layers.Permute`.
@@ -179,7 +179,7 @@ class Permute(Layer):
 
 
 class RepeatVector(Layer):
-    """A sequence that has the same features at every step; drops masks.
+    """Repeats a vector as every step of a sequence; drops masks.
 
     Args:
         n: the number of steps.
@@ -226,7 +226,7 @@ class RepeatVector(Layer):
 
 
 def with_axes(inputs: ArrayLike, ndim: int | None, layer: str) -> Array:
-    """The inputs, which must have `ndim` axes, or any number but none."""
+    """The inputs, which must have `ndim` axes, or at least one for None."""
     x = as_array(inputs, "inputs")
     if x.ndim != ndim if ndim else not x.ndim:
         raise ValueError(

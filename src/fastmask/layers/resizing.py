@@ -1,4 +1,4 @@
-"""Layers that add or take away steps. The mask does not go along: they drop it, and warn."""
+"""Layers that add or remove steps; they drop the mask, and warn."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ZeroPadding1D(Layer):
 
 
 class Cropping1D(Layer):
-    """Leaves steps away at both ends; drops masks.
+    """Removes steps at both ends; drops masks.
 
     Args:
         cropping: number of steps at either end, or both in a pair.
@@ -135,10 +135,10 @@ class Cropping1D(Layer):
 
 
 class UpSampling1D(Layer):
-    """Every step several times; drops masks.
+    """Repeats every step several times; drops masks.
 
     Args:
-        size: how often.
+        size: number of repeats.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

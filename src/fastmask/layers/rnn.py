@@ -1,4 +1,4 @@
-"""A cell, or cells on top of each other, over time."""
+"""A cell, or a stack of cells, over time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RNN(OverRows):
     in which the step is valid.
 
     Args:
-        cell: a cell, or a list of cells that are put on top of each other.
+        cell: a cell, or a list of cells to stack.
         return_sequences: return the outputs of all steps instead of the last one.
         return_state: return (output, *states) instead of the output.
         go_backwards: start from the last step; outputs, and their mask, come in that order.
@@ -59,8 +59,8 @@ class RNN(OverRows):
             of other shapes than it was given.
 
     Source:
-        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`, and forgets
-        the mask that the inputs carry where `initial_state` is given.
+        Keras: `keras.layers.RNN`. Keras does not reverse the mask for `go_backwards`, and drops
+        the mask of the inputs if `initial_state` is given.
 
     Examples:
         >>> import numpy as np
@@ -108,7 +108,7 @@ class RNN(OverRows):
         self.return_state = flag(return_state, "return_state")
         self.go_backwards = flag(go_backwards, "go_backwards")
         self.stateful = flag(stateful, "stateful")
-        flag(unroll, "unroll")  # taken because Keras has it; there is nothing to unroll
+        flag(unroll, "unroll")  # accepted as in Keras; there is nothing to unroll
         self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
         self.states = self._reset = None
 
@@ -175,8 +175,8 @@ class RNN(OverRows):
             mask: (B,), whether a stream has an event; None if all have.
 
         Returns:
-            The outputs (B, H); for streams without an event their last ones. This is one of the
-            arrays in `state`, which the next step changes.
+            The outputs (B, H); streams without an event have their last output. The array is one of
+            those in `state`, so the next step changes it.
 
         Raises:
             TypeError: an array is of a wrong kind, or the layer has a cell of your own.
@@ -270,7 +270,7 @@ class RNN(OverRows):
         return x
 
     def _check_axes(self, shape: Shape, name: str) -> None:
-        """See that inputs of that shape, of the layer called `name` in messages, fit a cell.
+        """Check that inputs of this shape fit a cell; messages call the layer `name`.
 
         Raises:
             ValueError: they do not.
@@ -284,7 +284,7 @@ class RNN(OverRows):
 
 
 def _turned(x: Array, mask: Mask | Rows | None) -> tuple[Array, Mask | Rows | None]:
-    """Sequences from their ends to their beginnings, and their mask."""
+    """Sequences reversed in time, and their mask."""
     if isinstance(mask, Rows):
         return x[:, mask.turned], mask
     after = None if mask is None else as_mask(reversed_mask(mask))

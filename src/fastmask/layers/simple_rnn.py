@@ -24,7 +24,7 @@ class SimpleRNNCell(KernelCell):
         bias_initializer: initial values of the bias.
         dropout: share of inputs dropped in training; at inference nothing is dropped.
         recurrent_dropout: the same for the state.
-        seed: of the dropout.
+        seed: seed of the dropout.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -67,7 +67,7 @@ class SimpleRNNCell(KernelCell):
         seed: int | None = None,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(**arguments(locals()))  # messages of Python's name the class
+        super().__init__(**arguments(locals()))  # so that Python's messages name the class
 
     def _formula(self, x: Array, states: list[Array], inputs: Kept, recurrent: Kept) -> list[Array]:
         kernel, recurrent_kernel, bias = self._values()
@@ -93,7 +93,7 @@ class SimpleRNN(Recurrent):
         go_backwards: start from the last step; outputs, and their mask, come in that order.
         stateful: start from the state that the last call ended with.
         unroll: accepted as in Keras; has no effect.
-        seed: of the dropout.
+        seed: seed of the dropout.
         use_cudnn: accepted as in Keras; has no effect.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
         **layer_args: `name`, `dtype` and others; see `Layer`.

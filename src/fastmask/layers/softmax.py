@@ -29,8 +29,8 @@ class Softmax(SameShape):
             the inputs', and then says which numbers count.
 
     Returns:
-        An array of the same shape, zero where masked. It carries the mask (B, T); of another
-        one, which steps have a number that counts.
+        An array of the same shape, zero where masked. It carries the mask (B, T); for any other
+        mask, the mask of the steps with a number that counts.
 
     Raises:
         TypeError: an axis is not an integer.
@@ -84,7 +84,7 @@ class Softmax(SameShape):
         return y
 
     def compute_mask(self, inputs: Array, mask: Bools | None = None) -> Any:
-        """The mask; of one that is not (B, T), which steps have a number that counts."""
+        """The mask (B, T); for any other, the mask of the steps with a number that counts."""
         shape = np.shape(inputs)
         if mask is None or known_mask(mask) is not None:
             return mask

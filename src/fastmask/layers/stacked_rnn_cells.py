@@ -1,4 +1,4 @@
-"""Cells on top of each other."""
+"""Stacked cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ._types import States
 
 
 class StackedRNNCells(Layer):
-    """Cells on top of each other, as one cell for `RNN`.
+    """A stack of cells, as one cell for `RNN`.
 
     Args:
         cells: the cells, the first one gets the inputs.
@@ -37,7 +37,7 @@ class StackedRNNCells(Layer):
         The output of the last cell and the states of all, as a list like `states`.
 
     Raises:
-        TypeError: one of the cells is none.
+        TypeError: an item is not a cell.
         ValueError: there are no cells, or the states do not fit.
 
     Source:
@@ -113,7 +113,7 @@ class StackedRNNCells(Layer):
     def _first(
         self, given: States | None, batch: int, name: str = "initial_state", start: int = 0
     ) -> list[list[Array]]:
-        """The states of each cell to start from: given, or its own; see `initial_states`."""
+        """The states of each cell to start from, from `given` or the cell; see `initial_states`."""
         count = len(self.cells)
         each = [None] * count if given is None else as_list(given)
         if len(each) != count:

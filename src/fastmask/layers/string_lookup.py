@@ -38,30 +38,30 @@ class Strings(Lookup):
 class StringLookup(Strings):
     """The ids of strings in a vocabulary, or, with `invert`, the strings of ids.
 
-    Id 0 is that of `mask_token`, if there is one, then come `num_oov_indices` ids of strings that
-    are not in the vocabulary, then those of the vocabulary. `adapt(data)` finds it, or
-    `set_vocabulary(list)` sets it; `get_vocabulary()` returns it.
+    Id 0 is for `mask_token`, if there is one; then come `num_oov_indices` ids for strings outside
+    the vocabulary, then those of the vocabulary, which `adapt(data)` finds, `set_vocabulary(list)`
+    sets, and `get_vocabulary()` returns.
 
     Args:
-        max_tokens: most ids that there may be, with those of the mask and of unknown strings;
+        max_tokens: largest number of ids, including those of the mask and of unknown strings;
             None for no limit.
-        num_oov_indices: number of ids for strings that are not in the vocabulary, among which
-            they are divided by a hash; 0 to refuse such strings.
-        mask_token: a string that means nothing; None for none.
-        oov_token: the string of an id that is not of the vocabulary.
-        vocabulary: list or array of strings, without those two or with them in front; or the
+        num_oov_indices: number of ids for strings outside the vocabulary, chosen by a hash of the
+            string; 0 to refuse such strings.
+        mask_token: the string for masked steps; None for none.
+        oov_token: the string for ids outside the vocabulary.
+        vocabulary: list or array of strings, without these two or with them in front; or the
             path of a text file with a string on each line.
         idf_weights: for `output_mode="tf_idf"` the weight of each string.
-        invert: whether strings are found for ids.
+        invert: whether to turn ids into strings.
         output_mode: "int" for ids; "one_hot" for a vector for each string; "multi_hot" or "count"
             for one for each row, which tells which strings are in it, or how often; "tf_idf" for
-            counts times weights. The mask counts nowhere.
-        pad_to_max_tokens: whether vectors have `max_tokens` places, not one for each id.
-        sparse: taken because Keras has it; must be False.
-        encoding: of bytes that become strings of the vocabulary.
-        salt: two integers, or one for both, that make SipHash divide unknown strings; without
-            them FarmHash does, as in Keras.
-        oov_method: taken because Keras's configs have it; changes nothing for strings.
+            counts times weights. The mask is never counted.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries instead of one for each id.
+        sparse: accepted as in Keras; must be False.
+        encoding: how bytes in the vocabulary are decoded.
+        salt: two integers, or one for both, as the key of SipHash, which then hashes unknown
+            strings; without it FarmHash does, as in Keras.
+        oov_method: accepted because Keras's configs have it; has no effect on strings.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

@@ -1,4 +1,4 @@
-"""From texts to ids of their words."""
+"""Turns texts into ids of their words."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from .string_lookup import Strings, checked_encoding
 
 
 class TextVectorization(Strings):
-    """Turns texts into ids of their tokens, or into vectors that count these.
+    """Turns texts into ids of their tokens, or into vectors that count them.
 
-    Id 0 fills rows up, id 1 is that of tokens that are not in the vocabulary. `adapt(texts)`
+    Id 0 pads rows, id 1 stands for tokens outside the vocabulary. `adapt(texts)`
     finds the vocabulary, or `set_vocabulary(list)` sets it; `get_vocabulary()` returns it.
 
     Args:
-        max_tokens: most ids that there may be, with those two; None for no limit.
+        max_tokens: largest number of ids, including these two; None for no limit.
         standardize: what is done to a text first: "lower", which means ASCII letters, as in
             Keras; "strip_punctuation"; "lower_and_strip_punctuation" for both; None for nothing;
             or a function of an array of str that returns one.
         split: how tokens are found: "whitespace", or "character" for each character; None for
             inputs that are tokens already; or a function of an array of str, (B,), that returns
             a list of tokens for each.
-        ngrams: tokens are also runs of up to so many, joined by spaces; or a tuple of widths of
-            runs, in place of the tokens; None for the tokens alone.
+        ngrams: a number n for n-grams of up to n tokens, joined by spaces, besides the tokens; a
+            tuple of widths for n-grams of these widths alone; None for the tokens alone.
         output_mode: "int" for ids; "multi_hot" or "count" for a vector for each text, which tells
             which tokens are in it, or how often; "tf_idf" for counts times weights; "one_hot" for
             a vector for each token.
-        output_sequence_length: number of ids of each text, which is filled up with 0 or cut off;
+        output_sequence_length: number of ids of each text, which is padded with 0 or truncated;
             by default that of the longest text in the batch.
-        pad_to_max_tokens: whether vectors have `max_tokens` places, not one for each id.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries instead of one for each id.
         vocabulary: list or array of tokens, without those for ids 0 and 1, '' and '[UNK]', or
             with them in front; or the path of a text file with a token on each line.
         idf_weights: for `output_mode="tf_idf"` the weight of each token.
-        sparse: taken because Keras has it; must be False.
-        ragged: taken because Keras has it; must be False.
-        encoding: of bytes that become tokens of the vocabulary.
+        sparse: accepted as in Keras; must be False.
+        ragged: accepted as in Keras; must be False.
+        encoding: how bytes in the vocabulary are decoded.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with

@@ -24,21 +24,21 @@ _MASKS_OF_SEQUENCES = (RNN, Bidirectional, GlobalPooling, Softmax, CallGraph)
 
 
 def _wants_sequences(layer: Layer) -> bool:
-    """Whether the masks that a layer takes are of sequences: of some layers, and of models."""
+    """Whether a layer takes masks of sequences, as some layers and all models do."""
     return isinstance(layer, _MASKS_OF_SEQUENCES)
 
 
 class TimeDistributed(Layer):
-    """Applies a layer to every step; gives each step the mask that is its own, and passes masks on.
+    """Applies a layer to every step, with the mask of that step, and passes masks on.
 
-    Of a mask (B, T, W), as of the words in the sentences of documents, each step has its own,
-    (B, W), which the layer is given as if it were called on that step. The output has a mask
-    (B, T, W) where the layer passes its mask on, else (B, T): a step without any valid part is
-    masked. Of a mask (B, T) each step has one flag: a layer that takes a mask gets (B,), but those
-    that want one of sequences, such as LSTM, get none.
+    With a mask (B, T, W), such as one of words in the sentences of documents, the layer gets the
+    mask (B, W) of each step, as if it were called on that step. The output has a mask (B, T, W) if
+    the layer passes its mask on, else (B, T): a step without any valid part is masked. With a mask
+    (B, T) each step has one flag: a layer that takes a mask gets (B,), but layers that need a mask
+    of sequences, such as LSTM, get none.
 
-    All steps are one batch where the layer looks at each row by itself, as recurrent layers do,
-    and models of such layers: masked steps then cost nothing. Other layers are called step by step.
+    If the layer computes each row by itself, as recurrent layers do and models of such layers, all
+    steps are one batch, and masked steps cost nothing. Other layers are called step by step.
 
     Args:
         layer: the layer.
@@ -46,8 +46,8 @@ class TimeDistributed(Layer):
 
     Called with
         inputs: (B, T, ...).
-        mask: (B, T), or (B, T, W) and more axes, instead of the one that the inputs carry; but one
-            of steps, (B, T), leaves a mask (B, T, W) in force at the steps that it names.
+        mask: (B, T), or (B, T, W) and more axes, instead of the one that the inputs carry; but a
+            mask (B, T) does not replace a mask (B, T, W): then both apply.
         training: passed on to the layer.
 
     Returns:
@@ -55,7 +55,7 @@ class TimeDistributed(Layer):
 
     Raises:
         TypeError: `layer` is not a layer.
-        ValueError: the inputs have less than three axes.
+        ValueError: the inputs have fewer than three axes.
 
     Source:
         Keras: `keras.layers.TimeDistributed`, which passes a mask (B, T, W) on as it is, so that no
@@ -114,7 +114,7 @@ class TimeDistributed(Layer):
         return Masked._of(y, _joined(inner, of_steps))
 
     def compute_mask(self, inputs: Array, mask: Bools | None = None) -> Any:
-        """The mask; of one with more axes than (B, T) what the layer makes of it."""
+        """The mask; for one with more axes than (B, T), what the layer makes of it."""
         if mask is None or np.ndim(mask) == 2:
             return mask
         shape = np.shape(inputs)
@@ -129,7 +129,7 @@ class TimeDistributed(Layer):
         return _joined(known, made).valid
 
     def _at_each_step(self, shape: Shape, error: ValueError) -> ValueError:
-        """The error of the layer, which tells of steps, with the shape that the caller gave."""
+        """The layer's error about one step, with the shape that the caller passed."""
         return ValueError(
             f"inputs of layer {self.name!r}, of shape {tuple(shape)}, do not fit at each step: "
             f"{error}"
@@ -162,7 +162,7 @@ class TimeDistributed(Layer):
     def _step_by_step(
         self, x: Array, mask: Bools | None, inner: Mask | None, training: bool
     ) -> tuple[Array, Mask | None]:
-        """As `_of_rows`, with a call of the layer for every step."""
+        """Like `_of_rows`, with a call of the layer for every step."""
         layer = self.layer
         spec = layer._spec()
         takes_flags = spec.mask and inner is None and not _wants_sequences(layer)
@@ -186,7 +186,7 @@ class TimeDistributed(Layer):
         if mask is not None:
             return layer(Masked._of(x, mask), training=training)
         spec = layer._spec()
-        if spec.makes_masks:  # a mask that it makes shows in what its call returns
+        if spec.makes_masks:  # a mask that it makes comes with its output
             return layer(x, training=training)
         x = layer._cast(x)
         return layer.call(x, training=training) if spec.training else layer.call(x)

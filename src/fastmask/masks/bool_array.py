@@ -1,4 +1,4 @@
-"""What lets a mask stand wherever a bool array of NumPy's can."""
+"""Lets a mask be used wherever a bool array of NumPy's can."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIKE_ARRAYS = (
 
 
 class BoolArray(NDArrayOperatorsMixin):
-    """Base of what has a read-only bool array: operators, NumPy's functions, arrays' methods."""
+    """Base of classes with a read-only bool array: operators, NumPy functions, array methods."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ class BoolArray(NDArrayOperatorsMixin):
     def __contains__(self, value: object) -> bool:
         return value in self._array()
 
-    if TYPE_CHECKING:  # which the properties below are hidden from
+    if TYPE_CHECKING:  # type checkers do not see the properties below
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -70,6 +70,6 @@ def _property_of_arrays(name: str) -> property:
     return property(lambda self: getattr(self._array(), name), doc=summary)
 
 
-# No `__getattr__`, with which Python would look up all attributes of masks in a slow way.
+# No `__getattr__`, which would slow down all look-ups of attributes.
 for _name in filter(partial(hasattr, np.ndarray), _LIKE_ARRAYS):
     setattr(BoolArray, _name, _property_of_arrays(_name))

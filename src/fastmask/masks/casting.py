@@ -1,7 +1,7 @@
 """Casts that keep every value, or raise an error that names one they would not keep.
 
-To round to the nearest float is to keep. Not kept would be: floats as integers, integers out
-of range, finite floats that become infinite, complex numbers as real ones, cut strings.
+Rounding to the nearest float counts as keeping. Errors are: floats cast to integers, integers out
+of range, finite floats that become infinite, complex numbers cast to real ones, cut strings.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def fill_value(value: Any, dtype: np.dtype[Any], step: tuple[int, ...] = ()) -> 
 
 
 def _with_integers(given: Array) -> Array:
-    """Whole numbers as integers: 0.0, Keras's default, is welcome among these, and 0.5 is not."""
+    """Convert whole numbers to integers: 0.0, Keras's default, is accepted, and 0.5 is not."""
     numbers = [_integer(one) for one in given.ravel().tolist()]
     array = np.empty(given.shape, object)
     array.ravel()[:] = numbers
@@ -95,10 +95,10 @@ def _integer(number: Any) -> Any:
 
 
 def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
-    """Check that `dtype` has a place for all values of `array`, infinity aside.
+    """Check that `dtype` can hold all values of `array`, infinity aside.
 
     Raises:
-        ValueError: it has not; the message calls the array `name`.
+        ValueError: it cannot; the message calls the array `name`.
     """
     source = array.dtype
     if keeps_all(source, dtype) or array.size == 0:
@@ -115,7 +115,7 @@ def check_cast(array: Array, dtype: np.dtype[Any], name: str) -> None:
 
 
 def keeps_all(source: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
-    """Whether `dtype` has a place for whatever `source` holds, infinity aside."""
+    """Whether `dtype` can hold whatever `source` holds, infinity aside."""
     return np.can_cast(source, dtype) or source.kind + dtype.kind in _ROUNDING
 
 

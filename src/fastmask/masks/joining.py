@@ -1,4 +1,4 @@
-"""Sequences of different lengths to one padded array.
+"""Join sequences of different lengths into one padded array.
 
 This is not a compiled kernel because the time goes into leaving Python objects. Processor
 milliseconds for 20 000 rows of about 100 steps, with Keras beside them in the same run:
@@ -56,7 +56,7 @@ class Sequences(NamedTuple):
     cut_first: bool | None  # drop first or last steps; None if no row is too long
 
     def cut_rows(self) -> Iterable[Any]:
-        """The rows truncated, one after the other: new lists, if kept, would wake Python's GC."""
+        """The truncated rows, made one by one: many new lists at once would wake Python's GC."""
         if self.cut_first is None:
             return self.rows
         time = self.time
@@ -217,8 +217,8 @@ def _pack_into(out: Array, batch: Sequences, rows: Iterable[Any], code: str) -> 
     try:
         for pack, start, row in zip(pack_each, batch.starts(), rows, strict=True):
             pack(buffer, start * step_bytes, *row)
-            # As a float, `struct` would also take an array of one number. Now that the row is
-            # in cache, a look at it is cheap: before, it took 10 % of all.
+            # As a float, `struct` would also take an array of one number. This check is cheap now
+            # that the row is in cache: before, it took 10 % of the time.
             if row and type(row[-1]) not in _NUMBERS:
                 return False
     except (struct.error, ArithmeticError, TypeError, ValueError):

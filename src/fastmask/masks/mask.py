@@ -1,11 +1,11 @@
 """Masks.
 
 A mask is a plan: the positions of the valid steps are found once from the boolean array, and every
-recurrent layer then works on these only. So that the plan is never made twice, the read-only array
-of a mask leads back to the mask (`as_mask`), wherever it is passed.
+recurrent layer then works on these only. No plan is made twice, because the read-only array of a
+mask leads back to the mask (`as_mask`), wherever it is passed.
 
-A mask with more axes than (B, T) is of sequences within sequences, such as (B, S, W) of the words
-in the sentences of documents. Step by step it is the mask (B * S, W): see `of_steps`.
+A mask with more axes than (B, T) belongs to sequences within sequences, such as (B, S, W) for the
+words in the sentences of documents. Its steps together have the mask (B * S, W): see `of_steps`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Mask(BoolArray):
     """
 
     __slots__ = ("__weakref__", "_kept", "_of_steps", "_plan", "_valid")
-    __hash__ = None  # type: ignore[assignment]  # as NumPy has it
+    __hash__ = None  # type: ignore[assignment]  # as in NumPy
     _valid: Bools
     _plan: Plan | None
     _of_steps: Mask | None
@@ -81,8 +81,8 @@ class Mask(BoolArray):
         _masks_by_array[id(valid)] = ref(self)
 
     def __del__(self, masks: dict[int, ref[Mask]] = _masks_by_array) -> None:
-        # Before the array goes, whose id another one may then have. An argument, as the module's
-        # own names may be gone when the interpreter ends.
+        # Before the array is freed, whose id another array may get. `masks` is an argument because
+        # the module's names may be gone when the interpreter exits.
         key = id(getattr(self, "_valid", None))
         if (known := masks.get(key)) is not None and ((mask := known()) is self or mask is None):
             masks.pop(key, None)
@@ -146,7 +146,7 @@ class Mask(BoolArray):
     def plan(self) -> Plan:
         """The positions of the valid steps, found on first use and then kept.
 
-        Of a mask (B, S, W) it has B * S rows, those of `of_steps`.
+        For a mask (B, S, W) it has B * S rows, those of `of_steps`.
         """
         plan = self._plan
         if plan is None:  # two threads may both make it: they make the same
@@ -203,7 +203,7 @@ class Mask(BoolArray):
         return host
 
     def _made_of_it(self) -> dict[Hashable, Any]:
-        """What backends make of the mask, which goes with it."""
+        """A cache of what backends make from the mask."""
         if self._kept is None:
             self._kept = {}
         return self._kept
@@ -222,7 +222,7 @@ def _copied(valid: Bools) -> Mask:
 
 
 def as_mask(value: MaskLike | None) -> Mask | None:
-    """The mask that `value` is, or is the array of, or describes; None stays None."""
+    """`value` as a mask: itself, the mask of this very array, or a new one; None stays None."""
     if value is None or type(value) is Mask:
         return value
     known = _masks_by_array.get(id(value))
@@ -240,13 +240,13 @@ def known_mask(array: object) -> Mask | None:
 
 
 def mask_of_output(value: MaskLike | None, shape: Shape) -> Mask | None:
-    """As `as_mask`, for an output of that shape, which tells an axis of size 1 of steps."""
+    """Like `as_mask`, for an output of this shape, which tells whether size 1 is one of steps."""
     mask = as_mask(value)
     return None if mask is None else _with_all_axes(mask, value, shape)
 
 
 def reversed_mask(mask: MaskLike) -> Any:
-    """A mask, or its bool array, reversed in time; of one on a GPU a `Mask` there."""
+    """A mask, or its bool array, reversed in time; for one on a GPU, a `Mask` there."""
     valid: Any = mask._valid if isinstance(mask, Mask) else mask
     backend = backend_of(valid)
     if backend is HOST:
@@ -255,7 +255,7 @@ def reversed_mask(mask: MaskLike) -> Any:
 
 
 def _steps_of(valid: MaskLike) -> Bools:
-    """A new bool array (B, T), or with more axes, of what a mask is given as."""
+    """A new bool array (B, T), or with more axes, from what was passed as a mask."""
     backend = backend_of(valid)
     array = valid if type(valid) is np.ndarray else backend.mask_numbers(valid)
     if array.dtype.kind not in "bu":
@@ -297,7 +297,7 @@ def fitting_mask(
 
 
 def _with_all_axes(known: Mask, given: Any, shape: Shape) -> Mask:
-    """`known`, made of `given`, with the last axis of size 1 if it is one of steps in the data."""
+    """`known`, made of `given`, with its last axis of size 1 if the data has it as one of steps."""
     axes = known.ndim + 1
     if axes < len(shape) and shape[axes - 1] == 1 and np.ndim(given) == axes:
         return known._reshaped((*known.shape, 1))
@@ -307,7 +307,7 @@ def _with_all_axes(known: Mask, given: Any, shape: Shape) -> Mask:
 def sequence_mask(
     mask: MaskLike | None, shape: tuple[int, ...], name: str, *arguments: object
 ) -> Mask:
-    """As `fitting_mask`, for what takes one mask of steps, (B, T), and no other.
+    """Like `fitting_mask`, for functions that take one mask of steps, (B, T), and no other.
 
     Raises:
         ValueError: the mask does not fit, or has more axes.

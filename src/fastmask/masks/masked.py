@@ -90,7 +90,7 @@ class Masked:
 
     @property
     def _keras_mask(self) -> Mask:
-        """The mask, by the name that Keras's guide has for it."""
+        """The mask, under the name that Keras's guide uses."""
         return self._mask
 
     @property

@@ -1,4 +1,4 @@
-"""What keeps NumPy's functions and operators from batches that would lose their steps by them."""
+"""Keeps NumPy's functions and operators from batches whose masks or rows they would lose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that stand one after the other as one padded array."""
+"""Rows stored one after the other, as one padded array."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def padded_rows(values: Array, offsets: Ints, time: int, pre: bool, value: Any) 
         offsets: (B + 1,).
         time: T, no less than the longest row.
         pre: whether short rows are padded at their beginning.
-        value: what to pad with; None for what NumPy's zeros are.
+        value: what to pad with; None for NumPy's zero of the dtype.
     """
     batch, step, dtype = len(offsets) - 1, values.shape[1:], values.dtype
     fill = np.zeros((), dtype) if value is None else fill_value(value, dtype)

@@ -13,7 +13,7 @@ from .masked import Masked
 from .ragged import Ragged
 
 VALID, MASKED, LINES = "#0072B2", "#E3E3E3", "white"
-MOST_ROWS, MOST_STEPS = 60, 200  # up to which the steps are told apart by lines
+MOST_ROWS, MOST_STEPS = 60, 200  # up to these sizes lines separate the steps
 
 
 def plot_masks(batch: Masked | Ragged | MaskLike, *, plan: bool = True) -> Figure:
@@ -56,7 +56,7 @@ def plot_masks(batch: Masked | Ragged | MaskLike, *, plan: bool = True) -> Figur
 
 
 def new_figure(*, width: float, height: float) -> Figure:
-    """A figure of inches that no window of pyplot keeps."""
+    """A figure, with its size in inches, that pyplot does not manage."""
     try:
         from matplotlib import figure
     except ImportError as error:

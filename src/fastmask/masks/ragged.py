@@ -77,7 +77,7 @@ class Ragged:
 
     @classmethod
     def _of(cls, values: Any, rows: Rows) -> Ragged:
-        """Values of which `rows` are known to be the rows."""
+        """Values with rows that are known to fit."""
         ragged = cls.__new__(cls)
         ragged._values, ragged._rows = values, rows
         return ragged
@@ -196,7 +196,7 @@ class Ragged:
 
     def _valid_steps(self) -> tuple[Array, Ints]:
         """The values and offsets of the steps that are valid."""
-        if self.valid is None or self.valid.ndim > 1:  # then it is of words in steps
+        if self.valid is None or self.valid.ndim > 1:  # a mask of words within steps
             return self.values, self.offsets
         return self.values[self.valid], self._rows.of_valid.offsets
 
@@ -265,7 +265,7 @@ def joined(batches: Sequence[Ragged]) -> Ragged:
 
 
 def flags_of(valid: MaskLike, shape: Shape, name: str) -> Bools:
-    """Flags of steps, or of what is in them, of values of a shape; in an array of their own.
+    """A mask for values of this shape, of steps or of words within steps, as a new array.
 
     Raises:
         TypeError: they are no numbers.

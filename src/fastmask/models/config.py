@@ -26,7 +26,7 @@ _MOST_VALUES = 1024  # of an array in a description
 DESCRIPTION = {"class", "config", "build_shape"}
 _PARTS = ("value", "mask", "data")
 _NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
-# np.dtype reads much more.
+# np.dtype would accept much more.
 _DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)} | {"str": np.dtype(str)}
 
 
@@ -34,7 +34,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
     """Class, arguments and build shape of a layer, ready for JSON.
 
     Raises:
-        ValueError: it is a `Lambda`, or an argument of it is a function.
+        ValueError: it is a `Lambda`, or one of its arguments is a function.
     """
     if isinstance(layer, Lambda):
         raise ValueError(f"layer {layer.name!r} is a Lambda, {_NO_CODE}")
@@ -70,7 +70,7 @@ def deserialize(data: object, classes: Mapping[str, type[Layer]]) -> Any:
     cls = classes[name]
     config = {key: _with_layers(value, classes) for key, value in config.items()}
     layer = cls.from_config(config)
-    layer._first_shape = None  # it was built before it was described, and is built like that again
+    layer._first_shape = None  # build_shape says how it was built
     if data["build_shape"] is not None:
         if isinstance(layer, CallGraph):
             raise ValueError(f"a {name} has no build_shape of its own, only its layers have")
@@ -79,7 +79,7 @@ def deserialize(data: object, classes: Mapping[str, type[Layer]]) -> Any:
 
 
 def number_of_layers(data: object) -> int:
-    """How many layers are described in it, at any depth."""
+    """The number of layers described in `data`, at any depth."""
     count, stack = 0, [data]
     while stack:
         one = stack.pop()
@@ -92,7 +92,7 @@ def number_of_layers(data: object) -> int:
 
 
 def program_to_config(program: Program) -> dict[str, Any]:
-    """A model's graph, ready for JSON; layers by their number."""
+    """A model's graph, ready for JSON; layers are given by number."""
     number = {id(layer): i for i, layer in enumerate(program.layers)}
     return {
         "layers": [serialize(layer) for layer in program.layers],
@@ -114,11 +114,11 @@ def program_to_config(program: Program) -> dict[str, Any]:
 
 
 def program_from_config(config: dict[str, Any], name: str) -> Program:
-    """The graph that `program_to_config` described; its layers are layers already.
+    """The graph that `program_to_config` described; its layers are `Layer` objects already.
 
     Raises:
         TypeError: a part of it is of a wrong kind.
-        ValueError: a part of it is missing, too many, or does not exist when it is needed.
+        ValueError: a part is missing or unknown, or a value is used before it is made.
     """
     layers = _fields(config, "layers inputs steps outputs")[0]
     if not isinstance(layers, list) or not all(isinstance(one, Layer) for one in layers):
@@ -157,7 +157,7 @@ def _is_description(data: object) -> TypeIs[dict[str, Any]]:
 
 
 def _without_layers(value: object) -> Any:
-    """An argument with descriptions for layers: for one, or for a list of them."""
+    """An argument, with a layer or a list of layers replaced by descriptions."""
     if isinstance(value, Layer):
         return serialize(value)
     if isinstance(value, list) and any(isinstance(one, Layer) for one in value):
@@ -168,9 +168,9 @@ def _without_layers(value: object) -> Any:
 
 
 def _without_array(constant: dict[str, Any]) -> dict[str, Any]:
-    """The description of a `Constant`, whose array, if it is long, nobody needs any more.
+    """The description of a `Constant`; a long array is left out.
 
-    Weights come from the file, such as the vectors of words that they began with.
+    The weights in the file replace initial values such as word vectors.
     """
     array = constant["value"]
     return (
@@ -196,7 +196,7 @@ def _plain(value: object) -> Any:
 
 
 def _known(data: object, count: int) -> Any:
-    """An argument with slots, which must be among the `count` values that exist."""
+    """An argument with its slots, which must name some of the `count` values made so far."""
     if isinstance(data, list):
         return [_known(one, count) for one in data]
     if not isinstance(data, dict):
@@ -220,7 +220,7 @@ def _input(data: object) -> InputSpec:
             f"dtype of input {name!r} must be that of numbers or texts, not {dtype!r:.80}"
         )
     sizes = _shape(shape)
-    if isinstance(sizes, list):  # as a layer has that is called with several arrays
+    if isinstance(sizes, list):  # only a layer can have a list of shapes
         raise ValueError(f"shape of input {name!r} must be a list of sizes, not {shape!r:.80}")
     return InputSpec(name, (None, *sizes), _DTYPES[dtype])
 

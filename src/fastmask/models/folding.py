@@ -1,4 +1,4 @@
-"""Which embeddings of a model are folded into the recurrent layers that they feed."""
+"""Which embeddings of a model are folded into the recurrent layers that use them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..layers._cell import KernelCell
 from ..layers._noise import Noise
 
 Edge = tuple[BaseLayer | None, BaseLayer | None]
-"""What makes a value, and what is computed from it; None for what is no layer's call."""
+"""The layer that makes a value, and one that uses it; None if that is not a layer's call."""
 
 FLOAT32 = np.dtype(np.float32)
 
 
 def tables_of(edges: Iterable[Edge]) -> dict[str, int]:
-    """By the name of each embedding that feeds recurrent layers alone, the bytes of its tables.
+    """Bytes of the tables of each embedding, by name, whose rows only recurrent layers use.
 
-    Layers between that only disturb their inputs in training make no difference.
+    Layers in between that change their inputs in training only, such as Dropout, do not matter.
     """
     users: dict[int, list[BaseLayer | None]] = {}
     layers = {}
@@ -32,7 +32,7 @@ def tables_of(edges: Iterable[Edge]) -> dict[str, int]:
             layers[id(maker)] = maker
 
     def ends(layer: BaseLayer) -> list[Any] | None:
-        """The cells that a layer's outputs go to; None where they go elsewhere."""
+        """The cells that use a layer's outputs; None if anything else uses them."""
         found: list[Any] = []
         for user in users.get(id(layer), [None]):
             more = ends(user) if isinstance(user, Noise) else _cells_of(user)
@@ -50,12 +50,12 @@ def tables_of(edges: Iterable[Edge]) -> dict[str, int]:
 
 
 def is_folded(bytes: int | None) -> bool:
-    """Whether an embedding is folded whose tables have that size; None where there are none."""
+    """Whether an embedding with tables of this size is folded; None for one without tables."""
     return bytes is not None and bytes <= get_fold_limit()
 
 
 def _cells_of(user: BaseLayer | None) -> list[Any] | None:
-    """The cells that look sums up in a layer; None where it needs the rows themselves."""
+    """The cells of a layer that can look up their sums; None if it needs the rows themselves."""
     if type(user) is Bidirectional:
         both = [_cells_of(layer) for layer in user._both]
         return None if None in both else [cell for one in both for cell in one or ()]

@@ -1,4 +1,4 @@
-"""Models put together by calling layers on symbolic tensors."""
+"""Models connected by calling layers on symbolic tensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .model import Model
 
 
 class Functional(GraphModel):
-    """What `Model(inputs, outputs)` makes; see there."""
+    """The class of `Model(inputs, outputs)`; see `Model`."""
 
     built = True
     _input_keys: list[str] | None = None
@@ -49,9 +49,9 @@ class Functional(GraphModel):
         self._layers = program.layers
 
     def __call__(self, inputs: Any = BY_NAME, *args: Any, **kwargs: Any) -> Any:
-        """Call the model; see `Layer`. Of several inputs each may be nested lists.
+        """Call the model; see `Layer`. Each of several inputs may be nested lists.
 
-        Inputs may be given by name in a dict; outputs that were named are in one.
+        Inputs may be passed by name in a dict; named outputs are returned in a dict.
         """
         return self._named(self._listed(inputs, *args, **kwargs))
 
@@ -139,7 +139,7 @@ class Functional(GraphModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """See `Layer`; the layers in `config` are layers already."""
+        """See `Layer`; the layers in `config` are `Layer` objects already."""
         config = dict(config)
         model = cls.__new__(cls)
         Model.__init__(model, name=config.pop("name", None))

@@ -1,4 +1,4 @@
-"""What the models share that know the calls of layers inside them."""
+"""What `Sequential` and `Model(inputs, outputs)` share."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .model import Model
 
 
 class GraphModel(CallGraph, Model):
-    """Base of models that know the calls inside them."""
+    """Base of the models that know the calls of the layers inside them."""
 
     _way = "own"
     supports_masking = True
     _takes_gpu = True
 
     _layers: list[Layer]
-    _tables: dict[str, int] | None = None  # see `tables_of`; None where that is not known
+    _tables: dict[str, int] | None = None  # see `tables_of`; None before they are known
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in order; of a graph farthest from the outputs first, as in Keras."""
+        """The layers in order; in a graph, those farthest from the outputs first, as in Keras."""
         return list(self._layers)
 
     def _inner_layers(self) -> list[Layer]:
@@ -46,7 +46,7 @@ class GraphModel(CallGraph, Model):
         return self._run_graph(inputs if mask is None else with_mask(inputs, mask), apply)
 
     def _call_ragged(self, inputs: Any, **kwargs: Any) -> Any:
-        """Call the layers, each of which goes its own way; see `_ragged`."""
+        """Call the layers, each of which handles a `Ragged` in its own way; see `_ragged`."""
         return self.call(inputs, **kwargs)
 
     def _call_folded(self, layer: BaseLayer, inputs: Any, options: dict[str, Any]) -> Any:
@@ -60,7 +60,7 @@ class GraphModel(CallGraph, Model):
         return [name for name, size in tables_of(self._edges()).items() if is_folded(size)]
 
     def _edges(self) -> Iterator[Edge]:
-        """Which layer's calls make what others are computed from."""
+        """Pairs of a layer and one that uses its outputs; see `Edge`."""
         raise NotImplementedError
 
     @property
@@ -75,9 +75,9 @@ class GraphModel(CallGraph, Model):
         return super()._explicit(self._readable(mask), inputs)
 
     def _readable(self, mask: object) -> Any:
-        """The mask; where every layer makes its own, shares from 0 to 1 are no error.
+        """The mask; if all first layers ignore it, numbers from 0 to 1 are accepted.
 
-        Keras's guide gives random numbers to such a model, and nobody looks at them.
+        Keras's guide passes random numbers to such a model, which are never used.
         """
         if type(mask) is not np.ndarray or not all(map(_ignores_masks, self._first_layers())):
             return mask
@@ -85,15 +85,15 @@ class GraphModel(CallGraph, Model):
         return mask != 0 if shares else mask
 
     def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:
-        """The masks of the outputs, found by computing them."""
-        with hooked(None):  # the same calls again
+        """The masks of the outputs, found by computing the outputs."""
+        with hooked(None):  # hooks should not see these calls
             outputs = self(inputs, mask=mask)
         if isinstance(outputs, (list, tuple)):
             return [one.mask.valid if isinstance(one, Masked) else None for one in outputs]
         return outputs.mask.valid if isinstance(outputs, Masked) else None
 
     def _carry(self, outputs: Any, *_: object) -> Any:
-        return outputs  # the layers have seen to the masks
+        return outputs  # the layers have set the masks
 
     def _build_for(self, inputs: object, options: dict[str, Any]) -> None:
         """Nothing: each layer is built when it is called."""
@@ -107,7 +107,7 @@ def _ignores_masks(layer: BaseLayer) -> bool:
 
 
 def with_mask(inputs: Arrays, mask: Any) -> Masked | list[Array | Masked]:
-    """Inputs of a layer and their masks, taken apart by its call, together again."""
+    """Join the inputs of a layer with their masks, which its call had separated."""
     if not isinstance(inputs, list):
         return Masked(inputs, mask)
     return [

@@ -21,11 +21,11 @@ _BUILT_IN: dict[str, type[Layer]] = {
 
 
 def classes_of(layers: Iterable[Layer]) -> dict[str, type[Layer]]:
-    """The classes of a model's layers by name, which is all that its file says of them.
+    """The classes of a model's layers by name, which is all that a file stores of them.
 
     Raises:
-        ValueError: a name would be that of two classes, or that of a cell of `fastmask.cells`,
-            which are known wherever the file is read.
+        ValueError: two classes have the same name, or one has the name of a cell of
+            `fastmask.cells`, which every reader of the file knows.
     """
     from ..cells import CELLS
 
@@ -46,12 +46,12 @@ def known_classes(custom: Mapping[str, Any] | None = None) -> dict[str, type[Lay
     """The classes that `deserialize` may make, by name.
 
     Args:
-        custom: further ones, of the user's; or cells, which stand for their layers' classes.
+        custom: the user's classes; or cells, which stand for the classes of their layers.
 
     Raises:
         TypeError: `custom` does not map names to classes of layers.
     """
-    from ..cells import CELLS, Cell  # `import fastmask` does without
+    from ..cells import CELLS, Cell  # not needed by `import fastmask`
 
     if not (custom is None or isinstance(custom, Mapping)):
         raise TypeError(f"custom_objects must be like {{'Mine': Mine}}, not {custom!r}")

@@ -1,4 +1,4 @@
-"""What all models have."""
+"""The base of all models."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .summary import Summary, summarise, symbolic_inputs
 
 
 class Model(Layer):
-    """Layers put together by calling them on symbolic tensors; or the base of your own models.
+    """Layers connected by calling them on symbolic tensors; also the base of your own models.
 
     A model has any number of inputs and outputs; layers, which may be models, can be called
-    more than once. It is a layer itself. A subclass defines `call` instead, as layers do.
+    more than once. A model is a layer itself. A subclass defines `call` instead, as layers do.
 
     Args:
-        inputs: symbolic tensor that `fastmask.Input` made, or a list of them, or a dict, for
-            inputs that are given by name.
-        outputs: symbolic tensor that layers returned, or a list of them, or a dict; then the
+        inputs: symbolic tensor made by `fastmask.Input`, or a list or dict of them; a dict is for
+            inputs that are passed by name.
+        outputs: symbolic tensor returned by a layer, or a list or dict of them; with a dict the
             model returns a dict.
         name: see `Layer`.
 
@@ -53,7 +53,7 @@ class Model(Layer):
     """
 
     _casts_inputs = False
-    _functional: ClassVar[type[Model]]  # what `Model(inputs, outputs)` makes; that module sets it
+    _functional: ClassVar[type[Model]]  # the class of `Model(inputs, outputs)`, set by its module
 
     def __init__(
         self, inputs: Symbols | None = None, outputs: Symbols | None = None, name: str | None = None
@@ -67,16 +67,16 @@ class Model(Layer):
         super().__init__(name=name)
 
     def _connect(self, inputs: Symbols | None, outputs: Symbols | None, name: str | None) -> None:
-        """Become the model that leads from `inputs` to `outputs`."""
+        """Become the model that computes `outputs` from `inputs`."""
         raise NotImplementedError
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers that it is made of."""
+        """The layers of the model."""
         return [layer for layer in self._sublayers() if isinstance(layer, Layer)]
 
     def get_layer(self, name: str) -> Layer:
-        """The layer of that name.
+        """Find a layer by its name.
 
         Args:
             name: the name.
@@ -85,7 +85,7 @@ class Model(Layer):
             The layer.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such layer.
 
         Examples:
             >>> import fastmask as fm
@@ -108,18 +108,17 @@ class Model(Layer):
         first layer takes the first one, and so on.
 
         Args:
-            path: name of the file. Its ending says what it is: .weights.h5 and .weights.json, of
-                Keras's `save_weights`, or .keras and .h5, of models, for one put together as
-                there; .npz, of `save_model` or
-                `numpy.savez(path, *model.get_weights())`; .pt or .pth, a state dict of PyTorch;
-                .safetensors, one too; .onnx, of which the weights of LSTM, GRU, RNN, dense and
-                embedding nodes are read, in the order in which they are computed.
+            path: name of the file. The extension gives its format: .weights.h5 and .weights.json
+                from Keras's `save_weights`; .keras and .h5 of a model with the same structure;
+                .npz from `save_model` or `numpy.savez(path, *model.get_weights())`; .pt, .pth and
+                .safetensors for state dicts of PyTorch; .onnx, from which the weights of LSTM,
+                GRU, RNN, dense and embedding nodes are read in the order of computation.
 
         Raises:
             TypeError: `path` is not the name of a file.
             ValueError: the model is not built, the extension is unknown, or the file is damaged or
-                holds something other than weights; or weights do not fit, and then one error lists
-                all that do not, and no weight is changed.
+                holds something other than weights; or weights do not fit: then one error lists all
+                of these, and no weight is changed.
             OSError: the file cannot be read.
 
         Source:
@@ -144,7 +143,7 @@ class Model(Layer):
         """Print the layers, with output shapes, parameters and what they do with a mask.
 
         Returns:
-            The rows that are printed, a list with a readable form. The type of a layer is followed
+            The printed rows, a list that prints as a table. The type of a layer is followed
             by its format if it is quantized, and by "folded" for an embedding that only recurrent
             layers use (see `fastmask.set_fold_limit`). What a layer does is one of made, kept,
             changed, used, dropped, or - if there is no mask. Your own layer or model is followed by
@@ -176,18 +175,17 @@ class Model(Layer):
         verbose: int | str = 1,
         steps: int | None = None,
     ) -> Any:
-        """The outputs for many inputs, computed batch by batch.
+        """Compute the outputs for many inputs, batch by batch.
 
         Args:
             x: array, `Masked` or `Ragged`, (N, ...); or a plain list of N sequences of different
                 lengths, which are padded to the longest, and masked, a batch at a time. For a
-                model with several inputs a list with one of these for each input, or a dict with
-                them by name; so two inputs with N sequences each are
-                `[first_sequences, second_sequences]`. Sequences that all
-                have one length are an array like any other, without a mask.
+                model with several inputs: a list of these, one for each input, or a dict of them by
+                name; two inputs with N sequences each are `[first_sequences, second_sequences]`.
+                Sequences of equal length are an array like any other, without a mask.
             batch_size: number of rows computed at once.
-            verbose: 0 for silence; otherwise work of more than a second shows its progress in
-                a terminal, with tqdm where that is installed.
+            verbose: 0 for no output; otherwise a terminal shows the progress of work that takes
+                longer than a second, with tqdm if it is installed.
             steps: number of batches after which to stop; None for all.
 
         Returns:
@@ -199,7 +197,7 @@ class Model(Layer):
             TypeError: `batch_size` is not an integer.
             ValueError: `batch_size` is less than 1, or the inputs do not fit; `x` is an empty
                 list and the model has not been built; or a layer is stateful and the batches
-                would not all have one size, or another one than the states that it keeps.
+                would differ in size, from each other or from the states that it keeps.
 
         Source:
             Keras: `keras.Model.predict`.
@@ -230,11 +228,11 @@ class Model(Layer):
         return self._named(predict(self, inputs, count == 1, size, bool(verbose)))
 
     def _listed(self, inputs: Any) -> Any:
-        """What the model returns; outputs that have names as a list."""
+        """Call the model; named outputs come as a list, not a dict."""
         return self(inputs)
 
     def _in_order(self, inputs: Any) -> Any:
-        """Inputs that are given by name, as a list; others as they are."""
+        """Inputs given by name, as a list; others unchanged."""
         return inputs
 
     def _named(self, outputs: Any) -> Any:
@@ -242,13 +240,13 @@ class Model(Layer):
         return outputs
 
     def _without_rows(self, inputs: list[Any]) -> list[Any]:
-        """The inputs, with arrays of the right shape and no rows for empty lists."""
+        """The inputs, with empty lists replaced by arrays of the right shape without rows."""
         known = symbolic_inputs(self)
         specs = flat(known)
         if known is None or len(specs) != len(inputs):
             raise ValueError(
-                f"x has no rows, and model {self.name!r} has not been built, so that the shape of "
-                "its outputs is not known: build it, or call it once, before"
+                f"x has no rows, and model {self.name!r} has not been built, so the shape of its "
+                "outputs is not known: build it, or call it once, before"
             )
         return [
             np.zeros((0, *(n or 0 for n in spec.shape[1:])), spec.dtype)

@@ -1,9 +1,9 @@
-"""Many rows through a model, a batch at a time.
+"""Predictions for many rows, computed batch by batch.
 
 Ragged sequences are sorted by length, so that the rows of a batch end at nearly the same step.
-Every batch is padded to the longest sequence of all: the outputs are those of one big padded batch
-even where they depend on positions, and masked steps cost recurrent layers nothing. The longest
-come first: what does not fit into memory fails at once.
+Every batch is padded to the longest sequence of all: so the outputs are those of one big padded
+batch even where they depend on positions, and masked steps cost recurrent layers nothing. The
+longest come first, so that what does not fit into memory fails at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
     Args:
         model: called on a batch.
         inputs: for each input of the model an array, a `Masked`, a `Ragged` or a list of sequences.
-        alone: whether the model takes the only input and not a list of inputs.
+        alone: whether the model is called on its single input instead of a list.
         size: number of rows in a batch; None for all.
         shown: whether progress is shown.
 
@@ -50,7 +50,7 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
     stateful = [one for one in model._all_layers() if getattr(one, "stateful", False)]
     for layer in stateful:
         _check_batches(layer, counts[0], size)
-    # States go from a row of one batch to that of the next, so such rows stay where they are.
+    # States pass from each row of a batch to the same row of the next, so rows keep their order.
     batches = list(rows_of_batches(counts[0], size, [] if stateful else ragged))
     result: _Output | None = None
     for rows in progress(batches, len(batches)) if shown else batches:
@@ -71,7 +71,7 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
 def predict_batches(
     model: Layer, batches: Iterator[Any], count: int, steps: int | None, shown: bool
 ) -> Any:
-    """What `model` returns for batches, of which one is kept at a time.
+    """What `model` returns for batches, of which one is held at a time.
 
     Args:
         model: called on each batch.
@@ -98,7 +98,7 @@ def predict_batches(
 
 
 def _put_together(results: list[Any], name: str) -> Any:
-    """The outputs for all rows; of `results` nothing is left."""
+    """Join the outputs of all batches, emptying `results`."""
     counts = [len(flat(one)[0]) for one in results]
     shapes = {tuple(_step_shape(one) for one in flat(each)) for each in results}
     if len(shapes) > 1:
@@ -119,7 +119,7 @@ def _step_shape(output: HasShape) -> tuple[object, ...]:
 
 
 def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError) -> None:
-    """Raise again, with the argument's name, what a layer says of inputs that are no numbers."""
+    """Raise a layer's error about inputs that are not numbers again, with the argument's name."""
     for i, one in enumerate(sources):
         if getattr(one.dtype, "kind", "f") in "OSU":
             what = "x" if alone else f"x[{i}]"
@@ -130,7 +130,7 @@ def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError
 
 
 def _check_outputs(outputs: object, rows: int, name: str) -> None:
-    """See that rows came out for rows, so that the batches can be put together."""
+    """Check that there is one output row for each row, so that batches can be joined."""
     for one in flat(outputs):
         shape = getattr(one, "shape", None)
         if not shape or shape[0] != rows:
@@ -141,7 +141,7 @@ def _check_outputs(outputs: object, rows: int, name: str) -> None:
 
 
 def _check_batches(layer: BaseLayer, count: int, size: int) -> None:
-    """See beforehand whether a stateful layer can take all batches."""
+    """Check beforehand that a stateful layer can take all batches."""
     if count > size and count % size:
         raise ValueError(
             f"batch_size must divide the number of rows, {count}, because layer {layer.name!r} is "
@@ -170,7 +170,7 @@ class _Output:
         self.rows: list[Rows] = []  # of these
         self.data: Array | None = None
         self.valid: Array | None = None
-        self.filled = np.zeros(count, np.bool_)  # rows that have come
+        self.filled = np.zeros(count, np.bool_)  # whether a row has been filled
 
     def put(self, rows: Rows, value: Any) -> None:
         if self.kind:
@@ -225,7 +225,7 @@ class _Output:
 
 
 def _joined(batches: list[Any]) -> Any:
-    """The rows of arrays on a GPU, or of `Masked` ones, in one."""
+    """Join the rows of arrays on a GPU, or of `Masked` ones."""
     if not isinstance(batches[0], Masked):
         return backend_of(batches[0]).joined(batches)
     data, valid = [one.data for one in batches], [one.mask.valid for one in batches]

@@ -1,4 +1,4 @@
-"""Progress of long work, on a terminal."""
+"""Progress of long computations, shown in a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONG = 1.0  # seconds, before anything is shown
 
 
 def progress(items: Iterable[_Item], count: int | None) -> Iterator[_Item]:
-    """The same items; once they have taken long, a bar or line on the terminal counts them."""
+    """Yield the items; if they take long, count them on the terminal in a bar or a line."""
     start, bar = time.monotonic(), None
     try:
         for done, item in enumerate(items):
@@ -36,7 +36,7 @@ def _bar(done: int, count: int | None) -> Any:
 
 
 class _Line:
-    """What `tqdm` would be, as far as it is needed."""
+    """A minimal stand-in for a bar of `tqdm`."""
 
     def __init__(self, done: int, count: int | None) -> None:
         self.done, self.count = done, count

@@ -1,4 +1,4 @@
-"""The rows of what `predict` is given, and which of them make a batch."""
+"""The rows given to `predict`, and how they are divided into batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = slice | Ints  # of a batch
 
 
 class Sequences:
-    """Sequences of different lengths; a batch of them is padded when it is needed."""
+    """Sequences of different lengths; a batch is padded when it is taken."""
 
     def __init__(self, rows: list[Any], lengths: list[int], name: str) -> None:
         self.rows, self.name = rows, name
@@ -36,7 +36,7 @@ class Sequences:
         batch = [self.rows[row] for row in rows.tolist()]
         if self.lengths[rows].any():
             return self._padded(batch, self.shape[0])
-        # Nothing in the batch says what a step looks like.
+        # All sequences are empty, so that `pad` could not know the shape of a step.
         data = np.zeros((len(batch), *self.shape), self.dtype)
         return Masked(data, np.zeros((len(batch), self.shape[0]), np.bool_))
 
@@ -51,12 +51,12 @@ Source = Array | Masked | Ragged | Sequences
 
 
 def source_of(value: Any, name: str, texts: bool = False) -> Source:
-    """An array, a `Masked`, a `Ragged` or, for lists of sequences that differ, `Sequences`.
+    """An array, a `Masked`, a `Ragged`, or `Sequences` for a list of different lengths.
 
     Args:
         value: what was given.
         name: the argument's name, for messages.
-        texts: whether it may be texts, which are no sequences of letters.
+        texts: whether it may hold texts, which must not be taken for sequences of letters.
     """
     if isinstance(value, (Masked, Ragged)):
         return value
@@ -96,7 +96,7 @@ def rows_of_batches(count: int, size: int, ragged: list[Sequences]) -> Iterator[
 
 
 def take(source: Source, rows: Rows) -> Array | Masked | Ragged:
-    """Some rows of a source; of a `Ragged` views, where they are neighbours."""
+    """Some rows of a source; neighbouring rows of a `Ragged` are views."""
     if isinstance(source, Sequences):
         return source.take(rows)
     if isinstance(source, Ragged):

@@ -21,15 +21,15 @@ _is_built = attrgetter("built")
 
 
 class Sequential(GraphModel):
-    """Layers called one after the other; the mask goes along.
+    """Layers called one after the other; the mask is passed along.
 
     Args:
-        layers: the layers, which `add` can continue; `fastmask.Input` may stand before them,
-            and then each is built as it is added.
+        layers: the layers, to which `add` appends; `fastmask.Input` may come before them, and
+            then each is built when it is added.
         name: see `Layer`.
 
     Raises:
-        TypeError: something else than a layer is among them.
+        TypeError: an item is not a layer.
         ValueError: two layers have the same name.
 
     Source:
@@ -50,8 +50,8 @@ class Sequential(GraphModel):
     ) -> None:
         super().__init__(name=name)
         self._layers = []
-        self._input_shape: Shape | None = None  # where it was said
-        self._end: Any = None  # what comes out of the last layer, where an `Input` said it
+        self._input_shape: Shape | None = None  # if it is known
+        self._end: Any = None  # symbolic output of the last layer, if there is an `Input`
         if not isinstance(layers, (Iterable, type(None))):
             hint = ": put it into a list" if isinstance(layers, Layer) else ""
             raise TypeError(f"layers must be a list of layers, not {layers!r}{hint}")
@@ -64,14 +64,14 @@ class Sequential(GraphModel):
         return all(map(_is_built, self._layers))
 
     def add(self, layer: Layer | SymbolicTensor) -> None:
-        """Put a layer at the end.
+        """Append a layer.
 
         Args:
-            layer: the layer; or what `fastmask.Input` returns, once, for the first of all layers.
+            layer: the layer; or, once, the input of the first layer, from `fastmask.Input`.
 
         Raises:
             TypeError: it is not a layer.
-            ValueError: a layer of its name is there already, it contains this model, or it is
+            ValueError: the model has a layer of that name, the layer contains this model, or it is
                 a second `fastmask.Input`.
         """
         if isinstance(layer, SymbolicTensor) and layer.call is None:

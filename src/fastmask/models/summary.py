@@ -1,4 +1,4 @@
-"""What is in a model: a row for each call of a layer."""
+"""What is in a model: one row for each call of a layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..layers._shapes import is_shape, merge_shapes
 from ..layers._symbolic import SymbolicTensor, Symbols
 from .visits import visits
 
-# Layers of these alone call no other ones, which running them on zeros would show.
+# Layers made of these alone call no others that running them on zeros would show.
 _RECURRENT = (RNN, Bidirectional, StackedRNNCells, KernelCell)
 
 
@@ -28,12 +28,12 @@ class SummaryRow(NamedTuple):
     layer: str  # its name, after those of the layers around it: "encoder/words"
     type: str  # its class, the form of its weights after `quantize`, and whether it is folded
     shape: Shapes | None  # of the output, or a list of shapes; None before the model is built
-    parameters: int  # those of the layers inside it too
+    parameters: int  # including those of the layers inside it
     mask: str  # what the layer does with a mask
 
 
 class Summary(list[SummaryRow]):
-    """Rows, and their readable form."""
+    """The rows of a summary; prints as a table."""
 
     def __init__(self, rows: list[SummaryRow], title: str) -> None:
         super().__init__(rows)
@@ -66,7 +66,7 @@ def summarise(model: Layer, layers: Sequence[Layer]) -> Summary:
             model._run_graph(inputs, _noting(rows, "", model))
         else:
             _noting(rows, "", model)(model, inputs, {})
-    except Exception:  # of a layer of the user's, for which zeros are no inputs
+    except Exception:  # a custom layer may not accept zeros
         return _unknown(model, layers)
     return _titled(model, rows)
 
@@ -86,7 +86,7 @@ def _titled(model: Layer, rows: list[SummaryRow]) -> Summary:
 
 
 def symbolic_inputs(model: BaseLayer) -> Symbols | None:
-    """Symbolic inputs as the model was built for; None if it has not been built."""
+    """Symbolic inputs with the shapes that the model was built for, or None before that."""
     if isinstance(model, CallGraph) and (specs := model._symbolic_inputs()) is not None:
         return specs[0] if len(specs) == 1 else specs
     if not model.built:
@@ -125,12 +125,12 @@ def _noting(rows: list[SummaryRow], prefix: str, model: BaseLayer) -> Apply:
 def _inside(
     layer: BaseLayer, inputs: Symbols, options: dict[str, Any], prefix: str
 ) -> list[SummaryRow]:
-    """The layers that `layer` calls, seen when it is called on zeros of two sizes."""
+    """The layers that `layer` calls, found by calling it on zeros of two sizes."""
     try:
         once, again = (
             visits(functools.partial(on_zeros, layer, inputs, options, size))[1:] for size in SIZES
         )
-    except Exception:  # of a layer of the user's, for which zeros are no inputs
+    except Exception:  # a custom layer may not accept zeros
         path = f"{prefix}{layer.name}/"
         return [_row(one, None, "?", path) for one in layer._sublayers() if isinstance(one, Layer)]
     same = [one.path for one in once] == [other.path for other in again]

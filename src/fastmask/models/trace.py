@@ -1,4 +1,4 @@
-"""Where a mask went: one row for each layer that an input passes."""
+"""What happens to a mask: one row for each layer that an input passes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class TraceRow(NamedTuple):
     mask_in: list[Mask | None]  # of each input
     did: str  # see `trace_masks`
     mask_out: list[Mask | None]  # of each output
-    valid: float | None  # share of valid steps in the masks that came out, or else went in
-    fix: str  # for a dropped mask the line of code to add, else ""
+    valid: float | None  # share of valid steps in the masks of the outputs, or else of the inputs
+    fix: str  # line of code to add if the mask was dropped, else ""
     calls: int = 1  # how many calls inside another layer were like this one
 
 
 class MaskTrace(list[TraceRow]):
-    """Rows, and their readable form."""
+    """The rows of a trace; prints as a table."""
 
     def __str__(self) -> str:
         headings = ("layer", "mask in", "what it did", "mask out", "valid steps")
@@ -63,18 +63,18 @@ class MaskTrace(list[TraceRow]):
 
 
 def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace:
-    """See what happens to a mask at each layer; the states of stateful layers stay as they are.
+    """Show what happens to a mask at each layer; stateful layers keep their states.
 
     Args:
         model: a model of any kind, or a single layer.
-        x: its input, or a list of them, as the model is called.
+        x: input of the model, or a list of inputs.
         mask: mask of the input, instead of the one that it carries.
 
     Returns:
         A list of rows, in the order of the calls, that prints as a table. A layer that calls
-        others comes first, and then those that it called; a `Sequential` or a
-        `Model(inputs, outputs)` has no row, only its layers have. `row.did` is "made",
-        "kept", "changed", "used" (and then gone, as by an LSTM that returns its last output),
+        others comes before them; a `Sequential` or a `Model(inputs, outputs)` has no row, only
+        its layers have. `row.did` is "made",
+        "kept", "changed", "used" (and ended, as by an LSTM that returns its last output),
         "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
         "-". For a dropped mask `row.fix` is the line of code that keeps it.
 
@@ -115,7 +115,7 @@ def _row(visit: Visit) -> TraceRow:
 
 
 def _fix(visit: Visit) -> str:
-    """The line that keeps the mask; of which kind depends on whether its steps are still there."""
+    """The line of code that keeps the mask, which depends on whether the steps are the same."""
     layer, mask = visit.layer, _known(visit.before)[0]
     shape = visit.shape if is_shape(visit.shape) else visit.shape[0]
     kind = type(layer).__name__

@@ -14,11 +14,11 @@ from ..masks.picture import draw_mask, new_figure
 if TYPE_CHECKING:
     from .trace import TraceRow
 
-ROWS = 6  # of the batch that are drawn
+ROWS = 6  # number of rows that are drawn
 
 
 def plot_trace(rows: Sequence[TraceRow]) -> Figure:
-    """A column for each layer: its name, what it did with the mask, and the mask that it gave on.
+    """A column for each layer: its name, what it did with the mask, and the mask it passed on.
 
     Raises:
         ValueError: there are no rows.

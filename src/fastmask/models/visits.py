@@ -1,4 +1,4 @@
-"""The calls of layers during one run of a model, those inside other layers among them."""
+"""The calls of layers during one run of a model, including those inside other layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..masks.masked import Masked
 
 
 class Visit(NamedTuple):
-    """One call of a layer; or several inside another layer that were all alike."""
+    """One call of a layer, or several equal calls inside another layer."""
 
     path: str  # names of the layers around it, and its own
     layer: BaseLayer
@@ -32,10 +32,10 @@ class Visit(NamedTuple):
 
 
 def visits(run: Callable[[], Any]) -> list[Visit]:
-    """Call `run`, and see which layers are called, outer ones before those inside them.
+    """Call `run` and record the calls of layers, outer ones before those inside them.
 
-    Models that know the calls inside them (`Sequential` and `Model(inputs, outputs)`) are no
-    visits themselves; a name in the path is all that is seen of them, if they are not outermost.
+    `Sequential` and `Model(inputs, outputs)` are not recorded themselves; unless outermost, they
+    appear as a name in the path.
     """
     found: list[Visit] = []
     around: list[BaseLayer] = []
@@ -47,7 +47,7 @@ def visits(run: Callable[[], Any]) -> list[Visit]:
         options: dict[str, Any],
         call: Callable[[], Any],
     ) -> Any:
-        if is_symbolic(inputs):  # a model that is put together meanwhile
+        if is_symbolic(inputs):  # a model is being connected inside the call
             return call()
         first = len(found)
         around.append(layer)
@@ -77,7 +77,7 @@ def _visit(
     options: dict[str, Any],
     outputs: Any,
 ) -> Visit:
-    """One call; what is `Ragged` is seen as if it were padded."""
+    """Record one call; a `Ragged` is recorded as if it were padded."""
     inputs, outputs = without_ragged(inputs), without_ragged(outputs)
     options = {name: without_ragged(value) for name, value in options.items()}
     arrays, carried = separate(inputs, layer)
@@ -103,7 +103,7 @@ def _mask(value: object) -> Mask | None:
 
 
 def _without_repeats(inner: list[Visit]) -> list[Visit]:
-    """Calls that are alike, as of a cell at every step, counted in the first of them."""
+    """Merge equal calls, such as those of a cell at every step, into the first, with a count."""
     kept: list[Visit] = []
     for one in inner:
         for number, other in enumerate(kept):

@@ -1,4 +1,4 @@
-"""What a module is called with, and its weights: whether they fit, and initial states."""
+"""Checks of a module's arguments and weights, and its initial states."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._cells import CELLS
 
 
 class WrongShape(ValueError, RuntimeError):
-    """What fastmask calls a ValueError, and torch.nn a RuntimeError."""
+    """A ValueError of fastmask's where torch.nn raises a RuntimeError."""
 
 
 def in_autocast(device: torch.device) -> bool:
@@ -23,7 +23,7 @@ def in_autocast(device: torch.device) -> bool:
 
 
 def check_input(module: Any, data: Tensor, dtype: torch.dtype) -> None:
-    """See that the input, or a packed sequence's data, fits the weights, which hold `dtype`.
+    """Check that the input, or a packed sequence's data, fits the weights, which hold `dtype`.
 
     Raises:
         ValueError: it has other features, or another dtype outside of autocast.
@@ -38,14 +38,14 @@ def check_input(module: Any, data: Tensor, dtype: torch.dtype) -> None:
 
 
 def in_dtype(dtype: torch.dtype, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The input and the states as the weights are; others only come under autocast."""
+    """The input and the states in the weights' dtype; they differ from it only under autocast."""
     if x.dtype == dtype and all(state.dtype == dtype for state in states):
         return x, states
     return x.to(dtype), [state.to(dtype) for state in states]
 
 
 def check_weights(module: Any, weights: Sequence[Sequence[Tensor]]) -> None:
-    """See that the weights, which anybody may have replaced, are those that the kernels expect.
+    """Check that the weights, which anybody may have replaced, are those that kernels expect.
 
     Raises:
         ValueError: one has another shape, dtype or device.
@@ -72,7 +72,7 @@ def states(module: Any, hx: Any, input: Tensor, batch: int, single: bool = False
     """The initial states, (layers * directions, B, H) each; `single` for an input without batch.
 
     Raises:
-        TypeError: it holds something else than tensors.
+        TypeError: an item is not a tensor.
         ValueError: there are too few or too many, or one does not fit the input.
     """
     count = CELLS[module.mode].states
@@ -109,7 +109,7 @@ def _described(hx: Any) -> str:
 
 
 def _hint(hx: Any, input: Tensor) -> str:
-    """What to say where a mask was given as the second argument, which is hx."""
+    """A hint if a mask was passed as the second argument, which is hx."""
     masks = {tuple(input.shape[:-1]), tuple(input.shape[-2::-1])}
     try:
         shape = tuple(np.shape(hx)) if isinstance(hx, (tuple, list)) else tuple(hx.shape)

@@ -1,4 +1,4 @@
-"""A layer as torch's autograd sees it, in a program that is not compiled by torch."""
+"""A layer as a function of torch's autograd, for programs that torch does not compile."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ._layer import Keep, Kept, backward, forward
 from ._recorders import refuse_transforms
 
 FEW = 1 << 14
-"""So many numbers are copied in 10 us or less, and then stay for a second backward.
+"""Up to this size gates are copied, in 10 us or less, and so kept for a second backward.
 
-Gates that are computed again differ from those that were saved by rounding. Who compares one
-backward with another to the bit, as `torch.autograd.gradcheck` does, has small arrays.
+Gates that are recomputed differ from saved ones by rounding. Whoever compares two backward
+passes to the bit, as `torch.autograd.gradcheck` does, has small arrays.
 """
 
 
 class Layer(Function):
     """Layer.apply((cell, plan, zero_masked, keep, directions), x, *states, *weights).
 
-    Returns the output and the last states. Gradients of gradients are not to be had.
+    Returns the output and the last states. Double backward is not supported.
     """
 
     @staticmethod
@@ -48,7 +48,7 @@ class Layer(Function):
         ctx.chosen = backend.chosen()
         ctx.bias = cell.has_bias(weights[:each])
         ctx.spent = False
-        # No weights themselves, so that torch needs not watch whether they change.
+        # Not the weights themselves: torch would check that they have not changed.
         ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *kept_weights)
         ctx.set_materialize_grads(False)
         return out, *last
@@ -58,8 +58,8 @@ class Layer(Function):
         """See `_layer.backward`."""
         if not torch.is_grad_enabled():
             return _backward(ctx, *grads)
-        # For create_graph=True. torch guards against differentiating again only where what comes
-        # in depends on something. What goes out always does: on x and on the weights.
+        # With create_graph=True torch refuses to differentiate again only if an incoming gradient
+        # requires gradients. So let them: the results depend on x and on the weights in any case.
         grads = tuple([None if one is None else one.detach().requires_grad_() for one in grads])
         found: tuple[Any, ...] = once_differentiable(_backward)(ctx, *grads)
         return found
@@ -71,7 +71,7 @@ def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any
     x, *saved = ctx.saved_tensors
     states, steps = saved[:n], saved[n : 2 * n]
     gates, *weights = saved[2 * n :]
-    if ctx.spent:  # backward was here before and left its work where the gates were
+    if ctx.spent:  # an earlier backward has overwritten the gates
         gates = gates[:, :0]
     elif gates.numel() <= FEW:
         gates = gates.clone()

@@ -25,14 +25,14 @@ K = TypeVar("K")
 class TensorBackend(Backend[K], Protocol[K]):
     """The backend of the tensors of one type of device.
 
-    Nothing outside a backend looks into packed weights and plans, apart from the number of their
-    steps. Their arrays are NumPy's on the CPU and tensors on other devices.
+    Only a backend looks into packed weights and plans, except for the number of a plan's steps.
+    Their arrays are NumPy's on the CPU and tensors on other devices.
     """
 
     def view(self, tensor: Tensor) -> K:
-        """A tensor as kernels see it: its memory where it is contiguous, else that of a copy.
+        """A tensor as kernels see it: its own memory if it is contiguous, else a copy.
 
-        To be indexed as the tensor is, at less expense.
+        It is indexed like the tensor, but faster.
         """
 
     def weights(self, weights: Weights) -> Sequence[K]:
@@ -53,7 +53,7 @@ class TensorBackend(Backend[K], Protocol[K]):
             batch: B.
             time: T.
             device: where the plan is wanted.
-            given: the mask as the user gave it, which the plan is kept with.
+            given: the mask as the user passed it; the plan is kept with it.
         """
 
     def parts(self, plan: Plan, time: int, step_bytes: int) -> list[Part]:
@@ -62,17 +62,17 @@ class TensorBackend(Backend[K], Protocol[K]):
         Args:
             plan: which steps are valid.
             time: T.
-            step_bytes: what backward computes again for a step.
+            step_bytes: bytes that backward recomputes for each step.
         """
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
-        """What the caller chose, by context, for its calls: to be entered for later ones.
+        """A function that returns a context with the caller's settings, to be entered later.
 
-        torch goes backward in threads of its own, which know nothing of the caller's contexts.
+        torch runs backward in threads of its own, which do not inherit the caller's contexts.
         """
 
     def share(self, tensors: Sequence[K]) -> Callable[[], Sequence[K]]:
-        """What returns the tensors to whoever asks, perhaps on another stream."""
+        """A function that returns the tensors, also on another stream."""
 
     def put_half(self, out: Tensor, half: Tensor, direction: int) -> None:
         """Write one direction's output, in the order of processing, into its columns of `out`."""
@@ -86,8 +86,8 @@ class TensorBackend(Backend[K], Protocol[K]):
         """The weights of each direction for a step of training.
 
         Returns:
-            What `run_part` needs of them, whatever becomes of them until then; and of each
-            direction what the forward kernels read.
+            Copies for `run_part`, which later changes do not affect; and, for each direction, the
+            packed weights that the forward kernels read.
         """
 
     def run_part(self, this: Pass, part: Part, found: Weights) -> None:
@@ -95,7 +95,7 @@ class TensorBackend(Backend[K], Protocol[K]):
 
 
 def backend_of(device: torch.device) -> TensorBackend[Any]:
-    """The backend for tensors on `device`, for which `why_not` has nothing to say."""
+    """The backend for tensors on `device`, if `why_not` returns an empty string."""
     if device.type == _device.CUDA:
         from ._cuda import Cuda
 
@@ -110,7 +110,7 @@ def packed(cell: TorchCell, weights: Weights) -> Any:
 
 
 def why_not(device: torch.device, mode: str) -> str:
-    """Why no kernels can compute a cell on `device`; empty where some can."""
+    """Why no kernels can compute a cell on `device`; empty if some can."""
     if device.type == _device.CUDA:
         from ._cuda import why_not_on
 

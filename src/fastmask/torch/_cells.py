@@ -1,4 +1,4 @@
-"""How the recurrent cells of torch differ from those of the kernels: in the form of weights.
+"""The cells of torch.nn, whose weights have another layout than those of the kernels.
 
 torch keeps a weight as (gates * H, F), a kernel wants (F, gates * H); torch has two biases where
 most kernels have one; and the GRU's gates come as r, z, n in torch, as z, r, n in kernels. The
@@ -25,8 +25,8 @@ Weights = tuple[Tensor, ...]
 """One direction's weights as kernels order them, in memory as torch has them.
 
 Kernel (gates * H, F), recurrent kernel (gates * H, H), bias (gates * H,), or (2, 3 * H) for the
-GRU, and the vectors. Kernels see the matrices transposed: to transpose them in memory takes ten
-times as long as to copy them, and who packs or multiplies them does not care.
+GRU, and the vectors. Kernels see the matrices as transposed views: transposing in memory takes ten
+times as long as copying, and neither packing nor products need it.
 """
 
 
@@ -36,13 +36,13 @@ class TorchCell(Cell):
     Args:
         kind: the cell.
         settings: see `fastmask.backends.recurrent`.
-        order: torch's block at each place of the kernels; a permutation that undoes itself.
+        order: torch's block at each place of the kernels; a permutation that is its own inverse.
 
     Attributes:
         called: see `_recorders.refuse_transforms`.
         state_names: what messages call the states.
-        go_backwards: whether the one direction of a layer, if it has no second, is backwards.
-        return_sequences: whether outputs of all steps are wanted; else they have no steps at all.
+        go_backwards: whether a layer with one direction goes backwards.
+        return_sequences: whether the outputs of all steps are wanted; else the output has none.
     """
 
     called: tuple[str, ...]
@@ -68,7 +68,7 @@ class TorchCell(Cell):
     def in_order(self, weights: Sequence[Tensor]) -> Weights:
         """torch's weight_ih, weight_hh and, where there are any, bias_ih and bias_hh, for packing.
 
-        What needs no other order is not copied.
+        Weights that keep their order are not copied.
         """
         weight_ih, weight_hh, *biases = [weight.detach() for weight in weights]
         if not biases:
@@ -81,7 +81,7 @@ class TorchCell(Cell):
         )
 
     def to_kernels(self, weights: Sequence[Tensor]) -> Weights:
-        """`in_order`, as copies, which backward may find unchanged."""
+        """Copies of what `in_order` returns, which stay unchanged until backward."""
         kernel, recurrent_kernel, bias = self.in_order(weights)
         if self.order is None:
             kernel, recurrent_kernel = _copied(kernel), _copied(recurrent_kernel)

@@ -1,4 +1,4 @@
-"""From a model of torch.nn's recurrent modules to the same model on fastmask's."""
+"""Convert torch.nn's recurrent modules in a model to fastmask's."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def convert(model: Model) -> Model:
 def _convert(module: nn.Module) -> str:
     """Change the class of a module, or say why not."""
     cls: Any = type(module)
-    # With parametrizations torch makes a class for the one module, which has them as properties.
+    # For parametrizations torch makes a class for this one module, with them as properties.
     parametrized = is_parametrized(module) and cls.__name__.startswith("Parametrized")
     base = cls.__bases__[0] if parametrized else cls
     ours: Any = _OURS.get(base)

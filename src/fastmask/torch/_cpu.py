@@ -76,7 +76,7 @@ class _CPU(Host):
     def packed_to_train(
         self, cell: TorchCell, weights: Sequence[Sequence[Tensor]]
     ) -> tuple[list[Tensor], list[Any]]:
-        """See `TensorBackend`: packed for backward too, where the kernels know how."""
+        """See `TensorBackend`; packed for backward, too, if the kernels can."""
         if hasattr(kernels(), "training_of"):
             packs, packed = pack_all(cell, weights)
             return [packs], packed

@@ -32,7 +32,7 @@ _DTYPES: dict[Any, np.dtype[Any]] = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
 }
-_THREADS = 1  # the last argument of the kernels, which counts on the CPU alone
+_THREADS = 1  # the last argument of the kernels, which matters only on the CPU
 
 
 class Cuda:
@@ -41,12 +41,12 @@ class Cuda:
     def __init__(self) -> None:
         self._kernels = import_module("fastmask_kernels.cuda")
         self._library = TorchLibrary()
-        self._plans: Any = WeakIdKeyDictionary()  # by what the user gave as a mask
+        self._plans: Any = WeakIdKeyDictionary()  # by the mask that the user passed
 
     @staticmethod
     @cache
     def only() -> Cuda:
-        """The one that there is."""
+        """The only instance."""
         return Cuda()
 
     sees_arrays = steps_in_place = False
@@ -72,7 +72,7 @@ class Cuda:
 
     @contextmanager
     def _lending(self, like: Tensor) -> Iterator[None]:
-        """Kernels get torch's stream on the device of `like`, its products and its memory."""
+        """Let kernels use torch's stream on the device of `like`, its products and its memory."""
 
         def allocate(size: int, _device: int) -> Tensor:
             return like.new_empty(size, dtype=torch.uint8)
@@ -80,7 +80,7 @@ class Cuda:
         table = self._kernels
         with (
             table.use_stream(self._library.stream(like.device.index)),
-            # Plans are cut to the steps that there are, which saves copies.
+            # Plans are cut to the valid steps, which saves copies.
             table.use_products(self._library.multiply, exact=True),
             table.use_memory(allocate),
         ):
@@ -116,12 +116,12 @@ class Cuda:
         recurrent_kernel: Tensor,
         kept: bool,
     ) -> Tensor:
-        with self._kernels.on_device(kernel.device.index or 0):  # whose room the size depends on
+        with self._kernels.on_device(kernel.device.index or 0):  # the size depends on the device
             size = self.size_of(cell)(len(kernel), len(recurrent_kernel), _DTYPES[kernel.dtype])
         return kernel.new_empty(size)
 
     def size_of(self, cell: Cell) -> Callable[[int, int, np.dtype[Any]], int]:
-        """Tells the length of packed weights from features, units and dtype.
+        """A function of features, units and dtype that returns the length of packed weights.
 
         Raises:
             ValueError: when it is called, if there are no kernels for a formula.
@@ -131,7 +131,7 @@ class Cuda:
 
     @property
     def form(self) -> str:
-        """Of recurrent weights, as the caller chose it."""
+        """The form of recurrent weights that the caller chose."""
         form: str = self._kernels.chosen_weights()
         return form
 
@@ -148,7 +148,7 @@ class Cuda:
     ) -> Plan:
         """See `TensorBackend`.
 
-        A plan is kept with a `Mask`, which never changes, and with a tensor until it does.
+        A plan is kept with a `Mask`, which never changes, and with a tensor until it changes.
         """
         if mask is None:
             full = _full_plan.make if capturing() else _full_plan
@@ -199,7 +199,7 @@ class Cuda:
         time: int,
         step_bytes: int,
     ) -> list[Part]:
-        """See `TensorBackend`; one, as the host does not know where the rows begin."""
+        """See `TensorBackend`; one part, because the host does not know where rows begin."""
         return whole(plan, time)
 
     def chosen(self) -> Callable[[], AbstractContextManager[Any]]:
@@ -229,7 +229,7 @@ class Cuda:
 
 
 def _room_for(out: Tensor) -> Tensor:
-    """`out`, or as much contiguous memory where it is not."""
+    """`out`, or contiguous memory of its shape if it is not contiguous."""
     contiguous = torch.contiguous_format
     return out if out.is_contiguous() else torch.empty_like(out, memory_format=contiguous)
 
@@ -252,13 +252,13 @@ _full_plan = full_plans(_counting, _shared, MOST_KEPT)
 
 
 def why_not_on(device: torch.device, cell: Cell) -> str:
-    """Why a cell's kernels cannot run on a CUDA device; empty where they can."""
+    """Why a cell's kernels cannot run on a CUDA device; empty if they can."""
     return _why_not(device.index) or _why_no_kernels(cell, Cuda.only().form)
 
 
 @cache
 def _why_no_kernels(cell: Cell, _form: str) -> str:
-    """Why there are none of a cell with recurrent weights of a form, see `use_weights`."""
+    """Why there are no kernels for a cell with this form of recurrent weights; else empty."""
     try:
         Cuda.only().size_of(cell)(1, 1, _DTYPES[torch.float32])
     except ValueError as error:

@@ -23,15 +23,15 @@ def by_formula(
     valid: Tensor | None,
     zero_masked: bool,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run a layer; see `_layer.forward`, of which this has the arguments and the results.
+    """Run a layer, with the arguments and the results of `_layer.forward`.
 
     Args:
-        cell: what to run.
+        cell: the cell.
         x: (B, T, F).
         states: the initial states, (D, B, H) each.
         weights: of each direction, as the module has them.
         valid: (B, T), or None if all steps are valid.
-        zero_masked: whether masked steps give zeros, or the previous output.
+        zero_masked: whether masked steps give zeros instead of the previous output.
     """
     halves, ends = [], []
     for d, own in enumerate(weights):

@@ -1,4 +1,4 @@
-"""What kernels take from torch: its threads.
+"""Run kernels on torch's threads.
 
 Kernels with threads of their own would compete for processors with torch's OpenMP threads, which
 wait for their next work in a loop.
@@ -33,13 +33,13 @@ def run(kernel: KernelName, *arguments: KernelInput) -> None:
 
 
 def num_threads() -> int:
-    """How many threads a kernel may use: torch's and fastmask's settings hold."""
+    """How many threads a kernel may use: the fewer of torch's and fastmask's settings."""
     theirs: int = torch.get_num_threads()
     return min(get_num_threads(), theirs)
 
 
 def lent() -> AbstractContextManager[None]:
-    """The compiled kernels called within take torch's threads."""
+    """A context in which compiled kernels use torch's threads."""
     found: AbstractContextManager[None] = _borrower()(_openmp())
     return found
 
@@ -51,7 +51,7 @@ def _borrower() -> Any:
 
 @cache
 def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP library that torch computes with, where it can be told."""
+    """The OpenMP library that torch computes with, if it can be found."""
     if "OpenMP" not in torch.__config__.parallel_info().rsplit("ATen parallel backend:", 1)[-1]:
         return None
     try:

@@ -1,9 +1,9 @@
-"""Jagged nested tensors: from torch's values and offsets to kernels and back.
+"""Jagged nested tensors: torch's values and offsets, to kernels and back.
 
-What comes back has the very offsets of what came in, so that torch's operators combine both. On the
-CPU the kernels walk the values where they lie. Elsewhere, and where gates are to be computed again
-for a part of the rows after the other, they become rows of padded ones; the padding is memory that
-nobody writes or reads, as with packed sequences.
+A result has the very offsets of its input, so that torch's operators can combine both. On the CPU
+the kernels read the values in place. On other devices, and if gates are recomputed for one part
+of the rows after another, the values are spread over padded rows; the padding is neither written
+nor read, as with packed sequences.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from ._streams import Stamp, countable
 
 
 class _Known:
-    """What is kept with the offsets, which all jagged tensors of a model share.
+    """A cache for offsets, which all jagged tensors of a model share.
 
     Args:
         told: offsets, and lengths if there are any.
-        count: of values.
-        device: of these.
+        count: number of values.
+        device: device of the values.
 
     Attributes:
-        source: the steps of rows among the values; None where these are all of them.
-        rows: where each row begins among its steps.
+        source: positions of the rows' steps among the values; None if rows have all of them.
+        rows: where each row begins among these steps.
     """
 
     def __init__(self, told: list[Tensor], count: int, device: torch.device) -> None:
-        self.stamps = list(map(_stamp, told))  # first: of what changes meanwhile nothing is kept
+        self.stamps = list(map(_stamp, told))  # first, so that a change meanwhile is noticed
         self.count, self._device = count, device
         starts, lengths = _starts_and_lengths(told, count)
         self.rows = rows.Rows(rows.offsets_of(lengths))
@@ -50,7 +50,7 @@ class _Known:
 
     @cached_property
     def mask(self) -> Mask:
-        """Of the padded rows."""
+        """The mask of the padded rows."""
         return Mask.from_lengths(self.rows.lengths, int(self.rows.lengths.max(initial=0)))
 
     @cached_property
@@ -60,14 +60,14 @@ class _Known:
         return backend_of(self._device).share([positions])
 
     def padded(self) -> Rows:
-        """Where the steps stand among padded rows."""
+        """The positions of the steps among padded rows."""
         (batch, time), device = self.mask.shape, self._device
         plan = backend_of(device).plan_of(self.mask, batch, time, device)
         (positions,) = self._positions()
         return Rows(positions, plan, batch, time)
 
     def fits(self, told: list[Tensor], count: int) -> bool:
-        """Whether the offsets are what they were."""
+        """Whether the offsets have not changed."""
         return (
             (self.count, len(self.stamps)) == (count, len(told))
             and None not in self.stamps
@@ -96,7 +96,7 @@ def forward_jagged(module: Any, input: Tensor, hx: Any, reason: str) -> tuple[Te
         states = _arguments.states(module, hx, values, len(known.rows))
         steps, last = _by_kernels(module, known, steps, states)
         hx = module._as_hx(last)
-    if source is not None:  # what is no row's is zero
+    if source is not None:  # values outside all rows are zero
         steps = steps.new_zeros(len(values), steps.shape[1]).index_copy(0, source, steps)
     lengths = known.rows.lengths
     nested = torch.nested.nested_tensor_from_jagged(
@@ -153,7 +153,7 @@ def _known_of(input: Tensor, values: Tensor) -> _Known:
 
 
 def _starts_and_lengths(told: list[Tensor], count: int) -> tuple[Ints, Ints]:
-    """Where rows begin among so many values, and how many steps they have."""
+    """Where rows begin among `count` values, and how many steps they have."""
     offsets, *given = [one.detach().cpu().numpy().astype(INT64) for one in told]
     room: Ints = np.diff(offsets)
     lengths = given[0] if given else room
@@ -171,7 +171,7 @@ def _starts_and_lengths(told: list[Tensor], count: int) -> tuple[Ints, Ints]:
 
 
 def _stamp(tensor: Tensor) -> Any:
-    """By what a later call sees that a tensor is as it was: on the host it looks."""
+    """What tells a later call that a tensor has not changed: on the host, a copy."""
     if tensor.device.type == "cpu":
         return tensor.detach().clone()
     return Stamp(tensor) if countable(tensor) else None

@@ -1,6 +1,6 @@
-"""The cells of Keras's layers: weights as Keras has them, activations, and both ways through time.
+"""The cells of Keras's layers, with Keras's layout of weights, activations and directions.
 
-A mode of theirs, which is all that a compiled or exported program holds of a layer, spells them
+Their mode, which is all that a compiled or exported program keeps of a layer, spells these
 out: "keras: LSTM tanh sigmoid go_backwards".
 """
 
@@ -25,7 +25,7 @@ class KerasCell(TorchCell):
     The bias of a GRU with `reset_after` is (2, 3 * H).
 
     Args:
-        layer: what is computed.
+        layer: the layer to compute.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -43,7 +43,7 @@ class KerasCell(TorchCell):
         kernel, recurrent_kernel, *biases = [weight.detach() for weight in weights]
         columns = recurrent_kernel.shape[1]
         bias = biases[0] if biases else kernel.new_zeros(columns)
-        if self.bias_rows > bias.dim():  # without a row for the state's own
+        if self.bias_rows > bias.dim():  # no row for the state's bias
             rows = bias.new_zeros(self.bias_rows, columns)
             rows[0] = bias
             bias = rows

@@ -2,12 +2,12 @@
 
 The kernels are those of the backend for the tensors' device. Nothing here knows of autograd.
 
-Shapes: x (B, T, F); states and what comes of them (D, B, H) with D directions; out (B, T, D * H).
-Kernels write the backward direction in the order in which they walk, from the end; here it is
-turned round on its way into its half of the output.
+Shapes: x (B, T, F); initial and last states (D, B, H) with D directions; out (B, T, D * H).
+Kernels write the backward direction in the order of processing, from the end; here it is reversed
+on its way into its half of the output.
 
-On the CPU x may also be (1, P, F), the steps of ragged rows one after the other. Then states tell
-how many rows there are, and out is (1, P, D * H).
+On the CPU x may also be (1, P, F), the steps of ragged rows one after the other. Then the states
+give the number of rows, and out is (1, P, D * H).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Kept(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What backward finds; dx is None where it was not wanted, weights are torch's."""
+    """What backward returns; x is None if it was not wanted, weights are in torch's layout."""
 
     x: Tensor | None
     states: list[Tensor]
@@ -67,14 +67,14 @@ def forward(
     """Run the layer.
 
     Args:
-        cell: what to run.
+        cell: the cell.
         x: (B, T, F), or (1, P, F) of ragged rows.
         states: the initial states, (D, B, H) each.
         packed: of each direction, see `TensorBackend.packed_to_train` and `_backend.packed`.
         plan: which steps are valid.
-        zero_masked: whether masked steps give zeros, or the previous output.
+        zero_masked: whether masked steps give zeros instead of the previous output.
         keep: what is kept for `backward`.
-        rows: room for so many steps is made in what is kept; the valid ones by default.
+        rows: number of rows allocated for what is kept; by default that of the valid steps.
 
     Returns:
         The output, the last states, and what was kept.
@@ -127,7 +127,7 @@ def backward(
     bias: bool,
     want_dx: bool,
 ) -> Gradients:
-    """Run the layer backward, which was run by `forward` with the same arguments.
+    """Run a layer backward that `forward` has run with the same arguments.
 
     `dout` is (B, T, D * H), `dlast` (D, B, H) each; None stands for zeros. `weights` are what
     `TensorBackend.packed_to_train` kept. The gates in `kept` are overwritten; without rows they
@@ -141,7 +141,7 @@ def backward(
     dstates = [x.new_empty(directions, batch, units) for _ in states]
     dtorch: list[Tensor] = []
     saved = kept.gates.shape[1] > 0
-    # What is computed again is there for one part of the batch at a time.
+    # Gates are recomputed for one part of the batch at a time.
     parts = whole(plan, time)
     if cell.keeps_gates and not saved:
         parts = backend.parts(plan, time, cell.width * units * x.element_size())
@@ -171,18 +171,18 @@ def backward(
             total = found if total is None else _added(total, found)
         if want_dx:
             dx_sum = dx if dx_sum is None else dx_sum.add_(dx)
-        assert total is not None  # there is a part even of no rows
+        assert total is not None  # even a batch without rows has a part
         dtorch += cell.to_torch(total, bias)
     return Gradients(dx_sum, dstates, dtorch)
 
 
 def turned(steps: Tensor, plan: Plan) -> Tensor:
-    """Steps (1, P, H) of ragged rows, each row from its last step to its first."""
+    """Steps (1, P, H) of ragged rows, with each row reversed."""
     return steps.index_select(1, torch.from_numpy(Rows(plan.offsets).turned))
 
 
 def _gates_of(cell: TorchCell, kept: Tensor, rows: int, units: int) -> Tensor:
-    """What backward works on: what was kept of one direction, if anything, with room for more."""
+    """Memory for one direction's gates in backward, with those that forward kept."""
     if len(kept) and cell.gates_saved == cell.width:
         return kept
     gates = kept.new_empty(max(rows, len(kept)), cell.width * units)
@@ -192,7 +192,7 @@ def _gates_of(cell: TorchCell, kept: Tensor, rows: int, units: int) -> Tensor:
 
 
 def _added(total: Weights, part: Weights) -> Weights:
-    """The first, to which was added what a part of the batch adds to the gradients."""
+    """Add the gradients of a part of the batch to `total`."""
     for sum_so_far, more in zip(total, part, strict=True):
         sum_so_far += more
     return total

@@ -1,4 +1,4 @@
-"""From what a user of torch calls a mask to the plan of the valid steps."""
+"""Convert masks that users of torch pass."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
         batch_first: which of the first two.
 
     Returns:
-        A `Mask`, or a tensor (B, T) where torch compiles, and where mask and input are on
-        CUDA devices; None for None.
+        A `Mask`; or a tensor (B, T) if torch is compiling, or mask and input are on CUDA
+        devices; None for None.
 
     Raises:
         TypeError: the mask does not hold numbers.
@@ -80,17 +80,17 @@ def valid_tensor(mask: Mask | Tensor, device: Any) -> Tensor:
 
 
 def check_tensor(mask: Tensor) -> None:
-    """See that the numbers of a mask tell valid from masked; of some the host waits for a device.
+    """Check that a mask holds valid numbers only; for some dtypes the host waits for the device.
 
     Raises:
-        ValueError: one does not.
+        ValueError: it holds another number.
     """
     if count_misread(mask):
         checked_mask(as_host_array(mask))
 
 
 def count_misread(mask: Tensor) -> Tensor | int:
-    """How many numbers of a mask are neither valid nor masked; on its device, or 0 for certain."""
+    """How many numbers of a mask are neither valid nor masked, on its device; 0 if none can be."""
     if mask.is_floating_point():
         return ((mask != 0) & (mask != 1)).sum()
     return (mask < 0).sum() if mask.dtype.is_signed else 0

@@ -1,7 +1,7 @@
-"""A layer as torch.compile and torch.export see it: operators that they do not look into.
+"""A layer as operators that torch.compile and torch.export do not look into.
 
-Shapes of results may not depend on a mask's values here, so what depends on the number of valid
-steps has room for all steps. An operator may neither change its arguments: the gates are
+Here shapes of results must not depend on a mask's values, so whatever depends on the number of
+valid steps has room for all steps. Nor may an operator change its arguments: the gates are
 copied before backward overwrites them.
 """
 
@@ -30,8 +30,8 @@ _CELL = "str mode, Tensor x, Tensor[] states, Tensor[] weights, Tensor[] plan, "
 def plan(valid: Tensor) -> list[Tensor]:
     """The plan of a mask (B, T): offsets (B + 1,), steps (B * T,), order (B,), how many steps.
 
-    How many of the steps count is a number on the CPU on every device, so that no layer has to
-    wait for it.
+    The number of valid steps is on the CPU for every device, so that no layer has to wait for
+    it.
     """
     batch, time = valid.shape
     mask = valid if valid.device.type == _device.CUDA else mask_of(valid)

@@ -21,7 +21,7 @@ HOST = "cpu"  # where autocast leaves the modules in the dtype of their weights
 
 
 class OverSteps(torch.nn.Module):
-    """`forward` of a recurrent module, whose subclass says what is computed.
+    """`forward` of a recurrent module; a subclass defines what is computed.
 
     Attributes:
         mode: the name of the cell, see `_cells.cell_of`.
@@ -32,7 +32,7 @@ class OverSteps(torch.nn.Module):
     batch_first: bool
 
     def _called(self) -> tuple[str, ...]:
-        """The module's name in messages, and if there is one that of its class of torch.nn."""
+        """The module's name in messages, and the name of the torch.nn class it replaces, if any."""
         raise NotImplementedError
 
     def _first_weight(self) -> Tensor:
@@ -43,14 +43,14 @@ class OverSteps(torch.nn.Module):
         raise NotImplementedError
 
     def _unknown(self) -> str:
-        """Why kernels do not know what the module computes; empty where they do."""
+        """Why kernels cannot compute this module; empty if they can."""
         return ""
 
     def _without_kernels(self, reason: str, input: Any, hx: Any, mask: Any) -> tuple[Any, Any]:
-        """What `forward` returns where the kernels cannot compute it."""
+        """What `forward` returns if the kernels cannot compute it."""
         raise NotImplementedError
 
-    # The mask by position, too: exporters of torch give all that a signature has in this way.
+    # The mask may be positional, because torch's exporters pass all arguments so.
     def forward(self, input: Any, hx: Any = None, mask: Any = None) -> tuple[Any, Any]:
         """Run the layers.
 
@@ -136,7 +136,7 @@ class OverSteps(torch.nn.Module):
         return tuple(states) if len(states) > 1 else states[0]
 
     def _why_not(self, data: Tensor, weight: Tensor) -> str:
-        """Why the kernels cannot compute this; empty where they can."""
+        """Why the kernels cannot compute this; empty if they can."""
         device = weight.device
         if data.device != device:
             raise ValueError(f"input must be on {device} like the weights, not on {data.device}")

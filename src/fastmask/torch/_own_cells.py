@@ -41,16 +41,16 @@ class Recurrent(OverSteps):
         bias: whether there is a bias.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
         bidirectional: whether sequences are read from the end, too, with weights of their own.
-        device: of the weights.
-        dtype: of the weights.
+        device: device of the weights.
+        dtype: dtype of the weights.
         recompute: keep only the states for backward, and compute the rest again there.
         zero_output_for_mask: whether the output at masked steps is zero; else it is the previous
             output, zero before the first valid step.
 
     Raises:
         TypeError: an argument has a wrong type.
-        ValueError: an argument is out of its range, or a vector has the name of something that
-            modules have.
+        ValueError: an argument is out of its range, or a vector has the name of an attribute of
+            modules.
 
     Examples:
         >>> import torch

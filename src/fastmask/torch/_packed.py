@@ -1,6 +1,6 @@
-"""Packed sequences: from torch's order of steps, time first, to rows of padded ones and back.
+"""Packed sequences: from torch's order of steps, time first, to padded rows and back.
 
-The padding is memory that nobody writes or reads: kernels visit the valid steps alone.
+The padding is neither written nor read: kernels visit the valid steps only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ._backend import backend_of
 
 
 class Rows(NamedTuple):
-    """Where the steps of a packed sequence stand among padded rows.
+    """The positions of a packed sequence's steps among padded rows.
 
     positions: (P,) int64, b * T + t of each packed step; plan: of the padded rows (B, T).
     """
@@ -32,11 +32,11 @@ class Rows(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is kept with a packed sequence's `batch_sizes`, which all layers of a model share."""
+    """A cache for a packed sequence's `batch_sizes`, which all layers of a model share."""
 
-    sizes: Tensor  # as they were
+    sizes: Tensor  # a copy, which shows changes
     device: torch.device
-    arrays: Callable[[], Sequence[Any]]  # positions, and those of the plan
+    arrays: Callable[[], Sequence[Any]]  # positions, and the arrays of the plan
     batch: int
     time: int
 
@@ -45,14 +45,14 @@ _known: Any = WeakIdKeyDictionary()
 
 
 def rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
-    """The rows of a packed sequence on a device, from how many of them there are at each step.
+    """The rows of a packed sequence on a device, from the number of rows at each step.
 
     Raises:
         ValueError: there are none, or more at a step than at the one before.
     """
     known = _known.get(batch_sizes)
     if known is None or known.device != device or not torch.equal(known.sizes, batch_sizes):
-        sizes = batch_sizes.detach().clone()  # first: of what changes meanwhile nothing is kept
+        sizes = batch_sizes.detach().clone()  # first, so that a change meanwhile is noticed
         positions, plan, batch, time = _rows_of(sizes, device)
         shared = backend_of(device).share([positions, *plan])
         known = _known[batch_sizes] = _Known(sizes, device, shared, batch, time)
@@ -76,7 +76,7 @@ def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
 
 
 def padded(data: Tensor, rows: Rows) -> Tensor:
-    """Packed data (P, F) as rows (B, T, F); padding is whatever was there.
+    """Packed data (P, F) as rows (B, T, F); the padding is uninitialised.
 
     Raises:
         ValueError: there are more or fewer steps than in the rows.
@@ -89,19 +89,19 @@ def padded(data: Tensor, rows: Rows) -> Tensor:
 
 
 def spread(data: Tensor, rows: Rows) -> Tensor:
-    """Steps (P, F) as rows (B, T, F); padding is whatever was there."""
+    """Steps (P, F) as rows (B, T, F); the padding is uninitialised."""
     flat: Tensor = _Spread.apply(data, rows.positions, rows.batch * rows.time)
     return flat.view(rows.batch, rows.time, data.shape[1])
 
 
 def packed(out: Tensor, rows: Rows) -> Tensor:
-    """Rows (B, T, F) as packed data, or other steps, (P, F)."""
+    """The steps (P, F) of rows (B, T, F), such as packed data."""
     collected: Tensor = _Collect.apply(out.reshape(-1, out.shape[2]), rows.positions)
     return collected
 
 
 class _Spread(Function):
-    """Rows of a matrix at their positions in a longer one, whose other rows are anything."""
+    """Rows of a matrix at their positions in a longer one, whose other rows are uninitialised."""
 
     @staticmethod
     def forward(ctx: Any, data: Tensor, positions: Tensor, size: int) -> Tensor:
@@ -116,7 +116,7 @@ class _Spread(Function):
 class _Collect(Function):
     """The rows of a matrix at some positions, each at most once.
 
-    As index_select, whose gradient however adds row after row; here rows are copied.
+    Like index_select, but its gradient copies rows instead of adding one after the other.
     """
 
     @staticmethod

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from ..backends.plan import Plan
 
-PARTS = 4  # at least, where rows are many enough
+PARTS = 4  # at least, if there are enough rows
 ROWS = 16  # of a part at least: fewer would leave the kernels idle
-PART_BYTES = 1 << 26  # of what is computed again for a part, unless so few rows need more
+PART_BYTES = 1 << 26  # recomputed for a part, unless `ROWS` rows need more
 
 
 class Part(NamedTuple):
@@ -21,7 +21,7 @@ class Part(NamedTuple):
 
     @property
     def plan(self) -> Plan:
-        """The rows' own plan, which takes memory."""
+        """The plan of these rows; it takes memory."""
         if self.rows == slice(None):
             return self.whole
         offsets, steps, order = self.whole
@@ -44,7 +44,7 @@ def parts_of(plan: Plan, time: int, step_bytes: int = 0) -> list[Part]:
     Args:
         plan: of NumPy arrays.
         time: T.
-        step_bytes: what is computed again for a step.
+        step_bytes: bytes that are recomputed for each step.
     """
     batch = len(plan.order)
     size = min(-(-batch // PARTS), PART_BYTES // max(time * step_bytes, 1))

@@ -1,4 +1,4 @@
-"""Tools of torch that record what modules do, instead of letting them do it."""
+"""Tools of torch that record what modules do instead of running them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 
 def refuse_transforms(name: str, original: str = "") -> None:
-    """Raise where torch.func is at work, whose tensors have no memory.
+    """Raise an error inside a transform of torch.func, whose tensors have no memory.
 
     Args:
-        name: of the module, as messages call it.
-        original: of the class of torch.nn that it stands for, if there is one.
+        name: the module's name, for messages.
+        original: name of the class of torch.nn that it replaces, if any.
 
     Raises:
-        NotImplementedError: it is.
+        NotImplementedError: a transform is active.
     """
     if torch._C._are_functorch_transforms_active():
         instead = f", or use torch.nn.{original}" if original else ""
@@ -27,21 +27,21 @@ def refuse_transforms(name: str, original: str = "") -> None:
 
 
 def needs_torch() -> bool:
-    """Whether what is recorded now can only be operators that torch knows: by torch.jit or ONNX."""
+    """Whether torch.jit or the ONNX exporter records, which only know torch's own operators."""
     if torch.compiler.is_compiling():
         return bool(torch.onnx.is_in_onnx_export())
     return bool(torch.jit.is_tracing())
 
 
 def leaf(module: Any, overridden: bool, input: Any, hx: Any, mask: Any) -> Any:
-    """The call of a module as torch.fx records calls of torch.nn's, without a look inside.
+    """Record the call of a module as torch.fx records torch.nn's, without looking inside.
 
-    `torch.fx.symbolic_trace` has taken the module for one of the user's; `overridden` tells whether
+    `torch.fx.symbolic_trace` takes the module for one of the user's; `overridden` tells whether
     its class has a `forward` of its own.
 
     Raises:
-        NotImplementedError: there is code of others around the module's own, which would be
-            recorded and yet run again with the module; or the module is the whole program.
+        NotImplementedError: other code runs around the module's own, which would be recorded and
+            run again inside the module; or the module is the whole program.
     """
     name = input.tracer.path_of_module(module)
     why = ""

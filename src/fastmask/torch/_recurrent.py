@@ -19,11 +19,11 @@ from ._stack import run_stack
 class Recurrent(OverSteps, torch.nn.RNNBase):
     """What the three modules have in common.
 
-    The modules are no subclasses of torch.nn.LSTM, GRU and RNN, because torch.compile refuses
-    to look into these.
+    The modules are not subclasses of torch.nn.LSTM, GRU and RNN, because torch.compile refuses
+    to trace these.
     """
 
-    # Of the class, for modules that `convert` made, which never saw our __init__.
+    # On the class, for modules that `convert` made, which never ran our __init__.
     recompute = False
     zero_output_for_mask = True
     _original: Any  # the class of torch.nn

@@ -102,7 +102,7 @@ class StepsBatchSampler(Sampler):
             yield self._dealt(order[begin:end])
 
     def _cuts(self, costs: Ints) -> Iterator[tuple[int, int]]:
-        """Where batches of all processes together begin and end: each has a row for all of them."""
+        """Where the steps of all processes begin and end; each has a row for every process."""
         sums, begin = costs.cumsum(), 0
         for number in range(1, self._batches + 1):
             left = self._batches - number
@@ -112,9 +112,9 @@ class StepsBatchSampler(Sampler):
             begin = end
 
     def _dealt(self, rows: Ints) -> list[int]:
-        """Of the rows of a step those of this process, longest first."""
+        """The rows of a step that this process computes, longest first."""
         costs = self._costs[rows]
-        hands = [(0, rank) for rank in range(self.num_replicas)]  # a heap: work so far, whose
+        hands = [(0, rank) for rank in range(self.num_replicas)]  # a heap of work so far and rank
         mine = []
         for row in np.argsort(-costs, kind="stable"):
             work, rank = heapq.heappop(hands)
@@ -125,7 +125,7 @@ class StepsBatchSampler(Sampler):
 
 
 def _costs_of(lengths: Any) -> Ints:
-    """What rows cost: their steps, and one without any something too."""
+    """The cost of each row: its number of steps, at least 1."""
     array = as_array(lengths, "lengths")
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(

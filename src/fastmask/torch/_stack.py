@@ -38,10 +38,10 @@ def run_stack(
         x: (B, T, F).
         states: the initial states, (layers * D, B, H) each.
         layers: the weights of each direction of each layer.
-        check: raises an error where weights do not fit; called before any are packed.
+        check: raises an error if weights do not fit; called before any are packed.
         plan: see `plan_of`.
-        dropout: rate, of what goes from layer to layer; 0 where nothing is trained.
-        zero_masked: whether masked steps give zeros, or the previous output.
+        dropout: rate of the dropout between layers; 0 outside training.
+        zero_masked: whether masked steps give zeros instead of the previous output.
         keep: what to keep for backward, if there will be one.
 
     Returns:
@@ -63,7 +63,7 @@ def run_stack(
 
 
 def plan_of(mask: Any, x: Tensor, given: Any) -> Any:
-    """The plan of a mask, from `batch_first_mask`, for `run_stack`; `given` is the user's."""
+    """The plan of a mask, from `batch_first_mask`, for `run_stack`; `given` is the user's mask."""
     if torch.compiler.is_compiling():
         return [] if mask is None else plan_operator(mask.to(x.device))
     batch, time, _ = x.shape
@@ -89,7 +89,7 @@ def _layer(
         )
         return outputs
     if cell.sizes(weights[0]) != (x.shape[2], states[0].shape[2]):
-        check()  # also of what is packed already, for a module with which they are shared
+        check()  # the weights may be packed already, for another module that shares them
     packed = packed_once(cell, weights, check)
     out, last, _ = forward(cell, x, states, packed, plan, zero_masked)
     return out, *last

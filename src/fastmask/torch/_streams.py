@@ -1,7 +1,7 @@
-"""What is kept from call to call on a GPU: by whom it may be read, and until when it holds.
+"""Tensors kept between calls on a GPU: which streams may read them, and until when.
 
-torch computes on many streams, which wait for each other only where they are told to. What a
-module keeps is none of its user's business, so that it has to see to that itself.
+torch computes on many streams, which wait for each other only when they are told to. Users do not
+know what a module keeps, so the module has to see to that itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Shared:
     """Tensors that are made on one stream, the current one, and read on any.
 
     Args:
-        tensors: of one device.
+        tensors: on one device.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:

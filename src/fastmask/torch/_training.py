@@ -19,7 +19,7 @@ from ._parts import Part
 from ._passes import Pass
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
-_BIAS = 2  # its place among weights: behind two matrices, before vectors
+_BIAS = 2  # index of the bias among the weights
 
 
 class _Trained(NamedTuple):
@@ -38,7 +38,7 @@ def pack_all(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> tuple[Tens
     """Pack the weights of each direction.
 
     Returns:
-        The packs (D, ...), and of each direction those of forward.
+        The packed weights (D, ...), and for each direction those of forward.
     """
     training, first = _trained(cell).kernels, weights[0][0]
     features, units = cell.sizes(weights[0])
@@ -54,9 +54,9 @@ def pack_all(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> tuple[Tens
 
 
 def _words(weights: Sequence[Tensor]) -> list[tuple[int, int, int]]:
-    """Address, and elements from row to row and from column to column, as kernels see weights.
+    """Address, row stride and column stride of weights as kernels see them, in elements.
 
-    Matrices are transposed for them.
+    Kernels see transposed matrices.
     """
     matrices = [(one.data_ptr(), *one.stride()[::-1]) for one in weights[:_BIAS]]
     return matrices + [(one.data_ptr(), 0, one.stride(0)) for one in weights[_BIAS:]]
@@ -108,14 +108,14 @@ def run_by_address(this: Pass, part: Part, found: Weights) -> None:
 
 
 def _dense(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy where its memory does not hold its numbers one after the other."""
+    """The tensor, or a contiguous copy."""
     if tensor.is_contiguous() and not tensor.is_neg():
         return tensor
     return tensor.resolve_neg().contiguous()
 
 
 def _save_again(this: Pass, part: Part, walk: tuple[bool, bool, int]) -> None:
-    """Compute what forward did not save of a part."""
+    """Recompute what forward did not save, for one part."""
     (training, activations), d = _trained(this.cell), this.direction
     x = this.x.numpy(force=True)[part.rows]
     units = this.states[0].shape[2]

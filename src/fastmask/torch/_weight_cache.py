@@ -1,9 +1,9 @@
-"""Weights in the kernels' layout, kept from call to call while nothing is trained.
+"""A cache of packed weights, while nothing is trained.
 
-On the CPU alone, where a look at all of them tells whether they have changed, however that was
-done. Nothing else does: the version that torch counts knows of no write through `weight.data` or
-NumPy, and of no step of a fused optimizer. On a GPU one would have to wait for the answer, and
-packing takes as long as comparing, so that there they are packed for each call.
+Only on the CPU, where comparing all values tells whether weights have changed, by whatever means.
+Nothing else does: torch's version counter misses writes through `weight.data` or NumPy, and the
+steps of a fused optimizer. On a GPU the host would have to wait for the answer, and packing takes
+as long as comparing, so weights are packed for each call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _entries: Any = WeakIdKeyDictionary()  # by weight_ih of the first direction
 def packed_once(
     cell: TorchCell, weights: Sequence[Sequence[Tensor]], check: Callable[[], None]
 ) -> Sequence[Any]:
-    """What the forward kernels read, of each direction; before it is made, `check` is called."""
+    """The packed weights of each direction; `check` is called before any are packed."""
     first = weights[0][0]
     if backend_of(first.device) is not CPU:
         check()
@@ -56,7 +56,7 @@ def _new_entry(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
 
 
 def _fits(entry: _Entry, weights: Sequence[Sequence[Tensor]]) -> bool:
-    """Whether the weights are what they were when they were packed."""
+    """Whether the weights are the same as when they were packed."""
     return (
         entry.table is kernels()
         and len(entry.copies) == len(weights)

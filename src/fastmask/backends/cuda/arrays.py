@@ -1,4 +1,4 @@
-"""From arrays on a GPU to the form that kernels take, and back to the kind that came."""
+"""Convert arrays on a GPU to what kernels take, and back to the caller's library."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..._typing import INT64, Array, ArrayLike, DeviceArray
 from ..keeping import keeping
 from .libraries import library_of
 
-MOST_KEPT = 1 << 26  # bytes on devices of each kind of array that calls have in common
+MOST_KEPT = 1 << 26  # bytes on devices for each kind of array that calls share
 
 
 def device_module() -> Any:
-    """The kernels' view of arrays and devices, imported when an array on a GPU has come.
+    """The kernels' view of arrays and devices, imported for the first array on a GPU.
 
     Raises:
         ImportError: numba-cuda is not installed.
@@ -34,7 +34,7 @@ def launching(like: DeviceArray) -> Iterator[Any]:
     """
     table = import_module("fastmask_kernels.cuda")
     library = library_of(like.owner)
-    # Plans are cut to the steps that there are, which saves copies.
+    # Plans are cut to the valid steps, which saves copies.
     with (
         table.use_stream(library.stream(like.device)),
         table.use_products(library.multiply, exact=True),
@@ -82,7 +82,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: DeviceArray) -> De
 
 
 def kept_empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> DeviceArray:
-    """A view of memory of fastmask's own, for what outlives a call and serves any stream."""
+    """A view of memory of fastmask's own, for results that outlive a call and serve any stream."""
     return put(np.empty(shape, dtype), device)  # scratch belongs to the stream that it is made on
 
 
@@ -100,7 +100,7 @@ def to_host(view: DeviceArray) -> Array:
 
 
 def part(view: DeviceArray, shape: tuple[int, ...], first: int = 0) -> DeviceArray:
-    """Another shape for the items of a contiguous array, from the one numbered `first` on."""
+    """A view of a contiguous array from item number `first` on, in another shape."""
     address = view.address + first * view.dtype.itemsize
     make: Any = type(view)
     same: DeviceArray = make(address, tuple(shape), view.dtype, view.device, view.flags, view.owner)
@@ -108,7 +108,7 @@ def part(view: DeviceArray, shape: tuple[int, ...], first: int = 0) -> DeviceArr
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], device: int) -> DeviceArray:
-    """A view of zeros that nobody writes to; they are kept."""
+    """A view of zeros, which are cached and must not be written to."""
     return part(_zeros(int(np.prod(shape)), dtype, device), shape)
 
 
@@ -118,19 +118,19 @@ def _zeros(size: int, dtype: np.dtype[Any], device: int) -> DeviceArray:
 
 
 def counting(count: int, step: int, device: int) -> DeviceArray:
-    """0, step, 2 step, ..., so many numbers, int64."""
+    """The first `count` of the int64 numbers 0, step, 2 step, ..."""
     return put(np.arange(count, dtype=np.int64) * step, device)
 
 
 @keeping(lambda count, _: count * INT64.itemsize, MOST_KEPT)
 def numbers(count: int, device: int) -> DeviceArray:
-    """0, 1, ..., count - 1 as int64; nobody writes to them, and they are kept."""
+    """0, 1, ..., count - 1 as int64, which are cached and must not be written to."""
     return counting(count, 1, device)
 
 
 @keeping(lambda batch, time, _: batch * time * INT64.itemsize, MOST_KEPT)
 def _backwards(batch: int, time: int, device: int) -> DeviceArray:
-    """For each place of a batch that is turned round in time, the place that it comes from."""
+    """For each position of a batch reversed in time, the position that it comes from."""
     places = np.arange(batch * time, dtype=np.int64).reshape(batch, time)
     return put(np.ascontiguousarray(places[:, ::-1]).reshape(-1), device)
 
@@ -150,7 +150,7 @@ def gather(out: DeviceArray, table: DeviceArray, rows: DeviceArray) -> None:
 
 
 def copy_into(out: DeviceArray, view: DeviceArray) -> None:
-    """Copy a contiguous array into another one of as many items."""
+    """Copy a contiguous array into another one with as many items."""
     shape = view.shape or (1,)
     gather(part(out, shape), part(view, shape), numbers(shape[0], out.device))
 
@@ -163,7 +163,7 @@ def copied(view: DeviceArray) -> DeviceArray:
 
 
 def backwards(view: DeviceArray) -> DeviceArray:
-    """A view of a copy of a contiguous (B, T, ...), turned round in time."""
+    """A view of a copy of a contiguous (B, T, ...), reversed in time."""
     batch, time, *rest = view.shape
     turned = empty(view.shape, view.dtype, view)
     flat = (batch * time, *rest)
@@ -187,7 +187,7 @@ def as_numpy_like(value: Array) -> Any:
 
 
 def as_kind(value: Any, like: Any) -> Any:
-    """`value`, an array on a GPU, as one of the kind of `like`, without a copy."""
+    """`value`, an array on a GPU, as an array of the library of `like`, without a copy."""
     if type(value) is type(like):
         return value
     value = getattr(value, "tensor", value)  # of a `TorchArray`
@@ -213,10 +213,10 @@ def real_view(value: ArrayLike, name: str) -> DeviceArray:
 
 
 def fitting(value: ArrayLike, view: DeviceArray, dtype: np.dtype[Any], name: str) -> Any:
-    """The array as `dtype`, C-contiguous and aligned; itself where it is.
+    """The array as `dtype`, C-contiguous and aligned; itself if it is so already.
 
-    It is an array that NumPy's functions compute with, where such a one came, otherwise a view for
-    kernels. `view_of` makes views of both.
+    The result is an array that NumPy's functions compute with if `value` is one, otherwise a view
+    for kernels. `view_of` makes views of both.
     """
     flags = view.flags
     if not (view.dtype == dtype and flags.c_contiguous and flags.aligned):
@@ -226,7 +226,7 @@ def fitting(value: ArrayLike, view: DeviceArray, dtype: np.dtype[Any], name: str
 
 
 def _converted(value: Any, dtype: np.dtype[Any], name: str) -> Any:
-    """A new array of its library's."""
+    """A converted copy, made by the array's own library."""
     library = library_of(value)
     if library.name == "torch" and not is_numpy_like(value):
         return value.to(getattr(import_module("torch"), dtype.name)).contiguous()

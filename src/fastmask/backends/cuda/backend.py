@@ -18,7 +18,7 @@ from . import arrays as _arrays
 from . import masks as _masks
 from .arrays import view_of
 
-_THREADS = 1  # the last argument of the kernels, which counts on the host alone
+_THREADS = 1  # the last argument of the kernels, which matters only on the host
 
 
 class Cuda:
@@ -54,7 +54,7 @@ class Cuda:
         self, cell: Cell, kernel: DeviceArray, recurrent_kernel: DeviceArray, kept: bool
     ) -> DeviceArray:
         size_of = kernel_in(import_module("fastmask_kernels.cuda"), cell.packed_size)
-        with _arrays.device_module().on_device(kernel.device):  # whose room the size depends on
+        with _arrays.device_module().on_device(kernel.device):  # the size depends on the device
             size = size_of(len(kernel), len(recurrent_kernel), kernel.dtype)
         shape, dtype = (size,), kernel.dtype
         if kept:
@@ -67,7 +67,7 @@ class Cuda:
         if bias is None:
             return _arrays.zeros(shape, like.dtype, like.device)
         full = _arrays.empty(shape, like.dtype, like)
-        rows = _arrays.part(bias, (1, bias.size))  # row 1, that of the state, does not exist
+        rows = _arrays.part(bias, (1, bias.size))  # there is no row 1, for the state: zeros
         _arrays.gather(full, rows, _arrays.numbers(shape[0], like.device))
         return full
 
@@ -117,7 +117,7 @@ class Cuda:
         return _arrays.fitting(value, view, INT64, name)
 
     def check_places(self, named: list[tuple[str, Any]]) -> None:
-        """See that arrays are on one device.
+        """Check that arrays are on one device.
 
         Raises:
             TypeError: one is not on a device.
@@ -242,7 +242,7 @@ class _Copy:
 
     Args:
         weight: held, so that no other array gets its id.
-        values: what was copied, where the layer's code may write to the weight; else None.
+        values: the values copied, if the layer's code may write to the weight; else None.
         array: the copy.
     """
 
@@ -267,10 +267,10 @@ def _check_form(form: str) -> None:
 
 
 def weight_on_device(weights: VersionedWeights, weight: Array, like: DeviceArray) -> DeviceArray:
-    """A view of a weight of a layer, copied once to the device and kind of `like`, a view.
+    """A view of a layer's weight, copied once to the device and library of `like`, a view.
 
-    NumPy refuses to write to weights of fastmask's own layers. A weight that may be written to
-    is compared in each call with what was copied.
+    Weights of fastmask's own layers are read-only. A weight that may be written to is compared
+    with the copied values in each call.
     """
     made = weights.made
     key = (id(weight), like.device, type(like.owner))
@@ -285,7 +285,7 @@ def weight_on_device(weights: VersionedWeights, weight: Array, like: DeviceArray
 
 
 def _own(array: Any) -> Array:
-    """The array that a view is of; others are themselves."""
+    """The array behind a view; other arrays are themselves."""
     is_view = type(array).__module__.startswith("fastmask_kernels")
     found: Array = array.owner if is_view else array
     return found

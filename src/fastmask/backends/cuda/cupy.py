@@ -1,4 +1,4 @@
-"""CuPy's arrays; CuPy is imported where it is used: who has one of its arrays has imported it."""
+"""CuPy arrays; CuPy is imported where it is used: whoever has an array of it has imported it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The libraries that arrays on a GPU belong to, and what fastmask asks of them."""
+"""The libraries that arrays on a GPU belong to, and what fastmask needs of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def library_of(array: object) -> Library:
     """The library that `array`, an array on a GPU, belongs to.
 
     Raises:
-        TypeError: it is none that fastmask knows.
+        TypeError: fastmask does not know its library.
     """
     for kind in type(array).__mro__:
         known = _library(kind.__module__)
@@ -68,7 +68,7 @@ def library_of(array: object) -> Library:
 
 
 def register(module: str, library: Library) -> None:
-    """Know the arrays whose types are of the top-level package `module`."""
+    """Register the library of arrays whose types are defined in the package `module`."""
     _registered[module] = library
     _library.cache_clear()
 

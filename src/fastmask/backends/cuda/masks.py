@@ -1,7 +1,7 @@
 """Masks and plans on a GPU.
 
-The plan of a mask is made, or copied, once for each device, and kept with the mask. The host waits
-for the number of valid steps then, and never again.
+The plan of a mask is made, or copied, once for each device, and kept with the mask. Only then
+does the host wait, for the number of valid steps.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from . import arrays as _arrays
 
 
 class DevicePlan(Plan):
-    """A `Plan` as kernels take it on a device, and on the host the length of each row."""
+    """A `Plan` on a device, with the length of each row on the host."""
 
     lengths: Ints
 
 
 def not_equal(array: DeviceArray, value: float) -> Bools:
-    """The bool array that tells where a view, with two axes or more, is not `value`."""
+    """A bool array: where a view with two axes or more is not `value`."""
     *rows, time = array.shape
     valid = _arrays.empty(array.shape, BOOL, array)
     flat = prod(rows), time
@@ -37,7 +37,7 @@ def not_equal(array: DeviceArray, value: float) -> Bools:
 
 
 def any_not_equal(x: DeviceArray, value: float) -> Bools:
-    """The bool array that tells where any feature of a view (B, T, ..., F) is not `value`."""
+    """A bool array: where any feature of a view (B, T, ..., F) is not `value`."""
     *rows, time, features = x.shape
     flat = prod(rows), time
     valid = _arrays.empty(x.shape[:-1], BOOL, x)
@@ -72,7 +72,7 @@ def plan_on(mask: PlannedMask, device: int) -> DevicePlan:
 def zeroed_rows(
     mask: PlannedMask | None, plan: DevicePlan, device: int, last_step: int | None
 ) -> DeviceArray:
-    """The numbers of the rows, int64 (B,), but -1 for those whose last output is zero.
+    """The numbers of the rows, int64 (B,), with -1 for rows whose last output is zero.
 
     `last_step` is the step of `ArrayBackend.last_output`.
     """
@@ -91,7 +91,7 @@ def zeroed_rows(
 
 
 def seen_mask(mask: PlannedMask, like: DeviceArray) -> PlannedMask:
-    """`mask` with an array of the kind and on the device of `like`, a view; made once.
+    """`mask` with an array of the library and on the device of `like`, a view; made once.
 
     Raises:
         ValueError: the mask is on another device.
@@ -123,7 +123,7 @@ def origin_of(mask: PlannedMask) -> PlannedMask:
 
 
 def _kept(mask: PlannedMask) -> dict[Hashable, Any]:
-    """What a mask has on devices; of another view the mask's own."""
+    """What backends made from a mask; views of the same mask share it."""
     return origin_of(mask)._made_of_it()
 
 

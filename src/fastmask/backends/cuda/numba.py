@@ -15,7 +15,7 @@ class NumbaLibrary:
     multiply = None
 
     def stream(self, device: int) -> int:
-        """What `fastmask_kernels.cuda.use_stream` says, by default the default stream."""
+        """The stream chosen with `fastmask_kernels.cuda.use_stream`, or the default stream."""
         return int(_device().stream_of_launch())
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> Any:
@@ -25,4 +25,4 @@ class NumbaLibrary:
 
 
 def _device() -> Any:
-    return import_module("fastmask_kernels.cuda.runtime.device")  # which alone may import Numba
+    return import_module("fastmask_kernels.cuda.runtime.device")  # only it may import Numba

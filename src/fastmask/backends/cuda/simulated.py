@@ -1,7 +1,7 @@
-"""Arrays of Numba's CUDA simulator as NumPy's functions compute with them: what CuPy is on a GPU.
+"""Arrays of Numba's CUDA simulator for NumPy's functions, as CuPy's arrays are on a GPU.
 
-Their memory is the host's, but as on a GPU nothing is copied there silently, and NumPy's own arrays
-are refused beside them.
+They are in host memory, but as on a GPU they are not copied to NumPy arrays silently, and not
+combined with them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class SimulatedArray(NDArrayOperatorsMixin):
     """An array on the simulated device.
 
     Args:
-        array: one of NumPy's, whose memory it is.
+        array: the NumPy array that holds the values.
     """
 
     def __init__(self, array: Array | np.generic) -> None:

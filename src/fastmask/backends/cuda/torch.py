@@ -61,9 +61,9 @@ class TorchLibrary:
 
 
 def as_tensor(view: OnDevice) -> Any:
-    """The memory of an array on a device as a tensor.
+    """An array on a device as a tensor that shares its memory.
 
-    The device is named: without it torch would copy to the host.
+    The device must be named, or torch would copy to the host.
     """
     import torch
 
@@ -73,7 +73,7 @@ def as_tensor(view: OnDevice) -> Any:
 
 
 def _device_of(view: Any) -> Any:
-    """torch's name for the device of an array that kernels look at."""
+    """The torch device of a view."""
     import torch
 
     return torch.device("cuda", view.device)

@@ -1,7 +1,7 @@
-"""torch's tensors behind the part of NumPy's interface that common layers need.
+"""torch tensors with the part of NumPy's interface that common layers need.
 
-Where CuPy is not installed, Dense, activations, Masking and what Bidirectional does with its
-outputs compute with this. Whatever else layers ask for raises a TypeError that names it.
+Where CuPy is not installed, Dense, activations, Masking and the merging of Bidirectional's
+outputs use this. Anything else that layers need raises a TypeError that names it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class TorchArray(NDArrayOperatorsMixin):
     """A tensor that NumPy's functions compute with.
 
     Args:
-        tensor: it.
+        tensor: the tensor.
     """
 
     def __init__(self, tensor: Any) -> None:
@@ -120,7 +120,7 @@ class TorchArray(NDArrayOperatorsMixin):
         return TorchArray(result) if hasattr(result, "device") else result
 
     def _beside(self, value: Any) -> Any:
-        """A tensor; of a number one without axes, which does not decide on the dtype."""
+        """A tensor; a number becomes one without axes, which does not affect the result's dtype."""
         if isinstance(value, TorchArray):
             return value.tensor
         if np.ndim(value):
@@ -130,7 +130,7 @@ class TorchArray(NDArrayOperatorsMixin):
 
 
 class TorchArrayLibrary(TorchLibrary):
-    """torch, with arrays behind NumPy's interface."""
+    """torch, for tensors with NumPy's interface."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: Any) -> TorchArray:
         return TorchArray(super().empty(shape, dtype, like.tensor))
