@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from benchmarks import summary
+from benchmarks.blocks import write_block
 from benchmarks.markdown import table
 from benchmarks.peers import RIVALS
 
-BEGIN, END = "<!-- speed: python -m benchmarks.report --publish -->", "<!-- end of speed -->"
 ROWS = {"lstm": "LSTM, inference", "training": "LSTM, GRU and SimpleRNN, training"}
 CLASSES = {"quarter": "a quarter of the steps valid", "full": "no padding"}
 
 
 def write_claim(report: dict[str, Any], readme: Path) -> None:
-    """Replace what stands between the two marks, if all that it tells of was measured."""
+    """Write the table, if all that it tells of was measured."""
     if ROWS.keys() <= report.keys():
-        text = readme.read_text("utf-8")
-        found = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
-        readme.write_text(
-            found.sub(lambda marks: marks[1] + claim(report) + marks[2], text), "utf-8"
-        )
+        write_block(readme, "speed", claim(report))
 
 
 def claim(report: dict[str, Any]) -> str:

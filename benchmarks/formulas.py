@@ -1,9 +1,10 @@
 """Cells made of formulas beside LSTM, and beside the same formula as a loop in torch.
 
-    python -m benchmarks.formulas [--threads 2] [--seconds 2]
+    python -m benchmarks.formulas [--threads 2] [--seconds 2] [--write]
 
-prints a table for docs/cells.md: the time of each, forward alone and with gradients, as a multiple
-of LSTM's. Half of the steps are masked; results are compared with the loop's.
+prints a table, and with --write puts it into docs/cells.md: the time of each, forward alone and
+with gradients, as a multiple of LSTM's. Half of the steps are masked; results are compared with the
+loop's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 from tests.plain_cells import Called, function_of
 
 import fastmask as fm
+from benchmarks.blocks import DOCS, write_block
 from benchmarks.machine import cpu_model
+from benchmarks.markdown import table
 from benchmarks.timing import side_by_side
 from fastmask.cells import CELLS, Cell
 from fastmask.torch import Recurrent
@@ -23,6 +26,10 @@ from fastmask.torch import Recurrent
 BATCH, TIME, FEATURES, UNITS = 32, 100, 128, 128
 NAMES = ("lstm", "peephole_lstm", "coupled_lstm", "layer_norm_lstm", "gru", "minimal_gated_unit")
 TOLERANCE = 1e-4
+HEAD = (
+    *("cell", "forward", "with gradients", "forward / LSTM", "with gradients / LSTM"),
+    *("torch loop / cell, forward", "with gradients"),
+)
 
 
 def loop(cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -120,12 +127,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each cell")
+    parser.add_argument("--write", action="store_true", help="into docs/cells.md")
     options = parser.parse_args(arguments)
-    head = ["cell", "forward", "with gradients", "x LSTM", "x LSTM", "loop / it", "loop / it"]
-    print(f"{cpu_model()}, {options.threads} threads, {BATCH} x {TIME} steps, half of them masked,")
-    print(f"{FEATURES} features, {UNITS} units, float32\n")
-    for row in (head, ["---"] * len(head), *rows(options.threads, options.seconds)):
-        print(f"| {' | '.join(row)} |")
+    found = table(HEAD, rows(options.threads, options.seconds))
+    text = (
+        f"{found}\n\n{cpu_model()}, {options.threads} threads, {BATCH} x {TIME} steps of which "
+        f"half are masked, {FEATURES} features, {UNITS} units, float32.\n"
+    )
+    print(text)
+    if options.write:
+        write_block(DOCS / "cells.md", "formulas", text)
 
 
 if __name__ == "__main__":

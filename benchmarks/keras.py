@@ -1,12 +1,12 @@
 """Keras's training step and prediction beside those of the same model after fastmask.keras.convert.
 
-    KERAS_BACKEND=torch python -m benchmarks.keras [--seconds 10] [--more] [--load]
+    KERAS_BACKEND=torch python -m benchmarks.keras [--seconds 10] [--more] [--load] [--write]
 
-prints a table in Markdown: milliseconds of train_on_batch and predict_on_batch, in turns in one
-process, for batches whose rows have random lengths; then what a tiny call costs beyond its kernel.
-With --more the models are twelve others, of at least 2000 steps, on which fastmask is to be slower
-nowhere. With --load two processes beside keep two processors busy meanwhile: threads of fastmask
-and of the backend then have to share what is left.
+prints a table, and with --write puts it into docs/keras.md: milliseconds of train_on_batch and
+predict_on_batch, in turns in one process, for batches whose rows have random lengths; then what a
+tiny call costs beyond its kernel. With --more the models are twelve others, of at least 2000 steps,
+on which fastmask is to be slower nowhere. With --load two other processes keep two processors busy
+meanwhile: threads of fastmask and of the backend then have to share what is left.
 """
 
 from __future__ import annotations
@@ -25,9 +25,16 @@ from keras import layers
 import fastmask as fm
 import fastmask.keras
 
+from .blocks import DOCS, write_block
+from .machine import cpu_model
+from .markdown import table
 from .timing import side_by_side
 
 WORDS = 1000
+HEAD = (
+    *("model", "train: Keras, ms", "fastmask, ms", "times as fast"),
+    *("predict: Keras, ms", "fastmask, ms", "times as fast"),
+)
 
 
 class Shape(NamedTuple):
@@ -106,7 +113,7 @@ def model(shape: Shape, convert: bool) -> Any:
     return made
 
 
-def row(shape: Shape, seconds: float) -> str:
+def row(shape: Shape, seconds: float) -> list[str]:
     x, y = batch(shape)
     plain, converted = (model(shape, convert) for convert in (False, True))
     cells = [f"{shape.name}, {shape.rows} x {shape.steps}, {shape.units} units, {shape.fill:.0%}"]
@@ -118,8 +125,8 @@ def row(shape: Shape, seconds: float) -> str:
             call()
         times = side_by_side(pair, seconds)
         keras_ms, our_ms = (times[name].median * 1e3 for name in ("k", "f"))
-        cells.append(f"{keras_ms:.1f} | {our_ms:.1f} | {keras_ms / our_ms:.1f}")
-    return f"| {' | '.join(cells)} |"
+        cells += [f"{keras_ms:.1f}", f"{our_ms:.1f}", f"{keras_ms / our_ms:.1f}"]
+    return cells
 
 
 def no_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:  # noqa: ARG001
@@ -167,14 +174,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each pair")
     parser.add_argument("--more", action="store_true", help="twelve other models")
     parser.add_argument("--load", action="store_true", help="beside two busy processes")
+    parser.add_argument("--write", action="store_true", help="into docs/keras.md")
     options = parser.parse_args()
-    print(f"Keras {keras.__version__} on {keras.config.backend()}\n")
-    print("| model | train: Keras, ms | fastmask, ms | times | predict: Keras | fastmask | times |")
-    print("|---|---|---|---|---|---|---|")
+    backend = keras.config.backend()
     with busy_processes(2 if options.load else 0):
-        for shape in MORE if options.more else SHAPES:
-            print(row(shape, options.seconds), flush=True)
-        print(f"\n{tiny(options.seconds)}")
+        rows = [row(shape, options.seconds) for shape in (MORE if options.more else SHAPES)]
+        overhead = tiny(options.seconds)
+    text = (
+        f"{table(HEAD, rows)}\n\nKeras {keras.__version__} on {backend}, {cpu_model()}, "
+        f"{fm.get_num_threads()} threads. {overhead}\n"
+    )
+    print(text)
+    if options.write:
+        name = "-".join([backend, *["more"] * options.more, *["load"] * options.load])
+        write_block(DOCS / "keras.md", name, text)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """Recurrent layers with weights of fewer bits beside float32, and what that costs in accuracy.
 
-    python -m benchmarks.quantized [--threads 2] [--seconds 3] [--cells lstm gru]
-    python -m benchmarks.quantized --accuracy
-    python -m benchmarks.quantized --folded
+    python -m benchmarks.quantized [--threads 2] [--seconds 3] [--cells lstm gru rnn] [--write]
+    python -m benchmarks.quantized --accuracy [--write]
+    python -m benchmarks.quantized --folded [--write]
 
-The first prints a table for docs/quantization.md: how many times as fast as float32 each form is,
-of the fastest calls of many turns, and its largest difference from the result in float64, for
-weights of standard deviation 1 / sqrt(H). ONNX Runtime's dynamically quantized layers are a column
-where it is installed. The second prints the accuracy of the demo's model in each form, the third
-what folded embeddings save.
+Each prints a table, and with --write puts it into docs/quantization.md. The first: how many times
+as fast as float32 each form is, of the fastest calls of many turns, and its largest difference from
+the result in float64, for weights of standard deviation 1 / sqrt(H). ONNX Runtime's dynamically
+quantized layers are a column where it is installed. The second: the accuracy of the demo's model in
+each form. The third: what folded embeddings save.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
+from benchmarks.blocks import DOCS, write_block
 from benchmarks.cases import Case, Problem, make_problem
 from benchmarks.machine import cpu_model
+from benchmarks.markdown import table
 from benchmarks.peers import Contender, fastmask_layer, masked_data
 from benchmarks.quantized_peers import prepare_onnxruntime_int8
 from benchmarks.timing import side_by_side
 
 FORMS = "bfloat16", "int8"
+CELLS = "lstm", "gru", "rnn"
 SHAPES = (
     *((32, 200, 128, 128), (64, 100, 256, 256), (64, 50, 512, 512), (8, 200, 128, 128)),
     *((1, 1000, 128, 128), (1, 500, 256, 256), (1, 200, 512, 512)),
@@ -56,7 +59,7 @@ def contenders_of(problem: Problem, threads: int) -> dict[str, Contender]:
             layer.quantize(form)
         found[form] = Contender(partial(layer, problem.x, mask=mask), masked_data)
     installed = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx"))
-    if installed and problem.case.cell == "lstm":  # it leaves a GRU as it is
+    if installed and problem.case.cell == "lstm":  # it leaves others as they are
         found["ONNX Runtime int8"] = prepare_onnxruntime_int8(problem, threads)
     return found
 
@@ -121,30 +124,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each row")
-    parser.add_argument("--cells", nargs="+", default=["lstm", "gru"], choices=["lstm", "gru"])
+    parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
     parser.add_argument("--accuracy", action="store_true")
     parser.add_argument("--folded", action="store_true")
+    parser.add_argument("--write", action="store_true", help="into docs/quantization.md")
     options = parser.parse_args(arguments)
-    print(f"{cpu_model()}, {options.threads} threads\n")
+    name = "accuracy" if options.accuracy else "folded" if options.folded else "quantized"
     if options.accuracy:
-        print_table([["form", "accuracy", "largest difference"], *accuracies()])
+        found = table(["format", "correct", "largest difference of a probability"], accuracies())
     elif options.folded:
-        head = ["batch", "with products", "folded", "times as fast"]
-        print_table([head, *folded_rows(options.threads, options.seconds)])
+        head = ["batch x steps", "with products", "folded", "times as fast"]
+        found = table(head, folded_rows(options.threads, options.seconds))
     else:
         cases = [Case(*shape, cell=cell) for cell in options.cells for shape in SHAPES]
         rows = [row_of(case, options.threads, options.seconds) for case in cases]
         names = ["bfloat16", "int8", "ONNX Runtime int8"]
         width = max(map(len, rows))
         rows = [row + ["-"] * (width - len(row)) for row in rows]
-        print_table([["layer", "float32", *names][:width], *rows])
-
-
-def print_table(rows: list[list[str]]) -> None:
-    """A Markdown table; the first row is its head."""
-    head, *others = rows
-    for row in (head, ["---"] * len(head), *others):
-        print(f"| {' | '.join(row)} |")
+        found = table(["layer, batch x steps, features -> units", "float32", *names][:width], rows)
+    threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+    text = f"{found}\n\n{cpu_model()}, {threads}.\n"
+    print(text)
+    if options.write:
+        write_block(DOCS / "quantization.md", name, text)
 
 
 if __name__ == "__main__":

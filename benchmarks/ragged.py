@@ -1,11 +1,11 @@
 """A model on padded batches with a mask, and on the same rows without padding.
 
-    python -m benchmarks.ragged [--threads 2] [--seconds 3]
+    python -m benchmarks.ragged [--threads 2] [--seconds 3] [--write]
 
-prints a table for docs/ragged.md: by how much a call is faster on a `Ragged` than on a `Masked`,
-and how much memory each needs at its peak beyond weights and inputs, which a process of its own
-measures. Between an embedding and its outputs the model has what taggers have: a recurrent layer,
-dense layers and a normalisation. Outputs at valid steps are compared.
+prints a table, and with --write puts it into docs/ragged.md: by how much a call is faster on a
+`Ragged` than on a `Masked`, and how much memory each needs at its peak beyond weights and inputs,
+which a process of its own measures. Between an embedding and its outputs the model has what taggers
+have: a recurrent layer, dense layers and a normalization. Outputs at valid steps are compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
+from benchmarks.blocks import DOCS, write_block
 from benchmarks.machine import cpu_model
+from benchmarks.markdown import table
 from benchmarks.memory import peak, restarted_peak
 from benchmarks.timing import side_by_side
 
@@ -28,6 +30,10 @@ VOCABULARY, BATCH, TIME = 5000, 64, 400
 FILLS = (0.1, 0.25, 0.5, 1.0)
 TOLERANCE = 1e-6
 KINDS = "masked", "ragged"
+HEAD = (
+    *("valid", "masked, ms", "ragged, ms", "times as fast"),
+    *("masked, MB", "ragged, MB", "times less memory", "largest difference"),
+)
 
 
 def tagger() -> Any:
@@ -129,16 +135,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help="into docs/ragged.md")
     arguments = parser.parse_args()
     if arguments.measure:
         kind, fill = arguments.measure
         print(measure_here(kind, float(fill)))
         return
-    print(f"{cpu_model()}, {arguments.threads} threads, batches of {BATCH} x {TIME}\n")
-    print("| valid | masked, ms | ragged, ms | faster | masked, MB | ragged, MB | less | error |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows(arguments.threads, arguments.seconds):
-        print(f"| {' | '.join(row)} |")
+    text = (
+        f"{table(HEAD, rows(arguments.threads, arguments.seconds))}\n\n{cpu_model()}, "
+        f"{arguments.threads} threads, batches of {BATCH} x {TIME}.\n"
+    )
+    print(text)
+    if arguments.write:
+        write_block(DOCS / "ragged.md", "ragged", text)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks import ranks, simulation
+from benchmarks.blocks import write_block
 from benchmarks.machine import describe, machine_name
 from benchmarks.markdown import number, table
 from benchmarks.simulation import Job
@@ -34,7 +35,6 @@ from fastmask.commands.predict import Options
 
 ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs" / "scaling.md", ROOT / "benchmarks" / "results" / "scaling"
-BEGIN, END = "<!-- scaling: python -m benchmarks.scaling --write -->", "<!-- end of scaling -->"
 FILES, WORDS, STEPS, UNITS = 32, 20_000, 50, 128
 LARGE, WORKERS = 10**9, (2, 8, 64, 512, 4096)
 TASKS = 200  # that do nothing, to time the handing out
@@ -250,13 +250,6 @@ def _large(found: dict[str, Any]) -> str:
     return table(titles, lines)
 
 
-def write_page(text: str, page: Path) -> None:
-    """Put the tables between the marks of the page."""
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=320_000)
@@ -269,7 +262,7 @@ def main() -> None:
     if arguments.write:
         RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{machine_name()}.json").write_text(json.dumps(found, indent=1) + "\n")
-        write_page(text, PAGE)
+        write_block(PAGE, "scaling", f"\n{text}\n\n")
 
 
 if __name__ == "__main__":

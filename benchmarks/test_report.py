@@ -55,11 +55,12 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report.main(["--only", "none", "--out", str(tmp_path)])
     assert (tmp_path / "benchmarks.md").read_text() == page
     assert "side by side" not in page.partition("## How it is measured")[0]
-    (tmp_path / "README.md").write_text(f"before\n{claim.BEGIN}\nold\n{claim.END}\nafter\n")
+    begin, end = "<!-- speed: a command -->", "<!-- end of speed -->"
+    (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     claim.write_claim(json.loads(numbers.read_text()), tmp_path / "README.md")
     readme = (tmp_path / "README.md").read_text()
-    assert readme.startswith(f"before\n{claim.BEGIN}\n| times as fast as | ONNX Runtime |")
-    assert readme.endswith(f"multiply-adds; geometric means over shapes.\n{claim.END}\nafter\n")
+    assert readme.startswith(f"before\n{begin}\n| times as fast as | ONNX Runtime |")
+    assert readme.endswith(f"multiply-adds; geometric means over shapes.\n{end}\nafter\n")
     other = json.loads(numbers.read_text())
     for section in other.values():
         section["about"]["cpu"] = "Another"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ranks, scaling, simulation
+from benchmarks.blocks import write_block
 from benchmarks.simulation import Job
 
 
@@ -43,8 +44,8 @@ def test_smoke_scaling_page(tmp_path: Path) -> None:
         "ranks": {"2": both},
     }
     page = tmp_path / "scaling.md"
-    page.write_text(f"before\n{scaling.BEGIN}\nold\n{scaling.END}\nafter\n")
-    scaling.write_page(scaling.tables_of(found), page)
+    page.write_text("before\n<!-- scaling: a command -->\nold\n<!-- end of scaling -->\nafter\n")
+    write_block(page, "scaling", scaling.tables_of(found))
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
