@@ -108,7 +108,7 @@ def test_a_plan_with_other_steps_is_refused() -> None:
     offsets, steps, order = np.array([0, 2, 3]), np.array([0, 2, 1]), np.array([0, 1])
     x, first = np.zeros((1, 3, 2), np.float32), np.zeros((2, 4), np.float32)
     packed = np.zeros(cpu.rnn_packed_size(2, 4, np.dtype(np.float32)), np.float32)
-    with pytest.raises(ValueError, match="are no plan"):
+    with pytest.raises(ValueError, match="are not a plan"):
         cpu.rnn_fwd.unchecked(
             *(np.empty((1, 3, 4), np.float32), first.copy(), np.empty((0, 4), np.float32)),
             *(x, offsets, steps, order, packed, first, "tanh", False, False, 1),

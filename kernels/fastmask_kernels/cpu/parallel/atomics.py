@@ -19,13 +19,13 @@ yield_thread = types.ExternalFunction(
 
 
 def item_pointer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """Where array[index] is; these two come first among the arguments."""
+    """A pointer to array[index]; these are the first two arguments."""
     return builder.gep(data_pointer(context, builder, sig.args[0], args[0]), [args[1]])
 
 
 @intrinsic
 def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
-    """array[index], seen after everything that its last writer wrote before it."""
+    """array[index]; everything that its last writer wrote before it is visible then."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.load_atomic(item_pointer(context, builder, sig, args), "acquire", 8)
@@ -35,7 +35,7 @@ def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Set array[index]; who sees it sees everything that this thread wrote before."""
+    """Set array[index]; a thread that sees it sees everything that this one wrote before."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         builder.store_atomic(args[2], item_pointer(context, builder, sig, args), "release", 8)
@@ -46,7 +46,7 @@ def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_add(typingctx: Any, array: Any, index: Any, amount: Any) -> Any:
-    """Add to array[index]; returns the value before."""
+    """Add to array[index]; returns the old value."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.atomic_rmw(

@@ -1,25 +1,24 @@
 """How threads share one time loop.
 
 While many rows are active each thread takes groups of rows and runs its own loop, with no
-barrier. When few are left all threads share each step's panels: each has the same part of them,
-its chunk, in every step, so that its weights stay in its own cache. The chunks of threads that
-have not come are taken over by those that wait for them: none waits for a thread that has not
-started.
+barrier. When few are left all threads share each step's panels: a thread has the same chunk of
+them in every step, so that its weights stay in its own cache. Waiting threads take over the
+chunks of threads that have not arrived: nobody waits for a thread that has not started.
 
-(A barrier with fixed chunks was measured 40 times slower beside a busy neighbour: threads spent
+(A barrier with fixed chunks was measured 40 times slower beside a busy process: threads spent
 their time slices waiting for one that was not running.)
 
-`control` is an int64 array of counters: the next group, groups done; then together, for they
-seldom change: whether something failed, how often a thread gave its processor away while it
-waited, the next of the rows that are shared out at the end, rows done; and from CHUNKS on, for
-each chunk, the last phase that it was claimed for, that its own thread keeps it for, that it was
-finished for, and whether that thread is here. A phase is one round over all panels. What
-different threads write is a cache line apart. A thread that has finished its chunk keeps it for
-the next phase, so that from then on it claims nothing, and a step costs it one message.
+`control` is an int64 array of counters: the next group, and groups done; then, side by side
+because they seldom change, whether something failed, how often a waiting thread yielded its
+processor, the next of the rows that are dealt out at the end, and rows done. From CHUNKS on, each
+chunk has the last phase that it was claimed for, that its own thread keeps it for, and that it was
+finished for, and whether that thread has arrived. A phase is one round over all panels. Words that
+different threads write are a cache line apart. A thread that has finished its chunk keeps it for
+the next phase: from then on it claims nothing, and a step costs it one message.
 
-Threads that outnumber the free processors make each step as long as the system's time slice. So
-when threads had to give their processor away some times, workers leave the common steps, and the
-caller goes on without waiting for them.
+If threads outnumber the free processors, each step takes as long as the system's time slice. So
+once threads have yielded a few times, workers leave the common steps, and the caller goes on
+without them.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from ..jit import inner
 from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint, yield_thread
 
 NEXT_GROUP, ABORTED, YIELDS, NEXT_ROW, CHUNKS = 0, 16, 17, 18, 24
-# These and NONE are handed to functions, which literals would compile once for each.
+# Typed, as is NONE: functions that take them would compile once more for each literal.
 GROUPS_DONE, ROWS_DONE = np.int64(8), np.int64(19)
 CLAIMED, KEPT, FINISHED, HERE, CHUNK_WORDS = 0, 1, 16, 17, 32  # of a chunk
 SPINS = 64  # about a microsecond
-PATIENCE = 16  # rounds of spinning before the processor is given away
-WORK_A_SPIN = 1000  # multiply-adds that a thread does meanwhile
+PATIENCE = 16  # rounds of spinning before a thread yields its processor
+WORK_A_SPIN = 1000  # multiply-adds that a thread does in the time of a spin
 MOST_YIELDS = 8  # after which workers leave
 
 NONE, DONE, LEAVE = np.int64(-1), -2, -3  # instead of a chunk
@@ -59,7 +58,7 @@ def control_size(threads: int) -> int:
 
 @inner
 def chunk_end(team: Any, chunk: int, panels: int) -> int:
-    """The panel behind a chunk's last one; it begins where the chunk before it ends."""
+    """The panel after a chunk's last one; a chunk begins where the one before it ends."""
     return int((chunk + 1) * panels // team.threads)
 
 
@@ -67,15 +66,15 @@ def chunk_end(team: Any, chunk: int, panels: int) -> int:
 def zigzag(begin: int, place: int, end: int, phase: int) -> int:
     """The panel at a place in the order of a phase.
 
-    Every other phase goes through a chunk from its end: the cache still holds the weights that
-    were used last.
+    Every other phase goes through a chunk backwards: the cache still holds the weights that were
+    used last.
     """
     return begin + end - 1 - place if phase % 2 else place
 
 
 @inner
 def is_to_leave(control: Any, thread: int) -> bool:
-    """Whether a worker is to go, or has gone from the common steps before their end."""
+    """Whether a worker must leave, or has left, the common steps before their end."""
     return bool(thread > 0 and atomic_load(control, YIELDS) > MOST_YIELDS)
 
 
@@ -89,7 +88,7 @@ def _claim(control: Any, chunk: int, phase: int) -> bool:
 def announce(team: Any, phase: int, chunk: int) -> None:
     """Tell the others that a chunk is finished, and claim one's own for the next phase.
 
-    They begin that phase when they see this one finished, and so cannot claim it in between.
+    The others begin that phase when they see this one finished, so they cannot claim it first.
     """
     if team.threads > 1:
         control, place = team.control, CHUNKS + chunk * CHUNK_WORDS
@@ -101,11 +100,11 @@ def announce(team: Any, phase: int, chunk: int) -> None:
 
 @inner
 def next_chunk(team: Any, phase: int, computed: int, work: int) -> int:
-    """The next chunk of this phase for this thread, DONE, or LEAVE where a worker is to go.
+    """The next chunk of this phase for this thread, DONE, or LEAVE if a worker must go.
 
     `computed` is the chunk that this thread has just computed in this phase, or NONE: then it
-    gets its own. While it waits for the others it takes over what they have not begun. `work` is
-    a chunk's number of multiply-adds: one that is begun may last as long once more.
+    gets its own. While it waits for the others it takes over chunks that they have not begun.
+    `work` is a chunk's number of multiply-adds: a waiting thread allows for as much again.
     """
     thread, threads = team.thread, team.threads
     if threads == 1:
@@ -141,13 +140,13 @@ def next_chunk(team: Any, phase: int, computed: int, work: int) -> int:
 
 @inner
 def arrive(control: Any, thread: int) -> None:
-    """Tell the others that this thread is here."""
+    """Tell the others that this thread has arrived."""
     atomic_store(control, CHUNKS + thread * CHUNK_WORDS + HERE, 1)
 
 
 @inner
 def wait_for(control: Any, counter: int, goal: int) -> None:
-    """Return when a counter has come to its goal."""
+    """Wait until a counter reaches its goal."""
     rounds = 0
     while atomic_load(control, counter) < goal and atomic_load(control, ABORTED) == 0:
         for _ in range(SPINS):

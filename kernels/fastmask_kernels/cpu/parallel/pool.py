@@ -2,13 +2,13 @@
 
 Numba's own thread pools either abort when two Python threads enter them at once (workqueue)
 or do not survive a fork (GNU OpenMP). Here the calling thread works, and submits the call to a
-queue where workers can join it (see `queue`). Kernels hand out their work by claims (see
-`barrier`), so it makes no difference how many workers come, or when: a busy or missing worker
-costs time, never a result, and a call does not wait for workers that have nothing in hand.
+queue where workers can join it (see `queue`). Threads claim their work (see `barrier`), so it makes
+no difference how many workers come, or when: a busy or missing worker costs time, never a result,
+and a call does not wait for workers that have claimed nothing.
 
-A worker that has just worked listens for a moment before it sleeps: it then comes within a
-microsecond. To wake one that sleeps costs the caller about 5 us, and it comes some 50 us later:
-calls that will be over by then wake it only if they follow each other closely.
+A worker that has just worked polls the queue for a moment before it sleeps: it then joins within a
+microsecond. Waking a sleeping worker costs the caller about 5 us, and the worker joins some 50 us
+later: calls that will be over by then wake it only if they follow each other closely.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from .queue import (
     slot_start,
 )
 
-CLOSE_CALLS = 1_000_000  # ns between calls that soon want the same workers again
+CLOSE_CALLS = 1_000_000  # ns; calls closer together than this soon want workers again
 _STARTS = tuple(map(slot_start, range(SLOTS)))
 
 
 class Pool:
-    """Worker threads, their queue, and the arguments of calls that they may be inside of."""
+    """Worker threads, their queue, and the arguments of calls that they may be running."""
 
     def __init__(self) -> None:
         self.queue = new_queue()
-        # Workers may be inside of these calls, whose arguments must outlive them. Signals and
-        # garbage collections may come between any two lines, and call kernels, too: so what a
-        # call leaves here is removed by later ones, in steps that can be done twice. By the id
-        # of the reference, which dies with the call.
+        # Calls that workers may still be running, whose arguments must stay alive; by the id of a
+        # reference that dies with the call. Signals and garbage collections may come between any
+        # two lines, and call kernels, too: so later calls remove what a call leaves here, in steps
+        # that may be repeated.
         self.calls: dict[int, tuple[ref[Any], tuple[Any, ...], Any]] = {}
         self.ended: list[ref[Any]] = []
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -60,11 +60,11 @@ class Pool:
         self._lock = threading.RLock()
 
     def find(self, workers: int, patient: bool) -> int:
-        """Who provides threads for a call that so many workers may join: see `queue.ALONE`.
+        """Who provides the threads for a call, see `queue.ALONE`.
 
         Args:
-            workers: at most so many, at least one.
-            patient: whether the call is long enough for workers that have to be woken first.
+            workers: most workers that may join, at least one.
+            patient: whether the call is long enough to wake sleeping workers.
         """
         if self.ended:
             self.forget()
@@ -102,13 +102,13 @@ class Pool:
             listening(self.queue)
 
     def forget(self) -> None:
-        """Let go of the arguments of calls that have ended, where no worker is inside any more."""
+        """Release the arguments of calls that have ended and that no worker is running any more."""
         for call in tuple(self.ended):
             kept = self.calls.get(id(call))
             if kept is not None and self._somebody_inside(kept[2]):
                 continue
             self.calls.pop(id(call), None)
-            with suppress(ValueError):  # of another thread, which did the same
+            with suppress(ValueError):  # another thread has removed it
                 self.ended.remove(call)
 
     def _somebody_inside(self, control: Any) -> bool:
@@ -128,17 +128,17 @@ _forked = False
 
 
 def openmp_team(library: ctypes.CDLL | None) -> AbstractContextManager[None]:
-    """Calls within take the OpenMP threads of `library` in place of workers.
+    """Calls in this block use the OpenMP threads of `library` instead of workers.
 
     Args:
-        library: an OpenMP library that is loaded, or None for workers.
+        library: a loaded OpenMP library, or None for workers.
     """
     return setting(_openmp, library is not None and _knows(pool.queue, library))
 
 
 def _knows(queue: Any, library: ctypes.CDLL) -> bool:
     """Write the addresses of the library's functions to the queue, if it has them."""
-    if _forked:  # an OpenMP team of the parent does not live here, but believes it does
+    if _forked:  # the parent's OpenMP threads are gone, but the library does not notice
         return False
     if queue[OPENMP] == 0:
         names = ("GOMP_parallel", "omp_get_thread_num")

@@ -1,24 +1,23 @@
 """A queue of running kernels, which other threads join within compiled code.
 
-A worker that came through the interpreter would need its lock, which the calling thread holds
-between two kernels: small calls would be over before it came. So a kernel that shares its work
-submits its own arguments to a queue in memory, and workers that listen there call the same
-compiled function with another thread's number, without meeting the interpreter at all.
+A worker that went through the interpreter would need the GIL, which the calling thread holds
+between two kernels: small calls would be over before the worker joined. So a kernel that shares
+its work submits its own arguments to a queue in memory, and workers that poll it call the same
+compiled function with another thread number, without the interpreter.
 
 The queue is an int64 array: how many workers listen, how many calls were submitted, and slots,
-each for one running call. A slot is open while the call wants more threads; a worker enters it
-(INSIDE), looks again whether it is open, and takes a thread's number. The caller closes the
-slot, and only when nobody is inside may the call's arrays be freed or the slot be used again.
+each for one running call. A slot is open while its call wants more threads. A worker enters it
+(INSIDE), checks again that it is open, and takes a thread number. The caller closes the slot; only
+when nobody is inside may the call's arrays be freed or the slot be reused.
 
-A slot is taken, opened, closed and given back within one call of compiled code, which no signal,
-no exception and no garbage collection can interrupt: so it can be neither lost nor taken twice.
-For that reason the caller does its own part as workers do theirs, through the slot: an error of
-any part is recorded in the slot, and is not raised by the caller's part.
+A slot is taken, opened, closed and released within one call of compiled code, which no signal,
+exception or garbage collection can interrupt: it can be neither lost nor taken twice. For the same
+reason the caller runs its own part through the slot, as workers do: an error in any part is
+recorded in the slot instead of being raised.
 
-In a program whose framework has OpenMP threads, these wait for their next work in a loop that
-keeps a processor busy, and workers of ours would have to share it with them. There a call can
-use them instead: it hands the slot to GOMP_parallel, the entry point that GNU's, LLVM's and
-Intel's OpenMP libraries have in common.
+A framework's OpenMP threads keep their processors busy while they wait for work, and would compete
+with our workers. There a call can use these threads instead: it hands the slot to GOMP_parallel,
+the entry point that GNU's, LLVM's and Intel's OpenMP libraries have in common.
 """
 
 from __future__ import annotations
@@ -42,19 +41,19 @@ LISTENERS, SUBMITTED, OPENMP, FIRST_SLOT = 0, 8, 16, 24  # a cache line apart
 OPEN, INSIDE, NEXT_THREAD, THREADS = 0, 8, 16, 24
 FUNCTION, CONTROL, FAILED, TAKEN, ARGUMENTS = 25, 26, 27, 28, 32
 SLOT_WORDS = 512
-LISTENING = 8000  # pauses of the processor, about 0.2 ms
-LEAVING = 400  # pauses that a caller waits for a worker to leave
+LISTENING = 8000  # pause instructions, about 0.2 ms
+LEAVING = 400  # pause instructions that a caller waits for a worker to leave
 
-ALONE, WORKERS, OPENMP_TEAM = -1, 0, 1  # who provides threads: nobody, we, OpenMP
+ALONE, WORKERS, OPENMP_TEAM = -1, 0, 1  # who provides threads: nobody, `pool`, OpenMP
 UNSHARED, LEFT, STILL_INSIDE, FAILURE = -1, 0, 1, 2  # what `submit` returns
 
 _i8 = types.int64
 _PART = ir.FunctionType(ir.VoidType(), [I64.as_pointer(), I64])  # of (slot, thread)
-_OWNER = ir.IntType(8).as_pointer()  # two in a row are what an array knows of its memory
+_OWNER = ir.IntType(8).as_pointer()  # two of these in a row are an array's owners
 
 
 def new_queue() -> NDArray[np.int64]:
-    """A queue without calls."""
+    """An empty queue."""
     return np.zeros(FIRST_SLOT + SLOTS * SLOT_WORDS, np.int64)
 
 
@@ -65,19 +64,19 @@ def slot_start(slot: int) -> int:
 
 @intrinsic
 def _record(typingctx: Any, queue: Any, slot: Any, control: Any) -> Any:
-    """Write the arguments of the function being compiled to the slot, and its address."""
+    """Write the arguments and the address of the function being compiled to the slot."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         start = item_pointer(context, builder, sig, args)
-        values = builder.function.args[2:]  # after the places for its result and its exception
+        values = builder.function.args[2:]  # after the pointers to its result and its exception
         record = ir.LiteralStructType([value.type for value in values])
         if context.get_abi_sizeof(record) > (SLOT_WORDS - ARGUMENTS) * 8:
             raise TypeError("a kernel's arguments do not fit into a slot")
         place = builder.bitcast(builder.gep(start, [I64(ARGUMENTS)]), record.as_pointer())
         for i, value in enumerate(values):
             if value.type == _OWNER and _OWNER in (values[i - 1].type, values[i + 1].type):
-                # Of an array's memory, whose references another thread must not count: the
-                # counter lives only as long as this call. The caller keeps the memory itself.
+                # An array's owner, whose references other threads must not count: the counter
+                # lives only as long as this call. The caller keeps the memory alive.
                 value = ir.Constant(_OWNER, None)
             builder.store(value, builder.gep(place, [I32(0), I32(i)]))
         function = _trampoline(context, builder.module, builder.function, record)
@@ -99,7 +98,7 @@ def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
     values = [
         builder.load(builder.gep(place, [I32(0), I32(i)])) for i in range(len(record.elements) - 2)
     ]
-    values.append(I64(ALONE))  # this thread has nothing to submit
+    values.append(I64(ALONE))  # this thread does not submit the call again
     result, exception = (builder.alloca(a.type.pointee) for a in kernel.args[:2])
     status = builder.call(kernel, [result, exception, *values, thread])
     with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0))):
@@ -107,7 +106,7 @@ def _trampoline(context: Any, module: Any, kernel: Any, record: Any) -> Any:
         builder.store(I64(1), builder.gep(slot, [I64(FAILED)]))
         address = builder.load(builder.gep(slot, [I64(CONTROL)]))
         control = builder.inttoptr(address, I64.as_pointer())
-        # Ordered after FAILED on every processor: who sees this sees that.
+        # Release order: a thread that sees ABORTED sees FAILED, too.
         builder.store_atomic(I64(1), builder.gep(control, [I64(ABORTED)]), "release", 8)
     builder.ret_void()
     return function
@@ -175,11 +174,11 @@ def _open(queue: Any, start: int, threads: int) -> None:
 
 @inner
 def _take_slot(queue: Any) -> int:
-    """Where a slot begins that is now this call's; below 0 if none is free."""
+    """Take a free slot for this call; returns where it begins, or -1 if none is free."""
     for slot in range(SLOTS):
         start = FIRST_SLOT + slot * SLOT_WORDS
         if atomic_replace(queue, start + TAKEN, 0, 1):
-            # A worker may still be inside for the call before; none can enter for that one now.
+            # A worker may still be inside for the previous call; no other can enter for that one.
             if atomic_add(queue, start + INSIDE, 0) == 0:
                 return start
             atomic_store(queue, start + TAKEN, 0)
@@ -188,7 +187,7 @@ def _take_slot(queue: Any) -> int:
 
 @inner
 def _close(queue: Any, start: int, provider: int) -> int:
-    """Give the slot back; returns how the call has ended."""
+    """Close and release the slot; returns how the call ended."""
     inside = 0
     if provider == WORKERS:
         atomic_add(queue, start + OPEN, -1)
@@ -206,7 +205,7 @@ def _close(queue: Any, start: int, provider: int) -> int:
 
 @njit(inline="always")  # before type inference: `_record` looks at the kernel's own arguments
 def submit(queue: Any, provider: int, control: Any, threads: int, thread: int) -> int:
-    """First line of a kernel that other threads may join; what follows is one thread's part.
+    """Let other threads join the kernel that calls this; the code after it is one thread's part.
 
     The last arguments of such a kernel are queue, provider and thread.
 
@@ -218,9 +217,9 @@ def submit(queue: Any, provider: int, control: Any, threads: int, thread: int) -
         thread: this one; 0 is the calling thread.
 
     Returns:
-        UNSHARED where this thread's part is yet to be done, here: the kernel goes on, and
-        returns LEFT. Otherwise all parts are done, and the kernel returns what this returns: LEFT
-        if all workers have left, STILL_INSIDE if not, FAILURE if a part has failed.
+        UNSHARED if this thread's part is still to be done: the kernel goes on, and returns LEFT.
+        Otherwise all parts are done, and the kernel returns the same value: LEFT if all workers
+        have left, STILL_INSIDE if not, FAILURE if a part has failed.
     """
     state = UNSHARED
     # A process forked after `provider` was found knows no OpenMP library.
@@ -245,7 +244,7 @@ def _join(queue: Any, start: int) -> bool:
         return False
     joined = False
     atomic_add(queue, start + INSIDE, 1)
-    # Looked at again from inside: now the caller cannot leave unseen.
+    # Check again: from now on the caller sees that a worker is inside.
     if atomic_add(queue, start + OPEN, 0) != 0:
         thread = atomic_add(queue, start + NEXT_THREAD, 1)
         if thread < queue[start + THREADS]:
@@ -257,9 +256,9 @@ def _join(queue: Any, start: int) -> bool:
 
 @compiled(lambda t: types.void(output(t, 1)))
 def listen(queue: Any) -> None:
-    """Join calls that are submitted; return when for a moment there were none."""
+    """Join submitted calls; return after a moment without any."""
     seen = -1
-    while atomic_load(queue, SUBMITTED) != seen:  # or one came while this thread was about to go
+    while atomic_load(queue, SUBMITTED) != seen:  # one may come while this thread is leaving
         atomic_add(queue, LISTENERS, 1)
         idle = 0
         while idle < LISTENING:

@@ -1,12 +1,12 @@
 """The protocol of a call that threads share, the same for every kernel.
 
     schedule, provider = reserve(...)         how many threads, and who provides them
-    arguments                                 made for so many threads
+    arguments                                 made for that number of threads
     run(kernel, arguments, provider, control)
 
-where the kernel begins with `queue.submit`. To reserve takes nothing that must be given back:
-until the compiled kernel submits itself, a call may fail at any line, and nobody hears of it. Nor
-does an interrupt of `run` lose anything: see `Pool.calls`.
+where the kernel calls `queue.submit`. `reserve` takes nothing that has to be released: until the
+compiled kernel submits itself, a call may fail at any line without consequences. An interrupt of
+`run` loses nothing either: see `Pool.calls`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ def reserve(length: LengthOf, plan: Any, *sizes: int) -> tuple[Schedule, int]:
     """Decide how threads share a call, and who provides them; arguments are `make_schedule`'s.
 
     Returns:
-        How the call is shared, which is among one thread where no other would come; and ALONE,
-        WORKERS or OPENMP_TEAM.
+        The schedule, for one thread if no other would come; and ALONE, WORKERS or OPENMP_TEAM.
     """
     return _provide(make_schedule(length, plan, *sizes))
 
 
 def reserve_even(work: int, threads: int) -> tuple[Schedule, int]:
-    """The same for so many floating-point operations that can be divided evenly."""
+    """The same for `work` floating-point operations that can be divided evenly."""
     return _provide(even_schedule(work, threads))
 
 
@@ -43,7 +42,7 @@ def _provide(schedule: Schedule) -> tuple[Schedule, int]:
 
 
 class _Running:
-    """Lives as long as `run` runs, however that ends."""
+    """Lives as long as a call of `run`, however that ends."""
 
     __slots__ = ("__weakref__",)
 
@@ -58,17 +57,15 @@ def run(
     """Call kernel(*arguments, queue, provider, 0) here, while other threads may join it.
 
     Args:
-        kernel: begins with `queue.submit`, and returns what that returns, or something below 0
-            before it.
-        arguments: what it is called with, followed by the queue, who provides threads, and this
-            thread's number.
+        kernel: calls `queue.submit` and returns its result, or a number below 0 before that.
+        arguments: the kernel's arguments, without the last three.
         provider: from `reserve`.
         control: begins with the kernel's counters; see `barrier`.
         others: arrays whose addresses are among the arguments.
 
     Returns:
         What the kernel returned: LEFT if all workers have left, so that the arguments may be
-        used for another call, STILL_INSIDE if not; or what is below 0.
+        used for another call, STILL_INSIDE if not; or its number below 0.
 
     Raises:
         RuntimeError: a thread's part failed.
@@ -77,12 +74,12 @@ def run(
     if provider == ALONE:
         return kernel(*arguments, pool.queue, ALONE, 0)
     running = _Running()
-    call = ref(running, pool.ended.append)  # a function in C: nothing interrupts it
+    call = ref(running, pool.ended.append)  # a C function: nothing interrupts it
     pool.calls[id(call)] = call, (arguments, others), control
     try:
         state = kernel(*arguments, pool.queue, provider, 0)
         if state <= LEFT:
-            del pool.calls[id(call)], call  # without the reference nobody is told of `running`
+            del pool.calls[id(call)], call  # without the reference its callback does not run
     finally:
         del running  # a traceback may keep this frame
     if state == FAILURE:

@@ -8,26 +8,26 @@ from typing import Any, NamedTuple
 MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, sharing costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping worker comes too late
 MIN_JOINED_WEIGHTS = 18_432  # recurrent ones; below, a step is too short for a barrier after it
-WEIGHTS_A_SUM = 16  # what else is done with a sum takes as long as so many, in every format
-USUAL_BYTES = 4  # of a weight; products with smaller ones take so much less time
-CACHE_BYTES = 1 << 20  # what a core is taken to keep of the weights from step to step
-ROWS_BOUND_BY_CACHE = 2  # so few rows wait for weights from the core's own cache
-ROWS_BOUND_BY_MEMORY = 6  # so few rows wait for weights from farther away
+WEIGHTS_A_SUM = 16  # all else that is done with a sum takes as long as these, in every format
+USUAL_BYTES = 4  # of a weight; products with smaller ones are faster in proportion
+CACHE_BYTES = 1 << 20  # of weights that a core is assumed to keep from step to step
+ROWS_BOUND_BY_CACHE = 2  # up to this many rows wait for weights from the core's own cache
+ROWS_BOUND_BY_MEMORY = 6  # up to this many rows wait for weights from farther away
 MOST_THREADS = 256  # each has scratch memory of its own
 ROWS_OF_A_GROUP = 16  # smaller groups would fill the micro-kernel's tiles badly
 
 
 LengthOf = Callable[[Any, int], int]
-"""From a plan, in any form, to the number of valid steps of the row of a rank: 0 is the longest."""
+"""From a plan, in any form, and a rank to that row's number of valid steps; 0 is the longest."""
 
 
 class Schedule(NamedTuple):
-    """How many threads take part, and in what."""
+    """How threads share a call."""
 
     threads: int
     groups: int  # groups of rows, each computed by one thread; more where rows are many
     join: int  # step from which on all threads share each step
-    patient: bool = True  # whether the call is long enough for workers that must be woken first
+    patient: bool = True  # whether the call is long enough to wake sleeping workers
     common: int = 1 << 62  # most rows that have steps from `join` on
 
 
@@ -53,10 +53,10 @@ def make_schedule(
     the barrier after it.
 
     Args:
-        length: of rows by rank.
-        plan: what it reads them from.
-        rows: how many there are.
-        steps: how many valid ones they have together.
+        length: gives the length of a row by its rank.
+        plan: the plan that `length` reads.
+        rows: B.
+        steps: the number of valid steps of all rows.
         features: F.
         units: H.
         gates: products of a unit with its inputs.
@@ -73,7 +73,7 @@ def make_schedule(
     if gates * units * (units * share + WEIGHTS_A_SUM) >= MIN_JOINED_WEIGHTS:
         near = weights * itemsize <= CACHE_BYTES
         common = threads * (ROWS_BOUND_BY_CACHE if near else ROWS_BOUND_BY_MEMORY)
-        # At least a step: rows without any are not among the common ones.
+        # At least one step: rows without any are not among the common ones.
         join = max(length(plan, common), 1) if common < rows else 0
     groups = 0
     if join > 0 and rows == 1:
@@ -84,7 +84,7 @@ def make_schedule(
 
 
 def even_schedule(work: int, threads: int) -> Schedule:
-    """The same for so many floating-point operations that can be divided evenly."""
+    """The same for `work` floating-point operations that can be divided evenly."""
     threads = min(threads, MOST_THREADS)
     if threads == 1 or work < MIN_SHARED_WORK:
         return ONE_THREAD

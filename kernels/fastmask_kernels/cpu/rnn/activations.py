@@ -1,6 +1,6 @@
 """Activations of vectors and their derivatives, chosen when a kernel runs.
 
-Every derivative is taken from the activation's value: that is all a forward pass keeps.
+Every derivative is computed from the activation's value, which is all that a forward pass keeps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
 def codes_of(call: Any) -> tuple[int, int]:
-    """The codes of a call's activations, of the state and of the gates; any where it has none."""
+    """The codes of a call's two activations, of state and gates; arbitrary for a missing one."""
     state = getattr(call, "activation", "linear")
     return CODES[state], CODES[getattr(call, "recurrent_activation", state)]
 
@@ -30,7 +30,7 @@ def _tanh(emit: Emitter, x: Any) -> Any:
 
 def _sigmoid(emit: Emitter, x: Any) -> Any:
     b = emit.builder
-    # The fraction stays finite. The formula gives 0 in the end, and 0 times infinity is NaN.
+    # The fraction never reaches 0. The formula does, and 0 times infinity has to be NaN.
     vanished = b.fcmp_ordered("<", x, emit.const(-emit.format.limit * math.log(2)))
     return b.select(vanished, emit.const(0.0), b.fdiv(emit.const(1.0), emit.sigmoid_fraction(x)))
 
@@ -90,7 +90,7 @@ SLOPES: dict[str, Emit] = {
 
 
 def emit_all_are(emit: Emitter, codes: dict[str, Any]) -> Any:
-    """Whether the codes (i64 values) are those of the activations that they stand under."""
+    """Whether each code (an i64 value) is that of the activation that it is listed under."""
     b = emit.builder
     checks = [b.icmp_signed("==", code, I64(CODES[name])) for name, code in codes.items()]
     return reduce(b.and_, checks)

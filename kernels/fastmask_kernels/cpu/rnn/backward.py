@@ -2,16 +2,16 @@
 
     dh_k = gradient of the step's outputs + dZ_{k+1} U^T (+ dh_last at a row's last step)
 
-and then the cell's own part (see `cell_gradients`), which overwrites what was saved of step k by
-dZ_k. Everything else that a backward pass needs comes from dZ without a loop over time (see
-`gradients`).
+followed by the cell's own part (see `cell_gradients`), which overwrites what was saved of step k
+with dZ_k. Everything else in a backward pass follows from dZ without a loop over time (see
+`step_products`).
 
-Rows stand in the order of the plan, longest first, as in the forward loop, which this one walks
-from its end: rows join as k falls, and what few long rows do together comes before the groups.
-Step -1 is the state that the rows begin with. Rows without steps join there.
+Rows are in the order of the plan, longest first. This loop walks the forward one from its end:
+rows join as k falls, and the common steps of the few longest rows come before the groups. Step -1
+stands for the initial states. Rows without steps join there.
 
-Products read U^T in panels of PANEL registers of units, in strips as the micro-kernel wants them.
-A sum that is called on a value has a part of U^T of its own, and the step another round.
+Products read U^T in panels of PANEL registers of units, packed in strips for the micro-kernel. A
+sum that is called on a value has its own part of U^T, and adds a round to the step.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ multiply = product(Tiles(STRIP, row=PANEL, widths=(STRIP,), few_widths=(STRIP, P
 class Batch(NamedTuple):
     """What is read and written: flat views of the caller's arrays, and the plan by rank.
 
-    Where there are several views, there is one for each state, or for each vector.
+    Where a field holds several views, it has one for each state, or for each vector.
     """
 
     time: int  # T
@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 
 
 class State(NamedTuple):
-    """What stays from round to round and from step to step, and the weights."""
+    """The weights, and what is kept between rounds and between steps."""
 
     packed: Any  # real: U^T, see `transpose.pack_blocks`
     panels: int
@@ -71,13 +71,13 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """One thread's own memory. Index arrays are int64, one entry a row in hand."""
 
-    z: Any  # real: what a product gives for one panel
+    z: Any  # real: the product for one panel
     row: Any  # the rows of this group, longest first
     first: Any  # where their steps begin
-    count: Any  # how many they are
+    count: Any  # their numbers of steps
     state: Any  # where they begin in `planes`
     gates: Any  # where the step's gates begin
-    later: Any  # where those of the following step begin
+    later: Any  # where the following step's gates begin
     after: Any  # where the states after the step begin, in `states`
     before: Any  # where the states before it begin, in `states` or `first`
     target: Any  # positions of the step's outputs
@@ -87,9 +87,9 @@ class Scratch(NamedTuple):
 class Products(NamedTuple):
     """The product with U^T that each round begins with, by round; in blocks of H columns."""
 
-    block: tuple[int, ...]  # of `gates`, where dZ begins that is read
+    block: tuple[int, ...]  # of `gates`, the first one that is read
     blocks: tuple[int, ...]  # how many are read; 0 where there is no product
-    before: tuple[int, ...]  # of U^T, how many are packed before those of the round
+    before: tuple[int, ...]  # blocks of U^T that are packed before the round's
 
 
 def _products_of(columns: Columns) -> Products:
@@ -117,14 +117,14 @@ def _find_steps(batch: Any, scratch: Any, rows: int, k: int) -> None:
 
 @inner
 def _begun(scratch: Any, rows: int, taken: int, k: int) -> int:
-    """How many of the group's rows, at least `rows`, have a step k or begin with it."""
+    """How many of the group's rows have joined at step k; at least `rows`."""
     while rows < taken and scratch.count[rows] > k:
         rows += 1
     return rows
 
 
 def _ends(columns: Columns) -> tuple[Any, Any]:
-    """`receive` and `write_first` of a cell: how gradients come to a row, and leave it."""
+    """`receive` and `write_first` of a cell: how gradients reach a row, and leave it."""
     carries_h = columns.backward.carries_h
     first_kept = 0 if carries_h else 1  # of the states that have planes
     kept = len(columns.cell.states) - first_kept
@@ -140,7 +140,7 @@ def _ends(columns: Columns) -> tuple[Any, Any]:
         left: int,
         vectors: int,
     ) -> None:
-        """z = all that reaches dh of one panel, but for the product with the later step's gates.
+        """z = the gradient of one panel of h, except the product with the later step's dZ.
 
         Rows from `joined` on begin here.
         """
@@ -159,7 +159,7 @@ def _ends(columns: Columns) -> tuple[Any, Any]:
                 if i >= joined:
                     for plane in range(kept):
                         place = scratch.state[i] + plane * state.stride + unit
-                        if columns < lanes:  # what fills up a register: neither infinite nor tiny
+                        if columns < lanes:  # padding must not become infinite or denormal
                             fill_row(state.planes, place, lanes)
                         copy_row(
                             state.planes, place, batch.dlast[first_kept + plane], last, columns
@@ -174,7 +174,7 @@ def _ends(columns: Columns) -> tuple[Any, Any]:
     def write_first(
         batch: Any, state: Any, scratch: Any, rows: int, vector: int, unit: int, columns: int
     ) -> None:
-        """Copy the gradients of the states that rows begin with."""
+        """Write the gradients of the rows' initial states."""
         lanes = lanes_of(scratch.z)
         for i in range(rows):
             target = scratch.row[i] * batch.units + unit
@@ -217,7 +217,7 @@ def _round(columns: Columns) -> Any:
                 scratch.z[i] = 0
             reached, index = rows, scratch.gates
         depth = units * blocks[number]
-        zero: Any = np.int64(0)  # a literal would compile multiply once more
+        zero: Any = np.int64(0)  # a literal would make `multiply` compile once more
         if depth > 0:
             multiply(
                 np.int64(-(-vectors // STRIP) * STRIP),
@@ -257,7 +257,7 @@ def time_loop(columns: Columns) -> Any:
     ) -> bool:
         """Run the steps before k, down to `end`, of the rows in `scratch.row`.
 
-        Returns False where this thread left the others before that.
+        Returns False if this thread left the others before the end.
         """
         phase = 0
         rows = _begun(scratch, 0, taken, k)

@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 
 class Call(NamedTuple):
-    """What a call is about, but for its addresses."""
+    """A call without its addresses: sizes, plan and settings."""
 
     sizes: tuple[int, int, int, int]  # B, T or RAGGED, F, H
     dtype: np.dtype[Any]
@@ -54,7 +54,7 @@ class BackwardPass:
         self._sizes = lru_cache(maxsize=64)(self._find_sizes)
 
     def run(self, call: Any, recurrent: int, inputs: int) -> None:
-        """Run a backward kernel of the table; at two addresses are its weights, see `packs`."""
+        """Run a backward kernel of the table, with U^T and W^T at two addresses, see `packs`."""
         outs, states = self._outs(call), self._states(call)
         (_, _, features), rows, units = call.x.shape, len(call.order), call.dout.shape[2]
         time = time_of(call.x, rows)
@@ -76,19 +76,19 @@ class BackwardPass:
         )
 
     def run_at(self, call: Call, addresses: Addresses, owners: Any) -> None:
-        """Turn what was saved of each step into gradients, and write those of all arguments.
+        """Compute the gradients of all arguments from what was saved of each step.
 
         Args:
-            call: what it is about.
+            call: sizes, plan and settings.
             addresses: where everything is.
-            owners: of that memory.
+            owners: objects that keep this memory alive.
         """
         (rows, _, features, units), (offsets, steps, order) = call.sizes, call.plan
         valid = len(steps)
         work = rows, valid, 0, units, self._recurrents, call.dtype.itemsize
         schedule, provider = reserve(length_of_rank, (offsets, order), *work, call.threads)
         if schedule.threads == 1 and call.threads > 1:
-            # The loop is one thread's, the products may be too much for it.
+            # The loop runs on one thread, but the products may be worth sharing.
             of_weights = len(self._columns.cell.sums) * units * (2 * features + units)
             later, later_provider = reserve_even(2 * of_weights * valid, call.threads)
             if later.threads > 1:
@@ -135,10 +135,10 @@ class BackwardPass:
         dealt: int,
         common: int,
     ) -> tuple[Groups, Places, int, int, Ints]:
-        """What is known of a call before its arrays.
+        """What follows from a call's sizes, whatever its arrays.
 
-        How rows are dealt, where parts of the memory begin, how many reals and integers there
-        are, and what threads take at a time of the weights' gradients.
+        These are the groups of rows, the places in memory, the numbers of reals and integers, and
+        the work items of the weights' gradients.
         """
         width, columns = lanes(dtype), self._columns
         row = -(-units // width) * width * columns.backward.planes

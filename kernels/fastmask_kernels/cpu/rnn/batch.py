@@ -1,11 +1,11 @@
 """A batch as kernels see it: which rows have a step, where it is, where its output goes.
 
-A row is a sequence. Rows stand in the order of the plan, most valid steps first, so that
-the rows that still have a step k are always the first ones, and step k means the k-th valid
-step of every row: masked steps do not exist here, whatever the mask looks like.
+A row is a sequence. Rows are in the order of the plan, most valid steps first, so the rows that
+still have a step k are always the first ones. Step k is the k-th valid step of each row: masked
+steps do not exist here, whatever the mask looks like.
 
-A ragged batch has no padding: its rows stand one after the other, x (1, P, F), and row b is at
-the positions offsets[b] to offsets[b + 1].
+A ragged batch has no padding: its rows are concatenated in x, (1, P, F), and row b has the
+positions offsets[b] to offsets[b + 1].
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..simd import (
     prefetch_row_to_write,
 )
 
-RAGGED = -1  # in the place of T
+RAGGED = -1  # instead of T
 
 
 class Batch(NamedTuple):
@@ -34,9 +34,9 @@ class Batch(NamedTuple):
     features: int  # F
     units: int  # H
     sequences: bool  # whether `out` is wanted
-    others: int  # states besides h; each of their arrays holds one after the other
+    others: int  # states besides h; each of their arrays holds them one after the other
     save_states: bool  # whether the states of all steps are wanted
-    save_gates: bool  # whether `gates` are
+    save_gates: bool  # whether `gates` are wanted
     blocks: int  # of `gates`
     out: Any  # real (B, T, H)
     h_last: Any  # real (B, H)
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     h_steps: Any  # real (P, H)
     others_steps: Any  # real (others, P, H)
     gates: Any  # real (P, blocks * H)
-    x: Any  # real (B, T, F), or a table (V, F) whose rows `ids` names
+    x: Any  # real (B, T, F), or a table (V, F) from which `ids` selects rows
     ids: Any  # int64 (B, T), where there is a table
     places: int  # P
     steps: Any  # int64 (P): flat positions
@@ -61,9 +61,9 @@ class Scratch(NamedTuple):
     operands: Any  # real: converted rows, see `sums`
     row: Any  # the rows of this group, longest first
     first: Any  # where their steps begin
-    count: Any  # how many they are
+    count: Any  # their numbers of steps
     state: Any  # where their state begins in a plane
-    source: Any  # where the rows of x begin that a product reads
+    source: Any  # where the rows of x begin, for a product
     begin: Any  # where a block's steps begin in `source`
     target: Any  # positions that the step's outputs go to
     gap: Any  # how many masked positions follow each
@@ -71,7 +71,7 @@ class Scratch(NamedTuple):
 
 @inlined
 def scratch_of(z: Any, operands: Any, integers: Any, index: int, entries: int) -> Any:
-    """Scratch memory whose index arrays stand in `integers` from `index` on."""
+    """Scratch memory with its index arrays in `integers`, from `index` on."""
     return Scratch(
         z,
         operands,
@@ -90,7 +90,7 @@ def scratch_of(z: Any, operands: Any, integers: Any, index: int, entries: int) -
 def begin_rows(
     batch: Any, layer: Any, scratch: Any, taken: int, h_first: Any, others_first: Any
 ) -> None:
-    """Set out the first states of rows; of those without steps they are the last ones too."""
+    """Load the rows' initial states; for rows without steps they are the final ones too."""
     units, width, states = batch.units, lanes_of(layer.states), layer.states
     for n in range(batch.others + 1):
         first, last = (h_first, batch.h_last) if n == 0 else (others_first, batch.others_last)
@@ -107,7 +107,7 @@ def begin_rows(
 
 @inner
 def copy_all(target: Any, source: Any) -> None:
-    """Copy an array to another one."""
+    """Copy one array to another."""
     to, values = flat(target), flat(source)
     for i in range(target.size):
         to[i] = values[i]
@@ -136,7 +136,7 @@ def entry_of(batch: Any, first: int, count: int, k: int) -> int:
 
 
 def source_finder(gathered: bool) -> Any:
-    """`find_sources`, of rows of x or of a table, for compiled kernels to call."""
+    """`find_sources`, for rows of x or of a table, for compiled kernels to call."""
 
     @inner
     def source_of(batch: Any, entry: int) -> int:
@@ -146,7 +146,7 @@ def source_finder(gathered: bool) -> Any:
 
     @inner
     def prefetch_next(batch: Any, scratch: Any, source: int, i: int, k: int) -> None:
-        """Prefetch the row of the step after k, or the beginning of it."""
+        """Prefetch the row of the step after k, or the beginning of that row."""
         if gathered:
             first, count = scratch.first[i], scratch.count[i]
             following = entry_of(batch, first, count, min(k + 1, count - 1))
@@ -157,7 +157,7 @@ def source_finder(gathered: bool) -> Any:
 
     @inner
     def find_sources(batch: Any, scratch: Any, rows: int, k: int, block: int) -> int:
-        """List the rows of the steps k to k + block; returns how many they are."""
+        """List the rows of the steps k to k + block; returns how many there are."""
         total = 0
         for j in range(block):
             rows = active_rows(scratch, rows, k + j)
@@ -168,7 +168,7 @@ def source_finder(gathered: bool) -> Any:
                 scratch.source[total] = source
                 total += 1
                 if block == 1:
-                    # Many rows are more streams than the hardware follows: name their next steps.
+                    # Many rows are more streams than the hardware prefetches by itself.
                     prefetch_next(batch, scratch, source, i, k + j)
         scratch.begin[block] = total
         return total
@@ -177,13 +177,13 @@ def source_finder(gathered: bool) -> Any:
 
 
 def time_of(x: Any, rows: int) -> int:
-    """T; or RAGGED, for rows that stand one after the other in one."""
+    """T, or RAGGED if the rows are concatenated."""
     return int(x.shape[1]) if len(x) == rows else RAGGED
 
 
 @inlined
 def row_start(offsets: Any, time: int, row: int) -> int:
-    """Flat position of the first step of a row, valid or not; of the next row, where it ends."""
+    """Flat position of a row's first step, valid or not; a row ends where the next one starts."""
     return int(offsets[row] if time == RAGGED else row * time)
 
 
@@ -230,7 +230,7 @@ def write_outputs(
 def fill_masked(batch: Any, row: int) -> None:
     """Write a row's masked outputs: zeros, or the output before them.
 
-    After the last step, from end to end: panel by panel within the steps took twice as long.
+    Called after the last step, for whole rows: panel by panel within the steps took twice as long.
     """
     first, count = batch.offsets[row], batch.offsets[row + 1] - batch.offsets[row]
     position = row * batch.time
@@ -251,7 +251,7 @@ def _write_masked(batch: Any, target: int, source: int, first: bool) -> None:
     units, lanes = batch.units, lanes_of(batch.out)
     columns = min(lanes, units)
     for begin in range(0, units, lanes):
-        left = min(begin, units - columns)  # whole vectors that overlap are faster than parts
+        left = min(begin, units - columns)  # overlapping whole vectors are faster than partial ones
         if batch.zero_masked or first:
             fill_row(batch.out, target + left, columns)
         else:
@@ -292,11 +292,11 @@ def save_step(
 def write_last(
     batch: Any, layer: Any, scratch: Any, k: int, rows: int, plane: int, left: int, columns: int
 ) -> None:
-    """Copy one vector of units of the rows whose last step was k."""
+    """Copy the final states of rows whose last step was k, for one vector of units."""
     units, states = batch.units, layer.states
     for i in range(rows - 1, -1, -1):
         if scratch.count[i] > k + 1:
-            break  # rows before it are as long
+            break  # the rows before it are at least as long
         row, at = scratch.row[i], scratch.state[i] + left
         copy_row(batch.h_last, row * units + left, states, plane + at, columns)
         for n in range(batch.others):

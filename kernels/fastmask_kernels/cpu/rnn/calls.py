@@ -40,9 +40,9 @@ def layer_kernel(code: CellCode, fwd: Kernel) -> LayerKernel:
 
 
 def fields_of(code: CellCode, fwd: Kernel) -> Callable[[Any], tuple[Any, ...]]:
-    """The kernel's arrays, and what else `run_layer` looks at, of a call of `fwd`.
+    """A function that picks the arguments that `run_layer` needs from a call of `fwd`.
 
-    What a cell lacks has a stand-in.
+    For an argument that a cell lacks, another one stands in.
     """
     h, other = [*code.cell.states, *code.cell.states][:2]
     return fwd.getter(
@@ -134,5 +134,5 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
 
 
 def _stack(call: Any, cell: Cell, what: str) -> Any:
-    """Arrays of all states but h, one after the other; where there are several they are copied."""
+    """The arrays of all states but h, concatenated."""
     return np.concatenate([getattr(call, f"{state}_{what}") for state in cell.states[1:]])

@@ -20,15 +20,15 @@ from .units import units_of_round
 
 PANEL = 4  # most registers of units side by side, where a unit has one sum
 Part = tuple[int, int, int, int, int]
-"""A part of a round's product with weights: the round, the plane of what is multiplied (0 is h
-before the step), how many gates, the first of them among the recurrent weights, its sum in z."""
+"""A part of a round's product with weights: the round, the plane that is multiplied (0 for h before
+the step), the number of gates, the first of them among the recurrent weights, its sum in z."""
 
 
 class CellCode(NamedTuple):
-    """What the time loop asks of a cell.
+    """What the time loop needs of a cell.
 
-    A round of a step adds products to the sums in z, which begin with bias + x W, and makes
-    of them what `rounds` says, for the units of a panel: `compute_units`, see `units`.
+    A round of a step adds products to the sums in z, which begin with bias + x W. From them
+    `compute_units` (see `units`) computes the results, for the units of a panel.
     """
 
     cell: Cell
@@ -43,12 +43,12 @@ class CellCode(NamedTuple):
     recurrents: tuple[int, ...]  # those in `cell.recurrents` of the recurrent kernel's
     biases: tuple[int, ...]  # those in `cell.sums` of the bias
     compute_units: Any
-    format: Format | None  # of the weights, where that is not the dtype of all else
+    format: Format | None  # of the weights; None for the dtype of everything else
     gathered: bool
 
     @property
     def name(self) -> str:
-        """Tells the cell's compiled code from that of others."""
+        """Identifies the cell's compiled code."""
         form = f"_{self.format.name}" if self.format else ""
         form += "_gathered" if self.gathered else ""
         return f"{re.sub(r'[^a-zA-Z0-9]', '_', self.cell.name)}_{self.cell.digest}{form}"
@@ -58,7 +58,7 @@ class CellCode(NamedTuple):
         return dtype.itemsize // self.layout.group
 
     def is_bounded(self, activation: int, recurrent_activation: int) -> int:
-        """1 where one scale is right for all states, of which products ask that have scales."""
+        """1 if one scale fits all states, which only matters in formats with scales."""
         if self.format is None or not self.format.scaled:
             return 0
         return int(
@@ -67,13 +67,13 @@ class CellCode(NamedTuple):
 
 
 def code_of(cell: Cell, format: Format | None = None, gathered: bool = False) -> CellCode:
-    """All of it for one cell.
+    """The `CellCode` of a cell.
 
     Args:
         cell: the cell.
-        format: of the weights; None for the dtype of all else.
-        gathered: whether, instead of x, there is a table of sums, bias + x W, and for each step
-            the number of its row: as with an embedding, whose rows are all known.
+        format: the format of the weights; None for the dtype of everything else.
+        gathered: whether a table of sums, bias + x W, replaces x, and each step has the number of
+            a row: as with an embedding, whose rows are all known.
     """
     rounds = Rounds(cell)
     calls = {call.args[0].args[0]: rounds.products[call] for call in cell.called}
@@ -125,7 +125,7 @@ def code_of(cell: Cell, format: Format | None = None, gathered: bool = False) ->
 
 
 def _strip(inputs: int, parts: list[Part], recurrent: int) -> int:
-    """The widest strip that holds each part of a product, or is held by it, whole."""
+    """The widest strip such that each part of a product is whole strips, or lies in one."""
 
     def fits(strip: int) -> bool:
         return inputs % strip == recurrent % strip == 0 and all(
@@ -137,7 +137,7 @@ def _strip(inputs: int, parts: list[Part], recurrent: int) -> int:
 
 
 def _tiles(layout: Layout, row: int, products: set[int], panel: int) -> Tiles:
-    """Tiles for products of so many gates."""
+    """Tiles for products with these numbers of gates."""
     if panel > 1:
         return Tiles(layout.strip, row, tuple(range(1, panel + 1)))
     most = max(products)

@@ -1,7 +1,7 @@
-"""A step's backward for one register's width of units: code made from the cell's formula.
+"""The backward step of one register's width of units: code generated from the cell's formula.
 
-What the forward pass saved arrives in blocks of `gates` and leaves as the gradients of the sums;
-see `cells.rounds` for what else is read and written, and when.
+In the blocks of `gates` the gradients of the sums overwrite what the forward pass saved; see
+`cells.rounds` for what else is read and written, and when.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ...formula import Symbol
 from ..simd import I64, Emitter, data_pointer
 from .emit import FormulaEmitter, Functions, each_choice
 
-PANEL = 4  # registers' widths of units that are computed in one go
+PANEL = 4  # registers of units that are computed together
 _i8 = types.int64
 
 
 class _Row:
-    """Loads and stores of one row, of the units at hand."""
+    """Loads and stores of one row, for one register of units."""
 
     def __init__(self, emit: Emitter, views: list[Any], at: Any) -> None:
         batch, state, scratch = views
@@ -77,7 +77,7 @@ class _Row:
         return self._emit.at(self._state.planes, self._emit.builder.add(self._planes, start))
 
     def _mean(self, number: int, values: int) -> Any:
-        """The mean over all units of a row, of so many values that are added in a plane."""
+        """The mean over all units of a row of `values` values, whose sum is in a plane."""
         emit, b = self._emit, self._emit.builder
         plane = self._plane(number)
         read, write = emit.variable(emit.const(0.0))
@@ -118,7 +118,7 @@ def cell_gradient(cell: Cell, backward: Backward) -> Any:
         unit: Any,
         columns: Any,
     ) -> Any:
-        """Round `number` of a step: of the units from `unit` on, for `rows` rows."""
+        """Run round `number` of a step for `rows` rows, for the units from `unit` on."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             views = [
@@ -147,7 +147,7 @@ def cell_gradient(cell: Cell, backward: Backward) -> Any:
 def _emit_rows(
     emit: Emitter, each: Round, views: list[Any], at: Any, rows: Any, chosen: Functions
 ) -> None:
-    """A round of some rows."""
+    """Emit a round of some rows."""
     with emit.loop(rows) as at.row:
         row = _Row(emit, views, at)
         known = {symbol: row.load(symbol, place) for symbol, place in each.loads.items()}

@@ -1,4 +1,4 @@
-"""The kernels of any cell, made from its formula when they are first asked for."""
+"""The kernels of any cell, made from its formula when they are first needed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .ranks import check_plan
 from .step import run_step, step_kernel
 from .words import matrix_of
 
-PART_BYTES = 1 << 21  # of states of a part of a batch whose forward pass is run again
-PART_ROWS = 16  # of a part at least: fewer would leave the kernels idle
+PART_BYTES = 1 << 21  # of states in each part of a batch whose forward pass is run again
+PART_ROWS = 16  # least rows of such a part: fewer would leave the kernels idle
 _SETTINGS = "reverse", "zero_masked", "threads"
 
 
@@ -49,21 +49,21 @@ def code_of_cell(cell: Cell, format: str | None = None, gathered: bool = False) 
 
 @cache
 def compiled_of(cell: Cell, format: str | None = None, gathered: bool = False) -> Compiled:
-    """A cell's compiled kernels, in a form; nothing is compiled yet."""
+    """A cell's kernels in one form, see `forms`; they compile when first called."""
     code = code_of_cell(cell, format, gathered)
     return Compiled(code, layer_kernel(code, cell_kernels(cell).fwd), step_kernel(code))
 
 
 @cache
 def trained(cell: Cell) -> tuple[Packs, BackwardPass]:
-    """What trains a cell beside its forward kernel: packed weights, and its backward pass."""
+    """What training needs besides the forward kernel: packed weights and the backward pass."""
     columns = columns_of(cell)
-    # As `kernels_of` asks for the code: one in the cache.
+    # Arguments as in `kernels_of`, so that both share one entry of the cache.
     return Packs(compiled_of(cell, None, False).code, columns), BackwardPass(columns)
 
 
 def run_backward(cell: Cell, call: Any) -> None:
-    """Run a cell backward, with the arguments of the kernel in the table."""
+    """Run a cell's backward kernel; `call` has the arguments that the table lists."""
     packs, backward = trained(cell)
     features, units, dtype = call.x.shape[2], call.dout.shape[2], call.x.dtype
     again, sizes = cell.keeps_gates and not call.gates_saved, packs.sizes(features, units, dtype)
@@ -90,15 +90,15 @@ def save_again(
     first: Sequence[Any],
     chosen: dict[str, Any],
 ) -> None:
-    """Run the forward pass of a backward call, to write what it has not saved: the same bits.
+    """Run the forward pass again, to write the gates that it did not save, bit for bit the same.
 
     Args:
         cell: the cell.
-        gates: (P, width * H), of which what forward saves is written.
-        x: (B, T, F), or (1, P, F) of a ragged batch.
+        gates: (P, width * H); the columns that forward saves are written.
+        x: (B, T, F), or (1, P, F) for a ragged batch.
         plan: offsets, steps and order.
         packed: what forward reads, see `packs`.
-        first: of each state (B, H).
+        first: the initial states, (B, H) each.
         chosen: activations and settings of the forward kernel, by name.
     """
     (offsets, steps, order), dtype = plan, x.dtype
@@ -134,7 +134,7 @@ def save_again(
 
 @cache
 def kernels_of(cell: Cell, format: str | None = None, gathered: bool = False) -> CellKernels:
-    """The kernels of a cell, see `spec.cell_kernels`, in a form, which backward has not."""
+    """The kernels of a cell, see `spec.cell_kernels`; backward ignores format and `gathered`."""
     rows, (code, layer, step) = cell_kernels(cell), compiled_of(cell, format, gathered)
 
     def size(features: int, units: int, dtype: np.dtype[Any]) -> int:
@@ -199,5 +199,5 @@ def _is_ascending(order: tuple[int, ...]) -> bool:
 
 
 def cache_folder() -> str | None:
-    """Where compiled kernels are kept between processes; None where no folder can be written."""
+    """Where compiled kernels are kept between processes; None if no folder is writable."""
     return compiled_of(cells.lstm).layer.compiled.cache_folder

@@ -1,4 +1,4 @@
-"""What the backward pass has to know of a cell: where blocks of H columns stand, its rounds."""
+"""What the backward pass needs to know of a cell: its blocks of H columns, and its rounds."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Columns(NamedTuple):
     """A cell, and its blocks by their numbers.
 
     Attributes:
-        cell: whose blocks they are.
+        cell: the cell.
         backward: the rounds of a step.
-        inputs: of the kernel, in the order of z, whose first blocks they are.
-        at_once: of the recurrent kernel, those that are multiplied by h, in the order of z.
-        first: of z, where these begin.
-        called: the others, in the order of the rounds of the backward pass.
-        bias: of the bias, in the order of z.
-        vectors: of `gates`, where the gradients of the vectors begin.
+        inputs: blocks of the kernel, in the order of z, where they come first.
+        at_once: blocks of the recurrent kernel that are multiplied by h, in the order of z.
+        first: the block of z where these begin.
+        called: the other ones, in the order of the rounds of the backward pass.
+        bias: blocks of the bias, in the order of z.
+        vectors: the block of `gates` where the gradients of the vectors begin.
     """
 
     cell: Cell

@@ -1,8 +1,8 @@
 """A formula as vector instructions, with sigmoid and tanh as fractions.
 
-A division takes longer than all else in a cell, and sigmoid and tanh end in one each. Here they
-stay a numerator and a denominator until something is added to them, or they are stored: products
-of fractions multiply out, and an LSTM's step has three divisions instead of five.
+A division takes longer than anything else in a cell, and sigmoid and tanh end in one each. Here
+they stay fractions until something is added to them, or they are stored: products of fractions are
+multiplied out, and an LSTM's step has three divisions instead of five.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ HALF = 0.49  # share of the exponents that one of two denominators may take
 
 
 class Fraction(NamedTuple):
-    """A value that is not divided yet; without a numerator it is 1."""
+    """A value that is not divided yet; None as the numerator stands for 1."""
 
     numerator: Any
     denominator: Any
-    factors: int  # denominators that were multiplied
+    factors: int  # how many denominators were multiplied
 
 
 Functions = Mapping[str, str | Callable[[Emitter, Any], Any]]
-"""By `activation` and `recurrent_activation` the name of an activation, or what emits it; and by
-`slope:activation` and `slope:recurrent_activation` what emits its slope where it has no name."""
+"""For `activation` and `recurrent_activation` the name of an activation, or a function that emits
+it; for `slope:activation` and `slope:recurrent_activation` one that then emits its slope."""
 
 
 _USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
 def each_choice(emit: Emitter, names: Sequence[str], fields: Any) -> Iterator[Functions]:
-    """What the layer's activations may be, to emit code for each: the usual ones, and any.
+    """The choices of activations to emit code for: the usual ones, and any others.
 
     Args:
         emit: the emitter of vectors.
-        names: those that a formula leaves open.
-        fields: has under these names what is known at run time: numbers, i64 values.
+        names: the activations that a formula leaves to the layer.
+        fields: has the codes that are known at run time, i64 values, under these names.
     """
     if not names:
         yield {}
@@ -67,10 +67,10 @@ class FormulaEmitter:
 
     Args:
         emit: the emitter of vectors.
-        known: vectors of the leaves, and of whatever else is known; of what is found over all
-            units of a row, `moments` and `means`, pairs of vectors.
-        roots: all symbols that will be asked for: how they are used decides their form.
-        chosen: what the layer's activations are.
+        known: vectors of the leaves, and of whatever else is known; pairs of vectors for
+            `moments` and `means`, which are found over all units of a row.
+        roots: all symbols that will be needed: how they are used decides their form.
+        chosen: the layer's activations.
     """
 
     def __init__(
@@ -166,13 +166,13 @@ class FormulaEmitter:
             return b.select(
                 b.fcmp_ordered("==", x, y), self._emit.const(1.0), self._emit.const(0.0)
             )
-        # Unordered: NaN in x comes out, and then NaN in y.
+        # Unordered, so that NaN in x comes out; the last line does the same for NaN in y.
         larger = b.select(b.fcmp_unordered("<" if op == "minimum" else ">", x, y), x, y)
         return b.select(b.fcmp_unordered("uno", y, y), y, larger)
 
 
 def _factors(symbol: Symbol, chosen: Functions) -> list[Symbol]:
-    """The sigmoids and tanhs whose denominators the symbol's fraction has."""
+    """The sigmoids and tanhs whose denominators are multiplied in the symbol's fraction."""
     name = chosen.get(symbol.op, symbol.op)
     if name in ("sigmoid", "tanh"):
         return [symbol]
@@ -182,7 +182,7 @@ def _factors(symbol: Symbol, chosen: Functions) -> list[Symbol]:
 
 
 def _shared(roots: Sequence[Symbol], chosen: Functions) -> set[int]:
-    """Ids of the symbols whose denominators are multiplied with others."""
+    """Ids of the symbols whose denominators are multiplied with another one."""
     found: set[int] = set()
     for symbol in walk(roots):
         factors = _factors(symbol, chosen) if symbol.op == "mul" else []

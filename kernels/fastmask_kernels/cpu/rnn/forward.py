@@ -1,15 +1,15 @@
 """The time loop of every cell: which products a step needs, who computes them, what follows.
 
-State. Numbers of each unit of each row stand in planes (slots, padded units), see `groups` and
-`rounds`: h has the first two, of which step k reads plane k % 2 and writes the other. Units that
-fill up a register have zero weights; nobody reads their state.
+State. A plane, (slots, padded units), holds one number for each unit of each row, see `groups` and
+`rounds`. The first two planes are h's: step k reads plane k % 2 and writes the other. Padding
+units have zero weights; nobody reads their state.
 
 Panels. A thread computes a few registers of units in one go, see `panels`. With few rows the
 products with the kernel are done for a block of steps at once, as one wide product that does not
 wait for h; the weights are then read once a block instead of once a step.
 
-Rounds. A cell whose step needs all units of an intermediate result (the GRU without
-`reset_after`) has several rounds over the panels a step, and keeps its sums between them.
+Rounds. A step that needs an intermediate result of all units (in the GRU without `reset_after`)
+goes over the panels in several rounds, and keeps its sums between them.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def _round(code: CellCode) -> Any:
     def compute_chunk(
         batch: Any, layer: Any, scratch: Any, team: Any, now: Any, chunk: int, end: int
     ) -> None:
-        """Compute one chunk of panels, and tell the others."""
+        """Compute one chunk of panels, and announce it to the other threads."""
         first = chunk_end(team, chunk - 1, layer.panels)
         last = chunk_end(team, chunk, layer.panels)
         together = max(last - first, 1) if now.block > 1 else 1
-        # What follows a step of few rows can wait until the others know of it; but when all know
-        # that the last step is done, nothing may be left to do; nor may gates in z, whose panels
-        # move when the next block is of another size.
+        # With few rows, announce the chunk first and write its outputs afterwards. Not in the last
+        # step, whose announcement means that nothing is left to do; nor while gates have to be
+        # saved from z, where a next block of another size moves the panels.
         early = now.block > 1 and chunk == team.thread and now.k + 1 < end
         early = early and not (batch.save_gates and now.number + 1 == now.block * rounds)
         for left in range(first, max(first + 1, last), together):
             right = min(left + together, last)
-            # One row waits for each result, meanwhile the next panel's products can go on.
+            # One row is bound by latency: let the next panel's products overlap with its update.
             each = 1 if now.rows == 1 else together
             for begin in range(left, right, each):
                 end_of_each = min(begin + each, right)
@@ -69,7 +69,7 @@ def _round(code: CellCode) -> Any:
     def compute_round(
         batch: Any, layer: Any, scratch: Any, team: Any, now: Any, work: int, end: int
     ) -> bool:
-        """Compute chunks until the round is done; False where this thread is to leave."""
+        """Compute chunks until the round is done; returns False if this thread must leave."""
         convert_operands(batch, layer, scratch, now)
         chunk = next_chunk(team, now.phase, NONE, work)
         while chunk not in (DONE, LEAVE):
@@ -102,7 +102,7 @@ def time_loop(code: CellCode) -> Any:
             if rows <= BLOCK_ROWS // 2:
                 block = min(-(-BLOCK_ROWS // rows), end - k)
             total = find_sources(batch, scratch, rows, k, block)
-            # The sums of few rows are kept for all panels, those of many for one at a time.
+            # Few rows keep the sums of all panels, many rows those of one panel at a time.
             keep = block > 1 or rounds > 1
             z, panel_size = (team.z, total * row_vectors * lanes) if keep else (scratch.z, 0)
             for j in range(block * rounds):

@@ -1,7 +1,7 @@
 """The compiled backward pass of a cell: one thread's part of a call.
 
-The time loop turns what was saved of each step into gradients of its sums (see `backward`); from
-these follows the rest (see `step_products`).
+The time loop turns what was saved of each step into gradients of its sums (see `backward`); the
+rest follows from these (see `step_products`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _i8 = types.int64
 
 
 class Settings(NamedTuple):
-    """Plain numbers of a call; `Groups` and `Places` stand behind them."""
+    """Plain numbers of a call; those of `Groups` and `Places` follow them."""
 
     time: int
     activation: int
@@ -48,11 +48,11 @@ _SETTINGS = len(Settings._fields)
 
 
 class Places(NamedTuple):
-    """Where parts of a call's own memory begin, behind the planes; of some the first thread's."""
+    """Where parts of a call's scratch memory begin, after the planes."""
 
-    z: int  # a thread's products with U^T
+    z: int  # the first thread's products with U^T
     own_z: int  # from one thread's to the next
-    products: int  # a thread's, see `step_products`
+    products: int  # the first thread's memory for `step_products`
     own_products: int  # from one thread's to the next
 
 
@@ -93,9 +93,9 @@ def _group_loop(columns: Columns) -> Any:
     ) -> bool:
         """Run the common steps, on all threads; then groups of rows, each on one thread.
 
-        Returns False where this thread left the others before the end.
+        Returns False if this thread left the others before the end.
         """
-        zero: Any = np.int64(0)  # of the other branch's type
+        zero: Any = np.int64(0)  # an int64, as in the other branch
         longest = batch.offsets[batch.order[0] + 1] - batch.offsets[batch.order[0]]
         join = min(settings.join, longest)
         own_groups = groups.number if groups.rows > 0 else zero
@@ -183,7 +183,7 @@ def backward_kernel(columns: Columns) -> CompiledKernel:
         places = Places(*numbers[_NUMBERS:])
         rows, threads = len(order), settings.threads
         begins, entries = settings.parts & LOOP != 0, max(groups.rows, groups.common)
-        if begins and (provider >= 0 or threads == 1):  # the caller, before it comes as a thread
+        if begins and (provider >= 0 or threads == 1):  # the caller, before it runs as thread 0
             fault = find_fault(offsets, steps, order, settings.time, indices, len(indices))
             if fault != 0:
                 return -int(fault)

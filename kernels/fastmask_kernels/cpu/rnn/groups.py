@@ -1,9 +1,9 @@
 """Groups of rows: which ones a thread works on at a time, and where it keeps their states.
 
-A call's own memory grows with the rows that its threads have in hand, not with those of the
-batch: a thread takes a group, walks it to its end, and takes the next one. What rows have in
-scratch memory stands in slots. The longest rows, whose last steps all threads share, have slots
-in common, one a rank; besides, each thread has as many as a group has rows.
+Scratch memory grows with the rows that threads work on at a time, not with the batch: a thread
+takes a group, runs it to its end, and takes the next one. The scratch memory of a row is a slot.
+The longest rows, whose last steps all threads share, have common slots, one for each rank; each
+thread has as many slots of its own as a group has rows.
 
 Groups are dealt from windows of neighbouring ranks, whose rows are about equally long, and often
 neighbours in memory too.
@@ -15,26 +15,26 @@ from typing import Any, NamedTuple
 
 from ..jit import inner
 
-GROUP_BYTES = 1 << 20  # of a group's scratch: what a core's own cache holds
-GROUP_ROWS = 256  # of a group at least, so that weights are not read too often
+GROUP_BYTES = 1 << 20  # most of a group's scratch: what a core's own cache holds
+GROUP_ROWS = 256  # allowed in any case, so that weights are not read too often
 
 
 class Groups(NamedTuple):
     """How the rows of a batch are dealt; plain numbers, for compiled kernels too."""
 
-    number: int  # of groups; one of them where all steps are common, which only begins
+    number: int  # of groups; if all steps are common, one that only loads initial states
     dealt: int  # groups of one window
     window: int  # ranks of a window
     rows: int  # most rows of a group, and a thread's own slots
-    common: int  # ranks with slots in common, which are the first ones
+    common: int  # how many ranks, from the first one on, have common slots
 
     def slots(self, threads: int) -> int:
-        """Places for states that a call needs."""
+        """Slots that a call needs."""
         return self.common + threads * self.rows
 
     @property
     def most(self) -> int:
-        """Most rows that a thread has in hand, in its group or in the common steps."""
+        """Most rows that a thread works on at a time, in its group or in the common steps."""
         return max(self.rows, self.common)
 
 
@@ -42,9 +42,9 @@ def deal(rows: int, dealt: int, common: int, row_bytes: int) -> Groups:
     """Decide how large groups are.
 
     Args:
-        rows: of the batch.
-        dealt: how many groups there are at least; 0 where all rows have slots in common.
-        common: most ranks with slots in common.
+        rows: B.
+        dealt: least number of groups; 0 if all rows have common slots.
+        common: most ranks with common slots.
         row_bytes: scratch memory that a row of a group takes.
     """
     common = min(rows, common)
@@ -60,10 +60,10 @@ def deal(rows: int, dealt: int, common: int, row_bytes: int) -> Groups:
 def take_group(
     batch: Any, scratch: Any, groups: Any, number: int, rows: int, thread: int, stride: int
 ) -> int:
-    """List the rows of a group of the `rows` of a batch; returns how many they are.
+    """List the rows of a group, of a batch of `rows` rows; returns how many there are.
 
-    Behind the last group come the rows with slots in common. Rows of a window are dealt there
-    and back again so that the lengths of groups even out.
+    After the last group come the rows with common slots. The rows of a window are dealt back and
+    forth, so that the lengths of groups even out.
     """
     first, part, dealt = number // groups.dealt * groups.window, number % groups.dealt, groups.dealt
     rows = min(groups.window, rows - first)

@@ -1,4 +1,4 @@
-"""The GRU as the kernel table has it: of two kinds, with a bias of two rows."""
+"""The GRU of the kernel table: two kinds, with a bias of two rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BOTH = cells.gru_reset_before, cells.gru
 
 
 def gru_weights(bias: Any, reset_after: bool) -> tuple[Cell, Any]:
-    """The cell, and its bias, of a bias of two rows."""
+    """The cell, and its own bias, from a bias of two rows."""
     of_input, of_state = bias.reshape(2, 3, -1)
     z_r_n = of_input + of_state
     if reset_after:
@@ -40,7 +40,7 @@ def gru_bwd(call: Any) -> None:
 
 
 def in_two_rows(dbias: Any, rows: Any) -> None:
-    """Write the gradient of a bias, as `gru_weights` returns it, to that of two rows."""
+    """Split the gradient of a bias, as `gru_weights` returns it, into that of two rows."""
     units = rows.shape[1] // 3
     last = 2 * units
     rows[:, :last] = dbias[:last]
@@ -50,7 +50,7 @@ def in_two_rows(dbias: Any, rows: Any) -> None:
 
 @cache
 def gru_kernels(format: str | None = None, gathered: bool = False) -> CellKernels:
-    """The kernels of both kinds, in a form, see `forms`."""
+    """The kernels of both kinds, in one form, see `forms`."""
     both = [compiled_of(cell, format, gathered) for cell in _BOTH]
     layers = [one.layer._replace(fields=fields_of(one.code, KERNELS["gru_fwd"])) for one in both]
 

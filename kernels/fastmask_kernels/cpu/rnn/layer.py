@@ -30,12 +30,12 @@ from .panels import Layer, count_panels
 from .ranks import find_fault
 from .sizes import INDEX_ROWS
 
-ROWS_OF_A_CHUNK = 8  # whose masked outputs a thread writes in one go
+ROWS_OF_A_CHUNK = 8  # rows whose masked outputs a thread writes at a time
 _i8 = types.int64
 
 
 class Settings(NamedTuple):
-    """Plain numbers of a call; `Groups` stand behind them."""
+    """Plain numbers of a call; those of `Groups` follow them."""
 
     activation: int
     recurrent_activation: int
@@ -44,7 +44,7 @@ class Settings(NamedTuple):
     bounded: int  # see `panels.Layer`
     threads: int
     join: int  # step from which on all threads share each step
-    counters: int  # of `barrier`, before all other integers; from here on see `sizes`
+    counters: int  # of `barrier`, the first integers; for these and all below see `sizes`
     seen: int
     z: int
     operands: int
@@ -61,16 +61,16 @@ class Memory(NamedTuple):
     packed: Any
     h_first: Any
     others_first: Any
-    states: Any  # see `panels.Layer`, as of the next one
-    plane: int
+    states: Any  # see `panels.Layer`
+    plane: int  # see `panels.Layer`
     own_block: Any  # sums of a block of steps of the thread's own group
-    common_block: Any  # the same of the common steps
+    common_block: Any  # the same for the common steps
     control: Any  # the threads' counters
 
 
 @inner
 def _begin(settings: Any, integers: Any, offsets: Any, steps: Any, order: Any, time: int) -> int:
-    """Set the threads' counters, of which the first group is the caller's; the plan's fault."""
+    """Reset the counters, give the caller the first group, and return the plan's fault."""
     for i in range(settings.counters):
         integers[i] = 0
     integers[NEXT_GROUP] = 1
@@ -79,11 +79,11 @@ def _begin(settings: Any, integers: Any, offsets: Any, steps: Any, order: Any, t
 
 
 def _inputs_of(code: CellCode) -> Any:
-    """`inputs_of` for a cell: time and features of x, x, and where a table's ids are."""
+    """`inputs_of` for a cell: it returns time, features, x or the table, and the table's ids."""
 
     @inlined
     def time_of(x: Any, rows: int) -> int:
-        """T; or RAGGED, for rows that stand one after the other in one."""
+        """T, or RAGGED if the rows are concatenated."""
         return int(x.shape[1] if x.shape[0] == rows else RAGGED)
 
     if code.gathered:
@@ -167,8 +167,8 @@ def _group_loop(code: CellCode) -> Any:
     def run_groups(
         batch: Any, scratch: Any, memory: Any, settings: Any, groups: Any, rows: int, thread: int
     ) -> None:
-        """Run groups of rows, each on one thread; then, on all of them, the common steps."""
-        zero: Any = np.int64(0)  # of the other branch's type
+        """Run groups of rows, each on one thread; then the common steps, on all threads."""
+        zero: Any = np.int64(0)  # an int64, as in the other branch
         vectors = -(-batch.units // lanes_of(scratch.z))
         control, longest = memory.control, batch.order[0]
         group = zero if thread == 0 else atomic_add(control, NEXT_GROUP, 1)
@@ -237,18 +237,18 @@ def compile_layer(code: CellCode) -> CompiledKernel:
         others_first: Any,
         reals: Any,
         integers: Any,
-        numbers: Any,  # a tuple without names: with them calls take 2 us longer
+        numbers: Any,  # a plain tuple: a named one makes calls 2 us slower
         queue: Any,
         provider: int,
         thread: int,
     ) -> int:
-        """Time loops; then masked outputs."""
+        """Run the time loops, then fill in the masked outputs."""
         settings, groups = Settings(*numbers[:_SETTINGS]), Groups(*numbers[_SETTINGS:])
         rows = len(order)
         threads, inputs = settings.threads, inputs_of(x, steps, rows)
         time = inputs[0]
         stride = -(-h_last.shape[1] // lanes_of(reals)) * lanes_of(reals)
-        if provider >= 0 or threads == 1:  # the caller, before it comes as a thread
+        if provider >= 0 or threads == 1:  # the caller, before it runs as thread 0
             fault = _begin(settings, integers, offsets, steps, order, time)
             if fault != 0:
                 return -int(fault)

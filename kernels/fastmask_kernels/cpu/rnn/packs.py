@@ -3,11 +3,11 @@
     packs = what forward reads (see `packing`), U^T by rounds, W^T (see `transpose.pack_blocks`),
             and the vectors
 
-Backward computes with the weights that forward had, whoever has changed them since. Matrices are
-read where they lie, by address and strides: frameworks keep them in one order or the other.
+Backward uses the weights that forward had, even if they have changed since. Matrices are read in
+place, by address and strides, because frameworks store them in one order or the other.
 
-Layers that only infer pack by NumPy, see `packing.pack_weights`: they do it once, and need not
-wait until this is compiled.
+Layers that only infer pack with NumPy, see `packing.pack_weights`: they do it once, and need not
+wait for this to be compiled.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from .transpose import STRIP, pack_blocks, pointer_at
 from .words import Matrix
 
 Array = NDArray[np.floating]
-# Of a part of what is packed, a table has ten int64: of which matrix; its rows; how many of its
-# blocks of H columns, and where their numbers stand in the table; where it begins in the packs;
-# for backward how many strips, and 0 for forward. Then, for forward alone: from one register's
-# width of units to the next; how many gates that has room for; gates of a strip; whether gates
-# may stand in pairs.
+# A table has ten int64 for each part of the packs: its matrix; its rows; the number of its blocks
+# of H columns, and where in the table these are listed; where the part begins in the packs; its
+# strips for backward, 0 for forward. Then, for forward alone: the distance from one register's
+# width of units to the next; the gates for which that has room; the gates of a strip; whether
+# gates may be paired.
 MATRIX, ROWS, COUNT, BLOCKS, START, STRIPS, STEP, GATES, WIDE, PAIRED = range(10)
 WORDS = 10
 _i8 = types.int64
 
 
 class Sizes(NamedTuple):
-    """Numbers of elements of the packs, in the order in which they stand."""
+    """Numbers of elements of the packs, in their order in memory."""
 
     forward: int
     recurrent: int
@@ -54,7 +54,7 @@ class Packs:
 
     Args:
         code: the cell as forward sees it.
-        columns: as backward does.
+        columns: the cell as backward sees it.
     """
 
     def __init__(self, code: CellCode, columns: Columns) -> None:
@@ -73,12 +73,12 @@ class Packs:
         """Write the packs.
 
         Args:
-            packs: of all sizes; if not `forward`, of those of backward.
+            packs: memory for all packs, or for those of backward if not `forward`.
             features: F.
             units: H.
             matrices: kernel (F, inputs * H), recurrent kernel (H, recurrent * H), bias
                 (1, sums * H) and vectors (1, H).
-            forward: whether those of forward are wanted, too.
+            forward: whether the pack of forward is wanted, too.
         """
         table, parts = self._tables(features, units, packs.dtype, forward)
         words = np.array(matrices, np.int64)
@@ -97,7 +97,7 @@ class Packs:
     def _make_table(
         self, features: int, units: int, dtype: np.dtype[Any], forward: bool
     ) -> tuple[NDArray[np.int64], int]:
-        """The parts, and behind them the numbers of blocks; and how many parts there are."""
+        """The table, which is the parts followed by lists of blocks, and the number of parts."""
         parts = self._forward_parts(features, units, dtype) if forward else []
         begin = self.sizes(features, units, dtype).forward if forward else 0
         parts += self._backward_parts(features, units, dtype, begin)
@@ -166,7 +166,7 @@ def _in_whole(number: int, size: int) -> int:
 def _put(
     packs: Any, start: int, part: Any, blocks: Any, vector: int, words: Any, units: int
 ) -> None:
-    """A part of one register's width of units, for forward."""
+    """Pack a part of one register's width of units, for forward."""
     lanes, rows, strip = lanes_of(packs), part[ROWS], part[WIDE]
     matrix, row, column = pointer_at(packs, words[0]), words[1], words[2]
     some = min(lanes, units - vector * lanes)

@@ -1,7 +1,7 @@
 """What a thread does with one panel of units in one round of a step.
 
-Weights stand by vectors, one register's width of units each (see `packing`); a panel is one
-vector, or a few, that a thread computes in one go.
+Weights are packed by vectors, one register's width of units each (see `packing`); a panel is one
+vector, or a few, that a thread computes together.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Layer(NamedTuple):
     packed: Any  # real (W)
     states: Any  # real (planes * slots * padded H)
     panels: int
-    vectors: int  # registers of one number a unit
+    vectors: int  # registers that hold one number a unit
     plane: int  # elements of one plane
     activation: int
     recurrent_activation: int
-    save_gates: int  # 1 where a cell leaves what is saved of it in z
-    bounded: int  # 1 where states that are converted are within -1 and 1, nearly always
+    save_gates: int  # 1 if the gates to be saved are left in z
+    bounded: int  # 1 if states that are converted are nearly always between -1 and 1
 
 
 class Round(NamedTuple):
@@ -37,17 +37,17 @@ class Round(NamedTuple):
     part: int  # which of the step's rounds
     number: int  # of the round in its block: the first one begins the sums of all steps
     phase: int  # number of the round in the time loop, see `barrier`
-    rows: int  # that have the step
-    begin: int  # where they stand among the rows of the block's steps
+    rows: int  # rows that have the step
+    begin: int  # where they begin among the rows of the block's steps
     total: int  # rows of all the block's steps
     block: int  # steps of the block
     new: int  # plane of h that the step writes
-    z: Any  # real: the sums, of all panels side by side where there is a `panel_size`
+    z: Any  # real: the sums; those of all panels, unless `panel_size` is 0
     panel_size: int
 
 
 def panels_of(vectors: int, panel: int, threads: int) -> int:
-    """Number of panels: as few as there can be, and as many for each thread that shares a step."""
+    """Number of panels: as few as possible, but equally many for each thread that shares a step."""
     each = -(-vectors // (panel * threads))
     return min(vectors, each * threads)
 
@@ -57,7 +57,7 @@ count_panels = inlined(panels_of)
 
 @cache
 def places_of_panels(code: CellCode) -> tuple[Any, Any]:
-    """`vectors_of_panel`, its first vector and their number, and `gates_apart`, see `packing`."""
+    """`vectors_of_panel`: a panel's first vector and their number; `gates_apart`: see `packing`."""
     panel_vectors, paired = code.panel, code.layout.paired
 
     @inner
@@ -82,7 +82,7 @@ def panel_update(code: CellCode) -> Any:
 
     @inlined
     def update_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
-        """What the round makes of the sums of one panel."""
+        """Compute the round's results from the sums of one panel."""
         lanes = lanes_of(now.z)
         vector, count = vectors_of_panel(layer, panel)
         compute_units(

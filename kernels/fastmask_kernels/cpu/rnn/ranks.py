@@ -1,4 +1,4 @@
-"""Checks of a plan, without which time loops would read what is not theirs."""
+"""Checks of a plan, without which time loops would read outside of their arrays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def seen_size(rows: int) -> int:
 
 @inner
 def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
-    """Whether each row stands in `order` once; of so many rows at a time as there are bits."""
+    """Whether `order` names each row once; checks as many rows at a time as `seen` has bits."""
     begin, seen_rows = 0, words * _BITS
     while begin < rows:
         for word in range(words):
@@ -54,9 +54,9 @@ def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
 
 @inner
 def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words: int) -> int:
-    """The number of what is wrong with a plan; 0 for a sound one.
+    """The number of what is wrong with a plan; 0 for a valid one.
 
-    `time` is T or RAGGED; `seen` is scratch of so many words, see `seen_size`.
+    `time` is T or RAGGED; `seen` is scratch of `words` words, see `seen_size`.
     """
     rows = len(order)
     if offsets[0] != 0 or offsets[rows] > len(steps):
@@ -84,7 +84,7 @@ def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words
 
 
 def length_of_rank(plan: tuple[Ints, Ints], rank: int) -> int:
-    """Number of steps of a rank by offsets and order, which may still turn out to be no plan."""
+    """Number of steps of a rank, from offsets and order that are not checked yet."""
     offsets, order = plan
     row = order[rank] if rank < len(order) else -1
     return int(offsets[row + 1] - offsets[row]) if 0 <= row < len(order) else 0
@@ -93,7 +93,7 @@ def length_of_rank(plan: tuple[Ints, Ints], rank: int) -> int:
 def raise_fault(fault: int) -> None:
     """Raise for what `find_fault` returned, unless that is 0."""
     if fault:
-        raise ValueError(f"offsets, steps and order are no plan: {_FAULTS[fault]}")
+        raise ValueError(f"offsets, steps and order are not a plan: {_FAULTS[fault]}")
 
 
 @compiled(lambda i: _i8(*[array(i, 1)] * 3, _i8, output(i, 1)))
@@ -111,7 +111,7 @@ def check_plan(offsets: Ints, steps: Ints, order: Ints, time: int) -> None:
         time: T.
 
     Raises:
-        ValueError: they are none.
+        ValueError: they are not.
     """
     seen = np.empty(seen_size(len(order)), np.int64)
     raise_fault(_find_fault.for_dtype(_INT64)(offsets, steps, order, time, seen))

@@ -1,12 +1,12 @@
-"""The rounds of a cell's step: what of its formula is computed when, and where it is kept.
+"""The rounds of a cell's step: what is computed when, and where it is kept.
 
-A step is one round over the units, or several, where something needs all units of a row first: a
+A step takes one round over the units, or several if something needs all units of a row first: a
 sum that is called on a value needs that value, and `normalize` its mean and variance. A round
-computes what the rounds after it need from what is known by then; what it does not leave
-somewhere they compute again.
+computes what the rounds after it need from what is known by then; what it does not store they
+compute again.
 
-Where things are kept, besides the row of sums in z: planes, which hold one number for each unit
-of each row: two of h, before and after the step; then one for each other state; one for each
+Besides the row of sums in z, values are kept in planes, which hold one number for each unit of
+each row. There are two for h, before and after the step; one for each other state; one for each
 value that a sum is called on; and one for each group of values that are normalized together,
 which holds the mean and the sum of squares of each register of units.
 """
@@ -21,19 +21,19 @@ from ...formula import Symbol, walk
 
 
 class Kept(NamedTuple):
-    """A value that a round leaves in a block of z; they are stored in the order of the blocks."""
+    """A value that a round stores in a block of z, in the order of the blocks."""
 
     block: int
     symbol: Symbol
-    always: bool  # for rounds after this one too, not only for the backward pass
+    always: bool  # for later rounds too, not only for the backward pass
 
 
 class Round(NamedTuple):
     """One round of a step."""
 
-    known: dict[Symbol, Place]  # all that it begins with
+    known: dict[Symbol, Place]  # what it loads
     planes: dict[Place, Symbol]  # new states, and values that sums are called on
-    moments: dict[Place, Symbol]  # what it finds mean and variance of
+    moments: dict[Place, Symbol]  # groups whose mean and variance it computes
     kept: tuple[Kept, ...]
 
     @property
@@ -44,7 +44,7 @@ class Round(NamedTuple):
 
 
 class _Stored(NamedTuple):
-    """A value with a place of its own, and what is lost when it goes there."""
+    """A value, its place, and the symbol that it overwrites there."""
 
     symbol: Symbol
     place: Place
@@ -101,10 +101,10 @@ class Rounds:
         return places
 
     def _find_due(self) -> None:
-        """In which round each is stored: where it is found, unless something is lost by that.
+        """Find the round that stores each value: the one that computes it, if nothing is lost.
 
-        What stands in a block for the sum that it is a function of waits for the first round that
-        computes with it, which can do without that rounding.
+        A value that overwrites the very sum of which it is a function waits for the first round
+        that computes with it, which then does so before the value is rounded.
         """
         stored = (*self._states, *self._saved)
         waiting = [s for s in stored if s.symbol.operands == (s.lost,)]
@@ -123,7 +123,7 @@ class Rounds:
             self._due |= dict.fromkeys(losing, self._last)
 
     def _known(self, number: int) -> dict[Symbol, Place]:
-        """What is found somewhere when a round begins."""
+        """What is kept somewhere when a round begins, and where."""
         depths = self._depths
         known = {s: p for s, p in self._leaves.items() if depths.get(s, 0) <= number}
         known |= {s: p for s, p in self._groups.items() if depths[s] <= number}
@@ -142,7 +142,7 @@ class Rounds:
         return Round({}, planes, moments, tuple(kept))
 
     def _needed(self, number: int) -> list[Symbol]:
-        """What a round computes, and what of the known it does that from."""
+        """What a round computes, and the known values from which it does so."""
         known, stack = self._known(number), list(self._round_without_known(number).roots)
         seen: dict[Symbol, None] = {}
         while stack:

@@ -25,15 +25,15 @@ class Sizes(NamedTuple):
 
     packed: int  # of the packed weights
     reals: int  # of the memory for states and sums
-    integers: int  # of that for indices
-    # Of the threads' counters, of the scratch that checks the plan, of a thread's sums of one
-    # panel and its converted rows, of these alone, of its sums of all panels of a block of steps,
-    # of an index array; then `Groups`.
+    integers: int  # of the memory for indices
+    # Sizes of the threads' counters, of the scratch that checks the plan, of a thread's sums of one
+    # panel with its converted rows, of these rows alone, of its sums of all panels for a block of
+    # steps, and of an index array; then `Groups`.
     settings: tuple[int, ...]
 
 
 SizesOf = Callable[[int, int, int, Any, int, int, int], Sizes]
-"""Of rows, features, units, dtype; then of what `Schedule` has as threads, groups, common."""
+"""From rows, features, units and dtype, and from threads, groups and common of the `Schedule`."""
 
 
 def sizes_of(code: CellCode) -> SizesOf:

@@ -1,11 +1,11 @@
-"""One step of many rows, in place: only of those that have an event.
+"""One step of many rows, in place, for those rows only that have an event.
 
-A part is a few dozen of these rows. Their states are gathered into scratch memory that a cache
-holds, where a time loop of one step (see `forward`) finds them; it writes the new ones back to
-where they came from. Rows are found by walking the flags, so nothing grows with their number.
+A part is a few dozen of these rows. Their states are gathered into scratch memory that fits in the
+cache. A time loop of one step (see `forward`) works there, and writes the new states back to the
+rows. Rows are found by scanning the flags, so no memory grows with their number.
 
-Threads take parts. Where so few rows have an event that reading the weights is what takes the
-time, all threads work on one part, and share its panels of weights.
+Each thread takes one part at a time. Where so few rows have an event that most of the time goes
+into reading the weights, all threads work on one part, and share its panels of weights.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .forward import time_loop
 from .panels import Layer, count_panels, panels_of
 from .sums import operands_size
 
-# Most rows of a part that one thread has for itself. With 24 to 384 a step took the same time
-# within 8 %, for 32 to 512 units; more rows serve weights that come from far away.
+# Most rows of a part that one thread computes alone. From 24 to 384 rows the time of a step stays
+# within 8 %, for 32 to 512 units; more rows help where weights come from distant memory.
 PART_ROWS = 96
 KEPT_BYTES = 1 << 22  # most bytes of each array that a thread keeps from call to call
 _INDICES = 9  # index arrays of a thread: those of `Scratch` and of `Part`
@@ -43,8 +43,8 @@ _i8 = types.int64
 class Part(NamedTuple):
     """The rows of a part."""
 
-    events: Any  # rows, which are positions of steps too
-    walk: Any  # (2): the next row to look at, events passed
+    events: Any  # rows with an event, which are positions of steps too
+    walk: Any  # (2): the next row to look at, the events before it
 
 
 class Settings(NamedTuple):
@@ -60,8 +60,8 @@ class Settings(NamedTuple):
     rows: int  # most rows of a part
     length: int  # of an index array
     size: int  # elements of a part's states, and of its sums where a cell keeps them
-    z: int  # elements of a thread's sums, where it does not, and of its converted rows
-    operands: int  # elements of the latter
+    z: int  # elements of a thread's converted rows, and of its sums where `size` has none
+    operands: int  # elements of its converted rows alone
 
 
 @inner
@@ -88,7 +88,7 @@ def _list_events(part: Any, valid: Any, rows: int, first: int, most: int) -> int
 
 @inner
 def _gather(part: Any, layer: Any, batch: Any, taken: int, stride: int) -> None:
-    """Copy the states of the rows that were listed to places of their own."""
+    """Copy the states of the listed rows to consecutive slots."""
     for i in range(taken):
         row, at = part.events[i], i * stride
         prefetch_row(batch.x, row * batch.features, batch.features)
@@ -103,14 +103,14 @@ def _gather_row(states: Any, at: int, source: Any, row: int, units: int) -> None
     width = lanes_of(states)
     for left in range(0, units, width):
         columns = min(width, units - left)
-        if columns < width:  # what fills up a register need not become infinite or tiny
+        if columns < width:  # padding must not become infinite or denormal
             fill_row(states, at + left, width)
         copy_row(states, at + left, source, row * units + left, columns)
 
 
 @inlined
 def _batch_of(h: Any, others: Any, x: Any, nothing: Any, events: Any) -> Any:
-    one: Any = np.int64(1)  # a literal would compile what it is given to anew
+    one: Any = np.int64(1)  # a literal would make its callees compile once more
     return Batch(
         h.shape[0],
         one,
@@ -154,7 +154,7 @@ def _part_loop(code: CellCode) -> Any:
         taken: int,
         stride: int,
     ) -> None:
-        """Run parts one after the other, each on one thread; or one, already there, on all."""
+        """Run parts one after the other on this thread, or the one gathered part on all."""
         zero: Any = np.int64(0)
         joined, most = settings.joined != 0, settings.rows
         while True:
@@ -204,7 +204,7 @@ def step_kernel(code: CellCode) -> CompiledKernel:
     ) -> int:
         settings = Settings(*numbers)
         threads, joined, most = settings.threads, settings.joined != 0, settings.rows
-        zero: Any = np.int64(0)  # literals would compile what they are given to anew
+        zero: Any = np.int64(0)  # a literal would make its callees compile once more
         sharing = threads if joined else zero + 1  # threads that share a part
         vectors = -(-h.shape[1] // lanes_of(memory))
         stride = vectors * lanes_of(memory)
@@ -231,7 +231,7 @@ def step_kernel(code: CellCode) -> CompiledKernel:
             scratch.first[i], scratch.count[i], scratch.state[i] = i, 1, i * stride
         part.walk[0], part.walk[1] = 0, 0
         taken = _list_events(part, valid, settings.batch, zero, most) if joined else zero
-        if provider >= 0:  # this is the caller, and nobody writes new states yet
+        if provider >= 0:  # the caller, before any thread writes new states
             _gather(part, layer, batch, taken, stride)
         ended = submit(queue, provider, control, threads, thread)
         if ended != UNSHARED:
@@ -252,7 +252,7 @@ class _Kept(threading.local):
         self._arrays: dict[np.dtype[Any], NDArray[Any]] = {}
 
     def take(self, size: int, dtype: Any) -> NDArray[Any]:
-        """At least `size` elements, which nobody else has."""
+        """An array of at least `size` elements, in use nowhere else."""
         kept = self._arrays.pop(dtype, None)
         return kept if kept is not None and len(kept) >= size else aligned_empty(size, dtype)
 

@@ -1,16 +1,16 @@
-"""What follows from the sums' gradients dZ without a loop over time, shared by a call's threads.
+"""The gradients that follow from dZ without a loop over time, shared by a call's threads.
 
     dkernel = X^T dZ    drecurrent_kernel = H_before^T dZ    dbias = sum of dZ    dX = dZ W^T
 
-with one row for each valid step. X, H_before and dZ are read where they lie. Columns of a sum that
-is called on a value have this value in the place of H_before. Blocks of H columns stand in the
-order of z, but in weights in that of the formula.
+with one row for each valid step. X, H_before and dZ are read in place. For a sum that is called on
+a value, this value replaces H_before. Blocks of H columns are in the order of z; in the weights
+they are in the order of the formula.
 
-The first three are one product, (X H_before 1)^T dZ: a thread takes some strips of columns of it,
-for a block of steps after the other. Of a block the rows of X and H_before are packed for the
-second cache, transposed, and a strip of dZ for the first one. dX is for a few steps at a time.
-Every sum runs over the steps, or over the columns of dZ, in ascending order: it does not depend
-on the number of threads.
+The first three are one product, (X H_before 1)^T dZ: a thread takes some strips of its columns,
+one block of steps after the other. It packs a block's rows of X and H_before, transposed, into the
+L2 cache, and a strip of dZ into the L1 cache. dX is computed for a few steps at a time. Every sum
+runs over the steps, or over the columns of dZ, in ascending order, so that it does not depend on
+the number of threads.
 
 K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 """
@@ -35,16 +35,16 @@ from .words import DX, DX_COLUMNS, FEATURES, ITEMS, OUTS, X
 
 Ints = NDArray[np.int64]
 
-STRIP_BYTES = 24 << 10  # of dZ that is packed at a time: most of the nearest cache
+STRIP_BYTES = 24 << 10  # of dZ that is packed at a time: most of the L1 cache
 BLOCK = STRIP_BYTES // (STRIP * VECTOR_BYTES)  # steps that are packed at a time
 ROW = BLOCK + VECTOR_BYTES // 4  # from one packed row to the next: not a power of two
 MOST_ROWS = 264  # of X and H_before that are packed at a time
-MOST_STRIPS = 16  # whose sums the second cache holds
+MOST_STRIPS = 16  # strips whose sums the L2 cache holds
 DX_ROWS = 48  # steps of dX that a thread computes at a time
 INDICES = BLOCK + max(MOST_ROWS, DX_ROWS)  # integers of a thread
 
-# What a thread takes at a time, eleven int64: columns of dZ, and three kinds of rows that they
-# are multiplied by: of X; of H_before, or of a value that a sum is called on; 1.
+# A work item: columns of dZ, and three kinds of rows that they are multiplied by, which are rows of
+# X; of H_before, or of a value that a sum is called on; and ones.
 COLUMN, COLUMNS, OPERAND, KINDS = range(4)  # OPERAND: column of `gates`, -1 for H_before
 OF_X, OF_H, OF_ONE = range(3)
 FIRST, ROWS, OUT, OUT_COLUMN, KIND_WORDS = range(5)  # of a kind; OUT counts from OUTS on
@@ -64,7 +64,7 @@ class _Segment(NamedTuple):
 
     @property
     def next(self) -> _Segment:
-        """What the block behind it is, if it belongs to it."""
+        """The following block, if it belongs to the segment."""
         n = self.blocks
         inputs, recurrent, bias = (block + n if block >= 0 else -1 for block in self[2:5])
         return _Segment(self.block + n, 1, inputs, recurrent, bias, self.operand, self.out)
@@ -89,7 +89,7 @@ def segments_of(columns: Columns) -> list[_Segment]:
 
 
 def items_of(columns: Columns, features: int, units: int, threads: int, dtype: Any) -> list[int]:
-    """The items of the gradients of the weights: words, one item after the other."""
+    """The words of the work items for the gradients of the weights, one item after the other."""
     words, width = [], STRIP * lanes(dtype)
     for segment in segments_of(columns):
         of_x = features if segment.inputs >= 0 else 0
@@ -117,7 +117,7 @@ def items_of(columns: Columns, features: int, units: int, threads: int, dtype: A
 
 
 def _parts_of_rows(rows: int, columns: int, threads: int) -> int:
-    """In how many parts rows are taken so that threads pack least: a divisor of their number."""
+    """How many parts of rows let threads pack least; it divides the number of threads."""
     parts = [n for n in range(1, min(threads, rows) + 1) if threads % n == 0]
     return min(parts, key=lambda n: rows / n + columns * n / threads)
 
@@ -137,7 +137,7 @@ def _row_of_step(offsets: Any, rows: int, step: int) -> int:
 
 @inner
 def _find_h(batch: Any, rows: int, begin: int, count: int, addresses: Any) -> None:
-    """Write the addresses of h before some steps."""
+    """Write the addresses of h before each of some steps."""
     units, offsets = batch.units, batch.offsets
     row = _row_of_step(offsets, rows, begin)
     for i in range(count):
@@ -184,7 +184,7 @@ def _pack_rows(
 def _weight_gradients(
     batch: Any, wanted: Any, item: Any, rows: int, steps: int, memory: Any, addresses: Any
 ) -> None:
-    """One item."""
+    """Compute one work item."""
     lanes, zero, all_rows = lanes_of(memory), np.int64(0), np.int64(0)
     width, panel = STRIP * lanes, PANEL * lanes
     for kind in range(3):
@@ -241,7 +241,7 @@ def _input_gradient(
     memory: Any,
     index: Any,
 ) -> None:
-    """dX at a few steps, and zeros between them."""
+    """Write dX at a few steps, and zeros between them."""
     lanes, zero = lanes_of(memory), np.int64(0)
     features, width, panel = wanted[FEATURES], STRIP * lanes, PANEL * lanes
     dx, depth = pointer_at(memory, wanted[DX]), wanted[DX_COLUMNS]
@@ -287,15 +287,15 @@ def run_products(
     memory: Any,
     index: Any,
 ) -> None:
-    """Take items until none is left; thread 0 waits for the others'.
+    """Process work items until none is left; thread 0 waits for those of the others.
 
     Args:
         batch: see `backward.Batch`.
-        wanted: what a call has, see `words`.
-        items: what threads take at a time, see above.
+        wanted: the words of the call, see `words`.
+        items: the work items for the gradients of the weights.
         control: the shared counters.
         rows: B.
-        thread: this one.
+        thread: this one's number.
         weights: W^T, packed.
         memory: real (memory_size), this thread's.
         index: int64 (INDICES), this thread's.
@@ -320,7 +320,7 @@ def run_products(
 
 
 def memory_size(features: int, units: int, blocks: int, lanes: int) -> int:
-    """Elements of memory of a thread, for a cell with so many blocks of sums."""
+    """Elements of a thread's memory, for a cell with `blocks` blocks of sums."""
     rows, width = min(features + units + 1, MOST_ROWS), STRIP * lanes
     strips = min(-(-blocks * units // width), MOST_STRIPS)
     panels = -(-strips * STRIP // PANEL)

@@ -1,8 +1,8 @@
 """The sums of a panel of units: the bias, the products with x, and those with states.
 
-Weights of fewer bits meet rows that were converted as they are, into the thread's own memory:
-those of x once for a block of steps, those of states in each round. Where a table of sums stands
-for x, see `cell_code`, its rows are looked up.
+Quantized weights are multiplied with rows of the same format, which each thread converts in its own
+memory: rows of x once for a block of steps, states in each round. Where a table of sums replaces
+x (see `cell_code`), its rows are looked up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def panel_sums(code: CellCode) -> Any:
 
     @inlined
     def sum_panel(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
-        """Make the sums of one panel; in a block's first round bias + x W of all its steps, too."""
+        """Compute one panel's sums; a block's first round starts those of all its steps."""
         lanes = lanes_of(now.z)
         vector, count = vectors_of_panel(layer, panel)
         if now.block == 1 and now.part == 0 and batch.sequences:
@@ -41,7 +41,7 @@ def panel_sums(code: CellCode) -> Any:
 def operands_size(
     code: CellCode, features: int, units: int, lanes: int, total: int, rows: int
 ) -> int:
-    """Elements that a thread's converted rows take: `total` of x, `rows` of each state."""
+    """Elements of a thread's converted rows: `total` rows of x, and `rows` of each state."""
     if code.format is None:
         return 0
     stride = _stride_of(code)
@@ -51,7 +51,7 @@ def operands_size(
 
 
 def _stride_of(code: CellCode) -> Any:
-    """How far apart converted rows are, see `quantized.rows`; a function of depth and lanes."""
+    """The distance of converted rows, see `quantized.rows`, as a function of depth and lanes."""
     group = code.layout.group
 
     def stride(depth: int, lanes: int) -> int:
@@ -74,7 +74,7 @@ def converted_rows(code: CellCode) -> Any:
 
     @inlined
     def convert_operands(batch: Any, layer: Any, scratch: Any, now: Any) -> None:
-        """Convert what a round multiplies."""
+        """Convert the rows that a round multiplies."""
         lanes, zero = lanes_of(now.z), np.int64(0)
         at = now.total * stride(batch.features, lanes) if of_x else zero
         if of_x and now.number == 0:
@@ -107,7 +107,7 @@ def _sums_of_inputs(code: CellCode) -> Any:
 
     @inlined
     def begin_sums(batch: Any, layer: Any, scratch: Any, now: Any, panel: int) -> None:
-        """bias + x W of all steps of a block."""
+        """Start the sums of all steps of a block with bias + x W."""
         lanes, z_start = lanes_of(now.z), panel * now.panel_size
         vector, count = vectors_of_panel(layer, panel)
         words = -(-batch.features // group)
@@ -122,7 +122,7 @@ def _sums_of_inputs(code: CellCode) -> Any:
             (layer.vectors * scales + vector * inputs) * lanes,
             *(own_bias, z_start),
         )
-        for gate in range(inputs, sums):  # it has no product with x
+        for gate in range(inputs, sums):  # those without a product with x
             for i in range(now.total):
                 start = z_start + (i * row_vectors + gate) * lanes
                 copy_row(now.z, start, layer.packed, own_bias + gate * lanes, lanes)
@@ -148,8 +148,8 @@ def _product_with_x(code: CellCode) -> Any:
         bias: int,
         z_start: int,
     ) -> None:
-        lanes, zero = lanes_of(now.z), np.int64(0)  # a literal would compile once more
-        if converted:  # known when this is compiled, which leaves the other product out
+        lanes, zero = lanes_of(now.z), np.int64(0)  # a literal would make it compile once more
+        if converted:  # a constant: only one of the two products is compiled
             multiply(
                 *(registers, now.total, scratch.operands, zero, stride(batch.features, lanes)),
                 *(-(-batch.features // group), layer.packed, weights, strip_step),
@@ -166,7 +166,7 @@ def _product_with_x(code: CellCode) -> Any:
 
 
 def _looked_up(code: CellCode) -> Any:
-    """Rows of the table [row][vector][gate][lane] instead of a product."""
+    """`copy_sums`: rows of the table [row][vector][gate][lane] instead of a product."""
     inputs, row_vectors = code.layout.inputs, code.tiles.row
 
     @inlined
@@ -207,7 +207,7 @@ def _products_of_round(code: CellCode) -> Any:
         """Add a round's products to the sums."""
         lanes = lanes_of(now.z)
         vector, count = vectors_of_panel(layer, panel)
-        # Where a vector's two matrices stand, and how far apart their strips are.
+        # Where a vector's two matrices begin, and the distance of their strips.
         words, of_states = -(-batch.features // group), -(-batch.units // group)
         input_size = inputs * words * lanes if of_x else 0
         size = input_size + recurrent * of_states * lanes
@@ -253,7 +253,7 @@ def _product_with_state(code: CellCode) -> Any:
     ) -> None:
         lanes = lanes_of(now.z)
         row = np.int64(row_vectors) * lanes
-        if converted:  # known when this is compiled, which leaves the other product out
+        if converted:  # a constant: only one of the two products is compiled
             multiply(
                 *(registers, now.rows, scratch.operands, at, stride(batch.units, lanes)),
                 *(-(-batch.units // group), layer.packed, weights, strip_step),

@@ -1,4 +1,4 @@
-"""Rows that lie anywhere, copied to where the micro-kernel reads them."""
+"""Packing: rows from anywhere, copied into the order in which the micro-kernel reads them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pointer_at(typingctx: Any, view: Any, address: Any) -> Any:
 
 
 def pointers_at(count: int) -> Any:
-    """`pointers`, so many of them, for compiled kernels to call."""
+    """`pointers` to `count` arrays, for compiled kernels to call."""
 
     @intrinsic
     def pointers(typingctx: Any, view: Any, words: Any, start: Any) -> Any:
@@ -104,7 +104,7 @@ def _emit_square(
 
 
 def _transposed(emit: Emitter, rows: list[Any]) -> list[Any]:
-    """Squares of 1, 2, 4, ... numbers change their places in turn."""
+    """A transposed square of numbers: blocks of 1, 2, 4, ... of them swap places in turn."""
     lanes, half = range(emit.lanes), 1
     while half < emit.lanes:
         upper = [j if not j & half else emit.lanes + j - half for j in lanes]
@@ -125,7 +125,7 @@ def transpose_rows(
 ) -> None:
     """target[start + k * stride + p] = number first + k at addresses[p], p < count, k < columns.
 
-    Up to a register more is written behind the last p of a k, and as many rows behind the last k.
+    Up to a register more is written after the last p of each k, and as many rows after the last k.
     """
     lanes = lanes_of(target)
     for p in range(0, count, lanes):
@@ -167,20 +167,20 @@ def pack_blocks(
     start: int,
     strips: int,
 ) -> int:
-    """Some blocks of H columns, transposed: packed[strip][block][column] has a strip of rows.
+    """Pack blocks of H columns, transposed: packed[strip][block][column] has a strip of rows.
 
-    Returns the place behind them.
+    Returns the place after them.
 
     Args:
-        weights: from their first element on.
-        matrix: three words, see `words`: how far apart elements stand.
-        rows: how many there are.
+        weights: the matrix, from its first element on.
+        matrix: its three words, see `words`, for the strides.
+        rows: how many rows it has.
         units: H.
-        blocks: their numbers.
-        count: how many.
-        packed: where they are put.
-        start: from there on.
-        strips: how many; what they have behind the last row is 0.
+        blocks: the numbers of the blocks.
+        count: how many blocks there are.
+        packed: where they are written.
+        start: the place of the first element in `packed`.
+        strips: how many strips; they have zeros after the last row.
     """
     width, place = STRIP * lanes_of(packed), start
     row, column = matrix[1], matrix[2]

@@ -1,4 +1,4 @@
-"""The code of a round of a cell's step for the units of a panel, made of the cell's formula."""
+"""One round of a cell's step for a panel of units: code generated from the cell's formula."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _i8 = types.int64
 
 
 class _Arguments(NamedTuple):
-    """What the function of a round is called with: numbers, and pointers."""
+    """The arguments of a round's function: numbers, and pointers."""
 
     rows: Any
     count: Any  # registers of units
@@ -31,26 +31,26 @@ class _Arguments(NamedTuple):
     left: Any  # the first unit
     z: Any  # the first row's sums
     states: Any  # the planes
-    plane: Any  # elements of one
+    plane: Any  # elements of a plane
     new: Any  # where the plane of h after the step begins
     index: Any  # where each row's state begins in a plane
     vectors: Any  # the cell's vectors, a register of each
     activation: Any  # codes
     recurrent_activation: Any
-    save: Any  # whether what is saved is to be left in z
+    save: Any  # whether to leave in z what backward needs
 
 
 def units_of_round(
     cell: Cell, rounds: Rounds, panel: int, row: int, series: Sequence[float] | None
 ) -> Any:
-    """A function of a round's number and what `_Arguments` has, for compiled kernels to call.
+    """A function of a round's number and its `_Arguments`, for compiled kernels to call.
 
     Args:
         cell: the cell.
         rounds: its rounds.
-        panel: most registers of units that are computed in one go.
+        panel: most registers of units that are computed together.
         row: registers of a row of z.
-        series: of `Emitter`.
+        series: see `Emitter`.
     """
 
     @intrinsic
@@ -74,10 +74,10 @@ def units_of_round(
         recurrent_activation: Any,
         save: Any,
     ) -> Any:
-        """Round `number` of `rows` rows for `count` registers of units, `left` the first one.
+        """Compute round `number` for `rows` rows and `count` registers of units, from `left` on.
 
-        Blocks stand `apart` elements from each other: where that is less than a register, what
-        one has behind its last unit belongs to the next, which is stored after it. `vectors` is
+        Blocks lie `apart` elements from each other. Where that is less than a register, the lanes
+        after a block's last unit belong to the next block, which is stored later. `vectors` is
         where the panel's vectors begin in `packed`.
         """
 
@@ -110,7 +110,7 @@ def units_of_round(
 
 
 def call_one(builder: Any, number: Any, count: int, call: Any) -> None:
-    """call(number), where the number is known when the code runs."""
+    """Emit call(number) for a number that is known at run time."""
     if count == 1:
         call(0)
         return
@@ -126,7 +126,7 @@ def call_one(builder: Any, number: Any, count: int, call: Any) -> None:
 
 
 def _emit_rows(emit: Emitter, cell: Cell, this: Round, panel: int, row: int, a: _Arguments) -> None:
-    """A loop over the rows of a round."""
+    """Emit a loop over the rows of a round."""
     b = emit.builder
     saving = b.icmp_signed("!=", a.save, I64(0))
     with (
@@ -176,7 +176,7 @@ class _Units:
     def compute(
         self, this: Round, known: dict[Symbol, Any], chosen: Functions, saving: Any
     ) -> None:
-        """All that a round finds; nothing is stored before all is computed."""
+        """Compute a round's results, and store them once the inputs of all have been read."""
         b, emit = self.emit.builder, self.emit
         formula = FormulaEmitter(emit, known, this.roots, chosen)
         planes = [(place, formula.vector(s)) for place, s in this.planes.items()]
@@ -195,7 +195,7 @@ class _Units:
                     emit.store(value, self._pointer(Place("block", block)))
 
     def _store_moments(self, place: Place, values: list[Any]) -> None:
-        """Mean and sum of squares about it of a register's units; T. F. Chan et al. (1979)."""
+        """Store a register's mean and sum of squared deviations; T. F. Chan et al. (1979)."""
         emit, a, b = self.emit, self.a, self.emit.builder
         columns = b.sub(a.units, a.left)
         inside, zero = emit.first_lanes(columns), emit.const(0.0)
@@ -217,7 +217,7 @@ class _Units:
         b.store(b.extract_element(squares, I32(0)), emit.at(pointer, self.registers))
 
     def _moments(self, place: Place) -> tuple[Any, Any]:
-        """Mean, and one divided by the deviation, of a row; in an order that is always the same."""
+        """A row's mean and reciprocal standard deviation, always summed in the same order."""
         emit, a, b = self.emit, self.a, self.emit.builder
         means = self._pointer(place)
         squares, width = emit.at(means, self.registers), emit.lanes

@@ -1,7 +1,7 @@
-"""What a backward call has, as int64: numbers, and addresses of all arrays that have reals.
+"""The arguments of a backward call as int64: numbers, and the addresses of all real arrays.
 
 A matrix takes three words: its address, and the distances from an element to those in the next
-row and in the next column. Whoever calls may have arrays of NumPy's or tensors.
+row and in the next column. Callers may have NumPy arrays or tensors.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Array = NDArray[np.floating]
 Matrix = tuple[int, int, int]
 
 # X (B, T, F); DX likewise, or 0 where it is not wanted; GATES (P, GATES_WIDTH); DOUT (B, T, H), or
-# 0 where there is none; RECURRENT and INPUTS: U^T and W^T, see `packs`. DX is made of the first
-# DX_COLUMNS of dZ by DX_ROWS steps, the others by ITEMS items, see `step_products`.
+# 0 where there is none; RECURRENT and INPUTS: U^T and W^T, see `packs`. DX is computed from the
+# first DX_COLUMNS of dZ; the gradients of the weights take ITEMS work items, see `step_products`.
 FEATURES, UNITS, GATES_WIDTH, DX_COLUMNS, ITEMS = range(5)
 X, DX, GATES, DOUT, RECURRENT, INPUTS = range(5, 11)
 OUTS = 11  # the gradients of the weights, matrices
@@ -38,16 +38,16 @@ class Addresses(NamedTuple):
     recurrent: int  # U^T and W^T, see `packs`
     inputs: int
     outs: Sequence[Matrix]  # gradients of kernel, recurrent kernel, bias and vectors
-    states: Sequence[int]  # of all states their dfirst, dlast, steps, first; and the vectors
+    states: Sequence[int]  # dfirst, dlast, steps and first of all states; then the vectors
 
 
 def states_begin(cell: Cell) -> int:
-    """Where `Addresses.states` stand among the words."""
+    """Where `Addresses.states` begin among the words."""
     return OUTS + 3 * (OUTS_BESIDE_VECTORS + len(cell.vectors))
 
 
 def words_of(numbers: Sequence[int], call: Addresses) -> NDArray[np.int64]:
-    """The words of a call; numbers are the first ones, before the addresses."""
+    """The words of a call: the numbers, then the addresses."""
     *singles, outs, states = call
     return np.array([*numbers, *singles, *chain.from_iterable(outs), *states], np.int64)
 
