@@ -10,6 +10,6 @@ class JitDisabledError(ImportError):
 
     def __init__(self) -> None:
         super().__init__(
-            "NUMBA_DISABLE_JIT is set, so that Numba compiles nothing: unset it, or compute with "
+            "NUMBA_DISABLE_JIT is set, so Numba compiles nothing: unset it, or compute with "
             "fastmask_kernels.reference (FASTMASK_KERNELS=reference)"
         )

@@ -1,4 +1,4 @@
-"""The activations that kernels take by name; apart from `spec`, which takes longer to import.
+"""The activations that kernels take by name; outside `spec`, which takes longer to import.
 
 `hard_sigmoid` is that of Keras 3, `hard_sigmoid_keras2` that of Keras 2, with a slope of 0.2.
 """

@@ -5,10 +5,10 @@ that a number equal to `value` must show:
 
     x == value  <=>  (x & keep) == bits, and (x & some) != 0 unless some is 0
 
-where keep is all ones, except for a zero among floats: there it hides the sign, for -0 is 0. Only
-NaN has `some`: it has all bits of infinity, and one in its fraction. As a value it equals itself,
-as someone means who says that NaN marks what is missing. A value that no number of the dtype
-equals (0.5 or 300 among int8, NaN among all integers) has no pattern.
+where keep is all ones, except for a zero of floats: there it hides the sign, because -0 is 0. Only
+NaN has `some`: it has all bits of infinity, and at least one in its fraction. As a value NaN equals
+itself, because that is what users mean who mark missing values with NaN. A value that no number of
+the dtype equals (0.5 or 300 for int8, NaN for all integers) has no pattern.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pattern_of(dtype: np.dtype[Any], value: float, name: str) -> NDArray[Any] | 
     """(keep, bits, some), unsigned and of the dtype's size, or None where nothing is equal.
 
     Raises:
-        TypeError: `value` is not a number, or `dtype`, that of the array `name`, not of numbers.
+        TypeError: `value` is not a number, or `dtype`, of the array `name`, is not numeric.
     """
     if not isinstance(value, (int, float)):
         if not isinstance(value, (np.bool_, np.integer, np.floating)):

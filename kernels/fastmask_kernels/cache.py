@@ -2,10 +2,10 @@
 
 Each kernel has a file of its own for each signature, processor and setting, so that processes
 which compile different kernels never write the same file. A file begins with digests, of what it
-was compiled from and of its contents: nothing is unpickled that this module did not write itself,
-for damaged pickles can do anything.
+was compiled from and of its contents: only what this module wrote itself is unpickled, because
+damaged pickles can do anything.
 
-Whatever goes wrong with files, kernels are compiled anew, and the user is told once for each
+Whatever goes wrong with files, kernels are compiled again, and the user is warned once for each
 folder, when the kernel is ready.
 """
 
@@ -32,15 +32,15 @@ _SETTINGS = (
 
 
 def settings_of(config: Any) -> tuple[Any, ...]:
-    """The settings of a Numba that change the code it makes, by their names."""
+    """The settings of Numba that change the code it generates, by name."""
     return tuple((name, getattr(config, name, None)) for name in _SETTINGS)
 
 
 class KernelFiles:
-    """The files of one kernel, in the place of Numba's `IndexDataCacheFile`.
+    """The files of one kernel, in place of Numba's `IndexDataCacheFile`.
 
-    A key has two parts: the first tells apart what is kept side by side, in files of different
-    names; a file whose second part is another is out of date, and is overwritten.
+    A key has two parts. Keys that differ in the first have files of different names, side by side;
+    a file whose second part differs is out of date, and is overwritten.
 
     Args:
         folder: where they are.
@@ -58,7 +58,7 @@ class KernelFiles:
         return self._folder / f"{self._name}.{_digest(repr(key[0]).encode()).hex()[:16]}.nbc"
 
     def load(self, key: tuple[Any, Any]) -> Any:
-        """What was saved under a key; None if there is nothing of today. Raises as `_parts_of`."""
+        """What was saved under a key; None if nothing is up to date. Raises as `_parts_of`."""
         path = self.path_of(key)
         if not os.path.lexists(path):
             return None
@@ -85,7 +85,7 @@ class KernelFiles:
             raise
 
     def flush(self) -> None:
-        """Nothing: what is out of date is overwritten."""
+        """Do nothing: what is out of date is overwritten."""
 
 
 def _parts_of(path: Path) -> tuple[bytes, bytes]:
@@ -106,7 +106,7 @@ def _parts_of(path: Path) -> tuple[bytes, bytes]:
 
 
 def contents_of(folder: str) -> str:
-    """What is in a folder, in words: how many kernels, and how many that cannot be read."""
+    """What is in a folder, in words: how many kernels, and how many damaged ones."""
     size = good = bad = 0
     for path in Path(folder).glob(f"*.{'[0-9a-f]' * 16}.nbc"):
         try:
@@ -119,7 +119,7 @@ def contents_of(folder: str) -> str:
 
 
 class SafeCache:
-    """What goes before one of Numba's caches among base classes, so that it never raises."""
+    """A mixin, to be placed before one of Numba's caches, so that this never raises."""
 
     cache_path: str
 
@@ -127,16 +127,16 @@ class SafeCache:
         """See Numba; None where nothing can be loaded."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[misc]  # Numba's
-        except Exception as error:  # of files, of pickles, or of what they make
+        except Exception as error:  # from files, from pickles, or from what these load
             note(self.cache_path, f"{error}; the kernel is compiled anew")
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """See Numba; nothing is saved where that cannot be done."""
+        """See Numba; saves nothing where that is impossible."""
         try:
             super().save_overload(sig, data)  # type: ignore[misc]  # Numba's
         except PermissionError as error:
-            # Windows does not replace a file that another process reads, which then is as good.
+            # Windows does not replace a file that another process is reading: this one will do.
             if os.name != "nt":
                 note_unusable(self.cache_path, error)
         except Exception as error:
@@ -156,7 +156,7 @@ def note_unusable(folder: str, error: Exception) -> None:
 
 
 def tell() -> None:
-    """Warn, once for each folder, of what was noted: when all is done, for it may raise."""
+    """Warn, once for each folder, of what was noted; call it last, because it may raise."""
     while _noted:
         folder, what = _noted.popitem()
         _told.add(folder)

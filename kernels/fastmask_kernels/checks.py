@@ -1,6 +1,6 @@
-"""Argument checks of every kernel, from its specification: wrong arguments raise, here.
+"""Argument checks of every kernel, from its specification.
 
-Behind them kernels touch memory without looking.
+Wrong arguments raise here; the kernels themselves access memory without any check.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, Argument, Kernel
 
 _SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
-_OWNS_DATA = 4  # in the number that NumPy makes of an array's flags
+_OWNS_DATA = 4  # a bit of an array's `flags.num`
 _MOST_FORMS = 1024  # remembered for each kernel
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -36,7 +36,7 @@ class TableFunction(Protocol):
 
     @property
     def unchecked(self) -> Callable[..., None]:
-        """The same without checks, for callers that made the arrays; by position alone."""
+        """The same without checks, for callers that made the arrays; positional only."""
 
 
 def checked(
@@ -47,7 +47,7 @@ def checked(
     Args:
         function: what computes it. It takes the kernel's arguments, or a single one, `call`: a
             named tuple of them all.
-        kernel: what it takes, of a cell that is not in the table.
+        kernel: the specification, for a cell that is not in the table.
         views_of: turns the arrays of a call into objects with NumPy's `shape`, `ndim`, `dtype`
             and `flags`, which the function gets; without it they must be NumPy arrays.
 
@@ -56,7 +56,7 @@ def checked(
             TypeError: an argument is missing, is not an array, or has another dtype.
             ValueError: an array has another shape, is not C-contiguous and aligned, or is an
                 output that cannot be written or that shares memory with another array; an
-                activation or a number of threads is none.
+                activation is unknown, or `threads` is below 1.
 
     Raises:
         TypeError: the function takes other arguments than the kernel.
@@ -84,7 +84,7 @@ def checked(
 def of_arguments(
     function: Callable[..., None], kernel: Kernel | None = None
 ) -> Callable[..., None]:
-    """A function of the kernel's arguments, where the given one may take them as a named tuple."""
+    """A function of the kernel's arguments; the given one may take them as a named tuple."""
     if tuple(inspect.signature(function).parameters) != ("call",):
         return function
     spec = kernel or _named(function.__name__)
@@ -133,7 +133,7 @@ class _Checks:
         self._known: dict[tuple[Any, ...], list[int]] = {}  # forms: arrays without own memory
 
     def check(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Raise for what is wrong; the arguments as the function is to get them."""
+        """Raise for wrong arguments; returns the arguments for the function."""
         for i, argument in self._activations:
             if args[i] not in ACTIVATIONS:
                 raise ValueError(f"{argument.name} must be one of {ACTIVATIONS}, not {args[i]!r}")
@@ -146,8 +146,8 @@ class _Checks:
                 replaced[i] = view
             args = tuple(replaced)
             keep_apart(views, self._specified)
-        # Programs call with few forms again and again. To look one up takes 0.2 us an array,
-        # to check it 2 us, which would be a fifth of a small LSTM.
+        # Programs call with a few forms again and again. Looking one up takes 0.2 us an array,
+        # checking it 2 us, which would be a fifth of a small LSTM.
         given = self._given_of(args)
         try:
             form = tuple([(type(a), a.dtype, a.shape, a.flags.num) for a in given])
@@ -163,7 +163,7 @@ class _Checks:
     def _check_form(
         self, form: tuple[Any, ...], args: tuple[Any, ...], given: tuple[Any, ...]
     ) -> list[int]:
-        """Check what a form shows, and remember it; which arrays borrow their memory."""
+        """Check what a form shows, remember it, and return which arrays borrow their memory."""
         _check_arrays(self._arrays, args, host=self._views_of is None)
         if len(self._known) >= _MOST_FORMS:
             self._known.clear()
@@ -173,7 +173,7 @@ class _Checks:
 
 
 def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
-    """Whether NumPy arrays are seen at a glance to be of different memory.
+    """Whether it is obvious that no two NumPy arrays share memory.
 
     Args:
         given: the arrays.
@@ -186,7 +186,7 @@ def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
         owner = given[n].base
         if type(owner) is np.ndarray and owner.base is None:
             owners[n] = owner
-        else:  # whose memory it is only addresses tell
+        else:  # only addresses tell whose memory it is
             foreign.append(n)
     return len(set(map(id, owners))) == len(owners) and not any(
         n != m and np.may_share_memory(given[n], other)
@@ -196,15 +196,15 @@ def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
 
 
 def keep_apart(given: Sequence[Any], arguments: list[Argument]) -> None:
-    """See that no output shares memory with another array.
+    """Check that no output shares memory with another array.
 
     Args:
-        given: arrays of NumPy or of one device; those with gaps are let through, because they
-            are refused anyhow.
+        given: arrays of NumPy or of one device; those that are not contiguous pass, because they
+            are rejected elsewhere.
         arguments: what each of them is.
 
     Raises:
-        ValueError: one does.
+        ValueError: an output does.
     """
     places = sorted(
         (start, start + array.nbytes, argument.name, argument.output)
@@ -220,7 +220,7 @@ def keep_apart(given: Sequence[Any], arguments: list[Argument]) -> None:
             raise ValueError(f"{written} is an output and must not share memory with {beside}")
         if stop > end:
             end, of_all = stop, name
-        if output:  # which ends last, because it is apart from all before
+        if output:  # it ends last, because it overlaps nothing before it
             end_of_outputs, of_outputs = stop, name
 
 
@@ -261,7 +261,7 @@ def _check_array(
     seen: dict[str, str],
     shared: dict[str, np.dtype[Any]],
 ) -> None:
-    """Check an array; `sizes` are those of the arrays before it, `seen` says of which."""
+    """Check one array; `sizes` are those of the arrays before it, `seen` says of which one."""
     name = argument.name
     dtype = value.dtype
     if argument.dtype in (REAL, ANY):
@@ -293,7 +293,7 @@ def _check_array(
 
 
 def _check_optional(argument: Argument, shape: tuple[str, ...], sizes: dict[str, int]) -> None:
-    """Once all sizes are known: whether an optional one is nothing or all."""
+    """Check, once all sizes are known, that an optional one is 0 or complete."""
     for letter in shape:
         if letter in OPTIONAL and sizes[letter] not in (0, sizes[OPTIONAL[letter]]):
             whole = OPTIONAL[letter]

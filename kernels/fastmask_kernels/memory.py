@@ -12,7 +12,7 @@ CACHE_LINE = 64  # bytes
 
 
 def spare(dtype: Any) -> int:
-    """How many more elements an array needs that is to be begun at a cache line."""
+    """How many more elements an array needs so that its data can begin on a cache line."""
     return CACHE_LINE // int(np.dtype(dtype).itemsize)
 
 
@@ -31,7 +31,7 @@ def aligned_empty(size: int, dtype: Any) -> NDArray[Any]:
 
 def address(array: Any) -> int:
     """Where an array's first element is."""
-    try:  # a third of the time that NumPy takes to tell it
+    try:  # three times as fast as `__array_interface__`
         return addressof(c_char.from_buffer(array if array.flags.c_contiguous else array.T))
-    except (TypeError, ValueError):  # read-only, for one, or without elements
+    except (TypeError, ValueError):  # for instance read-only or empty
         return int(array.__array_interface__["data"][0])

@@ -1,4 +1,4 @@
-"""The digest of the kernel sources, which keys of compilation caches hold."""
+"""The digest of the kernel sources, a part of the keys of compilation caches."""
 
 from __future__ import annotations
 

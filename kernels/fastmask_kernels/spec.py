@@ -3,9 +3,9 @@
 `fastmask_kernels.reference` and `fastmask_kernels.cpu` export one function for each entry,
 under the same name and with the same arguments; tests and signatures are derived from here.
 
-Shapes are words, one letter a size that must be the same wherever it appears in a call:
-B sequences, T time steps, F input features, H units, N and P and V whatever fits. Five more
-are optional, either the size in brackets or 0, where an array is not wanted: S (T) sequence
+Shapes are words; each letter is a size that must be the same wherever it appears in a call:
+B sequences, T time steps, F input features, H units; N, P, V and W fit any size. Five more
+are optional, either the size in brackets or 0 if an array is not wanted: S (T) sequence
 output, X (T) gradient of the input, K (P) states and L (P) gates saved for the backward pass,
 E (B) flags of rows with an event.
 Outputs come first; kernels allocate no result. An output shares no memory with any other array of
@@ -17,24 +17,24 @@ A plan says which steps of a batch exist (see `plan_steps`):
     steps   (P)     flat positions b * T + t of the valid steps, ascending
     order   (B)     rows, most valid steps first
 
-Forward kernels of recurrent layers save for the backward ones, at row p what belongs to the
-step at steps[p], whatever `reverse` is; rows past offsets[B] are not touched:
+Forward kernels of recurrent layers save these for the backward ones. Row p belongs to the step at
+steps[p], whatever `reverse` is; rows past offsets[B] are not touched:
     h_steps (K H)   h after the step
     c_steps (K H)   c after the step (LSTM); likewise of any other state
     gates   (L 4H)  activated gates: LSTM i, f, c, o; GRU n, z, r, q, where n is the candidate
-                    and q = h U_h + b_h with `reset_after`, else r * h (h before the step); of
+                    and q = h U_h + b_h with `reset_after`, else r * h (h before the step); for
                     other cells see `cells.Cell.saved`
 Where gates were not saved (`gates_saved` is False) the backward kernel computes them again.
 
-Backward kernels write gradients, they do not add to them. `dout` has the layout of `out`: its
+Backward kernels write gradients; they do not add to them. `dout` has the layout of `out`: its
 rows at masked steps count for the output that is repeated there, or for nothing with
-`zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` comes with what
-was saved, if anything, and leaves with the gradient of what each gate's activation was applied
-to: LSTM di, df, dc, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
-else r * h; SimpleRNN the gradient of its one sum. Other cells leave the gradients of their sums,
-what sums are called on, and step by step the gradients of their vectors.
+`zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` contains what was
+saved, if anything, and is overwritten with the gradient of each gate before its activation:
+LSTM di, df, dc, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
+else r * h; SimpleRNN the gradient of its one sum. Other cells write the gradients of their sums,
+the values that sums are called on, and the gradients of their vectors, step by step.
 
-Step kernels go one time step further where `valid` says so, or everywhere if it has no entries.
+Step kernels advance one time step where `valid` is True, or everywhere if it has no entries.
 They write the states after the step over those before it; rows that are not valid are neither
 read, in x or in the states, nor written.
 
@@ -99,7 +99,7 @@ class Kernel:
         return namedtuple(self.name, [a.name for a in self.arguments])
 
     def getter(self, *fields: str) -> Callable[[Any], tuple[Any, ...]]:
-        """A function that returns fields of a call in one go, where each by itself takes time.
+        """A function that returns several fields of a call at once, faster than one by one.
 
         Args:
             fields: "name", or "name|other" where the kernel may have no `name`.
@@ -139,9 +139,9 @@ class CellRows(NamedTuple):
 
 @cache
 def cell_kernels(cell: Cell) -> CellRows:
-    """The rows of the table that a cell's formula gives.
+    """The rows of the table that follow from a cell's formula.
 
-    Where {s} is each state, and {v} each vector:
+    With {s} for each state, and {v} for each vector:
         pack   packed | kernel, recurrent_kernel, bias, {v}
         fwd    out, {s}_last, {s}_steps, gates | x, plan, packed, {s}_first, activations,
                reverse, zero_masked, threads
@@ -149,7 +149,7 @@ def cell_kernels(cell: Cell) -> CellRows:
                x, plan, kernel, recurrent_kernel, bias, {v}, {s}_first, {s}_steps, activations,
                gates_saved, reverse, zero_masked, threads
         step   {s} | x, valid, packed, activations, threads
-    A cell that saves nothing but its states has no `gates` in fwd, and no `gates_saved`; one
+    A cell that saves nothing but its states has no `gates` in fwd, and no `gates_saved`; a cell
     without a part of h in its sums has a `recurrent_kernel` (H, 0). `activations` are those that
     the formula leaves to the layer.
     """
@@ -170,7 +170,7 @@ def cell_kernels(cell: Cell) -> CellRows:
         ),
         _kernel(
             f"{name}_bwd",
-            f"Gradients of {name}_fwd from those of its outputs and from what it saved",
+            f"Gradients of {name}_fwd from the gradients of its outputs and from what it saved",
             *_backward(cell),
         ),
         _kernel(
@@ -351,7 +351,7 @@ KERNELS: dict[str, Kernel] = {
         ),
         _kernel(
             "gru_bwd",
-            "Gradients of gru_fwd from those of its outputs and from what it saved",
+            "Gradients of gru_fwd from the gradients of its outputs and from what it saved",
             (
                 ("dx", REAL, "B X F"),
                 ("dkernel", REAL, "F 3H"),

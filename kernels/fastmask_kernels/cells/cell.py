@@ -1,4 +1,4 @@
-"""A cell: its formula, and where its sums and what is saved of a step stand in memory."""
+"""A cell: its formula, and where its sums and the saved values of a step are in memory."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ class Cell:
         h_only: names of the sums without a part of x.
 
     Attributes:
-        name: the function's.
+        name: the function's name.
         function: the function.
         sums: names of the sums, in the order of the bias.
         states: names of the states; the first one is the output, h.
         vectors: names of the vectors.
         inputs: names of the sums with a part of x, in the order of the kernel's columns.
-        recurrents: names of those with a part of h, in the order of the recurrent kernel's.
+        recurrents: names of the sums with a part of h, in the order of the recurrent kernel's
+            columns.
         activations: those of ("activation", "recurrent_activation") that the formula leaves to
             the layer.
-        order: names of the sums as they stand in a row of z, where those with a part of x are
-            the first ones and those of the first product with h are side by side:
+        order: names of the sums in the order of a row of z, where those with a part of x come
+            first and those of the first product with h are side by side:
                 x alone, called with a part of x, x and h, h alone, called without a part of x
     """
 
@@ -72,12 +73,12 @@ class Cell:
 
     @cached_property
     def saved(self) -> tuple[Symbol | None, ...]:
-        """What forward leaves in each block of H columns of `gates` for backward.
+        """What forward saves in each block of H columns of `gates`; None for nothing.
 
-        Where a block belongs to a sum, backward leaves the gradient of the sum there: there is
-        one for each sum, in the order of z; then one for each value that a sum is called on,
-        which backward leaves there; then others, if these do not hold all. None where forward
-        leaves nothing. Backward puts the gradients of the vectors, step by step, behind them.
+        There is a block for each sum, in the order of z, which backward overwrites with the sum's
+        gradient; then one for each value that a sum is called on, which backward keeps; then more
+        if these do not hold everything. Backward appends the gradients of the vectors, step by
+        step.
         """
         values = [s.args[1] for s in self.called]
         wanted = [s for s in saved(self.formula, self.gradients) if s not in values]
@@ -91,7 +92,7 @@ class Cell:
         return (*own, *values, *slots.values())
 
     def _slots_of(self, symbol: Symbol, wanted: Sequence[Symbol]) -> list[int]:
-        """Numbers of the sums that a symbol comes from, but for those behind other saved ones."""
+        """Numbers of the sums that a symbol depends on, other than through other saved ones."""
         found: list[int] = []
         stack, others = [symbol], {id(s) for s in wanted if s is not symbol}
         while stack:
@@ -108,7 +109,7 @@ class Cell:
 
     @cached_property
     def keeps_gates(self) -> bool:
-        """Whether backward needs more of forward than the states."""
+        """Whether backward needs more from forward than the states."""
         return any(s is not None for s in self.saved)
 
     @property
@@ -118,7 +119,7 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """Tells apart the compiled code of cells that differ; the same in every process."""
+        """Identifies the cell's compiled code; the same in every process."""
         numbers: dict[int, int] = {}
         lines = [repr((self.sums, self.states, self.vectors, self.inputs, self.recurrents))]
         for symbol in walk(self.formula.new):
@@ -139,9 +140,9 @@ class Cell:
 
 
 def _check_names(formula: Formula) -> None:
-    """See that the arguments of kernels can be called as states and vectors are."""
+    """Check that states and vectors can be named in a kernel's arguments."""
     if not formula.name.isidentifier():
-        raise ValueError(f"a cell is called like its function, which needs a name: {formula.name}")
+        raise ValueError(f"a cell is named after its function, which needs a name: {formula.name}")
     taken = dict.fromkeys(_TAKEN, "a kernel")
     for kind, names, forms in (
         ("state", formula.states, _OF_A_STATE),
@@ -166,7 +167,7 @@ _TAKEN = (
     *("steps", "offsets", "order", "valid", "reverse", "zero_masked", "threads"),
     *("activation", "recurrent_activation", "dx", "dout", "dkernel", "drecurrent_kernel", "dbias"),
 )
-"""What arguments of kernels are called that are of no state and no vector, see `spec`."""
+"""Names of kernel arguments that belong to no state or vector, see `spec`."""
 
 
 @overload
@@ -182,7 +183,7 @@ def cell(
     x_only: Collection[str] = (),
     h_only: Collection[str] = (),
 ) -> Cell | Callable[[Function], Cell]:
-    """Make a cell of a formula; a decorator, with arguments or without. See `Cell`."""
+    """Make a cell from a formula; a decorator, with arguments or without. See `Cell`."""
     if function is not None:
         return Cell(function)
     return lambda function: Cell(function, x_only, h_only)

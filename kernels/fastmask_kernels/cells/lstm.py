@@ -11,7 +11,7 @@ from .cell import cell
 
 @cell
 def lstm(i: Any, f: Any, g: Any, o: Any, h: Any, c: Any) -> Any:
-    """Gates of input, forgetting and output, and the candidate g."""
+    """Input, forget and output gates, and the candidate g."""
     i, f, o = recurrent_activation(i), recurrent_activation(f), recurrent_activation(o)
     c = f * c + i * activation(g)
     return o * activation(c), c

@@ -1,11 +1,11 @@
-"""Which part of a step's gradients can be computed when.
+"""The rounds of a step's gradients: what can be computed when.
 
-Most cells have one round a step. Another one begins where a gradient has to be known of all units
-of a row: behind the product that leads from the gradient of a called sum to the value that it was
-called on, and behind the means in the gradient of `normalize`.
+Most cells have one round a step. Another one begins where a gradient must be known for all units
+of a row first: after the product that leads from the gradient of a called sum to the value that it
+was called on, and after the means in the gradient of `normalize`.
 
-A round loads vectors, computes, and stores. Between rounds, and between steps, values stay in
-planes: arrays of as many units as a row of a state has.
+A round loads vectors, computes, and stores. Between rounds, and between steps, values are kept in
+planes, which hold one number for each unit of a row.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Place(NamedTuple):
         "new"      h after the step
         "moments"  mean and sums of squares, in a plane, by number
     Backward:
-        "product"  what the round's product gave; in the first round all that reaches h
-        "total"    the same; read, it is the sum over all units of the row, and what fills up its
-                   last register must be 0
+        "product"  the result of the round's product; in the first round the whole gradient of h
+        "total"    a plane, by number, that is read as the sum over all units of the row: the
+                   padding of its last register must be 0
         "before"   a state before the step, by number
         "after"    a state after the step, by number
     """
@@ -45,12 +45,12 @@ class Round(NamedTuple):
     """A part of a step.
 
     Attributes:
-        called: number, in the order of z, of the sum whose gradient's product with U^T the round
-            begins with; None where it begins with none. The first round's product is that of
-            the following step.
-        loads: what is read, and where. A mean is made of its total, see `total_of`.
+        called: the sum whose gradient is multiplied with U^T at the beginning of the round, by
+            its number in the order of z; None for no product. The first round begins with the
+            product of the following step.
+        loads: what is read, and where. A mean is made from its total, see `total_of`.
         computed: what is computed, operands first.
-        stores: what is written when all is computed, and where; None for zeros.
+        stores: what is written in the end, and where; None for zeros.
     """
 
     called: int | None
@@ -65,8 +65,8 @@ class Backward(NamedTuple):
     Attributes:
         rounds: the parts of a step.
         planes: how many planes there are. The first ones hold the gradients of states between
-            steps: all of h's but for the part through products, where there is one, and then
-            the other states'.
+            steps: that of h, except its part through products, if there is any; then those of the
+            other states.
         carries_h: whether there is a plane for h.
     """
 
@@ -85,14 +85,14 @@ def backward_of(cell: Cell) -> Backward:
 
 
 def total_of(mean: Symbol) -> Symbol:
-    """What a mean is the mean of, summed over the values that it is taken of together."""
+    """What a mean averages over the units: the sum of the values that have it in common."""
     means, which = mean.args
     total: Symbol = reduce(add, means.operands[which::2])
     return total
 
 
 class _Planner:
-    """Deals the symbols of a cell's gradients to rounds."""
+    """Assigns the symbols of a cell's gradients to rounds."""
 
     def __init__(self, cell: Cell) -> None:
         formula = cell.formula
@@ -107,7 +107,7 @@ class _Planner:
             self._sources |= {s: Place(kind, n) for n, s in enumerate(symbols)}
         self._rounds: dict[Symbol, int] = {}
         self._called: dict[int, str] = {}  # by round, the sum whose product it begins with
-        self._last_read: dict[Symbol, int] = {}  # of what stays in a plane, the round
+        self._last_read: dict[Symbol, int] = {}  # by symbol kept in a plane, the round
         self._totals: set[Symbol] = set()
         self._blocks = [
             (self._gradients.sums[name], Place("block", n)) for n, name in enumerate(cell.order)
@@ -157,7 +157,7 @@ class _Planner:
         return Place("plane", kept[symbol].number)
 
     def _round_of(self, symbol: Symbol) -> int:
-        """The first round that a symbol is known in."""
+        """The first round in which a symbol is known."""
         if symbol not in self._rounds:
             self._rounds[symbol] = self._find_round(symbol)
         return self._rounds[symbol]
@@ -179,9 +179,9 @@ class _Planner:
     def _find_needed(
         self, number: int, roots: list[Symbol]
     ) -> tuple[dict[Symbol, Place | None], list[Symbol]]:
-        """What a round loads, where that is not what an earlier one kept; and what it computes.
+        """What a round loads, with None as the place of kept values, and what it computes.
 
-        To be asked of the last round first: it notes what earlier rounds have to keep.
+        Call it for the last round first: it notes what earlier rounds have to keep.
         """
         loads: dict[Symbol, Place | None] = {}
         computed: dict[Symbol, None] = {}
@@ -210,7 +210,7 @@ class _Planner:
         return loads, list(computed)
 
     def _place(self, symbol: Symbol, number: int) -> Place | None:
-        """Where a round finds a symbol that no round has computed; None if it does not."""
+        """Where a round finds a symbol that no round has computed; None if nowhere."""
         place = self._sources.get(symbol)
         if place is not None:
             # Until the gradient of a sum takes its place.
@@ -224,7 +224,7 @@ class _Planner:
         return None
 
     def _is_there(self, symbol: Symbol, number: int) -> bool:
-        """Whether a round can compute a symbol from nothing that another round must keep."""
+        """Whether a round can compute a symbol without anything kept by another round."""
         if symbol.op == "constant" or self._place(symbol, number) is not None:
             return True
         if symbol in self._sources or not symbol.operands or symbol.op == "mean":
@@ -242,7 +242,7 @@ class _Planes:
         return len(self._taken)
 
     def take(self, written: int, read: int) -> int:
-        """A plane that nothing else is written to from one round on to before another one."""
+        """A plane that is free from round `written` on until just before round `read`."""
         wanted = range(written, max(read, written + 1))
         for number, taken in enumerate(self._taken):
             if all(r.stop <= wanted.start or wanted.stop <= r.start for r in taken):

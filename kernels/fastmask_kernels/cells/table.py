@@ -1,6 +1,6 @@
-"""What a backend makes of a cell: functions as the kernel table has them, see `spec.cell_kernels`.
+"""What a backend makes of a cell: the functions that `spec.cell_kernels` lists.
 
-Every backend has `kernels_of(cell)`, which returns `CellKernels` and remembers them.
+Every backend has `kernels_of(cell)`, which returns `CellKernels` and caches them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class CellKernels(NamedTuple):
         pack: puts weights in the order in which `fwd` and `step` read them.
         fwd: runs the cell over the valid steps of a batch.
         bwd: gives the gradients of `fwd`.
-        step: goes one time step further, in place.
+        step: advances one time step, in place.
     """
 
     packed_size: Callable[[int, int, np.dtype[Any]], int]

@@ -19,14 +19,14 @@ def step_values(
     product: Callable[[str, Any], Any],
     evaluate: Callable[[Sequence[Symbol], Known], list[Any]],
 ) -> Known:
-    """The values that all others of a step follow from.
+    """The values from which all others of a step follow.
 
     Args:
-        cell: whose.
+        cell: the cell.
         states: before the step.
         vectors: the vectors.
-        part_of_x: of a sum, by name, what does not depend on h, the bias with it.
-        product: of a sum the product of its columns of the recurrent kernel with a value.
+        part_of_x: gives the part of a sum, by name, that does not depend on h, bias included.
+        product: gives the product of a value with a sum's columns of the recurrent kernel.
         evaluate: gives the values of symbols from those that are known.
 
     Returns:

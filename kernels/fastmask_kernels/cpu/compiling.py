@@ -1,4 +1,4 @@
-"""Telling a person that they wait for the compiler."""
+"""Telling users that they are waiting for the compiler."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class _Once(Listener):  # type: ignore[misc]  # Numba is Any here
             tell()
 
     def on_end(self, event: Any) -> None:
-        """Nothing: it has been told."""
+        """Do nothing: `on_start` has told it."""
 
 
 @contextmanager
 def telling(tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` once if a kernel is compiled meanwhile, and not found in the cache."""
+    """Call `tell` once if a kernel is compiled in this block, not loaded from the cache."""
     with install_listener("numba:compile", _Once(tell)):
         yield

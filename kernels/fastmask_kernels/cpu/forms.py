@@ -1,4 +1,4 @@
-"""Kernels of layers in other forms: weights of fewer bits, and tables of sums instead of x."""
+"""Kernels of layers in other forms: quantized weights, and tables of sums instead of x."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def kernels_in_form(cell: Cell | str, format: str | None, gathered: bool) -> Cel
 
     Args:
         cell: the cell, or the name that the table has for it.
-        format: of the weights; None for the dtype of all else.
-        gathered: whether x is not multiplied, but names rows of a table of sums. Then `pack` is
-            given a kernel without rows, and `fwd` as `packed` a pair of what `pack` wrote and the
-            table, from `sums_of_rows`, and as x anything with the shape and dtype that it would
-            have, and with the numbers of the rows as `ids`, int64 (B, T), all in the table.
+        format: the format of the weights; None for the dtype of everything else.
+        gathered: whether x is not multiplied, but selects rows of a table of sums. Then `pack`
+            takes a kernel without rows. `fwd` takes as `packed` a pair, what `pack` wrote and the
+            table from `sums_of_rows`, and as `x` any object with the shape and dtype of x whose
+            `ids`, int64 (B, T), are the numbers of the rows, all in the table.
     """
     if cell == "gru":
         return gru_kernels(format, gathered)

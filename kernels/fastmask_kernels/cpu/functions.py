@@ -1,7 +1,7 @@
-"""Functions of a module that are written by hand, and stay functions.
+"""Functions of an LLVM module that are emitted by hand, and never inlined.
 
-What is inlined into a time loop shares the registers with everything around it: its constants
-are then loaded anew for every row.
+Code that is inlined into a time loop shares the registers with everything around it: its constants
+would be loaded again for every row.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ def call_function(
 
     Args:
         builder: llvmlite IRBuilder at the call.
-        name: tells it from all others of the module.
-        values: what it is called with.
-        emit_body: writes its body, when the module has none yet, given a builder and the
-            arguments.
+        name: unique in the module.
+        values: the arguments.
+        emit_body: emits its body, if the module has none yet, from a builder and the arguments.
     """
     module = builder.module
     function = module.globals.get(name)

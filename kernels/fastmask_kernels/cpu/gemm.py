@@ -3,7 +3,7 @@
     z[i, :] = init[i, :] + sum_k a[index[first + i] + k] * weights[k, :]      i < rows
 
 It assumes, and packing makes true:
-  - weights stand in strips: a strip is k-major, `Tiles.strip` registers wide, contiguous;
+  - weights are stored in strips: a strip is k-major, `Tiles.strip` registers wide, contiguous;
   - the number of sums, rows times vectors, is at most SUMS, so that all live in registers;
   - rows of `a` are contiguous in k, wherever they start: `index` holds their element
     offsets, and nothing is copied to bring them together.
@@ -23,16 +23,16 @@ from numba.extending import intrinsic
 from .functions import call_function
 from .simd import I64, REGISTERS, Emitter, data_pointer
 
-# As many sums as the registers hold, beside a row of weights and an element of `a`.
+# As many sums as the registers hold besides a row of weights and an element of `a`.
 SUMS = 24 if REGISTERS == 32 else 12
 
 
 class Tiles(NamedTuple):
     """Which tiles a product is cut into; widths are counted in registers.
 
-    Many rows meet few vectors at a time, so that each weight read from the cache serves many
-    of them. Where panels are wider than that, few rows meet the whole of one, which keeps
-    enough sums in flight.
+    Many rows are multiplied with few vectors at a time, so that each weight read from the cache
+    serves many rows. Where panels are wider than that, few rows are multiplied with a whole panel,
+    which keeps enough sums in flight.
     """
 
     strip: int  # width of a strip of weights
@@ -48,7 +48,7 @@ class Tiles(NamedTuple):
 
     @property
     def few(self) -> int:
-        """How many rows are few."""
+        """Most rows that count as few."""
         return self.sums // self.few_widths[-1] * 2 // 3 if self.few_widths else 0
 
     @property
@@ -95,10 +95,10 @@ def call_tile(
 
     Args:
         builder: llvmlite IRBuilder at the call.
-        name: tells it from the module's others of the same tiles.
+        name: distinguishes it from the module's others with the same tiles.
         tiles: the forms.
         values: rows, vectors, and what `emit_form` takes.
-        emit_form: writes one form, given a builder, its rows and vectors, and the arguments.
+        emit_form: emits one form, from a builder, its rows and vectors, and the arguments.
     """
 
     def emit_body(inside: Any, arguments: Any) -> None:
@@ -114,7 +114,7 @@ def call_tile(
             inside.branch(done)
         inside.position_at_end(done)
 
-    # Inlined, every product would begin with what all forms have to compute before their loops.
+    # If inlined, every product would first compute what all forms need before their loops.
     shape = tiles.strip, tiles.row, tiles.sums, *tiles.widths, *tiles.few_widths
     call_function(builder, f"fastmask_{name}_{'_'.join(map(str, shape))}", values, emit_body)
 
@@ -142,7 +142,7 @@ def tile_kernel(tiles: Tiles) -> Any:
         z_start: Any,
         left: Any,
     ) -> Any:
-        """One tile; every array is followed by the place where it begins.
+        """Compute one tile; every array is followed by the place where it begins.
 
         `strip_step` elements lie between strips, and `init_stride` between rows of `init`; `left`
         is the first column.

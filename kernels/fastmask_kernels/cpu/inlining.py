@@ -1,8 +1,8 @@
-"""How Numba compiles functions that only kernels call: as far as the kernels need it.
+"""Compiling functions that only kernels call, no further than the kernels need.
 
-Numba optimises every function by itself, with a copy of all that it calls, makes machine code of
-it, and does both once more within each of its callers. Here a function is only lowered to LLVM's
-language; whatever else is done with it is done once, in the kernel that it is linked into.
+Numba optimises every function by itself, with a copy of all its callees, generates machine code for
+it, and does both again within each of its callers. Here a function is only lowered to LLVM IR;
+everything else happens once, in the kernel that it is linked into.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .unique_names import UniqueCompiler, UniqueNames
 
 
 class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
-    """Code as it was lowered."""
+    """Lowered code that is not optimised."""
 
     _shared_module: Any
     _linking_libraries: list[Any]
 
     def add_llvm_module(self, module: Any) -> None:
-        """Take it as it is, where Numba would run passes over each function."""
+        """Link the module as it is; Numba would run passes over each function."""
         self._final_module.link_in(module)
 
     def finalize(self) -> None:
-        """Neither optimise nor give anything to the machine."""
+        """Neither optimise nor generate machine code."""
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == Linkage.external:
                 function.linkage = "linkonce_odr"  # as Numba does in a copy of the whole
         self._finalized = True
 
     def _get_module_for_linking(self) -> Any:
-        """The code with that of all it calls, for those that do not ask for these one by one."""
+        """The code with all its callees, for callers that do not link these one by one."""
         if self._shared_module is None:
             self._ensure_finalized()
             whole = self._final_module.clone()
@@ -48,12 +48,12 @@ class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
 
 
 class _Kernel(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
-    """A kernel with all that it calls."""
+    """A kernel with all its callees."""
 
     _linking_libraries: list[Any]
 
     def finalize(self) -> None:
-        """Link each function once; Numba would link it into each of its callers, and these too."""
+        """Link each function once; Numba would link it into each caller, and so on upwards."""
         for library in _link(self._final_module, self._linking_libraries):
             if hasattr(library, "_reload_init"):  # older Numba has none
                 self._reload_init.update(library._reload_init)
@@ -81,7 +81,7 @@ def _link(module: Any, libraries: Iterable[Any]) -> Iterable[Any]:
 
 @register_pass(mutates_CFG=False, analysis_only=False)
 class _Declare(LoweringPass):  # type: ignore[misc]  # Numba is Any here
-    """Tell callers under which function they find the code; it cannot be called from Python."""
+    """Register the code with a function that callers find; Python cannot call it."""
 
     _name = "declare"
 
@@ -100,7 +100,7 @@ class _Declare(LoweringPass):  # type: ignore[misc]  # Numba is Any here
 
 
 class InnerCompiler(UniqueNames, CompilerBase):  # type: ignore[misc]  # Numba is Any here
-    """Numba's compiler without its end."""
+    """Numba's compiler, stopped after lowering."""
 
     def define_pipelines(self) -> list[Any]:
         """Numba's passes, and one more."""
@@ -114,7 +114,7 @@ class InnerCompiler(UniqueNames, CompilerBase):  # type: ignore[misc]  # Numba i
 
 
 class KernelCompiler(UniqueCompiler):
-    """Numba's compiler for what Python calls."""
+    """Numba's compiler for functions that Python calls."""
 
     def define_pipelines(self) -> list[Any]:
         """Numba's passes, with a library of our own."""

@@ -1,10 +1,10 @@
 """Turning a Python function into a compiled kernel, cached on disk.
 
-Two things that `numba.njit(cache=True)` gets wrong for a library are put right here:
+It fixes two things that `numba.njit(cache=True)` gets wrong for a library:
 
 - its cache notices edits only in the file of the cached function, so after an upgrade old
   code of a changed callee keeps running: here the digest of all kernel sources is in the key;
-- it compiles anew for every mix of writeable and read-only arrays: here each kernel is
+- it compiles again for every mix of writeable and read-only arrays: here each kernel is
   compiled once a dtype, with read-only inputs, which accept both.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-import numpy.ma  # now: Numba's first call would, and a fork then would not wait
+import numpy.ma  # now: Numba's first call would import it, and a fork would not wait for that
 from llvmlite.binding import ffi
 from numba import njit, types
 from numba.core import config
@@ -37,10 +37,10 @@ from .unique_names import UniqueCompiler
 try:
     from .inlining import InnerCompiler, KernelCompiler
 except (ImportError, AttributeError):
-    # Numba has changed inside: its own way, which takes two seconds more
+    # Numba's internals have changed: compile as it does, which takes two seconds more
     InnerCompiler = KernelCompiler = UniqueCompiler  # type: ignore[misc]  # instead
 
-# Python's own locks, not what Numba and llvmlite put around them: see `fork_safe_lock`.
+# Python's own locks, without the wrappers of Numba and llvmlite: see `fork_safe_lock`.
 _compiler_lock = getattr(global_compiler_lock, "_lock", global_compiler_lock)
 _llvm_lock = getattr(ffi.lib, "_lock", nullcontext())
 hold_at_fork(_compiler_lock, COMPILER)
@@ -52,10 +52,10 @@ SignatureOf = Callable[[Any], Any]
 
 
 class _SourceCache(SafeCache, FunctionCache):  # type: ignore[misc]  # Numba is Any here
-    """Numba's disk cache, whose key covers the sources of all callees, in files of ours.
+    """Numba's disk cache with our own files, and with the sources of all callees in its key.
 
-    Numba's own key has the values that a function closes over, which differ from process to
-    process where they are functions; here the kernel's name says what they are.
+    Numba's key contains the values that a function closes over, which differ between processes if
+    they are functions; here the kernel's name tells what they are.
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
@@ -70,7 +70,7 @@ class _SourceCache(SafeCache, FunctionCache):  # type: ignore[misc]  # Numba is 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, Any]:
         made_by = numba.__version__, llvmlite.__version__, np.__version__
         here = sig, codegen.magic_tuple(), *self._kernel, settings_of(config)
-        # The kernel's own file, too: one that is not this package's.
+        # The kernel's own file, too, which may be outside of this package.
         return here, (made_by, self._impl.locator.get_source_stamp(), source_digest())
 
 
@@ -86,22 +86,22 @@ def inner(function: Callable[..., Any], forceinline: bool = False) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A large function that kernels call at one place, where it is inlined.
+    """A large function that kernels call at one place, where LLVM inlines it.
 
-    By LLVM: Numba, which can do it too, takes longer for that than for all type inference.
+    Numba can inline it, too, but takes longer for that than for all type inference.
     """
     return inner(function, forceinline=True)
 
 
-_pauses: list[bool] = []  # of the garbage collector: whether it was enabled before each
+_pauses: list[bool] = []  # for each pause, whether the garbage collector was enabled before it
 
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
     """Pause the garbage collector, which the compiler's many objects keep busy.
 
-    It stays paused until the last of several threads is done: a finaliser must not run in a thread
-    that holds the compiler's lock, for it may wait for another lock, which a forking thread holds.
+    It stays paused until the last of several threads is done. No finaliser may run in a thread that
+    holds the compiler's lock: it might wait for another lock, which a forking thread holds.
     """
     _pauses.append(gc.isenabled() or any(_pauses))
     gc.disable()
@@ -120,7 +120,7 @@ class CompiledKernel:
     Args:
         function: Python source of the kernel.
         signature_of: gives the Numba signature for a dtype's Numba type.
-        name: tells kernels apart that are made of the same source.
+        name: distinguishes kernels that are made from the same source.
     """
 
     def __init__(
@@ -140,13 +140,13 @@ class CompiledKernel:
         )(self._function)
         try:
             dispatcher._cache = _SourceCache(self._function, self._name)
-        except Exception as error:  # no folder can be written, for one
+        except Exception as error:  # for instance, no folder is writable
             note_unusable(config.CACHE_DIR or str(Path(__file__).parent), error)
         return dispatcher
 
     @property
     def cache_folder(self) -> str | None:
-        """Where the compiled code is kept; None where no folder can be written."""
+        """Where the compiled code is kept; None if no folder is writable."""
         try:
             return str(_SourceCache(self._function, self._name).cache_path)
         except Exception:
@@ -155,7 +155,7 @@ class CompiledKernel:
     def for_dtype(self, dtype: Any) -> Callable[..., Any]:
         """The compiled function that takes arrays of `dtype`.
 
-        Where warnings are errors it raises what it warns of, once, and works from then on.
+        If warnings are errors it raises a warning of the cache once, and works from then on.
         """
         ready = self._ready.get(dtype)
         if ready is None:
@@ -164,14 +164,14 @@ class CompiledKernel:
         return ready
 
     def for_dtype_silently(self, dtype: Any) -> Callable[..., Any]:
-        """The same for threads of our own, which nobody would catch a warning from."""
+        """The same without warnings, for our worker threads, where nobody would catch them."""
         ready = self._ready.get(dtype)
         if ready is None:
             with _no_collections(), _compiler_lock:  # collections come after the lock
                 ready = self._ready.get(dtype)
                 if ready is None:
-                    # One of its own: while a dispatcher may compile it takes no read-only array
-                    # for a kernel's, and calls of other threads would fail.
+                    # A dispatcher for each dtype: one that may still compile does not accept
+                    # read-only arrays, so calls of other threads would fail.
                     ready = self._new_dispatcher()
                     ready.compile(self._signature_of(from_dtype(dtype)))
                     ready.disable_compile()
@@ -192,5 +192,5 @@ def output(dtype: Any, ndim: int) -> Any:
 
 
 def array(dtype: Any, ndim: int) -> Any:
-    """Numba type of a C-contiguous array that a kernel only reads, itself read-only or not."""
+    """Numba type of a C-contiguous array that a kernel only reads; it may be writeable or not."""
     return types.Array(dtype, ndim, "C", readonly=True)

@@ -1,6 +1,6 @@
 """Masks and their plans in one pass over memory.
 
-`x != value` is asked of bit patterns (see `bits`), so that one kernel for each item size serves
+`x != value` is computed on bit patterns (see `bits`), so that one kernel for each item size serves
 every dtype.
 """
 
@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 _INT64 = np.dtype(np.int64)
-_BLOCK = 64  # features that are compared between two looks at the result
+_BLOCK = 64  # features that are compared between two checks of the result
 
 
 @checked
@@ -44,7 +44,7 @@ def mask_any_not_equal(valid: Bools, x: NDArray[Any], value: float) -> None:
     if pattern is None or features == 0:
         valid.fill(features > 0)
         return
-    if pattern[2]:  # NaN: too rare for loops that would be slower with it
+    if pattern[2]:  # NaN: too rare to make the loops slower for it
         np.logical_not(np.isnan(x).all(axis=2), out=valid)
         return
     word = pattern.dtype
@@ -79,9 +79,9 @@ def _not_equal(valid: Any, x: Any, pattern: Any) -> None:
 
 @compiled(lambda u: types.void(output(types.boolean, 1), array(u, 1), types.uint64, array(u, 1)))
 def _any_not_equal(valid: Any, x: Any, features: Any, pattern: Any) -> None:
-    # Nearly every valid step shows it in its first feature. A masked one is read to its end:
-    # in blocks without a branch, which become SIMD code. Indices are unsigned, as a signed
-    # one must be tested for being negative, which keeps the loop scalar (7 times slower).
+    # Nearly every valid step differs in its first feature. A masked step is read to its end, in
+    # blocks without a branch, which become SIMD code. Indices are unsigned: a signed one would be
+    # tested for being negative, which keeps the loop scalar (7 times slower).
     keep, bits = pattern[0], pattern[1]
     start = np.uint64(0)
     for i in range(valid.size):

@@ -3,13 +3,13 @@
     packed = bias [vector][gate][lane], the cell's own vectors likewise, then [vector] kernel and
              recurrent kernel, both [strip][row][gate][lane]
 
-Weights of fewer bits stand several to a word (see `quantized.formats`), which takes the place of
-a number, and a row is then one of words. Before the matrices come the scales of the kernel's
-columns, what their sums start with, and the same of the recurrent kernel.
+Quantized weights are packed several to a word (see `quantized.formats`), which takes the place of
+a number; a row is then a row of words. Before the matrices come the scales of the kernel's
+columns, the start values of their sums, and the same for the recurrent kernel.
 
-A vector is here one SIMD register's width of units, with all gates of each. Its weights stand in
-strips of as many gates as a micro-kernel reads side by side. Units that fill up the last
-vector have zero weights. Where they are half of it or more and gates come in pairs, a register
+A vector here is one SIMD register's width of units, with all gates of each. Its weights are in
+strips of as many gates as a micro-kernel reads side by side. The last vector is padded with units
+that have zero weights. Where the padding is half of it or more and gates come in pairs, a register
 holds a pair of gates, half and half, and the rest of the vector's place stays empty: a layer of
 100 units is then 4 % wider in registers of 16, not 12 %.
 """
@@ -32,11 +32,11 @@ class Layout(NamedTuple):
     """How many gates a unit has in each part of its weights, and in a strip."""
 
     bias: int
-    vectors: int  # numbers a unit that are no gates
+    vectors: int  # numbers a unit that belong to no gate
     inputs: int
     recurrent: int
     strip: int
-    paired: bool  # whether a last register that is half empty has a pair of gates
+    paired: bool  # whether a last register that is half empty holds a pair of gates
     group: int = 1  # weights in a word
     scaled: bool = False  # whether columns have scales
 
@@ -78,9 +78,10 @@ def pack_weights(
         layout: the layer's.
         kernel: (F, inputs, H), or fewer rows of words.
         recurrent_kernel: (H, recurrent, H), or fewer rows of words.
-        bias: (up to layout.bias, H); what is not there is 0.
+        bias: (up to layout.bias, H); missing rows are 0.
         vectors: (vectors, H)
-        scales: of the kernel's columns, (inputs, H), and what sums start with; of recurrent ones.
+        scales: scales of the kernel's columns, (inputs, H), and start values of their sums; then
+            the same for the recurrent kernel.
     """
     units, width = bias.shape[-1], lanes(packed.dtype)
     number, stop = vectors_of(units, packed.dtype), 0
@@ -115,9 +116,9 @@ def pack_rows(rows: Array, layout: Layout, empty: Callable[[int, Any], Array]) -
     """Rows (V, inputs, H) in the order of a row of sums: a table [row][vector][gate][lane].
 
     Args:
-        rows: of sums that begin with a part of x.
+        rows: the values of the sums that have a part of x.
         layout: the layer's.
-        empty: makes an array of so many elements of a dtype.
+        empty: makes an uninitialised array from its size and dtype.
     """
     count, gates, units = rows.shape
     number, width = vectors_of(units, rows.dtype), lanes(rows.dtype)
@@ -153,5 +154,5 @@ def _in_pairs(columns: Array, width: int) -> Array:
 
 @inner
 def gate_distance(vector: int, units: int, lanes: int) -> int:
-    """How far apart the gates of a vector stand in layouts with `paired`."""
+    """The distance between the gates of a vector, in layouts with `paired`."""
     return lanes // 2 if 2 * (units - vector * lanes) <= lanes else lanes

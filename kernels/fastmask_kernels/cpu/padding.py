@@ -91,8 +91,8 @@ def _pad_rows(
     pre_pad: Any,
     pre_truncate: Any,
 ) -> int:
-    # Indices are unsigned, as a signed one must be tested for being negative, which keeps
-    # the copies scalar (4 times slower).
+    # Indices are unsigned: a signed one would be tested for being negative, which keeps the
+    # copies scalar (4 times slower).
     row_words = out.shape[1]
     step_words = row_words // time if time else 0
     fill, period = value[0], np.uint64(value.size)

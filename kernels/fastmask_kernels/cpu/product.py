@@ -14,7 +14,7 @@ def product(tiles: Tiles, tile: Any = None) -> Any:
 
     Args:
         tiles: the tiles.
-        tile: the micro-kernel for them; the one of `gemm` where there is none.
+        tile: the micro-kernel for them; by default the one of `gemm`.
     """
     tile = tile or tile_kernel(tiles)
     most_rows, few, strip_vectors, row_vectors = tiles.rows, tiles.few, tiles.strip, tiles.row
@@ -40,12 +40,12 @@ def product(tiles: Tiles, tile: Any = None) -> Any:
     ) -> None:
         """z[:, :vectors] = init + a[places] @ weights, in tiles of nearly equal height.
 
-        Give integers of one type, np.int64: a literal would compile it once more.
+        Pass integers of one type, np.int64: a literal would make it compile once more.
 
-        All arrays are flat. Row i of `a` begins at a_start + places[i] and is `depth` long, that
-        of `init` at init_start + i * init_stride, that of z at z_start + i * tiles.row registers.
-        The first strip begins at packed[weights], the others `strip_step` apart. `places` and
-        `columns` are what the micro-kernel takes them for.
+        All arrays are flat. Row i of `a` begins at a_start + places[i] and is `depth` long; row i
+        of `init` begins at init_start + i * init_stride, row i of z at z_start + i * tiles.row
+        registers. The first strip begins at packed[weights], the others `strip_step` apart.
+        `places` and `columns` mean what the micro-kernel takes them for.
         """
         lanes = lanes_of(z)
         width = wide if rows <= few else narrow

@@ -7,8 +7,8 @@ builder whose values are whole SIMD registers. The register's width follows the 
 
 exp is computed much as in W. J. Cody and W. Waite, "Software Manual for the Elementary
 Functions" (1980), as a power of two: split the exponent into an integer and a small remainder,
-sum a polynomial on the remainder, scale by the integer's power. Without the 1 of exp(x) - 1 in
-its sum tanh is accurate near zero.
+sum a polynomial on the remainder, scale by the integer's power. For exp(x) - 1 the sum leaves out
+its 1, which keeps tanh accurate near zero.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def lanes(dtype: Any) -> int:
 
 
 def data_pointer(context: Any, builder: Any, ty: Any, value: Any) -> Any:
-    """First element's pointer of an array or pointer argument."""
+    """Pointer to the first element of an array or pointer argument."""
     if isinstance(ty, types.CPointer):
         return value
     return context.make_array(ty)(context, builder, value).data
@@ -68,10 +68,10 @@ class _Format:
 
     def __init__(self, name: str, mantissa: int, bias: int, degree: int) -> None:
         self.name, self.mantissa = name, mantissa
-        # Taylor's sum of 2**r: an error of the format's last bit.
+        # The Taylor series of 2**r, right to the format's last bit.
         self.series = tuple(_LN2**k / math.factorial(k) for k in range(degree + 1))
-        self.limit = bias - 1  # 2**n is an ordinary number for |n| up to this
-        # Adding it leaves in the low bits what stands for the rounded integer as an exponent.
+        self.limit = bias - 1  # 2**n is a normal number for |n| up to this
+        # Adding it rounds to an integer, and leaves that as a biased exponent in the low bits.
         self.magic = 1.5 * 2.0**mantissa + bias
 
 
@@ -87,8 +87,8 @@ class Emitter:
     Args:
         builder: llvmlite IRBuilder of the function being written.
         dtype: `numba.types.float32` or `numba.types.float64`.
-        series: what 1, r, r**2 and so on are multiplied with in the sum of 2**r, for |r| <= 1/2;
-            begins with 1. None for what is right to the last bit.
+        series: the coefficients of 1, r, r**2 and so on in the series of 2**r, for |r| <= 1/2; the
+            first is 1. None for a series that is right to the last bit.
     """
 
     def __init__(self, builder: Any, dtype: Any, series: Sequence[float] | None = None) -> None:
@@ -227,9 +227,9 @@ class Emitter:
     def _power(self, x: Any, factor: float, share: float) -> tuple[Any, Any]:
         """(scale, r) with exp(factor * x) = scale * 2**r, |r| <= 1/2 and `scale` a power of two.
 
-        The power of two is limited to `share` of the exponents that numbers have. Rounding its
-        exponent is like rounding x, which sigmoid and tanh forgive: |x| times their slope is
-        below 1/2 everywhere.
+        The power of two is limited to `share` of the format's exponents. Rounding its exponent is
+        like rounding x, which hardly changes sigmoid and tanh: |x| times their slope is below 1/2
+        everywhere.
         """
         b, f = self.builder, self.format
         exponent = b.fmul(x, self.const(factor / _LN2))
@@ -240,7 +240,7 @@ class Emitter:
         return b.bitcast(bits, self.vector), r
 
     def _power_series(self, r: Any, first: int) -> Any:
-        """The sum of 2**r, divided by r**first, without the terms before that one."""
+        """The series of 2**r from the term r**first on, divided by r**first."""
         total = self.const(self.series[-1])
         for factor in reversed(self.series[first:-1]):
             total = self.fma(total, r, self.const(factor))
@@ -252,7 +252,7 @@ class Emitter:
         return self.fma(scale, self._power_series(r, 0), self.const(1.0))
 
     def tanh_fraction(self, x: Any) -> tuple[Any, Any]:
-        """(n, d) with tanh(x) = n / d; d stays below the root of the largest number."""
+        """(n, d) with tanh(x) = n / d; d stays below the square root of the largest number."""
         b = self.builder
         scale, r = self._power(x, -2.0, 0.49)
         # exp(-2x) - 1; near 0 scale is 1, and only the small remainder is left.
@@ -261,7 +261,7 @@ class Emitter:
         return b.fneg(e), b.fadd(e, self.const(2.0))
 
     def exp(self, x: Any) -> Any:
-        """e to the power x: 0 and infinity where it leaves the range of ordinary numbers."""
+        """e to the power x: 0 or infinity outside the range of normal numbers."""
         b = self.builder
         scale, r = self._power(x, 1.0, 1.0)
         value = b.fmul(scale, self._power_series(r, 0))
@@ -286,9 +286,9 @@ class Emitter:
 _i8 = types.int64
 
 
-# Inner loops see one-dimensional views of C-contiguous arrays: bare pointers, for an array costs
-# seven values wherever it goes, and seconds of compile time. Under NUMBA_BOUNDSCHECK=1 they are
-# arrays, so that every index is checked.
+# Inner loops see one-dimensional views of C-contiguous arrays: bare pointers, because an array is
+# passed as seven values, which costs seconds of compile time. Under NUMBA_BOUNDSCHECK=1 the views
+# are arrays, so that every index is checked.
 if _CHECKED:
 
     @njit(inline="always")
@@ -397,11 +397,11 @@ def fill_row(typingctx: Any, target: Any, target_start: Any, count: Any) -> Any:
 
 
 def _prefetch(write: bool) -> Any:
-    """A function of (array, start, count) that asks for part of an array to be in the cache."""
+    """A function of (array, start, count) that prefetches part of an array."""
 
     @intrinsic
     def prefetch(typingctx: Any, array: Any, start: Any, count: Any) -> Any:
-        """Bring array[start : start + count] to the cache; any address will do."""
+        """Prefetch array[start : start + count]; any address is allowed."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             emit = Emitter(builder, array.dtype)

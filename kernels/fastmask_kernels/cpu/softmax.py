@@ -1,8 +1,8 @@
 """Softmax over the steps that exist.
 
 out = exp(x - top) / total, where top is the largest valid x of a row's feature, so that no power
-overflows, and total the sum of the powers. Between the two compiled passes NumPy takes the powers
-of everything at once: its exp is vectorised, and exp(-inf) puts the zeros at masked steps.
+overflows, and total the sum of the powers. Between the two compiled passes NumPy takes exp of
+everything at once: its exp is vectorised, and exp(-inf) gives the zeros at masked steps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def masked_softmax(out: Array, x: Array, valid: NDArray[np.bool_]) -> None:
 
 @compiled(lambda t: types.void(output(t, 3), output(t, 1), array(t, 3), array(types.boolean, 2)))
 def _subtract_top(out: Any, top: Any, x: Any, valid: Any) -> None:
-    """out = x - top, or -inf at masked steps; a NaN is on top of everything."""
+    """out = x - top, or -inf at masked steps; NaN counts as larger than everything."""
     rows, time, features = x.shape
     for b in range(rows):
         top[:] = -np.inf

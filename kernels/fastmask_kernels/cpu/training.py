@@ -1,4 +1,4 @@
-"""Training a cell from a framework's memory: by address, with weights packed once a step."""
+"""Training a cell on a framework's memory: by address, with weights packed once a step."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ _OF_TABLE = {"lstm": cells.lstm, "rnn": cells.simple_rnn}
 
 
 class Training:
-    """What trains a cell, beside its forward kernel.
+    """What training a cell needs besides its forward kernel.
 
     Args:
         cell: the cell.
-        two_rows: whether its bias has two rows, as the table's GRU.
+        two_rows: whether its bias has two rows, like that of the table's GRU.
 
     Attributes:
-        sizes: of features, units and dtype: how many elements the packs have, those of forward
-            first, see `rnn.packs`.
+        sizes: gives the sizes of the packs from features, units and dtype, see `rnn.packs`.
         sums: how many blocks of H its own bias has.
-        ragged: what stands for T where rows stand one after the other.
+        ragged: the value to pass as T where rows are concatenated.
     """
 
     ragged = RAGGED
@@ -48,11 +47,11 @@ class Training:
         return vectors_of(units, dtype) * lanes(dtype) * dtype.itemsize
 
     def bias_of(self, bias: Any) -> Any:
-        """The cell's own bias, of one with two rows."""
+        """The cell's own bias, from one with two rows."""
         return gru_weights(bias, self.cell is cells.gru)[1]
 
     def split_dbias(self, dbias: Any, rows: Any) -> None:
-        """Write the gradient of the cell's own bias to that of one with two rows."""
+        """Split the gradient of the cell's own bias into the two rows of another one."""
         in_two_rows(dbias, rows)
 
     def pack(self, packs: Any, features: int, units: int, weights: Sequence[Matrix]) -> None:
@@ -96,7 +95,7 @@ class Training:
             activations: those that the cell leaves to the layer.
             settings: reverse, zero_masked and threads.
             addresses: where everything is, see `Addresses`.
-            owners: of that memory.
+            owners: objects that keep this memory alive.
         """
         codes = [CODES[name] for name in activations] or [0]
         call = Call(sizes, dtype, plan, (codes[0], codes[-1]), *settings)
@@ -105,7 +104,7 @@ class Training:
 
 @cache
 def training_of(cell: Cell | str, reset_after: bool = True) -> Training:
-    """What trains a cell, or the one that the table has a name for."""
+    """`Training` for a cell, or for the one with a name in the table."""
     if cell == "gru":
         return Training(cells.gru if reset_after else cells.gru_reset_before, True)
     return Training(_OF_TABLE[cell] if isinstance(cell, str) else cell, False)

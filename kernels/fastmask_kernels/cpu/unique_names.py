@@ -1,8 +1,8 @@
-"""Names of compiled functions that no other process gives to other code.
+"""Names of compiled functions that are unique across processes.
 
-Numba tells functions made by one factory apart by a number that begins anew in each process. In
+Numba distinguishes functions made by one factory by a number that starts again in each process. In
 code from the disk cache, which several processes compiled, two of them may then have one name, and
-where LLVM did not inline them, the one that is loaded first runs in the place of both.
+where LLVM did not inline them, the one that is loaded first runs in place of both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba.core.compiler import Compiler
 
 
 class UniqueNames:
-    """What makes the names of a Numba compiler's functions unique, in front of its class."""
+    """A mixin, placed before a Numba compiler, that makes the names of its functions unique."""
 
     def _compile_bytecode(self) -> Any:
         identity = self.state.func_id  # type: ignore[attr-defined]  # Numba's
@@ -24,4 +24,4 @@ class UniqueNames:
 
 
 class UniqueCompiler(UniqueNames, Compiler):  # type: ignore[misc]  # Numba is Any here
-    """Numba's own compiler, with such names."""
+    """Numba's own compiler, with unique names."""

@@ -6,10 +6,10 @@ A formula is an ordinary function of sums, states and vectors that returns the n
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         return sigmoid(o) * tanh(c), c
 
-A sum is x W + h U + b of its own columns of the weights; called on a value, as in `n(r * h)`, it
-takes that value in the place of h. `trace` runs the function once on symbols (`symbols`). What
-comes of the graph is written once for every cell: values in NumPy (`evaluate`), the gradients and
-what the forward pass has to save for them (`gradients`), and the code of the kernels.
+A sum is x W + h U + b with its own columns of the weights; called on a value, as in `n(r * h)`, it
+takes that value instead of h. `trace` runs the function once on symbols (`symbols`). Everything
+that follows from the graph is written once for all cells: values in NumPy (`evaluate`), the
+gradients and what the forward pass has to save for them (`gradients`), and the kernels' code.
 """
 
 from .evaluate import evaluate

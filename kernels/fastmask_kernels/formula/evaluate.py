@@ -23,10 +23,9 @@ def evaluate(
 
     Args:
         roots: the symbols.
-        known: values of the leaves, and of what else is known: (..., H).
-        chosen: the names of `activation` and `recurrent_activation`, where there are any.
-        functions: what computes an operation, of the symbol and its operands' values, where that
-            is not to be done as usual.
+        known: values of the leaves, and of anything else that is known: (..., H).
+        chosen: the functions that `activation` and `recurrent_activation` stand for, by name.
+        functions: overrides by operation, called with the symbol and its operands' values.
     """
     got: dict[int, Any] = {id(symbol): value for symbol, value in known.items()}
     rules = {**_VALUES, **functions}

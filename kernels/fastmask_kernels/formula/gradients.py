@@ -17,12 +17,12 @@ class Gradients:
     """The gradients of a formula, as symbols of the same graph.
 
     Attributes:
-        given: the gradients of the states after the step, which come in.
-        returned: by sum that is called on a value, what comes back of the product of the sum's
-            gradient with U^T, the gradient of that value.
+        given: the gradients of the states after the step, from which all others follow.
+        returned: for each sum that is called on a value, the product of the sum's gradient with
+            U^T, which is the gradient of that value.
         sums: gradients of the sums, by name.
-        states: gradients of the states before the step without the part that goes through
-            products; None where there is none.
+        states: gradients of the states before the step, without the part that goes through
+            products; None where there is no other.
         vectors: gradients of the vectors, for one row.
     """
 
@@ -45,7 +45,7 @@ class Gradients:
         self._found[id(symbol)] = gradient if known is None else known + gradient
 
     def _pass_on(self, y: Symbol) -> None:
-        """What reaches the operands of y."""
+        """Pass the gradient of y on to its operands."""
         if y.op == "moments":
             self._through_moments(y)
             return
@@ -107,8 +107,8 @@ def _slope(graph: Graph, y: Symbol) -> Symbol:
 def saved(formula: Formula, gradients: Gradients) -> tuple[Symbol, ...]:
     """What the forward pass must keep for the backward one, in a fixed order.
 
-    The states before and after the step are there anyway, and what can be computed from these and
-    from vectors is computed again.
+    The states before and after the step are available anyway, and what can be computed from these
+    and from vectors is computed again.
     """
     free = {id(s) for s in (*formula.states.values(), *formula.vectors.values(), *formula.new)}
     forward = {id(s) for s in walk(formula.new)}
@@ -142,9 +142,9 @@ def saved(formula: Formula, gradients: Gradients) -> tuple[Symbol, ...]:
 
 
 def _fewest(kept: list[Symbol], free: set[int]) -> tuple[Symbol, ...]:
-    """Without those that can be computed from the others and from what is free."""
+    """Drop the symbols that can be computed from the others and from what is free."""
     needed = list(kept)
-    for symbol in reversed(kept):  # what others are made of is kept rather than they
+    for symbol in reversed(kept):  # operands are kept rather than results
         rest = {id(s) for s in needed if s is not symbol} | free
         if _computable(symbol, rest):
             needed.remove(symbol)

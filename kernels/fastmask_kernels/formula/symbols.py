@@ -13,12 +13,12 @@ EPSILON = 1e-3
 """Added to the variance in `normalize`, as Keras's LayerNormalization does."""
 
 MOST_DEEP = 128
-"""How many operations of a formula may follow one from the other: code that goes through it, and
-through its gradients, calls itself for each."""
+"""The longest chain of operations that a formula may have: code that walks it, or its gradients,
+recurses for each."""
 
 
 def _operator(op: str) -> tuple[Callable[..., Symbol], Callable[..., Symbol]]:
-    """The methods of an operator between two values, the symbol's own the first or the second."""
+    """The two methods of a binary operator, with the symbol as its left or its right operand."""
 
     def before(self: Symbol, other: Any) -> Symbol:
         return self._graph.binary(op, self, other)
@@ -30,14 +30,14 @@ def _operator(op: str) -> tuple[Callable[..., Symbol], Callable[..., Symbol]]:
 
 
 class Symbol:
-    """A value of a formula: what made it, and of what.
+    """A value of a formula: the operation that gives it, and its operands.
 
     Operators and the functions of this module make new symbols; equal ones are one object.
 
     Attributes:
         op: the operation.
-        args: symbols, or what else the operation needs: a name, a number.
-        depth: of how many operations, one from the other, it is made.
+        args: symbols, or whatever the operation needs: a name, a number.
+        depth: the number of operations in the longest chain that leads to it.
     """
 
     __slots__ = ("_graph", "args", "depth", "op")
@@ -52,10 +52,10 @@ class Symbol:
         return tuple(a for a in self.args if isinstance(a, Symbol))
 
     def __call__(self, *values: Any, **named: Any) -> Symbol:
-        """The sum with a value in the place of h."""
+        """The sum with a value instead of h."""
         if self.op != "sum" or len(values) != 1 or named:
             raise TypeError(
-                "only a sum can be called, on one value: n(r * h) takes r * h in the place of h"
+                "only a sum can be called, on one value: n(r * h) takes r * h in place of h"
             )
         return self._graph.make("sum_of", self, self._graph.lift(*values))
 
@@ -116,7 +116,7 @@ class Graph:
     """The symbols of one formula, each once.
 
     Attributes:
-        tracing: whether the formula is running, which must not compare values.
+        tracing: whether the formula is running; it must not compare values.
     """
 
     def __init__(self) -> None:
@@ -124,16 +124,16 @@ class Graph:
         self._known: dict[tuple[Any, ...], Symbol] = {}
 
     def make(self, op: str, *args: Any) -> Symbol:
-        """The symbol, made when it is first asked for."""
+        """The symbol of an operation, made on first use."""
         key = (op, *[id(a) if isinstance(a, Symbol) else a for a in args])
         if key not in self._known:
             self._known[key] = Symbol(self, op, args)
             if self.tracing and self._known[key].depth > MOST_DEEP:
-                raise ValueError(f"more than {MOST_DEEP} operations follow one from the other")
+                raise ValueError(f"a chain of more than {MOST_DEEP} operations is too long")
         return self._known[key]
 
     def lift(self, value: Any) -> Symbol:
-        """A symbol, or a number as one.
+        """A symbol as it is, or a number as a constant.
 
         Raises:
             TypeError: it is neither.
@@ -204,7 +204,7 @@ def minimum(a: Any, b: Any) -> Symbol:
 
 
 def normalize(*values: Any) -> Any:
-    """Values with mean 0 and variance 1 over the units of a row, as layer normalisation has them.
+    """Values with mean 0 and variance 1 over the units of a row, as in layer normalisation.
 
     Args:
         *values: one value, or several, whose mean and variance are taken together.

@@ -1,4 +1,4 @@
-"""From a function to its graph."""
+"""Tracing: from a function to its graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Formula:
     """A traced formula.
 
     Attributes:
-        name: the function's.
+        name: the function's name.
         sums: the sums by name, in the order of the weights' columns.
         states: the states before the step by name.
         vectors: the vectors by name.
@@ -54,7 +54,7 @@ def trace(
         h_only: names of sums without a part of x.
 
     Raises:
-        TypeError: it branches on a value, applies a function that is not of this module, or does
+        TypeError: it branches on a value, applies a function that is not from `formula`, or does
             not return values; the message shows the line.
         ValueError: a sum or vector is not used, or the numbers of states do not agree.
     """
@@ -102,18 +102,18 @@ def _arguments(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
             keywords.append(parameter.name)
         elif parameter.kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD):
             raise TypeError(
-                "it must name its arguments: sums, then states, then vectors behind a *, not "
+                "it must name its arguments: sums, then states, then vectors after a *, not "
                 f"{parameter}"
             )
         elif parameter.default is not kinds.empty:
-            raise TypeError(f"only vectors, behind a *, have first values, not {parameter}")
+            raise TypeError(f"only vectors, after a *, have initial values, not {parameter}")
         else:
             positional.append(parameter.name)
     return positional, keywords
 
 
 def with_line(function: Callable[..., Any], error: Exception) -> Exception:
-    """The error, with the line of the formula that it comes from, else with that of its `def`."""
+    """The error with the line of the formula that it comes from, or else the line of its `def`."""
     code = function.__code__
     frames = [
         (frame.lineno, frame.line)
@@ -127,7 +127,7 @@ def with_line(function: Callable[..., Any], error: Exception) -> Exception:
 
 
 def _definition(code: CodeType) -> tuple[int, str]:
-    """The line of a `def`, behind the decorators."""
+    """The line of a `def`, after its decorators."""
     number = first = code.co_firstlineno
     while (line := linecache.getline(code.co_filename, number).strip()) and line[0] in "@":
         number += 1

@@ -1,4 +1,4 @@
-"""What CUDA kernels become, looked at with no driver and no GPU.
+"""What CUDA kernels compile to, without a driver or a GPU.
 
     from fastmask_kernels.machine_code import compile_report
 
@@ -9,8 +9,8 @@
     report.count("HMMA", "FFMA")                      # machine instructions that begin so
     report.loops(), report.step                       # machine instructions of each loop
 
-It needs numba-cuda with NVVM, and programs of the CUDA toolkit, see `missing`. `launches` tells
-what a kernel of the table launches, and `own` finds kernels in files of users.
+It needs numba-cuda with NVVM, and programs of the CUDA toolkit, see `missing`. `launches` records
+what a kernel of the table launches, and `own` finds the kernels in a user's file.
 """
 
 from .report import ARCHITECTURES as ARCHITECTURES

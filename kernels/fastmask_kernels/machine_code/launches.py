@@ -1,4 +1,4 @@
-"""What a kernel of the table launches, on a device that need not be there.
+"""What a kernel of the table launches, on a device that need not be present.
 
 with recorded(DEVICES["sm_90a"]) as launches:
     cuda.lstm_fwd(*arguments("lstm_fwd", {"B": 64, "T": 256, "F": 32, "H": 64}, "float32"))
@@ -36,9 +36,9 @@ DEVICES = {
     "sm_120": Limits(170, 99 * 1024),  # RTX 5090
     "sm_120a": Limits(170, 99 * 1024),
 }
-"""What a device of each architecture has: that of the name, others have fewer multiprocessors."""
+"""A device of each architecture, as the comment names it; others have fewer multiprocessors."""
 
-ROOM = 1 << 40  # bytes from one array to the next, more than any takes
+ROOM = 1 << 40  # bytes from one array to the next, more than any array takes
 
 
 class Launch(NamedTuple):
@@ -51,12 +51,12 @@ class Launch(NamedTuple):
 
 
 def arguments(name: str, sizes: dict[str, int], dtype: str) -> list[Any]:
-    """Those of a kernel of the table: arrays at addresses where nothing is.
+    """The arguments of a kernel of the table, with arrays at addresses where there is no memory.
 
     Args:
-        name: of the kernel.
+        name: the kernel's name.
         sizes: B, T, F and H, see `spec`.
-        dtype: of its real arrays.
+        dtype: the dtype of its real arrays.
     """
     rows = sizes["B"] * sizes["T"]
     known = {**dict.fromkeys("PKLNV", rows), "S": sizes["T"], "X": sizes["T"], "E": sizes["B"]}
@@ -83,7 +83,7 @@ def _packed_size(name: str, sizes: dict[str, int], dtype: str) -> int:
 
 
 class _Memory:
-    """Scratch at an address where nothing is."""
+    """Scratch at an address where there is no memory."""
 
     _addresses = count(1 << 10)
 
@@ -94,12 +94,12 @@ class _Memory:
 
 @contextmanager
 def recorded(limits: Limits) -> Iterator[list[Launch]]:
-    """Kernels of the table, called in this block of code, launch nothing: launches are listed.
+    """In this block, kernels of the table launch nothing: their launches are listed.
 
     No other thread may call kernels meanwhile.
 
     Args:
-        limits: of the device.
+        limits: those of the device.
     """
     found: list[Launch] = []
 

@@ -25,19 +25,19 @@ class Source(NamedTuple):
 
 
 def kernels_in(path: Path, name: str, signature: str | None) -> list[Source]:
-    """The kernels of a name in a file, which is run.
+    """The kernels of a name in a Python file, which is executed.
 
     Args:
-        path: of the file.
-        name: of a `Kernel`, of a family of them (with the parameters that it lists), of what
-            `numba.cuda.jit` made, or of a function.
-        signature: of a function, in Numba's words: "float32[:], int64".
+        path: the file.
+        name: the name of a `Kernel`, of a family of kernels (with the parameters that it lists), of
+            a kernel that `numba.cuda.jit` made, or of a function.
+        signature: the function's signature as Numba writes it: "float32[:], int64".
 
     Raises:
         OSError: there is no such file.
         TypeError: the name stands for something else.
-        ValueError: the file cannot be run, or has no such name; a signature is missing, is none, or
-            is not wanted.
+        ValueError: the file cannot be run, or has no such name; a signature is missing, invalid or
+            not wanted.
     """
     module = _run(path)
     found = getattr(module, name, None)
@@ -88,7 +88,7 @@ def _types(signature: str) -> tuple[Any, ...]:
     known = f"a signature such as float32[:], int64, not {signature!r}"
     try:
         args, returned = normalize_signature(whole)
-    except Exception as error:  # what Python and Numba raise of any text
+    except Exception as error:  # Python and Numba raise all kinds
         raise ValueError(f"--signature must be {known}: {error}") from error
     if returned not in (None, types.void):
         raise ValueError(f"a kernel returns nothing: {known}")

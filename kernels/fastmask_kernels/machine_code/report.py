@@ -1,4 +1,4 @@
-"""Kernels to PTX by NVVM, and by ptxas to machine code."""
+"""Compiling kernels to PTX with NVVM, and to machine code with ptxas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CUDA = 'pip install "fastmask-rnn[cuda]"'
 
 
 def tool(name: str) -> str | None:
-    """Where a program of the CUDA toolkit is: in a wheel of NVIDIA's, or on the PATH."""
+    """Where a program of the CUDA toolkit is: in one of NVIDIA's wheels, or on the PATH."""
     found = sorted(_wheels().glob(f"*/bin/{name}"))
     return str(found[-1]) if found else which(name)
 
@@ -33,10 +33,10 @@ def _wheels() -> Path:
 
 
 def missing(*programs: str) -> str | None:
-    """What has to be installed before kernels can be compiled here; None where they can.
+    """What must be installed before kernels can be compiled here; None if nothing.
 
     Args:
-        programs: of the toolkit that are needed besides ptxas, such as "nvdisasm".
+        programs: programs of the toolkit that are needed besides ptxas, such as "nvdisasm".
     """
     if find_spec("numba_cuda") is None:
         return f"needs numba-cuda: {_CUDA}"
@@ -53,18 +53,18 @@ def _has_compiler() -> bool:
     try:
         import_module("numba.cuda.cuda_paths").get_cuda_paths()
         import_module("numba.cuda.cudadrv.nvvm").NVVM().get_version()
-    except Exception:  # of several kinds, by what there is of the toolkit
+    except Exception:  # its kind depends on which part of the toolkit is missing
         return False
     return True
 
 
 class Loop(Counter[str]):
-    """How often each machine instruction stands in a loop, by name.
+    """How often each machine instruction occurs in a loop, by name.
 
     Args:
-        begin: address of its first instruction.
-        end: of its last one.
-        names: of all of them.
+        begin: the address of its first instruction.
+        end: the address of its last one.
+        names: the names of all of them.
     """
 
     def __init__(self, begin: int, end: int, names: Iterable[str]) -> None:
@@ -72,13 +72,13 @@ class Loop(Counter[str]):
         self.begin, self.end = begin, end
 
     def has(self, other: Loop) -> bool:
-        """Whether another loop is inside."""
+        """Whether another loop is inside this one."""
         return self is not other and self.begin <= other.begin and other.end <= self.end
 
 
 @dataclass
 class Report:
-    """What became of a kernel."""
+    """What a kernel was compiled to."""
 
     name: str
     arch: str
@@ -98,7 +98,7 @@ class Report:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "kernel.cubin")
             file.write_bytes(self.cubin)
-            for options in (["-c", "-plr"], ["-c"]):  # registers cannot be told of all code
+            for options in (["-c", "-plr"], ["-c"]):  # register lifetimes fail for some code
                 run = _run(program, *options, str(file))
                 if not run.returncode:
                     return run.stdout
@@ -129,10 +129,10 @@ class Report:
 
     @property
     def step(self) -> Loop | None:
-        """What a time loop does again and again: the largest loop that is inside of another.
+        """The body of a time loop: the largest loop that is inside another one.
 
-        The largest of all where none is, None where there is none. A warp may go through some of
-        it more than once, and past some.
+        If no loop is, the largest of all; None if there is none. A warp may run parts of it more
+        than once, and skip others.
         """
         loops = self.loops()
         inner = [one for one in loops if any(other.has(one) for other in loops)]
@@ -179,7 +179,7 @@ def compile_report(
 
 
 def _ptx_of(function: Any, signature: Any, arch: str, options: dict[str, Any]) -> str:
-    """Numba looks at a function once for all architectures."""
+    """The PTX for an architecture; Numba translates a function once for all of them."""
     parts = re.fullmatch(r"sm_(\d+)(\d)([af]?)", arch)
     if parts is None:
         raise ValueError(f"arch must be such as sm_90a, not {arch!r}")
@@ -198,7 +198,7 @@ def _library_of(function: Any, signature: Any, options: tuple[tuple[str, Any], .
 
 @contextmanager
 def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
-    """Numba asks the current device for its capability, and loads what it has compiled."""
+    """Replace the device that Numba asks for its capability and loads compiled code to."""
     dispatcher, codegen = (
         import_module(f"numba.cuda.{name}") for name in ("dispatcher", "codegen")
     )

@@ -85,9 +85,9 @@ class _Step:
     """One step of one row, forward and backward; see `recurrent`.
 
     Args:
-        cell: whose.
+        cell: the cell.
         weights: kernel, recurrent kernel, bias and vectors.
-        call: of the kernel, for the activations, and of backward the gates.
+        call: the kernel's arguments, for the activations and, in backward, the gates.
     """
 
     def __init__(self, cell: Cell, weights: Sequence[Array], call: Any) -> None:
@@ -156,14 +156,14 @@ class _Step:
         return evaluate(symbols, known, self._chosen)
 
     def _of(self, symbol: Symbol | None, known: dict[Symbol, Any]) -> Array:
-        """The value of a symbol, of all units; None stands for 0."""
+        """The value of a symbol for all units; None stands for 0."""
         if symbol is None:
             return np.zeros(self._units)
         (value,) = self._evaluate([symbol], known)
         return np.broadcast_to(value, self._units)
 
     def _blocks(self, names: Sequence[str], weight: Array) -> dict[str, Array]:
-        """The columns of a weight by the sum that they belong to."""
+        """The columns of a weight, by the name of the sum that they belong to."""
         parts = np.split(weight, len(names), axis=-1) if names else []
         return dict(zip(names, parts, strict=True))
 
@@ -183,7 +183,7 @@ def _shapes(cell: Cell, features: int, units: int) -> list[tuple[int, ...]]:
 
 
 def _unpacked(packed: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-    """The weights of these shapes again."""
+    """Split packed weights into arrays of these shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     if len(packed) != ends[-1]:
         raise ValueError(f"packed must have {ends[-1]} numbers, as from the cell's pack")

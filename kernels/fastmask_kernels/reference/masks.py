@@ -2,7 +2,7 @@
 
 A mask says which steps exist. Its plan says the same as positions: row b owns
 steps[offsets[b]:offsets[b + 1]], each a flat position b * T + t, and `order` lists the rows,
-most valid steps first, rows of equal length in their own order.
+most valid steps first; rows of equal length keep their order.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
 
 
 def _differs(x: NDArray[Any], value: float, name: str) -> Bools:
-    """Where x != value, and NaN equals itself; among floats, value is first rounded to theirs."""
+    """Where x != value; NaN equals itself, and for floats `value` is rounded to their dtype."""
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold bool, integers or floats up to 64 bits, not {x.dtype}")
     if isinstance(value, (bool, int, np.bool_, np.integer)):

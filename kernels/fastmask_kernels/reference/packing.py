@@ -1,4 +1,4 @@
-"""Weights one after the other in one array: the layout that the forward kernels here read."""
+"""Weights concatenated in one array: the layout that these forward kernels read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ Array = NDArray[np.floating]
 
 
 def pack(packed: Array, kernel: Array, recurrent_kernel: Array, bias: Array) -> None:
-    """Kernel, recurrent kernel and bias into `packed`."""
+    """Write kernel, recurrent kernel and bias to `packed`."""
     packed[:] = np.concatenate([kernel.ravel(), recurrent_kernel.ravel(), bias.ravel()])
 
 
 def unpack(
     packed: Array, features: int, units: int, gates: int, biases: int = 1
 ) -> tuple[Array, Array, Array]:
-    """The same three again; the bias has (biases, gates * units)."""
+    """Kernel, recurrent kernel and bias, (biases, gates * units), from `packed`."""
     columns = gates * units
     kernel, recurrent_kernel, bias = np.split(
         packed, [features * columns, (features + units) * columns]

@@ -8,7 +8,7 @@ and its step backward,
 
     step(p, x_t, states before, states after, d states after) -> d states before, dx_t, d weights
 
-where states are h and, of an LSTM, c, and p is the row of the saved arrays.
+where the states are h and, for an LSTM, c, and p is the step's row in the saved arrays.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Forward = Callable[[Array, States], tuple[States, Array]]
 Backward = Callable[[int, Array, States, States, States], tuple[States, Array, tuple[Array, ...]]]
 
 
-RAGGED = -1  # in the place of T, where rows stand one after the other without padding
+RAGGED = -1  # instead of T, where rows are concatenated without padding
 
 
 class Walk(NamedTuple):
-    """Which steps exist, and in which direction to take them."""
+    """Which steps exist, and in which direction to go through them."""
 
     time: int
     offsets: Ints
@@ -65,7 +65,7 @@ def run_forward(
     first: Sequence[Array],
     zero_masked: bool,
 ) -> None:
-    """All rows; what is of length 0 is not wanted."""
+    """Run all rows; outputs of length 0 are not wanted."""
     walk, rows = _of_rows(walk, x)
     inputs, outputs = _of_steps(x), _of_steps(out)
     for b in range(rows):
@@ -90,13 +90,13 @@ def run_forward(
 
 
 def _of_rows(walk: Walk, x: Array) -> tuple[Walk, int]:
-    """The walk, of rows one after the other if x is, and how many rows there are."""
+    """The walk, RAGGED if x is, and the number of rows."""
     rows = len(walk.offsets) - 1
     return walk if len(x) == rows else walk._replace(time=RAGGED), rows
 
 
 def _of_steps(array: Array) -> Array:
-    """(B, T, ...) as the steps of all rows."""
+    """(B, T, F) as (B * T, F): the steps of all rows."""
     batch, time, size = array.shape
     return array.reshape(batch * time, size)
 
@@ -114,7 +114,7 @@ def run_backward(
     states_saved: Sequence[Array],
     zero_masked: bool,
 ) -> None:
-    """All rows, each from its last step to its first; dx and dout of no steps are not there."""
+    """Run all rows, each from its last step to its first; dx and dout may be without steps."""
     dx[:] = 0
     for dweight in dweights:
         dweight[:] = 0
@@ -124,7 +124,7 @@ def run_backward(
         (start, _), visited = walk.span(b), list(walk.row(b))
         before = _states_before(visited, [s[b] for s in first], states_saved)
         dstates = tuple(d[b] for d in dlast)
-        repeated = np.zeros_like(dstates[0])  # what gaps add to the output that they repeat
+        repeated = np.zeros_like(dstates[0])  # gradient of the masked steps that repeat an output
         for position, t, p in reversed(visited):
             dy = doutputs[start + position] if dout.shape[1] else np.zeros_like(repeated)
             if p is None:
@@ -148,7 +148,7 @@ def _states_before(
     first: list[Array],
     states_saved: Sequence[Array],
 ) -> dict[int, States]:
-    """By position in `steps`, the states that each valid step of a row began with."""
+    """The states before each valid step of a row, by position in `steps`."""
     before = {}
     states = tuple(first)
     for _, _, p in visited:

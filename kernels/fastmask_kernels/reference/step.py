@@ -67,7 +67,7 @@ def run_step(
     settings: tuple[Any, ...],
     threads: int,
 ) -> None:
-    """`saved` are the widths, in H, of what the forward kernel could save and here does not."""
+    """Run one step; `saved` has the widths, in H, of the saved arrays, which stay empty here."""
     rows = np.flatnonzero(valid) if len(valid) else np.arange(len(x))
     units, count = states[0].shape[1], len(rows)
     before = [state[rows] for state in states]

@@ -1,4 +1,4 @@
-"""Which cells' outputs stay between -1 and 1, so that one scale is right for all of them."""
+"""Which cells' outputs stay between -1 and 1, so that one scale fits all of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TRIALS = 4096
 
 @cache
 def is_bounded(cell: Cell, activation: str, recurrent_activation: str) -> bool:
-    """Whether h of magnitude 1 at most stays so, in trials with sums and states of all sizes.
+    """Whether h stays between -1 and 1, in trials with sums and states of all sizes.
 
-    A row that is larger all the same gets a scale of its own, see `rows`.
+    A row that exceeds this all the same gets a scale of its own, see `rows`.
 
     Args:
         cell: the cell.

@@ -1,6 +1,6 @@
-"""Dense layers with weights of fewer bits: out = x @ kernel + bias.
+"""Dense layers with quantized weights: out = x @ kernel + bias.
 
-A few rows of x are converted at a time, and meet all columns of the kernel.
+A few rows of x are converted at a time, and multiplied with all columns of the kernel.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .weights import quantized
 Array = NDArray[np.floating]
 STRIP = 2  # registers
 _TILES = Tiles(strip=STRIP, row=STRIP, widths=(STRIP,), sums=MOST_SUMS)
-_ROWS = 4 * _TILES.rows  # that a thread converts at a time
+_ROWS = 4 * _TILES.rows  # rows that a thread converts at a time
 _i8 = types.int64
 
 
@@ -43,7 +43,7 @@ def _strips(units: int) -> int:
 
 
 def dense_pack(packed: Array, kernel: Array, bias: Array, format: Format) -> None:
-    """Write the weights as `dense` reads them: bias, scales, what sums start with; then strips.
+    """Write the weights as `dense` reads them: bias, scales, start values of sums; then strips.
 
     Args:
         packed: (dense_packed_size,), float32.

@@ -1,14 +1,15 @@
 """Formats of fewer bits, and the instructions that multiply them.
 
-Numbers stand in words of 32 bits, as many successive ones of a row as fit: two bfloat16, or four
-int8. A dot product adds, in each lane, the products of a word of weights with a word of a row,
-which is the same in all lanes:
+Words of 32 bits hold as many successive numbers of a row as fit: two bfloat16, or four int8. A dot
+product adds, in each lane, the products of a word of weights with a word of a row, which is the
+same in all lanes:
 
     bfloat16  vdpbf16ps of AVX512_BF16, bfdot of NEON; elsewhere two multiply-adds in float32
     int8      vpdpbusd of AVX512_VNNI and AVX_VNNI, sdot of NEON; elsewhere products of 16 bits
 
 Sums of int8 are integers, so every processor gets the same ones. The rows' bytes are stored with
-128 added, as vpdpbusd wants them; sums start with as much less, -128 times the column's weights.
+128 added, because vpdpbusd takes unsigned bytes; to make up for it, sums start with -128 times the
+column's weights.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class _BFloat(ir.types.Type):  # type: ignore[misc]  # llvmlite has no types
 
 
 def host_features() -> set[str]:
-    """What the processor that Numba compiles for can do, by LLVM's names."""
+    """The features of the processor that Numba compiles for, by LLVM's names."""
     chosen = config.CPU_FEATURES
     if chosen is None:
         return {name for name, on in get_host_cpu_features().items() if on}
@@ -52,10 +53,10 @@ class Format(NamedTuple):
     """A format that rows and weights are converted to.
 
     Attributes:
-        name: as users give it.
+        name: as users write it.
         group: numbers in a word.
         scaled: whether rows and columns have scales.
-        dot: emits sums + products; of an emitter, sums, a row's word in all lanes, weights.
+        dot: emits sums + products, from an emitter, sums, a row's word in all lanes, weights.
         series: for the sigmoids and tanhs of such layers, see `Emitter`.
     """
 
@@ -123,7 +124,7 @@ def _int8_dot(emit: Emitter, sums: Any, row: Any, weights: Any) -> Any:
 
 
 def _sdot(emit: Emitter, sums: Any, row: Any, weights: Any) -> Any:
-    """NEON's, for signed bytes: what was added to the row is taken away, and added as a sum."""
+    """NEON's, for signed bytes: take the offset off the row, and add it to the sums instead."""
     b, bytes_type = emit.builder, ir.VectorType(I8, 4 * emit.lanes)
     signed = b.xor(row, _all(emit, -2139062144))  # 0x80 in each byte
     name, ones = "llvm.aarch64.neon.sdot.v4i32.v16i8", ir.Constant(bytes_type, [1] * 16)
@@ -134,7 +135,7 @@ def _sdot(emit: Emitter, sums: Any, row: Any, weights: Any) -> Any:
 
 
 def _products_of_16_bits(emit: Emitter, sums: Any, row: Any, weights: Any) -> Any:
-    """Bytes 0 and 2 of each word, then 1 and 3, as 16 bits that two multiply and add at once."""
+    """Widen bytes 0 and 2 of each word to 16 bits, multiply and add them; then bytes 1 and 3."""
     b = emit.builder
     halves = ir.VectorType(I16, 2 * emit.lanes)
     eight = ir.Constant(halves, [8] * (2 * emit.lanes))
@@ -164,7 +165,7 @@ def _pairs(emit: Emitter, x: Any, y: Any) -> Any:
 
 
 BFLOAT16 = Format("bfloat16", group=2, scaled=False, dot=_bfloat16_dot)
-# Right within 1e-4: sigmoids are off by 3e-5 then, and tanhs by 5e-5, where int8 is by 1e-2.
+# Right within 1e-4: this puts sigmoids off by 3e-5 and tanhs by 5e-5, while int8 is off by 1e-2.
 _SERIES = 1.0, 0.69328293, 0.24221100, 0.05500895  # the smallest error of three terms and 1
 INT8 = Format("int8", group=4, scaled=True, dot=_int8_dot, series=_SERIES)
 FORMATS = {one.name: one for one in (BFLOAT16, INT8)}

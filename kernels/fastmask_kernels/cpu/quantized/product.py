@@ -1,4 +1,4 @@
-"""Products of converted rows with a panel of weights of fewer bits."""
+"""Products of converted rows with a panel of quantized weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..product import product
 from ..simd import I64, REGISTERS, Emitter, data_pointer
 from .formats import Format, words_type
 
-# As many sums as the registers hold, beside weights and words of two rows, which are no operands.
+# As many sums as the registers hold besides weights and words of two rows, which need registers.
 MOST_SUMS = 22 if REGISTERS == 32 else 10
 _i8 = types.int64
 
@@ -20,7 +20,7 @@ _i8 = types.int64
 def _emit_tile(
     emit: Emitter, format: Format, tiles: Tiles, rows: int, vectors: int, args: list[Any]
 ) -> None:
-    """z = init + row by weights; with scales init + row scale * column scale * (start + sum)."""
+    """z = init + row @ weights; with scales init + row scale * column scale * (start + sum)."""
     a, stride, depth, weights, strip_step, *columns, init, init_stride, z = args
     b, width = emit.builder, emit.lanes
     words = words_type(emit)
@@ -85,7 +85,7 @@ def _tile_kernel(format: Format, tiles: Tiles) -> Any:
         factors: Any,
         starts: Any,
     ) -> Any:
-        """One tile; `factors` and `starts` are where those of the first columns are in `packed`."""
+        """One tile; `factors` and `starts` tell where those of the columns begin in `packed`."""
         signature = types.void(
             *(_i8, _i8, a, _i8, _i8, _i8, _i8, packed, _i8, _i8),
             *(init, _i8, _i8, z, _i8, _i8, _i8, _i8),
@@ -116,10 +116,10 @@ def _tile_kernel(format: Format, tiles: Tiles) -> Any:
 
 
 def quantized_product(format: Format, tiles: Tiles) -> Any:
-    """`multiply` for a format and one kind of tiles, as `product` has it.
+    """`multiply` for a format and one kind of tiles, see `product`.
 
-    Row i of `a` begins at a_start + i * places, and its scale is the last word of it; `depth`
-    counts words. `columns` are where the scales of columns begin in `packed`, and what their sums
-    start with.
+    Row i of `a` begins at a_start + i * places, and its last word is its scale; `depth` counts
+    words. `columns` tell where the columns' scales begin in `packed`, and the start values of
+    their sums.
     """
     return product(tiles, _tile_kernel(format, tiles))

@@ -41,9 +41,9 @@ def row_converter(format: Format) -> Any:
     ) -> Any:
         """Convert rows of `a`, which begin at a_start + index[i], to `stride` words each.
 
-        With scales a row becomes round(row / scale) + 128, where scale, its last word, is the
-        largest magnitude of the row, or `least` if that is larger, by 127; a row with numbers
-        that are not finite gets the scale NaN. What fills up the last vector stands for 0.
+        With scales a row becomes round(row / scale) + 128. Its last word is the scale: the largest
+        magnitude of the row, or `least` if that is larger, divided by 127; NaN if the row has
+        numbers that are not finite. The padding of the last vector stands for 0.
         """
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -73,7 +73,7 @@ def _vectors(emit: Emitter, depth: Any) -> Any:
 
 
 def _load(emit: Emitter, row: Any, depth: Any, number: Any) -> Any:
-    """A vector of the row; what is behind its end is 0."""
+    """A vector of the row, with zeros after its end."""
     b = emit.builder
     at, width = b.mul(number, I64(emit.lanes)), I64(emit.lanes)
     left = b.sub(depth, at)
@@ -88,7 +88,7 @@ def _store(emit: Emitter, values: Any, to: Any, number: Any, element: Any) -> No
 
 
 def _rounded_row(emit: Emitter, row: Any, depth: Any, to: Any) -> None:
-    """bfloat16: the upper half of a float32, rounded to nearest, to even; NaN stays NaN."""
+    """bfloat16: the upper half of a float32, rounded to nearest even; NaN stays NaN."""
     b, words = emit.builder, words_type(emit)
 
     def all_of(value: int) -> Any:
@@ -105,7 +105,7 @@ def _rounded_row(emit: Emitter, row: Any, depth: Any, to: Any) -> None:
 
 
 def _scaled_row(emit: Emitter, row: Any, depth: Any, to: Any, scale: Any, least: Any) -> None:
-    """int8: first as if nothing were larger than `least`, and once more where something is."""
+    """int8: first as if nothing were larger than `least`, and again if something is."""
     b = emit.builder
     zero, limit = ir.Constant(emit.scalar, 0.0), ir.Constant(emit.scalar, float(LIMIT))
     fits = cgutils.alloca_once_value(b, ir.Constant(ir.IntType(1), 0))
@@ -124,10 +124,10 @@ def _scaled_row(emit: Emitter, row: Any, depth: Any, to: Any, scale: Any, least:
 
 
 def _write_scaled(emit: Emitter, row: Any, depth: Any, to: Any, factor: Any) -> Any:
-    """Write round(row * factor) + 128; returns bits, which are 0 where all fit into bytes.
+    """Write round(row * factor) + 128; returns bits, which are 0 if everything fits into bytes.
 
-    Added to so large a number a small one is rounded, and stands in the low bits of the sum. The
-    bits of sums are in the same order as the sums; those of what is not a number are behind them.
+    Adding a small number to one this large rounds it, and leaves it in the low bits of the sum.
+    The bits of sums are in the same order as the sums, with those of NaN above all.
     """
     b, words = emit.builder, words_type(emit)
     large = 1.5 * 2.0**23 + OFFSET
@@ -151,7 +151,7 @@ def _magnitude(emit: Emitter, x: Any) -> Any:
 def _largest(emit: Emitter, row: Any, depth: Any, least: Any) -> Any:
     """The largest magnitude of a row, or `least`; NaN where there is one.
 
-    Magnitudes are compared as integers, whose order is the same, with NaN behind infinity.
+    Magnitudes are compared as integers, whose order is the same, with NaN above infinity.
     """
     b, words = emit.builder, words_type(emit)
 

@@ -1,4 +1,4 @@
-"""Weights of fewer bits, as words; see `formats`."""
+"""Quantized weights, as words; see `formats`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def quantized(weights: Array, format: Format) -> tuple[Array, Array, Array]:
 
     Returns:
         Words as float32, which is how packed weights are stored, (words of K, ...); the scale of
-        each column, (...); and as float32 the int32 that the sums of a column start with, (...).
+        each column, (...); and the start value of each column's sums, an int32 viewed as float32,
+        (...).
 
     Raises:
         ValueError: a weight is not finite, where the format has no such numbers.
@@ -42,7 +43,7 @@ def quantized(weights: Array, format: Format) -> tuple[Array, Array, Array]:
 
 
 def rounded_rows(table: Array, form: str) -> tuple[NDArray[Any], Array | None]:
-    """Rows in fewer bits, to be looked up: bits of bfloat16, or int8 with a scale for each row."""
+    """Rows for quantized look-ups: bits of bfloat16, or int8 with a scale for each row."""
     if form == "bfloat16":
         return bfloat16_bits(table), None
     whole, scales = to_int8(table.T)
@@ -50,7 +51,7 @@ def rounded_rows(table: Array, form: str) -> tuple[NDArray[Any], Array | None]:
 
 
 def bfloat16_bits(weights: Array) -> NDArray[np.uint16]:
-    """The upper halves of float32 numbers, rounded to nearest, to even."""
+    """The upper halves of float32 numbers, rounded to nearest even."""
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
     rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
     quiet = bits >> 16 | 0x40
