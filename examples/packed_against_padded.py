@@ -2,10 +2,10 @@
 
 torch.nn.LSTM takes many times as long on a PackedSequence as on the padded batch, and the ratio
 grows with the length of the sequences (https://github.com/pytorch/pytorch/issues/149194). As in
-that issue, a batch has lengths that rise evenly from 1 to T, so half of the padded steps exist, and
-runs through two layers; forward and backward are timed separately. `padded` computes all steps, so
-its final states are wrong; `packed` packs, computes and pads again; `masked` is fastmask.torch with
-a mask. The last two give the same outputs.
+that issue, a batch has lengths that rise evenly from 1 to T, so half of the padded steps are valid,
+and runs through two layers; forward and backward are timed separately. `padded` computes all steps,
+so its final states are wrong; `packed` packs, computes and pads again; `masked` is fastmask.torch
+with a mask. The last two give the same outputs.
 
     python examples/packed_against_padded.py
     python examples/packed_against_padded.py --lengths 10 100 1000 --threads 1

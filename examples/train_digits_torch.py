@@ -39,7 +39,7 @@ LEARNING_RATE = 3e-3
 
 
 class Recordings(NamedTuple):
-    """Padded recordings (N, T, 13) float32, how long they are, and what was said."""
+    """Padded recordings (N, T, 13) float32, their lengths, and the digits said."""
 
     frames: Any
     lengths: Any
@@ -68,7 +68,7 @@ def read(wheel: Path | None) -> dict[str, Any]:
 
 
 def load(wheel: Path | None) -> tuple[Recordings, Recordings]:
-    """Recordings to train with and to test with, standardized, drawn at random."""
+    """Training and test recordings, standardized, split at random."""
     arrays = read(wheel)
     lengths = arrays["lengths"]
     order = np.random.default_rng(0).permutation(len(lengths))
@@ -129,7 +129,7 @@ def accuracy(model: Classifier, data: Recordings) -> float:
 
 
 def draw(path: Path, curves: dict[str, Any]) -> None:
-    """A picture of the losses of all steps."""
+    """Draw the losses of all steps."""
     try:
         import matplotlib as mpl
     except ModuleNotFoundError:

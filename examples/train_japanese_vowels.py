@@ -163,7 +163,7 @@ def pad(data: Utterances, scaling: Scaling | None = None) -> np.ndarray:
     """Return float32 (utterances, frames, 12), padded with zeros at the end.
 
     With ``scaling`` the real frames are standardized; the padding stays zero,
-    for that is the value which ``Masking`` looks for.
+    the value that ``Masking`` looks for.
     """
     mean, std = scaling if scaling is not None else (0.0, 1.0)
     longest = max(len(x) for x in data.sequences)
@@ -181,7 +181,7 @@ def subset(data: Utterances, keep: np.ndarray) -> Utterances:
 
 
 def fold_of_each(data: Utterances) -> np.ndarray:
-    """Return the fold (0 to 4) of each utterance, every speaker being in every fold."""
+    """Return the fold (0 to 4) of each utterance; every speaker is in every fold."""
     folds = np.empty(len(data.labels), dtype=int)
     for speaker in range(N_SPEAKERS):
         mine = np.flatnonzero(data.labels == speaker)
@@ -320,7 +320,7 @@ def main() -> None:
     model = build_model()
     model.set_weights(fold_scaling(trained.get_weights(), scaling))
 
-    # The test set is looked at here for the first time, and only to report.
+    # The test set is used here for the first time, and only to report.
     reference = predict(model, pad(test_set))
     change = np.abs(reference - predict(trained, pad(test_set, scaling))).max()
     on_train = accuracy(predict(model, pad(train_set)), train_set.labels)

@@ -30,7 +30,7 @@ Weights = dict[str, Any]
 
 
 def signals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples (N, T, 1), which of them exist (N, T), and 1 for fast signals (N,)."""
+    """Samples (N, T, 1), which of them are valid (N, T), and 1 for fast signals (N,)."""
     rng = np.random.default_rng(seed)
     fast = rng.integers(0, 2, count)
     period = np.where(fast, rng.uniform(6, 10, count), rng.uniform(12, 20, count))

@@ -53,7 +53,7 @@ def read() -> tuple[list[list[str]], np.ndarray]:
 
 
 def as_numbers(texts: list[list[str]]) -> np.ndarray:
-    """The words' numbers, most frequent first from 2 on; 1 is any other word, 0 is padding."""
+    """Word ids: from 2 on by frequency, 1 for all other words, 0 for padding."""
     counts = Counter(word for words in texts for word in words)
     numbers = {word: i for i, (word, _) in enumerate(counts.most_common(WORDS - 2), 2)}
     rows = [[numbers.get(word, 1) for word in words] for words in texts]

@@ -1,7 +1,7 @@
 """Calls of attention layers that are compared with Keras, with masks of all kinds.
 
-Inputs, weights and masks are seeded and belong to a case; what Keras answers is in
-`data/attention_golden.npz`, which `data/make_attention_golden.py` writes.
+Each case has its own seeded inputs, weights and masks; Keras's answers are in
+`data/attention_golden.npz`, written by `data/make_attention_golden.py`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def inputs(name: str) -> list[Array]:
 
 
 def masks_for(name: str, masks: str) -> list[Array | None]:
-    """The masks of query, value and key; that of the key is the value's reversed."""
+    """The masks of query, value and key; the key's is the value's mask reversed."""
     query, value = MASKS[masks]
     return [query, value, None if value is None else value[:, ::-1]][: len(CASES[name].shapes)]
 
@@ -104,7 +104,7 @@ _stored = cache(golden_archive.read)
 
 
 def expected(name: str, masks: str) -> tuple[list[Array], Array | None]:
-    """The outputs that Keras answers, and the mask of the first."""
+    """Keras's outputs, and the mask of the first one."""
     stored = _stored(PATH)
     key = f"{name}|{masks}|"
     mask = stored.get(f"{key}mask")

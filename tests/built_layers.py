@@ -1,4 +1,4 @@
-"""fastmask's layers of the cases in `layer_zoo`, and calls of them."""
+"""fastmask's layers for the cases in `layer_zoo`, and calls of them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def make_mask(kind: str, batch: int, time: int, rng: np.random.Generator) -> NDA
 
 
 def plan_of(valid: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
-    """offsets, steps, order of a mask, in three obvious lines."""
+    """offsets, steps and order of a mask, in three obvious lines."""
     counts = valid.sum(axis=1)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return offsets, np.flatnonzero(valid), np.argsort(-counts, kind="stable")
@@ -50,7 +50,7 @@ SAVING = ("nothing", "states", "gates")
 
 @dataclass
 class RecurrentCase:
-    """Everything that the kernels of a cell take, in either direction."""
+    """All arguments of a cell's kernels, in either direction."""
 
     batch: int
     time: int
@@ -82,7 +82,7 @@ class RecurrentCase:
             return rng.standard_normal(shape).astype(self.dtype)
 
         self.x = normal(self.batch, self.time, self.features)
-        self.x[~self.valid] = np.nan  # nobody may look at a masked step
+        self.x[~self.valid] = np.nan  # no kernel may read a masked step
         kernel, recurrent, *others = self.weight_shapes
         self.weights = [
             (normal(*kernel) * scale).astype(self.dtype),
@@ -92,18 +92,18 @@ class RecurrentCase:
         self.states = [normal(self.batch, self.units) for _ in range(self.states_saved)]
         steps = self.time if self.sequences else 0
         self.dout = normal(self.batch, steps, self.units)
-        self.dout[~self.counted[:, :steps]] = np.nan  # nor at what their outputs are good for
+        self.dout[~self.counted[:, :steps]] = np.nan  # nor the gradients of their outputs
         self.dlast = [normal(self.batch, self.units) for _ in range(self.states_saved)]
 
     @property
     def weight_shapes(self) -> list[tuple[int, ...]]:
-        """Of the kernel, the recurrent kernel, the bias, and what else a cell has."""
+        """The shapes of kernel, recurrent kernel, bias, and further weights of a cell."""
         gates = self.gates * self.units
         return [(self.features, gates), (self.units, gates), (*self.bias_rows, gates)]
 
     @property
     def width(self) -> int:
-        """How many blocks of H columns `gates` has in backward."""
+        """The number of blocks of H columns in `gates`, backward."""
         return max(self.gates_saved, 1)
 
     def kernels(self, backend: Any) -> CellKernels:
@@ -119,23 +119,23 @@ class RecurrentCase:
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """What the forward kernel takes between the states and the direction."""
+        """The arguments of the forward kernel between the states and the direction."""
         return self.activation, self.recurrent_activation
 
     @property
     def pack_options(self) -> tuple[Any, ...]:
-        """What the packing kernel takes besides the weights."""
+        """The arguments of the packing kernel after the weights."""
         return ()
 
     @property
     def plan(self) -> tuple[NDArray[np.int64], ...]:
-        """offsets, steps, order; spare entries of `steps` lead nowhere."""
+        """offsets, steps, order; spare entries of `steps` are invalid."""
         offsets, steps, order = plan_of(self.valid)
         return offsets, np.append(steps, np.full(self.spare, -(2**40))), order
 
     @property
     def inputs(self) -> list[NDArray[Any]]:
-        """All that there is a gradient of: x, the weights, the first states."""
+        """All inputs with gradients: x, the weights, the initial states."""
         return [self.x, *self.weights, *self.states]
 
     def with_inputs(self, inputs: list[NDArray[Any]]) -> RecurrentCase:
@@ -149,10 +149,10 @@ class RecurrentCase:
     def run(
         self, backend: Any, threads: int = 1, dtype: str | None = None, save: str = "nothing"
     ) -> list[NDArray[Any]]:
-        """out and last states by the kernels of a backend, on outputs full of NaN.
+        """out and last states from a backend's kernels, on outputs full of NaN.
 
-        With `save` "states" or "gates" also what is saved for the backward pass; gates that
-        are not wanted are empty.
+        With `save` "states" or "gates" also what is saved for the backward pass; gates that are
+        not saved are empty.
         """
         to, kernels = self._converter(dtype), self.kernels(backend)
         size = kernels.packed_size(self.features, self.units, np.dtype(dtype or self.dtype))
@@ -182,10 +182,10 @@ class RecurrentCase:
         save: str = "gates",
         want_dx: bool = True,
     ) -> list[NDArray[Any]]:
-        """Gradients of x (empty if not wanted), weights, first states, and `gates`.
+        """Gradients of x (empty if not wanted), weights and initial states, and `gates`.
 
-        The gradient is that of sum(dout * out) + sum(dlast * last). The forward kernel of the
-        same backend says what was saved; all outputs are full of NaN before.
+        They are the gradients of sum(dout * out) + sum(dlast * last). The forward kernel of the
+        same backend saves its values first; all outputs start full of NaN.
         """
         to = self._converter(dtype)
         saved = self.run(backend, threads, dtype, save)[1 + self.states_saved :]
@@ -212,7 +212,7 @@ class RecurrentCase:
 
 
 class LSTMCase(RecurrentCase):
-    """Everything that the LSTM's kernels take."""
+    """All arguments of the LSTM's kernels."""
 
     cell = "lstm"
     gates = 4
@@ -221,7 +221,7 @@ class LSTMCase(RecurrentCase):
 
 @dataclass
 class GRUCase(RecurrentCase):
-    """Everything that the GRU's kernels take."""
+    """All arguments of the GRU's kernels."""
 
     reset_after: bool = True
 
@@ -231,17 +231,17 @@ class GRUCase(RecurrentCase):
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """With the form of the GRU."""
+        """Including `reset_after`."""
         return self.activation, self.recurrent_activation, self.reset_after
 
     @property
     def pack_options(self) -> tuple[Any, ...]:
-        """The form of the GRU."""
+        """`reset_after`."""
         return (self.reset_after,)
 
 
 class RNNCase(RecurrentCase):
-    """Everything that the SimpleRNN's kernels take."""
+    """All arguments of the SimpleRNN's kernels."""
 
     cell = "rnn"
     gates = 1
@@ -255,7 +255,7 @@ class RNNCase(RecurrentCase):
 
 @dataclass
 class CellCase(RecurrentCase):
-    """Everything that the kernels take of a cell that is made of a formula."""
+    """All arguments of the kernels of a cell made from a formula."""
 
     own: Cell = cells.simple_rnn
 
@@ -278,13 +278,13 @@ class CellCase(RecurrentCase):
         return self.own.width
 
     def kernels(self, backend: Any) -> CellKernels:
-        """What the backend makes of the cell."""
+        """The kernels that a backend makes for the cell."""
         made: CellKernels = backend.kernels_of(self.own)
         return made
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """Those activations that the formula leaves open."""
+        """The activations that the formula leaves open."""
         return tuple(getattr(self, name) for name in self.own.activations)
 
 
@@ -317,7 +317,7 @@ lstm_cases = cases_of("lstm")
 
 
 def activation_of(name: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """An activation, written a second time."""
+    """An activation, implemented independently."""
     return {
         "linear": lambda x: x,
         "relu": lambda x: x * (x > 0),

@@ -1,18 +1,17 @@
-"""What concerns all tests: chance, and processes of their own.
+"""For all tests: reproducible randomness, and tests in processes of their own.
 
-Nothing depends on chance: each run draws the same examples, and the same weights where a test
-gives no seed, whichever tests ran before. FASTMASK_TEST_SEED=7 with --hypothesis-seed=7 draws
-others.
+Each run draws the same examples, and the same weights if a test gives no seed, whichever tests ran
+before. FASTMASK_TEST_SEED=7 with --hypothesis-seed=7 draws others.
 
-Tests that need a process of their own run beside the others, on another processor.
+Tests that need a process of their own run beside the others, on another core.
 
     @pytest.mark.own_process(*arguments of pytest, NAME="value", ...)
     def test_something(own_process: str) -> None:
         assert " passed" in own_process
 
 The processes start with the session, one after another, and two at a time once the tests of this
-process are done; each has the environment variables named and a compilation cache of its own.
-The tests that ask for their output come last.
+process are done; each has the given environment variables and its own compilation cache. The tests
+that use their output run last.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ settings.load_profile("others" if SEED else "same")
 
 MARK = "own_process"
 TIMEOUT = 900  # seconds of a process, for slow machines
-SLOWER = "240"  # of one of its tests: checks of bounds and plain instructions take long to compile
+SLOWER = "240"  # of one of its tests: bounds checks and narrow registers take long to compile
 _outcomes: dict[str, Future[Any]] = {}
 _waiting: SimpleQueue[tuple[str, pytest.Mark]] = SimpleQueue()
 
 
 @pytest.fixture(autouse=True)
 def _same_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Generators without a seed get one of the test's own."""
+    """Seed generators that have no seed, by the test's name."""
     seeds = itertools.count(zlib.crc32(request.node.nodeid.encode()) + SEED)
     seeded = np.random.default_rng
     monkeypatch.setattr(
@@ -57,7 +56,7 @@ def _same_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(autouse=True)
 def _same_draws_of_torch(request: pytest.FixtureRequest) -> None:
-    """Where the module of a test has torch, it draws the same in each test."""
+    """Seed torch for each test whose module uses it."""
     torch = getattr(getattr(request.node, "module", None), "torch", None)
     if torch is not None:
         torch.manual_seed(SEED)
@@ -79,7 +78,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items if _runs(item)}
-    for name, mark in reversed(marks.items()):  # the longest first: those of compiled kernels
+    for name, mark in reversed(marks.items()):  # the longest first: compiled kernels
         if mark is not None:
             _outcomes[name] = Future()
             _waiting.put((name, mark))
@@ -91,7 +90,7 @@ def _runs(item: pytest.Item) -> bool:
 
 
 def _start() -> None:
-    """One more thread that runs what is waiting, one process after another."""
+    """Start one more thread that runs the waiting processes, one after another."""
     threading.Thread(target=_run_all, daemon=True).start()
 
 
@@ -121,13 +120,13 @@ def _run(mark: pytest.Mark) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def _free_processor() -> None:
-    """The other tests are done: what they had of the machine goes to the processes."""
+    """The other tests are done: their core goes to the processes."""
     _start()
 
 
 @pytest.fixture
 def own_process(request: pytest.FixtureRequest, _free_processor: None) -> str:
-    """What this test's process printed; it has succeeded."""
+    """The output of this test's process, which succeeded."""
     run = _outcomes[request.node.nodeid].result()
     assert run.returncode == 0, run.stdout + run.stderr
     return str(run.stdout)

@@ -1,4 +1,4 @@
-"""Marks that make one test for each backend, each cell, or each kernel."""
+"""Marks that make one test per backend, per cell, or per kernel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Saved models, damaged in many ways: the files for tests that `load_model` survives them.
+"""Saved models, damaged in many ways, for tests that `load_model` survives them.
 
     content = mutate(random, one of originals(folder))
-    check(content, folder)  # a ValueError that says why, or a model that goes round again
+    check(content, folder)  # a ValueError that says why, or a model that can be saved again
 
 `random` is a `random.Random`, so that a seed repeats a run.
 """
@@ -29,7 +29,7 @@ Members = list[tuple[str, bytes]]
 
 
 def originals(folder: Path) -> list[bytes]:
-    """Files of models in which all kinds of configurations occur."""
+    """Files of models with all kinds of configurations."""
     L = layers
     plain = fm.Sequential([L.Masking(), L.LSTM(3, dropout=0.1, seed=3), L.Dense(2, "softmax")])
     plain.build((None, None, 2))
@@ -79,7 +79,7 @@ def _saved(model: Any, folder: Path) -> bytes:
 
 
 def check(content: bytes, folder: Path) -> bool:
-    """Whether a file was read; if so, the same comes out when it is written and read again."""
+    """Whether a file was read; if so, check that writing and reading it again changes nothing."""
     path = folder / "mutated.npz"
     path.write_bytes(content)
     with bounded():
@@ -96,7 +96,7 @@ def check(content: bytes, folder: Path) -> bool:
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """See that what is done takes little memory, and warns of nothing."""
+    """Check that the block takes little memory and emits no warnings."""
     tracing = tracemalloc.is_tracing()
     tracemalloc.start()
     tracemalloc.reset_peak()
@@ -131,13 +131,13 @@ def mutate(random: Random, content: bytes) -> bytes:
         )
         try:
             content = change(random, content)
-        except Exception:  # it is too damaged to be taken apart once more
+        except Exception:  # too damaged to be parsed again
             content = mutate_bytes(random, content)
     return content
 
 
 def mutate_bytes(random: Random, content: bytes) -> bytes:
-    """Bits flipped, or a part cut out, repeated, overwritten or put in."""
+    """Flip bits, or cut out, repeat, overwrite or insert a part."""
     a, b = sorted(random.randrange(len(content) + 1) for _ in range(2))
     if random.random() < 0.5:
         b = min(a + random.randrange(1, 9), len(content))
@@ -156,7 +156,7 @@ def mutate_bytes(random: Random, content: bytes) -> bytes:
 
 
 def _fields(random: Random, content: bytes) -> bytes:
-    """A number in the zip's own structures changed, to an extreme one as a rule."""
+    """Change a number in the zip's own structures, usually to an extreme one."""
     signature = random.choice((b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\5\6", b"\x93NUMPY"))
     places = [i for i in range(len(content)) if content.startswith(signature, i)]
     if not places:
@@ -177,7 +177,7 @@ def taken_apart(content: bytes) -> Members:
 def put_together(members: Members, method: int = zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that come twice
+        warnings.simplefilter("ignore")  # about duplicate names
         with zipfile.ZipFile(stream, "w", method) as archive:
             for name, content in members:
                 archive.writestr(name, content)
@@ -185,7 +185,7 @@ def put_together(members: Members, method: int = zipfile.ZIP_STORED) -> bytes:
 
 
 def mutate_members(random: Random, content: bytes) -> bytes:
-    """Members left out, renamed, twice, swapped or compressed; the archive, all of it, longer."""
+    """Remove, rename, repeat, swap or compress members, or lengthen the archive."""
     members = taken_apart(content)
     method = zipfile.ZIP_STORED
     i, j = (random.randrange(len(members)) for _ in range(2))
@@ -228,7 +228,7 @@ _DTYPES += ["b'<f4'", "'a9'", "'\\d'", "'<f4", "(" * 200, "'\u20ac'", "__import_
 
 
 def _headers(random: Random, content: bytes) -> bytes:
-    """A member whose header says something else than its data, or nothing that can be read."""
+    """Give a member a header that contradicts its data or cannot be read."""
     members = taken_apart(content)
     i = random.randrange(len(members))
     name, data = members[i]
@@ -248,7 +248,7 @@ def _headers(random: Random, content: bytes) -> bytes:
 
 
 def _config(random: Random, content: bytes) -> bytes:
-    """A description with a part of it replaced, left out, twice or in another one's place."""
+    """Replace, remove, repeat or move a part of the description."""
     members = taken_apart(content)
     found = dict(members)["config.npy"]
     config = json.loads(found[10 + int.from_bytes(found[8:10], "little") :])
@@ -263,7 +263,7 @@ def _config(random: Random, content: bytes) -> bytes:
 
 
 def mutate_tree(random: Random, config: Any) -> Any:
-    """The tree with another value at one of its places."""
+    """The tree with another value at one place."""
     places = list(_places(config))
     parent, key = random.choice(places)
     other_parent, other_key = random.choice(places)
@@ -303,7 +303,7 @@ _OTHERS += ["a" * 9999]
 
 
 def _value(random: Random) -> Any:
-    """Something that nobody expects there."""
+    """An unexpected value."""
     deep: Any = []
     for _ in range(random.choice((1, 50, 900))):
         deep = [deep] if random.random() < 0.9 else {"class": deep}

@@ -1,4 +1,4 @@
-"""Folders of Parquet files, and what `fastmask predict` makes of them."""
+"""Folders of Parquet files, and checks of what `fastmask predict` writes for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_model(path: Path, units: int = 3) -> Any:
 
 
 def make_folder(folder: Path, files: int, rows: int, most: int = 12) -> dict[str, list[list[int]]]:
-    """Files of so many rows each, in row groups of a third of them; the ids by file."""
+    """Write files of `rows` rows each, in three row groups; returns the ids by file."""
     pa, pq = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     random, made = np.random.default_rng(8), {}
     for number in range(files):
@@ -44,7 +44,7 @@ def make_folder(folder: Path, files: int, rows: int, most: int = 12) -> dict[str
 def assert_whole(
     source: Path, output: Path, model: Any, made: dict[str, list[list[int]]], split: bool = False
 ) -> None:
-    """Every row once, in its order, with its other columns and what the model returns for it."""
+    """Check that every row is there once, in order, with its other columns and its prediction."""
     pa, pq = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     left = {path for path in output.rglob("*") if path.is_file()}
     for name, ids in made.items():

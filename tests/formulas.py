@@ -1,4 +1,4 @@
-"""Formulas for the tests, of every kind that there is."""
+"""Formulas of every kind, for the tests."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def layer_normalized(
 
 
 def odd(a: Any, b: Any, h: Any, c: Any) -> Any:
-    """Everything that the others leave out, three states' worth of it in two."""
+    """All operations that the other formulas leave out."""
     return maximum(a, c) / (1 + exp(minimum(b, -h))), c * hard_sigmoid(a) - (b**2) / 3
 
 
 def all_kinds(a: Any, b: Any, c: Any, d: Any, e: Any, h: Any, s: Any, *, v: Any, w: Any) -> Any:
-    """Sums of each kind, called ones on each other, and three rounds; see `Cell.order`."""
+    """Sums of each kind, nested called sums, and three rounds; see `Cell.order`."""
     first = tanh(c(v * h))
     second = sigmoid(d(first + s))
     third = normalize(first * a, second)
@@ -97,7 +97,7 @@ ALL = (
 
 
 def called_in_turn(a: Any, b: Any, r: Any, h: Any) -> Any:
-    """A sum that is called on what another call gives."""
+    """A sum that is called on the result of another call."""
     return tanh(b(tanh(a(sigmoid(r) * h)) * h)) * sigmoid(r)
 
 
@@ -107,7 +107,7 @@ def called_side_by_side(a: Any, b: Any, r: Any, h: Any) -> Any:
 
 
 def called_on_normalized(a: Any, b: Any, h: Any, c: Any, *, p: Any) -> Any:
-    """Sums over all units before a call and behind it."""
+    """Sums over all units before and after a call."""
     n = tanh(b(normalize(sigmoid(a) * h)))
     first, second = normalize(n + c, p * h)
     return first + n, second * c + h

@@ -96,7 +96,7 @@ class Case:
 
     @property
     def kind(self) -> Kind:
-        """The cell's kind, of a case that has only one."""
+        """The cell's kind, for a case that has only one."""
         (kind,) = self.kinds
         return kind
 
@@ -107,13 +107,13 @@ class Case:
 
     @property
     def mask(self) -> BoolArray | None:
-        """The mask, (B, T), True at valid steps; None where the layer is called without one."""
+        """The mask, (B, T), True at valid steps; None if the layer is called without one."""
         mask = MASKS[self.mask_name]
         return None if mask is None else mask.copy()
 
     @property
     def states(self) -> list[FloatArray] | None:
-        """The initial states, each (B, U): [h, c] for an LSTM, else [h]; None where not given."""
+        """The initial states, each (B, U): [h, c] for an LSTM, else [h]; None if not given."""
         if not self.initial_state:
             return None
         return [_normal(1, B, U), _normal(2, B, U)][: 2 if self.kind == "LSTM" else 1]
@@ -135,8 +135,8 @@ class Case:
     def weights(self) -> list[FloatArray]:
         """The weights in the order of Keras's `get_weights`.
 
-        For each cell kernel, recurrent kernel and, with `use_bias`, bias; cells bottom up, the
-        forward layer before the backward one.
+        For each cell: kernel, recurrent kernel and, with `use_bias`, bias; cells from the bottom
+        up, the forward layer before the backward one.
         """
         random = np.random.RandomState(7)
         return [(random.randn(*s) * 0.5).astype(np.float32) for s in self.weight_shapes]
@@ -153,9 +153,9 @@ class Case:
 
     @property
     def canonical(self) -> bool:
-        """Whether the outputs follow the rule for masks rather than a slip of `unroll=True`.
+        """Whether the outputs follow the rule for masks rather than a bug of `unroll=True`.
 
-        Where Keras unrolls a reversed loop it zeroes the outputs by the mask in input order, not
+        When Keras unrolls a reversed loop it zeroes the outputs by the mask in input order, not
         in processing order. With a mask that is not its own mirror image this zeroes the wrong
         steps; the same layer without `unroll` is right.
         """
@@ -294,9 +294,9 @@ def cases(where: Callable[[Case], bool] | None = None) -> list[Case]:
 
 
 def under_all_masks(some: Sequence[Case]) -> dict[str, list[Case]]:
-    """The cases in groups that differ in the mask alone, by the name that they have in common.
+    """The cases in groups that differ only in the mask, by the name that they share.
 
-    One test for each group, not one for each case, keeps collecting and reporting quick.
+    One test per group, not one per case, keeps collection and reporting quick.
     """
     groups: dict[str, list[Case]] = {}
     for case in some:

@@ -1,10 +1,10 @@
-"""Many small arrays in one .npz file, equal arrays once: the layout of the golden data.
+"""Many small arrays in one .npz file, equal arrays stored once: the layout of the golden data.
 
 | array in the file | what it holds |
 |---|---|
 | `names` | the name of each array |
 | `starts` | where in `values` its elements begin |
-| `shapes` | its shape, filled up with zeros |
+| `shapes` | its shape, padded with zeros |
 | `values` | the elements of all arrays, one array after the other |
 """
 

@@ -1,4 +1,4 @@
-"""A model of two inputs and two outputs, its inputs, and comparisons of what models give."""
+"""A model with two inputs and two outputs, its inputs, and comparisons of model outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random layers of Keras, and the gradients that Keras itself finds, on each of its backends."""
+"""Random Keras layers, and the gradients that Keras itself computes, on each of its backends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MASKS = ("right", "left", "holes", "empty", "none")
 
 
 def the_keras() -> Any:
-    """Keras with a backend that is installed; else the tests that ask are skipped."""
+    """Keras with an installed backend; without one the calling tests are skipped."""
     wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
     if not all(map(importlib.util.find_spec, ("keras", wanted))):
         pytest.skip(f"needs keras with the backend {wanted}", allow_module_level=True)
@@ -26,7 +26,7 @@ def the_keras() -> Any:
 
 
 class Case(NamedTuple):
-    """A layer with what goes in."""
+    """A layer and its inputs."""
 
     name: str
     layer: Any
@@ -36,12 +36,12 @@ class Case(NamedTuple):
 
 
 def random_case(keras: Any, number: int) -> Case:
-    """A case of its own for each number."""
+    """The random case with a number."""
     rng = np.random.default_rng(number)
     kind, how = KINDS[number % len(KINDS)], MASKS[rng.integers(len(MASKS))]
     batch, time, features, units = (int(rng.integers(1, most)) for most in (6, 9, 5, 7))
     dtype = "float64" if rng.random() < 0.3 else "float32"
-    if keras.config.backend() == "jax":  # of whose float64 Keras's loop makes float32, and fails
+    if keras.config.backend() == "jax":  # Keras's loop fails there: it makes float64 float32
         dtype = "float32"
     options: dict[str, Any] = {
         name: bool(rng.random() < 0.5)
@@ -67,7 +67,7 @@ def random_case(keras: Any, number: int) -> Case:
     states = [rng.normal(0, 0.5, (batch, units)).astype(dtype) for _ in range(count)]
     valid = _valid(how, rng, batch, time)
     if valid is not None and keras.config.backend() == "jax":
-        valid[:, [0, -1]] = True  # Keras emits the initial state there on JAX
+        valid[:, [0, -1]] = True  # else Keras on JAX outputs the initial state there
     return Case(f"{number}: {kind} {how} {dtype} {options}", layer, x, valid, states)
 
 
@@ -88,7 +88,7 @@ def _valid(how: str, rng: Any, batch: int, time: int) -> Any:
 def found_by(keras: Any, case: Case) -> list[Any]:
     """Output, last states, and the gradients of a random sum of them.
 
-    With respect to x, to the initial states, and to the weights.
+    The gradients are with respect to x, the initial states and the weights.
     """
     rng = np.random.default_rng(1)
     layer, count = case.layer, len(case.states)
@@ -113,7 +113,7 @@ def found_by(keras: Any, case: Case) -> list[Any]:
 
 
 def _no_float64() -> AbstractContextManager[Any]:
-    """On JAX, where Keras's own GRU without a bias makes float64 of float32 if there is any."""
+    """Turn float64 off on JAX, where Keras's GRU without a bias would turn float32 into float64."""
     jax: Any = sys.modules.get("jax")
     return nullcontext() if jax is None else jax.enable_x64(False)
 

@@ -1,4 +1,4 @@
-"""Files of Keras, damaged in many ways: `load_model` says what is wrong, or reads a model.
+"""Keras files, damaged in many ways: `load_model` says what is wrong, or reads a model.
 
 content, ending = mutate(random, originals()[0])
 check(content, ending, folder)
@@ -18,7 +18,7 @@ import fastmask as fm
 from .file_fuzz import bounded, mutate_bytes, mutate_members, mutate_tree, put_together, taken_apart
 
 MODELS = Path(__file__).parent / "data" / "models"
-MOST_SECONDS = 20.0  # on a machine that others use too
+MOST_SECONDS = 20.0  # on a busy machine
 _TEXTS = "LSTM GRU Embedding Dense Bidirectional Lambda TFSMLayer Sequential Functional".split()
 _TEXTS += "InputLayer Masking StackedRNNCells RepeatVector __numpy__ __lambda__ __slice__".split()
 _TEXTS += "keras_history int8 float64 string tanh relu /etc/passwd ../../x function Add".split()
@@ -51,7 +51,7 @@ def mutate(random: Random, file: File) -> File:
         change = random.choice(kinds)
         try:
             content = change(random, content)
-        except Exception:  # it is too damaged to be taken apart once more
+        except Exception:  # too damaged to be parsed again
             content = mutate_bytes(random, content)
     return File(content, file.ending)
 
@@ -62,7 +62,7 @@ def check(file: File, folder: Path) -> bool:
     path.write_bytes(file.content)
     began = time.monotonic()
     with bounded(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of lost masks
+        warnings.simplefilter("ignore")  # about lost masks
         read = _is_read(path)
     assert time.monotonic() - began < MOST_SECONDS
     return read
@@ -80,7 +80,7 @@ def _is_read(path: Path) -> bool:
 
 
 def _inner(random: Random, content: bytes) -> bytes:
-    """Changes in the bytes of the weights, in an archive that is whole."""
+    """Change bytes of the weights, in an intact archive."""
     members = taken_apart(content)
     return put_together(
         [
@@ -91,7 +91,7 @@ def _inner(random: Random, content: bytes) -> bytes:
 
 
 def _config(random: Random, content: bytes) -> bytes:
-    """The description with another value in one of its places."""
+    """The description with another value at one place."""
     if content.startswith(b"PK"):
         members = taken_apart(content)
         changed = json.dumps(_changed(random, json.loads(dict(members)["config.json"]))).encode()
@@ -99,13 +99,13 @@ def _config(random: Random, content: bytes) -> bytes:
     begin = content.index(b'{"class_name"')
     config, length = json.JSONDecoder().raw_decode(content[begin:].decode("latin1"))
     changed = json.dumps(_changed(random, config), separators=(",", ":")).encode()
-    if len(changed) > length:  # which has no place there
+    if len(changed) > length:  # which does not fit there
         return mutate_bytes(random, content)
     return content[:begin] + changed.ljust(length) + content[begin + length :]
 
 
 def _changed(random: Random, config: Any) -> Any:
-    """The tree with another value, that Keras's files may have elsewhere, at one of its places."""
+    """The tree with another value at one place, one that Keras files may have elsewhere."""
     if random.random() < 0.5:
         return mutate_tree(random, config)
     places = [(config, key) for key in config]

@@ -1,9 +1,9 @@
-"""Keras's own tests of layers that make, use or join masks, with fastmask's in their place.
+"""Keras's own tests of layers that make, use or join masks, run on fastmask's layers.
 
-The installed Keras brings its tests along. Here each test file is run with a namespace `layers`
-whose layers are ours; `run_layer_test`, which looks into Keras's trainers and variables, becomes
-the part of it that means something here. pytest collects the classes from this file when
-test_keras_suite.py names it, in a process of its own because Keras's modules are changed.
+The installed Keras includes its tests. Here each test file runs with a namespace `layers` whose
+layers are ours; `run_layer_test`, which inspects Keras's trainers and variables, is reduced to the
+part that applies here. pytest collects the classes from this file when test_keras_suite.py names
+it, in a process of its own because Keras's modules are changed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ FILES = (
     *("rnn.bidirectional", "rnn.time_distributed", "core.masking", "core.embedding"),
     "merging.merging",
 )
-# From 3.16 on Keras's recurrent layers and TimeDistributed say that they pass no masks on; ours
-# pass them on, as Keras's did before.
+# From 3.16 on, Keras's recurrent layers and TimeDistributed declare that they pass no masks on;
+# ours pass them on, as Keras's did before.
 KERAS = tuple(map(int, keras.__version__.split(".")[:2]))
 MASKS_KEPT = () if KERAS < (3, 16) else ("RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional")
 MASKS_KEPT += () if KERAS < (3, 16) else ("TimeDistributed",)
@@ -38,7 +38,7 @@ FUSED = "looks at a fused path of Keras's own that needs a GPU"
 TRAINING = "is about arguments of training"
 VARIABLES = "assigns to, or reads, a variable of Keras's"
 QUANTIZED = "looks at Keras's quantized variables"
-GAPS = {  # tests by the beginnings of their names
+GAPS = {  # tests by the prefixes of their names
     "test_keeps_use_cudnn": FUSED,
     "test_fused_lstm_eligibility": FUSED,
     "test_fused_lstm_matches_unfused": FUSED,
@@ -76,7 +76,7 @@ AS_THEY_ARE = (
 
 
 class Layer(fm.layers.Layer):
-    """Keras finds out by itself how a layer was made; the cells in its tests count on that."""
+    """Keras records a layer's arguments by itself; the cells in its tests rely on that."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -93,7 +93,7 @@ class Layer(fm.layers.Layer):
 
 
 class Wrapper(Layer):
-    """Keras's base of layers that hold another one."""
+    """Keras's base class of layers that wrap another one."""
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -104,7 +104,7 @@ class Wrapper(Layer):
 
 
 def with_plain_outputs(cls: Any) -> Any:
-    """The layer class, returning arrays where ours returns `Masked`."""
+    """The layer class, but returning arrays instead of `Masked`."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         cls.__init__(self, *args, **{k: v for k, v in kwargs.items() if k not in NOT_OURS})
@@ -119,7 +119,7 @@ def with_plain_outputs(cls: Any) -> Any:
 
 
 def of_shapes(shape: Any, make: Any) -> Any:
-    """What `make` makes of a shape, or a list for several shapes."""
+    """The result of `make` for a shape, or a list of results for several shapes."""
     return [make(one) for one in shape] if isinstance(shape[0], tuple) else make(shape)
 
 
@@ -174,9 +174,9 @@ class TestCase(testing.TestCase):
         super().assertAllClose(plain(x1), plain(x2), **options)
 
     def assertRaisesRegex(self, error: Any, words: Any, *call: Any, **options: Any) -> Any:
-        del words  # which are Keras's
+        del words  # Keras's words
         del call, options
-        return pytest.raises((error, TypeError))  # ours of arguments of a wrong kind
+        return pytest.raises((error, TypeError))  # ours for arguments of a wrong type
 
     def run_class_serialization_test(self, instance: Any, custom_objects: Any = None) -> Any:
         del custom_objects
@@ -186,7 +186,7 @@ class TestCase(testing.TestCase):
 
 
 def shim() -> SimpleNamespace:
-    """What the tests find under the name `layers`."""
+    """The namespace that the tests use as `layers`."""
     names = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional")
     found = {name: with_plain_outputs(getattr(fm.layers, name)) for name in names}
     cells = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
@@ -208,7 +208,7 @@ def load(name: str) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[full] = module  # where the tests of stacked cells look for the cells
+    sys.modules[full] = module  # the tests of stacked cells look for the cells there
     spec.loader.exec_module(module)
     for key, value in vars(module).items():
         if isinstance(value, type) and issubclass(value, TestCase):
@@ -256,7 +256,7 @@ with (
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.4, 0.4)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_dropout_like_keras(kind: str, rates: tuple[float, float], masked: bool) -> None:
-    """Keras gets what we drew, as if it had drawn it, and then computes the same."""
+    """Given the dropout masks that we drew, Keras computes the same."""
     name = kind.removesuffix("_before")
     options: dict[str, Any] = {"dropout": rates[0], "recurrent_dropout": rates[1], "seed": 1}
     if name == "GRU":

@@ -1,9 +1,9 @@
-"""Small models of every kind of layer that a file of Keras may hold, with inputs.
+"""Small models with every kind of layer that a Keras file may contain, and inputs.
 
     for name, model, inputs in models():
         model.save(...)
 
-Needs Keras. The weights are random, those that Keras begins with as zeros or ones too.
+Needs Keras. All weights are random, including those that Keras initialises with zeros or ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def one(builder: Builder) -> Builder:
 def models(names: list[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
     import keras
 
-    from . import keras_zoo_masks, keras_zoo_operations  # noqa: F401 - they add theirs
+    from . import keras_zoo_masks, keras_zoo_operations  # noqa: F401 - they register models
 
     for number, (name, builder) in enumerate(ONES.items()):
         if names is None or name in names:
@@ -45,7 +45,7 @@ def models(names: list[str] | None = None) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _values(rng: Any, tensor: Any) -> Any:
-    """Ids with zeros at the end, or numbers with steps that are zeros."""
+    """Ids with zeros at the end, or numbers with some steps of zeros."""
     shape = (3, *(7 if n is None else n for n in tensor.shape[1:]))
     if "bool" in str(tensor.dtype):
         return rng.random(shape) < 0.7
@@ -163,7 +163,7 @@ def attention(keras: Any, K: Any) -> Any:
     a = K.Attention(use_scale=True)([y, x])
     b = K.AdditiveAttention()([x, y])
     c = K.Attention(score_mode="concat")([y, x])
-    # Keras takes the masks off what it gives to MultiHeadAttention, for all that comes later.
+    # Keras removes the masks from the inputs of MultiHeadAttention, for all later layers, too.
     own, others = K.Embedding(12, 6, mask_zero=True)(ids), K.Embedding(12, 6, mask_zero=True)(ids)
     d = K.MultiHeadAttention(2, 3, value_dim=4)(own, own)
     e = K.MultiHeadAttention(2, 3, use_bias=False)(others, others, use_causal_mask=True)

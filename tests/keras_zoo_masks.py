@@ -28,7 +28,7 @@ def given_masks(keras: Any, K: Any) -> Any:
 
 @one
 def reversed_sequences(keras: Any, K: Any) -> Any:
-    """Keras leaves the mask as it was where outputs come reversed."""
+    """Keras does not reverse the mask when outputs are reversed."""
     ids, x = words(keras, K)
     backwards = {"go_backwards": True, "return_sequences": True}
     y, state = K.GRU(6, return_state=True, **backwards)(x)
@@ -83,7 +83,7 @@ def lost_masks(keras: Any, K: Any) -> Any:
 
 @one
 def masked_steps_in_moments(keras: Any, K: Any) -> Any:
-    """Keras counts them all the same, and passes the mask on."""
+    """Keras counts masked steps, too, and passes the mask on."""
     ids = keras.Input((7,), dtype="int32")
     x = K.Embedding(12, 6, mask_zero=True)(ids)
     group = K.GroupNormalization(2)

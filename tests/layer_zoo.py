@@ -1,8 +1,8 @@
 """The layers that are compared with Keras: how each is made, and what it is called on.
 
 `CASES` makes every layer from a namespace, fastmask's layers or Keras's, so that both get the same
-arguments. Inputs, weights and masks are seeded and belong to a case and a name of masks; what Keras
-answers is in `data/layer_golden.npz`, which `data/make_layer_golden.py` writes.
+arguments. Inputs, weights and masks are seeded by the case and the name of its masks; Keras's
+answers are in `data/layer_golden.npz`, written by `data/make_layer_golden.py`.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ CASES: dict[str, Case] = {
     "lambda": Case(lambda L: L.Lambda(lambda x: 2 * x + 1)),
     "lambda_mask": Case(lambda L: L.Lambda(lambda x: -x, mask=lambda _inputs, mask: mask)),
 }
-# Positive weights would drive their states to the end of the scale, where all is 1.
+# Positive weights would saturate their states at 1.
 RECURRENT: dict[str, Case] = {
     "lstm": Case(lambda L: L.LSTM(4)),
     "lstm_sequences": Case(lambda L: L.LSTM(4, return_sequences=True)),
@@ -200,7 +200,7 @@ def masks_for(name: str, masks: str) -> list[Array | None]:
 
 
 class Answer(NamedTuple):
-    """What a layer gave."""
+    """The results of a layer."""
 
     output: Array
     mask: Array | None
@@ -211,7 +211,7 @@ _stored = cache(golden_archive.read)
 
 
 def expected(name: str, masks: str) -> Answer:
-    """What Keras answers."""
+    """Keras's answer."""
     stored = _stored(PATH)
     key = f"{name}|{masks}|"
     mask = stored.get(f"{key}mask")

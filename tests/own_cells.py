@@ -1,4 +1,4 @@
-"""Cells made of formulas: those of `fastmask.cells`, and what else a formula may be."""
+"""Cells made from formulas: those of `fastmask.cells`, and formulas of other kinds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CELLS: dict[str, Cell] = {
 BACKENDS = {"reference": reference, "cpu": cpu}
 
 QUICK = ("lstm", "gru", "gru_reset_before", "simple_rnn", "peephole_lstm")
-"""Cells whose compiled kernels are tested in each run; those of others in one of slow tests."""
+"""Cells whose compiled kernels are tested in each run; the others only with slow tests."""
 
 
 def marks_of(name: str) -> Any:
@@ -46,7 +46,7 @@ EACH_OWN_KERNEL = pytest.mark.parametrize(
 
 
 def cases_of_kinds(cell: Cell, *sizes: int, **options: Any) -> list[CellCase]:
-    """A case of a cell for each kind of mask, of sizes B, T, F, H, in both directions."""
+    """Cases of a cell with each kind of mask, of sizes B, T, F, H, in both directions."""
     return [
         CellCase(
             *sizes,
@@ -63,7 +63,7 @@ def cases_of_kinds(cell: Cell, *sizes: int, **options: Any) -> list[CellCase]:
 
 
 def stepped(case: CellCase, backend: Any, events: Any) -> list[Any]:
-    """The states of a case one step later, of those rows that have an event."""
+    """The states of a case after one step of the rows that have an event."""
     kernels = case.kernels(backend)
     packed = np.empty(
         kernels.packed_size(case.features, case.units, np.dtype(case.dtype)), case.dtype

@@ -1,7 +1,7 @@
 """Formulas of cells as ordinary functions of arrays, and a loop over time around them.
 
-Nothing here knows of symbols: the formula's code runs with other functions of the same names, of
-NumPy or of torch, whose autograd then gives gradients.
+No symbols are involved: the formula's code runs with NumPy or torch functions under the same names;
+with torch, autograd gives gradients.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def functions(lib: Any, activation: str, recurrent_activation: str) -> dict[str,
 
 
 def function_of(cell: Cell, lib: Any, *activations: str) -> Any:
-    """The formula's own code, with functions of numpy or torch in the place of those of symbols."""
+    """The formula's own code, with numpy or torch functions instead of symbolic ones."""
     code: Any = cell.function
     known = {**code.__globals__, **functions(lib, *activations)}
     return types.FunctionType(code.__code__, known, code.__name__, None, code.__closure__)
@@ -73,9 +73,9 @@ def step_of(cell: Cell, lib: Any, weights: Sequence[Any], *activations: str) -> 
     """A function of x_t (F,) and states (H,) that returns the new states.
 
     Args:
-        cell: whose.
+        cell: the cell.
         lib: numpy or torch.
-        weights: kernel, recurrent kernel (None where the cell has none), bias, vectors.
+        weights: kernel, recurrent kernel (None if the cell has none), bias, vectors.
         *activations: `activation` and `recurrent_activation`.
     """
     kernel, recurrent, bias, *vectors = weights

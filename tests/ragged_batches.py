@@ -1,4 +1,4 @@
-"""Ragged batches for tests, and what layers make of the same rows without `Ragged`."""
+"""Ragged batches for tests, and comparisons with the same rows as `Masked`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import fastmask as fm
 
 Array = npt.NDArray[Any]
-# Of rows without steps, one row, rows of one step, no rows, and no steps.
+# With empty rows, with one row, with rows of one step, without rows, and without steps.
 LENGTHS = ([6, 4, 0, 2, 1], [3], [1, 1, 1], [], [0, 0], [5, 5])
 
 
@@ -25,21 +25,21 @@ def ragged_of(x: Array, lengths: Sequence[int], valid: Array | None = None) -> f
 
 
 def quietly(call: Any, *args: Any, **options: Any) -> Any:
-    """What a call returns, without warnings of lost masks."""
+    """The result of a call, without warnings about lost masks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return call(*args, **options)
 
 
 def padded(value: Any) -> Any:
-    """The same with `Masked` in place of `Ragged`."""
+    """The same with `Masked` instead of `Ragged`."""
     if isinstance(value, (list, tuple)):
         return type(value)(map(padded, value))
     return value.to_masked() if isinstance(value, fm.Ragged) else value
 
 
 def assert_same(one: Any, other: Any, name: str = "", atol: float = 1e-6) -> None:
-    """See that a result of ragged inputs equals that of padded ones at all valid steps."""
+    """Assert that results of ragged and of padded inputs are equal at all valid steps."""
     if isinstance(one, (list, tuple)):
         assert len(one) == len(other), name
         for pair in zip(one, other, strict=True):

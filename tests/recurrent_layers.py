@@ -27,7 +27,7 @@ ONE_CELL: dict[str, Any] = {
 
 
 def seeded(layer: Any, features: int = F) -> Any:
-    """The layer, built, with random weights: biases that are not zeros, too."""
+    """The layer, built, with random weights, including biases."""
     layer.build((None, None, features))
     random = np.random.default_rng(1)
     layer.set_weights([0.5 * random.normal(size=w.shape) for w in layer.get_weights()])
@@ -52,7 +52,7 @@ def same(one: Any, other: Any, atol: float = 0.0) -> None:
 
 
 class OwnLSTM(L.Layer):
-    """An LSTM cell as somebody would write it."""
+    """An LSTM cell as a user would write it."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -80,7 +80,7 @@ class OwnLSTM(L.Layer):
 
 
 class Sum(L.Layer):
-    """One state of another size than the output, a start of its own, inputs with more axes."""
+    """A state of another size than the output, its own initial state, inputs with more axes."""
 
     state_size = 2
     output_size = 3

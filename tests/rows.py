@@ -1,4 +1,4 @@
-"""Rows of random lengths and any dtype, and what padding them means."""
+"""Rows of random lengths and any dtype, and a plain implementation of padding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def arrays(
 def one_by_one(
     rows: list[NDArray[Any]], maxlen: int | None, padding: str, truncating: str, value: Any
 ) -> NDArray[Any]:
-    """What padding means, row by row; all rows of one dtype and step shape."""
+    """Pad row by row; all rows have one dtype and step shape."""
     time = max(map(len, rows)) if maxlen is None else maxlen
     out = np.full((len(rows), time, *rows[0].shape[1:]), value, rows[0].dtype)
     for target, row in zip(out, rows, strict=True):

@@ -1,4 +1,4 @@
-"""The one-way rule: layers -> ops -> dispatch -> kernels, and which of them may import what."""
+"""The one-way rule: layers -> ops -> dispatch -> kernels, and what each of them may import."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def imports(path: str, *, lazily: bool = True) -> set[str]:
 
 
 def importers(folder: str, packages: set[str], *, lazily: bool = True) -> list[str]:
-    """The modules below a folder that import one of the packages; there are modules."""
+    """The modules below a folder that import one of the packages; fails if there are no modules."""
     assert modules(folder)
     return [path for path in modules(folder) if imports(path, lazily=lazily) & packages]
 

@@ -1,4 +1,4 @@
-"""The pages name files, folders and functions that exist; that on the architecture all folders."""
+"""Pages name only files, folders and functions that exist; the architecture page, all folders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NAMED = re.compile(rf"`({FOLDER}|(?:{FOLDER})?\w+\.(?:py|toml|md)(?::\w+)?)`")
 
 
 def exists(named: str, page: str) -> bool:
-    """Whether there is a file or folder of this path, and in it what follows a colon.
+    """Whether a file or folder of this path exists, and contains the name after a colon.
 
-    Pages on a part of the code leave out the folders that lead to it.
+    Pages about a part of the code leave out its parent folders.
     """
     path, _, name = named.partition(":")
     places = [base / path for base in BASES if (base / path).exists()]

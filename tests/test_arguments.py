@@ -1,4 +1,4 @@
-"""Arguments of Keras's layers: how a model begins, what it holds, what it computes in."""
+"""Arguments of Keras's layers: dtypes, input shapes, weights, `trainable`."""
 
 from __future__ import annotations
 

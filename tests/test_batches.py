@@ -1,4 +1,4 @@
-"""Data in batches, for `predict` and `Normalization.adapt`: generators, loaders, data sets."""
+"""Data in batches, for `predict` and `Normalization.adapt`: generators, loaders, datasets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = [X[:4], X[4:8], X[8:]]
 
 
 class Indexed:
-    """As a `keras.utils.PyDataset`: never out of range, and of one pass only."""
+    """Like a `keras.utils.PyDataset`: no index is out of range, so its length must end a pass."""
 
     def __len__(self) -> int:
         return 3
@@ -38,7 +38,7 @@ class Numbered(Indexed):
 
 
 class Loader:
-    """As a `torch.utils.data.DataLoader`, which gives lists."""
+    """Like a `torch.utils.data.DataLoader`, which yields lists."""
 
     def __len__(self) -> int:
         return 3
@@ -166,7 +166,7 @@ class TestAdapt:
         np.testing.assert_allclose(layer.get_weights()[1], all_of_it.var(axis=0), rtol=1e-5)
 
     def test_far_from_zero(self) -> None:
-        """No cancellation, as squares minus the square of the mean would have."""
+        """No cancellation, unlike the mean of squares minus the square of the mean."""
         layer = Normalization(dtype="float64")
         far = 1e8 + X.astype(np.float64)
         layer.adapt(far[i : i + 1] for i in range(11))
@@ -223,7 +223,7 @@ class TestBesideKeras:
         import torch
         from keras.src.layers.preprocessing import normalization
 
-        # Keras asks TensorFlow, which is not there, whether the data is one of its own.
+        # Keras asks TensorFlow, which is not installed, whether the data is a dataset.
         no_tensorflow = SimpleNamespace(data=SimpleNamespace(Dataset=type("Dataset", (), {})))
         monkeypatch.setattr(normalization, "tf", no_tensorflow)
         for one, other in zip(self.data(keras)[::2], self.data(keras)[::2], strict=True):

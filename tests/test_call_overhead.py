@@ -1,4 +1,4 @@
-"""How many Python functions a small call runs through: there, they take longer than the kernel."""
+"""The number of Python functions in a small call, where they take longer than the kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDS = np.array([[3, 1, 0, 0, 0], [1, 2, 3, 4, 5]])
 
 
 def calls_in(function: Callable[[], Any]) -> int:
-    """How many functions of the package, kernels left out, are called; warm."""
+    """How many of the package's functions, without kernels, a warm call runs."""
     count = 0
 
     def profile(frame: Any, event: str, _: Any) -> None:
@@ -57,7 +57,7 @@ def function_of_arrays() -> Callable[[], Any]:
     return lambda: fm.ops.lstm(x, *weights, mask=MASK)
 
 
-# With room for some more, as Python's versions count comprehensions in different ways.
+# With some room, as Python versions count comprehensions differently.
 MOST = {
     "LSTM with a mask": (lambda: of_inputs(L.LSTM(8), mask=MASK), 46),
     "LSTM with a new mask": (lambda: of_inputs(L.LSTM(8), mask=MASK.valid.tolist()), 64),

@@ -1,4 +1,4 @@
-"""The code of docs/cells.md runs, block after block, and what it asserts holds."""
+"""The code of docs/cells.md runs, block after block, and its assertions hold."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 class TestDemo:
     @pytest.fixture
     def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As few rounds of measuring as there can be."""
+        """As few rounds of measuring as possible."""
         monkeypatch.setattr(_demo, "_ROUNDS", 2)
 
     def test_as_a_user_sees_it(self) -> None:
@@ -96,7 +96,7 @@ class TestDemo:
         said: list[str] = []
         _demo.run(lambda _line: None)
         _demo.run(said.append)
-        assert not said  # all was compiled before
+        assert not said  # everything was compiled before
 
         with _demo._telling(lambda: said.append("compiling")):
             assert njit(lambda: 1)() + njit(lambda: 2)() == 3

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.cuda` with stand-ins for what touches a device.
+"""`python -m benchmarks.cuda` with stand-ins for everything that uses a device.
 
-tests/cuda/test_benchmarks.py runs it as it is, in the simulator.
+tests/cuda/test_benchmarks.py runs the real program in the simulator.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def test_sanitizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["right", "holes"])
 def test_gradients_that_are_expected(kind: Any) -> None:
-    """By finite differences of the output that is expected."""
+    """By finite differences of the expected output."""
     rng = np.random.default_rng(0)
     problem = make_problem(Case(3, 6, 4, 5, 0.5, kind))
     dout = expected.upstream_of(problem, [0, 2])

@@ -1,4 +1,4 @@
-"""Layers of a user's own: what `call` is given, and what becomes of masks."""
+"""Custom layers: the arguments of `call`, and what happens to masks."""
 
 # ruff: noqa: ARG002  custom layers take arguments because layers are called with them
 
@@ -19,7 +19,7 @@ MASK = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], bool)
 
 
 class Recorder(fm.layers.Layer):
-    """Passes masks on, and remembers what it was called with."""
+    """Passes masks on, and records its arguments."""
 
     supports_masking = True
 

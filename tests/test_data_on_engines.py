@@ -1,4 +1,4 @@
-"""What docs/data.md says of Ray and Dask, on the engines themselves."""
+"""The code in docs/data.md for Ray and Dask, on the engines themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/data.md, from its first line to the last, as it is written."""
+"""docs/data.md, from the first line to the last, as written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def engine_of(block: str) -> str | None:
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the page's own blocks have made when they have run, in an empty folder."""
+    """The names that the page's blocks define when they run in an empty folder."""
     for package in ("pyarrow", "polars", "pandas", "awkward", "torch"):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
@@ -38,7 +38,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.optional
 def test_as_written_and_on_spark(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spark, for which a Java machine would be needed, is what of it the page calls."""
+    """Spark, which needs a JVM, is replaced by a stub of what the page calls."""
     assert len(BLOCKS) == 10
     pq = importlib.import_module("pyarrow.parquet")
     pq.write_table(names["table"], "reviews.parquet")

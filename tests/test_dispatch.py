@@ -1,4 +1,4 @@
-"""The choice of the kernel column, and the form in which kernels get their arrays."""
+"""The choice of the backend, and the form in which kernels get their arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fastmask predict` by several processes, on the real engines, of which one is killed."""
+"""`fastmask predict` by several processes on the real engines; one process is killed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def start(folder: Path, engine: str) -> subprocess.Popen[str]:
 
 
 def workers_of(process: int) -> list[int]:
-    """Processes below one that compute: by their command, which Ray changes."""
+    """The worker processes below a process, recognised by their command, which Ray changes."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

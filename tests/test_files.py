@@ -1,4 +1,4 @@
-"""How model files are opened and replaced: kinds of files, modes, links, names, kills."""
+"""How model files are opened and replaced: kinds of files, modes, links, names, killed writers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=[True, False], ids=["nameless", "named"])
 def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Files that begin without a name, where the system can do that, and with one."""
+    """Files are written without a name at first, if the system can do that, or with one."""
     if not request.param:
 
         def cannot(*_: Any) -> int:
@@ -76,7 +76,7 @@ class TestOnlyRegularFiles:
 
     @posix
     def test_a_pipe_that_comes_between(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is put there after the look and before the opening."""
+        """It appears between the check and the opening."""
         os.mkfifo(path)
         regular, looked = Path(__file__).stat(), []
 
@@ -262,7 +262,7 @@ class TestKilled:
         assert sorted(os.listdir(path.parent)) == ["model.npz", "other.npz"]
 
     def test_what_others_are_writing_stays(self, path: Path, folder: None) -> None:  # noqa: ARG002 - a fixture
-        """Many threads save into one folder, each removing what it takes for left over."""
+        """Many threads save to one folder, each removing what it takes for leftovers."""
         failures = []
 
         def save(number: int) -> None:

@@ -24,7 +24,7 @@ def limit() -> Iterator[int]:
 
 @pytest.fixture
 def folded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the cells that were called on rows by number."""
+    """Names of the cells that looked rows up instead of multiplying."""
     names: list[str] = []
     make = _cell.packed_with_table
 
@@ -51,7 +51,7 @@ def arrays_of(outputs: Any) -> list[Any]:
 
 
 def assert_folded(made: Any, names: list[str], folded: list[str], ids: Any) -> None:
-    """The layers look sums up, and the outputs are those of products."""
+    """Assert that the layers look sums up, with the same outputs as by products."""
     before = fm.get_fold_limit()
     fm.set_fold_limit(0)
     expected = made(ids)
@@ -146,7 +146,7 @@ def test_two_embeddings_for_one_layer(folded: list[str]) -> None:
 
 
 def not_folded() -> Iterator[Any]:
-    """Models whose embeddings are needed for something else, too."""
+    """Models whose embeddings have other uses, too."""
     yield model(fm.layers.GlobalAveragePooling1D())
     yield model(fm.layers.Dense(4), fm.layers.LSTM(3))
     yield model(fm.layers.LSTM(3), dtype="float64")

@@ -1,4 +1,4 @@
-"""A forked child computes, whatever the threads of its parent were doing when it was forked."""
+"""A forked child computes, whatever the threads of its parent were doing at the fork."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_signal_leaves_no_lock_taken(what: str) -> None:
 
 
 def interrupt(call: Callable[[], object], seconds: float) -> bool:
-    """Make a call; whether a signal came into it, so long after its begin."""
+    """Make a call; returns whether a signal interrupted it after `seconds`."""
     armed = True
 
     def handler(*_: object) -> None:
@@ -193,7 +193,7 @@ def interrupt(call: Callable[[], object], seconds: float) -> bool:
 
 @pytest.mark.timeout(250)
 def test_a_fork_takes_the_lock_of_logging_last() -> None:
-    """Numba logs: a thread that imports or compiles it must not wait for whoever waits for it."""
+    """Numba logs: a thread that holds its locks may need logging's, so a fork takes that last."""
     code = """
 import os
 import sys
@@ -215,7 +215,7 @@ print(order.index("fastmask_kernels.forks") - order.index("logging"))
 
 
 def test_every_lock_is_free_in_a_child() -> None:
-    """But for those of CUDA, which does not outlive a fork."""
+    """Except CUDA's, as CUDA does not survive a fork."""
     top = Path(forks.__file__).parents[2]
     free = {"forks.py": "here they are", "pool.py": "made anew in the child"}
     for folder in ("src", "kernels"):

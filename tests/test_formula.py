@@ -27,13 +27,13 @@ def seeded(formula: Formula) -> Known:
 
 
 def products(formula: Formula) -> dict[str, Any]:
-    """What a sum that is called multiplies its value with."""
+    """What a called sum multiplies its value with."""
     random = np.random.default_rng(8)
     return {name: random.normal(size=(H, H)) / H**0.5 for name in formula.second}
 
 
 def with_products(roots: Any, known: Known, weights: dict[str, Any]) -> list[Any]:
-    """`evaluate`, where sums are called on values: these products are not the formula's."""
+    """`evaluate` with called sums, whose products are not part of the formula."""
     for symbol in walk(roots):
         if symbol.op == "sum_of":
             name = symbol.args[0].args[0]
@@ -242,7 +242,7 @@ def test_equal_values_are_one_symbol_and_numbers_are_folded() -> None:
 
 
 class TestCell:
-    """Where the sums of a cell stand, and what is saved of a step."""
+    """The order of a cell's sums, and what is saved at a step."""
 
     def test_lstm(self) -> None:
         assert str(cells.lstm.saved[0]) == "recurrent_activation(sum('i'))"

@@ -1,4 +1,4 @@
-"""docs/from-torch.md, from its first line to the last: code and commands as they are written."""
+"""docs/from-torch.md, from the first line to the last: code and commands as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of a graph: symbolic tensors, masks along the graph, errors, files."""
+"""Functional models: symbolic tensors, masks along the graph, errors, files."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def test_layers_stand_by_their_longest_way_to_an_output() -> None:
 @pytest.mark.optional
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
 def test_equals_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outputs, and the order of the layers and so of the weights."""
+    """The same outputs, and the same order of layers and so of weights."""
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     pytest.importorskip("torch", reason="torch is not installed")
     keras = pytest.importorskip("keras", reason="keras is not installed")

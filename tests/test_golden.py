@@ -1,4 +1,4 @@
-"""The golden data themselves: complete, well formed, and what Keras still computes."""
+"""The golden data: complete, well formed, and still equal to what Keras computes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_keras_still_computes_them() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")
     script = golden.PATH.with_name("make_keras_golden.py")
-    # A process of its own, because Keras reads the choice of a backend once, when it is imported.
+    # In a process of its own, because Keras chooses its backend once, at import.
     check = subprocess.run(
         [sys.executable, str(script), "--check"],
         env=os.environ | {"KERAS_BACKEND": "torch"},

@@ -1,4 +1,4 @@
-"""The code of pages runs, and shows what came out."""
+"""The code of the pages runs, and gives the output shown."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_another_kernel_in_the_simulator() -> None:
 
 
 def simulated(program: str) -> str:
-    """What a program prints in the simulator, where it must not fail."""
+    """The output of a program in the simulator; it must not fail."""
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
     command = [sys.executable, "-W", "error", "-c", program]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)

@@ -1,4 +1,4 @@
-"""The guide's custom layers, retyped in NumPy: called directly, in Sequential, in a graph."""
+"""The guide's custom layers, in NumPy: called directly, in Sequential, in a functional model."""
 
 # ruff: noqa: ARG002  custom layers take arguments because layers are called with them
 
@@ -78,7 +78,7 @@ class MyActivation(layers.Layer):
 
 
 class TemporalSoftmax(layers.Layer):
-    """Corrected: each row sums to one over time, and is all zeros where nothing is valid."""
+    """Corrected: each row sums to one over time, or is all zeros if no step is valid."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         valid = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask)
@@ -94,7 +94,7 @@ class TemporalSoftmax(layers.Layer):
 
 
 def three_ways(chain: list[layers.Layer], x: Any, dtype: str = "int32") -> list[Any]:
-    """What a chain of layers returns when called by hand, in Sequential and in a graph."""
+    """The results of a chain of layers: called by hand, in Sequential, in a functional model."""
     by_hand = x
     for layer in chain:
         by_hand = layer(by_hand)
@@ -229,7 +229,7 @@ class Noisy(layers.Layer):
 
 
 class Block(layers.Layer):
-    """Sublayers in lists and attributes; says nothing to them of training."""
+    """Sublayers in lists and attributes; does not pass `training` to them."""
 
     supports_masking = True
 

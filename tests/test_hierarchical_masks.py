@@ -35,7 +35,7 @@ def embedded(ids: Any) -> fm.Masked:
 
 
 def by_hand(inner: Any, x: fm.Masked) -> list[Any]:
-    """The layer called on one row of words after the other, of which only the valid ones exist."""
+    """The layer called on one row of words after the other, with only the valid words."""
     rows = x.data.reshape(-1, *x.shape[2:])
     valid = np.asarray(x.mask).reshape(len(rows), -1)
     return [inner(row[None, keep]) for row, keep in zip(rows, valid, strict=True)]
@@ -289,7 +289,7 @@ def test_nested() -> None:
 
 
 def test_a_layer_that_ends_all_inner_masks() -> None:
-    """One vector stays of the words in the sentences of a paragraph."""
+    """One vector remains of all words in all sentences of a paragraph."""
 
     class Sum(L.Layer):
         supports_masking = True
@@ -320,7 +320,7 @@ def test_each_step_has_moments_of_its_own_in_training(in_a_model: bool) -> None:
 
 
 def attention(x: Any) -> Any:
-    """Weights over sentences, which must not fall on a masked one."""
+    """Weights over sentences, which must be zero at masked ones."""
     scores = L.Dense(1, name="scores")(x)
     weights = L.Softmax(axis=1, name="weights")(scores)
     return L.GlobalAveragePooling1D(name="mean")(L.Multiply(name="weighted")([x, weights]))
@@ -502,7 +502,7 @@ class TestAgainstKeras:
         np.testing.assert_allclose(results[1], results[0], atol=1e-5)
 
     def test_sentences(self) -> None:
-        """Keras needs the mask of sentences by hand, for which fastmask makes the same."""
+        """Keras needs the mask of sentences by hand; fastmask derives the same one."""
         ids = documents(22)
         theirs = [
             self.keras.layers.Embedding(9, 4, mask_zero=True),

@@ -1,6 +1,6 @@
 """`import fastmask` is light: no Numba, no framework, little besides NumPy.
 
-How long it takes is for `benchmarks/startup.py` to say.
+`benchmarks/startup.py` measures how long it takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import fastmask as fm
 
 HEAVY = ["numba", "llvmlite", "torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"]
-# Of the standard library; NumPy may import some of them on its own account, as newer ones do
+# Modules of the standard library; NumPy may import some itself, as newer versions import
 # `inspect`, which layers need.
 SLOW = [
     *("argparse", "asyncio", "concurrent.futures", "email", "http", "importlib.metadata"),

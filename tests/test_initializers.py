@@ -22,7 +22,7 @@ SHAPES = [(100, 60), (5, 40, 30), (2, 3, 20, 40), (6000,), (500, 12)]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[float, float]:
-    """Written out once more: (..., inputs, outputs), all axes before them being a field."""
+    """Fans of a shape (..., inputs, outputs), whose other axes are the receptive field."""
     if len(shape) == 1:
         return shape[0], shape[0]
     field = math.prod(shape[:-2])

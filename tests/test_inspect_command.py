@@ -21,7 +21,7 @@ KERAS = "sharded.weights.json"
 
 
 def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The lines that the command prints, the spaces between words made single ones."""
+    """The lines that the command prints, with single spaces between words."""
     assert cli.main(["inspect", str(path)]) == 0
     said = capsys.readouterr()
     assert not said.err
@@ -29,7 +29,7 @@ def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 class Scale(L.Layer):
-    """A layer that a file cannot make."""
+    """A layer that cannot be made from a file."""
 
     supports_masking = True
 

@@ -76,7 +76,7 @@ def _rnn(x: Any, h: Any, kernel: Any, recurrent: Any, bias: Any) -> list[Any]:
 
 
 def loss_by(function: Any, **options: Any) -> Any:
-    """A function of the arguments: all outputs, and last states, count."""
+    """A loss as a function of the arguments, to which all outputs and last states contribute."""
 
     def loss(arguments: dict[str, Any]) -> Any:
         out, last = function(**arguments, **options)
@@ -105,7 +105,7 @@ def test_gradients(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_backward_twice() -> None:
-    """What forward saved may be overwritten only where nobody reads it again."""
+    """What forward saved may be overwritten only if it is not read again."""
     for name in ("lstm", "gru"):
         arguments, mask = problem(name)
         ours = loss_by(getattr(fj, name), mask=mask)
@@ -144,7 +144,7 @@ def test_transformations() -> None:
 
 
 def test_as_ops() -> None:
-    """Options, states and the last output alone, with fastmask.ops's results."""
+    """Options, states and last outputs, against fastmask.ops."""
     for name in GATES:
         arguments, mask = problem(name)
         mask[0], mask[1, -1] = False, False
@@ -208,7 +208,7 @@ print(sum("cache_hits" in name for name in hits))
 
 
 def test_compilation_cache_of_another_process(tmp_path: Path) -> None:
-    """A program from the cache computes what it computed, whatever its process did before."""
+    """A program from the cache computes the same, whatever its process did before."""
     hits = []
     for names in (("lstm", "rnn"), ("rnn", "lstm")):
         command = [sys.executable, "-c", _PROGRAM, str(tmp_path), *names]

@@ -1,4 +1,4 @@
-"""Results that are kept up to so many bytes, and the plans of full batches among them."""
+"""Caches of results with a limit in bytes, among them the plans of full batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOM = 10 * ENTRY_BYTES
 
 
 class Squares:
-    """Counts how often each is made."""
+    """Counts how often each result is made."""
 
     def __init__(self) -> None:
         self.made: list[int] = []

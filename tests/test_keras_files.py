@@ -1,4 +1,4 @@
-"""Models in files of Keras: the same outputs, and what is refused."""
+"""Models in Keras files: the same outputs, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fastmask.layers._operation import (
 )
 
 MODELS = Path(__file__).parent / "data" / "models"
-# What is not exact there: Keras rounds to bfloat16, and quantises activations too.
+# Keras is not exact in these: it rounds to bfloat16, and quantises activations, too.
 TOLERANCES = {"mixed_bfloat16": 3e-2, "int8": 3e-2}
 
 
@@ -71,7 +71,7 @@ def outputs_are_those_of_keras(files: list[Path]) -> None:
             outputs = sum(key.startswith("y") for key in stored)
             expected = [stored[f"y{number}"] for number in range(outputs)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of masks that are lost, in Keras too
+            warnings.simplefilter("ignore")  # about masks that are lost, in Keras too
             model = fm.load_model(path, custom_objects={"mine>Scale": Scale})
         found = outputs_of(model, inputs if len(inputs) > 1 else inputs[0])
         assert len(found) == len(expected)
@@ -82,13 +82,13 @@ def outputs_are_those_of_keras(files: list[Path]) -> None:
 
 
 class Written:
-    """Changes files of Keras; needs h5py for `.h5` files."""
+    """Changes Keras files; needs h5py for `.h5` files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def archive(self, name: str, change: Callable[[Any], object]) -> Path:
-        """A `.keras` file with another description."""
+        """A `.keras` file with a changed description."""
         path = self.folder / f"{name}.keras"
         with (
             zipfile.ZipFile(MODELS / f"{name}.keras") as old,
@@ -325,12 +325,12 @@ def test_nothing_else_is_imported() -> None:
 
 
 class TestOtherForms:
-    """Files that h5py writes here, of kinds that Keras no longer writes."""
+    """Files of kinds that Keras no longer writes, written here with h5py."""
 
     pytestmark = pytest.mark.optional
 
     def stack(self, folder: Path, layers: list[Any], weights: dict[str, dict[str, Any]]) -> Any:
-        """A model of Keras 2 that reads steps of four numbers, loaded."""
+        """A loaded Keras 2 model whose inputs have four features."""
         h5py = pytest.importorskip("h5py", reason="h5py is not installed")
         first = {"batch_input_shape": [None, None, 4], "dtype": "float32", "name": "input"}
         made = [{"class_name": "InputLayer", "config": first}, *layers]
@@ -359,7 +359,7 @@ class TestOtherForms:
         arrays = {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias}
         model = self.stack(folder, [{"class_name": kind, "config": config}], {"r": arrays})
         x = rng.standard_normal((2, 5, 4)).astype(np.float32)
-        # As cuDNN reads the memory: matrices of rows that are multiplied by what comes in.
+        # In cuDNN's memory layout: matrices whose rows are multiplied with the inputs.
         inputs = [part.ravel().reshape(3, 4) for part in np.split(kernel, gates, axis=1)]
         states = [part.ravel().reshape(3, 3) for part in np.split(recurrent, gates, axis=1)]
         return model(x), [inputs, states, np.split(bias, 2 * gates)], x

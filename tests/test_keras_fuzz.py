@@ -1,4 +1,4 @@
-"""Whatever is done to a file of Keras, `load_model` says what is wrong, or reads a model."""
+"""Whatever is done to a Keras file, `load_model` says what is wrong, or reads a model."""
 
 from __future__ import annotations
 

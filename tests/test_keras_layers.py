@@ -1,4 +1,4 @@
-"""Layers of Keras that fastmask computes, against Keras itself."""
+"""Keras layers computed by fastmask, against Keras itself."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_150_random_layers(part: int) -> None:
 
 
 def test_float64_is_not_rounded() -> None:
-    """Which Keras's own loop does on torch, to 1e-7."""
+    """Keras's own loop rounds it on torch, to 1e-7."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 6, 2))
     layer = layers.SimpleRNN(4, dtype="float64")

@@ -1,4 +1,4 @@
-"""Models of Keras that train and predict with fastmask's loops."""
+"""Keras models that train and predict with fastmask's loops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ layers = keras.layers
 
 
 def data(rows: int = 24, time: int = 7) -> tuple[Any, Any]:
-    """Words, padded after their end, of which a row may have none, and labels."""
+    """Rows of words with padding at the end, some rows without words; and labels."""
     rng = np.random.default_rng(0)
     x = rng.integers(1, 30, (rows, time)).astype("int32")
     x[np.arange(time) >= rng.integers(0, time + 1, (rows, 1))] = 0
@@ -69,7 +69,7 @@ class TestTraining:
         )
 
     def test_fit_goes_on_where_it_was(self) -> None:
-        """The optimizer's state and what was compiled stay: converted in the middle of training."""
+        """Converting in the middle of training keeps the optimizer's state and the compilation."""
         x, y = data()
         plain, converted = classifier(), classifier()
         for model in (plain, converted):
@@ -140,7 +140,7 @@ class TestPlainKeras:
         assert "fastmask" not in json.dumps(config)
         model.save_weights(tmp_path / "model.weights.h5")
         other = classifier()
-        other.train_on_batch(x, y)  # now its optimizer has what the file has
+        other.train_on_batch(x, y)  # now its optimizer has the variables that the file has
         other.load_weights(tmp_path / "model.weights.h5")
         np.testing.assert_allclose(other.predict(x, verbose=0), expected, 0, 1e-5)
 
@@ -165,7 +165,7 @@ class TestPlainKeras:
 
 
 class Counting:
-    """Counts what fastmask computes."""
+    """Counts the calls that fastmask computes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from fastmask.keras._loop import BACKEND as backend
@@ -219,7 +219,7 @@ class TestBlocks:
         assert counting.count == 1
 
     def test_enabled_where_no_kernels_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keras computes what is on a device without kernels, layer by layer."""
+        """On a device without kernels, Keras computes, layer by layer."""
         from fastmask.keras._loop import BACKEND as backend
 
         counting = Counting(monkeypatch)
@@ -237,7 +237,7 @@ class TestBlocks:
 
 
 def both_ways(make: Any, *inputs: Any) -> list[str]:
-    """The names that `convert` returns for a model whose predictions it leaves as they were."""
+    """Check that `convert` leaves a model's predictions unchanged; returns the names it returns."""
     keras.utils.set_random_seed(1)
     model = make()
     expected = model.predict(list(inputs) if len(inputs) > 1 else inputs[0], verbose=0)

@@ -1,4 +1,4 @@
-"""Keras's own tests of recurrent layers hold for ours; see keras_suite.py."""
+"""Keras's own tests of recurrent layers pass with ours; see keras_suite.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)  # a whole suite in a process that compiles for itself
+@pytest.mark.timeout(300)  # a whole suite in a process that compiles its own kernels
 def test_keras_own_tests_pass() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")

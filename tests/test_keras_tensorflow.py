@@ -87,7 +87,7 @@ def test_gradients_of_gradients_are_an_error() -> None:
 
 
 def test_gradients_without_training_are_those_with() -> None:
-    """Where Keras is told of no training, backward makes again what forward has not saved."""
+    """Without `training`, forward saves nothing, and backward computes it again."""
     layer = layers.LSTM(4, return_sequences=True)
     x = tf.constant(inputs())
     mask = tf.constant(np.random.default_rng(1).random((6, 5)) < 0.6)

@@ -1,4 +1,4 @@
-"""fastmask.keras on torch: compiled, exported and recorded models, and torch's transforms."""
+"""fastmask.keras on torch: compiled, exported and traced models, and torch's transforms."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_layer_compiles_without_breaks() -> None:
 
 
 def test_export_keeps_fastmask(tmp_path: Path) -> None:
-    """An exported program runs with fastmask's operators, where Keras is not imported."""
+    """An exported program runs fastmask's operators without importing Keras."""
     x = data()[0][:1]  # Keras exports for batches of one row
     model = classifier()
     fk.convert(model)

@@ -1,4 +1,4 @@
-"""Models that Keras has just saved give its outputs."""
+"""Models that Keras has just saved give Keras's outputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_outputs(ending: str, tmp_path: Path) -> None:
             for one, other in zip(found, expected, strict=True):
                 assert one.dtype == other.dtype or one.dtype.kind != "f", name
                 np.testing.assert_allclose(one, other, rtol=0, atol=3e-6, err_msg=name)
-            again = tmp_path / f"{name}.npz"  # and they are models like any other
+            again = tmp_path / f"{name}.npz"  # it can be saved like any model
             fm.save_model(loaded, again)
             fresh = fm.load_model(path)  # without states
             kept = arrays(fm.load_model(again).predict(inputs, verbose=0))
@@ -47,7 +47,7 @@ def test_outputs(ending: str, tmp_path: Path) -> None:
 
 
 def test_weights_of_a_nested_model_come_in_the_order_of_its_file(tmp_path: Path) -> None:
-    """States that are handed over make other calls here than in Keras, and so another order."""
+    """Passing states makes other calls here than in Keras, and so another order."""
     keras = pytest.importorskip("keras", reason="keras is not installed")
     K = keras.layers
     source, target = (keras.Input((None,), dtype="int32") for _ in range(2))
@@ -59,7 +59,7 @@ def test_weights_of_a_nested_model_come_in_the_order_of_its_file(tmp_path: Path)
     ends = [keras.Input((None,), dtype="int32") for _ in range(2)]
     model = keras.Model(ends, K.Dense(2)(inner(ends)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that Keras calls
+        warnings.simplefilter("ignore")  # about libraries that Keras calls
         model.save(tmp_path / "m.keras")
         model.save_weights(tmp_path / "m.weights.h5")
     loaded = fm.load_model(tmp_path / "m.keras")
@@ -91,7 +91,7 @@ def test_nothing_stands_around_layers_without_masks(tmp_path: Path) -> None:
         ]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that Keras calls
+        warnings.simplefilter("ignore")  # about libraries that Keras calls
         model.save(tmp_path / "m.keras")
     loaded = fm.load_model(tmp_path / "m.keras")
     assert [type(one).__name__ for one in loaded.layers] == [

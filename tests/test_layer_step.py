@@ -1,4 +1,4 @@
-"""`layer.step`: what it takes, and that it allocates nothing for the streams."""
+"""`layer.step`: its arguments, and that it allocates nothing per stream."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def flat(state: Any) -> list[Array]:
 def test_nothing_is_allocated_for_rows(
     kind: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A peak that does not grow with 10 000 streams, and the very arrays that were given."""
+    """The peak does not grow with 10 000 streams, and the given arrays themselves are returned."""
     monkeypatch.setattr("fastmask.backends.threads._chosen", 1)
     layer, streams = LAYERS[kind](), 10_000
     x = np.ones((streams, 8), layer.dtype)
@@ -51,7 +51,7 @@ def test_nothing_is_allocated_for_rows(
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
-    assert min(peaks) < 8_000  # threads of the test's process may allocate meanwhile
+    assert min(peaks) < 8_000  # other threads of the process may allocate meanwhile
     assert all(one is other for one, other in zip(flat(state), arrays, strict=True))
     assert y is arrays[0 if kind != "stack" else 2]
     del y
@@ -60,8 +60,8 @@ def test_nothing_is_allocated_for_rows(
 
 @pytest.mark.parametrize("mask", [None, [1, 0, 1, 1, 0, 1]])
 def test_inputs_of_other_forms(mask: Any) -> None:
-    """Other dtypes, strided inputs, and inputs that are a state themselves."""
-    layer = fm.layers.LSTM(40)  # several registers of units: the first are written while x is read
+    """Other dtypes, strided inputs, and inputs that are also a state."""
+    layer = fm.layers.LSTM(40)  # several registers: the first are written while x is still read
     x = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
     wide = np.full((6, 3, 40), np.nan, np.float32)
     wide[:, 1] = x

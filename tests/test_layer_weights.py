@@ -1,4 +1,4 @@
-"""Weights of a layer: made once, in order, and never replaced unseen."""
+"""Weights of a layer: made once, in order, and never replaced unnoticed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every layer against Keras: its outputs, its masks, and what becomes of a mask it drops.
+"""Every layer against Keras: its outputs, its masks, and warnings about masks that it drops.
 
-Where fastmask differs from Keras on purpose, the test says so: `GlobalAveragePooling1D` gives 0,
-not NaN, for a row without a valid step, and a merge layer that drops a mask warns.
+If fastmask differs from Keras on purpose, the test says so: `GlobalAveragePooling1D` gives 0, not
+NaN, for a row without a valid step, and a merge layer that drops a mask warns.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ USED_UP = POOLED | {
 LAYERS = sorted(set(fm.layers.__all__) - {"Layer"})
 
 
-# In Keras masked steps count in these, here they do not: see test_norms_over_time.py.
+# Masked steps count in these layers in Keras, not here: see test_norms_over_time.py.
 OVER_TIME = (
     "layer_norm_axes",
     "group_norm",
@@ -77,7 +77,7 @@ def test_keras_still_answers_so() -> None:
     if tuple(map(int, importlib.metadata.version("keras").split(".")[:2])) >= (3, 16):
         pytest.skip("the stored masks are those of Keras 3.15")
     script = Path(__file__).parent / "data" / "make_layer_golden.py"
-    # A process of its own, because Keras reads the choice of a backend once, when it is imported.
+    # In a process of its own, because Keras chooses its backend once, at import.
     check = subprocess.run(
         [sys.executable, str(script), "--check"],
         env=os.environ | {"KERAS_BACKEND": "torch"},

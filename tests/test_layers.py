@@ -247,7 +247,7 @@ class TestActivation:
 @pytest.mark.optional
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
 class TestAgainstKeras:
-    """The small layers beside Keras, where it is installed."""
+    """The small layers against Keras, if it is installed."""
 
     @pytest.fixture(autouse=True)
     def _keras(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Weights from files of other programs: the right ones, or one error that says all."""
+"""Weights from files of other programs: the right ones, or one error that lists all faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stack() -> Any:
 
 
 def classifier() -> Any:
-    """A model of each kind of layer that torch has."""
+    """A model with each kind of layer that torch has."""
     model = fm.Sequential(
         [
             L.Embedding(11, 4, mask_zero=True),
@@ -57,7 +57,7 @@ def recurrent(random: np.random.Generator, prefix: str, gates: int, f: int, u: i
 
 
 def state_of_classifier() -> tuple[dict[str, Any], list[Any]]:
-    """A state dict in torch's names, in an order of no meaning, and our weights."""
+    """A state dict with torch's names, in an arbitrary order, and our weights."""
     random = np.random.default_rng(5)
 
     def new(*shape: int) -> Any:
@@ -178,7 +178,7 @@ class TestMisfits:
 
 
 class TestWhichOfSeveral:
-    """Modules whose shapes are the same."""
+    """Modules with the same shapes."""
 
     @staticmethod
     def model(*names: str) -> Any:
@@ -282,7 +282,7 @@ def pickle_of_lstm() -> bytes:
 
 
 class TestHostileStateDicts:
-    """Nothing that a pickle names is looked for, and what it says of sizes is not believed."""
+    """No name in a pickle is looked up, and its sizes are not trusted."""
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),

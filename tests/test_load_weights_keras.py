@@ -1,4 +1,4 @@
-"""Weights that Keras saves: in one HDF5 file, or in several with a map."""
+"""Weights saved by Keras: in one HDF5 file, or in several with a map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of ONNX files, written here by hand, and by onnx and torch where these are."""
+"""Weights of ONNX files, written here by hand, and by onnx and torch if they are installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def built(*layers: Any, shape: tuple[int | None, ...] = (None, None, 2)) -> Any:
 
 
 def lstm_of_onnx(x: Any, w: Any, r: Any, b: Any) -> Any:
-    """The last output, as the specification of ONNX has it."""
+    """The last output, as in the ONNX specification."""
 
     def sigmoid(z: Any) -> Any:
         return 1 / (1 + np.exp(-z))
@@ -164,7 +164,7 @@ class TestByHand:
 
 
 class TestHostile:
-    """What a file says of sizes and of other files is not believed."""
+    """Sizes and names of other files in a file are not trusted."""
 
     def load(self, path: Path) -> None:
         built(L.Dense(3, use_bias=False), shape=(None, 2)).load_weights(path)

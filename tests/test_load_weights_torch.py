@@ -1,4 +1,4 @@
-"""State dicts that torch writes now, of each kind of module, give torch's own outputs."""
+"""State dicts of each kind of module, written by the installed torch, give torch's outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECURRENT = {"LSTM": L.LSTM, "GRU": L.GRU, "RNN": L.SimpleRNN}
 
 
 def theirs(kind: str, bias: bool = True) -> Any:
-    """Words, two recurrent layers in both directions and one in one, norms, two heads."""
+    """Words, two bidirectional recurrent layers and one more, norms, two heads."""
     torch.manual_seed(11)
 
     class Net(torch.nn.Module):

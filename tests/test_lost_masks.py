@@ -1,4 +1,4 @@
-"""What is said when a mask goes no further: what happened, and what to do."""
+"""Warnings about lost masks: what happened, and what to do."""
 
 # ruff: noqa: ARG002, ARG005  layers take masks because they are called with them
 
@@ -22,14 +22,14 @@ def masked() -> fm.Masked:
 
 
 class Mean(L.Layer):
-    """Uses the mask, and says nothing of that of its outputs."""
+    """Uses the mask, and gives no mask for its outputs."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         return np.where(mask[:, :, None], inputs, 0).sum(axis=1) / mask.sum(axis=1, keepdims=True)
 
 
 class Scale(L.Layer):
-    """The same, with outputs that still have the steps."""
+    """The same, with outputs that still have a time axis."""
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         return inputs * mask[:, :, None]

@@ -1,4 +1,4 @@
-"""`Mask`: what it takes, what it refuses, and that a plan is made once."""
+"""`Mask`: valid and invalid arguments, and that a plan is made once."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_is_not_changed_in_place() -> None:
 
 def test_attributes_are_found_without_getattr() -> None:
     for one in (fm.Mask, fm.layers.LSTM, fm.Model):
-        assert not hasattr(one, "__getattr__")  # slows down every look-up
+        assert not hasattr(one, "__getattr__")  # it would slow down every attribute access
 
 
 def test_small_masks_are_printed() -> None:
@@ -252,7 +252,7 @@ def test_masks_that_are_gone_are_forgotten() -> None:
     before = set(_mask._masks_by_array)
     masks = [fm.Mask(np.ones((2, 3))) for _ in range(3)]
     ring: list[object] = [masks[0]]
-    ring.append(ring)  # which only the collector takes apart
+    ring.append(ring)  # which only the garbage collector frees
     assert len(set(_mask._masks_by_array) - before) == 3
     del masks, ring
     gc.collect()

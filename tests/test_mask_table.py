@@ -1,4 +1,4 @@
-"""The guide's table of what each layer does with a mask is complete, and says what they do."""
+"""The guide's table of what each layer does with a mask is complete and true."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rows() -> dict[str, set[str]]:
 
 
 def effects() -> dict[str, set[str]]:
-    """What layers do, each in all its cases, with inputs that all have a mask."""
+    """What each layer does in all its cases, if all inputs have a mask."""
     found: dict[str, set[str]] = {}
 
     def see(layer: L.Layer, *shapes: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What fastmask says to wrong use: the argument, what came, what was expected, what helps."""
+"""Error messages: the argument, its value, what was expected, what helps."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def load_without_classes(folder: Path) -> None:
     fm.load_model(folder / "mine.npz")
 
 
-# id, what is done, exception, what its message must have in it
+# id, call, exception, what its message must contain
 Wrong = tuple[str, Callable[[], Any], type[Exception], tuple[str, ...]]
 INPUTS: list[Wrong] = [
     (

@@ -1,4 +1,4 @@
-"""Models of a graph that cannot be: errors that say what is wrong."""
+"""Invalid functional models: errors that say what is wrong."""
 
 from __future__ import annotations
 

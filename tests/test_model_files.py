@@ -1,4 +1,4 @@
-"""Files of functional models: they go round, and hostile ones are refused."""
+"""Files of functional models: saved models load again, and hostile files are refused."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ NAN = np.where(ROWOFF[:, :, None], X, np.float32(np.nan))
 
 
 class TestNanAtMaskedSteps:
-    """A layer that uses the mask does not look at what masked steps hold."""
+    """A layer that uses the mask does not read the values at masked steps."""
 
     def test_average_pooling(self) -> None:
         y = fm.layers.GlobalAveragePooling1D()(fm.Masked(NAN, ROWOFF))

@@ -1,4 +1,4 @@
-"""Normalisations whose sums go over time: masked steps do not count in them."""
+"""Normalisations with sums over time: masked steps do not count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIME = 6
 
 
 def layer_norm(x: Array) -> Array:
-    """Of one row (T, F), over all of it."""
+    """Normalises one row (T, F) over all its elements."""
     return (x - x.mean()) / np.sqrt(x.var() + 0.1)
 
 
@@ -33,7 +33,7 @@ def instance_norm(x: Array) -> Array:
 
 
 def unit_norm(x: Array) -> Array:
-    """Every feature over time."""
+    """Normalises every feature over time."""
     return x / np.sqrt((x * x).sum(0))
 
 
@@ -69,7 +69,7 @@ def test_rows_without_a_valid_step_stay_finite() -> None:
 
 
 def test_groups_of_steps() -> None:
-    """Groups along the time axis: of steps 0 to 2, and 3 to 5."""
+    """Groups along the time axis: steps 0 to 2, and steps 3 to 5."""
     rng = np.random.default_rng(5)
     x = rng.normal(size=(2, TIME, 3)).astype(np.float32)
     mask = np.array([[1, 1, 0, 1, 0, 0], [0, 1, 1, 1, 1, 1]], bool)
@@ -112,7 +112,7 @@ def test_steps_on_the_last_axis() -> None:
 
 
 def test_words_within_sentences() -> None:
-    """A mask of three axes: sums over words, each sentence by itself."""
+    """A mask with three axes: sums over words, for each sentence separately."""
     rng = np.random.default_rng(7)
     x = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
     mask = rng.random((2, 3, 4)) < 0.6

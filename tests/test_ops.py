@@ -1,6 +1,6 @@
 """`ops.lstm`, `gru` and `rnn` on plain arrays: Keras's numbers, odd inputs, clear errors.
 
-They share all but their names; odd inputs are tried on the LSTM.
+They share their code; odd inputs are tested on the LSTM.
 """
 
 from __future__ import annotations

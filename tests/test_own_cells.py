@@ -1,4 +1,4 @@
-"""Cells of formulas in layers and models: everything that LSTM can do, each of `fastmask.cells`."""
+"""Cells made from formulas in layers and models: all that LSTM can do, with `fastmask.cells`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ A_FEW_CELLS = pytest.mark.parametrize("cell", [fm.cells.CELLS[name] for name in 
 
 @fm.cell
 def coupled(f: Any, g: Any, o: Any, h: Any, c: Any, *, p: Any, shift: Any = 0.5) -> Any:
-    """A cell of this file, which pickle finds."""
+    """A cell of this module, so that pickle finds it."""
     f = sigmoid(f + p * c)
     c = f * c + (1 - f) * tanh(g + shift)
     return sigmoid(o) * tanh(c), c
@@ -44,7 +44,7 @@ def coupled(f: Any, g: Any, o: Any, h: Any, c: Any, *, p: Any, shift: Any = 0.5)
 
 @pytest.fixture
 def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compute with the reference, or with what is compiled."""
+    """Compute with the reference, or with compiled kernels."""
     before = table.kernels().__name__.rpartition(".")[-1]
     table.use_kernels("reference" if request.param == "reference" else "cpu")
     yield
@@ -66,7 +66,7 @@ def pickled(value: Any) -> Any:
 def expected(
     layer: Any, x: Any, mask: Any, first: Any = None, zero: bool = False
 ) -> tuple[Any, list[Any]]:
-    """What a layer returns, by a loop around its formula as ordinary NumPy."""
+    """A layer's result, by a loop around its formula in NumPy."""
     cell = layer.cell._cell
     weights = [w.astype(np.float64) for w in layer.get_weights()]
     if not cell.recurrents:
@@ -145,7 +145,7 @@ class TestLikeLSTM:
         quiet = layer(x)
         same(quiet, seeded(L.RNN(cell(H)))(x), 0)
         trained = layer(x, training=True)
-        # What has no product with h has none to drop.
+        # A cell without a product with h has nothing to drop.
         assert (trained != quiet).any() == bool(rates[0] or cell.recurrents)
         same(made()(x, training=True), trained, 0)
         same(layer(x), quiet, 0)

@@ -1,4 +1,4 @@
-"""`pad` and `unpad`, which are each other's inverse."""
+"""`pad` and `unpad`, which are inverses of each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pad_sequences` against Keras: forms of rows, dtypes, and values that may not be bent."""
+"""`pad_sequences` against Keras: forms of rows, dtypes, and values that must not change."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_any_form_of_rows(
     rng = np.random.default_rng(seed)
     rows = arrays(rng, batch, 6, dtype, step)
     if not any(map(len, rows)):
-        rows[0] = numbers(rng, (1, *step), dtype)  # else lists do not know their steps' shape
+        rows[0] = numbers(rng, (1, *step), dtype)  # lists need a step to show its shape
     given_rows = [FORMS[forms[b % len(forms)]](row) for b, row in enumerate(rows)]
     actual = fm.pad_sequences(given_rows, maxlen, dtype, padding, truncating, value)
     np.testing.assert_array_equal(actual, one_by_one(rows, maxlen, padding, truncating, value))
@@ -155,7 +155,7 @@ def test_empty(sequences: list[Any], maxlen: int | None, shape: tuple[int, ...])
 
 
 def test_empty_rows_have_no_say() -> None:
-    """np.array([]) is float64, but holds nothing that could be lost."""
+    """np.array([]) is float64, but has no values that could be lost."""
     assert fm.pad_sequences([np.array([]), np.array([5])]).tolist() == [[0], [5]]
     assert fm.pad_sequences([[], np.array([5], np.int32)]).tolist() == [[0], [5]]
 
@@ -351,7 +351,7 @@ def test_equals_keras(keras_pad_sequences: Callable[..., NDArray[Any]]) -> None:
             "value": int(rng.integers(0, 3)),
         }
         if not any(map(len, rows)):
-            continue  # Keras then forgets the shape of the steps
+            continue  # Keras then loses the shape of the steps
         options = {k: str(v) if isinstance(v, np.str_) else v for k, v in options.items()}
         expected = keras_pad_sequences(rows, **options)
         actual = fm.pad_sequences(rows, **options)

@@ -1,4 +1,4 @@
-"""What only one layer does, or a few."""
+"""Behaviour of single layers."""
 
 from __future__ import annotations
 

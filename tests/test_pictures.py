@@ -1,4 +1,4 @@
-"""Pictures of masks: what is drawn are the valid steps, and bad input says what is wrong."""
+"""Pictures of masks: the valid steps are drawn, and bad input raises clear errors."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ IDS = [np.random.default_rng(n).integers(1, 10, n).tolist() for n in LENGTHS]
 
 
 class Widths(Layer):
-    """Notes the shapes that it is called with."""
+    """Records the shapes of its inputs."""
 
     supports_masking = True
 
@@ -78,7 +78,7 @@ def test_batches_are_padded_to_the_longest_of_all() -> None:
 
 
 class Halves(fm.layers.Layer):
-    """The guide's TemporalSplit: what it gives depends on the length that rows are padded to."""
+    """The guide's TemporalSplit, whose result depends on the length that rows are padded to."""
 
     def call(self, inputs: Any) -> Any:
         return np.array_split(inputs, 2, axis=1)
@@ -100,7 +100,7 @@ def test_outputs_that_depend_on_positions(size: int) -> None:
 
 
 class MaskOfShortOnes(fm.layers.Layer):
-    """Has no mask to give where all steps are valid."""
+    """Returns no mask if all steps are valid."""
 
     def call(self, inputs: Any) -> Any:
         return inputs
@@ -185,7 +185,7 @@ def test_refuses() -> None:
 
 
 class TestNothing:
-    """Empty lists, which say nothing of shape and dtype."""
+    """Empty lists, which have no shape or dtype."""
 
     def test_of_a_built_model(self) -> None:
         words = fm.Sequential([Embedding(10, 3, mask_zero=True), LSTM(4)])
@@ -223,7 +223,7 @@ class TestNothing:
 
 
 class TestStateful:
-    """Nothing is computed where a batch would not fit the states."""
+    """Nothing is computed if a batch does not fit the states."""
 
     def model(self) -> tuple[fm.Sequential, Widths]:
         widths = Widths()
@@ -271,7 +271,7 @@ def test_memory_is_that_of_a_batch() -> None:
     tracemalloc.start()
     try:
         model.predict(x, batch_size=16, verbose=0)
-        assert tracemalloc.get_traced_memory()[1] < 2e6  # at once it would be 16e6 and more
+        assert tracemalloc.get_traced_memory()[1] < 2e6  # in one batch it would be more than 16e6
     finally:
         tracemalloc.stop()
 

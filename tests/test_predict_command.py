@@ -1,4 +1,4 @@
-"""`fastmask predict`: the rows of a file and what a model predicts of them, in every format."""
+"""`fastmask predict`: the rows of a file with a model's predictions, in every format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENDINGS = ("jsonl", "csv", "txt")
 
 
 def saved(path: Path, *layers: Any, shape: tuple[int | None, ...] = (None, None)) -> Any:
-    """A model in a file, with weights of the same seed each time."""
+    """Save a model to a file, with the same seeded weights each time."""
     model = fm.Sequential(layers)
     model.build(shape)
     random = np.random.default_rng(3)
@@ -45,7 +45,7 @@ def rows_of_ids(count: int, seed: int = 4) -> list[list[int]]:
 
 
 def write(path: Path, rows: list[list[int]]) -> None:
-    """The rows in a column ids, or text, with another column beside it."""
+    """Write the rows as a column ids, or text, with another column beside it."""
     with path.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".jsonl":
             file.writelines(
@@ -146,7 +146,7 @@ class TestFormats:
     def test_row_groups_of_parquet(
         self, reader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Batches share row groups, and only what was there before is looked up in dictionaries."""
+        """Batches share row groups, and only the input's columns are dictionary-encoded."""
         pa = pytest.importorskip("pyarrow")
         pq = importlib.import_module("pyarrow.parquet")
         parquet = importlib.import_module("fastmask.tables.parquet")
@@ -369,7 +369,7 @@ def test_models_of_keras(tmp_path: Path) -> None:
 
 
 class TestMistakes:
-    """One clear line on stderr, status 2, and no output."""
+    """One clear line on stderr, exit status 2, and no output."""
 
     CASES = (
         ("a.jsonl", '{"ids": [1]}\n{"other": 1}\n', "row 2 has no 'ids'"),
@@ -450,7 +450,7 @@ class TestMistakes:
 
 
 class TestWhole:
-    """An output is whole, or it is not there."""
+    """An output file is complete or absent."""
 
     def test_an_error_in_the_middle(self, reader: Any, tmp_path: Path) -> None:
         assert reader
@@ -486,7 +486,7 @@ class TestWhole:
 
     @pytest.mark.slow
     def test_a_signal(self, reader: Any, tmp_path: Path) -> None:
-        """Ctrl-C while rows are computed: in a process of its own."""
+        """Ctrl-C while rows are computed, in a process of its own."""
         assert reader
         program = (
             "import os, signal, sys\n"

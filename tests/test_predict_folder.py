@@ -1,4 +1,4 @@
-"""`fastmask predict` on a folder, by this process: what is cut, kept, named and done again."""
+"""`fastmask predict` on a folder, in this process: parts, what is kept, names, resuming."""
 
 from __future__ import annotations
 

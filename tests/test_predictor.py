@@ -1,4 +1,4 @@
-"""`fm.Predictor`: batches of every kind with predictions as a column more."""
+"""`fm.Predictor`: batches of every kind, with predictions as a further column."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHO = ["Ada", "Bob", "Cyd", "Dan", "Eve"]
 
 
 def built(*layers: Any, shape: tuple[int | None, ...] = (None, None)) -> Any:
-    """A model with weights of the same seed each time."""
+    """A model with the same seeded weights each time."""
     model = fm.Sequential(layers)
     model.build(shape)
     random = np.random.default_rng(3)
@@ -44,14 +44,14 @@ def padded() -> np.ndarray[Any, Any]:
 
 
 def objects(rows: list[Any]) -> np.ndarray[Any, Any]:
-    """Rows as an array of arrays, as Ray has them."""
+    """Rows as an array of arrays, the form that Ray uses."""
     array = np.empty(len(rows), object)
     array[:] = [np.array(row, np.int64) for row in rows]
     return array
 
 
 def tagged_rows(model: Any) -> list[Any]:
-    """What a model returns for each row, valid steps alone."""
+    """A model's output for each row, only the valid steps."""
     whole = model(padded()).data
     return [whole[b, : len(row)].tolist() for b, row in enumerate(ROWS)]
 
@@ -323,7 +323,7 @@ class TestArrow:
     def test_lists_of_more_values_than_32_bits_count(self) -> None:
         pa = pytest.importorskip("pyarrow")
         lists = importlib.import_module("fastmask.data.arrow_lists")
-        steps = pa.nulls(2**31 + 5)  # in no memory
+        steps = pa.nulls(2**31 + 5)  # without allocating memory
         found = lists._lists(np.array([0, 2, 2**31 + 5]), steps)
         assert found.type == pa.large_list(pa.null())
         assert lists._lists(np.array([0, 2, 5]), steps).type == pa.list_(pa.null())
@@ -399,7 +399,7 @@ class TestPandas:
                 numbers(some)
         with pytest.raises(ValueError, match=r"n\[1\] has no value"):
             numbers(pd.DataFrame({"n": pd.Series(["1", np.nan], dtype=object)}))
-        of_floats = pd.DataFrame({"n": [1.0, np.nan]})  # where NaN is a number like others
+        of_floats = pd.DataFrame({"n": [1.0, np.nan]})  # where NaN is an ordinary number
         assert np.isnan(numbers(of_floats)["prediction"]).tolist() == [False, True]
         features = fm.Predictor(built(L.Dense(2), shape=(None, 3)), "n")
         assert list(features(pd.DataFrame({"n": [[1, 2, 3]]})[:0]).columns) == ["n", "prediction"]
@@ -438,7 +438,7 @@ class TestPolars:
 
 @pytest.mark.optional
 def test_polars_alone() -> None:
-    """A frame is read and written by what made it."""
+    """The library that made a frame reads and writes it."""
     pytest.importorskip("polars")
     code = """
 import sys, fastmask as fm, polars as pl

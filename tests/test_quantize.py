@@ -1,4 +1,4 @@
-"""Layers and models with weights of fewer bits."""
+"""Quantized layers and models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data_of(y: Any) -> Any:
 
 
 def assert_near(layer: Any, x: Any, form: str) -> None:
-    """Other numbers than before, but near them."""
+    """Assert that results differ from the exact ones, but only a little."""
     before = data_of(layer(x))
     layer.quantize(form)
     error = np.abs(data_of(layer(x)) - before).max()
@@ -40,7 +40,7 @@ def test_lstm(form: str) -> None:
 
 
 def test_sigmoids_and_tanhs_of_int8() -> None:
-    """Without products nothing else is rounded; gates that are open or closed stay so."""
+    """Without products nothing else is rounded; open and closed gates stay so."""
     layer, random = fm.layers.LSTM(20, return_sequences=True), np.random.default_rng(6)
     layer.build((None, None, 12))
     bias = random.normal(size=80).astype(np.float32) * 4

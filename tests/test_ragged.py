@@ -1,4 +1,4 @@
-"""`Ragged`: what it takes, its rows, and the ways to padded batches and back."""
+"""`Ragged`: its arguments, its rows, and conversion to padded batches and back."""
 
 from __future__ import annotations
 

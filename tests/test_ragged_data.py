@@ -1,4 +1,4 @@
-"""`fm.ragged`: rows of every library, without a copy of their numbers, and back."""
+"""`fm.ragged`: rows from every library without copying their values, and back."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ print([m for m in ("pyarrow", "pandas", "awkward", "torch", "numba") if m in sys
 
 
 def test_a_library_that_cannot_give_its_rows() -> None:
-    """The C interface, filled by hand: a stream that fails says why."""
+    """A hand-made Arrow C stream: one that fails reports why."""
     interface = importlib.import_module("fastmask.data.c_interface")
     ctypes = importlib.import_module("ctypes")
     stream = interface._Stream()

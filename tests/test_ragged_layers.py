@@ -1,4 +1,4 @@
-"""Every layer on ragged batches, against the same rows in padded ones or one by one."""
+"""Every layer on ragged batches, against the same rows padded or one by one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .ragged_batches import LENGTHS, assert_same, padded, quietly, ragged_of
 
 L = fm.layers
 B, T, F = layer_zoo.B, layer_zoo.T, layer_zoo.F
-# What cannot take rows of different lengths, or has weights or features for each step.
+# Layers that cannot take rows of different lengths, or have weights or features for each step.
 REFUSED = {
     *("flatten", "flatten_first", "reshape", "permute", "repeat_vector", "prelu"),
     *("max_pooling_first", "conv_first", "max_pooling_steps", "average_pooling_first"),
     *("layer_norm_axes", "group_norm_time"),
 }
-# What drops masks in Keras, so that padding would count: each row counts as if it were alone.
+# Layers that drop masks in Keras, so padding would count: each row is computed as if alone.
 ALONE = {
     *("max_pooling", "conv", "conv_same", "conv_causal", "conv_causal_strides", "conv_groups"),
     *("max_pooling_windows", "max_pooling_same", "average_pooling_windows"),
@@ -57,7 +57,7 @@ LIKE_PADDED = sorted(set(layer_zoo.CASES) - REFUSED - ALONE - OTHER_STEPS)
 
 
 def compare(name: str, dtype: str, lengths: list[int], holes: bool) -> None:
-    """A layer on a ragged batch, and one of the same weights on a padded one."""
+    """Compare a layer on a ragged batch with one of the same weights on a padded one."""
     training = layer_zoo.CASES[name].training
     x = inputs_of(name, dtype, lengths, holes)
     layer, other = in_dtype(name, dtype), in_dtype(name, dtype)
@@ -83,7 +83,7 @@ def test_equals_padded_whatever_the_rows(name: str) -> None:
 
 
 def one_by_one(layer: Any, x: fm.Ragged) -> list[Any]:
-    """Outputs of each row in a batch of its own; None of one that is too short."""
+    """The output of each row in a batch of its own; None if the row is too short."""
     found = []
     for row in x:
         try:
@@ -100,7 +100,7 @@ def test_equals_rows_alone(lengths: list[int]) -> None:
         y = layer(x)
         assert len(y) == len(lengths), name
         for ours, row in zip(y, one_by_one(layer, x), strict=True):
-            if isinstance(y, np.ndarray):  # of a row without steps it is that of a zero
+            if isinstance(y, np.ndarray):  # a row without steps gives the result of a zero
                 expected = np.zeros(F) if row is None else row
                 np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6, err_msg=name)
             elif row is None:
@@ -263,7 +263,7 @@ def test_masks_of_words_that_are_given() -> None:
 
 
 class Differences(L.Layer):
-    """Looks at neighbours."""
+    """Uses neighbouring steps."""
 
     supports_masking = True
 
@@ -273,7 +273,7 @@ class Differences(L.Layer):
 
 
 class Doubled(L.Layer):
-    """Does not."""
+    """Uses each step alone."""
 
     step_by_step = supports_masking = True
 
@@ -283,7 +283,7 @@ class Doubled(L.Layer):
 
 
 class Strange(L.Dense):
-    """A layer of fastmask's with another call."""
+    """A fastmask layer with another `call`."""
 
     def call(self, inputs: Any) -> Any:
         self.seen = inputs.shape

@@ -1,4 +1,4 @@
-"""Models on ragged batches: what a padded batch gives, without its padding."""
+"""Models on ragged batches: the results of padded batches, without the padding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tagger() -> Any:
 
 
 def two_inputs() -> Any:
-    """Shared, bidirectional, attending, merging, pooling, and nested in a model."""
+    """A model with shared, bidirectional, attention, merge, pooling and nested layers."""
     a, b = fm.Input((None,), "int32", name="a"), fm.Input((None,), "int32", name="b")
     embedding = L.Embedding(50, 8, mask_zero=True)
     read = L.Bidirectional(L.GRU(6, return_sequences=True))(embedding(a))
@@ -88,7 +88,7 @@ def test_folded_and_quantized(form: str | None, sequences: bool) -> None:
 
 
 class Seen(L.Layer):
-    """Keeps what it was called on."""
+    """Records its inputs."""
 
     step_by_step = supports_masking = True
 
@@ -155,7 +155,7 @@ def test_states() -> None:
 
 
 class Sum(L.Layer):
-    """A cell that no kernel knows."""
+    """A cell without kernels."""
 
     state_size = 3
 
@@ -179,7 +179,7 @@ def test_cells_of_ones_own_and_dropout_in_training() -> None:
 
 
 def test_words_in_sentences() -> None:
-    """A mask of words goes along; steps are the sentences."""
+    """The mask of words is passed along; steps are the sentences."""
     random = np.random.default_rng(6)
     words = random.integers(0, 9, (7, 4))
     x = fm.Ragged(words, [0, 3, 3, 7])

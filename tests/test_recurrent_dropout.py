@@ -45,7 +45,7 @@ class TestDropout:
         assert (made(4)(self.X, training=True) != first).any()
 
     def test_one_draw_serves_all_steps(self) -> None:
-        """With weights that only add up the inputs the sum tells what was dropped."""
+        """With weights that only add up the inputs, the sum shows what was dropped."""
         layer = L.SimpleRNN(6, "linear", use_bias=False, dropout=0.5, seed=0, return_sequences=True)
         layer.build((None, None, 6))
         layer.set_weights([np.eye(6), np.zeros((6, 6))])
@@ -80,7 +80,7 @@ class TestDropout:
 
     @pytest.mark.parametrize("kind", [k for k in ONE_CELL if k != "SimpleRNN"])
     def test_of_gates_by_the_formula(self, kind: str) -> None:
-        """Each gate has weights of its own, so dropping for a gate is dropping in its columns."""
+        """Each gate has its own weights, so dropping for a gate is dropping in its columns."""
         cell = seeded(ONE_CELL[kind]()).cell
         kernel, recurrent_kernel, bias = cell._values()
         states = random_states(*cell._sizes)

@@ -1,4 +1,4 @@
-"""LSTM, GRU, SimpleRNN, Bidirectional and stacked cells: every golden case that Keras got right."""
+"""LSTM, GRU, SimpleRNN, Bidirectional and stacked cells: all golden cases that Keras gets right."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_equals_keras(cases: list[golden.Case]) -> None:
 
 @pytest.mark.slow
 def test_ragged_equals_keras() -> None:
-    """All steps in one array, those that are masked holes in their rows."""
+    """All steps in one array; masked steps are holes in their rows."""
     offsets = np.arange(golden.B + 1) * golden.T
     for case in CASES:
         layer = made(case)

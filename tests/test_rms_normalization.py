@@ -1,4 +1,4 @@
-"""RMSNormalization, and what LayerNormalization calls scaling by it, beside formulas and Keras."""
+"""RMSNormalization and `LayerNormalization(rms_scaling=True)`, against formulas and Keras."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_equals_keras(axis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         lambda layers: layers.LayerNormalization(axis, rms_scaling=True),
         lambda layers: layers.LayerNormalization(axis, scale=False, rms_scaling=True),
     ]
-    if axis != 1:  # which fails in Keras on torch
+    if axis != 1:  # this fails in Keras on torch
         makers.append(lambda layers: layers.RMSNormalization(axis))
     for make in makers:
         ours, theirs = weighted(make(fm.layers)), make(keras.layers)

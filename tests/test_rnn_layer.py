@@ -1,4 +1,4 @@
-"""RNN over one cell, cells of one's own and stacks; cells called alone."""
+"""RNN over one cell, custom cells and stacks; cells called alone."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class TestCells:
     @pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
     @pytest.mark.parametrize("bias", [True, False])
     def test_formula_equals_the_kernels(self, kind: str, gate: str, bias: bool) -> None:
-        """Training with recurrent dropout computes in another place than inference."""
+        """Training with recurrent dropout uses other code than inference."""
         options = {} if kind == "SimpleRNN" else {"recurrent_activation": gate}
         layer = seeded(ONE_CELL[kind](activation="relu", use_bias=bias, **options))
         cell = layer.cell

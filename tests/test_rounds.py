@@ -1,4 +1,4 @@
-"""The rounds of a cell's gradients, run in NumPy, against the gradients taken in one go."""
+"""The rounds of a cell's gradients, run in NumPy, against the gradients computed at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CELLS = [cells.Cell(f) for f in (*formulas.ALL, *formulas.ROUNDS)]
 
 
 class Run:
-    """A step backwards."""
+    """A backward step."""
 
     def __init__(self, cell: cells.Cell) -> None:
         self.cell, self.rng = cell, np.random.default_rng(7)
@@ -32,7 +32,7 @@ class Run:
         self.known |= {s: self.normal(UNITS) for s in formula.vectors.values()}
         weights = {name: self.normal(UNITS, UNITS) for name in formula.second}
         self.products = {cell.order.index(name): w for name, w in weights.items()}
-        calls = {s: self.known[s.args[0]] for s in cell.called}  # some value or other
+        calls = {s: self.known[s.args[0]] for s in cell.called}  # an arbitrary value
         self.known |= {s: value + 0.5 for s, value in calls.items()}
         for symbol in formula.new:
             self.known[symbol] = evaluate([symbol], self.known)[0]
@@ -118,7 +118,7 @@ def test_no_more_than_needed(cell: cells.Cell, rounds: int, planes: int | None) 
 
 
 def test_a_function_of_a_sum_waits_for_the_round_that_computes_with_it() -> None:
-    """A gate that is rounded to be stored would take a rounding more than one that is not."""
+    """A gate that is rounded for storage would be rounded once more than one that is not."""
     formula = cells.gru_reset_before.formula
     first, second = Rounds(cells.gru_reset_before).rounds
     assert formula.sums["z"] not in first.known

@@ -1,4 +1,4 @@
-"""Model files: they go round, and damaged or hostile ones are refused."""
+"""Model files: saved models load again, and damaged or hostile files are refused."""
 
 from __future__ import annotations
 
@@ -376,7 +376,7 @@ class TestRefusesHostileFiles:
             self.refuse(path)
 
     def test_flipped_bits(self, path: Path) -> None:
-        """Either refused, or a bit that does not matter: the same model."""
+        """The file is refused, or the bit does not matter and the model is the same."""
         content = path.read_bytes()
         expected = fm.load_model(path)(X)
         random = np.random.default_rng(1)

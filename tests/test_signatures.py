@@ -1,4 +1,4 @@
-"""What help(), editors and the reference page show is what can be passed."""
+"""The signatures in help(), editors and the reference page match what can be passed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastmask.layers._keras_arguments import LayerArguments
 
 KERAS = json.loads((Path(__file__).parent / "data" / "keras_signatures.json").read_text())
 MODULES = ("activations", "initializers", "layers", "losses", "metrics", "models", "ops")
-# What one of these gives would be lost: fastmask has no such argument.
+# fastmask has no such arguments: their effect would be lost.
 NOT_TAKEN = {"Bidirectional": {"weights"}}
 Parameter = inspect.Parameter
 
@@ -57,7 +57,7 @@ def documented(value: Any) -> list[str] | None:
     if section is None:
         return None
     names = re.findall(r"(?m)^    (\*{0,2}\w+): \S", section[1])
-    if names[-1] == "**layer_args":  # said once, in `Layer`
+    if names[-1] == "**layer_args":  # documented once, in `Layer`
         names[-1:] = ["name", "dtype", "**keras_args"]
     return names
 
@@ -69,7 +69,7 @@ def test_there_are_names() -> None:
 
 def test_arguments_are_named_and_annotated() -> None:
     for name, value in NAMES.items():
-        open_ended = name.endswith(".call")  # of a base class, which says nothing of subclasses
+        open_ended = name.endswith(".call")  # a base class does not fix the arguments of subclasses
         for parameter in parameters(value):
             where = f"{name}({parameter})"
             assert parameter.kind is not Parameter.VAR_POSITIONAL or open_ended, where
@@ -87,7 +87,7 @@ def test_signatures_of_layers_and_of_their_calls_differ() -> None:
 
 def test_all_is_documented() -> None:
     for name, value in NAMES.items():
-        assert inspect.getdoc(value), name  # a method's own, or that of what it overrides
+        assert inspect.getdoc(value), name  # its own, or that of the method it overrides
 
 
 def test_annotations_can_be_evaluated() -> None:
@@ -98,7 +98,7 @@ def test_annotations_can_be_evaluated() -> None:
 def test_docstrings_tell_of_these_arguments() -> None:
     stars = {Parameter.VAR_KEYWORD: "**", Parameter.VAR_POSITIONAL: "*"}
     for name, value in NAMES.items():
-        # Activations, and methods that override a documented one, have a single line.
+        # Activations, and methods that override a documented one, have one line only.
         short = "." in name.removeprefix("layers.") and not name.startswith(("ops.", "losses."))
         names = documented(value)
         if names is not None or not short:
@@ -111,7 +111,7 @@ def test_layer_has_arguments_of_keras_in_order(name: str) -> None:
     ours = {p.name: p for p in parameters(getattr(fm.layers, name))}
     theirs = dict(KERAS[name])
     by_position = [p.name for p in ours.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    # What can be given by position means the same in Keras.
+    # Positional arguments mean the same as in Keras.
     assert by_position == list(theirs)[: len(by_position)]
     shared = [argument for argument in theirs if argument in ours]
     last = ("name", "dtype")

@@ -1,4 +1,4 @@
-"""The soak program finds a fault that was put there, and says how to meet it again."""
+"""The soak program finds a planted fault, and says how to reproduce it."""
 
 from __future__ import annotations
 

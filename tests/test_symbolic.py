@@ -1,4 +1,4 @@
-"""Symbolic tensors: shapes, masks, errors, and what a layer tries out on them."""
+"""Symbolic tensors: shapes, masks, errors, and layers that compute shapes by a trial call."""
 
 from __future__ import annotations
 

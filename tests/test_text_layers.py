@@ -1,4 +1,4 @@
-"""Layers of texts and categories: against Keras, in models, from files, and what they refuse."""
+"""Text and category layers: against Keras, in models, from files, and their errors."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_functions_of_the_user() -> None:
 
 
 class TestModels:
-    """Texts as inputs of models."""
+    """Strings as inputs of models."""
 
     TEXTS = ("the cat", "sat", "", "dog the the cat")
 
@@ -194,7 +194,7 @@ class TestModels:
 
 
 class TestAdapt:
-    """Vocabularies from data."""
+    """Vocabularies learnt from data."""
 
     def test_batches(self) -> None:
         whole = L.TextVectorization()

@@ -1,4 +1,4 @@
-"""Tensors behind NumPy's interface, for layers on a GPU; here on the CPU, which is the same."""
+"""Tensors with NumPy's interface, for layers on a GPU; tested on the CPU, with the same code."""
 
 from __future__ import annotations
 

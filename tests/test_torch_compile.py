@@ -70,7 +70,7 @@ class TestCompile:
     def test_operators_keep_their_promises(self, name: str, keep: int) -> None:
         _, ours = twins(name, 3, 5, bidirectional=True)
         states = [state.detach() for state in as_tuple(random_states(ours, 4))]
-        # All steps valid: what is kept has rows for all of them, and no other is ever written.
+        # All steps are valid: the saved arrays have rows for all of them, so every row is written.
         plan = torch.ops.fastmask.plan(torch.ones(4, 6))
         weights = list(ours.parameters()) if keep == 2 else [p.detach() for p in ours.parameters()]
         arguments = (ours.mode, torch.randn(4, 6, 3, dtype=FLOAT64), states, weights, plan)

@@ -1,4 +1,4 @@
-"""Programs that derive classes from torch.nn's, and tools that record programs, after `convert`."""
+"""Programs with subclasses of torch.nn's modules, and tracing tools, after `convert`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ each_module = pytest.mark.parametrize("name", NAMES)
 
 
 class WithLengths(ABC, nn.RNNBase):  # type: ignore[misc]  # torch is Any here
-    """As pytorch-forecasting does: lengths as an argument, some of them zero, and a base class."""
+    """As in pytorch-forecasting: lengths as an argument, some of them zero, and a base class."""
 
     @abstractmethod
     def first(self, x: Any) -> Any:
@@ -68,7 +68,7 @@ class RNN(WithLengths, nn.RNN):
 
 
 class Plain(nn.GRU):  # type: ignore[misc]  # torch is Any here
-    """A class that adds nothing to what is computed."""
+    """A subclass that changes no computation."""
 
     def count(self) -> int:
         return len(list(self.parameters()))
@@ -78,7 +78,7 @@ DERIVED = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
 
 
 def kernels_run(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Where the calls of fastmask's layers are noted from now on."""
+    """The list to which calls of fastmask's layers are added from now on."""
     runs: list[Any] = []
     run_stack = ft._recurrent.run_stack
     monkeypatch.setattr(
@@ -113,7 +113,7 @@ def test_derived_classes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cls = type(made)
     ft.convert(model)  # twice makes no difference
     assert type(made) is cls
-    fresh = cls(3, 5)  # as programs make another one of the same kind
+    fresh = cls(3, 5)  # as programs make another module of the same class
     assert fresh(x.float())[0].shape == (4, 6, 5)
 
 
@@ -205,7 +205,7 @@ def test_parametrized_modules(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None
     ft.convert(module)
     assert_all_close(torch.autograd.grad(module(x)[0].sum(), list(module.parameters())), expected)
     assert len(runs) == 1
-    assert_all_close([module(x)[0]], [other(x)[0]])  # whose class, which was the same, stays
+    assert_all_close([module(x)[0]], [other(x)[0]])  # its class, which was the same, is unchanged
     assert len(runs) == 2
     remove_parametrizations(module, "weight_hh_l0")
     assert_all_close([module(x)[0]], [other(x)[0]])
@@ -222,7 +222,7 @@ def test_a_derived_class_in_a_compiled_program() -> None:
 
 
 class Tagger(nn.Module):  # type: ignore[misc]  # torch is Any here
-    """A program that can be recorded."""
+    """A module that can be traced."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class Twice(nn.GRU):  # type: ignore[misc]  # torch is Any here
         return super().forward(2 * input)
 
 
-@pytest.mark.filterwarnings("ignore")  # torch.jit and the older exporter are on their way out
+@pytest.mark.filterwarnings("ignore")  # torch.jit and the older exporter are deprecated
 class TestExport:
     @each_module
     @pytest.mark.parametrize("bare", [True, False])

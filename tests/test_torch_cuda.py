@@ -1,4 +1,4 @@
-"""fastmask.torch's modules on CUDA tensors; see tests/torch_gpu.py for where these are."""
+"""fastmask.torch's modules on CUDA tensors, real or not: see tests/torch_gpu.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ without_gpu = pytest.mark.skipif(ON_GPU, reason="puts a stand-in where the GPU i
 def everything(module: Any, x: Any, valid: Any, hx: Any, *, fast: bool) -> list[Any]:
     """Output, states and all gradients; by torch.nn row by row unless `fast`."""
     x = x.clone()
-    x[~valid] = torch.nan if fast else 0.0  # nobody may look at a masked step
+    x[~valid] = torch.nan if fast else 0.0  # masked steps must not be read
     x.requires_grad_()
     out, last = module(x, hx, mask=valid) if fast else by_rows(module, x, valid, hx)
     leaves = [x, *as_tuple(hx), *module.parameters()]
@@ -54,12 +54,12 @@ def everything(module: Any, x: Any, valid: Any, hx: Any, *, fast: bool) -> list[
 
 
 def on_host(valid: Any) -> fm.Mask:
-    """By way of NumPy: the stand-in's tensors on the host look as if they were on a GPU."""
+    """Via NumPy: the stand-in's tensors on the host pose as tensors on a GPU."""
     return fm.Mask(valid.cpu().numpy())
 
 
 class TestKernels:
-    """What the simulator can do in time: it runs these, with the kernels themselves."""
+    """Tests that the simulator, which runs the real kernels, can run in time."""
 
     @each_module
     @pytest.mark.parametrize("kind", MASK_KINDS)
@@ -140,7 +140,7 @@ class TestKernels:
             assert torch.equal(_masks.valid_tensor(mask, "cpu"), valid.cpu())
 
     def test_backward_goes_in_the_form_of_forward(self, gpu: GPU) -> None:  # noqa: F811 - the fixture
-        """Also where the caller's choice is over."""
+        """Even if the caller's choice has ended."""
         _, ours = twins("RNN", 2, 3, dtype=torch.float32, device=gpu.device)
         x = torch.randn(2, 3, 2, device=gpu.device, requires_grad=True)
         use_weights = _cuda.Cuda.only()._kernels.use_weights
@@ -198,7 +198,7 @@ def test_forms_of_masks(name: str, gpu: GPU) -> None:  # noqa: F811 - the fixtur
     expected = ours(x, mask=valid.T)[0]
     for mask in (valid.T.int(), valid.T.double(), valid.T.tolist(), on_host(valid)):
         assert torch.equal(ours(x, mask=mask)[0], expected)
-    # The same tensor is another mask where its axes have another meaning.
+    # The same tensor is another mask if its axes have another meaning.
     assert not torch.equal(ours(x, mask=valid)[0], expected)
     ours.batch_first = True
     assert torch.equal(ours(x.transpose(0, 1), mask=valid)[0].transpose(0, 1), expected)
@@ -230,7 +230,7 @@ def test_a_mask_is_planned_once_until_it_changes(gpu: GPU) -> None:  # noqa: F81
 
 @pytest.mark.parametrize("kind", MASK_KINDS)
 def test_plans(kind: str, gpu: GPU) -> None:  # noqa: F811 - the fixture
-    """Also that `steps` is no longer than the plan, as products by torch demand."""
+    """Also that `steps` is exactly as long as the plan, as products by torch require."""
     valid = random_mask(kind, 5, 7)
     mask = on_host(valid)
     cuda = _cuda.Cuda.only()

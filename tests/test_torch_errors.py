@@ -1,4 +1,4 @@
-"""What fastmask.torch's modules refuse, and how they say it."""
+"""The errors of fastmask.torch's modules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ each_module = pytest.mark.parametrize("name", NAMES)
 def test_no_gradients_of_gradients(name: str) -> None:
     _, ours = twins(name, 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
-    for score in (ours(x)[0].sin().sum(), ours(x)[0].sum()):  # also where dout is a constant
+    for score in (ours(x)[0].sin().sum(), ours(x)[0].sum()):  # also with a constant dout
         (gradient,) = torch.autograd.grad(score, x, create_graph=True)
         with pytest.raises(RuntimeError, match="once_differentiable"):
             (score + gradient.square().sum()).backward()

@@ -1,4 +1,4 @@
-"""What no kernel of fastmask.torch computes, torch does."""
+"""What fastmask.torch has no kernel for, torch computes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ each_module = pytest.mark.parametrize("name", NAMES)
 
 
 class TestFallback:
-    """What the kernels cannot do is done by torch, with a warning."""
+    """Torch computes what the kernels cannot, with a warning."""
 
     @pytest.fixture(autouse=True)
     def _warn_again(self) -> None:

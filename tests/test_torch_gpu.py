@@ -1,4 +1,4 @@
-"""fastmask.torch on a real GPU: what neither a stand-in nor a simulator can show.
+"""fastmask.torch on a real GPU: tests that neither the stand-in nor the simulator can run.
 
 The tests of test_torch_cuda.py run on it as well.
 """
@@ -56,7 +56,7 @@ def everything(module: Any, x: Any, hx: Any, mask: Any) -> list[Any]:
 @pytest.mark.parametrize("units", [16, 100, 300])
 @pytest.mark.parametrize("both", [False, True])
 def test_as_on_the_host(name: str, kind: str, units: int, both: bool) -> None:
-    """Layers that fit a block and layers that do not, in float32 and float64."""
+    """Layers that fit in a block and layers that do not, in float32 and float64."""
     for dtype, tolerance in ((torch.float32, 2e-4), (FLOAT64, 1e-9)):
         options = {"num_layers": 2, "bidirectional": both, "batch_first": True, "dtype": dtype}
         _, host = twins(name, 24, units, **options)
@@ -101,7 +101,7 @@ def test_no_synchronisation_once_there_is_a_plan(name: str) -> None:
 
 @each_module
 def test_streams(name: str) -> None:
-    """Each stream computes behind what is slow on it, with what is kept made by another one."""
+    """Each stream computes after slow work on it, with cached data made on another stream."""
     _, ours = twins(name, 64, 64, batch_first=True, dtype=torch.float32, device=GPU)
     big = torch.randn(4096, 4096, device=GPU)
     x = torch.randn(16, 40, 64, device=GPU)

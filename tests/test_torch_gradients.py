@@ -1,4 +1,4 @@
-"""Gradients of fastmask.torch's modules: those of torch.nn's, in parts and twice."""
+"""Gradients of fastmask.torch's modules equal torch.nn's; partial and repeated gradients."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_frozen_weights_and_strange_layouts(name: str) -> None:
     for module in (ours, theirs):
         out, _ = module(x)
         leaves = [x, *(p for p in module.parameters() if p.requires_grad)]
-        # The gradient of a sum is one number that is seen everywhere.
+        # The gradient of a sum is one number, expanded.
         found.append([out, *torch.autograd.grad(out.sum(), leaves)])
     assert_all_close(*found)
 
@@ -179,4 +179,4 @@ def test_gradients_are_laid_out_as_torch_has_them(name: str, bias: bool) -> None
     weights = list(ours.parameters())
     for weight, gradient in zip(weights, torch.autograd.grad(out, weights), strict=True):
         assert gradient.stride() == weight.stride()
-        gradient.detach_()  # an error where it is a view
+        gradient.detach_()  # raises if it is a view

@@ -1,4 +1,4 @@
-"""fastmask.torch's modules on jagged nested tensors: every row as if it were alone."""
+"""fastmask.torch's modules on jagged nested tensors: every row as if alone."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ each_module = pytest.mark.parametrize("name", NAMES)
 
 
 def jagged(values: Any, lengths: Any = LENGTHS) -> Any:
-    """Values as the rows of a jagged tensor, whose gradients go to the values."""
+    """A jagged tensor of the values, to which gradients flow."""
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     return torch.nested.nested_tensor_from_jagged(values, offsets)
 
 
 def with_gaps(rows: Any, lengths: Any = LENGTHS) -> Any:
-    """The first steps of padded rows (B, T, F), which is not contiguous."""
+    """The first steps of padded rows (B, T, F), a jagged tensor that is not contiguous."""
     starts = torch.zeros(len(lengths), dtype=torch.int64)
     return torch.nested.narrow(rows, 1, starts, torch.tensor(lengths), layout=torch.jagged)
 
@@ -47,7 +47,7 @@ def random_values(features: int = 3, **options: Any) -> Any:
 
 
 def padded(values: Any) -> tuple[Any, Any]:
-    """Rows (B, T, F), and where they are valid, by torch alone."""
+    """Padded rows (B, T, F) and their mask, made by torch alone."""
     rows = torch.nn.utils.rnn.pad_sequence(values.split(LENGTHS), batch_first=True)
     return rows, torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
 
@@ -70,7 +70,7 @@ def test_rows_alone(name: str, options: dict[str, Any]) -> None:
     results = [out[valid], *last]
     wanted = gradients(loss_of(*results), leaf, *as_tuple(hx), *theirs.parameters())
     assert_all_close(found(ours, jagged(leaf), leaf, hx), [*results, *wanted])
-    # The axes of a jagged tensor are the same whatever those of a padded batch are.
+    # The axes of a jagged tensor do not depend on `batch_first`.
     again = getattr(ft, name)(3, 5, dtype=FLOAT64, recompute=True, **options)
     again.load_state_dict(theirs.state_dict())
     assert_all_close(found(again, jagged(leaf), leaf, hx), [*results, *wanted])

@@ -1,4 +1,4 @@
-"""fastmask.torch's modules compute what torch.nn's compute."""
+"""fastmask.torch's modules compute the same as torch.nn's."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_masks(name: str, kind: str, both: bool) -> None:
     found = []
     for fast in (True, False):
         leaf = x.clone()
-        leaf[~valid] = torch.nan if fast else 0.0  # nobody may look at a masked step
+        leaf[~valid] = torch.nan if fast else 0.0  # masked steps must not be read
         leaf.requires_grad_()
         module = ours if fast else theirs
         out, last = ours(leaf, hx, mask=valid) if fast else by_rows(theirs, leaf, valid, hx)
@@ -229,7 +229,7 @@ def test_changed_weights_are_seen(name: str) -> None:
         assert_all_close([ours(x)[0]], [theirs(x)[0]])
 
     agree()
-    ours.weight_ih_l0.data.mul_(0.5)  # leaves the version counter alone
+    ours.weight_ih_l0.data.mul_(0.5)  # does not change the version counter
     agree()
     ours.bias_hh_l0.detach().numpy()[:] = 0.25
     agree()
@@ -249,7 +249,7 @@ def test_changed_weights_are_seen(name: str) -> None:
 def test_dropout(name: str) -> None:
     theirs, ours = twins(name, 3, 5, num_layers=2, dropout=1.0)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)
-    assert_all_close([ours(x)[0]], [theirs(x)[0]])  # nothing passes
+    assert_all_close([ours(x)[0]], [theirs(x)[0]])  # everything is dropped
     ours.eval(), theirs.eval()
     assert_all_close([ours(x)[0]], [theirs(x)[0]])
     ours.train()

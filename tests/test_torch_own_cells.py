@@ -1,4 +1,4 @@
-"""fastmask.torch.Recurrent: cells of formulas, against a loop in torch around the same formula."""
+"""fastmask.torch.Recurrent: cells made from formulas, against a torch loop around the formula."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ A_FEW_CELLS = pytest.mark.parametrize("cell", [fm.cells.CELLS[name] for name in 
 
 @fm.cell
 def three_states(a: Any, b: Any, h: Any, s: Any, n: Any, *, rate: Any = 0.25) -> Any:
-    """A cell of this file, which pickle finds."""
+    """A cell of this module, so that pickle finds it."""
     n = maximum(n, rate * b)
     s = s * sigmoid(a) + n
     return tanh(s), s, n
@@ -52,7 +52,7 @@ def three_states(a: Any, b: Any, h: Any, s: Any, n: Any, *, rate: Any = 0.25) ->
 
 @pytest.fixture(autouse=True)
 def _set_up(request: pytest.FixtureRequest) -> Iterator[None]:
-    """On the reference's kernels, but for tests of the compiled ones."""
+    """Use the reference kernels, except in tests of the compiled ones."""
     before = table.kernels().__name__.rpartition(".")[-1]
     table.use_kernels("cpu" if "compiled" in request.node.name else "reference")
     yield
@@ -69,7 +69,7 @@ def states_of(module: Any) -> tuple[Any, ...]:
 
 
 def looped(module: Any, x: Any, hx: Any, mask: Any) -> tuple[Any, Any]:
-    """What a module returns, by a loop around the formula as a function of tensors."""
+    """A module's result, by a loop around its formula in torch."""
     halves, ends = [], []
     for d, end in enumerate(("", "_reverse")[: 1 + module.bidirectional]):
         names = ["kernel", "recurrent_kernel", "bias", *module.cell.vectors]

@@ -1,4 +1,4 @@
-"""fastmask.torch's modules in the surroundings of real programs."""
+"""fastmask.torch's modules in the settings of real programs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TestConvert:
 
 
 class Recordings(torch.utils.data.Dataset):  # type: ignore[misc]  # torch is Any here
-    """Features of random sequences, computed where they are asked for."""
+    """Features of random sequences, computed on access."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)

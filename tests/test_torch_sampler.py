@@ -1,4 +1,4 @@
-"""Batches by valid steps: what each process gets, and training on two that equals one."""
+"""Batches by valid steps: what each process gets, and training on two processes equals one."""
 
 from __future__ import annotations
 

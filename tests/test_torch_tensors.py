@@ -1,4 +1,4 @@
-"""Tensors on the host in fastmask's own layers: NumPy's arrays come out, whatever went in."""
+"""Tensors on the host in fastmask's own layers, which return NumPy arrays for any input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps of training whose weights are packed once: always those that forward computed with."""
+"""Training steps pack weights once: backward always uses the weights of forward."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_saved_tensors_that_hooks_put_elsewhere() -> None:
 
 
 def test_hooks_that_change_weights() -> None:
-    """A hook of the output's gradient runs after forward and before backward."""
+    """A hook on the output's gradient runs between forward and backward."""
     theirs, ours = twins("LSTM", 3, 5)
     x = new_x(5)
     expected = gradients(loss_of(theirs(x)[0]), x, *theirs.parameters())
@@ -155,7 +155,7 @@ def test_weights_and_gradients_of_other_strides() -> None:
     ours.weight_hh_l0 = torch.nn.Parameter(wide[:, ::2])
     x, found = new_x(6), []
     for module in (ours, theirs):
-        negative = torch.complex(x, x).conj().imag  # whose memory holds the numbers of x
+        negative = torch.complex(x, x).conj().imag  # its memory holds the values of x, not negated
         out, _ = module(negative)
         dout = torch.complex(out, out).detach().conj().imag
         found.append(torch.autograd.grad(out, [x, *module.parameters()], dout))

@@ -1,4 +1,4 @@
-"""After a change of weights has returned, fastmask.torch uses the new ones, however it was made."""
+"""After any kind of change of weights has returned, fastmask.torch uses the new ones."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_weights_in_shared_memory() -> None:
     theirs, ours = twins("RNN", 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)
     ours.share_memory()
-    other = copy.copy(ours)  # as another process has it: the memory is all that is the same
+    other = copy.copy(ours)  # as in another process: only the memory is the same
     other._parameters = {
         name: torch.nn.Parameter(value.data) for name, value in ours.named_parameters()
     }

@@ -135,7 +135,7 @@ def test_several_inputs() -> None:
 
 
 class Reader(fm.Model):
-    """Layers in an attribute, in a list and in a model."""
+    """Layers in an attribute, a list and a model."""
 
     def __init__(self) -> None:
         super().__init__(name="reader")
@@ -163,7 +163,7 @@ READER = [
 
 
 class Steps(layers.Layer):
-    """Calls a layer at every step, and one on all of them."""
+    """Calls one layer at every step, and another on all steps."""
 
     supports_masking = True
 
@@ -179,7 +179,7 @@ class Steps(layers.Layer):
 
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 class TestInside:
-    """Layers inside layers and models of the user's own."""
+    """Layers inside custom layers and models."""
 
     def test_trace_of_a_subclassed_model(self) -> None:
         rows = fm.trace_masks(Reader(), IDS)

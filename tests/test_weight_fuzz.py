@@ -1,4 +1,4 @@
-"""Whatever is done to a file of weights, `load_weights` says what is wrong or reads weights."""
+"""Whatever is done to a weight file, `load_weights` says what is wrong or reads weights."""
 
 from __future__ import annotations
 

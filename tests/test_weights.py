@@ -38,7 +38,7 @@ def new_weights(layer: Any, random: np.random.Generator) -> list[Any]:
 
 
 def expected_of(name: str, x: Any, weights: list[Any]) -> Any:
-    """What a layer computes that never had other weights."""
+    """The result of a layer that never had other weights."""
     layer = LAYERS[name]()
     layer.build(x.shape)
     layer.set_weights(weights)
@@ -72,7 +72,7 @@ def test_beside_calls_of_another_thread(name: str) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_change_while_another_thread_packs(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one reads before or after the change, and keeps what it has packed after it."""
+    """The other thread reads before or after the change, and caches its packed weights after it."""
     layer, x, random = layer_and_inputs("LSTM")
     layer.set_weights(new_weights(layer, random))
     weights = new_weights(layer, random)
@@ -102,7 +102,7 @@ def test_a_change_while_another_thread_packs(when: str, monkeypatch: pytest.Monk
 
 
 def test_a_call_in_the_middle_of_a_change() -> None:
-    """It packs a mixture, which nobody uses later."""
+    """It packs a mixture, which no later call uses."""
     layer, x, random = layer_and_inputs("LSTM")
     weights = new_weights(layer, random)
 

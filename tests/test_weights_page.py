@@ -1,4 +1,4 @@
-"""The code of docs/weights.md brings weights over: both sides compute the same."""
+"""The code of docs/weights.md transfers weights: both sides compute the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text("utf-8"))
 
 
 def run(*needed: str) -> dict[str, Any]:
-    """The names that the blocks make in which these words are."""
+    """The names defined by the blocks that contain these words."""
     blocks = [block for block in BLOCKS if any(word in block for word in needed)]
     assert len(blocks) == len(needed)
     names: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def test_onnx() -> None:
         return 1 / (1 + np.exp(-z))
 
     h = c = np.zeros((2, 16))
-    for step in range(3):  # as the specification of ONNX has it
+    for step in range(3):  # as in the ONNX specification
         z = x[:, step] @ w.T + h @ r.T + b[:64] + b[64:]
         i, o, f, g = np.split(z, 4, axis=1)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)

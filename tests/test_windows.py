@@ -1,4 +1,4 @@
-"""Convolution and pooling over windows of steps, beside sums that are written out."""
+"""Convolution and pooling over windows of steps, against explicit sums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMES = (1, 2, 5, 8)
 
 
 def positions(time: int, size: int, stride: int, dilation: int, padding: str) -> list[list[int]]:
-    """For each window which steps it sees; those outside the inputs are not steps of theirs."""
+    """The steps that each window covers; some may lie outside the inputs."""
     span = (size - 1) * dilation + 1
     count = (time - span) // stride + 1 if padding == "valid" else -(-time // stride)
     missing = max((count - 1) * stride + span - time, 0)

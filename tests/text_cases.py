@@ -1,6 +1,6 @@
-"""Calls of the layers of texts and categories that are compared with Keras.
+"""Calls of text and category layers that are compared with Keras.
 
-What Keras answers is in `data/text_golden.json`, which `data/make_text_golden.py` writes.
+Keras's answers are in `data/text_golden.json`, written by `data/make_text_golden.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IDF = [0.5, 0.2, 0.1, 0.4, 0.3, 0.6, 0.7, 0.8]
 
 
 class Case(NamedTuple):
-    """A layer, what it adapts to or None, and what it is called on."""
+    """A layer, the data it adapts to or None, and its input."""
 
     make: Callable[[Any], Any]
     inputs: Any
@@ -199,7 +199,7 @@ CASES |= {
 
 
 class Answer(NamedTuple):
-    """What a layer gave, and the vocabulary or the boundaries that it has, if any."""
+    """A layer's output, and its vocabulary or boundaries, if any."""
 
     output: Any
     known: Any
@@ -212,7 +212,7 @@ def _stored() -> dict[str, Any]:
 
 
 def expected(name: str) -> Answer:
-    """What Keras answers."""
+    """Keras's answer."""
     return Answer(*_stored()[name])
 
 

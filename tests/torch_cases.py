@@ -1,4 +1,4 @@
-"""Pairs of modules with the same weights, torch.nn's and ours, and slow ways to use torch's."""
+"""Pairs of modules with the same weights, torch.nn's and ours, and slow references with torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ each_option = pytest.mark.parametrize(
 
 
 def twins(name: str, *sizes: int, **options: Any) -> tuple[Any, Any]:
-    """A module of torch.nn and one of ours with the same weights, float64 unless said."""
+    """A module of torch.nn and one of ours with the same weights, float64 by default."""
     ours = {
         key: options.pop(key) for key in ("recompute", "zero_output_for_mask") if key in options
     }
@@ -38,12 +38,12 @@ def twins(name: str, *sizes: int, **options: Any) -> tuple[Any, Any]:
 
 
 def as_tuple(states: Any) -> tuple[Any, ...]:
-    """The states that a module returned, as a tuple for all of them."""
+    """The states that a module returned, as a tuple in every case."""
     return states if isinstance(states, tuple) else (states,)
 
 
 def random_states(module: Any, batch: int | None) -> Any:
-    """Random hx, a leaf each, in the form that the module takes."""
+    """Random hx, each tensor a leaf, in the form that the module takes."""
     rows = module.num_layers * (1 + module.bidirectional)
     shape = (rows, module.hidden_size) if batch is None else (rows, batch, module.hidden_size)
     count = 2 if module.mode == "LSTM" else 1
@@ -58,7 +58,7 @@ def random_mask(kind: str, batch: int, time: int, seed: int = 0) -> Any:
 
 
 def loss_of(*results: Any) -> Any:
-    """A number in which each element of the results has a weight of its own."""
+    """A weighted sum of all elements of the results, each with its own weight."""
     total: Any = 0.0
     for result in results:
         weights = torch.linspace(
@@ -69,12 +69,12 @@ def loss_of(*results: Any) -> Any:
 
 
 def gradients(loss: Any, *leaves: Any) -> list[Any]:
-    """Of the loss with respect to all leaves, zeros where it does not depend on them."""
+    """Gradients of the loss with respect to all leaves; zeros if it does not depend on one."""
     return list(torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True))
 
 
 def assert_all_close(actual: Any, expected: Any, tolerance: float = 1e-10) -> None:
-    """Equal but for rounding, one after the other."""
+    """Assert pairwise equality, up to rounding."""
     assert len(actual) == len(expected)
     for a, b in zip(actual, expected, strict=True):
         assert a.shape == b.shape
@@ -102,29 +102,29 @@ def by_rows(module: Any, x: Any, valid: Any, hx: Any = None) -> tuple[Any, tuple
 
 
 def in_place(module: Any) -> None:
-    """Change weights where torch counts it."""
+    """Change weights in a way that torch's version counter sees."""
     with torch.no_grad():
         module.weight_hh_l0.mul_(0.5)
 
 
 def through_data(module: Any) -> None:
-    """Change them where torch does not."""
+    """Change them in a way that it does not see."""
     module.weight_ih_l0.data.mul_(0.5)
 
 
 def through_numpy(module: Any) -> None:
-    """Change them behind torch's back; on a GPU there is no such view."""
+    """Change them through a NumPy view, which torch does not see; impossible on a GPU."""
     bias = module.bias_hh_l0.data
     (bias.numpy() if bias.device.type == "cpu" else bias)[...] += 0.5
 
 
 def by_new_data(module: Any) -> None:
-    """Give a parameter other memory."""
+    """Give a parameter new memory."""
     module.bias_hh_l0_reverse.data = torch.randn_like(module.bias_hh_l0)
 
 
 def by_new_parameter(module: Any) -> None:
-    """Put another parameter in the place of one."""
+    """Replace a parameter."""
     module.weight_hh_l0 = torch.nn.Parameter(torch.randn_like(module.weight_hh_l0))
 
 
@@ -134,7 +134,7 @@ def by_loading(module: Any) -> None:
 
 
 def by_training(module: Any) -> None:
-    """One step of an optimizer that is one kernel, of which torch counts nothing."""
+    """One step of a fused optimizer, which the version counter does not see."""
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5, fused=True)
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -143,7 +143,7 @@ def by_training(module: Any) -> None:
 
 
 def by_foreach(module: Any) -> None:
-    """One step of an optimizer that changes all of them at once."""
+    """One step of a foreach optimizer, which changes all weights at once."""
     optimizer = torch.optim.Adam(module.parameters(), lr=0.5, foreach=True)
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -159,7 +159,7 @@ CHANGES = (
 
 
 def run(module: Any, x: Any, hx: Any = None, **mask: Any) -> list[Any]:
-    """Output, states and gradients of everything that can have one."""
+    """Output, states and all gradients."""
     x = x.clone().requires_grad_()
     out, last = module(x, hx, **mask)
     leaves = [x, *module.parameters(), *([] if hx is None else as_tuple(hx))]

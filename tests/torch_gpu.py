@@ -1,14 +1,14 @@
-"""A GPU for tests of fastmask.torch: the one at hand, or what can be tried without one.
+"""A GPU for tests of fastmask.torch: a real one, or a stand-in.
 
-The fixture `gpu` gives the device that tensors shall be on, and the launches that were seen:
+The fixture `gpu` gives the device for tensors, and records the launches:
 
     with a GPU         kernels run on it
     in the simulator   kernels run in Numba's simulator (NUMBA_ENABLE_CUDASIM=1)
-    else               the reference computes in their place
+    else               the reference computes instead
 
-Without a GPU tensors are on the CPU, whose type of device is then said to be that of CUDA, they
-show `__cuda_array_interface__` as torch's tensors on a GPU do, and torch.cuda has streams that are
-no more than numbers.
+Without a GPU tensors are on the CPU, whose device type poses as CUDA; they have a
+`__cuda_array_interface__` like torch's tensors on a GPU, and torch.cuda has streams that are mere
+numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ON_GPU = not SIMULATED and torch.cuda.is_available()
 
 
 class Stream:
-    """A stream, as far as a number can be one."""
+    """A stream that is a mere number."""
 
     def __init__(self, handle: int) -> None:
         self.cuda_stream = handle
@@ -45,7 +45,7 @@ class Stream:
 
 
 class Event:
-    """What a stream has done so far."""
+    """An event on a stream."""
 
     stream: Stream
 
@@ -54,7 +54,7 @@ class Event:
 
 
 class GPU:
-    """Where tests compute."""
+    """The device for tests, and what was launched on it."""
 
     def __init__(self) -> None:
         self.device = torch.device("cuda", 0) if ON_GPU else torch.device("cpu")
@@ -65,12 +65,12 @@ class GPU:
         self.recorded: list[tuple[Any, Stream]] = []  # tensors that another stream reads
 
     def count(self, name: str) -> int:
-        """How often a kernel was launched."""
+        """Number of launches of a kernel."""
         return sum(launched == name for launched, _ in self.launches)
 
 
 class Watched:
-    """The kernels, whose calls and streams are seen."""
+    """The kernels, with their calls and streams recorded."""
 
     def __init__(self, kernels: Any, gpu: GPU) -> None:
         self._kernels, self._gpu, self._stream = kernels, gpu, 0
@@ -123,7 +123,7 @@ def _use_weights(name: str) -> Iterator[None]:
     _form.reset(token)
 
 
-# What the reference does not know.
+# What the reference does not have.
 _CHOICES = {
     "use_products": _lend,
     "use_memory": _lend,
@@ -139,7 +139,7 @@ class _Memory:
 
 
 def as_host_array(value: Any) -> Any:
-    """The memory that a `__cuda_array_interface__` tells of, which is the host's."""
+    """A NumPy array over the host memory that a `__cuda_array_interface__` describes."""
     if isinstance(value, np.ndarray):
         raise TypeError("an array of the host on its way to a GPU")
     interface = getattr(value, "__cuda_array_interface__", None)
@@ -151,7 +151,7 @@ def as_host_array(value: Any) -> Any:
 
 
 def _interface(tensor: Any) -> dict[str, Any]:
-    """As torch has it, for CPU tensors."""
+    """The array interface as torch has it, for CPU tensors."""
     if tensor.requires_grad:
         raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad")
     array = tensor.numpy()

@@ -1,4 +1,4 @@
-"""Files of weights, written without the programs that usually do."""
+"""Weight files, written without the programs that usually write them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def safetensors(path: Path, state: Mapping[str, Any], dtype: str = "F32") -> Non
 
 
 def field(number: int, value: Any) -> bytes:
-    """A field of a Protocol Buffer: a number, text, bytes, or a float of 32 bits."""
+    """A field of a Protocol Buffer: a number, text, bytes, or a 32-bit float."""
     if isinstance(value, float):
         return varint(number << 3 | 5) + struct.pack("<f", value)
     if isinstance(value, int):
@@ -52,14 +52,14 @@ def varint(value: int) -> bytes:
 
 
 def tensor(name: str, value: Any, *more: bytes) -> bytes:
-    """A TensorProto of floats; `more` takes the place of its data."""
+    """A TensorProto of floats; `more` replaces its data."""
     dims = b"".join(field(1, size) for size in np.shape(value))
     data = b"".join(more) or field(9, np.asarray(value, "<f4").tobytes())
     return dims + field(2, 1) + field(8, name) + data
 
 
 def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> bytes:
-    """A NodeProto; names are words, and - stands for an input that is left out."""
+    """A NodeProto; names are separated by spaces, and - stands for an omitted input."""
     found = b"".join(field(1, name.strip("-")) for name in inputs.split())
     found += b"".join(field(2, name) for name in outputs.split())
     for name, value in attributes.items():
@@ -73,6 +73,6 @@ def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> bytes:
 
 
 def onnx(path: Path, nodes: Iterable[bytes], tensors: Iterable[bytes]) -> None:
-    """Write a model of such nodes and initialisers."""
+    """Write a model with these nodes and initialisers."""
     graph = b"".join(field(1, one) for one in nodes) + b"".join(field(5, one) for one in tensors)
     path.write_bytes(field(1, 8) + field(7, graph))

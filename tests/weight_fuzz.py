@@ -1,4 +1,4 @@
-"""Files of weights, damaged in many ways: the files for tests that `load_weights` survives them.
+"""Weight files, damaged in many ways, for tests that `load_weights` survives them.
 
     kind, content = original = random.choice(originals(folder))
     check(kind, mutate(random, kind, content), folder)  # a ValueError that says why, or weights
@@ -35,7 +35,7 @@ KINDS = {
 
 
 def originals(folder: Path) -> dict[str, bytes]:
-    """A file of each kind, by its ending."""
+    """A file of each kind, by its suffix."""
     files = {kind: (SAVED / name).read_bytes() for kind, name in KINDS.items()}
     random = np.random.default_rng(1)
     shapes = {"E": (40, 8), "W": (1, 20, 8), "R": (1, 20, 5), "B": (1, 40), "D": (5, 3)}
@@ -54,7 +54,7 @@ def originals(folder: Path) -> dict[str, bytes]:
 
 
 def reader(kind: str) -> Any:
-    """A model that the original of a kind fits."""
+    """A model that the original file of a kind fits."""
     if kind in (".h5", ".keras"):
         return fm.load_model(SAVED / KINDS[kind])
     if kind in (".safetensors", ".pt"):
@@ -74,14 +74,14 @@ MODELS: dict[str, Any] = {}
 
 
 def check(kind: str, content: bytes, folder: Path) -> bool:
-    """`attempt`, with a model that is kept, in little memory and without a warning."""
+    """`attempt`, with a cached model, in little memory and without warnings."""
     model = MODELS.setdefault(kind, reader(kind))
     with bounded():
         return attempt(model, kind, content, folder)
 
 
 def attempt(model: Any, kind: str, content: bytes, folder: Path) -> bool:
-    """Whether a file was read; if not, no weight has changed."""
+    """Whether a file was read; if not, check that no weight has changed."""
     path = folder / f"mutated{kind}"
     path.write_bytes(content)
     before = model.get_weights()
@@ -102,7 +102,7 @@ def _loaded(model: Any, path: Path) -> bool:
         assert len(message) < 20_000
         return False
     except FileNotFoundError:
-        assert path.name.endswith((".weights.json", ".onnx"))  # which name other files
+        assert path.name.endswith((".weights.json", ".onnx"))  # which refer to other files
         return False
     return True
 
@@ -119,12 +119,12 @@ def _described(path: Path) -> None:
 
 
 def mutate(random: Random, kind: str, content: bytes) -> bytes:
-    """The file with one to three changes, in its bytes or in what they mean."""
+    """The file with one to three changes, in its bytes or in its structure."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         change = random.choice((mutate_bytes, _CHANGES[kind], _CHANGES[kind]))
         try:
             content = change(random, content)
-        except Exception:  # it is too damaged to be taken apart once more
+        except Exception:  # too damaged to be parsed again
             content = mutate_bytes(random, content)
     return content
 
@@ -134,7 +134,7 @@ def _json(random: Random, content: bytes) -> bytes:
 
 
 def _safetensors(random: Random, content: bytes) -> bytes:
-    """A header that says something else, of a length that is right as a rule."""
+    """Change the header; its length stays right as a rule."""
     length = int.from_bytes(content[:8], "little")
     text = _json(random, content[8 : 8 + length])
     said = len(text) if random.random() < 0.9 else random.getrandbits(64)
@@ -142,7 +142,7 @@ def _safetensors(random: Random, content: bytes) -> bytes:
 
 
 def _state_dict(random: Random, content: bytes) -> bytes:
-    """Members changed; or the pickle, its checksum being right."""
+    """Change members, or the pickle with a right checksum."""
     if random.random() < 0.3:
         return mutate_members(random, content)
     members = taken_apart(content)
@@ -161,13 +161,13 @@ _PIECES = (
 
 
 def _pickle(random: Random, data: bytes) -> bytes:
-    """Instructions put in, or in the place of others."""
+    """Insert or replace instructions."""
     start = random.randrange(len(data))
     return data[:start] + random.choice(_PIECES) + data[start + random.randrange(6) :]
 
 
 def _protobuf(random: Random, content: bytes) -> bytes:
-    """A number or a field put in somewhere, or a length changed."""
+    """Insert a number or a field somewhere, or change a length."""
     start = random.randrange(len(content))
     huge = varint(random.choice((0, 1, 127, 2**31, 2**62, 2**64 - 1)))
     more = field(random.choice((1, 2, 5, 7, 9, 13, 14)), random.choice((0, 1, 2**62, "x", b"\xff")))

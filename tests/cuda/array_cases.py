@@ -1,4 +1,4 @@
-"""Arrays of stand-ins for the libraries on a GPU, and what to compute with them."""
+"""Arrays of stand-ins for GPU array libraries, and cases to compute with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAND_INS = [
     ),
     pytest.mark.usefixtures("reference_on_the_host"),
 ]
-"""The marks of tests that compute with them."""
+"""The marks of tests that use the stand-ins."""
 
 L = fm.layers
 KINDS = [CupyLike, NumbaLike]
@@ -29,7 +29,7 @@ HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
 
 
 def normal(*shape: int, dtype: str = "f4", seed: int | None = None) -> np.ndarray:
-    """Random numbers; without a seed those of the test (see tests/conftest.py)."""
+    """Random numbers; without a seed they depend on the test (see tests/conftest.py)."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
@@ -43,7 +43,7 @@ def put(value: Any, kind: type[NumbaLike]) -> Any:
 
 
 def same(found: Any, expected: Any, kind: type[NumbaLike]) -> None:
-    """Numbers, masks, shapes and dtypes are those expected, and the kind is the one given."""
+    """Assert equal numbers, masks, shapes and dtypes, and the given kind of array."""
     if isinstance(expected, (list, tuple)):
         assert type(found) is type(expected)
         for pair in zip(found, expected, strict=True):

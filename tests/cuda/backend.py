@@ -1,4 +1,4 @@
-"""The CUDA backend for tests that know NumPy arrays alone, such as those of `tests.cases`."""
+"""The CUDA backend for tests that use only NumPy arrays, such as those of `tests.cases`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastmask_kernels.spec import KERNELS, Kernel, cell_kernels
 
 
 class Memory:
-    """A NumPy array that says it is on a device; in the simulator, where that is true."""
+    """A NumPy array that claims to be on a device, which is true in the simulator."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -25,7 +25,7 @@ class Memory:
 
 
 class Backend:
-    """Kernels that copy their arrays to a device, and what they wrote back, and wait."""
+    """Kernels that copy their arrays to a device, copy the outputs back, and wait."""
 
     def __init__(self, device: int = 0) -> None:
         self.device = device

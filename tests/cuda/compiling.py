@@ -1,4 +1,4 @@
-"""What tests of compiled kernels ask of `fastmask_kernels.machine_code`."""
+"""What tests of compiled kernels need from `fastmask_kernels.machine_code`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fastmask_kernels.machine_code import missing as any_missing
 
 
 def missing() -> str | None:
-    """Why the tests do not compile kernels here; None where they do.
+    """Why the tests do not compile kernels here, or None.
 
-    They take minutes: a toolkit that happens to be installed is not enough.
+    They take minutes, so a toolkit that happens to be installed is not enough.
     """
     if not list((Path(sysconfig.get_path("purelib")) / "nvidia").glob("**/libnvvm*")):
         return 'needs the wheels of NVIDIA: pip install "fastmask-rnn[cuda]"'
@@ -23,6 +23,6 @@ def missing() -> str | None:
 
 
 def doubles(report: Report) -> list[str]:
-    """The instructions of PTX that compute with float64."""
+    """The PTX instructions that compute in float64."""
     pattern = r"^\s*(?:@!?%\w+ )?((?!ld|st|mov)[a-z][\w.]*\.f64[\w.]*[^;]*);"
     return re.findall(pattern, report.ptx, re.MULTILINE)

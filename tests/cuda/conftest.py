@@ -1,7 +1,7 @@
 """Where the tests of the CUDA backend run.
 
-Those of its kernels run in Numba's simulator, in processes of their own that test_simulated.py
-starts, or on a GPU where there is one. Others look at what the kernels compile to.
+Tests of its kernels run in Numba's simulator, in processes of their own that test_simulated.py
+starts, or on a GPU if there is one. Others inspect what the kernels compile to.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ elif not on_gpu():
 
 @pytest.fixture
 def reference_on_the_host() -> Iterator[None]:
-    """NumPy arrays are computed on by the reference kernels."""
+    """The reference kernels compute on NumPy arrays."""
     from fastmask.backends import table as _table
 
     before = _table._table
@@ -58,7 +58,7 @@ def reference_on_the_host() -> Iterator[None]:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often kernels are launched, plans made, and the host waits."""
+    """Counts launches by stream, plans, and waits of the host."""
     from fastmask_kernels import cuda
     from fastmask_kernels.cuda import gather
     from fastmask_kernels.cuda.runtime import device as _device

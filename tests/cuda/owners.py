@@ -1,8 +1,7 @@
-"""Stand-ins for libraries of arrays on GPUs, over the memory of the simulator's one device.
+"""Stand-ins for GPU array libraries, over the memory of the simulator's one device.
 
-`CupyLike` behaves as CuPy's arrays do: NumPy's functions compute with it, none silently copies it
-to the host, and none takes it together with an array of NumPy's. `NumbaLike` has nothing but
-memory.
+`CupyLike` behaves like CuPy's arrays: NumPy's functions compute with it, but none silently copies
+it to the host or mixes it with a NumPy array. `NumbaLike` has nothing but memory.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ def _wrapped(value: Any) -> Any:
 
 
 class StandIn:
-    """An owner that counts what is asked of it."""
+    """An array library that counts what is asked of it."""
 
     def __init__(self, kind: type[NumbaLike], multiplies: bool) -> None:
         self.name, self.kind = kind.__name__, kind

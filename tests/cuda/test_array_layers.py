@@ -1,4 +1,4 @@
-"""Layers and models on arrays on a GPU: as on the host, and what they keep there."""
+"""Layers and models on GPU arrays: the results of the host, and what they keep on the device."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_masks_go_on_and_stay_where_they_are(counts: Counter[str]) -> None:
 
 
 def test_masks_are_forgotten_at_once() -> None:
-    """Reference counts must do: memory of a GPU that waits for Python's collector runs out."""
+    """By reference counting: GPU memory that waits for the garbage collector runs out."""
     gc.disable()
     try:
         for valid in (CupyLike(HOLES), HOLES):
@@ -157,7 +157,7 @@ def test_new_weights_count_at_once() -> None:
 def test_weights_that_change_while_they_are_copied(
     make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What began before the change serves no call after it."""
+    """A copy that began before the change is not used after it."""
     rng = np.random.default_rng(17)
     layer, x = make(), rng.normal(size=(B, T, F)).astype("f4")
     layer(x)

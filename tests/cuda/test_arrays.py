@@ -1,4 +1,4 @@
-"""Ops and masks of arrays on a GPU: as on the host, without copies and waits."""
+"""Ops and masks on GPU arrays: the results of the host, without copies and waits."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_masks_of_every_kind(mask: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("zero", [False, True])
 def test_cells(cell: str, kind: type[NumbaLike], zero: bool) -> None:
-    """With and without bias and first states; last outputs of empty and of masked rows."""
+    """With and without bias and initial states; last outputs of empty and of masked rows."""
     function, arrays, options = arguments(cell)
     options |= {"mask": HOLES, "return_sequences": False, "zero_output_for_mask": zero}
     states = [normal(B, H)] * (2 if cell == "lstm" else 1)
@@ -131,7 +131,7 @@ def test_a_mask_of_the_host_is_sent_once(counts: Counter[str]) -> None:
     on_gpu = put(arrays, CupyLike)
     for _ in range(2):
         function(*on_gpu, mask=mask)
-    assert counts["plans"] == 0  # the host's is copied
+    assert counts["plans"] == 0  # the host's plan is copied
     counts.clear()
     function(*on_gpu, mask=mask)
     assert counts["waits"] == 0

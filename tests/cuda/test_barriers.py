@@ -1,4 +1,4 @@
-"""Barriers of the time loops and of a mask's plan: without any one of them results are wrong."""
+"""Barriers of the time loops and of plans: if any one of them is removed, results are wrong."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def watch(
     without: Place | None = None,
     within: ModuleType | None = None,
 ) -> set[Place]:
-    """The places that call a barrier, as they do so.
+    """A set to which each place that calls a barrier is added.
 
     Args:
         monkeypatch: of the test.
-        owner: who has the barrier: a module or a class.
+        owner: the module or class that has the barrier.
         name: of the barrier there.
-        without: a place that does not wait.
+        without: a place where the barrier is skipped.
         within: only in kernels of this direction, by the type of their arrays.
     """
     barrier, called = getattr(owner, name), set()
@@ -78,7 +78,7 @@ def _is_below(frame: FrameType | None, module: ModuleType | None) -> bool:
 
 @pytest.mark.parametrize("number", [0, 1], ids=["before the store", "after it"])
 def test_rows_of_one_length(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 33 or more a warp finds in memory where the next ones go."""
+    """With 33 rows or more, a warp reads from memory where the next ones go."""
     valid = np.zeros((70, 70), bool)
     valid[:, 0] = True
 
@@ -107,7 +107,7 @@ class Run(NamedTuple):
     sizes: tuple[int, int, int, int]
 
     def check(self) -> None:
-        """Compare with the reference, to what rounding of the weights allows."""
+        """Compare with the reference, within the rounding of the weights."""
         options = {"reset_after": False} if self.cell == "gru" else {}
         case = CASES[self.cell](*self.sizes, kind="full", seed=1, **options)
         tolerance = {"float32": 1e-4, "bfloat16": 0.1}[self.form]
@@ -123,7 +123,7 @@ RUNS = (
     *(Run(way, "bfloat16", False, "lstm", (25, 3, 2, 4)) for way in (forward, backward)),
     *(Run(forward, form, False, "gru", (9, 2, 2, 4)) for form in ("float32", "bfloat16")),
     *(Run(backward, form, False, "gru", (9, 2, 2, 4)) for form in ("float32", "bfloat16")),
-    # Without a step nothing but the queue makes a block wait.
+    # Without steps, blocks wait only at the queue.
     *(Run(backward, form, False, "lstm", (40, 0, 2, 4)) for form in ("float32", "bfloat16")),
     *(Run(forward, form, True, "lstm", (5, 4, 2, 9)) for form in ("float32", "bfloat16")),
     *(Run(backward, form, True, "lstm", (5, 4, 2, 9)) for form in ("float32", "bfloat16")),
@@ -148,7 +148,7 @@ PLACES = [
 
 
 def split(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    """Let a layer be shared by two blocks."""
+    """Let two blocks share a layer."""
     if run.together:
         monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
         monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
@@ -157,7 +157,7 @@ def split(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
 
 @cache
 def barriers_of(run: Run) -> set[Place]:
-    """Those that a run meets, whose results are right."""
+    """The barriers of a run, which gives right results."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         split(monkeypatch, run)
         found = [
@@ -172,7 +172,7 @@ def barriers_of(run: Run) -> set[Place]:
 
 @pytest.mark.parametrize(("module", "name", "place"), PLACES)
 def test_time_loops(module: ModuleType, name: str, place: Place) -> None:
-    """In each direction and form that has it, some results are wrong without it."""
+    """Without the barrier some results are wrong, in each direction and form that has it."""
     noticed = {(run.direction, run.form): False for run in RUNS if place in barriers_of(run)}
     assert noticed
     for run in RUNS:
@@ -189,7 +189,7 @@ def test_time_loops(module: ModuleType, name: str, place: Place) -> None:
 
 
 def test_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backward the first step of a turn writes where the last one of the turn before is read."""
+    """Backward, the first step of a turn writes where the last step of the turn before is read."""
     run = Run(backward, "float32", True, "rnn", (20, 3, 2, 9))
     split(monkeypatch, run)
     run.check()

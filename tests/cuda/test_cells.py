@@ -14,7 +14,7 @@ from .backend import backend
 
 
 def why_not(case: CellCase) -> str:
-    """Why there are no kernels of a case's cell; empty where there are."""
+    """Why there are no kernels for a case's cell, or an empty string."""
     try:
         backend.kernels_of(case.own).packed_size(3, 7, np.dtype(case.dtype))
     except ValueError as error:

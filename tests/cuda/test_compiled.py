@@ -1,4 +1,4 @@
-"""What the kernels compile to, with no driver: budgets, no doubles, right instructions."""
+"""What the kernels compile to, without a driver: register budgets, no doubles, instructions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ USUAL_REGISTERS = 40
 
 
 def variants() -> list[Any]:
-    """Every kernel of every family that has nothing to do with recurrence, with examples."""
+    """Every kernel of every family that is not recurrent, with example parameters."""
     if REASON is not None or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return []
     import fastmask_kernels.cuda  # noqa: F401, fills FAMILIES
@@ -69,7 +69,7 @@ def test_spills_loops_and_instructions_are_found() -> None:
 
     def rotate(x: Any, count: int) -> None:
         held = cuda.local.array(64, float32)
-        mine = 64 * cuda.threadIdx.x  # else one copy would do for all threads of a warp
+        mine = 64 * cuda.threadIdx.x  # otherwise one copy would serve all threads of a warp
         for i in range(64):
             held[i] = x[mine + i]
         for k in range(count):

@@ -1,4 +1,4 @@
-"""`fastmask compile`: kernels of the table and of a user's file, with no driver."""
+"""`fastmask compile`: kernels of the table and of a user's file, without a driver."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def said(*words: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
-    """The rows of the table that the command prints, as words; then all other lines."""
+    """The command's output: the rows of its table, then all other lines, as words."""
     assert cli.main(["compile", *words]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     return lines[3:]
@@ -80,7 +80,7 @@ def said(*words: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
 
 @needs_compiler
 def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its first command prints what stands below, but for numbers that depend on versions."""
+    """Its first command prints the output shown there, except numbers that depend on versions."""
     section = PAGE.read_text("utf-8").split("## See what a kernel compiles to")[1]
     command = section.split("fastmask compile ")[1].split("\n")[0].split()
     shown = section.split("```text\n")[1].split("```")[0].splitlines()
@@ -138,7 +138,7 @@ def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 @needs_compiler
 def test_a_kernel_of_a_file_of_tests(capsys: pytest.CaptureFixture[str]) -> None:
-    """The file imports `launch` of the simulator, and does not call it."""
+    """The file imports the simulator's `launch` and does not call it."""
     (row, *_) = said(
         f"{SIMULATED_EXAMPLE}:row_sums", "--signature", "float32[:], float32[:, :]", capsys=capsys
     )

@@ -1,4 +1,4 @@
-"""What the recurrent kernels compile to: no spills, no doubles, budgets of registers."""
+"""What the recurrent kernels compile to: no spills, no doubles, register budgets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def loop_of(
 
 
 def assert_fits(report: Report, threads: int, dtype: Any, spills: int = 0) -> None:
-    """What every time loop must keep to; `spills` are bytes that are let pass."""
+    """The limits of every time loop; `spills` is the number of bytes allowed."""
     print(report)
     assert report.spills <= spills
     assert report.stack <= spills
@@ -101,7 +101,7 @@ def test_weights_of_a_grid_do_not_spill(cell: str, units: int, backward: bool) -
     for arch in ARCHITECTURES:
         report = compile_report(kernel, arch=arch)
         assert_fits(report, spread.tiles[0].threads, FLOAT)
-        assert "LDGSTS.E.BYPASS.128" in report.sass  # vectors come 16 bytes at a time, past L1
+        assert "LDGSTS.E.BYPASS.128" in report.sass  # copies of 16 bytes, bypassing L1
         assert report.count("MEMBAR") == report.count("RED", "ATOM")  # a fence for each barrier
         steps = [loop for loop in report.loops() if loop["RED"] or loop["REDG"]]
         step = min(steps, key=lambda loop: loop.total())
@@ -122,7 +122,7 @@ def test_cells_of_ones_own_do_not_spill(
     ):
         kernel, spread = loop_of(name, units, dtype, backward, form)
         report = compile_report(kernel)
-        # With its vectors besides, two numbers of a thread are too many at 128 units.
+        # With the vectors, two numbers per thread do not fit at 128 units.
         spills = 16 if (name, units, backward) == ("peephole", 128, False) else 0
         assert_fits(report, spread.tiles[0].threads, dtype, spills)
 
@@ -177,7 +177,7 @@ def test_how_many_units_have_room(
 
 
 def test_registers_come_to_four_warps_at_a_time() -> None:
-    """A block of 17 warps has those of 20: ptxas counts so, and spills what is more."""
+    """A block of 17 warps takes the registers of 20: ptxas counts so, and spills the rest."""
     from fastmask_kernels.cuda.rnn.places import registers_of
 
     assert [registers_of(threads) for threads in (256, 416, 512, 544)] == [255, 128, 128, 96]

@@ -1,4 +1,4 @@
-"""Arrays of anybody, the device they are on, and the errors at the door."""
+"""Arrays of any library, the device they are on, and argument errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ simulated = pytest.mark.skipif(not _device.SIMULATED, reason="memory of the host
 
 
 class Described:
-    """Says of itself what it is told."""
+    """An object with a given array interface."""
 
     def __init__(self, **changes: Any) -> None:
         memory = np.zeros((2, 3), np.float32)
@@ -129,7 +129,7 @@ def test_no_driver_or_no_compiler(there: bool, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("backward", [False, True])
 def test_memory_of_the_owner(backward: bool) -> None:
-    """What a call needs for itself: full of NaN at first, and let go of at its end."""
+    """Scratch memory of a call: full of NaN at first, and released at its end."""
     given: list[weakref.ref[Any]] = []
 
     def allocate(size: int, device: int) -> Any:
@@ -172,7 +172,7 @@ def test_launches_have_whole_warps_and_blocks_for_everything(items: int) -> None
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_an_output_shares_no_memory(name: str) -> None:
-    """Its first or its last byte is another array's; inputs may be parts of each other."""
+    """Its first or last byte belongs to another array; inputs may overlap each other."""
     arguments = KERNELS[name].arguments
     arrays = [a for a in arguments if a.shape is not None]
     plain = {a.name: ACTIVATIONS[0] if a.dtype == "activation" else 1 for a in arguments}
@@ -216,7 +216,7 @@ def test_names_of_arrays_that_share_memory() -> None:
         arrays = out, last, *rest, first
         cuda.rnn_fwd(*map(Memory, arrays), "tanh", False, False, 1)
 
-    call(out, *states)  # nothing is shared by an array without elements
+    call(out, *states)  # an array without elements shares nothing
     with pytest.raises(ValueError, match=r"h_last is an output and .* share memory with h_first"):
         call(out, states[0], states[0])
     large = np.zeros((2, 3, 4), np.float32)

@@ -1,4 +1,4 @@
-"""What may be imported without numba-cuda, and what it says otherwise."""
+"""What can be imported without numba-cuda, and the errors of what cannot."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_simulator_names_what_it_needs() -> None:
 
 @needs_numba_cuda
 def test_a_launch_outside_the_simulator_is_refused() -> None:
-    """To import it is not: files of tests have kernels that are compiled, too."""
+    """Importing it is allowed: test files have kernels that are compiled, too."""
     program = "from fastmask_kernels.cuda.simulator import launch"
     done = run(program)
     assert not done.returncode, done.stderr
@@ -65,7 +65,7 @@ def test_fastmask_imports_no_cuda() -> None:
 
 
 def test_backend_exports_names_of_the_others() -> None:
-    """Read, not imported: numba-cuda need not be there."""
+    """The source is read, not imported, as numba-cuda may be missing."""
     source = Path(cpu.__file__).parents[1] / "cuda" / "__init__.py"
     (names,) = (
         ast.literal_eval(node.value)

@@ -1,4 +1,4 @@
-"""What calls ask of the driver, which is a stand-in here: memory, launches, no waiting."""
+"""What calls ask of the driver, here a stand-in: memory and launches, but no waiting."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def array_at(address: int, shape: tuple[int, ...], dtype: str) -> Any:
     return DeviceArray(address, shape, np.dtype(dtype), 0, Flags(True, True, True), None)
 
 
-ROOM = 1 << 30  # bytes from one array to the next, more than any takes
+ROOM = 1 << 30  # bytes from one array to the next, more than any array takes
 ADDRESSES = itertools.count(1)
 
 
 class Driver:
-    """Gives memory, and remembers what it was asked for; whoever waits or copies fails."""
+    """Gives memory and records its calls; waiting and copying fail."""
 
     def __init__(self) -> None:
         from cuda.bindings import driver
@@ -69,12 +69,12 @@ class Driver:
         return address
 
     def _cuMemFreeAsync(self, address: int, stream: int) -> None:
-        assert self.held.pop(address, stream) == stream  # or a failed test's, let go of late
+        assert self.held.pop(address, stream) == stream  # or of a failed test, freed late
 
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """In place of the true one; Numba, which has none, could neither wait nor allocate."""
+    """Replaces the real driver, without which Numba could neither wait nor allocate."""
     from fastmask_kernels.cuda.runtime import device as _device
     from fastmask_kernels.cuda.runtime import driver as _driver
     from fastmask_kernels.cuda.runtime import errors as faults
@@ -97,7 +97,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 
 def arguments(name: str, units: int) -> list[Any]:
-    """Of a kernel, somewhere on the device."""
+    """Arguments of a kernel, at made-up device addresses."""
     from fastmask_kernels.machine_code.launches import arguments
 
     return arguments(name, {"B": 3, "T": 700, "F": 8, "H": units}, "float32")
@@ -112,7 +112,7 @@ CALLS = [
 @pytest.mark.parametrize("units", [64, 512], ids=["a block", "a grid"])
 @pytest.mark.parametrize("name", CALLS)
 def test_calls_wait_for_nothing(driver: Driver, name: str, units: int) -> None:
-    """The first one prepares memory; another asks for scratch of its stream and gives it back."""
+    """The first call prepares memory; another allocates scratch on its stream and frees it."""
     from fastmask_kernels import cuda
 
     once = arguments(name, units)
@@ -140,7 +140,7 @@ def test_launches_of_a_forward_call(driver: Driver, cell: str) -> None:
 
 
 def test_calls_by_the_owners_of_memory_and_products(driver: Driver) -> None:
-    """Then nothing is asked of the driver."""
+    """Then the driver is not called at all."""
     from fastmask_kernels import cuda
 
     multiply = mock.Mock()

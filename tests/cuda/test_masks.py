@@ -57,7 +57,7 @@ def test_every_dtype(dtype: str) -> None:
 def test_any_not_equal(
     dtype: str, batch: int, time: int, features: int, value: float, seed: int
 ) -> None:
-    """Steps of one number alone, or with one other feature, anywhere."""
+    """Steps of equal numbers, some with one different feature, anywhere."""
     rng = np.random.default_rng(seed)
     numbers = pool(dtype)
     x = np.repeat(rng.choice(numbers, (batch, time, 1)), features, axis=2)
@@ -70,7 +70,7 @@ def test_any_not_equal(
 @pytest.mark.parametrize("features", [1, 2, 5, 32, 33, 130])
 @pytest.mark.parametrize("value", [0.0, math.nan])
 def test_any_not_equal_in_many_rounds(features: int, value: float) -> None:
-    """More steps than the launch has groups of lanes, the telling feature at every place."""
+    """More steps than the launch has groups of lanes, with the different feature at every place."""
     x = np.zeros((3, 50, features), np.float32)
     x[np.arange(3)[:, np.newaxis], np.arange(50), np.arange(50) % features] = np.arange(50) % 2
     both("mask_any_not_equal", (3, 50), x, value)
@@ -86,7 +86,7 @@ def test_from_lengths(time: int, pre: bool) -> None:
 
 
 def plan(valid: np.ndarray) -> None:
-    """Compare a plan with the reference's; nothing behind it may be touched."""
+    """Compare a plan with the reference's; nothing beyond it may be touched."""
     batch, time = valid.shape
     plans = []
     for kernels in (reference, backend):

@@ -1,4 +1,4 @@
-"""Layers and operations of Numba's arrays, in the simulator and on a GPU: as on the host."""
+"""Layers and operations on Numba arrays, in the simulator and on a GPU, against the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the tests of `stub`, a process a file: the real packages on a stand-in for the driver."""
+"""Runs the tests of `stub`, one process per file: the real packages on a driver stub."""
 
 from __future__ import annotations
 

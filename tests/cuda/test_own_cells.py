@@ -1,4 +1,4 @@
-"""Cells of one's own on the CUDA backend, against their formulas evaluated in NumPy."""
+"""User-defined cells on the CUDA backend, against their formulas evaluated in NumPy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .backend import backend
 
 
 def wide(a: Any, b: Any, c: Any, d: Any, e: Any, h: Any, s: Any, t: Any) -> Any:
-    """Three states, five sums, of x alone and of h alone."""
+    """Three states and five sums, some of x alone, some of h alone."""
     s, t = sigmoid(a) * s + tanh(b), 0.5 * t + relu(c)
     return tanh(d + s) * sigmoid(e - t), s, t
 
@@ -32,12 +32,12 @@ def scattered(a: Any, n: Any, b: Any, c: Any, h: Any, s: Any, *, v: Any) -> Any:
 
 
 def memoryless(a: Any, n: Any, h: Any) -> Any:
-    """Only the called sum has a part of h."""
+    """Only the called sum contains h."""
     return sigmoid(a) * tanh(n(a - h))
 
 
 def of_h_alone(a: Any, b: Any, h: Any) -> Any:
-    """No sum has a part of x."""
+    """No sum contains x."""
     return tanh(a) * sigmoid(b) + 0.3
 
 
@@ -56,7 +56,7 @@ CELLS = {
 
 
 def check(case: CellCase, save: str = "gates", tolerance: float = 0) -> None:
-    """Outputs, last states, and what is saved of each step."""
+    """Compare outputs, last states, and what is saved at each step."""
     units, kept = case.units, [n for n, s in enumerate(case.own.saved) if s is not None]
     actual, expected = case.run(backend, save=save), case.run(reference, dtype="float64", save=save)
     if save == "gates" and kept:

@@ -1,4 +1,4 @@
-"""Gradients of cells of one's own on the CUDA backend, against their formulas in NumPy."""
+"""Gradients of user-defined cells on the CUDA backend, against their formulas in NumPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .test_own_cells import CELLS as MOST_CELLS
 
 
 def without_h(a: Any, b: Any, h: Any, *, v: Any) -> Any:
-    """No sum has a part of h, so that nothing is multiplied in a step."""
+    """No sum contains h, so that a step has no product."""
     return sigmoid(a + v * h) * h + tanh(b)
 
 
@@ -38,7 +38,7 @@ def check(case: CellCase, save: str = "gates", want_dx: bool = True) -> None:
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_block(cell: str, number: int) -> None:
-    """Both dtypes and directions, with what forward saved and without."""
+    """Both dtypes and directions, with and without saved gates."""
     case = CellCase(
         *((5, 4, 3, 7), (3, 3, 2, 9), (2, 3, 1, 4))[number],
         kind=("holes", "right", "left")[number],
@@ -54,7 +54,7 @@ def test_a_block(cell: str, number: int) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_grid(cell: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stays between the rounds of a step is in memory."""
+    """Values that last between the rounds of a step are in memory."""
     monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
     monkeypatch.setattr(places, "MOST_SPLIT", 2)
     reverse = dtype == "float64"

@@ -1,4 +1,4 @@
-"""Products by the arrays' owner: the same results as the reference's, from whole matrices."""
+"""Products by the array library: the reference's results, from whole matrices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .test_recurrent import CELLS, check, make
 
 
 class Owner:
-    """Multiplies with NumPy, and remembers what it was asked for."""
+    """Multiplies with NumPy and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -51,7 +51,7 @@ def write(out: Any, values: np.ndarray) -> None:
 
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
-    """With no kernel of the project's to fall back on, except for products of nothing."""
+    """The library; the project's own kernels fail, except on empty products."""
 
     def only_empty(run: Any) -> Any:
         def call(*args: Any, **options: Any) -> None:
@@ -66,7 +66,7 @@ def owner(monkeypatch: pytest.MonkeyPatch) -> Owner:
 
 
 def turns() -> list[Any]:
-    """Full masks, and a third of the others for each cell."""
+    """Full masks, and for each cell a third of the others."""
     return [
         pytest.param(cell, number, id=f"{cell}-{MASK_KINDS[number]}")
         for shift, cell in enumerate(CELLS)
@@ -93,7 +93,7 @@ def test_every_kind_of_mask(owner: Owner, cell: str, number: int) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_rows_behind_the_plan_stay_as_they_are(owner: Owner, cell: str) -> None:
-    """`steps` as `plan_steps` wants it, for a mask that is nearly full."""
+    """`steps` as long as `plan_steps` needs it, for a mask that is nearly full."""
     case = make(cell, 2, 3, 2, 4, kind="full", seed=1)
     case.valid[1, 2] = False
     case.x[1, 2] = np.nan

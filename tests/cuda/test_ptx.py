@@ -1,6 +1,6 @@
 """The project's PTX: fragment layouts, memory, counters.
 
-In the simulator this tests the emulation, on a GPU the reading of the PTX manual that both the
+In the simulator this tests the emulation; on a GPU, our reading of the PTX manual, which both the
 emulation and the kernels follow.
 """
 
@@ -58,14 +58,14 @@ def multiply_bf16(out: Any, a: Any, b: Any, c: Any) -> None:
 
 @kernel(pointer(uint32), pointer(float32))
 def fragments(out: Any, a: Any) -> None:
-    """A (16 x 16) as load_matrix gives it."""
+    """Store the fragments of A (16 x 16) that load_matrix returns."""
     packed = cuda.shared.array(128, uint32)
     lane = cuda.laneid
     for i in range(4):
         pair = lane + 32 * i
         packed[pair] = ptx.pack_bf16(a[2 * pair], a[2 * pair + 1])
     cuda.syncthreads()
-    # 8 words are a row of A; the four matrices: top left, bottom left, top right, bottom right.
+    # A row of A is 8 words; the four matrices: top left, bottom left, top right, bottom right.
     row, right = lane % 8 + lane // 8 % 2 * 8, lane // 16
     loaded = ptx.load_matrix(ptx.shared_address(packed, row * 8 + right * 4))
     for i in range(4):
@@ -81,7 +81,7 @@ def approximate(out: Any, x: Any) -> None:
 
 @kernel(pointer(uint32), pointer(uint32), pointer(uint32), int32, cooperative=True)
 def neighbours(counter: Any, out: Any, x: Any, blocks: int) -> None:
-    """Every block publishes, waits for all, and copies what the next one published."""
+    """Every block publishes a number, waits for all, and copies what the next block published."""
     copied = cuda.shared.array(4, uint32)
     i = cuda.grid(1)
     out[i] = x[i] * x[i]
@@ -103,7 +103,7 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 def on_device(one: Any, grid: int, threads: int, *args: Any) -> list[np.ndarray]:
-    """The arrays after the kernel."""
+    """Run a kernel; returns its arrays."""
     given = [to_device(a) if isinstance(a, np.ndarray) else a for a in args]
     one.launch(grid, threads, *given)
     return [to_host(a) for a in given if not isinstance(a, int)]
@@ -148,7 +148,7 @@ def test_blocks_wait_for_each_other() -> None:
 
 @kernel(pointer(float32))
 def stuck(out: Any) -> None:
-    """One thread waits for its block, the others for their warp."""
+    """A deadlock: one thread waits for its block, the others for their warp."""
     if cuda.threadIdx.x == 0:
         cuda.syncthreads()
     else:
@@ -164,7 +164,7 @@ def test_the_simulator_tells_of_threads_that_wait_for_ever() -> None:
 
 @kernel(pointer(uint32))
 def deaf(counter: Any) -> None:
-    """Every thread looks for what none of them does."""
+    """Every thread polls for a store that no thread makes."""
     while ptx.load_acquire(ptx.global_address(counter, 0)) == 0:
         pass
 
@@ -180,7 +180,7 @@ def test_the_simulator_tells_of_threads_that_look_for_ever(monkeypatch: pytest.M
 
 @kernel(pointer(uint32), uint32)
 def store(out: Any, word: int) -> None:
-    """Halves and whole words to shared memory, and what is then there."""
+    """Store half and whole words to shared memory, and copy what is then there."""
     halves = cuda.shared.array(64, uint16)
     words = cuda.shared.array(32, uint32)
     lane = cuda.laneid

@@ -1,6 +1,6 @@
 """LSTM, GRU and SimpleRNN of the CUDA backend, forward and backward, against the reference.
 
-Every case has NaN in its masked inputs and in the gradients that count for nothing, and runs on
+Every case has NaN in its masked inputs and in gradients that must be ignored, and starts with
 outputs full of NaN, as in kernels/test_forward.py and kernels/test_backward.py.
 """
 
@@ -31,13 +31,13 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make(cell: str, *sizes: int, **options: Any) -> RecurrentCase:
-    """A case of a cell by the name it has here."""
+    """A case of the cell with that name in this file."""
     name, form = CELLS[cell]
     return CASES[name](*sizes, **options | form)
 
 
 def check(case: RecurrentCase, save: str = "gates", want_dx: bool = True) -> None:
-    """Forward and, where anything is saved, backward."""
+    """Check forward and, if anything is saved, backward."""
     expected = case.run(reference, dtype="float64", save=save)
     for actual, wanted in zip(case.run(backend, save=save), expected, strict=True):
         assert actual.dtype == case.dtype
@@ -51,7 +51,7 @@ def check(case: RecurrentCase, save: str = "gates", want_dx: bool = True) -> Non
 
 
 def turns() -> list[Any]:
-    """Every kind of mask; a cell's kinds take turns in what else there is to choose."""
+    """Every kind of mask; the other options alternate."""
     return [
         pytest.param(cell, number, id=f"{cell}-{MASK_KINDS[number]}")
         for shift, cell in enumerate(CELLS)
@@ -61,7 +61,7 @@ def turns() -> list[Any]:
 
 @pytest.mark.parametrize(("cell", "number"), turns())
 def test_every_kind_of_mask(cell: str, number: int) -> None:
-    """Both directions, both ways of masked outputs, both dtypes, what is saved."""
+    """Both directions, both ways to fill masked outputs, both dtypes, all that can be saved."""
     case = make(
         *(cell, 5, 4, 3, 7),
         kind=MASK_KINDS[number],
@@ -76,7 +76,7 @@ def test_every_kind_of_mask(cell: str, number: int) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_outputs_alone(cell: str) -> None:
-    """Nothing saved: h stands in the rows of the projection."""
+    """Nothing is saved: h overwrites the rows of the projection."""
     for zero_masked in (False, True):
         case = make(cell, 3, 5, 2, 5, kind="holes", reverse=zero_masked, zero_masked=zero_masked)
         check(case, save="nothing")
@@ -101,13 +101,13 @@ def test_activations(activation: str) -> None:
 
 
 def limit(monkeypatch: pytest.MonkeyPatch, registers: int, shared: int) -> None:
-    """Let weights have so many registers of a thread and so many bytes of shared memory."""
+    """Limit the registers per thread and the bytes of shared memory for weights."""
     monkeypatch.setattr(resident, "OWN_REGISTERS", places.MOST_REGISTERS - registers)
     monkeypatch.setattr(places, "shared_bytes", lambda: shared)
 
 
 def blocks_of_grids(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """How many blocks each cooperative launch has, from now on."""
+    """The number of blocks of each cooperative launch from now on."""
     ran, launch = [], _kernel.Kernel.launch
 
     def watch(self: Any, grid: Any, *args: Any, **options: Any) -> None:
@@ -144,7 +144,7 @@ def test_blocks_that_share_a_layer(
     shared: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two blocks that wait for each other, with weights in each of three places."""
+    """Two blocks that wait for each other, with weights in each of three memories."""
     limit(monkeypatch, registers, shared)
     monkeypatch.setattr(resident.Tile, "resident", property(lambda _: False))
     monkeypatch.setattr(places, "MOST_SPLIT", split)
@@ -181,7 +181,7 @@ def test_what_an_older_device_cannot_do(
 
 
 def test_a_product_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums over rows split over blocks give what one block gives, to rounding, and repeat."""
+    """Sums over rows split over blocks equal those of one block, up to rounding, and repeat."""
     monkeypatch.setattr(_driver, "limits", lambda: _driver.Limits(8, 160 * 1024))
     case = RNNCase(6, 12, 3, 4, seed=2)
     expected = case.run_backward(reference, dtype="float64")
@@ -208,7 +208,7 @@ def test_packed_of_another_size() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("units", [9, 20])
 def test_many_steps_of_several_warps(cell: str, units: int) -> None:
-    """Gradients of a step are written where nobody still reads those of the step before."""
+    """Gradients of a step overwrite no gradients that are still being read."""
     check(make(cell, 3, 5, 2, units, kind="left", seed=units))
 
 
@@ -221,7 +221,7 @@ def test_many_steps_of_two_blocks(cell: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def calls_with_packed(cell: str) -> list[Any]:
-    """Forward and step kernels of a cell as functions of the packed weights alone."""
+    """Forward and step kernels of a cell, as functions of only the packed weights."""
     case = CASES[cell](2, 3, 2, 5, seed=4)
     states = [np.zeros((2, 5), np.float32) for _ in case.states]
     saved = [np.zeros((0, 5), np.float32) for _ in case.states]
@@ -259,7 +259,7 @@ def test_packed_weights_of_another_size(cell: str, which: int) -> None:
     [
         (8, 9, 160 * 1024),  # two copies of a layer in a block each; one has two groups at once
         (9, 17, 160 * 1024),  # one copy, and three turns
-        (9, 9, 2500),  # no room for as many groups at once as there are rows of threads
+        (9, 9, 2500),  # too little room for one group per row of threads
     ],
 )
 def test_turns_and_copies(

@@ -25,7 +25,7 @@ usual = settings(max_examples=25, deadline=None)
 
 
 def outputs(shape: tuple[int, ...], dtype: Any) -> list[np.ndarray]:
-    """Two arrays of a number that none of the inputs has."""
+    """Two arrays filled with a number that is in none of the inputs."""
     return [np.full(shape, 101).astype(dtype) for _ in range(2)]
 
 
@@ -36,7 +36,7 @@ def good_ids() -> Any:
 def pad(
     rng: np.random.Generator, dtype: Any, shape: tuple[int, int, int], pre_pad: bool, pre_cut: bool
 ) -> None:
-    """Random rows, some longer than T, with steps of `values` that belong to none of them."""
+    """Pad random rows, some longer than T, with steps in `values` that belong to no row."""
     batch, time, features = shape
     offsets = np.concatenate([[0], rng.integers(0, time + 4, batch).cumsum()]).astype(np.int64)
     values, value = numbers(rng, (offsets[-1] + 2, features), dtype), numbers(rng, (1,), dtype)
@@ -116,7 +116,7 @@ def test_ids_out_of_range(bad: int, features: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_that_do_not_exist(dtype: Any) -> None:
-    """NaN where there is such a thing, else zeros."""
+    """Floats become NaN, other dtypes zeros."""
     out = np.ones((2, 3)).astype(dtype)
     with pytest.raises(ValueError, match=r"ids\[1\]"):
         backend.gather_rows(out, np.ones((1, 3)).astype(dtype), np.array([0, 1]))
@@ -141,7 +141,7 @@ def test_pad_rows_refuses_wild_offsets(offsets: list[int], time: int) -> None:
 
 
 def test_a_bad_index_is_told_of_later() -> None:
-    """By the next call, once, to the thread that called."""
+    """Reported by the next call, once, to the calling thread."""
     table, ids = _device.to_device(np.ones((4, 2))), _device.to_device(np.array([1, 9]))
     out = _device.empty((2, 2), "f8")
     cuda.gather_rows(out, table, ids)
@@ -158,7 +158,7 @@ def test_a_bad_index_is_told_of_later() -> None:
 
 
 def test_each_bad_call_has_its_own_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as it is remembered; numbers of calls begin anew."""
+    """As long as it is remembered; the numbering of calls wraps around."""
     for module in (faults, gather):
         monkeypatch.setattr(module, "CALLS", 4)
     gather._copy_rows.cache_clear()

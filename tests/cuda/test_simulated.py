@@ -1,4 +1,4 @@
-"""Runs the tests of the CUDA kernels, and the example, in Numba's simulator: a process a file."""
+"""Runs the tests of the CUDA kernels, and the example, in Numba's simulator, a process per file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = sorted(path for path in HERE.glob("test_*.py") if path.name not in ANYWH
 
 
 def _simulated(path: Path) -> list[pytest.MarkDecorator]:
-    # What the example computes on the host as well need not be compiled for that.
+    # The host's kernels, which the example calls too, need not be compiled for this.
     backend = {"FASTMASK_KERNELS": "reference"} if path == EXAMPLE else {}
     own_process = pytest.mark.own_process(str(path), NUMBA_ENABLE_CUDASIM="1", **backend)
     return [own_process, pytest.mark.slow] if path.name == SLOW else [own_process]

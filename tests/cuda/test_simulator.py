@@ -1,4 +1,4 @@
-"""Numba's simulator as users have it: arrays of `to_device`, and kernels of their own."""
+"""The simulator as users see it: arrays of `to_device`, and their own kernels."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
-    """With kernels, and of NumPy's code."""
+    """Layers that run kernels, and layers of NumPy code."""
     layer, x = LAYERS[name](), fm.Masked(normal(4, 3, 4, 2), HOLES)
     expected = layer(x)
     same(layer(put(x)), expected)
@@ -134,7 +134,7 @@ def test_arrays_of_others_as_those_of_numba(shape: tuple[int, ...]) -> None:
 
 @cuda.jit
 def counted(out: Any, x: Any) -> None:
-    """What threads have in common: votes of a block, and a sum in one place."""
+    """Votes of a block, and an atomic sum."""
     i = cuda.threadIdx.x
     positive = x[i] > 0
     out[0] = cuda.syncthreads_count(positive)
@@ -152,7 +152,7 @@ def test_votes_and_atomics() -> None:
 
 @cuda.jit
 def told(out: Any, x: Any, how: int) -> None:
-    """Lane 0 stores, all meet in a shuffle, and all look at what it stored."""
+    """Lane 0 stores, all lanes shuffle, and all read what it stored."""
     shared = cuda.shared.array(2, float32)
     lane = cuda.laneid
     if lane == 0:
@@ -165,7 +165,7 @@ def told(out: Any, x: Any, how: int) -> None:
         cuda.syncwarp()
     cuda.shfl_sync(0xFFFFFFFF, lane, 0)
     out[lane, 0], out[lane, 1], out[lane, 2] = shared[0], x[0], x[1]
-    cuda.shfl_sync(0xFFFFFFFF, lane, 0)  # whoever ends holds nothing back
+    cuda.shfl_sync(0xFFFFFFFF, lane, 0)  # before any thread ends and so publishes its stores
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def told(out: Any, x: Any, how: int) -> None:
     ids=["a shuffle", "a fence", "an atomic operation", "syncwarp"],
 )
 def test_who_sees_a_store(how: int, others: list[float]) -> None:
-    """The thread itself at once; others once a barrier or a fence has let it through."""
+    """The thread itself at once; others only after a barrier or a fence."""
     out, x = np.zeros((32, 3), "f4"), np.array([1, 2], "f4")
     launch(told, 1, 32, out, x, how)
     own = [5, 7 if how == 2 else 6, 7]
@@ -184,7 +184,7 @@ def test_who_sees_a_store(how: int, others: list[float]) -> None:
 
 @cuda.jit
 def taken(out: Any, counter: Any) -> None:
-    """All stores of a thread, many of them, to places that others store to as well."""
+    """Many stores of a thread, to places that other threads store to as well."""
     for i in range(out.size):
         out[i] = cuda.threadIdx.x
     while cuda.atomic.add(counter, 0, 0) < cuda.threadIdx.x:
@@ -202,7 +202,7 @@ def test_threads_that_wait_for_each_other_by_atomic_operations() -> None:
 
 @cuda.jit
 def endless(x: Any, atomic: bool) -> None:
-    """Waits for what nobody does."""
+    """Polls for a store that no thread makes."""
     while x[0] == 0:
         if atomic:
             cuda.atomic.add(x, 0, 0)
@@ -221,7 +221,7 @@ def test_threads_that_wait_for_ever(atomic: bool, monkeypatch: pytest.MonkeyPatc
 
 @cuda.jit
 def exchanged(out: Any, x: Any) -> None:
-    """Every block reads what the others wrote before a barrier of all."""
+    """After a barrier of all blocks, every block reads what the others wrote."""
     i = cuda.grid(1)
     out[0, i] = x[i]
     cuda.cg.this_grid().sync()

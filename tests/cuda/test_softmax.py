@@ -16,7 +16,7 @@ from .backend import backend
 
 
 def softmax(kernels: Any, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """What a backend computes, on an output full of NaN."""
+    """A backend's result, written to an output full of NaN."""
     out = np.full_like(x, np.nan)
     kernels.masked_softmax(out, x, valid)
     return out

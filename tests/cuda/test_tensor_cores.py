@@ -1,8 +1,8 @@
-"""Layers with recurrent weights in tf32 and bf16, against loops in NumPy that round likewise.
+"""Layers with recurrent weights in tf32 and bf16, against NumPy loops that round in the same way.
 
-The reference rounds weights and what they are multiplied with in its own way, and does all else in
+The reference rounds weights and what they are multiplied with by its own code, and does all else in
 float64. Rounding is not continuous: a sum that differs in its last bit may round h to another
-number, hence tolerances of some 1e-5 here and not of 1e-6.
+number, hence tolerances of about 1e-5 here and not of 1e-6.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn": ("rnn", {}),
 }
 FORMULAS = {"lstm": cells.lstm, "gru_after": cells.gru}
-BITS = {"tf32": 13, "bfloat16": 16}  # of float32 that are lost
+BITS = {"tf32": 13, "bfloat16": 16}  # bits of float32 that are lost
 
 
 def make(cell: str, *sizes: int, **options: Any) -> RecurrentCase:
@@ -38,7 +38,7 @@ def make(cell: str, *sizes: int, **options: Any) -> RecurrentCase:
 
 
 def rounder(form: str) -> Any:
-    """To the nearest number of a form: ties go to even in bf16, away from zero in tf32."""
+    """Rounds to the nearest number of a form: ties go to even in bf16, away from zero in tf32."""
     lost = BITS[form]
 
     def to(x: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def rounder(form: str) -> Any:
 
 
 class Reference:
-    """A layer in float64 whose recurrent products alone are rounded, forward and backward."""
+    """A layer in float64 in which only recurrent products are rounded, forward and backward."""
 
     def __init__(self, case: RecurrentCase, form: str) -> None:
         self.case, self.to = case, rounder(form)
@@ -103,7 +103,7 @@ class Reference:
 
 
 class Gradients(Reference):
-    """Those of a layer with tanh and sigmoid: what is multiplied with U^T is rounded too."""
+    """The gradients of a layer with tanh and sigmoid; the factors of U^T are rounded, too."""
 
     def back(self, d: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
         units = self.case.units
@@ -111,7 +111,7 @@ class Gradients(Reference):
         return self.to(d) @ self.to(u).T
 
     def step_back(self, x: np.ndarray, state: Any, dh: np.ndarray, dc: np.ndarray) -> Any:
-        """Gradients of x W + b, of h U (as columns of U) and of the states before."""
+        """Gradients of x W + b, of h U (as columns of U) and of the previous states."""
         h = state[0]
         if self.case.cell == "lstm":
             i, f, g, o = np.split(x @ self.w + self.b + self.multiply(h), 4)
@@ -144,7 +144,7 @@ class Gradients(Reference):
         return du, du, dh * z + dq * r + self.back(dzr, 0, 2), dc
 
     def before(self, x: np.ndarray, h: np.ndarray) -> list[np.ndarray]:
-        """What each third of U was multiplied with."""
+        """The vectors that each third of U was multiplied with."""
         if self.case.cell != "gru" or self.case.reset_after:
             return [h]
         _, xr, _ = np.split(x @ self.w + self.b[0], 3)
@@ -152,7 +152,7 @@ class Gradients(Reference):
         return [h, h, self.inner(xr + pr + np.split(self.b[1], 3)[1]) * h]
 
     def run(self) -> list[np.ndarray]:
-        """dx, weights, first states."""
+        """The gradients of x, weights and initial states."""
         case = self.case
         dx = np.zeros(case.x.shape)
         dw, du, db = np.zeros_like(self.w), np.zeros_like(self.u), np.zeros_like(self.b)
@@ -200,7 +200,7 @@ def check(case: RecurrentCase, form: str, save: str = "gates", backward: bool = 
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[_kernel.Kernel]:
-    """The kernels that are launched from now on."""
+    """The kernels launched from now on."""
     ran: list[_kernel.Kernel] = []
     launch = _kernel.Kernel.launch
 
@@ -214,7 +214,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[_kernel.Kernel]:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_against_a_loop_that_rounds(cell: str, form: str) -> None:
-    """Two groups of sequences of one warp; two warps, backwards in time."""
+    """Two groups of sequences in one warp; two warps, backwards in time."""
     number = (form == "tf32") ^ (cell in ("gru_before", "lstm"))
     case = make(
         *(cell, *((9, 3, 3, 7), (3, 3, 2, 9 if cell == "lstm" else 17))[number]),
@@ -228,7 +228,7 @@ def test_against_a_loop_that_rounds(cell: str, form: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_many_steps_of_several_warps(cell: str) -> None:
-    """What a step leaves for the next is written where nobody still reads."""
+    """A step writes nothing to where values are still being read."""
     with cuda.use_weights("bfloat16"):
         check(make(cell, 3, 5, 2, 20, kind="left", seed=1), "bfloat16")
 
@@ -292,9 +292,9 @@ def test_blocks_that_share_a_layer(
     shared: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two blocks that wait for each other; of 17 units, one has a row of warps to spare.
+    """Two blocks that wait for each other; with 17 units, one has spare warps.
 
-    With less shared memory there are fewer groups at once, and vectors come without it.
+    With less shared memory there are fewer groups at once, and vectors bypass it.
     """
     monkeypatch.setattr(places, "shared_bytes", lambda: shared)
     monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
@@ -307,7 +307,7 @@ def test_blocks_that_share_a_layer(
 
 
 def test_forms_are_not_mixed() -> None:
-    """A size says in which form weights were packed."""
+    """The size of packed weights shows their form."""
     case = make("lstm", 2, 2, 2, 4, kind="right")
     with cuda.use_weights("tf32"):
         size = backend.lstm_packed_size(2, 4, np.float32)

@@ -24,7 +24,7 @@ from tests import attention_cases, golden_archive
 
 
 def answer(name: str, masks: str) -> tuple[list[Any], Any]:
-    """What Keras computes for a case: the outputs, and the mask of the first."""
+    """Keras's result for a case: the outputs, and the mask of the first one."""
     case = attention_cases.CASES[name]
     layer = case.make(keras.layers)
     several = isinstance(layer, keras.layers.MultiHeadAttention)

@@ -5,7 +5,7 @@
 
 Needs Keras and a backend, and of this project only `tests/golden.py`, which lists the cases.
 The file is written on TensorFlow, whose rolled loop is the reference. `KERAS_BACKEND=torch` checks
-it on PyTorch, which agrees; JAX does not where masked steps come first and a state was given.
+it on PyTorch, which agrees; JAX does not if masked steps come first and a state is given.
 Unrolled loops are not checked: some backends cannot unroll under a mask.
 """
 

@@ -1,4 +1,4 @@
-"""Write keras_signatures.json: the arguments of Keras's layers, of which fastmask has the same.
+"""Write keras_signatures.json: the arguments of the Keras layers that fastmask has, too.
 
 KERAS_BACKEND=torch python tests/data/make_keras_signatures.py
 """
@@ -17,7 +17,7 @@ FILE = Path(__file__).with_name("keras_signatures.json")
 
 
 def arguments(cls: type) -> list[list[object]]:
-    """Name and default of each argument, "required" where there is none."""
+    """Name and default of each argument; "required" if it has no default."""
     return [
         [p.name, "required" if p.default is p.empty else p.default]
         for p in inspect.signature(cls).parameters.values()

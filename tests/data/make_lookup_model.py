@@ -2,7 +2,7 @@
 
     python tests/data/make_lookup_model.py
 
-Needs Keras on TensorFlow, as Keras's layers of texts do.
+Needs Keras on TensorFlow, as Keras's text layers do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NUMBERS = np.array([[5, 7, 1], [9, 9, 2], [5, 5, 5], [0, 1, 2]])
 
 
 def model() -> keras.Model:
-    """All kinds of lookups, in five outputs."""
+    """A model with all kinds of lookups and five outputs."""
     counts = L.TextVectorization(12, ngrams=2, output_mode="tf_idf")
     counts.adapt(["the cat sat on the mat", "a dog and a cat", "the dog"])
     ids = L.StringLookup(num_oov_indices=3, mask_token="")

@@ -22,7 +22,7 @@ from tests import text_cases
 
 
 def answer(case: text_cases.Case) -> tuple[Any, Any]:
-    """What Keras computes for a case, as JSON holds it."""
+    """Keras's result for a case, as JSON stores it."""
     layer = case.make(keras.layers)
     if case.adapt is not None:
         layer.adapt(np.array(case.adapt))

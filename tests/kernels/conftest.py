@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def own_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The test has a pool of threads of its own, in which nothing is lost."""
+    """Give the test its own thread pool, and check afterwards that the pool lost nothing."""
     from fastmask_kernels.cpu.parallel import pool as _pool
     from fastmask_kernels.cpu.parallel.queue import INSIDE, OPEN, SLOTS, TAKEN, slot_start
 
@@ -21,7 +21,7 @@ def own_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     starts = list(map(slot_start, range(SLOTS)))
     wait_until(lambda: not any(pool.queue[start + INSIDE] for start in starts))
     pool.forget()
-    # However its calls ended, no slot is lost, and no arguments are kept.
+    # However its calls ended, all slots are free again, and no arguments are kept.
     assert not any(pool.queue[start + place] for start in starts for place in (TAKEN, OPEN))
     assert not pool.calls
     assert not pool.ended

@@ -1,4 +1,4 @@
-"""Kernels whose calls threads share, and that tell who came."""
+"""Kernels whose calls threads share, and that record which threads came."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 10**6  # pauses, some 30 ms
 def meet(
     seen: Any, control: Any, threads: int, wanted: int, queue: Any, provider: int, thread: int
 ) -> int:
-    """Every thread marks its number; the first waits until `wanted` have come, or one failed."""
+    """Every thread sets its flag; the first waits until `wanted` have come, or one failed."""
     state = submit(queue, provider, control, threads, thread)
     if state != UNSHARED:
         return int(state)
@@ -43,12 +43,12 @@ def meet(
 def fail(
     seen: Any, control: Any, threads: int, failing: int, queue: Any, provider: int, thread: int
 ) -> int:
-    """The thread `failing` raises; the others wait until they hear of it."""
+    """The thread `failing` raises; the others wait until they see that."""
     state = submit(queue, provider, control, threads, thread)
     if state != UNSHARED:
         return int(state)
     if thread == failing:
-        if failing == 0:  # not before the other is here
+        if failing == 0:  # not before the other has come
             for _ in range(PATIENCE):
                 if atomic_load(seen, 1) != 0:
                     break
@@ -66,7 +66,7 @@ def fail(
 def linger(
     seen: Any, control: Any, threads: int, late: int, queue: Any, provider: int, thread: int
 ) -> int:
-    """A worker that has come stays until seen[late] is set; the first waits until it has come."""
+    """A worker stays until seen[late] is set; the first thread waits until it has come."""
     state = submit(queue, provider, control, threads, thread)
     if state != UNSHARED:
         return int(state)
@@ -80,7 +80,7 @@ def linger(
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Give other threads time, but not for ever."""
+    """Wait for other threads, but not forever."""
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end

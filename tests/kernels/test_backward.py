@@ -1,7 +1,7 @@
 """lstm_bwd, gru_bwd and rnn_bwd of each backend: finite differences, PyTorch, the reference.
 
-Every case has NaN in its masked inputs and in the gradients that count for nothing, and runs on
-outputs full of NaN: a kernel that looks at the wrong number shows it in all of these tests.
+Every case has NaN in its masked inputs and in gradients that must be ignored, and starts with
+outputs full of NaN, so a kernel that reads a wrong number fails all of these tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEP = 1e-4
 
 
 def small(cell: str, **strategies: Any) -> st.SearchStrategy[Any]:
-    """Cases in float64 that are quick to compute often, over every activation of the gates."""
+    """Cases in float64 that are quick to compute, over every activation of the gates."""
     sizes = {
         "batch": st.integers(1, 3),
         "time": st.integers(1, 6),
@@ -48,7 +48,7 @@ def small(cell: str, **strategies: Any) -> st.SearchStrategy[Any]:
 
 
 def loss(case: RecurrentCase, outputs: list[Array]) -> float:
-    """What `run_backward` gives the gradient of."""
+    """The function whose gradient `run_backward` computes."""
     out, *last = outputs
     counted = ~np.isnan(case.dout)
     total = np.sum(case.dout[counted] * out[counted])
@@ -56,10 +56,10 @@ def loss(case: RecurrentCase, outputs: list[Array]) -> float:
 
 
 def calm(case: RecurrentCase) -> RecurrentCase:
-    """The case itself, or one of smaller numbers where activations have no bounds.
+    """The case itself, or one with smaller numbers if activations are unbounded.
 
     Gates and states multiply from step to step: the loss is then like a polynomial of degree
-    2**T, at usual sizes too wild for differences to mean anything.
+    2**T, too wild for finite differences at usual sizes.
     """
     unbounded = {"linear", "relu"} & {case.activation, case.recurrent_activation}
     return case.with_inputs([0.3 * a for a in case.inputs]) if unbounded else case
@@ -72,7 +72,7 @@ def slope(case: RecurrentCase, backend: Any, number: int, direction: Array) -> f
         inputs = case.inputs
         inputs[number] = inputs[number] + distance * direction
         moved = case.with_inputs(inputs)
-        # Where the path crosses a kink there is no derivative: no example.
+        # Reject the example if the path crosses a kink, where there is no derivative.
         assume(np.array_equal(sides_of_kinks(moved), here))
         return loss(moved, moved.run(backend))
 
@@ -82,7 +82,7 @@ def slope(case: RecurrentCase, backend: Any, number: int, direction: Array) -> f
 
 
 def sides_of_kinks(case: RecurrentCase) -> Array:
-    """On which side of its kinks each activation in a run is."""
+    """The side of its kinks on which each activation in a run is."""
     after, _, gates = saved_of(case, reference)
     inner, outer = case.recurrent_activation, case.activation
     if case.cell == "lstm":
@@ -103,7 +103,7 @@ def sides_of_kinks(case: RecurrentCase) -> Array:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @EACH_KERNEL
 def test_finite_differences(cell: str, backend: Any, activation: str) -> None:
-    # The others need fewer: they are compared with the reference besides.
+    # The others need fewer examples: they are also compared with the reference.
     @given(small(cell, activation=st.just(activation)), SAVE, st.booleans(), THREADS)
     @settings(max_examples=60 if backend is reference else 25, deadline=None)
     def check(case: RecurrentCase, save: str, want_dx: bool, threads: int) -> None:
@@ -122,7 +122,7 @@ def test_finite_differences(cell: str, backend: Any, activation: str) -> None:
 
 
 def comparable(cell: str) -> st.SearchStrategy[Any]:
-    """Cases of all sizes; float32 only without kinks, whose side rounding may change."""
+    """Cases of all sizes; float32 only without kinks, as rounding may cross them."""
     sizes = {"batch": st.integers(0, 12), "units": st.integers(1, 40)}
     bounded = st.sampled_from(("sigmoid", "hard_sigmoid", "tanh"))
     smooth = st.sampled_from(("sigmoid", "tanh"))
@@ -163,10 +163,10 @@ def test_backend_equals_reference(cell: str, backend: Any) -> None:
 
 
 def roundings(case: RecurrentCase) -> list[RecurrentCase]:
-    """The case with inputs that are wrong by a unit of rounding.
+    """The case with inputs changed by one unit of rounding.
 
-    How much its gradients then change says how much those of a right kernel may differ: gates
-    that are not bounded by 0 and 1 amplify rounding from step to step.
+    The change of its gradients bounds the error of a right kernel: gates that are not between 0
+    and 1 amplify rounding from step to step.
     """
     rng = np.random.default_rng(case.seed)
     unit = float(np.finfo(case.dtype).eps)
@@ -178,14 +178,14 @@ def roundings(case: RecurrentCase) -> list[RecurrentCase]:
 
 
 def assert_gradients_close(actual: Array, wanted: Array, more: float = 0.0) -> None:
-    """Equal to the rounding of sums of numbers as large as the largest of an array, and `more`."""
+    """Equal up to the rounding of sums of an array's largest numbers, and `more`."""
     largest = np.abs(np.nan_to_num(wanted)).max(initial=1)
     tolerance = (5e-5 if actual.dtype == np.float32 else 1e-11) * largest + more
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=tolerance)
 
 
 def every_case(cell: str, **options: Any) -> list[RecurrentCase]:
-    """Each kind of mask in both directions, both ways of masked outputs, both forms of a GRU."""
+    """Each kind of mask in both directions, with both kinds of masked outputs and of GRUs."""
     forms: list[dict[str, Any]] = [{}]
     if cell == "gru":
         forms = [{"reset_after": True}, {"reset_after": False}]
@@ -209,7 +209,7 @@ def every_case(cell: str, **options: Any) -> list[RecurrentCase]:
 @pytest.mark.parametrize("save", ["states", "gates"])
 @EACH_KERNEL
 def test_gates_become_gradients_of_sums(cell: str, backend: Any, save: str) -> None:
-    """Those of the weights, and of x, follow from them in one product each."""
+    """The gradients of weights and of x follow from them in one product each."""
     for case in every_case(cell):
         dx, dkernel, drecurrent, dbias, *_, dgates = case.run_backward(backend, save=save)
         _, (h_before, *_), gates = saved_of(case, backend)
@@ -286,7 +286,7 @@ def test_threads_do_not_change_a_bit(cell: str, backend: Any) -> None:
 
 
 def in_torch_order(cell: str, array: Array) -> Array:
-    """Gates along the last axis as in PyTorch: its GRU begins with r, Keras's with z."""
+    """Gates along the last axis in PyTorch's order: its GRU begins with r, Keras's with z."""
     if cell != "gru":
         return array
     z, r, h = np.split(array, 3, axis=-1)
@@ -294,7 +294,7 @@ def in_torch_order(cell: str, array: Array) -> Array:
 
 
 def torch_gradients(case: RecurrentCase) -> list[Array]:
-    """The gradients of x, weights and first states by PyTorch, from each row's valid steps."""
+    """PyTorch's gradients of x, weights and initial states, from each row's valid steps."""
     import torch
 
     maker = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[case.cell]
@@ -321,7 +321,7 @@ def torch_gradients(case: RecurrentCase) -> list[Array]:
 
 
 def torch_loss(case: RecurrentCase, layer: Any, b: int, x: Any, first: list[Any]) -> Any:
-    """Row b's part of the loss; PyTorch knows no mask, so gaps are filled here."""
+    """Row b's part of the loss; PyTorch has no masks, so gaps are filled here."""
     import torch
 
     valid = case.valid[b, ::-1] if case.reverse else case.valid[b]

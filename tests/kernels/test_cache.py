@@ -1,4 +1,4 @@
-"""The cache of compiled kernels never stands in the way of a call, whatever is in its folder."""
+"""The cache of compiled kernels never breaks a call, whatever is in its folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _double(out: Any, x: Any) -> None:
 
 
 def run_kernel(dtype: str = "float32") -> int:
-    """Compile or load a kernel and call it; how often it came from the cache."""
+    """Compile or load a kernel and call it; returns how often it came from the cache."""
     kernel = CompiledKernel(_double, lambda t: types.void(output(t, 1), array(t, 1)))
     out = np.zeros(3, dtype)
     kernel.for_dtype(out.dtype)(out, np.arange(3, dtype=dtype))
@@ -40,7 +40,7 @@ def run_kernel(dtype: str = "float32") -> int:
 
 
 def run_and_listen(dtype: str = "float32") -> tuple[int, list[str]]:
-    """The same, and what was warned of."""
+    """The same, with the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         hits = run_kernel(dtype)
@@ -49,7 +49,7 @@ def run_and_listen(dtype: str = "float32") -> tuple[int, list[str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, of which nothing has been told yet."""
+    """An empty cache folder, about which no warning was given yet."""
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(_cache, "_told", set())
     monkeypatch.setattr(_cache, "_noted", {})
@@ -123,9 +123,9 @@ def test_damaged_files(damage: str, folder: Path) -> None:
     assert hits == 0
     assert len(told) == 1
     assert str(path.parent) in told[0]
-    assert run_and_listen("float64") == (0, [])  # once for a folder is enough
+    assert run_and_listen("float64") == (0, [])  # one warning per folder
     if path.is_file():
-        assert run_and_listen() == (1, [])  # it has been mended
+        assert run_and_listen() == (1, [])  # repaired
     else:
         assert run_and_listen() == (0, [])
 
@@ -190,7 +190,7 @@ def test_files_that_cannot_be_written(
     assert str(folder) in told[0]
     assert os.strerror(number) in told[0]
     assert run_and_listen() == (0, [])
-    assert files(folder) == []  # no half of one
+    assert files(folder) == []  # no partial file
     monkeypatch.undo()
     monkeypatch.setattr(config, "CACHE_DIR", str(folder))
     run_kernel()
@@ -319,7 +319,7 @@ def _sums_of_multiples(factor: int) -> Any:
 
 
 def run_multiples(factors: list[int]) -> None:
-    """Compile or load kernels that differ in a function that they call, and call them."""
+    """Compile or load kernels that call different functions, and call them."""
     for factor in factors:
         kernel = CompiledKernel(
             _sums_of_multiples(factor),
@@ -346,7 +346,7 @@ def test_functions_of_kernels_that_several_processes_compiled(folder: Path) -> N
 
 
 class FailingCache:
-    """What `SafeCache` stands before, at its worst."""
+    """The worst cache that `SafeCache` may wrap."""
 
     cache_path = "/a/folder"
 

@@ -1,4 +1,4 @@
-"""What a call asks of memory beyond its arguments: bounded, whatever its rows and threads."""
+"""The memory of a call beyond its arguments is bounded, whatever its rows and threads."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ DTYPES = ("float32", "float64")
 
 
 def schedule_of(rows: int, time: int, units: int, threads: int) -> Schedule:
-    """What is decided for full rows."""
+    """The schedule for full rows."""
     return make_schedule(lambda *_: time, None, rows, rows * time, 16, units, 4, 4, threads)
 
 
 def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
-    """Bytes that a forward call asks for."""
+    """Bytes that a forward call allocates."""
     schedule = schedule_of(rows, time, units, threads)
     kind = np.dtype(dtype)
     sizes = KERNELS[cell].sizes(
@@ -55,7 +55,7 @@ def forward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threa
 
 
 def backward_bytes(cell: str, rows: int, time: int, units: int, dtype: str, threads: int) -> int:
-    """Bytes that a backward call asks for, but for packed weights."""
+    """Bytes that a backward call allocates, without packed weights."""
     schedule = schedule_of(rows, time, units, threads)
     sizes = rows, 16, units, np.dtype(dtype)
     dealt = schedule.threads, schedule.groups, schedule.common
@@ -81,7 +81,7 @@ def test_memory_of_one_thread_does_not_grow_with_rows(cell: str) -> None:
 
 
 def traced(call: Callable[[], Any]) -> int:
-    """The most bytes that a call has at the same time."""
+    """The peak memory of a call."""
     tracemalloc.start()
     try:
         call()
@@ -93,9 +93,9 @@ def traced(call: Callable[[], Any]) -> int:
 @pytest.mark.parametrize("threads", [1, 6])
 @EACH_FORM
 def test_a_call_of_many_rows(cell: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole of a call, forward and backward: 40 MB of states, as much for gates or more."""
+    """A whole call, forward and backward: 40 MB of states, and at least as much for gates."""
     case = FORMS[cell](160_000, 1, 3, 16, kind="right")
-    with monkeypatch.context() as patch:  # what is not the kernels' own is made before
+    with monkeypatch.context() as patch:  # arrays that are not the kernels' own are made before
         calls: list[Callable[[], Any]] = []
         for name in (f"{case.cell}_fwd", f"{case.cell}_bwd"):
             kernel = getattr(cpu, name)
@@ -106,7 +106,7 @@ def test_a_call_of_many_rows(cell: str, threads: int, monkeypatch: pytest.Monkey
 
 
 def test_a_step_of_few_rows_on_many_threads() -> None:
-    """They have one set of states, not one each."""
+    """The threads have one set of states, not one each."""
     rows, units, threads = 384, 256, 64
     schedule = schedule_of(rows, 1, units, threads)
     assert schedule.join == 0
@@ -133,7 +133,7 @@ def test_a_thread_keeps_little_scratch() -> None:
 
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Groups of three rows and more where threads are many."""
+    """Let groups have three rows and more with many threads."""
     monkeypatch.setattr(groups, "GROUP_ROWS", 3)
     monkeypatch.setattr(groups, "GROUP_BYTES", 1)
     for kernel in KERNELS.values():
@@ -144,7 +144,7 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def both_ways(case: RecurrentCase, schedule: Schedule) -> list[Array]:
-    """All that a forward and a backward call write, with threads that share them as told."""
+    """All outputs of a forward and a backward call, with threads that follow the schedule."""
     lengths = np.sort(case.valid.sum(axis=1))[::-1]
     join = min(schedule.join, int(lengths.max(initial=0)))
     common = int((lengths > join).sum()) if schedule.groups else len(lengths)
@@ -180,7 +180,7 @@ def test_the_size_of_groups_does_not_change_a_bit(cell: str, kind: str) -> None:
 
 @EACH_FORM
 def test_many_rows_without_steps_beside_few_long_ones(cell: str) -> None:
-    """Where threads share all steps of those by their own decision."""
+    """The kernels themselves decide that threads share all steps of the long rows."""
     for time in (1, 40):
         case = FORMS[cell](80, time, 30, 260, kind="full", seed=11)
         case.valid[5:] = False

@@ -1,4 +1,4 @@
-"""Forward kernels that the CPU backend makes of formulas, against the formulas in NumPy."""
+"""Forward kernels that the CPU backend makes from formulas, against the formulas in NumPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = ((5, 6, 3, 9), (3, 5, 4, 1), (9, 7, 5, 33), (30, 4, 6, 40), (2, 9, 0, 17
 
 
 def outputs(case: CellCase, backend: Any, *args: Any, **kwargs: Any) -> list[Any]:
-    """What forward gives; of `gates` the blocks that the cell saves."""
+    """The outputs of forward, with only those blocks of `gates` that the cell saves."""
     *found, gates = case.run(backend, *args, **kwargs)
     saved = case.own.saved
     if not case.gates_saved or kwargs["save"] == "nothing":
@@ -30,7 +30,7 @@ def outputs(case: CellCase, backend: Any, *args: Any, **kwargs: Any) -> list[Any
 
 
 def assert_equals_reference(one: Cell, dtype: str) -> None:
-    """Of all kinds of masks and sizes, and the same bits with any number of threads."""
+    """With all kinds of masks and sizes, and the same bits with any number of threads."""
     for sizes in SIZES:
         for case in cases_of_kinds(one, *sizes, dtype=dtype, spare=2):
             for save in ("nothing", "states", "gates"):
@@ -88,14 +88,14 @@ def three_states(a: Any, b: Any, h: Any, c: Any, d: Any) -> Any:  # noqa: ARG001
 
 @cell
 def deep(f: Any, n: Any, m: Any, h: Any, c: Any) -> Any:
-    """A sum that is called on what another one, called, gave; and a state that changes early."""
+    """A sum that is called on the result of another call, and a state that changes early."""
     c = c + sigmoid(f)
     return tanh(m(tanh(n(f * h)) + c)) + normalize(c) * c, c
 
 
 @cell
 def twice(r: Any, a: Any, b: Any, d: Any, h: Any) -> Any:
-    """Two sums that are called on one value, and one on another."""
+    """Two sums that are called on the same value, and one on another."""
     r = sigmoid(r)
     return tanh(a(r * h)) + r * tanh(b(r * h)) * d(h - r)
 
@@ -119,7 +119,7 @@ def test_what_no_other_cell_does(own: Cell) -> None:
 
 @pytest.mark.slow
 def test_the_variance_of_values_with_a_large_mean() -> None:
-    """In float32 the mean of squares would have no digit of it."""
+    """In float32 the mean of squares would lose all its digits."""
     case = CellCase(7, 3, 4, 100, own=deviations)
     for a, b in zip(case.run(cpu), case.run(reference, dtype="float64"), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)

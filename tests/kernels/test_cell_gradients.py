@@ -1,7 +1,7 @@
-"""The CPU's backward kernels of cells that are made of formulas.
+"""The CPU's backward kernels of cells that are made from formulas.
 
-What the forward pass saved comes from the reference, whose gradients are those of differences
-(`test_cells`).
+The reference provides what the forward pass saves; its own gradients are checked by finite
+differences (`test_cells`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .test_cells import loss
 
 Array = NDArray[Any]
 
-# In float64; all cells are compared in float32 elsewhere, and each takes seconds to compile.
+# In float64: all cells are compared in float32 elsewhere, and each takes seconds to compile.
 SOME = ("peephole_lstm", "layer_norm_lstm", "gru_reset_before", "all_kinds")
 EACH = pytest.mark.parametrize(
     "cell",
@@ -37,7 +37,7 @@ EACH = pytest.mark.parametrize(
 
 
 class _Mixed:
-    """Forward by the reference, backward by the CPU."""
+    """A backend with the reference's forward and the CPU's backward kernels."""
 
     @staticmethod
     def kernels_of(cell: Cell) -> CellKernels:
@@ -58,7 +58,7 @@ def test_float32(cell: Cell, save: str) -> None:
 
 
 def equals_reference(cell: Cell, save: str, dtype: str) -> None:
-    """Over each kind of mask, with outputs and `gates` full of NaN before."""
+    """With each kind of mask, and outputs and `gates` that start full of NaN."""
     for case in cases_of_kinds(cell, 5, 6, 3, 9, dtype=dtype, spare=2):
         *found, gates = case.run_backward(_Mixed, save=save)
         *expected, _ = case.run_backward(reference, dtype="float64", save=save)

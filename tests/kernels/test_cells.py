@@ -1,4 +1,4 @@
-"""The kernels of cells that are made of formulas, each backend's."""
+"""The kernels of cells that are made from formulas, on each backend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..plain_cells import over_time, step_of
 
 
 def loss(case: CellCase) -> float:
-    """What `run_backward` gives the gradient of."""
+    """The function whose gradient `run_backward` computes."""
     out, *last = case.run(reference)
     counted = ~np.isnan(case.dout)
     total = np.sum(case.dout[counted] * out[counted])
@@ -136,7 +136,7 @@ def test_a_step_is_one_of_a_sequence(cell: Cell, backend: Any) -> None:
 @pytest.mark.parametrize("activation", ["tanh", "relu", "linear", "hard_sigmoid", "sigmoid"])
 @pytest.mark.parametrize("gates", ["sigmoid", "hard_sigmoid", "hard_sigmoid_keras2", "tanh"])
 def test_formulas_are_the_cells_that_are_written_by_hand(activation: str, gates: str) -> None:
-    """Of the reference: lstm_fwd and the rest share nothing with the formulas."""
+    """On the reference, where lstm_fwd and the others share nothing with the formulas."""
     options: dict[str, Any] = {
         "kind": "holes",
         "seed": 3,

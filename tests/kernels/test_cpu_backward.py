@@ -1,4 +1,4 @@
-"""lstm_bwd, gru_bwd and rnn_bwd of the CPU backend under everything that may befall them."""
+"""lstm_bwd, gru_bwd and rnn_bwd of the CPU backend, with any threads and schedules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 
 def shared_backward(case: RecurrentCase, schedule: Schedule) -> list[Array]:
-    """Gradients by threads that share the loop as they are told."""
+    """Gradients from threads that share the loop by the given schedule."""
     join = min(schedule.join, int(case.valid.sum(axis=1).max(initial=0)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "make_schedule", lambda *_: schedule._replace(join=join))
@@ -50,7 +50,7 @@ def test_sharing_does_not_change_a_bit(cell: str) -> None:
 
 @EACH_FORM
 def test_more_threads_than_processors(cell: str) -> None:
-    """Workers leave the common steps then; what comes after these waits for them."""
+    """Then workers leave the common steps; the work after these steps waits for them."""
     case = FORMS[cell](12, 150, 4, 260, kind="right")
     alone = case.run_backward(cpu)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Forward kernels of the CPU backend against the reference, and under all that may befall them."""
+"""Forward kernels of the CPU backend against the reference, with any threads and schedules."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_threads_have_as_many_panels_each(vectors: int, threads: int, panels: in
 
 
 def test_gates_are_saved_before_their_memory_is_used_again() -> None:
-    """Other threads may be a step ahead, in a block of steps that lies elsewhere in memory."""
+    """Other threads may be one step ahead, in a block of steps elsewhere in memory."""
     case = FORMS["lstm"](9, 20, 5, 130, kind="left")
     alone = case.run(cpu, save="gates")
     with pytest.MonkeyPatch.context() as patch:
@@ -89,23 +89,23 @@ def test_gates_are_saved_before_their_memory_is_used_again() -> None:
 
 
 def test_masked_outputs_are_complete_when_a_shared_call_returns() -> None:
-    """Another thread may still be writing long rows of them when the first has done its own."""
+    """One thread may still be writing long rows of them when the first has finished its own."""
     case = LSTMCase(24, 20_000, 3, 64, kind="empty", sequences=False)
-    case.sequences = True  # without gradients of so many outputs
+    case.sequences = True  # so many outputs need no gradients
     rng = np.random.default_rng(7)
     for row in range(case.batch):
         steps = rng.choice(case.time // 2, 2, replace=False)
         case.valid[row, steps], case.x[row, steps] = True, rng.normal(size=(2, 3))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "make_schedule", lambda *_: Schedule(2, 2, 99))
-        for _ in range(40):  # a worker does not come each time
+        for _ in range(40):  # a worker does not join each time
             out = case.run(cpu, threads=2)[0]
-            assert not np.isnan(out[:, -1]).any()  # at once: what is written last
+            assert not np.isnan(out[:, -1]).any()  # checked at once, the part written last
     assert not np.isnan(out).any()
 
 
 def test_the_caller_waits_for_masked_outputs_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same without workers: another thread has begun with a chunk, and is not done yet."""
+    """The same without workers: another thread has started a chunk and not finished it."""
     rows, of_others = 20, layer.ROWS_OF_A_CHUNK
     control = {layer.NEXT_ROW: of_others, layer.ROWS_DONE: 0}
     written = set()
@@ -116,7 +116,7 @@ def test_the_caller_waits_for_masked_outputs_of_others(monkeypatch: pytest.Monke
         return before
 
     def wait(counters: dict[int, int], counter: int, goal: int) -> None:
-        assert counters[counter] < goal  # nobody has said that all is done
+        assert counters[counter] < goal  # not all chunks are finished
         written.update(range(of_others))
         counters[counter] += of_others
         assert counters[counter] >= goal
@@ -157,7 +157,7 @@ def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
 
 @EACH_FORM
 def test_a_gap_costs_nothing_but_its_place(cell: str) -> None:
-    """Any mask gives what the compressed rows give, to the bit."""
+    """Any mask gives the same bits as rows without their gaps."""
     holes = FORMS[cell](12, 30, 5, 20, kind="holes", seed=3)
     counts = holes.valid.sum(axis=1)
     packed = FORMS[cell](12, 30, 5, 20, kind="right")
@@ -189,7 +189,7 @@ def test_nan_and_inf_at_valid_steps_propagate_as_in_numpy(dtype: str, cell: str)
 def test_a_shut_gate_times_infinity_is_nan(dtype: str, gate: int) -> None:
     case = LSTMCase(1, 1, 1, 1, kind="full", dtype=dtype, activation="linear")
     case.weights[2][:] = 0
-    case.weights[2][gate] = -1e3  # exp(1e3) is no number
+    case.weights[2][gate] = -1e3  # exp(1e3) overflows
     case.weights[2][2] = np.inf
     with np.errstate(invalid="ignore"):
         assert np.isnan(case.run(reference)[0]).all()
@@ -232,7 +232,7 @@ def _run_in_child(queue: Any, case: LSTMCase) -> None:
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_call_after_fork() -> None:
     case = LSTMCase(40, 50, 32, 64, kind="right")
-    expected = case.run(cpu, threads=2)  # starts workers, which the child will not have
+    expected = case.run(cpu, threads=2)  # starts workers, which the child does not have
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     child = context.Process(target=_run_in_child, args=(queue, case))

@@ -1,4 +1,4 @@
-"""lstm_fwd, gru_fwd and rnn_fwd of each backend: Keras's numbers, and what each step saves."""
+"""lstm_fwd, gru_fwd and rnn_fwd of each backend: Keras's outputs, and what each step saves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GROUPS = golden.under_all_masks(GOLDEN)
 
 
 def golden_outputs(backend: Any, case: golden.Case) -> list[Array]:
-    """What the kernels of a backend give for a case, in the order of its stored outputs."""
+    """The results of a backend's kernels for a case, in the order of its stored outputs."""
     mask = case.mask
     if mask is None:
         mask = np.ones((golden.B, golden.T), bool)
@@ -63,7 +63,7 @@ def golden_outputs(backend: Any, case: golden.Case) -> list[Array]:
 def kernel_case(
     case: golden.Case, kind: golden.Kind, number: int, x: Array, mask: Array, first: list[Array]
 ) -> RecurrentCase:
-    """One layer of a golden case as a case of kernels, which write all steps."""
+    """One layer of a golden case as a kernel case; kernels write all steps."""
     maker = CASES[CELL_OF[kind]]
     options: dict[str, Any] = {"reset_after": case.reset_after} if maker is GRUCase else {}
     one = maker(
@@ -124,7 +124,7 @@ def test_saving_changes_no_bit(cell: str, backend: Any, save: str) -> None:
 
 
 def saved_of(case: RecurrentCase, backend: Any) -> tuple[list[Array], list[Array], Array]:
-    """States after each valid step, states before it, and gates, row by row as saved."""
+    """States after each valid step, states before it, and gates, in rows as saved."""
     saved = case.run(backend, threads=2, save="gates")[1 + case.states_saved :]
     after, gates = saved[: case.states_saved], saved[case.states_saved :]
     offsets = plan_of(case.valid)[0]

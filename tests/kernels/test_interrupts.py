@@ -1,4 +1,4 @@
-"""Interrupts, finalisers and failures in the middle of shared calls lose nothing."""
+"""Interrupts, finalisers and failures in the middle of shared calls leak nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("own_pool")
 
 
 def raising_at(event: int, modules: tuple[Any, ...]) -> Callable[..., Any]:
-    """A trace function that raises KeyboardInterrupt at one of the bytecodes of some modules."""
+    """A trace function that raises KeyboardInterrupt at the given bytecode of some modules."""
     left = itertools.count(event, -1)
     names = {module.__name__ for module in modules}
 
@@ -47,7 +47,7 @@ def raising_at(event: int, modules: tuple[Any, ...]) -> Callable[..., Any]:
 
 
 def interrupt_everywhere(call: Callable[[], object], *modules: Any) -> int:
-    """Make a call again and again, interrupted one bytecode later each time; how often it was."""
+    """Repeat a call, interrupted one bytecode later each time; returns the number of interrupts."""
     before = sys.gettrace()
     for event in range(100_000):
         sys.settrace(raising_at(event, modules))
@@ -91,7 +91,7 @@ SHARED_CALLS = pytest.mark.parametrize(
 def test_an_interrupted_call_loses_nothing(
     module: Any, call: Callable[[int], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it change what comes after it; at any bytecode of the protocol."""
+    """Nor does it affect later calls, at whatever bytecode of the protocol it is interrupted."""
     expected = call(1)
     monkeypatch.setattr(run, "make_schedule", lambda *_: Schedule(2, 2, 4))
     call(2)
@@ -178,7 +178,7 @@ def test_threads_are_started_from_a_finaliser_while_threads_are_started(
 def test_a_failing_preparation_loses_nothing(
     module: Any, call: Callable[[int], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever allocation fails once threads are reserved, nothing has to be given back."""
+    """Whichever allocation fails after threads are reserved, nothing is left reserved."""
     monkeypatch.setattr(run, "make_schedule", lambda *_: Schedule(2, 2, 4))
     expected = call(2)
     for number in itertools.count():

@@ -1,4 +1,4 @@
-"""The compilation cache: one compilation a dtype, and none that outlives its sources."""
+"""The compilation cache: one compilation per dtype, and none that outlives its sources."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_kernels_of_one_source_are_told_apart_by_name() -> None:
 
     double, triple = (njit(f) for f in (lambda x: 2 * x, lambda x: 3 * x))
     assert key(double, "double") != key(triple, "triple")
-    # What a kernel closes over has another address, and another pickle, in each process.
+    # The objects in a kernel's closure have another address, and another pickle, in each process.
     assert key(double, "double") == key(njit(lambda x: 2 * x), "double")
 
 

@@ -1,4 +1,4 @@
-"""The backends export what the table lists, and hold under other compilation settings."""
+"""The backends export what the table lists, and work with other compilation settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_backends_export_the_same_names() -> None:
 
 
 def argument_for(argument: Argument, sizes: dict[str, int]) -> Any:
-    """Something of the right type and shape."""
+    """A value of the right type and shape."""
     if argument.shape is None:
         return {"activation": "tanh", "flag": False, "number": 1}[argument.dtype]
     words = [_parse(word) for word in argument.shape]
@@ -152,12 +152,12 @@ def test_optional_sizes_are_nothing_or_all(name: str, letter: str) -> None:
 
 
 def kernel_tests(selection: str, **environment: str) -> pytest.MarkDecorator:
-    """Mark a test that looks at a run of kernel tests under other compilation settings."""
+    """Mark a test that checks a run of kernel tests with other compilation settings."""
     files = [str(Path(__file__).parent / f"test_{name}.py") for name in KERNEL_TESTS]
     return pytest.mark.own_process("-x", *files, "-k", selection, **environment)
 
 
 @kernel_tests("equals_reference or not_change_a_bit", NUMBA_BOUNDSCHECK="1")
 def test_with_bounds_checking(own_process: str) -> None:
-    """Every index of the compiled loops stays inside its array."""
+    """Every index of the compiled loops is within its array."""
     assert " passed" in own_process

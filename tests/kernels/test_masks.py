@@ -1,4 +1,4 @@
-"""The mask kernels of the CPU backend against the reference, and both against known answers."""
+"""The mask kernels of the CPU backend against the reference, and both against known results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pool(dtype: str) -> NDArray[Any]:
 
 
 def garbage(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """An output whose every other element is wrong, whatever the right one is."""
+    """An output filled with alternating True and False before a kernel runs."""
     return (np.arange(math.prod(shape)) % 2 == 0).reshape(shape)
 
 
@@ -73,7 +73,7 @@ def test_not_equal_equals_reference(
 def test_any_not_equal_equals_reference(
     dtype: str, batch: int, time: int, features: int, value: float, seed: int
 ) -> None:
-    """Steps of one number alone, or with one other feature, anywhere."""
+    """Steps of equal numbers, some with one different feature, anywhere."""
     rng = np.random.default_rng(seed)
     numbers = pool(dtype)
     x = np.repeat(rng.choice(numbers, (batch, time, 1)), features, axis=2)
@@ -87,7 +87,7 @@ def test_any_not_equal_equals_reference(
 @pytest.mark.parametrize("features", [1, 2, 64, 65, 66, 129, 130, 200])
 def test_one_other_feature_is_seen_wherever_it_stands(backend: Any, features: int) -> None:
     x = np.zeros((1, features + 1, features), np.float32)
-    x[0, np.arange(features), np.arange(features)] = 1  # in no feature of the last step
+    x[0, np.arange(features), np.arange(features)] = 1  # not in the last step
     valid = garbage((1, features + 1))
     backend.mask_any_not_equal(valid, x, 0.0)
     assert valid.tolist() == [[True] * features + [False]]

@@ -1,4 +1,4 @@
-"""Threads lent by an OpenMP library."""
+"""Threads of an OpenMP library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An output that shares memory with another array of its call is refused by every kernel."""
+"""Every kernel refuses an output that shares memory with another array of the call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pairs_of(name: str) -> list[tuple[str, str]]:
 
 
 def over_each_other(first: Any, second: Any, foreign: bool) -> tuple[Any, Any]:
-    """Two arrays of the same shapes and dtypes, whose ends have eight bytes in common."""
+    """Two arrays of the same shapes and dtypes that overlap by eight bytes."""
     size = first.nbytes + second.nbytes - 8
     memory = np.frombuffer(bytearray(size), np.uint8) if foreign else np.zeros(size, np.uint8)
     parts = memory[: first.nbytes], memory[size - second.nbytes :]

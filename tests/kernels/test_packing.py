@@ -1,4 +1,4 @@
-"""Packed weights: where they begin, and that every element of them is written."""
+"""Packed weights: their alignment, and that every element is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..each import EACH_BACKEND, EACH_FORM, FORMS
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 @EACH_BACKEND
 def test_memory_begins_on_a_cache_line(backend: Any, dtype: str) -> None:
-    held = []  # so that no memory is given out twice
+    held = []  # so that no memory is reused
     for size in (*range(70), 1000, 4097, 10**6):
         found = backend.aligned_empty(size, np.dtype(dtype))
         assert (found.shape, found.dtype) == ((size,), np.dtype(dtype))

@@ -1,4 +1,4 @@
-"""Weights packed for a training step by compiled code: as NumPy packs them, and for backward."""
+"""Weights packed for a training step by compiled code, forward and backward, against NumPy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def weights_of(cell: Any, features: int, units: int, dtype: str) -> list[Any]:
 
 
 def packs_of(cell: Any, features: int, units: int, weights: list[Any], forward: bool) -> list[Any]:
-    """The four parts, in memory that was full of NaN; of weights in either order of memory."""
+    """The four parts, in memory that was full of NaN; weights are in either memory order."""
     packs, dtype = Packs(code_of_cell(cell), columns_of(cell)), weights[0].dtype
     sizes = list(packs.sizes(features, units, dtype))
     sizes[0] *= forward
@@ -67,7 +67,7 @@ def test_packs(cell: Any, dtype: str) -> None:
 
 
 def transposed(weights: Any, units: int, blocks: Any, whole: int) -> Any:
-    """Blocks of columns [strip][block][column][row], with zeros for the rows that are lacking."""
+    """Blocks of columns [strip][block][column][row], with zeros for missing rows."""
     rows, width = len(weights), STRIP * lanes(weights.dtype)
     chosen = weights.reshape(rows, weights.shape[1] // units, units)[:, list(blocks)]
     chosen = np.pad(chosen, ((0, -rows % whole), (0, 0), (0, 0)))

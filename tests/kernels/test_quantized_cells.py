@@ -1,4 +1,4 @@
-"""Cells with weights of fewer bits against NumPy, which rounds the same numbers."""
+"""Cells with quantized weights against NumPy, which rounds the same numbers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..own_cells import CELLS, cases_of_kinds, stepped
 
 Step = reference.cells._Step
 FORMATS = "bfloat16", "int8"
-TOLERANCE = {"bfloat16": 4e-3, "int8": 8e-3}  # one number that is rounded the other way
-AMPLIFIED = {"all_kinds": 4}  # which normalizes: it divides by a deviation that may be small
+TOLERANCE = {"bfloat16": 4e-3, "int8": 8e-3}  # the effect of one number rounded the other way
+AMPLIFIED = {"all_kinds": 4}  # it normalizes: it divides by a deviation that may be small
 
 
 class Rounded:
-    """A matrix that rounds itself, and what it is multiplied with."""
+    """A matrix that rounds itself and its other factor."""
 
     __array_ufunc__ = None
 
@@ -128,7 +128,7 @@ def test_gru_with_a_bias_of_two_rows(form: str, reset_after: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_call_that_threads_share(form: str) -> None:
-    """Long rows and short ones: groups first, then common steps."""
+    """With long and short rows: groups first, then common steps."""
     random = np.random.default_rng(5)
     for batch, time in ((1, 60), (3, 60), (40, 30)):
         case = CellCase(batch, time, 130, 150, kind="right", seed=batch, own=cells.lstm)

@@ -1,4 +1,4 @@
-"""Dense layers with fewer bits against NumPy."""
+"""Quantized dense layers against NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The instructions of processors that the tests do not run on, in what LLVM makes for them."""
+"""LLVM's code for processors that the tests do not run on: its instructions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRIPLE = "aarch64-unknown-linux-gnu"
 
 
 def assembly(format: formats.Format, features: set[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """A function of sums, a row and weights, for a 64-bit Arm processor."""
+    """The assembly of a product of a row and weights, for a 64-bit Arm processor."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     try:

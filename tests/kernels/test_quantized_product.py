@@ -1,4 +1,4 @@
-"""Products with fewer bits against NumPy's, with the instructions of this processor and without."""
+"""Quantized products against NumPy's, with and without the special instructions of this CPU."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def compiled(format: Format) -> tuple[Any, Any]:
 
 
 def rounded(values: Any) -> Any:
-    """To bfloat16, and back."""
+    """Rounds to bfloat16 and back."""
     bits = np.asarray(values, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
 
@@ -123,7 +123,7 @@ def test_rows_that_are_not_finite() -> None:
     convert(a, np.arange(5) * 40, 40, q, stride, 1.0)
     scales = q[:, -1]
     assert np.isnan(scales[:2]).all()
-    np.testing.assert_allclose(scales[2:], np.float32([1, 2, 1]) / 127, rtol=1e-6)  # 1 at least
+    np.testing.assert_allclose(scales[2:], np.float32([1, 2, 1]) / 127, rtol=1e-6)  # at least 1
     found = q.view(np.uint8)[2:, :2]
     np.testing.assert_array_equal(found, [[128 + 32, 128], [128, 1], [128, 128]])
 

@@ -1,4 +1,4 @@
-"""Calls that threads share: who comes, to which slot of the queue, and how errors end them."""
+"""Calls that threads share: which threads come, to which slot of the queue, and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastmask_kernels.cpu.parallel.queue import (
 from .shared_calls import fail, linger, meet, run_shared, state_of
 
 pytestmark = pytest.mark.usefixtures("own_pool")
-TRIES = 20_000  # a worker that is just going to sleep, or has no processor, may miss a call
+TRIES = 20_000  # a worker that is about to sleep, or has no core, may miss a call
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -42,9 +42,9 @@ def test_a_call_does_not_wait_for_helpers() -> None:
     late = 7
     for _ in range(TRIES):
         seen, state = state_of(linger, 2, late)
-        if seen[1]:  # a worker came, and is there until it is told to go
+        if seen[1]:  # a worker came, and stays until it is released
             assert state == STILL_INSIDE
-            assert len(_pool.pool.calls) == 1  # with the arguments that it may yet read
+            assert len(_pool.pool.calls) == 1  # with the arguments that it may still read
             seen[late] = 1
             return
     pytest.fail("no worker came")
@@ -71,7 +71,7 @@ def test_without_a_free_slot_a_call_works_alone() -> None:
 
 
 def test_a_helper_looks_again_once_it_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller may have closed the slot after the first look, and be gone."""
+    """The caller may have closed the slot after the first check, and be gone."""
     queue, start = _pool.pool.queue, slot_start(2)
     queue[start + _queue.THREADS] = 9
     entered = []
@@ -85,7 +85,7 @@ def test_a_helper_looks_again_once_it_is_inside(monkeypatch: pytest.MonkeyPatch)
     def call(*_: Any) -> None:
         raise AssertionError("nobody wants help any more")
 
-    monkeypatch.setattr(_queue, "atomic_load", lambda *_: 1)  # what the first look saw
+    monkeypatch.setattr(_queue, "atomic_load", lambda *_: 1)  # the first check saw an open slot
     monkeypatch.setattr(_queue, "atomic_add", add)
     monkeypatch.setattr(_queue, "_call", call)
     assert not _queue._join.py_func(queue, start)
@@ -93,7 +93,7 @@ def test_a_helper_looks_again_once_it_is_inside(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_finished_chunk_is_kept_before_others_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sees it finished begins the next phase, in which it must be claimed already."""
+    """A thread that sees it finished starts the next phase, in which it must be claimed already."""
     control = np.zeros(control_size(2), np.int64)
     stores: list[tuple[int, int]] = []
 
@@ -139,7 +139,7 @@ def test_an_error_in_the_caller_is_raised() -> None:
         with pytest.raises(RuntimeError, match="a thread of this call failed"):
             run_shared(fail, 2, 0)
     with pytest.raises(ValueError, match="this thread fails"):
-        run_shared(fail, 1, 0)  # alone, it is what it is
+        run_shared(fail, 1, 0)  # with one thread the error is raised as it is
 
 
 def test_without_threads_a_call_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:

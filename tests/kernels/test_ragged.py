@@ -22,7 +22,7 @@ SCHEDULES = Schedule(1, 1, 99), Schedule(2, 5, 99), Schedule(2, 0, 0), Schedule(
 
 
 def without_padding(case: RecurrentCase, backend: Any, threads: int = 1) -> list[NDArray[Any]]:
-    """The outputs of the valid steps alone, (P, H), and the last states."""
+    """The outputs of only the valid steps, (P, H), and the last states."""
     kernels, dtype = case.kernels(backend), np.dtype(case.dtype)
     packed = np.empty(kernels.packed_size(case.features, case.units, dtype), dtype)
     kernels.pack(packed, *case.weights, *case.pack_options)
@@ -34,7 +34,7 @@ def without_padding(case: RecurrentCase, backend: Any, threads: int = 1) -> list
     if case.gates_saved:
         saved.append(np.empty((0, case.gates_saved * case.units), dtype))
     x = np.ascontiguousarray(case.x[case.valid])[np.newaxis]
-    kernels.fwd.unchecked(  # checks want one row of x for each row
+    kernels.fwd.unchecked(  # the checks would demand one row of x per row
         *(out, *last, *saved, x, offsets, steps, order, packed, *case.states),
         *(*case.options, case.reverse, case.zero_masked, threads),
     )
@@ -68,7 +68,7 @@ def test_equals_padded(cell: str) -> None:
 def backward_without_padding(
     case: RecurrentCase, backend: Any, threads: int, gates_saved: bool
 ) -> list[NDArray[Any]]:
-    """Gradients of the valid steps (P, F), and of what else the padded batch has."""
+    """Gradients of the valid steps (P, F), and all other gradients of the padded batch."""
     dtype = np.dtype(case.dtype)
     saved = case.run(backend, save="gates")[1 + case.states_saved :]
     states, kept = saved[: case.states_saved], saved[case.states_saved :]

@@ -1,4 +1,4 @@
-"""The vector emitter: accuracy of its activations, at every register width of the processor."""
+"""The vector emitter: accuracy of its activations, at every register width of the CPU."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ def _on(features: str, cells: str = "") -> pytest.MarkDecorator:
     ],
 )
 def test_narrower_registers(registers: str, own_process: str) -> None:
-    """The same source on processors with narrower registers, and without fused multiply-add."""
+    """The same source compiled for narrower registers, and without fused multiply-add."""
     assert " passed" in own_process, registers

@@ -17,7 +17,7 @@ from ..each import EACH_BACKEND
 
 
 def softmax(backend: Any, x: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
-    """What a backend computes, on an output full of NaN."""
+    """A backend's result, written to an output full of NaN."""
     out = np.full_like(x, np.nan)
     backend.masked_softmax(out, x, valid)
     return out

@@ -36,7 +36,7 @@ def one_step(cell: str, *sizes: int, kind: str = "holes", **options: Any) -> Rec
 
 
 def step_cases(cell: str) -> st.SearchStrategy[Any]:
-    """Random cases of one time step; each dtype of a cell is a kernel to compile."""
+    """Random cases of one time step; each dtype of a cell compiles a kernel."""
     dtypes = ("float32", "float64") if cell == "lstm" else ("float32",)
     return cases_of(
         cell,
@@ -48,7 +48,7 @@ def step_cases(cell: str) -> st.SearchStrategy[Any]:
 
 
 def stepped(case: RecurrentCase, backend: Any, threads: int = 1) -> list[Array]:
-    """The states after a step; those before are NaN where there is no event."""
+    """The states after a step; rows without an event start as NaN."""
     size = getattr(backend, f"{case.cell}_packed_size")(
         case.features, case.units, np.dtype(case.dtype)
     )
@@ -59,7 +59,7 @@ def stepped(case: RecurrentCase, backend: Any, threads: int = 1) -> list[Array]:
         np.where(valid[:, np.newaxis], state, state.dtype.type(np.nan)) for state in case.states
     ]
     untouched = [state[~valid].tobytes() for state in states]
-    everybody = case.kind == "full" and case.batch % 2 == 0  # flags or none, it is the same
+    everybody = case.kind == "full" and case.batch % 2 == 0  # flags or none: same result
     getattr(backend, f"{case.cell}_step")(
         *(*states, case.x[:, 0].copy(), valid[: 0 if everybody else None], packed),
         *(*case.options, threads),
@@ -69,7 +69,7 @@ def stepped(case: RecurrentCase, backend: Any, threads: int = 1) -> list[Array]:
 
 
 def expected(case: RecurrentCase) -> list[Array]:
-    """The last states of the reference's sequence kernel, NaN where there is no event."""
+    """The last states of the reference's sequence kernel, NaN in rows without an event."""
     last = case.run(reference, dtype="float64")[1:]
     return [np.where(case.valid, state, np.nan) for state in last]
 
@@ -97,7 +97,7 @@ def test_sharing_does_not_change_a_bit(
         alone = stepped(case, cpu)
         with monkeypatch.context() as patch:
             patch.setattr(run, "make_schedule", lambda *_: schedule)
-            for _ in range(20):  # workers come earlier or later
+            for _ in range(20):  # workers join earlier or later
                 for a, b in zip(stepped(case, cpu, schedule.threads), alone, strict=True):
                     np.testing.assert_array_equal(a, b)
 
@@ -116,7 +116,7 @@ def test_many_parts_on_all_threads(cell: str) -> None:
 
 @EACH_FORM
 def test_few_rows_of_many_units(cell: str) -> None:
-    """Threads share the panels of a step by their own decision."""
+    """The kernel itself decides that threads share the panels of a step."""
     case = one_step(cell, 5, 30, 400, kind="full")
     for a, b in zip(stepped(case, cpu, 2), stepped(case, cpu), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Products over the steps of a backward pass: how they are divided, and what is packed for them."""
+"""Products over the steps of a backward pass: their division among threads, and their packing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_transposed_rows(dtype: str) -> None:
 
 
 def test_weights_and_their_gradients_may_be_transposed() -> None:
-    """PyTorch has them so; the sums are the same."""
+    """PyTorch stores them transposed; the sums are the same."""
     case = CASES["lstm"](7, 30, 37, 20, kind="holes")
     expected = case.run_backward(cpu)
     names = [a.name for a in KERNELS["lstm_bwd"].arguments]
@@ -106,6 +106,6 @@ def test_weights_and_their_gradients_may_be_transposed() -> None:
 
 
 def test_blocks_of_steps_fill_registers() -> None:
-    """Rows of a packed block have room for what transposing writes behind their end."""
+    """Rows of a packed block have room for what transposing writes beyond their end."""
     assert step_products.BLOCK % lanes("float32") == 0
     assert step_products.BLOCK + lanes("float32") <= step_products.ROW

@@ -21,12 +21,12 @@ def main() -> int:
     parser.add_argument("--case", help="WAY:LOAD:SEED, only this one, as a failure names it")
     parser.add_argument("--times", type=int, default=1, help="how often, with --case")
     options = parser.parse_args()
-    # OpenBLAS, which NumPy brings, hangs at a fork beside a product of its own threads.
+    # NumPy's OpenBLAS hangs at a fork while its own threads multiply.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if options.case:
         return _run(options)
-    # A cache of our own, whose files will be damaged. It begins as that of NUMBA_CACHE_DIR;
-    # without one it is empty, and half an hour passes with compiling on a busy machine.
+    # A cache of our own, whose files will be damaged. It starts as a copy of NUMBA_CACHE_DIR;
+    # without one it is empty, and compiling takes half an hour on a busy machine.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         known = os.environ.get("NUMBA_CACHE_DIR", "")
         if os.path.isdir(known):

@@ -1,4 +1,4 @@
-"""Random recurrent problems, their exact results, and how far rounding may lead from them."""
+"""Random recurrent problems, their exact results, and tolerances for rounding."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SIZES: tuple[tuple[int, int, int, int], ...] = (
 )
 SMOOTH = ("tanh", "sigmoid")
 BOUNDED = (*SMOOTH, "hard_sigmoid")
-ROUNDINGS = 16  # what a call may round, compared with what one change of the inputs does
+ROUNDINGS = 16  # the tolerance, in units of the effect of one rounding of the inputs
 
 
 def pick(random: Random, choices: Any) -> Any:
-    """One of them."""
+    """One of the choices."""
     return choices[random.integers(len(choices))]
 
 
@@ -66,17 +66,17 @@ def recurrent(random: Random, cell: str | None = None, smooth: bool = False, **f
 def expected_of(
     case: RecurrentCase, run: Callable[[RecurrentCase], list[Array]]
 ) -> tuple[list[Array], list[float]]:
-    """What `run` makes of a case in double precision, and the tolerances for the case's own."""
+    """The results of `run` in double precision, and the tolerances for the case's own dtype."""
     return scaled(lambda inputs: run(case.with_inputs(inputs)), case.inputs, case.dtype, case.seed)
 
 
 def scaled(
     run: Callable[[list[Array]], list[Array]], inputs: list[Array], dtype: str, seed: int
 ) -> tuple[list[Array], list[float]]:
-    """What `run` gives, and the tolerances for what computes with `dtype`.
+    """The results of `run`, and the tolerances for computing in `dtype`.
 
-    Rounding acts as small changes of the inputs do; how much a change of theirs moves the results
-    says how far rounding may.
+    Rounding acts like small changes of the inputs, so the effect of such a change on the results
+    gives their tolerances.
     """
     expected = run([a.astype(np.float64) for a in inputs])
     eps = float(np.finfo(dtype).eps)

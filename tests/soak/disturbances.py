@@ -1,4 +1,4 @@
-"""What goes on beside the problems: other numbers of threads, garbage, a damaged cache."""
+"""Disturbances beside the problems: changing numbers of threads, garbage, a damaged cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_THREADS = 6
 
 
 Report = Callable[[str, int, BaseException], None]
-"""Gets a load's name, a seed, and what went wrong."""
+"""Called with a load's name, a seed, and the error."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def disturbed(seed: int, names: Sequence[str], report: Report) -> Iterator[None]
 
 
 def _expected(found: Any) -> bool:
-    """Whether a finaliser was left by an exception meant for the call that it came into."""
+    """Whether a finaliser ended with an exception that was meant for the interrupted call."""
     return isinstance(found.exc_value, Interruption)
 
 
@@ -69,7 +69,7 @@ def set_threads(random: Random) -> None:
 
 
 class Garbage:
-    """A cycle, whose end comes in whatever thread collects it, and computes."""
+    """A reference cycle whose finaliser computes, in whatever thread collects it."""
 
     def __init__(self, random: Random, names: Sequence[str], report: Report) -> None:
         self.itself, self.report = self, report
@@ -77,27 +77,27 @@ class Garbage:
 
     def __del__(self) -> None:
         try:
-            # A context of its own: load_model's says that layers get no values.
+            # In its own context: in load_model's, layers get no values.
             Context().run(lambda: make(self.name, self.seed).check())
         except Exception as error:
             self.report(self.name, self.seed, error)
 
 
 def leave_garbage(random: Random, names: Sequence[str], report: Report) -> None:
-    if random.random() < 0.2:  # some of it takes long
+    if random.random() < 0.2:  # some garbage takes long
         Garbage(random, names, report)
 
 
 def damage_cache(random: Random) -> None:
-    """Something happens to a file of the folder NUMBA_CACHE_DIR."""
+    """Damage a file in the folder NUMBA_CACHE_DIR."""
     files = list(Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nb*"))
     if files and random.random() < 0.5:
-        with suppress(OSError):  # somebody is just writing it
+        with suppress(OSError):  # another thread is writing it
             damage(files[random.integers(len(files))], random)
 
 
 def damage(path: Path, random: Random) -> None:
-    """Make a file empty, short, noise, another one by a byte, or a folder; or remove it."""
+    """Empty a file, cut it, fill it with noise, change a byte, make it a folder, or remove it."""
     kind = random.integers(6)
     if path.is_dir():
         shutil.rmtree(path)

@@ -1,8 +1,8 @@
-"""A problem: something to compute, and what must come out.
+"""A problem: something to compute, and its expected results.
 
-A load is a function that makes a random problem; `load` gives it a name. What the right results
-are is known before anything is computed with what is tested: from the reference backend of the
-kernels, which is plain NumPy, or from torch's own modules.
+A load is a function that makes a random problem; `load` registers it under its name. The expected
+results are computed first, by the reference backend of the kernels, which is plain NumPy, or by
+torch's own modules.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LOADS: dict[str, Load] = {}
 class Problem:
     """What a load makes.
 
-    `compute` may be called again and again, also after it was left by an exception in its middle,
-    but by one thread at a time.
+    `compute` may be called repeatedly, even after an exception interrupted it, but by one thread
+    at a time.
     """
 
     compute: Callable[[], Sequence[Any]]
@@ -34,11 +34,11 @@ class Problem:
     tolerances: Sequence[float]  # of each result, absolute
     repeats: bool = True  # whether each call gives the same bits
     forks: bool = True  # whether a forked process can compute it
-    signals: bool = True  # whether it starts no threads: Python's own way to do so breaks at one
+    signals: bool = True  # whether it starts no threads, which a signal can break in Python
     _first: list[Array] = field(default_factory=list)
 
     def check(self) -> None:
-        """Compute, and compare with what is expected, and with the bits of the first time."""
+        """Compute, and compare with the expected results and with the bits of the first time."""
         results = [np.array(result) for result in self.compute()]
         assert len(results) == len(self.expected)
         for i, (result, wanted) in enumerate(zip(results, self.expected, strict=True)):
@@ -53,13 +53,13 @@ class Problem:
 
 
 def load(function: Load) -> Load:
-    """Decorator: let the soak make problems with `function`, under its name."""
+    """Decorator: register a load under the function's name."""
     LOADS[function.__name__] = function
     return function
 
 
 def exact(compute: Callable[[], Sequence[Any]], expected: Sequence[Any], **more: Any) -> Problem:
-    """A problem of numbers that are copied or counted."""
+    """A problem whose results must be exact."""
     return Problem(compute, expected, [0.0] * len(expected), **more)
 
 

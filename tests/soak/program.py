@@ -1,4 +1,4 @@
-"""Threads that compute problems until the time is over, and what became of them."""
+"""Threads that compute problems until the time is over, and the outcome."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .problem import LOADS
 from .ways import WAYS
 
 WORKERS = 3  # threads beside the main one
-HANG = 300  # seconds in one case: compiling, one kernel at a time, on a busy machine included
-MAIN_WAYS = ("interrupted", "forked")  # signals come to the main thread, and forks leave it alone
-PAUSE = 8  # seconds between two new processes, which take as long as many cases
+HANG = 300  # seconds in one case, including compiling one kernel at a time on a busy machine
+MAIN_WAYS = ("interrupted", "forked")  # signals reach the main thread, the only one after a fork
+PAUSE = 8  # seconds between new processes, each of which takes as long as many cases
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What was done, and what failed."""
+    """Counts of cases, and failures."""
 
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: list[Case] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Outcome:
     _lock: threading.RLock = field(default_factory=threading.RLock)  # finalisers report, too
 
     def attempt(self, case: Case) -> bool:
-        """Run a case; whether it went well."""
+        """Run a case; returns whether it succeeded."""
         thread = threading.get_ident()
         self._running[thread] = case, time.monotonic()
         try:
@@ -66,7 +66,7 @@ class Outcome:
             self._running.pop(thread, None)
 
     def fail(self, case: Case, error: BaseException) -> None:
-        """Note a failure, and say at once what happened and how to repeat it."""
+        """Record a failure, and print at once what happened and how to repeat it."""
         with self._lock:
             self.failed.append(case)
             print(f"\nFAILED {case}", file=sys.stderr)
@@ -76,7 +76,7 @@ class Outcome:
     def watch(self, over: threading.Event) -> None:
         """End the process with the stacks of all threads when a case takes too long."""
         while not over.wait(1):
-            # Where a thread hangs with the interpreter's lock, this one comes no more.
+            # If a thread hangs while it holds the GIL, this thread never runs again.
             faulthandler.dump_traceback_later(HANG, exit=True, file=sys.__stderr__)
             for case, begin in list(self._running.values()):
                 if time.monotonic() - begin > HANG:
@@ -86,7 +86,7 @@ class Outcome:
         faulthandler.cancel_dump_traceback_later()
 
     def table(self) -> str:
-        """How often each load was computed in each way."""
+        """A table of how often each load was computed in each way."""
         loads = sorted({load for _, load in self.done})
         rows = [["", *WAYS]]
         rows += [[load, *(str(self.done[way, load]) for way in WAYS)] for load in loads]
@@ -97,12 +97,12 @@ class Outcome:
 
 
 def command(case: Case) -> str:
-    """What repeats a case, alone; `--times` repeats it until it fails."""
+    """The command that runs only this case; `--times` repeats it until it fails."""
     return f"python -m tests.soak --case {case} --times 20"
 
 
 def soak(seconds: float, seed: int, loads: Sequence[str] = (), ways: Sequence[str] = ()) -> Outcome:
-    """Compute random problems, disturbed, for so long; of these loads and in these ways only."""
+    """Compute random problems with disturbances for some seconds, of some loads, in some ways."""
     outcome, over = Outcome(), threading.Event()
     names, ways = loads or tuple(LOADS), ways or tuple(WAYS)
     end = time.monotonic() + seconds
@@ -112,8 +112,8 @@ def soak(seconds: float, seed: int, loads: Sequence[str] = (), ways: Sequence[st
         threading.Thread(target=loop, args=(outcome, names, [seed, i], end), daemon=True)
         for i, loop in enumerate(beside, 1)
     ]
-    # A finaliser may come anywhere, so it must not wait for other threads: for one of its own,
-    # which may need what this one holds, or for torch's.
+    # A finaliser can run anywhere, so it must not wait for other threads: neither for one that it
+    # starts, which may need a lock held here, nor for torch's.
     calm = [name for name in names if not name.startswith(("torch", "set_weights"))]
 
     def report(load: str, number: int, error: BaseException) -> None:

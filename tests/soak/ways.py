@@ -1,4 +1,4 @@
-"""The ways in which a problem is computed: as it is, left in its middle, in another process."""
+"""The ways in which a problem is computed: plainly, interrupted, in another process."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from .problem import Problem, make
 
-Way = Callable[[str, int], None]  # of a load's name and a seed
+Way = Callable[[str, int], None]  # called with a load's name and a seed
 
-PATIENCE = 200  # seconds that another process may take, compiling included
-MOMENTS = (-5.0, -1.5)  # powers of ten, in seconds from the begin of a call, of exceptions
-CALLS = 4  # that are left in their middle, of each problem
+PATIENCE = 200  # seconds that another process may take, including compilation
+MOMENTS = (-5.0, -1.5)  # exceptions come between 10**-5 and 10**-1.5 seconds into a call
+CALLS = 4  # interrupted calls of each problem
 
 
 class Interruption(KeyboardInterrupt):
@@ -34,7 +34,7 @@ def plainly(name: str, seed: int) -> None:
 
 
 def interrupted(name: str, seed: int) -> None:
-    """Whatever was left in its middle, the next call is right. Only in the main thread."""
+    """After an interrupted call the next one is right. Only in the main thread."""
     problem = make(name, seed)
     problem.check()
     times = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ def forked(name: str, seed: int) -> None:
         return
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of processes with threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # about forks of processes with threads
         child = os.fork()
     if child == 0:
         _be_the_child(problem, writing)
@@ -91,10 +91,10 @@ def forked(name: str, seed: int) -> None:
 
 
 def _be_the_child(problem: Problem, writing: int) -> None:
-    """Compute, and end this process whatever happens; a hang ends with its stack."""
+    """Compute, and end this process whatever happens; a hang prints its stack and ends."""
     code = 1
     try:
-        # Not `dump_traceback_later`, which waits for a thread of the parent's.
+        # Not `dump_traceback_later`, which waits for a thread of the parent.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         faulthandler.register(signal.SIGALRM, file=writing, chain=True)
         signal.alarm(PATIENCE)
@@ -107,7 +107,7 @@ def _be_the_child(problem: Problem, writing: int) -> None:
 
 
 def anew(name: str, seed: int) -> None:
-    """In a new process, which finds the cache of compiled kernels as it is."""
+    """In a new process, with the current cache of compiled kernels."""
     command = [sys.executable, "-m", "tests.soak", "--case", f"plainly:{name}:{seed}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"a process ended with {done.returncode}: {done.stderr[-4000:]}"

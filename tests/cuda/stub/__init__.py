@@ -1,7 +1,7 @@
-"""Tests of the CUDA column on a stand-in for the driver: nothing runs, all else is as on a GPU.
+"""Tests of the CUDA backend on a driver stub: no kernel runs, everything else is as on a GPU.
 
-`driver.c` says what the stub knows. The files of this folder run in processes that find the stub
-where they look for libcuda, see `environment`; `test_on_the_stub.py`, beside, starts them.
+`driver.c` describes the stub. The files of this folder run in processes that load the stub instead
+of libcuda, see `environment`; `test_on_the_stub.py` in the parent folder starts them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LAUNCH = re.compile(
 
 
 def missing() -> str | None:
-    """Why there is no stub here; None where there is one."""
+    """Why there is no stub here, or None."""
     if sys.platform != "linux":
         return "the stub of the CUDA driver is for Linux"
     if _compiler() is None:
@@ -48,7 +48,7 @@ def _compiler() -> str | None:
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Where the library is, until the process ends."""
+    """The folder of the library, deleted when the process ends."""
     folder, compiler = tempfile.TemporaryDirectory(prefix="fastmask-stub-"), _compiler()
     assert compiler is not None
     options = ("-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-Wl,-soname,libcuda.so.1")
@@ -58,9 +58,9 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def environment(devices: str = DEVICES) -> dict[str, str]:
-    """Variables of a process that takes the stub for the driver, with devices of these kinds.
+    """Variables of a process that loads the stub as the driver, with devices of these kinds.
 
-    What one process compiles the others have, too.
+    The processes share a cache of compiled kernels.
     """
     folder = _folder().name
     paths = os.pathsep.join(filter(None, [folder, os.environ.get("LD_LIBRARY_PATH", "")]))
@@ -71,7 +71,7 @@ def environment(devices: str = DEVICES) -> dict[str, str]:
 
 @dataclass
 class Launch:
-    """What a launch asked for."""
+    """The parameters of a launch."""
 
     name: str
     grid: tuple[int, ...]
@@ -80,15 +80,15 @@ class Launch:
     stream: int
     cooperative: bool
     device: int
-    arguments: list[tuple[int, int]]  # bytes and value of each
+    arguments: list[tuple[int, int]]  # size in bytes and value of each
 
 
 class Log(list[str]):
-    """What the stub was asked for."""
+    """The calls that the stub received."""
 
     @property
     def launches(self) -> list[Launch]:
-        """All launches, those that were refused too."""
+        """All launches, including failed ones."""
         found = []
         for i, line in enumerate(self):
             if told := _LAUNCH.fullmatch(line):
@@ -108,7 +108,7 @@ class Log(list[str]):
 
 @contextmanager
 def logged() -> Iterator[Log]:
-    """What is asked for in a block of code, known at its end."""
+    """The calls in a block of code, filled in at its end."""
     file = Path(os.environ[LOG])
     before, log = len(file.read_text().splitlines()) if file.exists() else 0, Log()
     try:
@@ -124,12 +124,12 @@ def _library() -> Any:
 
 
 def fail(name: str, code: int, after: int = 0, times: int = 1) -> None:
-    """Let calls of `name` fail so often, after so many others."""
+    """Let the next `times` calls of `name` fail, after `after` more calls."""
     _library().stub_fail(name.encode(), code, after, times)
 
 
 def held() -> int:
-    """How many allocations there are, once everybody has given back what is not needed."""
+    """Number of live allocations, once all unused memory is freed."""
     gc.collect()
     from numba import cuda
 

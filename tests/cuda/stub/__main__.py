@@ -1,4 +1,4 @@
-"""Runs a command on the stub of the driver: python -m tests.cuda.stub pytest tests/cuda/stub ..."""
+"""Run a command on the driver stub: python -m tests.cuda.stub pytest tests/cuda/stub ..."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing here runs where the driver is not the stub."""
+"""Nothing here runs unless the driver is the stub."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-/* A libcuda in memory of the host, for tests without a GPU.
+/* A libcuda that lives in host memory, for tests without a GPU.
 
-   What real packages ask of a driver is answered as a driver would, as far as it can be known:
-   cubins are read for what a kernel needs, and launches, attributes and frees that a GPU would
-   refuse are refused. Kernels do not run: memory keeps what was copied there, or 0xff in each byte.
+   It answers the calls of real packages as a driver would, as far as that can be known: it reads a
+   kernel's needs from its cubin, and refuses launches, attributes and frees that a GPU would
+   refuse. Kernels do not run: memory keeps what was copied there, or 0xff in each byte.
 
-   STUB_LOG      a file that every call worth a test is appended to, a line each
-   STUB_DEVICES  e.g. "90,80": capabilities of the devices; 90 alone without it, "" for none
+   STUB_LOG      a file to which each call that tests look at is appended, one per line
+   STUB_DEVICES  e.g. "90,80": compute capabilities of the devices; by default 90, "" for none
 
-   stub_fail(name, code, after, times): calls of `name` fail with `code`, after so many others.
-   stub_held(): allocations that nobody has freed. */
+   stub_fail(name, code, after, times): `times` calls of `name` fail with `code`, after others.
+   stub_held(): number of allocations that were not freed. */
 
 #include <elf.h>
 #include <pthread.h>
@@ -127,7 +127,7 @@ Result cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 76: *value = devices[device].capability % 10; break;
     case 81: *value = shared_of(device) + 1024; break;
     case 97: *value = shared_of(device); break;
-    default: *value = 1;                             /* whatever it is, it can do it */
+    default: *value = 1;                             /* the device supports everything else */
     }
     return 0;
 }
@@ -174,7 +174,7 @@ Result cuCtxGetApiVersion(Handle context, unsigned *version) { *version = 3020; 
 Result cuCtxGetStreamPriorityRange(int *least, int *most) { *least = 0; *most = -5; return 0; }
 Result cuCtxSynchronize(void) { MAY_FAIL; tell("cuCtxSynchronize"); return 0; }
 
-/* ---- Memory: what is where, and whose */
+/* ---- Memory: allocations and their owners */
 
 static struct { Address start; size_t size; int device; Handle stream; } held[PLACES];
 
@@ -308,12 +308,12 @@ Result cuMemsetD8Async(Address to, unsigned char value, size_t size, Handle stre
     return cuMemsetD8(to, value, size);
 }
 
-/* ---- Kernels: what a cubin says of them */
+/* ---- Kernels: what their cubins say */
 
 typedef struct {
     char name[512];
     int registers, fixed; /* of a thread; bytes of shared memory of a block */
-    int allowed[DEVICES]; /* dynamic shared memory that was asked for */
+    int allowed[DEVICES]; /* dynamic shared memory that was requested */
     int count, sizes[64];  /* bytes of each argument */
 } Kernel;
 
@@ -360,7 +360,7 @@ Result cuLibraryGetKernel(Handle *kernel, Handle library, const char *name) {
     const Elf64_Ehdr *file = library;
     const Elf64_Shdr *sections = (const Elf64_Shdr *)(image + file->e_shoff);
     const char *names = (const char *)image + sections[file->e_shstrndx].sh_offset;
-    int reserved = architecture_of(image) < 90 ? 0 : 1024; /* CUDA's own, counted as well */
+    int reserved = architecture_of(image) < 90 ? 0 : 1024; /* reserved by CUDA, and counted */
     Kernel found = {.registers = -1};
     snprintf(found.name, sizeof found.name, "%s", name);
     for (int i = 0; i < file->e_shnum; i++) {
@@ -492,7 +492,7 @@ Result cuGetErrorString(int code, const char **text) {
     return 0;
 }
 
-/* ---- How the bindings find all this */
+/* ---- How the bindings find these functions */
 
 Result cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags,
                            int *status);
@@ -535,7 +535,7 @@ Result cuGetProcAddress_v2(const char *name, void **function, int version, uint6
             if (status != NULL) *status = 0;
             return 0;
         }
-    *function = NULL; /* the bindings then say which function there is not */
+    *function = NULL; /* the bindings then name the missing function */
     if (status != NULL) *status = 1;
     return 0;
 }

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.cuda --dry-run`: every part begins, ends and writes its file."""
+"""`python -m benchmarks.cuda --dry-run`: every part starts, ends and writes its file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOOLS = ["memcheck", "racecheck", "synccheck", "initcheck"]
 
 @pytest.mark.timeout(400)
 def test_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part alone, and together with what another run has done."""
+    """Parts alone, and added to the results of an earlier run."""
     out, sanitizer = tmp_path / "stub.json", tmp_path / "compute-sanitizer"
     sanitizer.write_text(SANITIZER)
     sanitizer.chmod(0o755)
@@ -56,7 +56,7 @@ def test_what_the_host_needs(
 ) -> None:
     monkeypatch.setattr(host, "ROUNDS", 1)
     monkeypatch.setattr(host, "PROCESSES", 1)
-    monkeypatch.setenv("STUB_LOG", os.environ["STUB_LOG"])  # which the program takes away
+    monkeypatch.setenv("STUB_LOG", os.environ["STUB_LOG"])  # which the program removes
     host.main()
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said[:2]] == ["a launch, arguments"] * 2

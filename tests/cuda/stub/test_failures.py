@@ -1,4 +1,4 @@
-"""A driver that fails: each call says what was refused, and nothing is leaked."""
+"""A driver that fails: each error names the failed call, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _filled = _filler(np.dtype("u1"))
 
 
 def fresh() -> Any:
-    """A kernel that was not launched yet."""
+    """A kernel that was never launched."""
     return _kernel.Kernel(_filled.function, _filled.argtypes)
 
 
@@ -88,14 +88,14 @@ REFUSED: list[tuple[str, int, Callable[[], Any], type[Exception], str]] = [
 def test_what_the_driver_refuses(
     name: str, code: int, call: Callable[[], Any], kind: type[Exception], message: str
 ) -> None:
-    fill(), layer()  # what is needed once is there
+    fill(), layer()  # so that one-time allocations are done
     before = held()
-    # Numba gives back what is not needed, and asks for memory again.
+    # Numba frees unused memory and then tries to allocate again.
     fail(name, code, times=2 if name == "cuMemAlloc" else 1)
     with pytest.raises(kind, match=message):
         call()
     assert held() == before
-    call()  # and then it goes on
+    call()  # works again
     assert held() == before
 
 
@@ -125,7 +125,7 @@ def test_addresses_that_no_device_knows() -> None:
 
 
 def test_nvvm_that_is_not_there() -> None:
-    """A driver, but nothing to compile with: the message is about that."""
+    """With a driver, but without a compiler, the message is about the compiler."""
     _driver.require_device.cache_clear()
     with (
         mock.patch("numba.cuda.cudadrv.nvvm.is_available", return_value=False),

@@ -1,4 +1,4 @@
-"""Every kernel of the column is compiled, linked, loaded and launched, for sm_90a and sm_80."""
+"""Every kernel of the backend is compiled, linked, loaded and launched, for sm_90a and sm_80."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CELLS = {
     "peephole": Cell(formulas.peephole),
 }
 FORMS = ("float32", "float64", "tf32", "bfloat16")
-# Whether blocks share the layer. The LSTM has all eight; others multiply in either way in both.
+# Whether blocks share the layer. The LSTM is tested in all eight ways, other cells in these.
 GRIDS = {"float32": (False, True), "float64": (False,), "tf32": (False,), "bfloat16": (True,)}
 LOOPS = "time_loop", "gradient_loop"
 
@@ -54,7 +54,7 @@ def test_time_loops(cell: str, form: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("device", [0, 1])
 def test_other_kernels(device: int) -> None:
-    """Of every family, with the parameters that it lists, once."""
+    """Each kernel of every family, with the parameters that it lists, once."""
     memory, seen = to_device(np.zeros(64, np.int64), device), 0
     for make, examples in FAMILIES.values():
         for example in examples:
@@ -71,7 +71,7 @@ def test_other_kernels(device: int) -> None:
 
 
 def _argument(argtype: Any, memory: Any) -> Any:
-    """Something of a type."""
+    """A value of that type."""
     if isinstance(argtype, types.BaseTuple):
         return tuple(_argument(t, memory) for t in argtype)
     return memory if isinstance(argtype, types.CPointer) else 1

@@ -87,7 +87,7 @@ def test_empty_grids_are_not_launched() -> None:
 
 
 def test_a_launch_that_was_made_before_asks_for_nothing_else() -> None:
-    """Device, module, stream and configuration are known from the first one."""
+    """Device, module, stream and configuration are kept from the first launch."""
     x, kernel = numbers(), scale()
     kernel.launch(2, 32, x, 10, 0.5, True)
     with (
@@ -115,7 +115,7 @@ def test_more_shared_memory_is_asked_for_once() -> None:
 
 
 def test_static_shared_memory_counts() -> None:
-    """48 KiB need not be asked for, the kernel's own bytes among them."""
+    """Up to 48 KiB need no request; the kernel's static shared memory counts."""
 
     @kernel(pointer(float32))
     def turn(x: Any) -> None:
@@ -135,7 +135,7 @@ def test_static_shared_memory_counts() -> None:
 
 
 def test_each_device_has_its_own_limits_kernels_and_streams() -> None:
-    """An H100 and an A100: the same layer fits a block of one, and not of the other."""
+    """An H100 and an A100: the same layer fits in a block of one, but not of the other."""
     found = []
     devices = (132, 232448, (9, 0)), (108, 166912, (8, 0))
     for device, (count, shared, capability) in enumerate(devices):
@@ -182,7 +182,7 @@ def test_kernels_of_one_source_and_another_dtype_are_cached_apart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
-    made = _not_equal.__wrapped__  # without what the family remembers
+    made = _not_equal.__wrapped__  # without the family's cache
     compiles = mock.Mock(side_effect=dispatcher.compile_cuda)
     valid, ids = to_device(np.zeros(10, bool)), to_device(np.zeros(10, np.int64))
     with mock.patch.object(dispatcher, "compile_cuda", compiles):
@@ -218,7 +218,7 @@ for device in (0, 1):
 
 
 def test_another_process_compiles_nothing(tmp_path: Path) -> None:
-    """On the device that the first one compiled for, and on another one."""
+    """On the device that the first process compiled for, and on another one."""
     first = AGAIN.replace("side_effect=AssertionError", "wraps=dispatcher.compile_cuda")
     variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     for program in (first, AGAIN):

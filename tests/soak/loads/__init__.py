@@ -1,4 +1,4 @@
-"""What there is to compute: functions that `find` makes entries of `problem.LOADS`."""
+"""The loads: functions that `find` registers in `problem.LOADS`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TORCH_FILES = ("torch_modules", "torch_training")
 
 
 def find(torch: bool) -> None:
-    """Import them; `torch`, which takes long, if it is wanted and there."""
+    """Import the loads; those of torch, which takes long, only if `torch` is set."""
     wanted = TORCH_FILES if torch and find_spec("torch") is not None else ()
     for name in (*FILES, *wanted):
         import_module(f".{name}", __name__)

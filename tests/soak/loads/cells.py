@@ -1,4 +1,4 @@
-"""Kernels of cells of formulas: vectors, sums of sums, normalisation."""
+"""Kernels of cells made from formulas: vectors, sums of sums, normalisation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _case(random: Random) -> CellCase:
 
 @load
 def formula_forward(random: Random) -> Problem:
-    """Output, last states and those of each step."""
+    """Output, last states, and the states of each step."""
     case, threads = _case(random), int(random.integers(1, MOST_THREADS))
     return Problem(
         lambda: case.run(cpu, threads, save="states")[:5],

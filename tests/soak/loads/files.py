@@ -1,4 +1,4 @@
-"""Broken files: each is refused by a ValueError, or what is read is sound."""
+"""Broken files: each raises a ValueError, or what is read is sound."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import fastmask as fm
 
 from ..problem import Problem, Random, exact, load
 
-FILES = 20  # in a problem
+FILES = 20  # per problem
 FUZZ, FUZZ_OF_KERAS = "tests.file_fuzz", "tests.keras_fuzz"
 
 
@@ -57,7 +57,7 @@ def broken_files_of_keras(random: Random) -> Problem:
                 path = Path(folder) / f"model{number}{ending}"
                 path.write_bytes(content)
                 with suppress(ValueError), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of masks that are lost
+                    warnings.simplefilter("ignore")  # about lost masks
                     fm.load_model(path)
         return [np.empty(0)]
 
@@ -98,7 +98,7 @@ def _weights() -> dict[str, bytes]:
 
 @load
 def broken_weights(random: Random) -> Problem:
-    """Files of weights, of every kind that `load_weights` reads and `fastmask inspect` shows."""
+    """Weight files of every kind that `load_weights` reads and `fastmask inspect` shows."""
     fuzz = import_module("tests.weight_fuzz")
     dice = stdlib.Random(int(random.integers(2**32)))
     kinds = [dice.choice(list(_weights())) for _ in range(FILES // 4)]

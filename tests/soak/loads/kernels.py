@@ -1,4 +1,4 @@
-"""The kernels of recurrent layers, called as `fastmask_kernels` offers them."""
+"""The kernels of recurrent layers, called directly from `fastmask_kernels`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def forward_kernels(random: Random) -> Problem:
 
 @load
 def backward_kernels(random: Random) -> Problem:
-    """Without kinks, where rounding changes the side and with it the gradient."""
+    """Without kinks, at which rounding could change the gradient."""
     case = recurrent(random, smooth=True)
     options: dict[str, Any] = {"save": pick(random, SAVING[1:]), "want_dx": flag(random)}
     threads = int(random.integers(1, MOST_THREADS))
@@ -41,7 +41,7 @@ def backward_kernels(random: Random) -> Problem:
 
 @load
 def step_kernels(random: Random) -> Problem:
-    """One step in place; rows without an event are NaN, which stays."""
+    """One step in place; rows without an event are NaN and stay so."""
     case = recurrent(random, time=1)
     threads = int(random.integers(1, MOST_THREADS))
     valid = case.valid[:, 0]

@@ -1,4 +1,4 @@
-"""The recurrent layers, with random weights, alone and in each other."""
+"""The recurrent layers, with random weights, alone and nested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CELLS: dict[str, Any] = {"lstm": L.LSTMCell, "gru": L.GRUCell, "rnn": L.SimpleRN
 
 
 def weights_of(case: RecurrentCase) -> list[Array]:
-    """The weights as a layer has them: one bias of a GRU that resets before."""
+    """The weights as a layer has them: a GRU with `reset_after=False` has one bias."""
     kernel, recurrent_kernel, bias = case.weights
     if not getattr(case, "reset_after", True):
         bias = bias.sum(axis=0)
@@ -60,7 +60,7 @@ def flat(value: Any) -> list[Any]:
 
 @load
 def layers(random: Random) -> Problem:
-    """LSTM, GRU, SimpleRNN, and RNN of their cells or of an own one."""
+    """LSTM, GRU, SimpleRNN, and RNN with their cells or with a custom one."""
     case = recurrent(random)
     sequences = flag(random)
     options = {"return_sequences": sequences, "return_state": True}
@@ -123,7 +123,7 @@ def _like(one: RecurrentCase, other: RecurrentCase) -> dict[str, Any]:
 
 @load
 def stateful(random: Random) -> Problem:
-    """A sequence in pieces gives what it gives at once."""
+    """A sequence in pieces gives the same as in one call."""
     case = recurrent(random, reverse=False, zero_masked=True)
     layer = layer_of(case, return_sequences=True, return_state=True, stateful=True)
     case.states = [np.zeros_like(state) for state in case.states]
@@ -140,7 +140,7 @@ def stateful(random: Random) -> Problem:
 
 @load
 def stacked(random: Random) -> Problem:
-    """Cells on each other in one layer."""
+    """Stacked cells in one layer."""
     one = recurrent(random, reverse=False, zero_masked=True, dtype="float32")
     units = int(random.integers(1, 20))
     other = recurrent(

@@ -20,7 +20,7 @@ VOCABULARY = 40
 
 
 def _model(random: Random) -> tuple[Any, Array, Problem]:
-    """Embedding, a recurrent layer, another one, Dense: the model, ids, and what is to be."""
+    """Embedding, two recurrent layers, Dense: the model, ids, and the expected results."""
     features = int(random.integers(1, 20))
     one = recurrent(random, features=features, reverse=False, dtype="float32")
     other = recurrent(
@@ -60,7 +60,7 @@ def _model(random: Random) -> tuple[Any, Array, Problem]:
 
 @load
 def models(random: Random) -> Problem:
-    """Called, and by `predict` in batches of any size."""
+    """By a call, and by `predict` in batches of any size."""
     model, ids, problem = _model(random)
     size = int(random.integers(1, 50))
     if flag(random) and len(ids):

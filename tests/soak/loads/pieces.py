@@ -1,4 +1,4 @@
-"""Masks, padding, softmax and embedding: what surrounds the recurrent layers."""
+"""Masks, padding, softmax and embedding: everything around the recurrent layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _valid(random: Random, batch: int, time: int) -> Array:
 
 @load
 def masks(random: Random) -> Problem:
-    """From ids, from features and from lengths; lengths, share and joins of them."""
+    """Masks from ids, features and lengths; their lengths, fill and combinations."""
     batch, time, features = _sizes(random, 50, 60, 5)
     dtype = pick(random, DTYPES)
     one, other = _valid(random, batch, time), _valid(random, batch, time)
@@ -62,7 +62,7 @@ def plans(random: Random) -> Problem:
 
 @load
 def padding(random: Random) -> Problem:
-    """Lists of rows become an array, and rows again."""
+    """Lists of rows become an array, and then rows again."""
     batch, longest = _sizes(random, 30, 40)
     dtype = pick(random, DTYPES)
     step = (2,) if flag(random) else ()
@@ -101,7 +101,7 @@ def softmax(random: Random) -> Problem:
     sums = powers.sum(axis=1, keepdims=True)
     expected = powers / np.where(sums == 0, 1, sums)
     x = np.where(valid, x, np.nan).astype(dtype)
-    tolerance = 200 * float(np.finfo(dtype).eps)  # exp of what is rounded at 50
+    tolerance = 200 * float(np.finfo(dtype).eps)  # exp of numbers up to 50, which are rounded
     return Problem(lambda: [_data(layer(x, mask=valid))], [expected], [tolerance])
 
 

@@ -38,7 +38,7 @@ def _modules(random: Random, **options: Any) -> tuple[str, Any, Any]:
 
 
 def _inputs(random: Random, dtype: str, ours: Any) -> tuple[Array, Array]:
-    """x, with NaN where nobody may look, and the mask."""
+    """x, with NaN at masked steps, and the mask."""
     batch, time = int(random.integers(1, 20)), int(random.integers(1, 12))
     valid = make_mask(pick(random, MASK_KINDS), batch, time, random)
     x = random.standard_normal((batch, time, ours.input_size)).astype(dtype)
@@ -110,7 +110,7 @@ def torch_packed(random: Random) -> Problem:
 
 @load
 def torch_weights(random: Random) -> Problem:
-    """After a weight has been changed, in any way, calls without gradients use the new one."""
+    """After any kind of change of a weight, calls without gradients use the new one."""
     dtype, theirs, ours = _modules(random)
     x, valid = _inputs(random, dtype, ours)
     data, mask = torch.tensor(x), torch.from_numpy(valid)

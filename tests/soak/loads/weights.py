@@ -14,11 +14,11 @@ from ..problem import Array, Problem, Random, load
 from .layers import layer_of, weights_of
 
 ROUNDS = 3
-CALLS = 8  # of the thread beside; a number, so that it ends however the problem is left
+CALLS = 8  # of the other thread; bounded, so that it ends even if the problem is interrupted
 
 
 def beside(call: Callable[[], Any], change: Callable[[], None]) -> Any:
-    """What `call` returns after `change`, both beside a thread that calls it too."""
+    """The result of `call` after `change`, while another thread calls it, too."""
 
     def calls() -> None:
         for _ in range(CALLS):
