@@ -81,7 +81,7 @@ class Problem:
 
     @cached_property
     def expected(self) -> npt.NDArray[np.float64]:
-        """The right output, (B, T, H), in float64 and plain NumPy; zeros at masked steps."""
+        """The correct output, (B, T, H), in float64 and plain NumPy; zeros at masked steps."""
         return reference(self)
 
 
@@ -179,7 +179,7 @@ SINGLES = (
 FILLS = (1.0, 0.5, 0.25)
 
 PICTURE_SHAPES = ((32, 200, 128, 128), (64, 100, 256, 256), (64, 100, 512, 512), (128, 500, 64, 64))
-PICTURE_FILLS = (0.75, 0.1)  # besides FILLS; drawn, but no part of the means
+PICTURE_FILLS = (0.75, 0.1)  # besides FILLS; drawn, but not in the means
 
 QUICK_BATCHES = (SMALL, (32, 200, 128, 128), (128, 500, 64, 64))
 QUICK_SINGLES = (TINY_BATCH,)

@@ -18,9 +18,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """What tells one kind of cell from another.
+    """The properties of one kind of cell.
 
-    `torch_gates` and `onnx_gates` say at which of our gates each of theirs is found. `formula`
+    `torch_gates` and `onnx_gates` give the number of our gate for each of theirs. `formula`
     gives the new states, the output first, from x W + b (B, gates * H), h U + b and the states.
     """
 

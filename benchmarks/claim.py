@@ -15,13 +15,13 @@ CLASSES = {"quarter": "a quarter of the steps valid", "full": "no padding"}
 
 
 def write_claim(report: dict[str, Any], readme: Path) -> None:
-    """Write the table, if all that it tells of was measured."""
+    """Write the table, if everything in it was measured."""
     if ROWS.keys() <= report.keys():
         write_block(readme, "speed", claim(report))
 
 
 def claim(report: dict[str, Any]) -> str:
-    """How many times as fast as each library fastmask is, and on which processor."""
+    """The speed of fastmask as a multiple of each library's, and the processor."""
     about = report["lstm"]["about"]
     peak = summary.peak_gflops(report["lstm"]) / about["threads"]
     rows = [

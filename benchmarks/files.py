@@ -1,11 +1,11 @@
-"""From a Parquet file to predictions in another one: how much of the time kernels take, and memory.
+"""From one Parquet file to predictions in another: the share of time in kernels, and the memory.
 
     python -m benchmarks.files [--rows 100000] [--steps 50] [--units 128]
 
 A new process reads lists, of ids for an embedding or of vectors, runs an LSTM, and writes a vector
 for each row, as `fastmask predict` does. What counts is the share of its time, after imports, that
-passes inside calls of kernels, and the peak of its resident memory, imports included.
-Vectors are much to copy: each step of 16 numbers is read, and written again.
+is spent in calls of kernels, and the peak of its resident memory, imports included.
+Vectors take much copying: each step of 16 numbers is read, and written again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.new_process import measured
 
 WORDS, FEATURES = 10_000, 64
 SEED = 5
-# The sigma of the logarithm of lengths, and the numbers of a step; none for ids.
+# The sigma of the logarithm of lengths, and how many numbers a step has; 0 for ids.
 CASES = {"ids, one length": (0.0, 0), "ids": (0.6, 0), "vectors of 16": (0.6, 16)}
 SHARE_WANTED, BYTES_WANTED = 0.8, 1e9
 
@@ -33,7 +33,7 @@ SHARE_WANTED, BYTES_WANTED = 0.8, 1e9
 def write_inputs(
     folder: Path, rows: int, steps: int, units: int, spread: float, features: int
 ) -> None:
-    """A model, and a file of sequences, with so many steps a row on average."""
+    """Write a model, and a file of sequences that have `steps` steps a row on average."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -58,7 +58,7 @@ def write_inputs(
 def measure(
     rows: int, steps: int, units: int, spread: float = 0.6, features: int = 0
 ) -> dict[str, float]:
-    """Seconds, seconds in kernels, and the peak of memory in bytes, of a new process."""
+    """Seconds, seconds in kernels, and peak memory in bytes, of a new process."""
     with tempfile.TemporaryDirectory() as name:
         write_inputs(Path(name), rows, steps, units, spread, features)
         found: dict[str, float] = measured("benchmarks.files", "--here", name)
@@ -89,7 +89,7 @@ def measure_here(folder: Path) -> dict[str, float]:
 
 
 class Clock:
-    """Adds up the time that passes in some functions."""
+    """Adds up the time spent in some functions."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

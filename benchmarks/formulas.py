@@ -1,4 +1,4 @@
-"""Cells made of formulas beside LSTM, and beside the same formula as a loop in torch.
+"""Cells made from formulas, beside LSTM and beside the same formula as a loop in torch.
 
     python -m benchmarks.formulas [--threads 2] [--seconds 2] [--write]
 
@@ -87,7 +87,7 @@ def rows(threads: int, seconds: float, sizes: tuple[int, int] = (BATCH, TIME)) -
 
 
 def check(name: str, found: torch.Tensor, expected: torch.Tensor) -> None:
-    """See that both compute the same."""
+    """Check that both compute the same."""
     error = float((found - expected).detach().abs().max())
     if not error < TOLERANCE:
         raise AssertionError(f"{name}: off by {error}")
@@ -96,7 +96,7 @@ def check(name: str, found: torch.Tensor, expected: torch.Tensor) -> None:
 def times(
     cell: Cell, module: Recurrent, x: torch.Tensor, mask: torch.Tensor, seconds: float
 ) -> dict[str, float]:
-    """Medians, in seconds, of turns."""
+    """The median seconds of each call."""
 
     def forward() -> None:
         with torch.no_grad():

@@ -4,9 +4,9 @@
 
 prints a table, and with --write puts it into docs/keras.md: milliseconds of train_on_batch and
 predict_on_batch, in turns in one process, for batches whose rows have random lengths; then what a
-tiny call costs beyond its kernel. With --more the models are twelve others, of at least 2000 steps,
-on which fastmask is to be slower nowhere. With --load two other processes keep two processors busy
-meanwhile: threads of fastmask and of the backend then have to share what is left.
+tiny call costs beyond its kernel. With --more there are twelve other models, of at least 2000
+steps, on none of which fastmask may be slower. With --load two other processes keep two processors
+busy meanwhile: the threads of fastmask and of the backend then have to share the rest.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ MORE = (
 
 
 def batch(shape: Shape) -> tuple[Any, Any]:
-    """Numbers of words, padded after their end to lengths that are `fill` on average."""
+    """Word ids, padded at the end; on average a row has the share `fill` of valid steps."""
     rng = np.random.default_rng(0)
     middle, room = shape.fill * shape.steps, min(shape.fill, 1 - shape.fill) * shape.steps
     lengths = rng.integers(max(1, int(middle - room)), int(middle + room) + 1, (shape.rows, 1))
@@ -130,14 +130,14 @@ def row(shape: Shape, seconds: float) -> list[str]:
 
 
 def no_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:  # noqa: ARG001
-    """In place of a layer's loop: the last output, outputs and states, at once."""
+    """A replacement for a layer's loop, which returns last output, outputs and states at once."""
     return initial_state[0], initial_state[0][:, None], initial_state
 
 
 def tiny(seconds: float) -> str:
-    """What an LSTM of 8 units over 4 steps costs beyond its kernel, and its model without it.
+    """What an LSTM of 8 units over 4 steps costs beyond its kernel and the rest of its model.
 
-    As the kernel counts the function of NumPy's arrays, which packs weights, too.
+    The time of the kernel is that of `ops.lstm`, which packs the weights, too.
     """
     x = np.random.default_rng(0).standard_normal((1, 4, 8)).astype("float32")
     with_loop, without = (keras.Sequential([keras.Input((4, 8)), layers.LSTM(8)]) for _ in range(2))
@@ -158,7 +158,7 @@ def tiny(seconds: float) -> str:
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
-    """Processes beside this one that compute all the time."""
+    """Run `count` other processes that compute all the time."""
     command = [sys.executable, "-c", "while True: pass"]
     beside = [subprocess.Popen(command) for _ in range(count)]
     try:

@@ -1,4 +1,4 @@
-"""The limit: float32 matrix products over the valid steps, into memory that is already there.
+"""The limit: float32 matrix products over the valid steps, into preallocated memory.
 
 A cell of G gates over N valid steps multiplies (N, F + H) by (F + H, GH), once; its backward
 needs two more products of that many operations, one for the gradients of x and h, one for those of
@@ -24,10 +24,10 @@ FORWARD, TRAINING = 1, 3  # matrix products of the same number of operations
 def limit_calls(
     problem: Problem, threads: int, products: int = FORWARD
 ) -> dict[str, Callable[[], object]]:
-    """The limit of a call by each library that can compute it.
+    """The limit of a call, by each library that can compute it.
 
-    Of the products of a forward and backward call, the first so many are done; operands are turned
-    where a gradient needs them so.
+    It is the first `products` matrix products of a forward and backward call, with operands
+    transposed where a gradient needs them so.
     """
     steps, inner, columns = sizes(problem)
     inputs, weights = operands(steps, inner, columns)
@@ -42,7 +42,7 @@ def peak_calls(threads: int) -> dict[str, Callable[[], object]]:
 
 
 def is_limit(name: str) -> bool:
-    """Whether a contender's name is one of those given here."""
+    """Whether a contender's name is one of those given by `sgemm_calls`."""
     return name.startswith("sgemm")
 
 

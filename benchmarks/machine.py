@@ -77,7 +77,7 @@ def cpu_model() -> str:
 
 
 def cpu_family() -> str:
-    """Numbers of family and model, which tell generations of one name apart; "" where unknown."""
+    """Numbers of family and model, which distinguish generations of one name; "" if unknown."""
     return " ".join(filter(None, map(linux_cpu, ("cpu family", "model"))))
 
 
@@ -92,6 +92,6 @@ def linux_cpu(field: str) -> str:
 
 
 def simd_extensions() -> list[str]:
-    """The vector extensions that NumPy found, plainest first."""
+    """The vector extensions that NumPy found, simplest first."""
     found: Any = np.show_config(mode="dicts")["SIMD Extensions"]
     return [*found.get("baseline", []), *found.get("found", [])]

@@ -99,7 +99,7 @@ def measure_streaming(threads: int, budget: float) -> Section:
 
 
 def measure_rates(threads: int, budget: float) -> Section:
-    """The processor's peak and what comes near to it; nothing where fastmask is not installed."""
+    """The processor's peak and what comes close to it; nothing where fastmask is not installed."""
     if FASTMASK.missing():
         return {}
     from benchmarks import peaks, rates
@@ -149,7 +149,7 @@ def measure_case(
     peers: tuple[Peer, ...] = PEERS,
     products: int = FORWARD,
 ) -> Section:
-    """All contenders and the limit, so many matrix products, on one case."""
+    """All contenders and the limit, of `products` matrix products, on one case."""
     problem = make_problem(case)
     ready = contenders(problem, threads, peers)
     tolerances = {peer.name: peer.tolerance for peer in peers}

@@ -1,4 +1,4 @@
-"""How much memory a training step takes at its peak, beyond what was there before it.
+"""How much memory a training step takes at its peak, beyond what was in use before it.
 
 Each contender of `training` runs in a process of its own:
 
@@ -47,7 +47,7 @@ def peak_growth(case: Case, contender: str, threads: int) -> int:
 
 
 def measure_here(case: Case, contender: str, threads: int) -> int:
-    """The same of this process, which should be new."""
+    """The same for this process, which should be new."""
     (peer,) = (peer for peer in TRAINERS if peer.name == contender)
     tiny = Case(*TINY, case.fill, cell=case.cell, layers=case.layers)
     warm = peer.prepare(make_problem(tiny), threads)
@@ -64,9 +64,9 @@ def measure_here(case: Case, contender: str, threads: int) -> int:
 
 
 def restarted_peak() -> int:
-    """The peak after Linux was told to forget it: what is resident now.
+    """The peak after Linux was told to reset it: what is resident now.
 
-    Elsewhere the peak so far, which is not much more while all that happened is imports.
+    Elsewhere the peak so far, which is not much more as long as only imports have happened.
     """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -74,7 +74,7 @@ def restarted_peak() -> int:
 
 
 def peak() -> int:
-    """Most bytes that were ever resident at the same time."""
+    """The peak of resident memory so far, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""A measurement in a process of its own, whose memory and imports are nobody else's."""
+"""A measurement in a process of its own, which shares neither memory nor imports."""
 
 from __future__ import annotations
 

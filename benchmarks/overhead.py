@@ -1,4 +1,4 @@
-"""What a layer call costs over the operation in it, on arrays so small that this shows.
+"""What a layer call costs beyond the operation in it, on arrays small enough to show it.
 
     python -m benchmarks.overhead [--seconds 1] [--out FILE]
 
@@ -43,7 +43,7 @@ busy machine disturbs least.
 
 
 class Case(NamedTuple):
-    """A layer call and the bare operation that gives the same."""
+    """A layer call and the bare operation with the same result."""
 
     name: str
     layer: Callable[[], Any]
@@ -232,7 +232,7 @@ def check(case: Case) -> None:
 
 
 def measure(seconds: float) -> dict[str, dict[str, Timing]]:
-    """Each case for about so many seconds."""
+    """Time each case for about `seconds` seconds."""
     result = {}
     for case in cases():
         check(case)

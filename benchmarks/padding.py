@@ -1,8 +1,8 @@
 """Padding 20 000 ragged rows of about two million values, by fastmask, Keras and PyTorch.
 
-PyTorch pads tensors: where the rows come as arrays they are made into tensors in advance, which
-favours it; where they come as lists, making the tensors is part of the work, as it is for the
-others. Keras's `pad_sequences` does not depend on its backend.
+PyTorch pads tensors: rows that come as arrays are converted to tensors in advance, which favours
+it; for rows that come as lists, the conversion is part of the work, as it is for the others.
+Keras's `pad_sequences` does not depend on its backend.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def make_rows(case: PaddingCase) -> list[Any]:
 
 
 def expected(case: PaddingCase, rows: list[Any]) -> npt.NDArray[Any]:
-    """The right result, one row after the other in plain NumPy."""
+    """The correct result, one row after the other in plain NumPy."""
     longest = max(len(row) for row in rows)
     result = np.zeros((len(rows), longest, *np.shape(rows[0])[1:]), case.dtype)
     for padded, row in zip(result, rows, strict=True):
@@ -125,7 +125,7 @@ def padding_cases() -> list[PaddingCase]:
 
 
 def checked_calls(case: PaddingCase) -> dict[str, Callable[[], Any]]:
-    """The installed libraries' calls, each seen to give the right values."""
+    """The installed libraries' calls; each has been checked to give the right values."""
     rows = make_rows(case)
     wanted = expected(case, rows)
     calls = {p.name: p.prepare(case, rows) for p in PADDERS if not p.missing()}

@@ -1,7 +1,7 @@
 """What the processor does at best: multiply-adds alone, in registers, each kind that kernels use.
 
-The shares of the peak in the report are shares of this. A compiled loop works on as many sums as
-two units of four to six cycles can have in flight, on every thread at once.
+The report's shares of the peak are shares of this. A compiled loop works on as many sums as two
+units with a latency of four to six cycles can have in flight, on every thread at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FLOAT32 = "float32"
 KINDS = (FLOAT32, *FORMATS)
 CHAINS = 12
 ROUNDS = 20_000
-ROUNDS_OF_THREADS = 2_000_000  # of several, which have to be woken
+ROUNDS_OF_THREADS = 2_000_000  # for several threads, which have to be woken
 
 Words = npt.NDArray[np.float32]
 
@@ -79,7 +79,7 @@ def _loop_of(kind: str) -> Callable[[Words, int], None]:
 
 
 def _update(emit: Emitter, kind: str) -> Callable[[Any], Any]:
-    """Sums after one multiply-add, or dot product of words, which no compiler can leave out."""
+    """Sums after one multiply-add, or dot product of words, that no compiler can remove."""
     if kind == FLOAT32:
         half, one = emit.const(0.5), emit.const(1.0)
         return lambda sums: emit.fma(sums, half, one)

@@ -23,7 +23,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Contender:
-    """What is timed, and how what it returns becomes what is checked, here (B, T, H)."""
+    """A call to time, and how its result is turned into what is checked, here (B, T, H)."""
 
     call: Callable[[], Any]
     result: Callable[[Any], Any]
@@ -102,7 +102,7 @@ def run_onnxruntime(model: bytes, problem: Problem, threads: int) -> Contender:
 
 
 def prepare_openvino(problem: Problem, threads: int, precision: str = "f32") -> Contender:
-    """The same graph; by itself OpenVINO would choose bfloat16 where the processor has it."""
+    """The same graph; by default OpenVINO would use bfloat16 where the processor has it."""
     import openvino
 
     core = openvino.Core()
@@ -128,7 +128,7 @@ def onnx_feed(problem: Problem) -> dict[str, npt.NDArray[Any]]:
 
 
 def onnx_output(output: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(B, T, H) of (T, 1, B, H)."""
+    """(B, T, H) from (T, 1, B, H)."""
     return output[:, 0].transpose(1, 0, 2)
 
 
@@ -222,7 +222,7 @@ def run_torch_padded(module: Any, problem: Problem) -> Contender:
 
 
 def pack_run_unpack(problem: Problem, module: Any) -> Callable[[Any], Any]:
-    """From padded x to padded output: the documented way to leave padding out."""
+    """From padded x to padded output: the documented way to skip padding."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -276,7 +276,7 @@ def contenders(
 def checked_error(
     name: str, contender: Contender, problem: Problem, tolerance: float = TOLERANCE
 ) -> float:
-    """The contender's error; one beyond the tolerance must not be timed."""
+    """The contender's error; raises if it is beyond the tolerance, so that it is not timed."""
     error = contender.error(problem)
     if not error <= tolerance:
         raise AssertionError(f"{name} is off by {error:.2g} on {problem.case.name}")

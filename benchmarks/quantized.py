@@ -1,4 +1,4 @@
-"""Recurrent layers with weights of fewer bits beside float32, and what that costs in accuracy.
+"""Quantized recurrent layers beside float32, and what they cost in accuracy.
 
     python -m benchmarks.quantized [--threads 2] [--seconds 3] [--cells lstm gru rnn] [--write]
     python -m benchmarks.quantized --accuracy [--write]
@@ -97,7 +97,7 @@ def accuracies() -> list[list[str]]:
 
 
 def folded_rows(threads: int, seconds: float) -> list[list[str]]:
-    """A row for each size of batch: a model of an embedding and an LSTM."""
+    """A row for each size of batch, with a model of an embedding and an LSTM."""
     fm.set_num_threads(threads)
     rows, limit = [], fm.get_fold_limit()
     for batch, time in TEXTS:

@@ -1,4 +1,4 @@
-"""Quantized layers in the report: times, errors, and what was wanted."""
+"""Quantized layers in the report: times, errors, and goals."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def timed(group: Group, name: str) -> str:
 
 
 def faster(group: Group, mine: str, theirs: str) -> float | None:
-    """How many times as fast as `theirs` `mine` is."""
+    """The speed of `mine` as a multiple of that of `theirs`."""
     ours, other = summary.median(group, mine), summary.median(group, theirs)
     return None if ours is None or other is None else other / ours
 
@@ -73,7 +73,7 @@ def share(section: dict[str, Any], group: Group, mode: str) -> str:
 
 
 def goals(section: dict[str, Any]) -> list[Goal]:
-    """Faster than float32 and than the best peer of 8 bits, and how far off at most."""
+    """The goals: faster than float32 and than the best 8-bit peer, with a small error."""
     groups = section.get("groups", [])
     batches = summary.of_class(groups, *CLASSES)
     singles = summary.of_class(groups, BATCH_1)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.ragged [--threads 2] [--seconds 3] [--write]
 
-prints a table, and with --write puts it into docs/ragged.md: by how much a call is faster on a
-`Ragged` than on a `Masked`, and how much memory each needs at its peak beyond weights and inputs,
-which a process of its own measures. Between an embedding and its outputs the model has what taggers
-have: a recurrent layer, dense layers and a normalization. Outputs at valid steps are compared.
+prints a table, and with --write puts it into docs/ragged.md: how much faster a call is on a
+`Ragged` than on a `Masked`, and the peak memory of each beyond weights and inputs, measured in a
+process of its own. The model is a typical tagger: an embedding, a recurrent layer, dense layers and
+a normalization. Outputs at valid steps are compared.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HEAD = (
 
 
 def tagger() -> Any:
-    """The model, with weights of a seed."""
+    """The model, with weights drawn from a seed."""
     layers = fm.layers
     model = fm.Sequential(
         [
@@ -55,7 +55,7 @@ def tagger() -> Any:
 
 
 def batch_of(kind: str, fill: float, batch: int = BATCH, time: int = TIME) -> Any:
-    """Rows of ids, of which one is as long as a padded batch."""
+    """Rows of ids, one of them as long as the padded batch."""
     random = np.random.default_rng(1)
     most = min(time, round(2 * fill * time))
     lengths = random.integers(max(1, round(2 * fill * time) - most), most + 1, batch)
@@ -92,7 +92,7 @@ def memory(kind: str, fill: float) -> int:
 
 
 def measure_here(kind: str, fill: float) -> int:
-    """The same of this process, which should be new."""
+    """The same for this process, which should be new."""
     fm.set_num_threads(1)
     model, x = tagger(), batch_of(kind, fill)
     model(batch_of(kind, fill, 2, 5))

@@ -17,13 +17,13 @@ TIMED = 24  # batches of all processes that are computed
 
 
 def lengths_of(count: int) -> Any:
-    """Lengths as those of sentences and sessions are: many short ones, and a long tail."""
+    """Lengths like those of sentences and sessions: many short ones, and a long tail."""
     random = np.random.default_rng(0)
     return np.clip(random.lognormal(3.5, 0.8, count).astype(int), 1, 500)
 
 
 def by_rows(lengths: Any, replicas: int) -> list[list[list[int]]]:
-    """Batches of equal numbers of rows, of each process, as torch's DistributedSampler has them."""
+    """Batches with equal numbers of rows for each process, like torch's DistributedSampler."""
     order = np.random.default_rng(0).permutation(len(lengths))
     own = [order[rank::replicas] for rank in range(replicas)]
     count = len(lengths) // (replicas * BATCH)
@@ -31,7 +31,7 @@ def by_rows(lengths: Any, replicas: int) -> list[list[list[int]]]:
 
 
 def by_steps(lengths: Any, replicas: int) -> list[list[list[int]]]:
-    """Batches of equal numbers of valid steps, of each process."""
+    """Batches with equal numbers of valid steps for each process."""
     from fastmask.torch import StepsBatchSampler
 
     steps = int(lengths.mean() * BATCH)
@@ -39,13 +39,13 @@ def by_steps(lengths: Any, replicas: int) -> list[list[list[int]]]:
 
 
 def imbalance(work: Sequence[Sequence[float]]) -> float:
-    """How much longer all wait for the slowest process, batch by batch, than if work were even."""
+    """How much longer batches take, as all wait for the slowest process, than with even work."""
     each = np.asarray(work)
     return float(each.max(0).sum() / each.mean(0).sum())
 
 
 def step_times(lengths: Any, batches: list[list[list[int]]]) -> list[list[float]]:
-    """Seconds of a step of each process, one after the other on one thread, forward and back."""
+    """Seconds of each process's step, forward and back, one after the other on one thread."""
     import torch
 
     from fastmask.torch import LSTM
@@ -87,7 +87,7 @@ def measure() -> dict[str, Any]:
 
 
 def table_of(found: dict[str, Any]) -> str:
-    """How much longer a step takes than with work evened out."""
+    """How much longer a step takes than with even work."""
     if not found:
         return "torch is not installed."
     titles = [

@@ -1,8 +1,8 @@
-"""What the processor and our threads do at best, and how near to it the kernels come.
+"""The best that the processor and our threads can do, and how close to it the kernels come.
 
-Behind the figures in docs/performance.md: the share of the multiply-add units' peak that a layer
-reaches on one thread; the cost of a call's hand-over to a worker thread, and of a meeting of two
-threads inside a call; the time of one step of a single sequence.
+The basis of the figures in docs/performance.md: the share of the multiply-add units' peak that a
+layer reaches on one thread; the cost of handing a call over to a worker thread, and of a meeting
+of two threads inside a call; the time of one step of a single sequence.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def step_calls(problem: Problem, threads: int) -> dict[str, Callable[[], object]
 
 
 def layer_call(problem: Problem, threads: int) -> Callable[[], object]:
-    """A layer called with a planned mask on so many threads."""
+    """A layer called with a planned mask on `threads` threads."""
     layer, mask = fastmask_layer(problem, threads), fm.Mask(problem.valid)
 
     def call() -> None:
@@ -71,7 +71,7 @@ def layer_call(problem: Problem, threads: int) -> Callable[[], object]:
     "meet",
 )
 def _meet(control: Any, meetings: int, queue: Any, provider: int, thread: int) -> int:
-    """Two threads take turns in counting control[0]; alone, meetings must be 0."""
+    """Two threads take turns in incrementing control[0]; for one thread meetings must be 0."""
     state = submit(queue, provider, control, 2, thread)
     if state != UNSHARED:
         return state
@@ -80,7 +80,7 @@ def _meet(control: Any, meetings: int, queue: Any, provider: int, thread: int) -
         while atomic_load(control, 0) < 2 * k + thread:
             spin_hint()
             waited += 1
-            if waited > PATIENCE:  # a worker that was just about to sleep does not come
+            if waited > PATIENCE:  # a worker that was just going to sleep does not come
                 return LEFT
         if k < meetings:
             atomic_add(control, 0, 1)
@@ -88,7 +88,7 @@ def _meet(control: Any, meetings: int, queue: Any, provider: int, thread: int) -
 
 
 def meet(meetings: int) -> bool:
-    """A call that is over when a worker came and met the caller so many times; 0: no worker.
+    """A call that ends when a worker has met the caller `meetings` times; 0 for no worker.
 
     Returns:
         Whether the worker came.
@@ -118,7 +118,7 @@ def measure_handover() -> dict[str, Timing]:
 
 
 def timed(meetings: int, pause: float = 0.0) -> float:
-    """Seconds of one call, after a pause, to which the worker came."""
+    """Seconds of one call that the worker joined, after a pause."""
     for _ in range(ATTEMPTS):
         if pause:
             time.sleep(pause)

@@ -99,7 +99,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measurements(options: argparse.Namespace) -> dict[str, Callable[[], Section]]:
-    """The measurements that were asked for; each still to be called."""
+    """The measurements that were asked for, each as a function to call."""
     from benchmarks import measure
     from benchmarks.cells import CELLS
 

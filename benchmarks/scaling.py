@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs" / "scaling.md", ROOT / "benchmarks" / "results" / "scaling"
 FILES, WORDS, STEPS, UNITS = 32, 20_000, 50, 128
 LARGE, WORKERS = 10**9, (2, 8, 64, 512, 4096)
-TASKS = 200  # that do nothing, to time the handing out
+TASKS = 200  # tasks that do nothing, to time how parts are handed out
 
 
 def make_job(folder: Path, rows: int, files: int = FILES) -> Options:
@@ -66,7 +66,7 @@ def make_job(folder: Path, rows: int, files: int = FILES) -> Options:
 
 
 def part_times(options: Options, threads: int) -> dict[str, Any]:
-    """Seconds of each part in this process, of which so many for reading and computing."""
+    """Seconds of each part in this process, and of reading and computing among these."""
     found = parts.parts_of(options)
     predictor, parquet = (
         parts.predictor_of(options, threads),
@@ -111,7 +111,7 @@ def command_seconds(options: Options, engine: str, workers: int) -> float:
 
 
 def hand_out_seconds(engine: str, options: Options) -> float:
-    """Seconds of the driver for each part, by parts that do nothing."""
+    """Seconds that the driver takes for a part, measured with parts that do nothing."""
     with engines.ENGINES[engine](2) as submit:
         [future.result() for future in [submit(parts.most_rows, options) for _ in range(8)]]
         begin = time.perf_counter()

@@ -33,14 +33,14 @@ def efficiency(job: Job, workers: int) -> float:
 
 
 def scaled(parts: Sequence[float], count: int, mean: float) -> list[float]:
-    """As many parts as a larger job has, of another mean, which vary as the measured ones do."""
+    """The times of `count` parts with another mean, which vary as the measured ones do."""
     own = np.asarray(parts)
     drawn = np.random.default_rng(0).choice(own / own.mean(), count)
     return list(drawn * mean)
 
 
 def bound(job: Job, workers: int) -> str:
-    """What keeps the job from going faster on so many workers, in a word."""
+    """What keeps the job from going faster on this many workers, in a word."""
     ideal = sum(job.parts) / workers
     longest = max(job.parts)
     costs = {

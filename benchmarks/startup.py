@@ -1,4 +1,4 @@
-"""What it costs to begin: importing, and the first LSTM call of a process.
+"""Start-up costs: the import, and the first LSTM call of a process.
 
 Every number comes from a new Python process that times itself, so that the start of the interpreter
 is left out. Compiled code goes to a folder of this benchmark's own: a new one for each cold start,

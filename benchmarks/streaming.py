@@ -1,8 +1,8 @@
 """One step in many live streams of which few have an event: only those, or all of them.
 
-Stepping all is what a library without masks offers; its states at streams without an event would
-then have to be put back, which is left out here in its favour. Gathering the rows that have an
-event, stepping those and scattering them is what a careful user of PyTorch would write.
+A library without masks can only step all streams; the states of those without an event would then
+have to be restored, which is left out here in its favour. Gathering the rows that have an event,
+stepping those and scattering them is what a careful user of PyTorch would write.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Streams(Contender):
-    """Live streams: `step` goes on in those of a mask, or in all; the result is their states."""
+    """Live streams: `step` advances those of a mask, or all; the result is their states."""
 
     step: Callable[[Mask], Any]
-    everybody: bool  # whether `step` leaves the mask out of account
+    everybody: bool  # whether `step` ignores the mask
 
     def error(self, problem: Problem) -> float:
         """Largest difference of the states after one step from the formula's, in float64."""
@@ -55,7 +55,7 @@ class Streams(Contender):
 def streams(
     step: Callable[[Mask], Any], states: Callable[[], list[Array]], everybody: bool
 ) -> Streams:
-    """A contender that meets another mask with each call."""
+    """A contender that gets another mask with each call."""
     masks = cycle(draw_masks(len(states()[0])))
     return Streams(lambda: step(next(masks)), lambda _: states(), step, everybody)
 

@@ -21,7 +21,7 @@ BATCH_1 = "batch 1"
 
 @dataclass(frozen=True)
 class Goal:
-    """A number that the project wants, and what it is; None where it was not measured."""
+    """A number that the project aims for, and the measured one; None if it was not measured."""
 
     name: str
     wanted: float
@@ -42,7 +42,7 @@ def case_name(group: Group) -> str:
 
 
 def cell_name(group: Group) -> str:
-    """The layer's name, and how many of them stand on each other."""
+    """The layer's name, and how many of them are stacked."""
     layers = group.get("layers", 1)
     name = CELLS[group.get("cell", "lstm")].layer
     return f"{name} x {layers}" if layers > 1 else name
@@ -71,13 +71,13 @@ def best_rival(group: Group) -> float | None:
 
 
 def speedup(group: Group) -> float | None:
-    """How many times as fast as the best peer fastmask is."""
+    """The speed of fastmask as a multiple of the best peer's."""
     mine, rival = median(group, FASTMASK.name), best_rival(group)
     return None if mine is None or rival is None else rival / mine
 
 
 def mean_speedup(groups: list[Group], rival: str) -> float | None:
-    """How many times as fast as one library fastmask is, on average over the groups."""
+    """The speed of fastmask as a multiple of one library's, on average over the groups."""
     pairs = [(median(group, rival), median(group, FASTMASK.name)) for group in groups]
     return geometric_mean(theirs / mine for theirs, mine in pairs if theirs and mine)
 
@@ -140,7 +140,7 @@ def kind_ratio(group: Group, kind: str) -> float:
 
 
 def padding_ratio(group: Group, other: str) -> float | None:
-    """How many times as fast as `other` fastmask pads."""
+    """The speed at which fastmask pads, as a multiple of that of `other`."""
     mine, theirs = median(group, "fastmask"), median(group, other)
     return None if mine is None or theirs is None else theirs / mine
 
@@ -238,7 +238,7 @@ def streaming_goals(section: dict[str, Any]) -> list[Goal]:
 
 
 def events_ratio(group: Group) -> float | None:
-    """How many times as fast a step of the few is as the fastest that steps all."""
+    """The speed of stepping only the few, as a multiple of that of stepping all."""
     mine = median(group, EVENTS.name)
     every = [seconds for peer in ALL if (seconds := median(group, peer.name)) is not None]
     return min(every) / mine if mine and every else None

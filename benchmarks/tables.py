@@ -127,7 +127,7 @@ def goals_part(report: dict[str, Any]) -> list[str]:
 
 
 def goal_table(goals: Iterable[summary.Goal]) -> str:
-    """What was wanted, what was measured, and whether that is enough."""
+    """The goals, what was measured, and whether that is enough."""
     verdicts = {True: "yes", False: "**no**", None: "not measured"}
     rows = [
         [

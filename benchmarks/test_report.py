@@ -1,4 +1,4 @@
-"""The report from tiny cases: it is not the numbers that are tested, but that it comes out."""
+"""The report from tiny cases: these test that it is written, not its numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated jobs against sums on paper, and the page from made-up times."""
+"""Simulated jobs against sums done by hand, and the page from made-up times."""
 
 from __future__ import annotations
 

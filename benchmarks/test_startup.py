@@ -1,6 +1,6 @@
 """Startup: whole processes, the interpreter's own start included.
 
-The report subtracts that start; here the cases only stand beside each other.
+The report subtracts that start; here the cases are only compared.
 """
 
 from __future__ import annotations

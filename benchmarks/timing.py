@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SETTLE_SLICE = 0.004  # seconds asleep between two looks at the CPU time used
+SETTLE_SLICE = 0.004  # seconds asleep between two checks of the CPU time used
 SETTLE_LIMIT = 0.3
 IDLE_SHARE = 0.05
 WARM_SECONDS = 0.005
@@ -76,7 +76,7 @@ def side_by_side(
 
 
 def summarise(turns: list[list[float]]) -> Timing:
-    """The numbers kept of one contender's turns."""
+    """The numbers that are kept of a contender's turns."""
     q25, median, q75 = np.percentile([np.median(turn) for turn in turns], [25, 50, 75])
     return Timing(
         median=float(median),

@@ -1,8 +1,8 @@
 """The contenders of the training benchmark: a forward and a backward call of one layer.
 
-All are modules of PyTorch with the same state_dict. A call drops the gradients of the last one,
+All are PyTorch modules with the same state_dict. A call drops the gradients of the previous one,
 runs the layer on a padded batch and sends the same random gradient back through its padded
-output, zero at masked steps; the inputs want a gradient too, as in a layer above another.
+output, zero at masked steps; the inputs need a gradient too, as in a stack of layers.
 Packing, unpacking, and the plan of a new mask belong to the call. Every gradient is compared with
 that of `torch.nn` in float64 before it is timed.
 """

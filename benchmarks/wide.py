@@ -4,9 +4,9 @@ Each is measured in a process of its own:
 
     python -m benchmarks.wide '{"cell": "lstm", "rows": 4000000, ...}' 64
 
-Inputs, outputs and the plan are there, and the kernel has run on a few rows, before the call that
-counts. It adds to the peak of the process's resident memory what its threads have touched; what it
-asked for is counted in a second call.
+Before the measured call, inputs, outputs and the plan exist, and the kernel has run on a few rows.
+The call raises the peak of the process's resident memory by what its threads touch; what it
+allocates is counted in a second call.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ def wide_calls() -> list[WideCall]:
 
 
 def wide_bytes(call: WideCall, threads: int) -> dict[str, int]:
-    """Bytes that a call in a new process adds to its peak memory, and that it asks for."""
+    """Bytes that a call in a new process adds to its peak memory, and that it allocates."""
     found: dict[str, int] = measured("benchmarks.wide", json.dumps(call._asdict()), str(threads))
     return found
 
 
 def measure_here(call: WideCall, threads: int) -> dict[str, int]:
-    """The same of this process, which should be new."""
+    """The same for this process, which should be new."""
     from fastmask_kernels import cpu
 
     kernel = getattr(cpu, f"{call.cell}_fwd")
     kernel(*arguments(cpu, call._replace(rows=FEW_ROWS)), threads)
     given = arguments(cpu, call)
-    with suppress(AttributeError):  # glibc's: what the first call left does not serve the second
+    with suppress(AttributeError):  # glibc only: give back what the first call has freed
         ctypes.CDLL(None).malloc_trim(0)
     before = restarted_peak()
     kernel(*given, threads)
@@ -84,7 +84,7 @@ def measure_here(call: WideCall, threads: int) -> dict[str, int]:
 
 
 def arguments(column: Any, call: WideCall) -> list[Any]:
-    """All that a forward kernel takes but the number of threads, in memory that is in use."""
+    """All arguments of a forward kernel but the number of threads, in memory that is in use."""
     cell, rows, features, units, options, pack_options = call
     states, gates = (2, 4) if cell == "lstm" else (1, 3)
     dtype = np.dtype(np.float32)
