@@ -61,7 +61,7 @@ def prepare_torch_int8(problem: Problem, threads: int) -> Contender:
 
     whole = torch.nn.Sequential(torch_module(problem, threads).eval())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated, and what PyTorch itself has
+        warnings.simplefilter("ignore")  # it is deprecated, but it is PyTorch's own
         kinds = {torch.nn.LSTM, torch.nn.GRU}
         module = torch.ao.quantization.quantize_dynamic(whole, kinds, dtype=torch.qint8)[0]
     return run_torch_padded(module, problem)

@@ -41,7 +41,7 @@ MEETINGS = 1000
 ASLEEP = 0.003  # seconds after which workers have gone to sleep
 HANDOVERS_A_TURN = 20
 TURNS = 11
-PATIENCE = 200_000  # pauses of the processor, some milliseconds
+PATIENCE = 200_000  # pause instructions, a few milliseconds
 ATTEMPTS = 200
 
 

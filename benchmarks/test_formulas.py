@@ -1,4 +1,4 @@
-"""The table of cells made of formulas."""
+"""The table of cells made from formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of layers with weights of fewer bits."""
+"""The tables of quantized layers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """LSTM: S. Hochreiter and J. Schmidhuber (1997), with the forget gate of F. A. Gers et al. (2000).
 
-The gates stand in Keras's order.
+The gates are in Keras's order.
 """
 
 from typing import Any

@@ -8,5 +8,5 @@ from .cell import cell
 
 @cell
 def simple_rnn(s: Any, h: Any) -> Any:
-    """One sum."""
+    """One sum, and its activation."""
     return activation(s)

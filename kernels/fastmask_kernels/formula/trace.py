@@ -121,7 +121,7 @@ def with_line(function: Callable[..., Any], error: Exception) -> Exception:
         if frame.filename == code.co_filename
     ]
     number, line = frames[-1] if frames else _definition(code)
-    shown = f"{line}\n    " if line else ""  # of code that is in no file
+    shown = f"{line}\n    " if line else ""  # empty for code that is in no file
     kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ValueError
     return kind(f"{function.__name__}, line {number}: {shown}{error}")
 

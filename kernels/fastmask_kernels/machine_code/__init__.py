@@ -6,7 +6,7 @@
     report = compile_report(function, (pointer(float32), int32), "sm_90a", launch_bounds=(256, 1))
     report.registers, report.spills, report.shared    # a thread, bytes a thread, bytes a block
     report.ptx, report.sass                           # texts
-    report.count("HMMA", "FFMA")                      # machine instructions that begin so
+    report.count("HMMA", "FFMA")                      # machine instructions that begin with these
     report.loops(), report.step                       # machine instructions of each loop
 
 It needs numba-cuda with NVVM, and programs of the CUDA toolkit, see `missing`. `launches` records

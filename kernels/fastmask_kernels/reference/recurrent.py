@@ -114,7 +114,7 @@ def run_backward(
     states_saved: Sequence[Array],
     zero_masked: bool,
 ) -> None:
-    """Run all rows, each from its last step to its first; dx and dout may be without steps."""
+    """Run all rows, each from its last step to its first; dx and dout may have no steps."""
     dx[:] = 0
     for dweight in dweights:
         dweight[:] = 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 MIN_SHARED_WORK = 2_000_000  # floating-point operations, about 20 us; below, sharing costs more
 MIN_WORK_TO_WAKE = 10_000_000  # about 100 us; below, a sleeping worker comes too late
 MIN_JOINED_WEIGHTS = 18_432  # recurrent ones; below, a step is too short for a barrier after it
-WEIGHTS_A_SUM = 16  # all else that is done with a sum takes as long as these, in every format
+WEIGHTS_A_SUM = 16  # the other work on a sum takes as long as these, in every format
 USUAL_BYTES = 4  # of a weight; products with smaller ones are faster in proportion
 CACHE_BYTES = 1 << 20  # of weights that a core is assumed to keep from step to step
 ROWS_BOUND_BY_CACHE = 2  # up to this many rows wait for weights from the core's own cache

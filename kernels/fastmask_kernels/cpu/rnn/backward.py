@@ -44,12 +44,12 @@ class Batch(NamedTuple):
     gates_width: int  # columns of `gates`
     sequences: bool  # whether there is a `dout`
     gates: Any  # real (P, gates_width)
-    dfirst: Any  # several of real (B, H)
+    dfirst: Any  # real (B, H), several
     dout: Any  # real (B, T, H)
-    dlast: Any  # several of real (B, H)
-    states: Any  # several of real (P, H): after each step
-    first: Any  # several of real (B, H)
-    vectors: Any  # several of real (H)
+    dlast: Any  # real (B, H), several
+    states: Any  # real (P, H), several: after each step
+    first: Any  # real (B, H), several
+    vectors: Any  # real (H), several
     steps: Any  # int64 (P): flat positions
     offsets: Any  # int64 (B + 1): where the steps of a row begin
     order: Any  # int64 (B): row of a rank
@@ -69,7 +69,7 @@ class State(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """One thread's own memory. Index arrays are int64, one entry a row in hand."""
+    """One thread's scratch memory. Index arrays are int64, with an entry for each row."""
 
     z: Any  # real: the product for one panel
     row: Any  # the rows of this group, longest first

@@ -55,7 +55,7 @@ class Batch(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """One thread's own memory. Index arrays are int64, one entry a row in hand."""
+    """One thread's scratch memory. Index arrays are int64, with an entry for each row."""
 
     z: Any  # real: sums of products before activation
     operands: Any  # real: converted rows, see `sums`
@@ -168,7 +168,7 @@ def source_finder(gathered: bool) -> Any:
                 scratch.source[total] = source
                 total += 1
                 if block == 1:
-                    # Many rows are more streams than the hardware prefetches by itself.
+                    # Many rows are more streams than the hardware prefetcher follows.
                     prefetch_next(batch, scratch, source, i, k + j)
         scratch.begin[block] = total
         return total

@@ -95,7 +95,7 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
         pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
         raise ValueError(f"packed must come from {pack} for {features} features, {units} units")
     if len(gates) and not len(h_steps):
-        raise ValueError("gates are saved only where h_steps are: give h_steps a row a step")
+        raise ValueError("gates are saved only with h_steps: give h_steps a row for each step")
     integers = np.empty(integer_size, np.int64)
     codes = CODES.get(activation, 0), CODES.get(gates_activation, 0)
     arguments = (
