@@ -21,7 +21,7 @@ from .columns import of_h
 from .emit import ZERO, Body, Kind, joined
 from .loop_products import Products
 
-_H = Place("product")  # in the first round the gradient of h, without
+_H = Place("product")  # in the first round, the gradient of h without the output's part
 _DY = Place("dy")  # the gradient of the step's output
 
 
