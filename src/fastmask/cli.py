@@ -172,7 +172,7 @@ def _run_predict(known: argparse.Namespace, _rest: list[str]) -> int:
 def _telling(
     work: Callable[[], object], interrupted: str = "interrupted, nothing is written"
 ) -> int:
-    """Do something with files; what is the matter with them is one line, and status 2."""
+    """Do something with files; an error becomes one line, and exit status 2."""
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")  # a layer that loses a mask says so once

@@ -41,7 +41,7 @@ CELLS: dict[str, Cell] = {
         *(coupled_lstm, ind_rnn, layer_norm_lstm, minimal_gated_unit, peephole_lstm),
     )
 }
-"""The cells of this package by name: what tests go through, and what model files may name."""
+"""The cells of this package by name, which tests cover and model files may name."""
 
 __all__ = [
     "CELLS",

@@ -1,4 +1,4 @@
-"""`fastmask.cell`: a recurrent cell of a user's own formula."""
+"""`fastmask.cell`: recurrent cells made from the user's formulas."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ class Cell(_cells.Cell):
         return self.layer_class(units, **options)
 
     def __reduce__(self) -> str:
-        return self.__qualname__  # as of functions: pickles hold where it is to be found
+        return self.__qualname__  # pickled by its name, like a function
 
 
 _known: dict[str, Cell] = {}
 
 
 def known_cell(key: str) -> Cell | None:
-    """The last cell of a key that was made."""
+    """The cell made last with this key."""
     return _known.get(key)
 
 

@@ -13,5 +13,5 @@ from ._cell import cell
 
 @cell(x_only=("s",))
 def ind_rnn(s: Any, h: Any, *, u: Any) -> Any:
-    """Each unit has one recurrent weight, that of itself: there is no recurrent kernel."""
+    """Each unit has one recurrent weight, for its own state: there is no recurrent kernel."""
     return relu(s + u * h)

@@ -1,4 +1,4 @@
-"""`fastmask compile`: what a CUDA kernel becomes, with no driver and no GPU."""
+"""`fastmask compile`: what a CUDA kernel compiles to, with no driver and no GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOPS = "time_loop", "gradient_loop"
 
 
 class Options(NamedTuple):
-    """Of the command."""
+    """Options of the command."""
 
     kernel: str  # of the table, or path.py:name
     arch: str
@@ -44,7 +44,7 @@ class _Row(NamedTuple):
     shared: int = 0
 
     def cells(self) -> Sequence[str]:
-        """Of the table."""
+        """The cells of the table."""
         report, step = self.report, self.report.step
         name = short(report.name) if self.launched[0] else report.name
         return (
@@ -55,7 +55,7 @@ class _Row(NamedTuple):
 
 
 def run(options: Options) -> str:
-    """Compile, write files if they are wanted, and tell what came out.
+    """Compile, write files if they are wanted, and return the report.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -76,7 +76,7 @@ def run(options: Options) -> str:
 
 
 def short(name: str) -> str:
-    """A kernel's name without what it was made for."""
+    """A kernel's name without what it was specialised for."""
     return name.partition("(")[0].strip("_")
 
 
@@ -117,7 +117,7 @@ def _compiled(options: Options, *args: Any, **given: Any) -> Any:
     code = import_module("fastmask_kernels.machine_code")
     try:
         return code.compile_report(*args, arch=options.arch, **given)
-    except Exception as error:  # of Numba, of NVVM, of ptxas
+    except Exception as error:  # from Numba, NVVM or ptxas
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ValueError(f"{options.kernel} does not compile: {' '.join(lines[:8])}") from error
 

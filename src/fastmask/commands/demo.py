@@ -52,7 +52,7 @@ class Result(NamedTuple):
 
     @property
     def faults(self) -> list[str]:
-        """What is not as it should be, one sentence each."""
+        """The checks that failed, one sentence each."""
         faults = []
         if not self.accuracy >= LEAST_ACCURACY:
             faults.append(f"the accuracy is {self.accuracy:.1%}, below {LEAST_ACCURACY:.0%}")
@@ -68,7 +68,7 @@ def run(say: Callable[[str], None]) -> Result:
     """Run the demo.
 
     Args:
-        say: takes a line for the user when something lasts.
+        say: shows a line to the user before something that takes long.
 
     Returns:
         What it found.
@@ -99,7 +99,7 @@ def run(say: Callable[[str], None]) -> Result:
 
 
 def report(result: Result) -> list[str]:
-    """The lines that tell a person about the result."""
+    """The lines of a report for people."""
     r = result
     threads = get_num_threads()
     rows = [

@@ -1,8 +1,8 @@
-"""Who computes the parts of a folder: this machine's processes, Ray's workers or Dask's.
+"""Engines that compute the parts of a folder: local processes, Ray or Dask.
 
 Each engine is a context that gives a function like `concurrent.futures.Executor.submit`. Ray and
-Dask compute what a killed worker had in hand once more by themselves; with processes of our own all
-that is left is handed out again.
+Dask compute the parts of a killed worker again by themselves; with local processes all parts that
+are left are submitted again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..backends.threads import get_num_threads
 from .parts import Outcome, Part, compute
 from .predict import Options
 
-AHEAD = 2  # parts that are handed out for each worker: who is done need not wait for the next one
+AHEAD = 2  # parts submitted for each worker, so that it need not wait for the next one
 TRIES = 3  # of a part whose worker ended
 OBJECT_STORE = 80 << 20  # bytes of Ray's shared memory, the least it takes: parts are never in it
 
@@ -62,7 +62,7 @@ def run(engine: str, options: Options, parts: list[Part], workers: int) -> Itera
 def _completed(
     submit: Submit, options: Options, threads: int, parts: list[Part], workers: int
 ) -> Iterator[tuple[Part, Outcome]]:
-    """Hand out the parts, a few more than there are workers at a time."""
+    """Submit the parts, a few more at a time than there are workers."""
     waiting, running = iter(parts), dict[Any, Part]()
     while True:
         while len(running) < AHEAD * workers and (part := next(waiting, None)) is not None:
@@ -86,7 +86,7 @@ def _local(workers: int) -> Iterator[Submit]:
     if workers == 1:
         yield _here
         return
-    # Ctrl-C goes to all processes: this one tells, and the others finish what they have in hand.
+    # Ctrl-C reaches all processes: this one reports it, and the others finish their parts.
     ignoring = signal.signal, (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), *ignoring)
     try:

@@ -26,7 +26,7 @@ def run(options: Options, engine: str, workers: int | None) -> int:
     most_rows(options)
     model, source, output = (path.resolve() for path in options[:3])  # for workers elsewhere
     options = options._replace(model=model, input=source, output=output)
-    predictor_of(options)  # what is the matter with the model is told before anybody is asked
+    predictor_of(options)  # errors of the model are reported before workers start
     parts = parts_of(options)
     todo = not_done(parts)
     if left := len(parts) - len(todo):

@@ -9,7 +9,7 @@ from .table import table
 
 
 def report(path: Path) -> str:
-    """The lines that tell a person what is in a file.
+    """The lines of a report, for people, on what is in a file.
 
     Raises:
         OSError: it cannot be read.

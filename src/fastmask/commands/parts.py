@@ -1,9 +1,9 @@
 """Parts of a folder of Parquet files: neighbouring row groups of a file.
 
 One worker reads, computes and writes a part, a batch at a time. How files are cut depends on the
-files alone. A part's output takes its name when it is whole, so that what exists is done: whoever
-starts again, or computes a part once more, neither loses nor doubles a row, and nothing else has to
-be kept.
+files alone. An output gets its name when it is complete, so every output that exists is done:
+starting again, or computing a part once more, neither loses nor doubles a row, and no other state
+has to be kept.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Part(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a part."""
+    """The result of a part."""
 
     rows: int
-    fault: str  # empty where all went well
+    fault: str  # empty if all went well
 
 
 def parts_of(options: Options) -> list[Part]:
@@ -62,7 +62,7 @@ def parts_of(options: Options) -> list[Part]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Parquet files, but for those that begin with a dot or _, which are engines' own."""
+    """Parquet files, except those that begin with a dot or _, which belong to engines."""
     for path in sorted(folder.rglob("*")):
         hidden = any(name.startswith((".", "_")) for name in path.relative_to(folder).parts)
         parquet = tables.FORMATS.get(path.suffix.lower()) == "parquet"
@@ -110,7 +110,7 @@ def not_done(parts: list[Part]) -> list[Part]:
 
 
 def compute(options: Options, threads: int, part: Part) -> Outcome:
-    """Compute a part, in any process, with so many threads unless FASTMASK_NUM_THREADS says."""
+    """Compute a part, in any process, with `threads` threads unless FASTMASK_NUM_THREADS is set."""
     try:
         write_part(options, None if "FASTMASK_NUM_THREADS" in os.environ else threads, part)
     except (OSError, TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ from ..tables.predictor import Predictor
 
 
 class Options(NamedTuple):
-    """What the command is given."""
+    """Options of the command."""
 
     model: Path
     input: Path
@@ -42,7 +42,7 @@ def run(options: Options) -> int:
     if options.batch_size is not None:
         whole_number(options.batch_size, "--batch-size", 1)
     source, target = tables.format_of(options.input), tables.format_of(options.output)
-    with opened(options.input):  # or else an error names the output, which is opened first
+    with opened(options.input):  # otherwise an error would name the output, which is opened first
         pass
     predictor = Predictor(model_of(options), options.columns, options.name, options.batch_size)
     rows, bar = options.batch_size or MOST_ROWS, Bar(options.input)
@@ -65,7 +65,7 @@ def run(options: Options) -> int:
 
 
 def model_of(options: Options) -> Any:
-    """The model in its file, with weights in fewer bits if that was asked for."""
+    """The model in its file, quantized if that was asked for."""
     model = load_model(options.model)
     if options.quantize is not None:
         model.quantize(options.quantize)
@@ -73,7 +73,7 @@ def model_of(options: Options) -> Any:
 
 
 class Bar:
-    """How far the work is, on a terminal, once it has taken a second."""
+    """A progress bar on a terminal, once the work has taken a second."""
 
     _WIDTH = 30
 
@@ -82,7 +82,7 @@ class Bar:
         self._line = ""
 
     def show(self, share: float, rows: int) -> None:
-        """Tell how much is done."""
+        """Show how much is done."""
         now = time.monotonic()
         done = round(self._WIDTH * share)
         bar = "#" * done + "-" * (self._WIDTH - done)

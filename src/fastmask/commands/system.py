@@ -16,7 +16,7 @@ from ..backends.threads import get_num_threads
 
 
 def describe() -> list[tuple[str, str]]:
-    """Names and values, in the order in which a person wants to read them."""
+    """Names and values, in the order of a report."""
     return [
         ("fastmask", __version__),
         ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -29,7 +29,7 @@ def describe() -> list[tuple[str, str]]:
 
 
 def _table() -> str:
-    """Whose kernels compute on NumPy arrays."""
+    """Which kernels compute on NumPy arrays."""
     try:
         return str(kernels().__name__.rpartition(".")[2])
     except (JitDisabledError, ValueError) as error:  # FASTMASK_KERNELS asks for what is not there
@@ -51,14 +51,14 @@ def _compiled() -> list[tuple[str, str]]:
 
 
 def cuda_devices() -> list[str]:
-    """Names of the CUDA devices that the driver knows; none where there is no driver."""
+    """Names of the CUDA devices that the driver knows; none without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int()
         if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
             return []
         return [_device_name(driver, number) for number in range(count.value)]
-    except (OSError, AttributeError):  # not there, or not what it says it is
+    except (OSError, AttributeError):  # no driver, or a library without these functions
         return []
 
 

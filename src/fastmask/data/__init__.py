@@ -79,12 +79,12 @@ def _rows_of(x: Any) -> tuple[Array, Ints]:
 
 
 def origins(x: Any) -> set[tuple[str, str]]:
-    """The packages and names of the classes that an object is of, which tell without an import."""
+    """Packages and names of an object's classes, which identify it without an import."""
     return {(cls.__module__.partition(".")[0], cls.__name__) for cls in type(x).__mro__}
 
 
 def arrow_column(x: Any) -> Array | Ragged:
-    """The rows of an Arrow column of lists; of another one its numbers or texts.
+    """The rows of an Arrow column of lists, or the numbers or texts of another column.
 
     Raises:
         TypeError: its type is neither.
@@ -98,7 +98,7 @@ def arrow_column(x: Any) -> Array | Ragged:
 
 
 def _reader(name: str) -> Any:
-    """A module for what not everybody has."""
+    """A module for a library that may be missing, imported when it is needed."""
     return import_module(f".{name}", __name__)
 
 

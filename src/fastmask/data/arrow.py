@@ -76,10 +76,10 @@ def _offsets(chunk: Chunk, start: int, stop: int) -> Ints:
 
 
 def _views(chunk: Chunk, start: int, stop: int) -> Column:
-    """Lists that lie anywhere: where they follow each other they are as other lists."""
+    """List views: if the lists follow each other, they are like other lists."""
     dtype = _VIEWS[chunk.format]
     starts, sizes = (chunk.memory(i, dtype, start, stop).astype(np.int64) for i in (1, 2))
-    starts = np.where(sizes, starts, 0)  # that of an empty list may be anything
+    starts = np.where(sizes, starts, 0)  # an empty list may start anywhere
     offsets = np.append(0, np.cumsum(sizes))
     filled = starts[sizes > 0]
     low = int(filled.min()) if len(filled) else 0
@@ -104,7 +104,7 @@ def _taken(column: Column, index: Ints) -> Column:
 
 
 def _looked_up(chunk: Chunk, start: int, stop: int, valid: Any) -> Column:
-    """Numbers of words, as these words."""
+    """Dictionary-encoded values, decoded."""
     assert chunk.dictionary is not None
     words = _column(chunk.dictionary, 0, chunk.dictionary.length)
     index = chunk.memory(1, _NUMBERS[chunk.format], start, stop)
@@ -140,7 +140,7 @@ def texts(joined: bytes, offsets: Sequence[int]) -> Array:
 
 
 def _text_views(chunk: Chunk, start: int, stop: int) -> Array:
-    """Texts that stand in their views, or that these lead to."""
+    """Text views: short texts are in their views, others elsewhere."""
     raw = chunk.memory(1, "V16", start, stop).tobytes()
     found = []
     for i, (size, _, buffer, at) in enumerate(np.frombuffer(raw, "i4").reshape(-1, 4).tolist()):

@@ -28,7 +28,7 @@ def column_of(array: Any) -> Column:
 def _column(layout: Any) -> Column:
     if layout.is_option:
         there = layout.mask_as_bool(valid_when=True)
-        # Where one is missing the values are of no use, but for their type.
+        # If a value is missing, only the type of the values matters.
         inner = _column(layout.project())
         return inner if there.all() else inner._replace(valid=np.asarray(there))
     if layout.is_unknown:

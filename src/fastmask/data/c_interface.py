@@ -1,4 +1,4 @@
-"""Arrow's C data interface: columns that another library has in memory, read where they lie.
+"""Arrow's C data interface: columns that another library has in memory, read in place.
 
 Source: https://arrow.apache.org/docs/format/CDataInterface.html, and "The Arrow PyCapsule
 Interface" beside it, by which Python objects of any library hand such columns out.
@@ -60,7 +60,7 @@ _pointer_in = ctypes.PYFUNCTYPE(c_void_p, ctypes.py_object, c_char_p)(
 
 
 class _Owned:
-    """A structure that another library fills, and whose memory is given back to it at the end."""
+    """A structure that another library fills, and whose memory that library frees at the end."""
 
     def __init__(self, kind: type[ctypes.Structure]) -> None:
         self.value: Any = kind()
@@ -78,12 +78,12 @@ class _Memory:
 
 
 class Chunk(NamedTuple):
-    """A part of a column: of its buffers only those from `offset` on are its own."""
+    """A part of a column, whose values begin at `offset` in its buffers."""
 
     format: str
     length: int
     offset: int
-    nulls: int  # -1 where they have not been counted
+    nulls: int  # -1 if they have not been counted
     buffers: tuple[int, ...]  # addresses
     children: tuple[Chunk, ...]
     dictionary: Chunk | None
@@ -91,12 +91,12 @@ class Chunk(NamedTuple):
     owner: object
 
     def memory(self, buffer: int, dtype: Any, start: int, stop: int) -> Array:
-        """Some items of a buffer, where they are."""
+        """Some items of a buffer, in place."""
         known = np.dtype(dtype)
         address = self.buffers[buffer] if buffer < len(self.buffers) else 0
         if stop <= start or not address:
             return np.empty(0, known)
-        place = (address + start * known.itemsize, True)  # not to be written to
+        place = (address + start * known.itemsize, True)  # read-only
         shape = {"shape": (stop - start,), "typestr": known.str, "data": place, "version": 3}
         return np.asarray(_Memory(shape, self.owner))
 

@@ -27,7 +27,7 @@ class _Misfit(Exception):
 
 
 NOTHING = Column(Column(np.zeros(0, np.float32)), np.zeros(1, np.int64))
-"""No rows, of a type that nobody knows."""
+"""No rows, of an unknown type."""
 
 
 def joined(columns: list[Column]) -> tuple[Array, Ints]:

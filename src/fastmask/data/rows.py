@@ -25,8 +25,8 @@ def rows_in_list(rows: Iterable[Any]) -> tuple[Array, Ints]:
         rows: lists or arrays of steps of one shape.
 
     Raises:
-        TypeError: the steps are no numbers or texts, or have no dtype in common.
-        ValueError: a row is none of steps, or has a null in it, or steps of another shape.
+        TypeError: the steps are not numbers or texts, or have no dtype in common.
+        ValueError: a row is not a list of steps, has a null in it, or has steps of another shape.
     """
     batch = sequences_in([_row(row, b) for b, row in enumerate(rows)], None, False, False)
     offsets = offsets_of(np.array(batch.lengths, np.int64))
@@ -53,7 +53,7 @@ def _row(row: Any, b: int) -> Any:
 
 
 def _no_steps(rows: list[Any]) -> Array:
-    """Of the dtype and shape that arrays tell of."""
+    """No steps, with the dtype and shape of rows that are arrays."""
     known = next((row for row in rows if isinstance(row, np.ndarray)), np.zeros(0, np.float32))
     return known[:0]
 
@@ -61,7 +61,7 @@ def _no_steps(rows: list[Any]) -> Array:
 def _of_lists(rows: list[Any]) -> Array:
     """The steps, of the dtype that `fastmask.pad` gives them."""
     steps = list(chain.from_iterable(rows))
-    filler = steps[0]  # of which nothing is there, as the steps are one row
+    filler = steps[0]  # never used, because the steps are one row
     try:
         values: Array = padded(sequences_in([steps], None, False, False), None, filler)[0]
     except (ValueError, OverflowError):
@@ -69,14 +69,14 @@ def _of_lists(rows: list[Any]) -> Array:
     if values.dtype == np.float64 and (np.abs(values) >= _LARGE).any():
         return _large(np.array(steps, object), values)
     if values.dtype.kind == "U" and values.ndim == 1 and not all(isinstance(s, str) for s in steps):
-        raise TypeError("x must hold numbers or texts, not both")  # of which NumPy makes texts
+        raise TypeError("x must hold numbers or texts, not both")  # NumPy would make texts of both
     return values
 
 
 def _large(steps: Array, values: Array | None) -> Array:
-    """Integers of 64 bits without a sign, which NumPy takes for floats beside smaller ones.
+    """Unsigned 64-bit integers, which NumPy turns into floats beside smaller ones.
 
-    Steps that are no such integers are `values`, or become floats.
+    Other steps are returned as `values`, or become floats.
     """
     if all(isinstance(one, (int, np.integer)) for one in steps.ravel().tolist()):
         if steps.min() < 0 or steps.max() >= 2 * _LARGE:
@@ -99,7 +99,7 @@ def _texts(array: Array) -> Array:
 
 
 def _find_fault(rows: list[Any]) -> None:
-    """Raise an error that names the row, where it is that of a row."""
+    """Raise an error that names the row at fault, if it is a single row."""
     shape, at = None, 0
     for b, row in enumerate(rows):
         if not len(row):

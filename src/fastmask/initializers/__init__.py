@@ -74,7 +74,7 @@ AnyInitializer = (
 
 
 def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., Array]:
-    """The initialiser that `identifier` means.
+    """Find an initialiser.
 
     Args:
         identifier: a name such as "glorot_uniform" or "GlorotUniform", which None means too; an
@@ -123,7 +123,7 @@ def _class_named(identifier: object, name: str) -> type[Initializer]:
 
 
 def _from_config(config: dict[str, Any], name: str) -> Initializer:
-    """The initialiser that was described, by us or by Keras."""
+    """The initialiser described by a config, ours or Keras's."""
     if "class_name" in config:
         made_from, options = config["class_name"], config.get("config")
         if not isinstance(options, dict):
@@ -148,7 +148,7 @@ def _plain(value: object) -> Any:
 
 
 def __getattr__(name: str) -> type[Initializer]:
-    """Keras's names in small letters, such as `he_normal`, for the classes."""
+    """Keras's names in lower case, such as `he_normal`, for the classes."""
     if name in _SNAKE_CASE:
         return _SNAKE_CASE[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from ..backends.dispatch import as_array
 
 
 class Initializer:
-    """What fills a new weight: called with its shape and dtype, it returns the values."""
+    """Fills new weights: called with shape and dtype, it returns the values."""
 
     _options: tuple[str, ...] = ()
 
@@ -21,7 +21,7 @@ class Initializer:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """What `get` needs to make this initialiser again."""
+        """The config from which `get` makes the same initialiser."""
         options = {option: getattr(self, option) for option in self._options}
         return {"class": type(self).__name__, **options}
 

@@ -19,7 +19,7 @@ _TRUNCATED = 0.87962566103423978  # standard deviation of a normal cut off at 2 
 
 
 class Random(Initializer):
-    """An initialiser that draws; with a `seed` it draws the same numbers every time."""
+    """An initialiser that draws random numbers; with a `seed`, the same ones every time."""
 
     _options: tuple[str, ...] = ("seed",)
 
@@ -69,7 +69,7 @@ class TruncatedNormal(RandomNormal):
 
 
 class VarianceScaling(Random):
-    """Of mean 0 and variance `scale` / n, where `mode` says what n is.
+    """Random numbers of mean 0 and variance `scale` / n, where `mode` chooses n.
 
     Args:
         scale: a positive number.

@@ -1,4 +1,4 @@
-"""Arguments of Keras's for what is not there here."""
+"""Arguments of Keras for features that do not exist here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .._checks import flag
 
 
 def only_false(value: bool, name: str) -> bool:
-    """An argument that Keras has, for what is not there here."""
+    """Check an argument of Keras for a feature that does not exist here."""
     if flag(value, name):
         raise ValueError(f"{name} must be False: outputs are arrays")
     return False

@@ -1,4 +1,4 @@
-"""Operations on arrays that are no layers, in models of others that were loaded."""
+"""Operations on arrays, other than layers, in models loaded from other libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._types import Arrays, BoolArrays
 
-# Operations on masks: of no input, of another input, reversed, and kept where steps are reversed.
+# Operations on masks: drop it, take that of another input, reverse it, keep it for reversed steps.
 WITHOUT_MASK, WITH_MASK_OF = "without_mask", "with_mask_of"
 REVERSED_MASK, REVERSED_STEPS = "reversed_mask", "reversed_steps"
 _MOST_REPEATS = 4096
@@ -74,7 +74,7 @@ def _gelu(x: Array, approximate: bool = False) -> Array:
 
 
 def _last(function: Callable[[Array], Array]) -> Callable[..., Array]:
-    """A function over the last axis, over any."""
+    """Let a function over the last axis take any axis."""
     return lambda x, axis=-1: np.moveaxis(function(np.moveaxis(x, axis, -1)), -1, axis)
 
 

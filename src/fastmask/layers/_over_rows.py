@@ -1,4 +1,4 @@
-"""Recurrent layers on ragged batches: over the rows where they lie."""
+"""Recurrent layers on ragged batches: over the rows in place, without padding."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class OverRows(KeepsStates):
         return (output, *states) if self.return_state else output
 
     def _over_rows(self, inputs: Ragged, initial_state: States | None) -> Any:
-        """As `call`; outputs of all steps are those of all rows, (P, H)."""
+        """Like `call`; with `return_sequences` the outputs of all rows are one array, (P, H)."""
         self._check_axes(inputs.shape, self.name)
         rows = inputs._rows
         of_valid = rows.of_valid
@@ -91,7 +91,7 @@ def with_holes(
         rows: the rows with their holes.
         return_sequences: which of the two it is.
         go_backwards: whether rows were walked from their ends.
-        zero_masked: whether zeros stand in holes, or the output before them.
+        zero_masked: whether holes get zeros instead of the output before them.
 
     Returns:
         (P, H), or (B, H).

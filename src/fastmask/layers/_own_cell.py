@@ -23,7 +23,7 @@ _ACTIVATIONS = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
 class OwnCell(KernelCell):
-    """One step of a cell of the user's own; its subclasses, one a cell, know the formula.
+    """One step of a cell of the user's own; each subclass is one cell, with its formula.
 
     See `fastmask.cells.Cell.__call__` for the arguments.
     """
@@ -140,7 +140,7 @@ class OwnCell(KernelCell):
 
 
 def class_of(cell: Cell, first_values: Mapping[str, float]) -> type[OwnCell]:
-    """The class of a cell's layers, of the name that files know it by."""
+    """The class of a cell's layers, with the name by which files know it."""
     own = ("use_bias", "vector_initializer", *cell.activations)
     kept = [name for name in KernelCell._options if name not in (*own, "activation")]
     body = {

@@ -15,12 +15,12 @@ class Projection(Layer):
     """A product over the last axes of the inputs; `Dense` with several axes.
 
     Args:
-        axes: how many of the last axes it sums over.
-        sizes: of the axes that come in their place.
+        axes: how many last axes it sums over.
+        sizes: sizes of the axes that replace them.
         use_bias: whether there is a bias of these sizes.
         kernel_initializer: initial values of the kernel, (summed axes, new axes).
         bias_initializer: initial values of the bias.
-        activation: name of it.
+        activation: name of the activation.
         **layer_args: `name` and `dtype`.
     """
 

@@ -1,4 +1,4 @@
-"""Weights of fewer bits at inference: the part of a layer that knows about them."""
+"""Quantized weights at inference: the part of a layer that handles them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ FORMS = "bfloat16", "int8"
 
 
 class Quantizing:
-    """Base of layers, of which some compute with weights of fewer bits."""
+    """Base of layers, some of which can compute with quantized weights."""
 
     name: str
     _dtype: np.dtype[Any]
     _weights: Weights
-    _quantizable: ClassVar[bool] = False  # whether its own weights can be of fewer bits
+    _quantizable: ClassVar[bool] = False  # whether its own weights can be quantized
     _quantization: str | None = None
 
     def _all_layers(self) -> Iterator[Any]:
         raise NotImplementedError
 
     def quantize(self, mode: str) -> None:
-        """Compute with weights of fewer bits from now on: faster, for inference alone.
+        """Compute with quantized weights from now on: faster, for inference only.
 
         Recurrent layers, `Dense` and `Embedding`, and those inside this layer, use them; other
         layers stay as they are. The weights themselves stay as they are, too: `get_weights`
-        returns them, and what `set_weights` or a file changes is followed.
+        returns them, and changes by `set_weights` or a file take effect.
 
         Args:
             mode: "bfloat16" keeps 8 bits of each number's 24. "int8" makes whole numbers, with a
@@ -66,10 +66,10 @@ class Quantizing:
             layer._quantization = form
 
     def _check_not_quantized(self) -> None:
-        """See that a training call does not meet weights of fewer bits.
+        """Check that nothing is quantized in a training call.
 
         Raises:
-            ValueError: it does.
+            ValueError: a layer is.
         """
         for layer in self._all_layers():
             if layer._quantization is not None:

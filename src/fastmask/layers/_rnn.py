@@ -11,14 +11,14 @@ from .rnn import RNN
 
 
 def arguments(given: dict[str, Any], *without: str) -> dict[str, Any]:
-    """What an `__init__` was called with, whose `locals()` are given, but for some arguments."""
+    """The arguments of an `__init__`, from its `locals()`, except some."""
     others = "self", "__class__", *without
     named = {name: value for name, value in given.items() if name not in others}
     return {**named.pop("layer_args"), **named}
 
 
 class OfCell:
-    """An option, or a weight, of the cell, which the layer has too."""
+    """An option or a weight of the cell, as an attribute of the layer."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -43,9 +43,9 @@ class Recurrent(RNN):
 
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         if (use_cudnn := options.pop("use_cudnn")) != "auto":
-            flag(use_cudnn, "use_cudnn")  # taken because Keras has it
+            flag(use_cudnn, "use_cudnn")  # accepted as in Keras
         of_cell = {option: options.pop(option) for option in self._cell_class._options}
-        # The cell has the layer's name: messages tell of the layer that the user knows.
+        # The cell has the layer's name, so that messages name the layer that the user knows.
         name = name or automatic_name(type(self).__name__)
         cell = self._cell_class(name=name, dtype=options.pop("dtype", None), **of_cell)
         super().__init__(cell, name=name, **options)

@@ -169,7 +169,7 @@ class AlphaDropout(Noise):
 
 
 def _way_of(noise_shape: list[int | None] | None) -> str:
-    """Noise that several steps share is that of a padded batch."""
+    """How the noise handles a `Ragged`: if steps share it, the batch must be padded."""
     return "steps" if noise_shape is None or not is_training() else "padded"
 
 

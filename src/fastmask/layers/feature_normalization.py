@@ -14,19 +14,19 @@ from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
 
 
 class LayerNormalization(Scaled):
-    """Mean 0 and variance 1 over the features of every step; passes masks on.
+    """Normalises the features of every step to mean 0 and variance 1; passes masks on.
 
     Over axes that include the time axis, masked steps do not count in mean and variance.
 
     Args:
-        axis: the axis, or a list of axes, of which mean and variance are taken.
+        axis: the axis, or a list of axes, over which mean and variance are taken.
         epsilon: added to the variance.
         center: whether beta is added.
         scale: whether to multiply by gamma.
         beta_initializer: first values of beta, of the axes' sizes.
         gamma_initializer: first values of gamma, of the same shape.
-        rms_scaling: divide by the standard deviation without taking the mean off, and have gamma
-            and no beta; what the name says, `RMSNormalization` does.
+        rms_scaling: divide by the standard deviation without subtracting the mean, with gamma and
+            without beta; for root mean squares see `RMSNormalization`.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
@@ -78,12 +78,12 @@ class LayerNormalization(Scaled):
 
 
 class GroupNormalization(Scaled):
-    """Mean 0 and variance 1 over groups of features and all steps of a row; passes masks on.
+    """Normalises groups of features over all steps of a row; passes masks on.
 
     Masked steps do not count in the moments.
 
     Args:
-        groups: number of groups, which divides the axis's size; -1 for a group of each feature.
+        groups: number of groups, which divides the axis's size; -1 for one group per feature.
         axis: the axis of the features.
         epsilon: added to the variance.
         center: whether beta is added.
@@ -114,7 +114,7 @@ class GroupNormalization(Scaled):
     """
 
     def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
-        return "rows"  # each of which has moments of its own
+        return "rows"  # each row has its own moments
 
     _options = ("groups", *Scaled._options)
     axis: int
@@ -150,7 +150,7 @@ class GroupNormalization(Scaled):
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:
         x = self._fitting(inputs)
         if not x.size:
-            return x.copy()  # no moments of nothing
+            return x.copy()  # there are no moments without numbers
         (axis,) = self._axes
         groups = self._sizes[0] if self.groups == -1 else self.groups
         members = self._sizes[0] // groups
@@ -168,12 +168,12 @@ class GroupNormalization(Scaled):
 
 
 class RMSNormalization(Scaled):
-    """Root mean square 1 over the features of every step; passes masks on.
+    """Scales the features of every step to a root mean square of 1; passes masks on.
 
     Over axes that include the time axis, masked steps do not count in the mean.
 
     Args:
-        axis: the axis, or a list of axes, of which the mean is taken.
+        axis: the axis, or a list of axes, over which the mean is taken.
         epsilon: added to the mean of the squares.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
@@ -206,7 +206,7 @@ class RMSNormalization(Scaled):
         epsilon: float = 1e-6,
         **layer_args: Unpack[LayerArguments],
     ) -> None:
-        # What others call gamma is its scale.
+        # Its scale is what other layers call gamma.
         super().__init__(*(axis, epsilon, False, True, "zeros", "ones"), **layer_args)
 
     def call(self, inputs: ArrayLike, mask: Bools | None = None) -> Array:

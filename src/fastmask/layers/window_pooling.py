@@ -1,4 +1,4 @@
-"""Windows of steps made into one step each. The mask does not go along: they drop it, and warn."""
+"""Pooling over windows of steps. The layers drop the mask, and warn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .pooling import as_data_format
 
 
 class WindowPooling(Layer):
-    """Base of the layers that make one step of a window of steps."""
+    """Base of the layers that reduce each window of steps to one step."""
 
     _way = "rows"
     _takes_lists = False
@@ -54,11 +54,11 @@ class WindowPooling(Layer):
 
 
 class MaxPooling1D(WindowPooling):
-    """The largest value of each feature in each window of steps; knows no masks, and drops them.
+    """The largest value of each feature in each window of steps; ignores masks, and drops them.
 
     Args:
         pool_size: number of steps in a window.
-        strides: how many steps one window begins after the one before; `pool_size` by default.
+        strides: number of steps from one window to the next; `pool_size` by default.
         padding: "valid" for windows within the inputs, or "same" for one in every `strides`
             steps, of which those at the ends have fewer steps.
         data_format: "channels_last" for inputs (B, T, F), which None means too, or
@@ -101,11 +101,11 @@ class MaxPooling1D(WindowPooling):
 
 
 class AveragePooling1D(WindowPooling):
-    """The mean of each window of steps; knows no masks, and drops them.
+    """The mean of each window of steps; ignores masks, and drops them.
 
     Args:
         pool_size: number of steps in a window.
-        strides: how many steps one window begins after the one before; `pool_size` by default.
+        strides: number of steps from one window to the next; `pool_size` by default.
         padding: "valid" for windows within the inputs, or "same" for one in every `strides`
             steps, of which those at the ends have fewer steps.
         data_format: "channels_last" for inputs (B, T, F), which None means too, or

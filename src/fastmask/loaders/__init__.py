@@ -66,7 +66,7 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
 def load_model(
     path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """Read a model that `save_model` wrote, or Keras: a `.keras` file, or `.h5` of Keras 2 or 3.
+    """Read a model that `save_model` or Keras wrote (`.keras`, or `.h5` of Keras 2 or 3).
 
     Untrusted files are safe to read: no code in them is run, only known layer classes are created,
     and only weights that are in the file.
@@ -96,7 +96,7 @@ def load_model(
 
 
 def _format(path: str | os.PathLike[str], why_not: str = "") -> Any:
-    """The module for a file; `why_not` says what is the matter with another ending."""
+    """The module for a file; `why_not` explains other extensions in the error."""
     try:
         ending = Path(path).suffix.lower()
     except TypeError:

@@ -11,10 +11,10 @@ _MOST_BYTES = 16 * 2**20
 
 
 def parsed(text: bytes | str) -> Any:
-    """What a text of JSON says.
+    """The value of a JSON text.
 
     Raises:
-        ValueError: it is too long or no JSON, or says something twice.
+        ValueError: it is too long, is not JSON, or has a key twice.
     """
     if len(text) > _MOST_BYTES:
         raise ValueError(f"its description has more than {_MOST_BYTES} bytes")

@@ -1,4 +1,4 @@
-"""Arrays in a zip of .npy files, read without believing what they say of themselves."""
+"""Arrays in a zip of .npy files, read without trusting their headers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_array(
 
 
 def read_header(stream: IO[bytes], name: str) -> tuple[str, str, int]:
-    """Dtype and shape as they stand in the header of a .npy file, and the header's length."""
+    """Dtype and shape in the header of a .npy file, and the header's length."""
     if stream.read(8) != _MAGIC:
         raise ValueError(f"{name} is not in version 1.0 of the .npy format")
     length = int.from_bytes(stream.read(2), "little")

@@ -13,12 +13,12 @@ from typing import Any
 MOST_AT_ONCE = 16 * 2**20  # bytes
 _MOST_OF_A_REASON = 1000  # letters
 
-# A pipe that takes the file's place must not make the opening wait, nor a terminal become ours.
+# Opening must not block if a pipe has taken the file's place, nor make a terminal ours.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 class Reader(io.BufferedReader):
-    """A file for parsers that believe what it says of itself: what cannot be is a ValueError."""
+    """A file for parsers that trust it: impossible positions or sizes are a ValueError."""
 
     def __init__(self, raw: io.FileIO) -> None:
         super().__init__(raw)
@@ -57,7 +57,7 @@ def opened_beside(path: Path, name: str) -> Iterator[Reader]:
     """Open a file in the folder of another one, which names it.
 
     Raises:
-        ValueError: the name is none of a regular file in that folder.
+        ValueError: the name is not that of a regular file in that folder.
         OSError: it cannot be opened.
     """
     if not 0 < len(os.fsencode(name)) < 256 or name in (".", "..") or set(name) & set("/\\:\0"):
@@ -71,14 +71,14 @@ def opened_beside(path: Path, name: str) -> Iterator[Reader]:
 
 @contextmanager
 def refusing(path: Path, what: str, most: int = _MOST_OF_A_REASON) -> Iterator[None]:
-    """Whatever is raised becomes a ValueError that says what the file is not, and why.
+    """Turn any exception into a ValueError that says what the file is not, and why.
 
-    No list of what parsers raise on damaged files is complete. Errors of the disk stay.
+    No list of the exceptions that parsers raise on damaged files is complete. I/O errors stay.
 
     Args:
         path: the file.
         what: what it is not.
-        most: letters of the reason.
+        most: maximum length of the reason.
     """
     try:
         yield
@@ -90,14 +90,14 @@ def refusing(path: Path, what: str, most: int = _MOST_OF_A_REASON) -> Iterator[N
 
 
 def shortened(text: str, most: int) -> str:
-    """The first words of a text that may be long."""
+    """The beginning of a text that may be long."""
     if len(text) <= most:
         return text
     return f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
 
 
 def check_regular(status: os.stat_result, path: Path) -> None:
-    """See that it is a file, and not something else that has a name.
+    """Check that it is a regular file.
 
     Raises:
         ValueError: it is something else.
@@ -116,7 +116,7 @@ def check_regular(status: os.stat_result, path: Path) -> None:
 
 
 def different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, for `object_pairs_hook`, which must not say the same thing twice."""
+    """A JSON object, for `object_pairs_hook`, whose keys must differ."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError(f"it says twice what one of these is: {', '.join(found)}")

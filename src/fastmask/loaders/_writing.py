@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all.
+"""Files that are written completely or not at all.
 
-What is written has no name, where the system can do that, until it is complete; it then replaces
-the old file in one step. While it has a temporary name its process holds a lock on it. So who
-finds one without a lock, the next time that something is written into the folder, removes it.
+A new file has no name, if the system allows that, until it is complete; then it replaces the old
+file in one step. While it has a temporary name, its process holds a lock on it: temporary files
+without a lock are left over, and the next write into the folder removes them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write_whole(path: Path, fill: Fill) -> None:
 
 
 class _NoName(Exception):
-    """A file cannot begin without a name here."""
+    """Files without a name are not possible here."""
 
 
 def _check_folder(folder: Path) -> None:
@@ -69,7 +69,7 @@ def _check_folder(folder: Path) -> None:
 
 def _replace(target: Path, known: os.stat_result | None, fill: Fill, nameless: bool) -> None:
     """Fill a new file and put it in place of `target`, of which `known` is the state."""
-    # Nobody shall read the new file meanwhile who could not read the old one.
+    # Whoever could not read the old file must not be able to read the new one meanwhile.
     temporary, descriptor = _created(target.parent, 0o666 if known is None else 0o600, nameless)
     try:
         with open(descriptor, "w+b") as file:
@@ -82,7 +82,7 @@ def _replace(target: Path, known: os.stat_result | None, fill: Fill, nameless: b
                 _give_name(descriptor, temporary)
             if sys.platform != "win32":  # while the lock is held
                 os.replace(temporary, target)
-        if sys.platform == "win32":  # which replaces nothing by an open file
+        if sys.platform == "win32":  # Windows cannot replace a file by an open one
             os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -91,7 +91,7 @@ def _replace(target: Path, known: os.stat_result | None, fill: Fill, nameless: b
 
 
 def _created(folder: Path, mode: int, nameless: bool) -> tuple[Path, int]:
-    """A new, locked file: its temporary name, which a nameless one is still to get; descriptor."""
+    """Create a locked file; return its temporary name, if nameless for later, and descriptor."""
     while True:
         temporary = folder / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
         if nameless:
@@ -102,7 +102,7 @@ def _created(folder: Path, mode: int, nameless: bool) -> tuple[Path, int]:
         taken = _locked(descriptor) is False or not (nameless or _has_name(descriptor))
         if not taken:
             return temporary, descriptor
-        os.close(descriptor)  # and removed, by one who saw it before it was locked
+        os.close(descriptor)  # another process saw it before it was locked, and removed it
 
 
 def _open_nameless(folder: Path, mode: int) -> int:
@@ -126,7 +126,7 @@ def _has_name(descriptor: int) -> bool:
 
 
 def _locked(descriptor: int) -> bool | None:
-    """Lock a file until it is closed; False where another one has a lock, None without locks."""
+    """Lock a file until it is closed; False if another process has a lock, None without locks."""
     if sys.platform == "win32":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Zip files whose members are not compressed: what is in them cannot be longer than the file."""
+"""Zip files without compression, whose contents cannot be longer than the file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import zipfile
 
 
 def check_stored(members: list[zipfile.ZipInfo], limit: int, writer: str) -> None:
-    """See that the members are as long as they say, and all together not longer than the file.
+    """Check that members are as long as they claim, and together not longer than the file.
 
     Args:
-        members: of the archive.
+        members: the members of the archive.
         limit: the size of the file.
         writer: the function that writes such files, for messages.
 

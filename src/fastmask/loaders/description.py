@@ -45,7 +45,7 @@ class Description(NamedTuple):
 
     title: str
     rows: list[Row]
-    notes: list[str]  # what must be said besides
+    notes: list[str]  # further remarks
 
 
 def describe(path: Path) -> Description:

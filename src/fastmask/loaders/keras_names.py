@@ -1,7 +1,7 @@
 """The names that Keras 3 gives to layers in its HDF5 files.
 
-They are those of the attributes that lead to a layer; and in lists of layers, of which a model has
-one named layers, those of classes, with a number from the second one on: `layers/lstm_1/cell`.
+A path is made of the attributes that lead to a layer. In lists of layers, such as a model's
+`layers`, names are those of classes, numbered from the second one on: `layers/lstm_1/cell`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def snake_case(name: str) -> str:
 
 
 def counted(names: Iterable[str]) -> Iterator[str]:
-    """The names, with numbers for those that come again."""
+    """The names, with numbers appended to repeated ones."""
     used: dict[str, int] = {}
     for name in names:
         number = used.get(name)

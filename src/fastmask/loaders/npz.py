@@ -4,9 +4,9 @@
     w0.npy, w1.npy ... the weights, in the order of `get_weights`
 
 A file may come from a stranger. So the reader does not use pickle, makes only known classes,
-wants exactly these members, stored without compression, and looks at what they say of
-themselves before it believes it: the sizes of all members must fit into the file, and the
-weights' shapes must be those of the described model, before an array is made.
+requires exactly these members, stored without compression, and checks what they claim: the sizes
+of all members must fit into the file, and the weights' shapes must be those of the described
+model, before an array is made.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
 
 
 def description_in(archive: zipfile.ZipFile) -> Any:
-    """The description of a model, of which `deserialize` makes one.
+    """The description of a model, for `deserialize`.
 
     Raises:
         ValueError: there is none, or it is too long, or of another version.

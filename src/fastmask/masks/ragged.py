@@ -300,4 +300,4 @@ def unpadded(masked: Masked) -> Ragged:
     return Ragged._of(values, Rows(plan.offsets))
 
 
-vars(_masked)["Ragged"] = Ragged  # which an annotation there names
+vars(_masked)["Ragged"] = Ragged  # an annotation there names it

@@ -1,4 +1,4 @@
-"""Which numbers say that a step is valid: the one convention, for all that takes a mask."""
+"""Which numbers mark a step as valid: one convention for everything that takes a mask."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NAN_IN_MASK = "mask holds NaN, which is neither valid nor masked"
 
 
 def checked_mask(array: Array) -> Array:
-    """`array`, of any shape, which must tell valid from masked.
+    """`array`, of any shape, after checking that its values are valid in a mask.
 
-    Bool, integers that are not negative, of which those that are not zero mean valid, as in
-    Keras, and the floats 0 and 1.
+    These are bools, the floats 0 and 1, and integers that are not negative, where all but 0 mean
+    valid, as in Keras.
 
     Raises:
         TypeError: it does not hold real numbers.
@@ -38,7 +38,7 @@ def checked_mask(array: Array) -> Array:
 
 
 def misread(bad: Array) -> ValueError:
-    """The error for numbers, not none of them, that are neither valid nor masked."""
+    """The error for a non-empty array of numbers that are neither valid nor masked."""
     if np.isnan(bad).any():
         return ValueError(NAN_IN_MASK)
     negative = bad[bad < 0]

@@ -48,7 +48,7 @@ def weights_of(shape: tuple[int, ...], mask: Bools | None, sample_weight: Any) -
         weights = given
     if mask is not None and mask.ndim > len(shape):
         raise ValueError(f"mask of shape {mask.shape} has more axes than the values, {shape}")
-    if mask is not None:  # whatever the weight of a masked step is, it is not looked at
+    if mask is not None:  # the weights of masked steps do not matter
         given = np.ones(len(mask)) if weights is None else weights
         ndim = max(mask.ndim, given.ndim)
         weights = np.where(_up_to(mask, ndim), _up_to(given, ndim), 0.0)

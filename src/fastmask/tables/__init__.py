@@ -1,7 +1,7 @@
 """Files of rows: read a batch at a time, and written with one more column.
 
 A module for each format has `batches(path, rows)`, an iterator, and `Writer(file)`, a context
-manager with `write(batch, more)`. The ending of a file's name says its format.
+manager with `write(batch, more)`. The extension of a file gives its format.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def format_of(path: Path) -> Any:
     """The module for a file.
 
     Raises:
-        ValueError: no format has its ending, or pyarrow is needed and not installed.
+        ValueError: no format has its extension, or pyarrow is needed and not installed.
     """
     name = FORMATS.get(path.suffix.lower())
     if name is None:

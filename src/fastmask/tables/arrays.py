@@ -1,6 +1,6 @@
 """A .npz file: an array for each column, whose first axis goes over the rows.
 
-It has no rows that could be read one after the other, so all of it is in memory.
+Its rows cannot be read one after the other, so all of it is in memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Arrays(OfFile):
 
 
 def batches(path: Path, rows: int) -> Iterator[Arrays]:
-    """The rows, so many at a time; the first ones even if there are none."""
+    """The rows in batches; a single empty batch if there are none."""
     columns = _columns(path)
     counts = {name: len(values) if values.ndim else None for name, values in columns.items()}
     if len(set(counts.values())) != 1 or None in counts.values():
@@ -82,7 +82,7 @@ class Writer:
 
 @contextmanager
 def writer(file: IO[bytes]) -> Iterator[Writer]:
-    """What writes into an open file, at its end."""
+    """A writer for an open file, which writes at the end of the context."""
     rows = Writer()
     yield rows
     np.savez(file, **rows.whole())  # type: ignore[arg-type]  # NumPy: bool

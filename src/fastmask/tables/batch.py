@@ -23,21 +23,21 @@ class Rows(Protocol):
         """The values of a column that is there."""
 
     def where(self, column: str, row: int) -> str:
-        """What messages call a value."""
+        """How messages name a value."""
 
 
 class Batch(Rows, Protocol):
     """Rows that follow each other in a file."""
 
     first: int  # the number of the first one
-    share: float  # of the file that has been read with them
+    share: float  # share of the file that has been read so far
 
     def records(self) -> list[dict[str, Any]]:
         """The rows, as plain Python objects."""
 
 
 class OfFile:
-    """A batch that knows where in a file it stands."""
+    """A batch that knows its position in a file."""
 
     def __init__(self, first: int, share: float) -> None:
         self.first, self.share = first, share
@@ -79,7 +79,7 @@ def with_more(batch: Batch, more: Columns) -> list[dict[str, Any]]:
 
 
 def as_json(value: Any) -> str:
-    """A value in JSON; what that has no form for, such as times, as text."""
+    """A value in JSON; types that JSON does not have, such as times, become text."""
     return json.dumps(value, ensure_ascii=False, default=_as_text)
 
 

@@ -16,7 +16,7 @@ _LONGEST = 2**31 - 1  # characters of a cell; Python's own limit is less than a 
 
 
 def batches(path: Path, rows: int) -> Iterator[Records]:
-    """The rows, so many at a time; the first ones even if there are none."""
+    """The rows in batches; a single empty batch if there are none."""
     first = 0
     csv.field_size_limit(_LONGEST)
     with lines_of(path) as lines:
@@ -87,7 +87,7 @@ class Writer:
 
 @contextmanager
 def writer(file: IO[bytes]) -> Iterator[Writer]:
-    """What writes into an open file."""
+    """A writer for an open file."""
     with writable(file) as text:
         yield Writer(text)
 

@@ -17,7 +17,7 @@ from .batch import Rows
 from .inputs import Where, inputs_of
 from .values import Values, joined
 
-MOST_STEPS = 32768  # of a batch, with those that pad it
+MOST_STEPS = 32768  # in a batch, padding included
 MOST_ROWS = 1024
 
 
@@ -31,7 +31,7 @@ class Computation:
     Args:
         model: built; it has an input for each column.
         columns: the names of the columns, in the order of the inputs.
-        name: of the new column; with several outputs `name_0`, `name_1`, and so on, or
+        name: name of the new column; with several outputs `name_0`, `name_1`, and so on, or
             with their names in place of numbers.
         batch_size: the most rows that are computed at once.
 
@@ -39,7 +39,7 @@ class Computation:
         ValueError: the model is not built, or has another number of inputs.
     """
 
-    _padded = False  # whether sequences are; a model that needs that is found by trying
+    _padded = False  # whether sequences are padded; found by trying
 
     def __init__(
         self, model: Model, columns: Sequence[str], name: str, batch_size: int | None = None
@@ -91,7 +91,7 @@ class Computation:
         yield slice(start, count)
 
     def _of_part(self, values: list[Values], rows: slice, where: Where) -> dict[Any, Values]:
-        """What the model returns for some rows; or an error with the row that it does not take."""
+        """What the model returns for some rows; an error names the row that the model refuses."""
         try:
             return self._outputs(values, rows)
         except (TypeError, ValueError) as error:
@@ -102,7 +102,7 @@ class Computation:
             raise kind(f"{where(row)}: {fault}") from fault
 
     def _fault(self, values: list[Values], rows: slice) -> tuple[int, Exception | None]:
-        """The first of some rows that the model does not take alone, and why; found by halves."""
+        """The first of some rows that the model refuses by itself, and why; found by bisection."""
         start, stop, fault = rows.start, rows.stop, None
         while start < stop:
             middle = (start + stop + 1) // 2
@@ -126,7 +126,7 @@ class Computation:
         except (TypeError, ValueError):
             if self._padded:
                 raise
-        found = self._predicted(values, rows, True)  # or it tells what is the matter
+        found = self._predicted(values, rows, True)  # or its error says what is wrong
         self._padded = True
         return found
 

@@ -1,6 +1,6 @@
-"""Batches of rows in memory, of the libraries that have such: what they hold, and one with more.
+"""Batches of rows in memory, of several libraries: their columns, and batches with more of them.
 
-None of these libraries is imported here: a batch says of what kind it is.
+None of these libraries is imported here: the type of a batch tells its library.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Frame:
 
 
 def frame_of(batch: Any) -> tuple[Frame, Callable[[Columns], Any]]:
-    """The columns of a batch, and what makes one of its kind with more of them.
+    """The columns of a batch, and a function that makes a batch with more of them.
 
     Raises:
         TypeError: it is of no known kind.

@@ -20,7 +20,7 @@ from ..models.sequential import Sequential
 from ..models.summary import symbolic_inputs
 from .values import Values
 
-Where = Callable[[int], str]  # what messages call a row
+Where = Callable[[int], str]  # how messages name a row
 
 
 class Input:
@@ -28,9 +28,9 @@ class Input:
 
     Args:
         column: name of the column.
-        shape: of the input, with the batch.
+        shape: shape of the input, with the batch.
         sequences: whether the values are sequences of steps, whose number may vary.
-        steps: their number, where the model wants one.
+        steps: number of steps that the model needs; None for any.
         texts: whether they are texts, or sequences of these.
     """
 
@@ -46,14 +46,14 @@ class Input:
         self._sequences, self._texts = sequences, texts
 
     def values(self, given: Values, where: Where) -> Array | Ragged | list[Any]:
-        """The values of rows, text being read as JSON, or as numbers with spaces between them.
+        """The values of rows; text is read as JSON, or as numbers with spaces between them.
 
         Args:
-            given: those of the column.
-            where: what messages call a row.
+            given: the values of the column.
+            where: how messages name a row.
 
         Raises:
-            ValueError: a value is missing, or is none that the model takes.
+            ValueError: a value is missing, or the model does not take it.
         """
         kinds = "SU" if self._texts else "fiub"
         if isinstance(given, Ragged) and (given.dtype.kind in kinds or not len(given.values)):
@@ -79,7 +79,7 @@ class Input:
         return given.ndim == 1 and self._shape[1:] not in ((), (1,))
 
     def _of_rows(self, given: Ragged, where: Where) -> Array | Ragged:
-        """Lists as sequences; or as an array, where the model takes so many values of each row."""
+        """Lists as sequences; or as an array, if the model takes a fixed number of values."""
         wanted = self._steps if self._sequences or len(self._shape) < 2 else self._shape[1]
         if wanted is not None:
             lengths = given.lengths
@@ -98,7 +98,7 @@ class Input:
         except ValueError:  # lists of different lengths
             numbers = np.asarray(None)
         fits = numbers.dtype.kind in ("U" if self._texts and numbers.size else "fiub")
-        if fits and numbers.dtype.kind == "U":  # which NumPy makes of numbers beside texts, too
+        if fits and numbers.dtype.kind == "U":  # NumPy also makes texts of numbers beside texts
             fits = all(isinstance(one, str) for one in np.asarray(value, object).ravel().tolist())
         if not fits:
             kind = "text" if self._texts else "numbers"
@@ -114,7 +114,7 @@ class Input:
         return numbers
 
     def lengths(self, values: Values) -> Ints:
-        """How many steps each value has; 1 where it is none of steps."""
+        """The number of steps of each value; 1 if it is no sequence."""
         if isinstance(values, Ragged):
             return values.lengths
         steps = values.shape[1] if self._sequences and isinstance(values, np.ndarray) else 1
@@ -124,27 +124,27 @@ class Input:
         """Values as the model takes them.
 
         Args:
-            values: of the rows of a batch.
+            values: the values of a batch.
             padded: whether sequences are padded and masked, as they are in any case where the
                 model wants a number of steps.
         """
         if isinstance(values, Ragged):
             return self._padded(values) if padded or self._steps else self._of_known_shape(values)
         array = np.asarray(values)
-        if not len(array) and array.ndim < len(self._shape):  # no row says what a row looks like
+        if not len(array) and array.ndim < len(self._shape):  # no row shows the shape
             dtype = np.dtype("U1") if self._texts else array.dtype
             return np.zeros((0, *(n or 1 for n in self._shape[1:])), dtype)
         return array.reshape(-1, 1) if array.ndim == 1 and self._shape[1:] == (1,) else array
 
     def _of_known_shape(self, rows: Ragged) -> Ragged:
-        """The rows; of those without a single step nothing else says what a step looks like."""
+        """The rows; if they have no step at all, with the shape of a step from the model."""
         if len(rows.values):
             return rows
         dtype = np.dtype("U1") if self._texts else rows.dtype
         return Ragged(np.zeros((0, *(n or 1 for n in self._shape[2:])), dtype), rows.offsets)
 
     def _padded(self, rows: Ragged) -> Array | Masked:
-        """Lists of one length: numbers are masked, and of texts the layers mask empty ones."""
+        """Lists padded to one length: numbers with a mask; layers mask empty texts themselves."""
         time = self._steps or max(1, int(rows.lengths.max(initial=0)))
         rows = self._of_known_shape(rows)
         if (rows.lengths == time).all():
@@ -206,7 +206,7 @@ def _first_layers(model: Any, number: int) -> list[Any]:
 
 
 def _read(value: Any, what: str) -> Any:
-    """A value, read where it is text."""
+    """A value, parsed if it is text."""
     if isinstance(value, str):
         text = value.strip()
         listed = text if text.startswith(("[", "{")) else f"[{', '.join(text.split())}]"

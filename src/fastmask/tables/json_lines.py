@@ -14,7 +14,7 @@ from .lines import Lines, lines_of, writable
 
 
 def batches(path: Path, rows: int) -> Iterator[Records]:
-    """The rows, so many at a time."""
+    """The rows in batches."""
     first = 0
     with lines_of(path) as lines:
         found = _objects(lines, path)
@@ -51,6 +51,6 @@ class Writer:
 
 @contextmanager
 def writer(file: IO[bytes]) -> Iterator[Writer]:
-    """What writes into an open file."""
+    """A writer for an open file."""
     with writable(file) as text:
         yield Writer(text)

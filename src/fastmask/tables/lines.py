@@ -46,7 +46,7 @@ def lines_of(path: Path) -> Iterator[Lines]:
 
 @contextmanager
 def writable(file: IO[bytes]) -> Iterator[IO[str]]:
-    """An open file as one of text, which it is no longer afterwards; it stays open."""
+    """An open file as a text file within the context; it stays open."""
     text = io.TextIOWrapper(file, "utf-8", newline="")
     try:
         yield text

@@ -40,7 +40,7 @@ class ArrowBatch(OfFile):
 
 
 def batches(path: Path, rows: int, groups: range | None = None) -> Iterator[ArrowBatch]:
-    """The rows, so many at a time; the first ones even if there are none.
+    """The rows in batches; a single empty batch if there are none.
 
     `groups` are the row groups that are read; all of them by default.
     """
@@ -84,7 +84,7 @@ class Writer:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._out: Any = None
-        self._schema: Any = None  # of the rows without what is added
+        self._schema: Any = None  # of the rows without the new columns
         self._held: list[Any] = []  # tables that will be one row group
 
     def write(self, batch: Batch, more: Columns) -> None:
@@ -105,8 +105,8 @@ class Writer:
             self._out.close()
 
     def _opened(self, schema: Any) -> Any:
-        # Predictions, and other floats, hardly repeat themselves: to look for that took a tenth of
-        # all time.
+        # Predictions, and other floats, hardly repeat themselves: looking for repetitions took a
+        # tenth of all time.
         repeating = [leaf for own in self._schema for leaf in _leaves(own.name, own.type)]
         pq = import_module("pyarrow.parquet")
         return pq.ParquetWriter(self._file, schema, use_dictionary=repeating)
@@ -146,7 +146,7 @@ def _leaves(name: str, kind: Any) -> Iterator[str]:
 
 @contextmanager
 def writer(file: IO[bytes]) -> Iterator[Writer]:
-    """What writes into an open file."""
+    """A writer for an open file."""
     rows = Writer(file)
     try:
         yield rows

@@ -1,4 +1,4 @@
-"""Predictions as a column more of batches of rows, for engines that hand such batches out."""
+"""Predictions as one more column of batches of rows, for engines that pass such batches."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class Predictor:
                 `polars.DataFrame`; it may have no rows.
 
         Returns:
-            One of the same kind. A sequence that comes out has its valid steps only, and an
-            output of one number is that number; others are lists, and in a dict arrays.
+            A batch of the same kind. Output sequences have their valid steps only, and outputs of
+            one number are numbers; others are lists, and in a dict arrays.
 
         Raises:
             TypeError: the batch is none of these.
@@ -139,7 +139,7 @@ def _path(model: Any) -> str:
 
 
 def _whole_model(model: str | Layer) -> Model:
-    """A model; a single layer as one."""
+    """A model; a single layer becomes one."""
     known: Any = _model_at(model) if isinstance(model, str) else model
     return known if isinstance(known, Model) else Sequential([known])
 
@@ -168,7 +168,7 @@ def _columns(model: Any, column: Any) -> list[str]:
 
 
 def _threads_of_engine() -> int | None:
-    """How many threads an engine gives this call; None where nobody says, or the user did."""
+    """The number of threads that the engine sets; None if it sets none, or the user did."""
     if chosen_threads() is not None:
         return None
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
@@ -176,7 +176,7 @@ def _threads_of_engine() -> int | None:
         return int(text)
     distributed = sys.modules.get("distributed")
     if distributed is not None:
-        with suppress(ValueError):  # no worker of Dask's runs this
+        with suppress(ValueError):  # this is not in a worker of Dask
             distributed.get_worker()
             return 1  # of as many tasks as the worker has threads
     return None

@@ -1,4 +1,4 @@
-"""Text, a row in each line, in a column named text; a tab stands before what is added."""
+"""Text files: each line is a row with a column `text`; new values follow after a tab."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMN = "text"
 
 
 def batches(path: Path, rows: int) -> Iterator[Records]:
-    """The rows, so many at a time."""
+    """The rows in batches."""
     first = 0
     with lines_of(path) as lines:
         while some := [line.rstrip("\r\n") for line in islice(lines, rows)]:
@@ -37,6 +37,6 @@ class Writer:
 
 @contextmanager
 def writer(file: IO[bytes]) -> Iterator[Writer]:
-    """What writes into an open file."""
+    """A writer for an open file."""
     with writable(file) as text:
         yield Writer(text)

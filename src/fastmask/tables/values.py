@@ -20,11 +20,11 @@ Values = Array | Ragged | list[Any]  # one for each row
 def values_of(column: Any) -> Values:
     """The values as an array, as rows of different lengths, or as Python's objects.
 
-    Numbers and lists of them are not copied where they need not be. What is null, or of another
-    type, is among Python's objects.
+    Numbers and lists of them are not copied if possible. Columns with nulls or other types become
+    lists of Python's objects.
 
     Args:
-        column: of pyarrow, Polars, pandas or NumPy, or a list.
+        column: a column of pyarrow, Polars, pandas or NumPy, or a list.
     """
     if ("pandas", "Series") in origins(column):
         column = _of_pandas(column)
@@ -76,7 +76,7 @@ def _of_array(column: Array) -> Values:
 
 
 def plain_rows(values: Values) -> list[Any]:
-    """Numbers, and lists of them; those of float32 with as many digits as they have."""
+    """Numbers, and lists of them; float32 with no more digits than it has."""
     if isinstance(values, Ragged):
         steps = plain_rows(values.values)
         return [steps[start:stop] for start, stop in pairwise(values.offsets.tolist())]

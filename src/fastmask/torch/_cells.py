@@ -116,8 +116,8 @@ class TorchCell(Cell):
 class FormulaTorchCell(FormulaCell, TorchCell):
     """A cell of a formula, with weights as `fastmask.layers` has them.
 
-    Kernel (F, kH), where there is one a recurrent kernel (H, kH), where there is one a bias
-    (k H,), and the vectors (H,).
+    Kernel (F, kH), recurrent kernel (H, kH) and bias (k H,), unless the cell has none,
+    and the vectors (H,).
 
     Args:
         formula: the cell.
@@ -178,11 +178,11 @@ CELLS = {
     "RNN_TANH": TorchCell(SIMPLE_RNN, "tanh"),
     "RNN_RELU": TorchCell(SIMPLE_RNN, "relu"),
 }
-"""By the names that torch has for them, `RNNBase.mode`; of formulas by `Cell.key`."""
+"""By torch's names for them, `RNNBase.mode`; cells of formulas by `Cell.key`."""
 
 
 def cell_of(mode: str) -> TorchCell:
-    """The cell of a name.
+    """Find a cell by its name.
 
     Raises:
         ValueError: a program was exported with a cell that is not defined here.

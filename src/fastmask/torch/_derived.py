@@ -1,8 +1,8 @@
-"""Classes that programs derive from torch.nn.LSTM, GRU and RNN, with ours below them.
+"""Converted classes that programs derive from torch.nn.LSTM, GRU and RNN.
 
-Such a class does its own and leaves the rest to `super().forward`. A class derived from it and
-from ours comes before torch.nn's in the order of resolution, so that this call finds our forward;
-everything else stays what the program made of it.
+Such a class does its own work and leaves the rest to `super().forward`. In a class derived from it
+and from ours, ours comes before torch.nn's in the method resolution order, so that this call finds
+our forward; everything else stays as the program defined it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _RNN(Recurrent, nn.RNN):
 
 
 _BASES = (_LSTM, _GRU, _RNN)
-# What torch.nn's forward asks, and ours does not.
+# What torch.nn's forward uses, and ours does not.
 _HOOKS = {
     *("all_weights", "_flat_weights", "_update_flat_weights", "_weights_have_changed"),
     *("check_input", "check_forward_args", "check_hidden_size", "permute_hidden"),
@@ -46,7 +46,7 @@ _OWN = {*vars(Recurrent), *vars(OverSteps)} - set(dir(nn.RNNBase)) - {"forward"}
 
 
 def why_not(module: Any, base: Any) -> str:
-    """Why a module of the program's class `base` cannot be converted; empty where it can."""
+    """Why a module of the program's class `base` cannot be converted; empty if it can."""
     names = set(vars(module)) - {"_flat_weights"}
     for cls in _classes_above(base):
         names |= set(vars(cls))
@@ -65,7 +65,7 @@ def why_not(module: Any, base: Any) -> str:
 
 @functools.cache
 def derived(cls: Any) -> Any:
-    """The class `cls`, computing with fastmask.
+    """A class derived from `cls` that computes with fastmask.
 
     Raises:
         TypeError: Python cannot make it.

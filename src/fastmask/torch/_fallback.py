@@ -1,6 +1,6 @@
-"""What the kernels cannot do, by torch's own operators: masks become packed sequences.
+"""torch's own operators, for what the kernels cannot do: masks become packed sequences.
 
-The valid steps of each row are brought together at its start and packed; so torch sees no mask
+The valid steps of each row are moved to its start and packed; so torch sees no mask
 at all, whatever its shape. A row without steps gets one of zeros, whose results are dropped.
 """
 
@@ -22,7 +22,7 @@ from ._recorders import needs_torch
 def by_torch(
     module: Any, original: Any, reason: str, input: Any, hx: Any, mask: Any
 ) -> tuple[Any, Any]:
-    """What `module` returns, computed by the class of torch.nn that it stands for."""
+    """What `module` returns, computed by the class of torch.nn that it replaces."""
     if not torch.compiler.is_compiling():
         _warn(original.__name__, reason)
     if mask is not None and needs_torch():

@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN: torch.nn's modules, over the valid steps alone."""
+"""LSTM, GRU and RNN: torch.nn's modules, over the valid steps only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._recurrent import Recurrent
 
 
 class LSTM(Recurrent):
-    """torch.nn.LSTM over the valid steps alone.
+    """torch.nn.LSTM over the valid steps only.
 
     The weights, their names and their initial values are those of torch.nn.LSTM.
 
@@ -20,12 +20,12 @@ class LSTM(Recurrent):
         num_layers: the number of stacked layers.
         bias: whether the layers have biases.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
-        dropout: rate of dropout from layer to layer, in training.
+        dropout: dropout rate between layers, in training.
         bidirectional: whether each layer also runs backwards.
         proj_size: size of a projection of h; computed by torch's own operator, with packed
             sequences if there is a mask.
-        device: of the weights.
-        dtype: of the weights.
+        device: device of the weights.
+        dtype: dtype of the weights.
         recompute: keep only the states for backward, and compute the gates again there: two
             numbers for each unit and valid step instead of six, for a little more time.
         zero_output_for_mask: whether the output at masked steps is zero; else it is the
@@ -72,7 +72,7 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """torch.nn.GRU over the valid steps alone.
+    """torch.nn.GRU over the valid steps only.
 
     The weights, their names and their initial values are those of torch.nn.GRU.
 
@@ -82,10 +82,10 @@ class GRU(Recurrent):
         num_layers: the number of stacked layers.
         bias: whether the layers have biases.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
-        dropout: rate of dropout from layer to layer, in training.
+        dropout: dropout rate between layers, in training.
         bidirectional: whether each layer also runs backwards.
-        device: of the weights.
-        dtype: of the weights.
+        device: device of the weights.
+        dtype: dtype of the weights.
         recompute: keep only the states for backward, and compute the gates again there.
         zero_output_for_mask: as in `LSTM`.
         proj_size: for `LSTM` only, as in torch.nn.
@@ -127,7 +127,7 @@ class GRU(Recurrent):
 
 
 class RNN(Recurrent):
-    """torch.nn.RNN over the valid steps alone.
+    """torch.nn.RNN over the valid steps only.
 
     The weights, their names and their initial values are those of torch.nn.RNN.
 
@@ -138,10 +138,10 @@ class RNN(Recurrent):
         nonlinearity: "tanh" or "relu".
         bias: whether the layers have biases.
         batch_first: whether input and output are (B, T, F) instead of (T, B, F).
-        dropout: rate of dropout from layer to layer, in training.
+        dropout: dropout rate between layers, in training.
         bidirectional: whether each layer also runs backwards.
-        device: of the weights.
-        dtype: of the weights.
+        device: device of the weights.
+        dtype: dtype of the weights.
         recompute: accepted for symmetry; this layer keeps only the states in any case.
         zero_output_for_mask: as in `LSTM`.
         proj_size: for `LSTM` only, as in torch.nn.
@@ -188,7 +188,7 @@ class RNN(Recurrent):
 
 
 def _given(local: dict[str, Any]) -> dict[str, Any]:
-    """What an `__init__` was called with, whose `locals()` are given."""
+    """The arguments of an `__init__`, from its `locals()`."""
     return {name: value for name, value in local.items() if name not in ("self", "__class__")}
 
 

@@ -105,7 +105,7 @@ class Recurrent(OverSteps):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """First values: uniform up to 1 / sqrt(H), and those that the formula has for vectors."""
+        """Initial values: uniform up to 1 / sqrt(H), or those that the formula has for vectors."""
         bound = self.hidden_size**-0.5
         with torch.no_grad():
             for own in self._names:
@@ -156,7 +156,7 @@ class Recurrent(OverSteps):
         )
 
     def _check_weights(self) -> None:
-        """See that the parameters, which anybody may have replaced, are as they were made."""
+        """Check the parameters, which anybody may have replaced."""
         shapes, first = list(self._shapes(self.bias is not None).values()), self.kernel
         for own in self._names:
             for name, shape in zip(own, shapes, strict=True):
@@ -170,7 +170,7 @@ class Recurrent(OverSteps):
                     )
 
     def _without_kernels(self, reason: str, input: Any, hx: Any, mask: Any) -> tuple[Any, Any]:
-        """The formula by torch's own operators."""
+        """Compute the formula with torch's own operators."""
         if needs_torch():
             raise NotImplementedError(
                 "fastmask.torch.Recurrent cannot be recorded by torch.jit or exported to ONNX, "

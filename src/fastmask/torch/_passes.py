@@ -1,4 +1,4 @@
-"""One direction of a layer, backward, by the kernels of the table: on any device."""
+"""One direction of a layer backward, by the kernels of the table, on any device."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Pass(NamedTuple):
-    """What is read and written; of the batch's rows a part at a time.
+    """The arrays of one direction; the rows of the batch are processed in parts.
 
     Attributes:
-        cell: what to run.
-        direction: which of D.
+        cell: the cell.
+        direction: index of the direction.
         zero_masked: as in forward.
-        saved: whether `gates` hold what forward saved, or are to be computed again.
+        saved: whether `gates` hold what forward saved, or must be recomputed.
         dout: (B, T, H), or without steps, of this direction.
         dlast: (D, B, H) each.
         x: (B, T, F).
-        states: (D, B, H) each, the first ones.
+        states: (D, B, H) each, the initial ones.
         steps: (D, P, H) each.
         weights: what `TensorBackend.packed_to_train` kept.
         gates: (P, width * H), or of the largest part.

@@ -43,10 +43,10 @@ def capturing() -> bool:
 
 
 class Stamp:
-    """By what one sees, without a look at the device, that a tensor has not changed.
+    """Detects changes of a tensor without synchronising.
 
-    Each change by torch counts as a new version of a tensor's memory; `tensor.data` and other
-    libraries change it uncounted. The memory is held, so that no other tensor gets its address.
+    torch counts its changes of a tensor's memory as versions; changes by `tensor.data` and other
+    libraries do not count. The memory is held, so that no other tensor gets its address.
 
     Args:
         tensor: a tensor that counts its versions, see `countable`.
@@ -59,7 +59,7 @@ class Stamp:
         self._version = tensor._version
 
     def fits(self, tensor: Tensor) -> bool:
-        """Whether the tensor is what it was."""
+        """Whether the tensor has not changed."""
         held = self._held
         return (
             countable(tensor)

@@ -52,7 +52,7 @@ def _row(group: str, infos: dict[str, ArrayInfo], name: str) -> Row:
 
 
 def _without_number(word: str) -> str:
-    """The name of a class, of a name with a number after it."""
+    """The name of a class, from a name with a number after it."""
     stem, _, number = word.rpartition("_")
     return stem if number.isdecimal() else word
 

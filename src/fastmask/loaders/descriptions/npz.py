@@ -43,7 +43,7 @@ def describe(file: Reader) -> Description:
     if unknown:
         return Description(title, unknown, [])
     with filling("shapes"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of lost masks, which the rows tell of
+        warnings.simplefilter("ignore")  # about lost masks, which the rows show
         model = deserialize(described, known_classes())
         layers = model.layers if isinstance(model, Model) else [model]
         return Description(title, [row_of(row) for row in summarise(model, layers)], [])
@@ -56,7 +56,7 @@ def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 
 def row_of(row: SummaryRow) -> Row:
-    """The row of a layer that there is, of which a summary tells."""
+    """The row of an existing layer, from its row in a summary."""
     shapes = row.shape if isinstance(row.shape, list) else [row.shape]
     return Row(row.layer, row.type, ", ".join(map(str, shapes)), row.parameters, row.mask, "yes")
 

@@ -1,8 +1,8 @@
-"""HDF5 files, read without believing what they say of themselves.
+"""HDF5 files, read without trusting what they say.
 
 The HDF5 library follows links into other files, and on damaged ones it can wait forever. So this
-reads what Keras writes, with no library: groups, arrays of numbers that lie in the file as they
-are, and attributes that are text. All else is refused by name.
+module reads what Keras writes, without the library: groups, arrays of numbers stored in one piece
+as they are, and attributes that are text. All else is refused by name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_BYTES = 2**62  # of an array
 
 
 class ArrayInfo(NamedTuple):
-    """What a file says of an array, which has been checked against the file's size."""
+    """What a file says about an array, checked against the file's size."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -65,12 +65,12 @@ class Hdf5:
         return self._find(path) is not None
 
     def members(self, path: str) -> list[str]:
-        """The names in a group, in order of the alphabet; none where there is no group."""
+        """The names in a group, in alphabetical order; none if there is no group."""
         item = self._find(path)
         return sorted(item.members) if item and item.members else []
 
     def is_array(self, path: str) -> bool:
-        """Whether there is an array of that path, be it one that can be read or not."""
+        """Whether there is an array at a path, even one that cannot be read."""
         item = self._find(path)
         return item is not None and item.members is None
 
@@ -78,7 +78,7 @@ class Hdf5:
         """Shape and dtype of an array.
 
         Raises:
-            ValueError: there is none, or it is not of numbers that lie in the file.
+            ValueError: there is none, or its numbers are not stored in the file.
         """
         return self._located(path)[0]
 
@@ -117,7 +117,7 @@ class Hdf5:
         return value if out is None else out
 
     def text(self, path: str, name: str) -> str | None:
-        """An attribute that is one text; None where there is none.
+        """An attribute that is one text; None if there is none.
 
         Raises:
             ValueError: it is something else.
@@ -148,7 +148,7 @@ class Hdf5:
         return repr(path) if path else self._name
 
     def _root(self, size: int) -> int:
-        """The address of the outermost group, which stands in the first block of the file."""
+        """The address of the root group, which is in the first block of the file."""
         if size < 96 or self._bytes.at(0, 8) != _SIGNATURE:
             raise ValueError("is not an HDF5 file")
         fields = Fields(self._bytes.at(8, 88))
@@ -168,7 +168,7 @@ class Hdf5:
         return _Item(found, members(self._bytes, found) if is_group(found) else None)
 
     def _find(self, path: str) -> _Item | None:
-        """What is at a path; None where nothing is."""
+        """The item at a path, or None."""
         item, known = self._items[""], ""
         for name in path.split("/") if path else ():
             if item.members is None or name not in item.members:
@@ -184,7 +184,7 @@ class Hdf5:
         return item
 
     def _located(self, path: str) -> tuple[ArrayInfo, int | bytes]:
-        """What is said of an array, and where its data is, or the data itself."""
+        """What the file says about an array, and the address of its data, or the data itself."""
         item = self._find(path)
         if item is None or item.members is not None:
             raise ValueError(f"there is no array {path!r}")
@@ -210,7 +210,7 @@ class Hdf5:
                 if key == name:
                     sizes, text = _messages.shape(shape), _messages.text_type(kind)
                     if sizes is not None and math.prod(sizes) == 0:
-                        return []  # which h5py writes as floats
+                        return []  # h5py writes an empty list as floats
                     if sizes is None or text is None:
                         raise ValueError("must be text, or a list of texts")
                     return _messages.text_values(self._bytes, text, sizes, data, _MOST_TEXTS)
@@ -219,7 +219,7 @@ class Hdf5:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """What is wrong is said together with what it is wrong with."""
+    """Put what they are about in front of error messages."""
     try:
         yield
     except ValueError as error:

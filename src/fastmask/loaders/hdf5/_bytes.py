@@ -1,4 +1,4 @@
-"""Bytes at places of a file, each of which is checked before it is read."""
+"""Bytes of a file, whose positions are checked before they are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import IO, Any
 
 _MOST_AT_ONCE = 16 * 2**20
 _MOST_IN_ALL = 128 * 2**20
-NOWHERE = 2**64 - 1  # what stands for no address
+NOWHERE = 2**64 - 1  # stands for a missing address
 
 
 class Bytes:
@@ -24,7 +24,7 @@ class Bytes:
         """The bytes there.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: there are fewer.
         """
         if length > _MOST_AT_ONCE:
             raise ValueError(f"a part of it that must be short has {length} bytes")
@@ -41,7 +41,7 @@ class Bytes:
         """Fill `out` with the bytes there.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: there are fewer.
         """
         self._seek(address, len(out))
         done = 0
@@ -79,7 +79,7 @@ class Fields:
         """The next bytes.
 
         Raises:
-            ValueError: there are not so many.
+            ValueError: there are fewer.
         """
         end = self.place + length
         if end > len(self.content):

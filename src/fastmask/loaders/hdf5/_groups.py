@@ -48,7 +48,7 @@ def _names(file: Bytes, address: int) -> bytes:
 
 
 def _symbol_nodes(file: Bytes, root: int) -> list[list[tuple[int, int, int, int]]]:
-    """The entries of a group's nodes, by way of its tree."""
+    """The entries of a group's nodes, found through its tree."""
     result: list[list[tuple[int, int, int, int]]] = []
     stack, seen = [root], {root}
     while stack:
@@ -73,7 +73,7 @@ def _symbol_nodes(file: Bytes, root: int) -> list[list[tuple[int, int, int, int]
 
 
 def _of_links(found: Messages) -> dict[str, int | None]:
-    """The members of a group that was made to hold links to other files too."""
+    """The members of a group in the form that can also hold links to other files."""
     result: dict[str, int | None] = {}
     for kind, content in found:
         if kind == LINK_INFO:

@@ -1,4 +1,4 @@
-"""What the header of an object in an HDF5 file says of it: its messages.
+"""The messages in the header of an object in an HDF5 file.
 
 Source:
     HDF5 File Format Specification, version 3.0, sections III and IV.

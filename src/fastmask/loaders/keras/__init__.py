@@ -3,7 +3,7 @@
 A description (`version3`, `version2`) says what layers there are; `making` makes them, as the
 tables in `catalogue` say, and `connecting` calls them on each other; `places` tells where the
 weights of each are in the file. A model is first made without memory for its weights, so that
-all that is wrong with it is known before any of them is read.
+everything that is wrong with it is known before any weight is read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .making import Maker
 from .places import Place, by_name, by_path
 
 _MOST_LINES = 40
-_MOST = 6000  # letters of an error, which lists all that is not supported
+_MOST = 6000  # characters of an error, which lists all that is not supported
 
 
 class KerasFile:
-    """A file of Keras that is open.
+    """An open file of Keras.
 
     Args:
         file: the file.
@@ -40,7 +40,7 @@ class KerasFile:
         weights: its weights; None where there are none.
 
     Raises:
-        ValueError: it is damaged, or no such file.
+        ValueError: it is damaged, or not such a file.
     """
 
     def __init__(self, file: Reader) -> None:
@@ -60,7 +60,7 @@ class KerasFile:
             raise ValueError(f"it describes {count} layers; at most {MOST_LAYERS} are read")
 
     def assets(self, what: Described) -> tuple[list[str] | None, Any]:
-        """Vocabulary, and weights of its tokens, of a layer of lookups."""
+        """The vocabulary of a look-up layer, and the weights of its tokens."""
         if self.archive is None:
             return None, None
         lines = self.archive.lines(f"{what.stored}/vocabulary.txt")
@@ -139,10 +139,10 @@ def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
 
 
 def _fitting(found: KerasFile, custom: Mapping[str, Any]) -> None:
-    """See that the model can be made, and that all weights are there.
+    """Check that the model can be made, and that all weights are there.
 
     Raises:
-        ValueError: they are not; it says all that is wrong.
+        ValueError: they are not; the message lists all that is wrong.
     """
     model, maker = _made(found, custom)
     unbuilt = [layer.name for layer in model._all_layers() if not layer.built and _builds(layer)]

@@ -31,7 +31,7 @@ class Archive:
         file: the file.
 
     Attributes:
-        config: what the model is.
+        config: the description of the model.
         weights: its weights; None where there are none.
 
     Raises:
@@ -60,7 +60,7 @@ class Archive:
             self.weights = Hdf5(file, member.file_size, self._start, name)
 
     def lines(self, path: str) -> list[str] | None:
-        """The lines of a text among the assets; None where there is none."""
+        """The lines of a text among the assets; None if there is none."""
         member = self._known.get(f"{_ASSETS}{path}")
         if member is None:
             return None
@@ -71,17 +71,17 @@ class Archive:
             return b"".join(pieces).decode().splitlines()
 
     def finish(self) -> None:
-        """See that the weights were read as they had been written.
+        """Check that the weights were read as they were written.
 
         Raises:
-            ValueError: their sum is another one.
+            ValueError: their checksum differs.
         """
         if self.weights is not None and self._check.value() != self._known[_WEIGHTS].CRC:
             raise ValueError(f"its member {_WEIGHTS} is damaged: its sum is wrong")
 
 
 class _Sum(Thread):
-    """Adds up the bytes of a part of a file, beside other work where the system can do that."""
+    """Computes the checksum of a part of a file, beside other work if the system can do that."""
 
     def __init__(self, file: Reader, start: int, length: int) -> None:
         super().__init__(daemon=True)
@@ -99,7 +99,7 @@ class _Sum(Thread):
         os.close(self._descriptor)
 
     def value(self) -> int | None:
-        """The sum; None where the file has ended before."""
+        """The checksum; None if the file ended before."""
         if self._descriptor >= 0:
             self.join()
             return self._value

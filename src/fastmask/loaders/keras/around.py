@@ -1,8 +1,8 @@
-"""Layers that treat masks otherwise than in Keras, with operations around them that make up for it.
+"""Operations around layers that treat masks otherwise than Keras, which make up for it.
 
 - Recurrent layers that go backwards reverse the mask with their outputs. Keras leaves the mask.
-- `Bidirectional` puts the outputs in the order of the inputs. Keras turns those of the backward
-  layer in any case, so all come reversed where it is the forward layer that goes backwards.
+- `Bidirectional` puts the outputs in the order of the inputs. Keras reverses those of the backward
+  layer in any case, so all come out reversed if it is the forward layer that goes backwards.
 - `RMSNormalization` passes masks on. In Keras masks are lost there.
 - Other normalisations over the time axis leave masked steps out. Keras counts them.
 - Keras 3 hands no mask to a recurrent layer that is called with states, as with all layers that
@@ -40,7 +40,7 @@ class Around(NamedTuple):
 
 
 def around(layer: Layer, inputs: Any, masked: bool, states: bool = False) -> Around:
-    """What must stand around a layer.
+    """The operations that are needed around a layer.
 
     Args:
         layer: the layer.

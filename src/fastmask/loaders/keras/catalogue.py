@@ -1,4 +1,4 @@
-"""Which layers of Keras can be loaded, and what becomes of their arguments; data alone."""
+"""Which layers of Keras can be loaded, and what becomes of their arguments; data only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """What stands for a layer of Keras.
+    """The equivalent of a layer of Keras.
 
     Attributes:
         layer: name of the class in `fastmask.layers`.
@@ -48,7 +48,7 @@ KNOWN: dict[str, Entry] = {
     "Convolution1D": Entry("Conv1D"),
 }
 
-# Arguments of training, of other backends, of the way in which something is computed.
+# Arguments for training, for other backends, and for how something is computed.
 DROPPED = frozenset(
     """
     activity_regularizer autocast batch_input_shape implementation input_length input_shape
@@ -60,7 +60,7 @@ DROPPED = frozenset(
 )
 DROPPED_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
-# What the older versions took where a config does not say it.
+# Defaults of older versions, for configs that lack these arguments.
 DEFAULTS_OF_2: dict[str, dict[str, Any]] = {
     "GRU": {"reset_after": False},
     "GRUCell": {"reset_after": False},

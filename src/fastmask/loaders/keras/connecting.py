@@ -79,7 +79,7 @@ def _is_masked(inputs: Any) -> bool:
 
 
 def input_of(what: Described) -> SymbolicTensor:
-    """The input that an `InputLayer` is."""
+    """The symbolic input for an `InputLayer`."""
     config = what.config
     for name in ("sparse", "ragged"):
         if config.get(name):
@@ -97,7 +97,7 @@ def input_of(what: Described) -> SymbolicTensor:
 
 
 class _Functional:
-    """Calls the layers of a functional model, each as soon as what it takes is there."""
+    """Calls the layers of a functional model, each as soon as its inputs are there."""
 
     def __init__(self, what: Described, layers: dict[str, Layer], maker: Maker) -> None:
         self._what = what
@@ -109,7 +109,7 @@ class _Functional:
         self._nested = maker.is_nested(what)
 
     def made(self) -> Layer | None:
-        """The model; None where a call has been noted as a problem."""
+        """The model; None if a call has been noted as a problem."""
         waiting: dict[Ref, list[int]] = defaultdict(list)
         calls: list[tuple[Described, int, Node]] = []
         missing: list[int] = []
@@ -144,9 +144,9 @@ class _Functional:
         return made
 
     def _sort(self, layers: list[Layer]) -> None:
-        """Put layers in the file's order, by which files of weights count those of a class.
+        """Put layers in the file's order, in which weight files number the layers of a class.
 
-        That of the calls may be another one: what hands masks on here is no call in Keras.
+        The order of the calls may differ: operations that pass masks on here are no calls in Keras.
         """
         own = {id(one): one for one in layers}
         listed = (one for one in self._layers.values() if id(one) in own)
@@ -154,7 +154,7 @@ class _Functional:
         layers[:] = [next(listed) if id(one) in named else one for one in layers]
 
     def _called(self, what: Described, number: int, node: Node) -> list[Ref]:
-        """Call a layer; what comes out is kept, and its names are returned."""
+        """Call a layer, keep its outputs, and return their names."""
         try:
             outputs = self._call(what, node)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
@@ -189,7 +189,7 @@ class _Functional:
         if kwargs.get("training") is False:
             del kwargs["training"]
         if not args and (first := target._spec().names[0]) in kwargs:
-            args = [kwargs.pop(first)]  # given by name, as the query of attention
+            args = [kwargs.pop(first)]  # passed by name, such as the query of attention
         if not args:
             raise Unsupported("is called without inputs, which is not supported")
         if isinstance(target, Functional):
@@ -203,7 +203,7 @@ class _Functional:
         return self._operations.called(target, wanted, *args, **kwargs)
 
     def _mask(self, inputs: Any, mask: Any) -> Any:
-        """The mask to be given for the inputs; None where it comes along with them anyway."""
+        """The mask to pass for the inputs; None if they carry it anyway."""
         masks = flat(mask) if mask is not None else []
         each = flat(inputs)
         if len(masks) != len(each):

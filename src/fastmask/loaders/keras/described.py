@@ -1,4 +1,4 @@
-"""What a file of Keras says of a model, in one form for all versions of Keras; data alone."""
+"""What a file of Keras says about a model, in one form for all versions of Keras; data only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are mad
 
 
 class Unsupported(ValueError):
-    """A layer, or an argument of it, that there is nothing for; the text says what to do."""
+    """A layer, or an argument of it, that is not supported; the text says what to do."""
 
 
 class Ref(NamedTuple):
@@ -39,7 +39,7 @@ class Described:
     name: str
     config: dict[str, Any]
     version: int  # of Keras
-    registered: str = ""  # "package>Name" of a class that is none of Keras's
+    registered: str = ""  # "package>Name" of a class from outside Keras
     operation: bool = False
     build_shape: Any = None
     nodes: list[Node] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Described:
     stored: str = ""  # where in a `.keras` file its weights and vocabularies are
 
     def everything(self) -> Iterator[Described]:
-        """This one, if it is no model, and the layers in it, in order."""
+        """This layer, unless it is a model, and the layers in it, in order."""
         if self.children is None:
             yield self
         for child in self.children or ():
@@ -116,7 +116,7 @@ def name_in(data: Any) -> str:
     """The name of a layer in a model.
 
     Raises:
-        ValueError: what should describe it does not.
+        ValueError: its description is damaged.
     """
     config = class_and_config(data)[1]
     return str(data.get("name") or config.get("name"))

@@ -16,7 +16,7 @@ _HARDER = 1.2  # Keras 2's hard_sigmoid(x) is clip(x / 5 + 1 / 2), Keras 3's cli
 
 
 def misfits(place: Place, file: Hdf5) -> list[str]:
-    """What is wrong with the stored arrays of a layer; nothing of them is read.
+    """What is wrong with the stored arrays of a layer, without reading their values.
 
     Raises:
         ValueError: an array cannot be read at all.
@@ -66,7 +66,7 @@ def _from_bfloat16(raw: Array) -> Array:
 
 
 def _merged(place: Place, file: Hdf5) -> dict[str, Array]:
-    """Weights of which the file has parts: int8 numbers and scales, LoRA's two factors."""
+    """Weights that the file has in parts: int8 numbers and scales, or LoRA's two factors."""
     layer, _, stored, alpha = place
     result: dict[str, Array] = {}
     for weight in layer._weights:
@@ -116,9 +116,9 @@ def _from_cudnn(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
 
 
 def _softened(layer: Any) -> dict[str, Array]:
-    """Weights with which Keras 3's hard_sigmoid gives what Keras 2's gave.
+    """Weights with which Keras 3's hard_sigmoid returns what Keras 2's returned.
 
-    One of a sum times 1.2 is the other one of the sum; so the columns of such sums are scaled.
+    Keras 3's of 1.2 times a sum is Keras 2's of the sum, so the columns of such sums are scaled.
     """
     if getattr(layer, "recurrent_activation", None) == "hard_sigmoid":
         count = {"LSTMCell": 4, "GRUCell": 3}.get(type(layer).__name__, 0)

@@ -1,4 +1,4 @@
-"""Layers from what a file of Keras says of them; all that cannot be made is noted, not raised."""
+"""Make layers from what a file of Keras says; problems are noted, not raised."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Maker:
         return type(layer).__name__ if what is None else what.kind
 
     def check_weights(self, layer: Layer) -> None:
-        """See that the weights of a layer can be in the file, before more is made of their sizes.
+        """Check that a layer's weights can be in the file, before memory of their sizes is taken.
 
         Raises:
             Unsupported: they cannot.
@@ -90,7 +90,7 @@ class Maker:
         return self._children.get(id(layer))
 
     def make(self, what: Described) -> Layer | None:
-        """The layer; None, and a note, where that cannot be."""
+        """Make a layer; if that is impossible, note the problem and return None."""
         self._outermost = self._outermost or what
         try:
             layer = self._make(what)
@@ -101,7 +101,7 @@ class Maker:
             self.problems.add(what, f"is of class {what.kind}, and cannot be made: {error}")
             return None
         if layer is not None:
-            layer._first_shape = None  # the model's inputs say it
+            layer._first_shape = None  # the model's inputs have the shape
             self.paths.add(what.path)
             alpha = what.config.get("lora_alpha")
             if isinstance(alpha, (int, float)):
@@ -161,7 +161,7 @@ class Maker:
         return made
 
     def _own(self, own: Any, what: Described) -> Layer | None:
-        """A layer of a class of the user's."""
+        """Make a layer of a class of the user's."""
         cls = getattr(own, "layer_class", own)  # of a cell
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
             raise Unsupported(f"needs a class of layers in custom_objects, not {own!r:.100}")
@@ -178,7 +178,7 @@ class Maker:
         return made
 
     def _arguments(self, what: Described, entry: Entry) -> dict[str, Any] | None:
-        """What its class takes; None where a layer inside it cannot be made."""
+        """The arguments of its class; None if a layer inside it cannot be made."""
         taken = inspect.signature(getattr(_layers, entry.layer).__init__).parameters
         result: dict[str, Any] = dict(entry.always)
         given = {**(DEFAULTS_OF_2.get(what.kind, {}) if what.version == 2 else {}), **what.config}
@@ -240,7 +240,7 @@ _MISSING: Any = object()  # for a layer that could not be made
 
 
 def dtype_of(policy: Any) -> str:
-    """What a layer computes in: float64 where Keras does, and otherwise float32."""
+    """The dtype of a layer: float64 if Keras's is, and otherwise float32."""
     if isinstance(policy, dict) and isinstance(policy.get("config"), dict):
         config = policy["config"]
         policy = config.get("name") or config.get("source_name")
@@ -256,7 +256,7 @@ def is_int8(policy: Any) -> bool:
 
 
 def _adapt(what: Described, arguments: dict[str, Any]) -> None:
-    """Change arguments that mean the same in another form."""
+    """Convert arguments that have another form here."""
     axis = arguments.get("axis")
     if what.kind == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
         arguments["axis"] = axis[0]

@@ -1,4 +1,4 @@
-"""Masks that Keras wrote down as operations, told apart from masks that a user made.
+"""Masks that Keras recorded as operations, told apart from masks that a user made.
 
 Keras records the mask that a layer makes, `ids != 0` say, as operations of the model, and gives
 it to each layer that it reaches. Here masks travel by themselves. So a recorded mask that is made
@@ -21,7 +21,7 @@ _EMPTY: Sources = frozenset()
 
 
 class Comparisons:
-    """Of which comparisons masks are made; a tensor is looked at once."""
+    """Finds the comparisons that masks are made of; each tensor is looked at once."""
 
     def __init__(self) -> None:
         self._recorded: dict[int, Sources | None] = {}
@@ -33,13 +33,13 @@ class Comparisons:
         return bool(recorded) and recorded == self.arriving(inputs)
 
     def recorded(self, mask: SymbolicTensor) -> Sources | None:
-        """What operations compare to find a mask; None where they do something else."""
+        """The comparisons in the operations that make a mask; None if they do anything else."""
         if id(mask) not in self._recorded:
             self._recorded[id(mask)] = self._of_operation(mask)
         return self._recorded[id(mask)]
 
     def arriving(self, tensor: SymbolicTensor) -> Sources:
-        """What layers compare to make the mask of a tensor."""
+        """The comparisons in the layers that make the mask of a tensor."""
         if id(tensor) not in self._arriving:
             self._arriving[id(tensor)] = self._of_layer(tensor)
         return self._arriving[id(tensor)]

@@ -1,4 +1,4 @@
-"""Operations on tensors that are no layers, in functional models."""
+"""Operations on tensors, other than layers, in functional models."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def _sorted(layer: Any) -> list[Weight]:
 
 
 def in_order(layer: Any, children: Children) -> Iterator[tuple[Layer, Weight]]:
-    """The weights of a layer and those inside it: what is trained first, unless nothing is."""
+    """The weights of a layer and those inside it, trained ones first, unless there are none."""
     pairs = [(owner, weight) for owner in _owners(layer, children) for weight in _sorted(owner)]
     if not layer._trainable:
         yield from pairs

@@ -46,7 +46,7 @@ def described(data: Any, path: str = "") -> Described:
 
 
 def _has_call_of_its_own(what: Described) -> bool:
-    """Whether calls are counted from 1: a model had one when it was made, of its own inputs."""
+    """Whether calls are counted from 1, because a model was called when it was made."""
     layers = what.config.get("layers")
     return (
         what.kind in _MODELS

@@ -13,7 +13,7 @@ from .catalogue import KNOWN
 from .described import Described, Node, class_and_config, ends, known_ref, name_in
 
 MODELS = ("Sequential", "Functional", "Model")
-_MOST_NUMBERS = 2**20  # of an array that stands in a config
+_MOST_NUMBERS = 2**20  # of an array in a config
 _DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -25,7 +25,7 @@ def described(data: Any, path: str = "") -> Described:
     """
     kind, config = class_and_config(data)
     name = data.get("name") or config.get("name") or kind
-    package, _, plain = kind.rpartition(">")  # in `.h5` files, which say nothing else of it
+    package, _, plain = kind.rpartition(">")  # in `.h5` files, which have the package nowhere else
     registered = data.get("registered_name") or (kind if package else "")
     built = data.get("build_config") or {}
     result = Described(
@@ -61,12 +61,12 @@ def _is_operation(data: dict[str, Any], config: dict[str, Any]) -> bool:
 
 
 def operation_name(kind: str) -> str:
-    """The name of an operation by that of its class."""
+    """The name of an operation, from the name of its class."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
 
 
 def shape(data: Any) -> Any:
-    """A shape, or a list of shapes; None where it is neither."""
+    """A shape, or a list of shapes; None if it is neither."""
     if not isinstance(data, list):
         return None
     if any(isinstance(one, list) for one in data):
@@ -76,7 +76,7 @@ def shape(data: Any) -> Any:
 
 
 def value(data: Any) -> Any:
-    """An argument: arrays, slices and tensors for their descriptions."""
+    """An argument, with arrays, slices and tensors for their descriptions."""
     if isinstance(data, list):
         return [value(one) for one in data]
     if not isinstance(data, dict):
@@ -98,7 +98,7 @@ def value(data: Any) -> Any:
 
 
 def array(config: dict[str, Any]) -> Array:
-    """An array that stands in a config.
+    """An array in a config.
 
     Raises:
         ValueError: it is not one of numbers.

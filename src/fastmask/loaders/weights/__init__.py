@@ -1,8 +1,8 @@
-"""Weights for a built model, from a file; the ending of its name says what kind of file it is.
+"""Load weights from a file into a built model; the extension of the file gives its format.
 
-Whatever the kind, a file is taken apart into modules (`stored.Module`): named parts as torch has
-them, whose arrays are not read yet. `matching` finds the layer of each, by shapes; then the
-arrays are read, and turned into the form of the layer's weights (`forms`).
+All formats are read as modules (`stored.Module`): parts with torch's names, whose arrays are not
+read yet. `matching` finds the layer of each, by shapes; then the arrays are read and converted to
+the layer's weights (`forms`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     misfits: list[str] = []
     with opened(file_name) as file, refusing(file_name, "has no weights that can be read"):
         try:
-            with np.errstate(all="ignore"):  # the numbers of a damaged file may be any
+            with np.errstate(all="ignore"):  # a damaged file may hold any numbers
                 values = reader.values(model, file)
         except Misfit as misfit:
             misfits = misfit.lines

@@ -1,4 +1,4 @@
-"""The weights of layers in torch's form: names, shapes, and the way back.
+"""The weights of layers in torch's form: names, shapes, and the conversion back.
 
 | fastmask | torch |
 |---|---|
@@ -9,7 +9,7 @@
 | embeddings; gamma, beta | weight; weight, bias |
 | moving_mean, moving_variance | running_mean, running_var |
 
-Of all other layers the names and shapes are their own.
+All other layers keep their own names and shapes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMES = {
 
 
 class Form(NamedTuple):
-    """What a layer wants of a file."""
+    """What a layer needs from a file."""
 
     shapes: dict[str, tuple[int, ...]]  # of each part
     weights: Callable[[Mapping[str, Array]], list[Array]]  # in the layer's order

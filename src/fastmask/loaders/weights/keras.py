@@ -42,7 +42,7 @@ def values(model: Layer, file: Reader) -> list[Array]:
 
 @contextmanager
 def files_of(file: Reader) -> Iterator[list[Hdf5]]:
-    """The HDF5 files that a file is, or that it names."""
+    """The HDF5 file itself, or the HDF5 files that a .weights.json file names."""
     path = Path(file.name)
     with ExitStack() as stack:
         if path.suffix.lower() == ".keras":
@@ -68,7 +68,7 @@ def arrays_in(file: Hdf5) -> Iterator[str]:
     """The paths of the arrays that are weights.
 
     Raises:
-        ValueError: there are too many groups, one inside itself, say.
+        ValueError: there are too many groups, for example because one contains itself.
     """
     stack, count = [""], 0
     while stack:
@@ -132,7 +132,7 @@ def _matched(model: Layer, where: dict[str, Hdf5]) -> list[Array]:
 
 
 def _children(model: Layer, root: str, where: dict[str, Hdf5], layer: Layer) -> list[Layer] | None:
-    """The layers of a model; where the file has their names, in its order of those of a class."""
+    """The layers of a model; if the file has their names, those of one class in its order."""
     own = children_of(layer)
     if layer is not model or own is None:
         return own
@@ -158,7 +158,7 @@ def _differs(name: str, what: str, wanted: Shape, where: dict[str, Hdf5]) -> lis
 
 
 def _read(name: str, weight: Weight, where: dict[str, Hdf5], scales: dict[str, str]) -> Array:
-    """The array of a weight: of int8 numbers what they stand for; brain floats as float32."""
+    """The array of a weight, with int8 numbers scaled, and bfloat16 as float32."""
     array = where[name].array(name)
     if name in scales:
         scale = where[scales[name]].array(scales[name]).astype(np.float64)

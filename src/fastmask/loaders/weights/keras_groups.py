@@ -1,7 +1,7 @@
 """The weights in an HDF5 file with a group for each layer, as Keras writes models in .h5 files.
 
-The outermost group, or its group model_weights, tells the names of the layers, and that of each
-layer the names of its weights. Layers with weights take them one after the other.
+The root group, or its group model_weights, lists the names of the layers, and each layer's group
+the names of its weights. Layers with weights take them one after the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LAYERS, _WEIGHTS, _GROUP = "layer_names", "weight_names", "model_weights"
 
 
 def has_weights(file: Hdf5) -> bool:
-    """Whether a file is of this kind."""
+    """Whether a file has this form."""
     return _GROUP in file or file.texts("", _LAYERS) is not None
 
 

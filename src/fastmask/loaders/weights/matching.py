@@ -1,8 +1,8 @@
-"""Which module of a file belongs to which layer: those whose parts have the layer's shapes.
+"""Match the modules of a file with the layers whose weights have the same shapes.
 
-Of several that fit alike, each layer takes the one of its name, if all of them have one; else the
-first layer takes the first module, and so on. A file that sorts its modules by name does not know
-which one is the first, unless their names differ by numbers only.
+If several fit alike, each layer takes the one with its name, if all of them have one; otherwise the
+first layer takes the first module, and so on. A file that sorts its modules by name has lost that
+order, unless their names differ by numbers only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def matched(model: Layer, modules: Iterable[Module], ordered: bool) -> list[Arra
     """The weights for `model.set_weights`.
 
     Args:
-        model: built.
+        model: a built model.
         modules: what is in the file.
         ordered: whether they come in the order in which they were made.
 
@@ -115,13 +115,13 @@ def _paired(
 
 
 def _names(target: _Target) -> set[tuple[str, ...]]:
-    """What a module may be called that belongs to a layer: as the layer, or a layer around it."""
+    """Possible names of a layer's module: the layer's own, or that of a layer around it."""
     words = target.path.split("/")
     return {_words(name) for name in (*words, ".".join(words))}
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """The words of a path, however they are put together; without the number of a torch layer."""
+    """The words of a path, whatever joins them; without the number of a torch layer."""
     return tuple(re.split("[./_]", re.sub(r"(^|\.)l0$", "", name)))
 
 
@@ -140,7 +140,7 @@ def _ambiguous(targets: list[_Target], modules: list[Module]) -> str:
 
 
 def _other_options(target: _Target, module: Module) -> Iterator[str]:
-    """What a layer computes in another way than the module that its weights come from."""
+    """Options in which a layer differs from the module that its weights come from."""
     for name, wanted in module.options.items():
         own = getattr(target.layer, name, wanted)
         if own != wanted:
@@ -148,7 +148,7 @@ def _other_options(target: _Target, module: Module) -> Iterator[str]:
 
 
 def _left_over(targets: list[_Target], modules: list[Module]) -> Iterator[str]:
-    """What is missing, what there is too much of, and what has other shapes."""
+    """What is missing, what is left over, and what has other shapes."""
     others = list(modules)
     for target in targets:
         parts = set(target.form.shapes)

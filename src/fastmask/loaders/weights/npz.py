@@ -19,7 +19,7 @@ _NUMBERS = re.compile("[<|][fiub][1248]")
 
 
 def values(model: Layer, file: Reader) -> list[Array]:
-    """The weights for a model, in the order of `get_weights` in the file too."""
+    """The weights for a model, which the file has in the order of `get_weights`."""
     own = list(model._all_weights())
     with zipfile.ZipFile(file) as archive:
         check_stored(archive.infolist(), file.size, "numpy.savez")

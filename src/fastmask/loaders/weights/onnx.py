@@ -1,7 +1,7 @@
 """The weights in an .onnx file: of its LSTM, GRU and RNN nodes, embeddings and dense layers.
 
-Each node with constant inputs becomes a module by torch's names, in the order in which the nodes
-are computed. Graphs inside nodes, as of a Loop, are not looked at.
+Each node with constant inputs becomes a module by torch's names, in the order of computation.
+Graphs inside nodes, such as a Loop's, are ignored.
 
 | ONNX | torch |
 |---|---|
@@ -28,7 +28,7 @@ from .matching import matched
 from .onnx_graph import Graph, Node, read_graph
 from .stored import Misfit, Module, Stored
 
-# By kind: where torch's gates are among those of ONNX, and activations where none are named.
+# By kind: positions of torch's gates among those of ONNX, and default activations.
 _RECURRENT = {
     "LSTM": ((0, 2, 3, 1), ("Sigmoid", "Tanh", "Tanh")),
     "GRU": ((1, 0, 2), ("Sigmoid", "Tanh")),
@@ -71,7 +71,7 @@ def modules_of(graph: Graph) -> list[Module]:
         ValueError: a node computes something that no layer here does.
     """
     found: list[Module] = []
-    products: dict[str, int] = {}  # where the module of a product is, by the name of its output
+    products: dict[str, int] = {}  # index of a product's module, by the name of its output
     for node in graph.nodes:
         constants = [graph.constants.get(name) for name in node.inputs]
         before = [
@@ -98,7 +98,7 @@ def _has_axes(constant: Stored | None, count: int) -> bool:
 
 
 def _is_weight(constant: Stored) -> bool:
-    """Whether it may be something that was learnt: not one number, nor states that are zero."""
+    """Whether it may be a learned weight: not a single number, nor states of zeros."""
     return math.prod(constant.shape) > 1 and bool(np.any(constant.read()))
 
 
@@ -164,7 +164,7 @@ def _check_recurrent(node: Node, states: _Constants) -> None:
 
 
 def _options(node: Node, activations: list[str]) -> dict[str, object]:
-    """What the layer must do as the node does it."""
+    """The options that the layer must have in common with the node."""
     known = [_ACTIVATIONS.get(name, name) for name in activations]
     options: dict[str, object] = {"activation": known[-1] if known else None}
     if node.kind == "LSTM" and len(set(known[1:])) > 1:

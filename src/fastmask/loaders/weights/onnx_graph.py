@@ -45,11 +45,11 @@ class Node(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its first output: nodes need not have one themselves."""
+        """The name of its first output, because nodes need not have names themselves."""
         return self.outputs[0] if self.outputs else self.kind
 
     def integer(self, name: str, default: int = 0) -> int:
-        """A number among the attributes; a zero need not be written."""
+        """An integer among the attributes; a zero may be left out in the file."""
         given = self.attributes.get(name)
         return default if given is None else (integers(given.get("i", [])) or [0])[-1]
 
@@ -65,7 +65,7 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A graph; of its constants the real numbers."""
+    """A graph, with those constants that are real numbers."""
 
     nodes: list[Node]
     constants: Mapping[str, Stored]
@@ -143,7 +143,7 @@ def _add(constants: dict[str, Stored], name: str, tensor: Message, path: Path) -
 
 
 def _inside(tensor: Message, dtype: str) -> Array:
-    """The bytes of a tensor that has them in the file: raw, or as numbers."""
+    """The bytes of a tensor stored in this file: raw, or as numbers."""
     raw: list[Any] = tensor.get("raw_data", [])
     if raw:
         return np.frombuffer(raw[-1], np.uint8)

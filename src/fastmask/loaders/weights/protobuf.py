@@ -2,7 +2,7 @@
 
 The package onnx would have to be installed, and it parses a whole file into objects that take more
 memory than the file. Here a message is a dictionary of views into the file: nothing is copied, a
-length is never beyond its message, and what is not asked for is never looked at.
+length never goes beyond its message, and unwanted fields are never looked at.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _MOST_BYTES = 10  # of a varint
 
 
 def message(data: memoryview, fields: Mapping[int, str]) -> Message:
-    """A message, of which only some fields are wanted.
+    """The wanted fields of a message.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a message.
     """
     found: dict[str, list[Any]] = defaultdict(list)
     for number, value in _fields(data):

@@ -1,8 +1,8 @@
 """A state dict as `torch.save` writes it, read without torch and without pickle.
 
 It is a zip: data.pkl, a pickle that names tensors, and data/0, data/1, ..., the numbers that
-these are views of. Of what a pickle may name, a state dict needs OrderedDict, the kinds of
-storages, and two functions that make tensors; everything else is refused by name.
+these are views of. A state dict names only OrderedDict, the kinds of storages, and two functions
+that make tensors; everything else in a pickle is refused by name.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def tensors(archive: zipfile.ZipFile, limit: int) -> dict[str, Stored]:
         limit: its size.
 
     Raises:
-        ValueError: it is damaged, or holds something else than a state dict.
-        Exception: of any kind, on damaged ones.
+        ValueError: it is damaged, or holds something other than a state dict.
+        Exception: of any kind, for a damaged file.
     """
     root = _root(archive, limit)
     read = lru_cache(maxsize=1)(partial(_numbers, archive, root))

@@ -1,4 +1,4 @@
-"""What readers of files find: arrays that are read later, put together into modules."""
+"""What file readers find: arrays that are read later, grouped into modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..._typing import Array
 from .._npy import fill
 
-# Names of dtypes as safetensors has them; brain floats are kept as the upper half of a float32.
+# Names of dtypes as safetensors has them; bfloat16 is the upper half of a float32.
 DTYPES = dict(
     zip(
         "F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL".split(),
@@ -39,7 +39,7 @@ class Module(NamedTuple):
 
 
 class Misfit(Exception):
-    """What is in a file is sound, but is not what the model wants."""
+    """The file is sound, but its weights do not fit the model."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -58,10 +58,10 @@ def number_of_bytes(shape: tuple[int, ...], dtype: str) -> int:
 
 
 def sizes(value: object, name: str) -> tuple[int, ...]:
-    """A shape that stands in a file.
+    """A shape from a file.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a shape.
     """
     if not isinstance(value, (list, tuple)) or len(value) > 32:
         raise ValueError(f"the shape of {name!r:.80} must be a list of sizes, not {value!r:.80}")
@@ -78,12 +78,12 @@ def read_numbers(stream: IO[bytes], count: int, dtype: str, name: str) -> Array:
 
 
 def with_known_floats(array: Array) -> Array:
-    """An array of an HDF5 file; brain floats, whose dtype NumPy does not know, as float32."""
+    """An array of an HDF5 file; bfloat16, which NumPy does not know, as float32."""
     return as_numbers(array.view(np.uint8), "BF16") if array.dtype == np.dtype("V2") else array
 
 
 def as_numbers(raw: Array, dtype: str) -> Array:
-    """Bytes as numbers; brain floats as float32."""
+    """Bytes as numbers; bfloat16 as float32."""
     numbers = raw.view(DTYPES[dtype])
     if dtype == "BF16":
         return (numbers.astype(np.uint32) << 16).view(np.float32)

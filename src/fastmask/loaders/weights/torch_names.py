@@ -42,7 +42,7 @@ def modules_of(tensors: Mapping[str, Stored]) -> list[Module]:
 
 
 def _options(parts: Mapping[str, Stored]) -> dict[str, object]:
-    """What torch's modules of these shapes do, and ours may do otherwise."""
+    """Options of torch's modules of these shapes, which ours may have otherwise."""
     ih, hh = parts.get("weight_ih"), parts.get("weight_hh")
     if ih is None or hh is None or len(ih.shape) != 2 or len(hh.shape) != 2:
         return {}

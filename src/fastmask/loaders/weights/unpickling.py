@@ -1,8 +1,8 @@
-"""Pickles that are followed without pickle, which would run what they tell it to.
+"""Pickles, read without the module pickle, which would run the code in them.
 
 `pickletools` takes a pickle apart into its instructions. Here they make dictionaries, lists,
-tuples, numbers and texts only. What a pickle names, calls or keeps elsewhere is given to the
-caller, who makes something of it, or refuses it.
+tuples, numbers and texts only. Whatever a pickle names, calls or keeps elsewhere is passed to the
+caller, who interprets it or refuses it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Name(NamedTuple):
-    """A class or function that a pickle names; nobody looks for it."""
+    """A class or function that a pickle names; it is never imported."""
 
     path: str
 
@@ -23,8 +23,8 @@ class Unpickler:
 
     Args:
         named: gets "module name", and raises unless it is a known one.
-        called: makes what the function of that path makes of its arguments.
-        stored: makes what stands for a persistent id.
+        called: returns the result of the function with that path for its arguments.
+        stored: returns the object for a persistent id.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Unpickler:
 
         Raises:
             ValueError: it has an instruction that is not known here.
-            Exception: of any kind, on damaged ones.
+            Exception: of any kind, for a damaged pickle.
         """
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
