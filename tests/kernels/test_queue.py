@@ -88,7 +88,7 @@ def test_a_helper_looks_again_once_it_is_inside(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(_queue, "atomic_load", lambda *_: 1)  # the first check saw an open slot
     monkeypatch.setattr(_queue, "atomic_add", add)
     monkeypatch.setattr(_queue, "_call", call)
-    assert not _queue._join.py_func(queue, start)
+    assert not _queue.join.py_func(queue, start)
     assert entered == [(INSIDE, 0, 1), (OPEN, 0, 0), (INSIDE, 1, -1)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,12 @@ def _on_large_pages(words: str, outputs: Sequence[Array], inputs: Sequence[Array
     """`compute`, to memory that XLA has just taken from the system where it is large."""
     for output in outputs:
         ask_for_large_pages(output)
-    compute(words, outputs, inputs)
+    try:
+        compute(words, outputs, inputs)
+    finally:
+        # Workers may still read XLA's memory, which it frees when this returns.
+        if pools := sys.modules.get("fastmask_kernels.cpu.parallel.pool"):
+            pools.pool.settle()
 
 
 if not WHY_NO_FFI:

@@ -8,7 +8,8 @@ and a call does not wait for workers that have claimed nothing.
 
 A worker that has just worked polls the queue for a moment before it sleeps: it then joins within a
 microsecond. Waking a sleeping worker costs the caller about 5 us, and the worker joins some 50 us
-later: calls that will be over by then wake it only if they follow each other closely.
+later: calls that will be over by then wake it only if they follow each other closely. Compiled code
+decides and does all this (see `workers`); Python starts the threads, and keeps what they may read.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import os
 import threading
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
-from queue import SimpleQueue
-from time import perf_counter_ns
+from time import sleep
 from typing import Any
 from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...settings import setting
 from .queue import (
@@ -34,29 +37,26 @@ from .queue import (
     SLOTS,
     TAKEN,
     WORKERS,
-    listen,
     new_queue,
     slot_start,
 )
+from .workers import WANTED, find_or_work
 
-CLOSE_CALLS = 1_000_000  # ns; calls closer together than this soon want workers again
 _STARTS = tuple(map(slot_start, range(SLOTS)))
 
 
 class Pool:
     """Worker threads, their queue, and the arguments of calls that they may be running."""
 
-    def __init__(self) -> None:
-        self.queue = new_queue()
+    def __init__(self, queue: NDArray[np.int64] | None = None) -> None:
+        self.queue = new_queue() if queue is None else queue
         # Calls that workers may still be running, whose arguments must stay alive; by the id of a
         # reference that dies with the call. Signals and garbage collections may come between any
         # two lines, and call kernels, too: so later calls remove what a call leaves here, in steps
         # that may be repeated.
         self.calls: dict[int, tuple[ref[Any], tuple[Any, ...], Any]] = {}
         self.ended: list[ref[Any]] = []
-        self._wake: SimpleQueue[None] = SimpleQueue()
         self._started = 0
-        self._last = 0
         self._lock = threading.RLock()
 
     def find(self, workers: int, patient: bool) -> int:
@@ -70,36 +70,40 @@ class Pool:
             self.forget()
         if len(self.calls) >= SLOTS and all(map(self._in_use, _STARTS)):
             return ALONE
-        if _openmp.get() and self.queue[OPENMP]:
+        queue = self.queue
+        if _openmp.get() and queue[OPENMP]:
             return OPENMP_TEAM
-        missing = workers - int(self.queue[LISTENERS])
-        if missing > 0:
-            now = perf_counter_ns()
-            recent, self._last = now - self._last < CLOSE_CALLS, now
-            if patient or recent:
-                self._call(workers, missing)
-            if not patient and missing == workers:
-                return ALONE
-        return WORKERS
+        if queue[LISTENERS] >= workers:
+            return WORKERS
+        provider: int = find_or_work.for_dtype_silently(queue.dtype)(queue, workers, patient)
+        if queue[WANTED] > self._started:
+            self.start(int(queue[WANTED]))
+        return provider
 
-    def _call(self, workers: int, missing: int) -> None:
-        if self._started < workers:
-            with self._lock:
-                while self._started < workers:
-                    name = f"fastmask-{self._started}"
-                    try:
-                        threading.Thread(target=self._work, name=name, daemon=True).start()
-                    except RuntimeError:  # at the system's limit, or as the interpreter ends
-                        break
-                    self._started += 1
-        for _ in range(missing - self._wake.qsize()):
-            self._wake.put(None)
+    def start(self, workers: int) -> None:
+        """Start what is missing of so many worker threads."""
+        with self._lock:
+            while self._started < workers:
+                name = f"fastmask-{self._started}"
+                try:
+                    threading.Thread(target=self._work, name=name, daemon=True).start()
+                except RuntimeError:  # at the system's limit, or as the interpreter ends
+                    break
+                self._started += 1
 
     def _work(self) -> None:
-        listening = listen.for_dtype_silently(self.queue.dtype)
-        while True:
-            self._wake.get()
-            listening(self.queue)
+        find_or_work.for_dtype_silently(self.queue.dtype)(self.queue, 0, False)
+
+    def settle(self) -> None:
+        """Wait until no worker is inside a call that has ended.
+
+        For calls whose arguments are memory that no Python object keeps.
+        """
+        for call in tuple(self.ended):
+            kept = self.calls.get(id(call))
+            while kept is not None and self._somebody_inside(kept[2]):
+                sleep(0)
+        self.forget()
 
     def forget(self) -> None:
         """Release the arguments of calls that have ended and that no worker is running any more."""
@@ -154,7 +158,8 @@ def _knows(queue: Any, library: ctypes.CDLL) -> bool:
 
 def _new_pool() -> None:
     global pool, _forked
-    pool = Pool()  # a forked process has none of its parent's threads
+    pool.queue[:] = 0  # a forked process has none of its parent's threads, but compiled code that
+    pool = Pool(pool.queue)  # knows where the queue is
     _forked = True
 
 

@@ -5,10 +5,11 @@ between two kernels: small calls would be over before the worker joined. So a ke
 its work submits its own arguments to a queue in memory, and workers that poll it call the same
 compiled function with another thread number, without the interpreter.
 
-The queue is an int64 array: how many workers listen, how many calls were submitted, and slots,
-each for one running call. A slot is open while its call wants more threads. A worker enters it
-(INSIDE), checks again that it is open, and takes a thread number. The caller closes the slot; only
-when nobody is inside may the call's arrays be freed or the slot be reused.
+The queue is an int64 array: how many workers listen, how many calls were submitted, slots, each
+for one running call, and the state of each worker (see `workers`). A slot is open while its call
+wants more threads. A worker enters it (INSIDE), checks again that it is open, and takes a thread
+number. The caller closes the slot; only when nobody is inside may the call's arrays be freed or the
+slot be reused.
 
 A slot is taken, opened, closed and released within one call of compiled code, which no signal,
 exception or garbage collection can interrupt: it can be neither lost nor taken twice. For the same
@@ -30,18 +31,27 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ..jit import compiled, inner, output
+from ..jit import inner
 from ..simd import I32, I64, data_pointer
-from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, item_pointer, spin_hint
+from .atomics import (
+    atomic_add,
+    atomic_load,
+    atomic_replace,
+    atomic_store,
+    item_pointer,
+    spin_hint,
+    yield_thread,
+)
 from .barrier import ABORTED
+from .schedule import MOST_THREADS
 
 SLOTS = 4  # calls that can be shared at the same time; others run on one thread
-LISTENERS, SUBMITTED, OPENMP, FIRST_SLOT = 0, 8, 16, 24  # a cache line apart
-# OPENMP: addresses of GOMP_parallel and of omp_get_thread_num. Of a slot:
+LISTENERS, SUBMITTED, OPENMP, ARRIVED, FIRST_SLOT = 0, 8, 16, 24, 32  # a cache line apart
+# OPENMP: addresses of GOMP_parallel and of omp_get_thread_num. ARRIVED: see `workers`. Of a slot:
 OPEN, INSIDE, NEXT_THREAD, THREADS = 0, 8, 16, 24
 FUNCTION, CONTROL, FAILED, TAKEN, ARGUMENTS = 25, 26, 27, 28, 32
 SLOT_WORDS = 512
-LISTENING = 8000  # pause instructions, about 0.2 ms
+FIRST_WORKER, WORKER_WORDS = FIRST_SLOT + SLOTS * SLOT_WORDS, 2
 LEAVING = 400  # pause instructions that a caller waits for a worker to leave
 
 ALONE, WORKERS, OPENMP_TEAM = -1, 0, 1  # who provides threads: nobody, `pool`, OpenMP
@@ -53,8 +63,8 @@ _OWNER = ir.IntType(8).as_pointer()  # two of these in a row are an array's owne
 
 
 def new_queue() -> NDArray[np.int64]:
-    """An empty queue."""
-    return np.zeros(FIRST_SLOT + SLOTS * SLOT_WORDS, np.int64)
+    """A queue without calls and without workers."""
+    return np.zeros(FIRST_WORKER + MOST_THREADS * WORKER_WORDS, np.int64)
 
 
 def slot_start(slot: int) -> int:
@@ -238,7 +248,7 @@ def submit(queue: Any, provider: int, control: Any, threads: int, thread: int) -
 
 
 @inner
-def _join(queue: Any, start: int) -> bool:
+def join(queue: Any, start: int) -> bool:
     """Take part in the call of a slot, if it is still open; returns whether it was."""
     if atomic_load(queue, start + OPEN) == 0:
         return False
@@ -254,20 +264,19 @@ def _join(queue: Any, start: int) -> bool:
     return joined
 
 
-@compiled(lambda t: types.void(output(t, 1)))
-def listen(queue: Any) -> None:
-    """Join submitted calls; return after a moment without any."""
-    seen = -1
-    while atomic_load(queue, SUBMITTED) != seen:  # one may come while this thread is leaving
-        atomic_add(queue, LISTENERS, 1)
-        idle = 0
-        while idle < LISTENING:
-            spin_hint()
-            idle += 1
-            submitted = atomic_load(queue, SUBMITTED)
-            if submitted != seen:
-                seen = submitted
-                for slot in range(SLOTS):
-                    if _join(queue, FIRST_SLOT + slot * SLOT_WORDS):
-                        idle = 0
-        atomic_add(queue, LISTENERS, -1)
+@inner
+def settle(queue: Any, control: Any) -> None:
+    """Return when no worker is inside the caller's last call, which returned STILL_INSIDE.
+
+    For callers whose arguments are memory that is freed once they return.
+
+    Args:
+        queue: int64.
+        control: int64, the counters of the call.
+    """
+    for slot in range(SLOTS):
+        start = FIRST_SLOT + slot * SLOT_WORDS
+        while queue[start + CONTROL] == control.ctypes.data:
+            if atomic_add(queue, start + INSIDE, 0) == 0:
+                break
+            yield_thread()

@@ -1,0 +1,151 @@
+"""What a worker does in compiled code: it listens at the queue, joins calls, and sleeps.
+
+A worker never leaves compiled code, and never meets the interpreter, whose lock other threads may
+hold while it is woken. It sleeps by taking a lock of its own that is already taken, one of those
+that CPython makes of each system's means: any thread may release them, without the interpreter.
+
+A worker says that it is ASLEEP before it stops listening, and then looks once more whether a call
+came. Whoever changes ASLEEP to AWAKE is the only one to do so: a caller then releases the lock,
+and the worker itself goes on without. So no wake is lost, and none comes twice. Nobody has to wake
+a worker that is AWAKE: it will look.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..jit import compiled, inner, output
+from ..simd import I32, I64
+from .atomics import atomic_add, atomic_load, atomic_replace, atomic_store, spin_hint
+from .queue import (
+    ALONE,
+    ARRIVED,
+    FIRST_SLOT,
+    FIRST_WORKER,
+    LISTENERS,
+    SLOT_WORDS,
+    SLOTS,
+    SUBMITTED,
+    WORKER_WORDS,
+    WORKERS,
+    join,
+)
+
+COMING, LAST, WANTED = ARRIVED + 1, ARRIVED + 2, ARRIVED + 3
+# ARRIVED: words of the workers that have begun. COMING: those woken that do not listen yet.
+# LAST: when a call found too few that listen. WANTED: how many should be started. Of a worker:
+STATE, LOCK = 0, 1
+AWAKE, ASLEEP = 0, 1
+LISTENING = 8000  # pauses of the processor, about 0.2 ms
+CLOSE_CALLS = 1_000_000  # ns between calls that soon want the same workers again
+
+_TICK = round(time.get_clock_info("perf_counter").resolution * 1e9)  # of Windows' counter, in ns
+_NOTHING = np.int64(-1)  # not a literal, for which a function would be compiled once more
+_i8 = types.int64
+_address = types.intp
+# By name, as compiled code finds all functions of CPython.
+_new_lock = types.ExternalFunction("PyThread_allocate_lock", _address())
+_acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(_address, types.int32))
+_release = types.ExternalFunction("PyThread_release_lock", types.void(_address))
+
+
+@intrinsic
+def nanoseconds(typingctx: Any) -> Any:
+    """A steady clock."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pair = ir.ArrayType(I64, 2)
+        place = cgutils.alloca_once(builder, pair)
+        if os.name == "nt":
+            name, unit, arguments = "QueryPerformanceCounter", _TICK, [place]
+        else:
+            name, unit, arguments = "clock_gettime", 10**9, [I32(time.CLOCK_MONOTONIC), place]
+        signature = ir.FunctionType(I32, [argument.type for argument in arguments])
+        clock = cgutils.get_or_insert_function(builder.module, signature, name)
+        builder.call(clock, arguments)
+        large, small = (builder.extract_value(builder.load(place), i) for i in range(2))
+        scaled = builder.mul(large, I64(unit))
+        return scaled if os.name == "nt" else builder.add(scaled, small)
+
+    return _i8(), codegen
+
+
+@inner
+def find_workers(queue: Any, workers: int, patient: bool) -> int:
+    """Who provides threads for a call: ALONE or WORKERS; wakes workers where that pays.
+
+    Where too few have been started it says in WANTED how many there should be.
+
+    Args:
+        queue: int64.
+        workers: at most so many may join, at least one.
+        patient: whether the call is long enough for workers that have to be woken first.
+    """
+    missing = workers - atomic_load(queue, LISTENERS)
+    if missing <= 0:
+        return WORKERS
+    now = nanoseconds()
+    recent = now - queue[LAST] < CLOSE_CALLS
+    queue[LAST] = now
+    if patient or recent:
+        if queue[WANTED] < workers:
+            queue[WANTED] = workers
+        sleepers = missing - atomic_load(queue, COMING)
+        for place in range(FIRST_WORKER, len(queue), WORKER_WORDS):
+            if sleepers <= 0 or queue[place + LOCK] == 0:  # there are no more
+                break
+            if atomic_replace(queue, place + STATE, ASLEEP, AWAKE):
+                atomic_add(queue, COMING, 1)
+                _release(queue[place + LOCK])
+                sleepers -= 1
+    return WORKERS if patient or missing < workers else ALONE
+
+
+@inner
+def _listen(queue: Any, seen: int) -> int:
+    """Join calls until for a moment there were none; how many had been submitted until then."""
+    idle = 0
+    while idle < LISTENING:
+        spin_hint()
+        idle += 1
+        submitted = atomic_load(queue, SUBMITTED)
+        if submitted != seen:
+            seen = submitted
+            for slot in range(SLOTS):
+                if join(queue, FIRST_SLOT + slot * SLOT_WORDS):
+                    idle = 0
+    return seen
+
+
+@compiled(lambda t: types.int64(output(t, 1), t, types.boolean))
+def find_or_work(queue: Any, workers: int, patient: bool) -> int:
+    """`find_workers`, for Python; for no workers, be one for ever.
+
+    One kernel, because each takes a tenth of a second to compile.
+    """
+    if workers > 0:
+        return int(find_workers(queue, workers, patient))
+    place = FIRST_WORKER + atomic_add(queue, ARRIVED, WORKER_WORDS)
+    lock = _new_lock() if place < len(queue) else 0
+    if lock != 0:
+        _acquire(lock, 1)
+        queue[place + LOCK] = lock
+    seen = _NOTHING
+    while lock != 0:
+        atomic_add(queue, LISTENERS, 1)
+        seen = _listen(queue, seen)
+        atomic_store(queue, place + STATE, ASLEEP)
+        atomic_add(queue, LISTENERS, -1)
+        late = atomic_load(queue, SUBMITTED) != seen  # one came while this thread was about to go
+        if not (late and atomic_replace(queue, place + STATE, ASLEEP, AWAKE)):
+            _acquire(lock, 1)
+            atomic_add(queue, COMING, -1)
+    return ALONE
