@@ -89,7 +89,7 @@ class TestRefuses:
             two.add(model)
         tensor = SymbolicTensor((None, 4), "float32", "loop")
         tensor.call = Call(Dense(4, name="d"), [tensor, x], {}, [tensor])
-        with pytest.raises(ValueError, match="goes in a circle through layer 'd'"):
+        with pytest.raises(ValueError, match="has a cycle through layer 'd'"):
             fm.Model(x, tensor)
 
     def test_mask_of_another_shape(self) -> None:

@@ -137,7 +137,7 @@ def test_other_errors(
         ((), "in", "in/deeper", "must not be in"),
         ((), "broken", "out", "b.parquet is not a Parquet file that can be read"),
         ((), "in/f0.parquet", "out.parquet", "--workers is for a folder"),
-        (("--column", "row"), "in", "out", "so that it needs as many columns, not 2"),
+        (("--column", "row"), "in", "out", "so it needs as many columns, not 2"),
     ):
         assert run(tmp_path, *options, source=source, output=output) == 2
         assert words in capsys.readouterr().err

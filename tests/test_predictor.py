@@ -174,7 +174,7 @@ class TestArguments:
         for arguments, kind, words in (
             ((3, "ids"), TypeError, "model must be a model or the name of a file, not 3"),
             ((model, 3), TypeError, "column must be the name of a column"),
-            ((model, ["a", "b"]), ValueError, "has 1 inputs, so that it needs as many columns"),
+            ((model, ["a", "b"]), ValueError, "has 1 inputs, so it needs as many columns"),
             ((model, "ids", 3), TypeError, "output must be the name of a column, not 3"),
             ((model, "ids", "p", 0), ValueError, "batch_size must be at least 1, not 0"),
             ((model, "ids", "p", None, 0), ValueError, "threads must be at least 1, not 0"),

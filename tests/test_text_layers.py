@@ -290,7 +290,7 @@ def test_hashes_of_others() -> None:
         (lambda: L.TextVectorization(ngrams="2"), TypeError, "ngrams must be an integer"),
         (lambda: L.TextVectorization(ragged=True), ValueError, "ragged must be False"),
         (lambda: L.TextVectorization(sparse=True), ValueError, "sparse must be False"),
-        (lambda: L.TextVectorization(encoding="utf-9"), ValueError, "encoding must be that"),
+        (lambda: L.TextVectorization(encoding="utf-9"), ValueError, "encoding must be the name"),
         (lambda: L.TextVectorization(output_mode="ints"), ValueError, "output_mode must be one"),
         (
             lambda: L.TextVectorization(output_mode="count", output_sequence_length=3),

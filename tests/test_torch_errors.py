@@ -157,7 +157,7 @@ def test_weights_shared_by_modules_of_other_sizes() -> None:
 
 @pytest.mark.parametrize("name", ["GRU", "RNN"])
 def test_projections_are_for_the_lstm(name: str) -> None:
-    with pytest.raises(ValueError, match=r"proj_size is for LSTM alone.*\(proj_size=2\)"):
+    with pytest.raises(ValueError, match=r"proj_size is for LSTM only.*\(proj_size=2\)"):
         getattr(ft, name)(3, 5, proj_size=2)
 
 
@@ -186,7 +186,7 @@ def test_errors_of_packed_sequences() -> None:
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ([2, 2, 2], "input has 5 packed steps, but its batch_sizes tell of 6"),
+        ([2, 2, 2], "input has 5 packed steps, but its batch_sizes sum to 6"),
         ([1, 2, 2], r"batch_sizes of input must be at least 1 and never rise, not \[1, 2, 2\]"),
         ([3, 2, 0], "at least 1"),
         ([], "at least 1"),

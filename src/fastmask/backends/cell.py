@@ -1,4 +1,4 @@
-"""What tells the kernels of one cell from those of another."""
+"""What distinguishes the kernels of one cell from those of another."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class CellKernel(NamedTuple):
     """A kernel that is not in the table, because it is made of a cell's formula.
 
     Attributes:
-        formula: of the cell; or what the table calls it, in a form that is not there.
+        formula: the cell's formula; or its name in the table, for a form that is not in the table.
         name: "fwd" or another field of `fastmask_kernels.cells.table.CellKernels`.
-        form: in which one.
+        form: the form of the weights, if it is not the usual one.
     """
 
     formula: Formula | str
@@ -40,7 +40,7 @@ KernelName = str | CellKernel
 
 
 def kernel_in(table: Any, name: KernelName) -> Any:
-    """The kernel of a name in a table of kernels."""
+    """Find a kernel by its name in a table of kernels."""
     if type(name) is str:
         return getattr(table, name)
     assert isinstance(name, CellKernel)
@@ -50,10 +50,10 @@ def kernel_in(table: Any, name: KernelName) -> Any:
 
 
 def forms_in(table: Any) -> Any:
-    """The table of kernels, if it has those of other forms.
+    """The table of kernels, after checking that it has other forms.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it does not.
     """
     if not hasattr(table, "kernels_in_form"):
         raise ValueError("quantized layers need the compiled kernels, not the reference")
@@ -64,17 +64,17 @@ class Cell:
     """A cell as its kernels see it.
 
     Args:
-        prefix: what its kernels' names begin with.
-        gates: how many blocks of H columns its weights have.
-        states: how many states it has.
-        width: how many blocks of H columns backward works on at each step.
-        bias_rows: 2 where input and state have biases of their own.
-        flags: how many of the last settings packing takes too.
+        prefix: the beginning of its kernels' names.
+        gates: number of blocks of H columns in its weights.
+        states: number of states.
+        width: number of blocks of H columns that backward works on at each step.
+        bias_rows: 2 if input and state have biases of their own.
+        flags: how many of the last settings packing takes, too.
 
     Attributes:
         saved: widths, in H, of what the forward kernel saves for backward.
-        keeps_gates: whether it saves gates, beside the states.
-        gates_saved: how many blocks of H columns these have, the first ones of `width`.
+        keeps_gates: whether it saves gates, besides the states.
+        gates_saved: number of blocks of H columns of these, the first ones of `width`.
     """
 
     fwd: KernelName
@@ -106,7 +106,7 @@ class Cell:
 
 
 class FormulaCell(Cell):
-    """A cell whose kernels are made of its formula.
+    """A cell whose kernels are generated from its formula.
 
     Args:
         formula: the formula.
@@ -132,7 +132,7 @@ def cell_in_form(cell: Cell, form: Form) -> Cell:
 
 
 def known_as(cell: Cell) -> Formula | str:
-    """What kernels of other forms are made of, see `CellKernel`."""
+    """What kernels of other forms are generated from, see `CellKernel`."""
     return cell.formula if isinstance(cell, FormulaCell) else cell.prefix
 
 

@@ -105,8 +105,8 @@ def checked_offsets(offsets: ArrayLike, steps: int) -> Ints:
     """Offsets into `steps` values, in memory of their own.
 
     Raises:
-        TypeError: they are no numbers.
-        ValueError: they are not whole, not flat, descend, or leave the values.
+        TypeError: they are not numbers.
+        ValueError: they are not whole, not flat, not ascending, or out of range.
     """
     known = integer_array(offsets, "offsets").copy()
     if known.ndim != 1 or not len(known):

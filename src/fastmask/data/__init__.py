@@ -44,7 +44,7 @@ def ragged(x: Any) -> Ragged:
         The rows.
 
     Raises:
-        TypeError: it is none of these, or holds no numbers or texts.
+        TypeError: it is none of these, or does not hold numbers or texts.
         ValueError: a row is null or has nulls, or steps differ in shape; the message says which.
 
     Examples:

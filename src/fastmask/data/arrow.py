@@ -29,7 +29,7 @@ def columns_of(column: Any) -> list[Column]:
         column: an object with `__arrow_c_array__` or `__arrow_c_stream__`.
 
     Raises:
-        TypeError: its type is none of lists of numbers or texts.
+        TypeError: it does not hold numbers, texts, or lists of these.
         ValueError: it cannot be read.
     """
     chunks = chunks_of(column)

@@ -15,8 +15,8 @@ def column_of(array: Any) -> Column:
     """What an Awkward array holds; numbers stay where they are.
 
     Raises:
-        TypeError: it is not in the memory of the host, or its type is none of lists of numbers
-            or texts.
+        TypeError: it is not in the memory of the host, or does not hold numbers, texts, or lists
+            of these.
     """
     ak = sys.modules["awkward"]
     if ak.backend(array) != "cpu":

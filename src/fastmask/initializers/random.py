@@ -176,7 +176,7 @@ class HeNormal(_Scaled):
 
 
 class Orthogonal(Random):
-    """Orthonormal columns, or rows where there are fewer of these (Saxe et al., 2014)."""
+    """Orthonormal columns, or rows if there are fewer of them (Saxe et al., 2014)."""
 
     _options = ("gain", "seed")
 

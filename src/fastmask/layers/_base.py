@@ -236,20 +236,20 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         """The axes of inputs of this shape to which the axes of a mask correspond, in order."""
         return shape
 
-    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - some layers look at it
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - some layers use it
         """Whether a mask with this many axes changes what the layer computes."""
         spec = self._spec()
         return bool(spec.mask or spec.others)
 
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - some layers look at it
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - some layers use it
         """How it handles a `Ragged` with this many axes, see `_ragged`."""
         return self._way or ("steps" if self.step_by_step else "padded")
 
-    def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - some layers look at these
+    def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - some layers use these
         """Build the layer for a call with these inputs and arguments, arrays or symbolic ones."""
         self.build(shapes(inputs))
 
-    def _shapes_of_call(self, inputs: Any, options: dict[str, Any]) -> Any:  # noqa: ARG002 - some layers look at these
+    def _shapes_of_call(self, inputs: Any, options: dict[str, Any]) -> Any:  # noqa: ARG002 - some layers use these
         """The shape of the outputs of such a call, or a list of shapes."""
         return self.compute_output_shape(shapes(inputs))
 

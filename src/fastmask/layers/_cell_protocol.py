@@ -32,7 +32,7 @@ def check_cell(cell: Any, name: str) -> Any:
         own = getattr(cell, "_cell_class", None)
         hint = f": use fastmask.layers.{own.__name__}, or the layer by itself" if own else ""
         raise TypeError(
-            f"{name} must have call(inputs, states) and state_size, and {cell!r} has not{hint}"
+            f"{name} must have call(inputs, states) and state_size, which {cell!r} lacks{hint}"
         )
     return cell
 

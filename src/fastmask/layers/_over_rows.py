@@ -24,7 +24,7 @@ class OverRows(KeepsStates):
     go_backwards: bool
     zero_output_for_mask: bool
 
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - the signature of `Layer`
         if not self._in_kernels():
             return "padded"
         drops = is_training() and any(

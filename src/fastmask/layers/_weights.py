@@ -251,8 +251,8 @@ class Weighted:
         if unbuilt:
             return (
                 f"{count} weights of {self.name!r} cannot be set yet, because layer "
-                f"{unbuilt[-1]!r} has none before it is built: call {self.name!r} on some data, or "
-                "its build(input_shape), with a shape such as (None, None, 3), before"
+                f"{unbuilt[-1]!r} has none before it is built: first call {self.name!r} on some "
+                "data, or its build(input_shape), with a shape such as (None, None, 3)"
             )
         shapes = ", ".join(str(weight.value.shape) for weight in own)
         return (

@@ -66,5 +66,5 @@ class Activation(SameShape):
         over_steps = ndim == 2 and self.activation in _OVER_LAST_AXIS
         return "rows" if over_steps else "steps"
 
-    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - the signature of `Layer`
         return False  # except if the last axis is that of the steps

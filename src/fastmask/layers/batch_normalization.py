@@ -85,7 +85,7 @@ class BatchNormalization(Scaled):
     ) -> None:
         for word, value in (("renorm", renorm), ("synchronized", synchronized)):
             if flag(value, word):
-                raise ValueError(f"{word} must be False, which alone is supported, not {value!r}")
+                raise ValueError(f"{word} must be False, as only that is supported, not {value!r}")
         if renorm_clipping is not None:
             raise ValueError(f"renorm_clipping must be None, not {renorm_clipping!r}")
         rate(renorm_momentum, "renorm_momentum")

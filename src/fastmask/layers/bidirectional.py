@@ -45,7 +45,7 @@ class Bidirectional(Layer):
         (B, 2H), or the sizes of both added, or (B, H) for the other modes; (B, T, ...) with
         `return_sequences` of the layers, which carries the mask on; a tuple of two of these
         where `merge_mode` is None.
-        With `return_state` of the layers a tuple that goes on with the states of the forward
+        With `return_state` of the layers, a tuple that continues with the states of the forward
         layer, then those of the backward layer.
 
     Raises:

@@ -18,7 +18,7 @@ class CategoryEncoding(Layer):
     Args:
         num_tokens: number of entries.
         output_mode: "one_hot" for a vector for each id; "multi_hot" or "count" for one for each
-            row, which tells which ids are in it, or how often.
+            row, which marks or counts its ids.
         sparse: accepted as in Keras; must be False.
         **layer_args: `name`, `dtype` and others; see `Layer`.
 

@@ -98,7 +98,9 @@ class Conv1D(Layer):
         self.kernel_initializer = initializers.get(kernel_initializer, "kernel_initializer")
         self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
         if self.filters % self.groups:
-            raise ValueError(f"groups must divide filters, {self.filters}, but {self.groups} not")
+            raise ValueError(
+                f"groups must divide filters, {self.filters}, but {self.groups} does not"
+            )
         if self.strides[0] > 1 and self.dilation_rate[0] > 1:
             raise ValueError(
                 f"dilation_rate must be 1 where strides are {self.strides[0]}, "

@@ -60,7 +60,7 @@ class Dropout(Noise):
         super().__init__(rate, seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - the signature of `Layer`
         return _way_of(self.noise_shape)
 
     def _drawn_shape(self, x: Array) -> tuple[int, ...]:
@@ -157,7 +157,7 @@ class AlphaDropout(Noise):
         super().__init__(below_one(rate), seed, **layer_args)
         self.noise_shape = _noise_shape(noise_shape)
 
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - the signature of `Layer`
         return _way_of(self.noise_shape)
 
     def _disturb(self, x: Array) -> Array:

@@ -81,7 +81,7 @@ class Embedding(Layer):
             several = isinstance(weights, (list, tuple)) and len(weights) == 1
             self.set_weights(weights if several and np.ndim(weights[0]) == 2 else [weights])
 
-    def build(self, input_shape: Shape = (None, None)) -> None:  # noqa: ARG002 - as layers have it
+    def build(self, input_shape: Shape = (None, None)) -> None:  # noqa: ARG002 - the signature of `Layer`
         """Make the table, which does not depend on the inputs; see `Layer`."""
         self.embeddings = self.add_weight(
             (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"

@@ -113,7 +113,7 @@ class GroupNormalization(Scaled):
         array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - the signature of `Layer`
         return "rows"  # each row has its own moments
 
     _options = ("groups", *Scaled._options)

@@ -84,7 +84,7 @@ class Lambda(Layer):
             self._warn_of_loss(None)
         return self.mask
 
-    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - as layers have it
+    def _uses_mask(self, axes: int) -> bool:  # noqa: ARG002 - the signature of `Layer`
         return "mask" in self._takes
 
     def _how_lost(self) -> str:

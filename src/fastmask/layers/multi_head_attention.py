@@ -277,7 +277,7 @@ class MultiHeadAttention(Layer):
         return [masks] + [None] * (count - 1)  # weights have none
 
     def _check_input_shape(self, shape: Any) -> None:
-        if not is_shape(shape):  # else that of the query alone, in a call that tells the others
+        if not is_shape(shape):  # else the query's shape alone, as the call has the others by name
             self._check_shapes(*_three(shape))
 
     def _check_shapes(self, query: Shape, value: Shape, key: Shape) -> None:

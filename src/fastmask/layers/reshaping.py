@@ -114,7 +114,7 @@ class Reshape(Layer):
         return (input_shape[0], *self._resolved(input_shape))
 
     def _resolved(self, shape: Shape) -> list[int | None]:
-        """The target shape with the size that -1 stands for; None where it is not known."""
+        """The target shape with the size that -1 stands for; None if it is not known."""
         size = _product(shape[1:])
         known = math.prod(n for n in self.target_shape if n != -1)
         free = -1 in self.target_shape

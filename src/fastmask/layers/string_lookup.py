@@ -54,7 +54,7 @@ class StringLookup(Strings):
         idf_weights: for `output_mode="tf_idf"` the weight of each string.
         invert: whether to turn ids into strings.
         output_mode: "int" for ids; "one_hot" for a vector for each string; "multi_hot" or "count"
-            for one for each row, which tells which strings are in it, or how often; "tf_idf" for
+            for a vector for each row, which marks or counts its strings; "tf_idf" for
             counts times weights. The mask is never counted.
         pad_to_max_tokens: whether vectors have `max_tokens` entries instead of one for each id.
         sparse: accepted as in Keras; must be False.
@@ -127,5 +127,7 @@ def checked_encoding(encoding: str) -> str:
     try:
         codecs.lookup(encoding)
     except (LookupError, TypeError):
-        raise ValueError(f"encoding must be that of texts, not {encoding!r}") from None
+        raise ValueError(
+            f"encoding must be the name of a text encoding, not {encoding!r}"
+        ) from None
     return encoding

@@ -43,8 +43,8 @@ class TextVectorization(Strings):
             a list of tokens for each.
         ngrams: a number n for n-grams of up to n tokens, joined by spaces, besides the tokens; a
             tuple of widths for n-grams of these widths alone; None for the tokens alone.
-        output_mode: "int" for ids; "multi_hot" or "count" for a vector for each text, which tells
-            which tokens are in it, or how often; "tf_idf" for counts times weights; "one_hot" for
+        output_mode: "int" for ids; "multi_hot" or "count" for a vector for each text, which marks
+            or counts its tokens; "tf_idf" for counts times weights; "one_hot" for
             a vector for each token.
         output_sequence_length: number of ids of each text, which is padded with 0 or truncated;
             by default that of the longest text in the batch.

@@ -142,7 +142,7 @@ class TimeDistributed(Layer):
         output = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (output[0], input_shape[1], *output[1:])
 
-    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - as layers have it
+    def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - the signature of `Layer`
         alone = not (is_training() and self._draws()) and rows_alone(self.layer)
         return "steps" if alone else "padded"
 

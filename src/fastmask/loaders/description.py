@@ -35,7 +35,7 @@ class Row(NamedTuple):
     layer: str  # its name in the file, after those around it: "encoder/words"
     type: str
     shapes: str  # of its output in a model; of its arrays in a file of weights
-    parameters: int | None  # None where they are not known
+    parameters: int | None  # None if they are not known
     mask: str  # what it does with a mask: see `fastmask.Model.summary`
     support: str  # "yes", or why not
 

@@ -36,10 +36,10 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
-    """The dtype that NumPy promotes `dtypes` to; float64 for none, as NumPy has it.
+    """The dtype that NumPy promotes `dtypes` to; float64 if there are none, as in NumPy.
 
     Raises:
-        TypeError: there is none but object, or integers would become floats.
+        TypeError: they have none in common but object, or integers would become floats.
     """
     known = set(dtypes) or {FLOAT64}
     kinds = {dtype.kind for dtype in known}

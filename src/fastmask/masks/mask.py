@@ -68,7 +68,7 @@ class Mask(BoolArray):
 
     @classmethod
     def _of(cls, valid: Bools) -> Mask:
-        """A mask that owns `valid`, a C-contiguous bool array (B, T, ...) that nobody changes."""
+        """A mask that owns `valid`, a C-contiguous bool array (B, T, ...) that is never changed."""
         mask = object.__new__(cls)
         mask._take(valid)
         return mask

@@ -150,7 +150,7 @@ class Functional(GraphModel):
         for names, count in zip(keys, counts, strict=True):
             if names is not None and not _are_keys(names, count):
                 raise ValueError(
-                    f"names of a model's ends must be {count} texts, not {names!r:.80}"
+                    f"names of a model's inputs or outputs must be {count} texts, not {names!r:.80}"
                 )
         model._input_keys, model._output_keys = keys
         return model

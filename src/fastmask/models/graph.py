@@ -217,7 +217,7 @@ def _calls_between(
                 if id(call) in state:
                     if not state[id(call)]:
                         raise ValueError(
-                            f"the graph of model {name!r} goes in a circle through layer "
+                            f"the graph of model {name!r} has a cycle through layer "
                             f"{call.layer.name!r}"
                         )
                     continue

@@ -246,7 +246,7 @@ class Model(Layer):
         if known is None or len(specs) != len(inputs):
             raise ValueError(
                 f"x has no rows, and model {self.name!r} has not been built, so the shape of its "
-                "outputs is not known: build it, or call it once, before"
+                "outputs is not known: build it first, or call it once"
             )
         return [
             np.zeros((0, *(n or 0 for n in spec.shape[1:])), spec.dtype)

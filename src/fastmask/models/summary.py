@@ -80,8 +80,8 @@ def _titled(model: Layer, rows: list[SummaryRow]) -> Summary:
         return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
     return Summary(
         rows,
-        f"{model.name}: not built, so that its parameters are not known; call it on some data, or "
-        "its build(input_shape), before",
+        f"{model.name}: not built, so its parameters are not known; first call it on some data, "
+        "or its build(input_shape)",
     )
 
 

@@ -81,7 +81,7 @@ class Writer:
         for number, row in enumerate(with_more(batch, more), batch.first + 1):
             if not set(row) <= set(self._names):
                 strange = ", ".join(set(row) - set(self._names))
-                raise ValueError(f"row {number} has {strange}, which the first rows have not")
+                raise ValueError(f"row {number} has {strange}, which the first rows do not have")
             self._cells.writerow([_cell(row.get(name)) for name in self._names])
 
 

@@ -175,7 +175,7 @@ def inputs_of(model: Any, columns: list[str]) -> list[Input]:
     shapes = [tuple(one.shape) for one in flat(known)]
     if len(shapes) != len(columns):
         raise ValueError(
-            f"model {model.name!r} has {len(shapes)} inputs, so that it needs as many columns, not "
+            f"model {model.name!r} has {len(shapes)} inputs, so it needs as many columns, not "
             f"{len(columns)}: {', '.join(columns)}"
         )
     # A sequence of layers that were built one by one takes sequences of any length.

@@ -121,7 +121,9 @@ class Writer:
         columns = {name: [row.get(name) for row in records] for name in batch.names()}
         if self._schema is not None and not set(columns) <= set(self._schema.names):
             strange = ", ".join(set(columns) - set(self._schema.names))
-            raise ValueError(f"later rows have {strange}, which the first {batch.first} have not")
+            raise ValueError(
+                f"later rows have {strange}, which the first {batch.first} do not have"
+            )
         try:
             return pa.Table.from_pylist(records, schema=self._schema or pa.table(columns).schema)
         except pa.ArrowException as error:

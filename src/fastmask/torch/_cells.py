@@ -138,7 +138,7 @@ class FormulaTorchCell(FormulaCell, TorchCell):
         return len(weights) > 1 + bool(self.formula.recurrents) + len(self.formula.vectors)
 
     def named(self, weights: Sequence[Tensor]) -> Sequence[Any]:
-        """Kernel, recurrent kernel and bias, None where there is none, and vectors."""
+        """Kernel, recurrent kernel and bias, None if there is none, and vectors."""
         kernel, *others = weights
         bias = self.has_bias(weights)
         recurrent = others.pop(0) if self.formula.recurrents else None

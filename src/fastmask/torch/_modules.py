@@ -195,5 +195,5 @@ def _given(local: dict[str, Any]) -> dict[str, Any]:
 def _without_projection(local: dict[str, Any]) -> dict[str, Any]:
     size = local["proj_size"]
     if size is not None:
-        raise ValueError(f"proj_size is for LSTM alone, not for GRU and RNN (proj_size={size!r})")
+        raise ValueError(f"proj_size is for LSTM only, not for GRU and RNN (proj_size={size!r})")
     return {**_given(local), "proj_size": 0}

@@ -65,7 +65,7 @@ def layer(
     zero_masked: bool,
     keep: int,
 ) -> list[Tensor]:
-    """See `_layer.forward`; `plan` is empty where all steps are valid.
+    """See `_layer.forward`; `plan` is empty if all steps are valid.
 
     Returns:
         The output, the last states, and what was kept.
@@ -125,7 +125,7 @@ def layer_backward(
     """See `_layer.backward`.
 
     Returns:
-        The gradients of x (empty where it is not wanted), of the states and of the weights.
+        The gradients of x (empty if it is not wanted), of the states and of the weights.
     """
     cell = cell_of(mode)
     by_direction = _by_direction(weights, states)

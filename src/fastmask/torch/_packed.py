@@ -83,7 +83,7 @@ def padded(data: Tensor, rows: Rows) -> Tensor:
     """
     if len(data) != len(rows.positions):  # torch packs lengths that are longer than the data
         raise ValueError(
-            f"input has {len(data)} packed steps, but its batch_sizes tell of {len(rows.positions)}"
+            f"input has {len(data)} packed steps, but its batch_sizes sum to {len(rows.positions)}"
         )
     return spread(data, rows)
 

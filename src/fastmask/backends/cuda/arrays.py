@@ -136,7 +136,7 @@ def _backwards(batch: int, time: int, device: int) -> DeviceArray:
 
 
 def gather(out: DeviceArray, table: DeviceArray, rows: DeviceArray) -> None:
-    """out[i] = table[rows[i]] for contiguous arrays of any shape; zeros where there is no row.
+    """out[i] = table[rows[i]] for contiguous arrays of any shape; zeros if there is no such row.
 
     Args:
         out: (N, ...).

@@ -21,7 +21,7 @@ class Library(Protocol):
 
     Attributes:
         name: as messages call it.
-        multiply: its matrix product, or None where it has none.
+        multiply: its matrix product, or None if it has none.
     """
 
     @property
@@ -30,7 +30,7 @@ class Library(Protocol):
 
     @property
     def multiply(self) -> Multiply | None:
-        """Its matrix product, or None where it has none."""
+        """Its matrix product, or None if it has none."""
 
     def stream(self, device: int) -> int:
         """Handle of the stream on which the library computes now, 0 for the default one."""

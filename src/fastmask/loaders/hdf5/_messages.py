@@ -58,7 +58,7 @@ def messages(file: Bytes, address: int) -> Messages:
 
 
 def shape(content: bytes) -> tuple[int, ...] | None:
-    """The shape in a message of kind DATASPACE; None where there is nothing at all.
+    """The shape in a message of kind DATASPACE; None if there is nothing at all.
 
     Raises:
         ValueError: it is damaged.

@@ -32,7 +32,7 @@ class Archive:
 
     Attributes:
         config: the description of the model.
-        weights: its weights; None where there are none.
+        weights: its weights; None if there are none.
 
     Raises:
         ValueError: it is damaged, or its members are compressed or have dangerous names.

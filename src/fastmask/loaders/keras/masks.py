@@ -1,4 +1,4 @@
-"""Masks that Keras recorded as operations, told apart from masks that a user made.
+"""Tell masks that Keras recorded as operations from masks that a user made.
 
 Keras records the mask that a layer makes, `ids != 0` say, as operations of the model, and gives
 it to each layer that it reaches. Here masks travel by themselves. So a recorded mask that is made

@@ -100,7 +100,7 @@ def _alike(
 def _paired(
     targets: list[_Target], modules: list[Module], ordered: bool
 ) -> list[tuple[_Target, Module]] | None:
-    """Each layer and its module; None where it is not known."""
+    """Each layer and its module; None if it is not known."""
     by_name = {_words(module.name): module for module in modules}
     names = [_names(target) & set(by_name) for target in targets]
     if len(by_name) == len(modules) and all(len(one) == 1 for one in names):

@@ -56,4 +56,6 @@ def _names(members: list[str]) -> list[str]:
 def _left_over(names: list[str], own: list[Weight]) -> list[str]:
     both = min(len(names), len(own))
     missing = [f"{one.name}: wants {one.value.shape}; nothing is left" for one in own[both:]]
-    return missing + [f"the file has {name}, which the model has not" for name in names[both:]]
+    return missing + [
+        f"the file has {name}, which the model does not have" for name in names[both:]
+    ]

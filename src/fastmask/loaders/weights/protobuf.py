@@ -88,6 +88,6 @@ def fixed(values: list[Any], dtype: str) -> Array:
 
 
 def text(message: Message, name: str) -> str:
-    """A field that is text; empty where there is none."""
+    """A field that is text; empty if there is none."""
     values = message.get(name) or [b""]
     return bytes(values[-1]).decode()
