@@ -1,7 +1,8 @@
-"""What mkdocs is to do beside its own: pages that stand in the root of the repository, too."""
+"""What mkdocs is to do beside its own: pages whose text stands elsewhere in the repository."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,22 @@ IN_ROOT = {name.lower(): name for name in ("CONTRIBUTING.md", "SECURITY.md", "CH
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """The file in the root, with its links as they are in docs; other pages as they are."""
-    name = IN_ROOT.get(page.file.src_path)
-    if name is None:
+    path = page.file.src_path
+    if path == "reference/kernels.md":
+        return "\n".join((markdown, *kernels()))
+    if path not in IN_ROOT:
         return markdown
-    return (ROOT / name).read_text("utf-8").replace("](docs/", "](")
+    return (ROOT / IN_ROOT[path]).read_text("utf-8").replace("](docs/", "](")
+
+
+def kernels() -> Iterator[str]:
+    """What the table of kernels says of each."""
+    from fastmask_kernels.spec import KERNELS
+
+    for kernel in KERNELS.values():
+        yield f"\n## `{kernel.name}`\n\n{kernel.summary}.\n"
+        yield "| argument | dtype | shape | |\n|---|---|---|---|"
+        for argument in kernel.arguments:
+            shape = "" if argument.shape is None else f"({', '.join(argument.shape)})"
+            role = "output" if argument.output else ""
+            yield f"| `{argument.name}` | {argument.dtype} | {shape} | {role} |"
