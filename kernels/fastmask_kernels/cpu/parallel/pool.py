@@ -81,7 +81,7 @@ class Pool:
         return provider
 
     def start(self, workers: int) -> None:
-        """Start what is missing of so many worker threads."""
+        """Start worker threads until there are so many; also for calls that compiled code makes."""
         with self._lock:
             while self._started < workers:
                 name = f"fastmask-{self._started}"
@@ -158,8 +158,10 @@ def _knows(queue: Any, library: ctypes.CDLL) -> bool:
 
 def _new_pool() -> None:
     global pool, _forked
-    pool.queue[:] = 0  # a forked process has none of its parent's threads, but compiled code that
-    pool = Pool(pool.queue)  # knows where the queue is
+    # A forked process has none of its parent's threads, but compiled code that knows the address
+    # of its queue.
+    pool.queue[:] = 0
+    pool = Pool(pool.queue)
     _forked = True
 
 

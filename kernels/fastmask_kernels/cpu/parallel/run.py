@@ -6,7 +6,8 @@
 
 where the kernel calls `queue.submit`. `reserve` takes nothing that has to be released: until the
 compiled kernel submits itself, a call may fail at any line without consequences. An interrupt of
-`run` loses nothing either: see `Pool.calls`.
+`run` loses nothing either: see `Pool.calls`. Arguments that no Python object keeps alive may be
+freed after `Pool.settle`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What a worker does in compiled code: it listens at the queue, joins calls, and sleeps.
+"""What a worker does, all of it in compiled code: it polls the queue, joins calls, and sleeps.
 
-A worker never leaves compiled code, and never meets the interpreter, whose lock other threads may
-hold while it is woken. It sleeps by taking a lock of its own that is already taken, one of those
-that CPython makes of each system's means: any thread may release them, without the interpreter.
+It never needs the interpreter's lock, which another thread may hold when it is woken. It sleeps by
+acquiring a lock of its own that is already taken. The locks are CPython's: every system has them,
+any thread may release them, and none of that needs the interpreter.
 
-A worker says that it is ASLEEP before it stops listening, and then looks once more whether a call
-came. Whoever changes ASLEEP to AWAKE is the only one to do so: a caller then releases the lock,
-and the worker itself goes on without. So no wake is lost, and none comes twice. Nobody has to wake
-a worker that is AWAKE: it will look.
+A worker sets its state to ASLEEP before it stops listening, and then checks once more whether a
+call was submitted. Only one thread can change ASLEEP to AWAKE: either a caller, which then releases
+the lock, or the worker itself, which then does not acquire it. So no wake-up is lost or comes
+twice. A worker that is AWAKE need not be woken: it checks the queue before it sleeps.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from .queue import (
 )
 
 COMING, LAST, WANTED = ARRIVED + 1, ARRIVED + 2, ARRIVED + 3
-# ARRIVED: words of the workers that have begun. COMING: those woken that do not listen yet.
-# LAST: when a call found too few that listen. WANTED: how many should be started. Of a worker:
+# ARRIVED: words of the workers that have started. COMING: how many are woken, not listening yet.
+# LAST: when a call last found too few. WANTED: how many Python should start. Of a worker:
 STATE, LOCK = 0, 1
 AWAKE, ASLEEP = 0, 1
-LISTENING = 8000  # pauses of the processor, about 0.2 ms
+LISTENING = 8000  # pause instructions, about 0.2 ms
 CLOSE_CALLS = 1_000_000  # ns between calls that soon want the same workers again
 
 _TICK = round(time.get_clock_info("perf_counter").resolution * 1e9)  # of Windows' counter, in ns
@@ -111,7 +111,7 @@ def find_workers(queue: Any, workers: int, patient: bool) -> int:
 
 @inner
 def _listen(queue: Any, seen: int) -> int:
-    """Join calls until for a moment there were none; how many had been submitted until then."""
+    """Join calls until there were none for a moment; returns how many were submitted by then."""
     idle = 0
     while idle < LISTENING:
         spin_hint()
@@ -127,7 +127,7 @@ def _listen(queue: Any, seen: int) -> int:
 
 @compiled(lambda t: types.int64(output(t, 1), t, types.boolean))
 def find_or_work(queue: Any, workers: int, patient: bool) -> int:
-    """`find_workers`, for Python; for no workers, be one for ever.
+    """`find_workers`, for Python; with `workers` 0, the whole life of a worker thread.
 
     One kernel, because each takes a tenth of a second to compile.
     """
@@ -144,7 +144,9 @@ def find_or_work(queue: Any, workers: int, patient: bool) -> int:
         seen = _listen(queue, seen)
         atomic_store(queue, place + STATE, ASLEEP)
         atomic_add(queue, LISTENERS, -1)
-        late = atomic_load(queue, SUBMITTED) != seen  # one came while this thread was about to go
+        late = (
+            atomic_load(queue, SUBMITTED) != seen
+        )  # submitted since this thread stopped listening
         if not (late and atomic_replace(queue, place + STATE, ASLEEP, AWAKE)):
             _acquire(lock, 1)
             atomic_add(queue, COMING, -1)
