@@ -121,12 +121,18 @@ class CompiledKernel:
         function: Python source of the kernel.
         signature_of: gives the Numba signature for a dtype's Numba type.
         name: distinguishes kernels that are made from the same source.
+        in_c: whether C calls it, at `address`.
     """
 
     def __init__(
-        self, function: Callable[..., Any], signature_of: SignatureOf, name: str = ""
+        self,
+        function: Callable[..., Any],
+        signature_of: SignatureOf,
+        name: str = "",
+        in_c: bool = False,
     ) -> None:
         self._function, self._name, self._signature_of = function, name, signature_of
+        self._in_c = in_c
         self._ready: dict[Any, Any] = {}
 
     def _new_dispatcher(self) -> Any:
@@ -135,7 +141,7 @@ class CompiledKernel:
         dispatcher = njit(
             error_model="numpy",
             nogil=True,
-            no_cfunc_wrapper=True,
+            no_cfunc_wrapper=not self._in_c,
             pipeline_class=KernelCompiler,
         )(self._function)
         try:
@@ -178,12 +184,20 @@ class CompiledKernel:
                     self._ready[dtype] = ready
         return ready  # type: ignore[no-any-return]  # a dispatcher
 
+    def address(self, dtype: Any) -> int:
+        """Where the compiled function is, for compiled code to call, or C."""
+        ready: Any = self.for_dtype_silently(dtype)
+        (found,) = ready.overloads.values()
+        names = found.fndesc
+        name = names.llvm_cfunc_wrapper_name if self._in_c else names.llvm_func_name
+        return int(found.library.get_pointer_to_function(name))
+
 
 def compiled(
-    signature_of: SignatureOf, name: str = ""
+    signature_of: SignatureOf, name: str = "", in_c: bool = False
 ) -> Callable[[Callable[..., Any]], CompiledKernel]:
     """Decorator form of `CompiledKernel`."""
-    return lambda function: CompiledKernel(function, signature_of, name)
+    return lambda function: CompiledKernel(function, signature_of, name, in_c)
 
 
 def output(dtype: Any, ndim: int) -> Any:

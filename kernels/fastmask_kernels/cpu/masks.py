@@ -67,7 +67,7 @@ def plan_steps(offsets: Ints, steps: Ints, order: Ints, valid: Bools) -> None:
     if steps.size < valid.size:
         raise ValueError(f"steps must have room for {valid.size} steps, not {steps.size}")
     starts = np.zeros(valid.shape[1] + 1, np.int64)
-    _plan_steps.for_dtype(_INT64)(offsets, steps, order, valid, starts)
+    find_plan.for_dtype(_INT64)(offsets, steps, order, valid, starts)
 
 
 @compiled(lambda u: types.void(output(types.boolean, 1), array(u, 1), array(u, 1)))
@@ -107,12 +107,16 @@ def _from_lengths(valid: Any, lengths: Any, pre: Any) -> None:
             valid[b, t] = (t < edge) ^ pre
 
 
-@compiled(
-    lambda i: types.void(
+def plan_signature(i: Any) -> Any:
+    """That of `find_plan`."""
+    return types.void(
         output(i, 1), output(i, 1), output(i, 1), array(types.boolean, 2), output(i, 1)
     )
-)
-def _plan_steps(offsets: Any, steps: Any, order: Any, valid: Any, starts: Any) -> None:
+
+
+@compiled(plan_signature)
+def find_plan(offsets: Any, steps: Any, order: Any, valid: Any, starts: Any) -> None:
+    """See `plan_steps`."""
     # Every step is written, and overwritten by the next one if it is masked: no branch to
     # mispredict. `count` never passes the position, so the writes stay inside `steps`.
     # `starts` arrives as zeros (T + 1).

@@ -9,6 +9,8 @@ from typing import Any
 from fastmask_kernels import JitDisabledError
 from fastmask_kernels.forks import IMPORTING, fork_safe, fork_safe_lock
 
+from .changes import changed
+
 _TABLES = ("cpu", "reference")
 _VARIABLE = "FASTMASK_KERNELS"
 _table: Any = None
@@ -41,4 +43,5 @@ def use_kernels(name: str) -> Any:
         raise ValueError(f"{_VARIABLE} must be one of {', '.join(_TABLES)}, not {name!r}")
     with fork_safe(_importing):
         _table = import_module(f"fastmask_kernels.{name}")
+    changed()
     return _table

@@ -9,6 +9,7 @@ from threading import local
 from typing import Any
 
 from .._checks import whole_number
+from .changes import changed
 
 _VARIABLE = "FASTMASK_NUM_THREADS"
 _chosen: int | None = None
@@ -36,6 +37,7 @@ def set_num_threads(n: int) -> None:
     """
     global _chosen, _by_user
     _chosen, _by_user = whole_number(n, "n", 1), True
+    changed()
 
 
 def get_num_threads() -> int:
@@ -55,10 +57,15 @@ def get_num_threads() -> int:
         >>> fm.get_num_threads() >= 1
         True
     """
-    global _chosen
     here: int | None = getattr(_here, "count", None)
     if here is not None:
         return here
+    return _chosen or threads_of_process()
+
+
+def threads_of_process() -> int:
+    """What `get_num_threads` says, but for `at_most`."""
+    global _chosen
     if _chosen is None:
         _chosen = _default()
     return _chosen

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._typing import Array
 from ..backends.layer import compute
-from . import _ffi
+from . import _ffi, _native
 from ._pages import ask_for_large_pages
 
 _TARGET = "fastmask_layer"
@@ -31,7 +31,7 @@ def _on_large_pages(words: str, outputs: Sequence[Array], inputs: Sequence[Array
 
 
 if not WHY_NO_FFI:
-    _ffi.register(_TARGET, _on_large_pages)
+    _ffi.register(_TARGET, _native.handler_of(_on_large_pages))
 
 
 def call(

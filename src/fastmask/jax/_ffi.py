@@ -1,4 +1,4 @@
-"""A handler of XLA's foreign function interface, written in Python: no compiler, no copies.
+"""Handlers of XLA's foreign function interface in Python: no compiler, no copies.
 
 XLA calls it with a frame that describes its own buffers, which NumPy sees as arrays. What is to be
 computed stands in the one attribute of the call, as text: so a program from JAX's compilation cache
@@ -18,6 +18,24 @@ from typing import Any
 import jax
 import numpy as np
 
+from fastmask_kernels.xla import (
+    API,
+    ATTRIBUTES,
+    BUFFER_WORDS,
+    DATA,
+    DIMENSIONS,
+    DTYPE,
+    EXECUTE,
+    EXTENSION,
+    FRAME_WORDS,
+    HALF,
+    INPUTS,
+    OUTPUTS,
+    RANK,
+    STAGE,
+    STRING,
+)
+
 from .._typing import Array
 
 KNOWN = [(0, 3)]
@@ -26,15 +44,9 @@ KNOWN = [(0, 3)]
 Host = Callable[[str, Sequence[Array], Sequence[Array]], None]
 """Computes what the text says: outputs to be written, inputs."""
 
-_EXECUTE = 3  # the stage of a call
 _METADATA = 1  # the type of an extension that asks for versions
-_STRING = 4  # the type of an attribute
 _INTERNAL = 13  # the code of an error
 _DTYPES = {1: np.dtype(np.bool_), 11: np.dtype(np.float32), 12: np.dtype(np.float64)}
-# Words of a frame, of eight bytes, and of what it leads to: inputs, outputs and attributes are a
-# number and, two words later, or three, the address of pointers to each.
-EXTENSION, API, STAGE, INPUTS, OUTPUTS, ATTRIBUTES, FRAME_WORDS = 1, 2, 4, 7, 12, 17, 22
-DTYPE, DATA, RANK, DIMENSIONS, BUFFER_WORDS = 2, 3, 4, 5, 6
 
 _pointer, _size, _int32, _int64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32, ctypes.c_int64
 _BEGIN = 64  # not 0, which NumPy takes for no memory
@@ -86,31 +98,35 @@ def why_not() -> str:
     return "" if version in KNOWN else f"XLA's interface has the version {version}, not {KNOWN}"
 
 
-def register(name: str, host: Host) -> None:
-    """Let XLA call `host` for targets of a name on the CPU, as long as the process lives."""
+def handle(frame: int, host: Host) -> int | None:
+    """Answer a call of XLA's; the address of an error, or None."""
+    call = read_words(frame, FRAME_WORDS)
+    try:
+        if call[EXTENSION] and _answered(call):
+            return None
+        if call[STAGE] & HALF == EXECUTE:
+            host(_text(call), _arrays(call, OUTPUTS), _arrays(call, INPUTS))
+    except BaseException as error:
+        told = f"{type(error).__name__}: {error}".encode()
+        made = _Error(ctypes.sizeof(_Error), None, told, _INTERNAL)
+        pointer: int | None = _Api.from_address(call[API]).new_error(ctypes.byref(made))
+        return pointer
+    return None
 
-    def handler(frame: int) -> int | None:
-        call = _words(frame, FRAME_WORDS)
-        try:
-            if call[EXTENSION] and _answered(call):
-                return None
-            if call[STAGE] & 0xFFFFFFFF == _EXECUTE:  # half a word
-                host(_text(call), _arrays(call, OUTPUTS), _arrays(call, INPUTS))
-        except BaseException as error:
-            told = f"{type(error).__name__}: {error}".encode()
-            made = _Error(ctypes.sizeof(_Error), None, told, _INTERNAL)
-            pointer: int | None = _Api.from_address(call[API]).new_error(ctypes.byref(made))
-            return pointer
-        return None
 
-    function = ctypes.CFUNCTYPE(_pointer, _pointer)(handler)
-    _kept.append(function)
+def address_of(function: Callable[..., int | None], arguments: int = 1) -> int:
+    """Where C can call a function of so many words, as long as the process lives."""
+    made = ctypes.CFUNCTYPE(_pointer, *[_size] * arguments)(function)
+    _kept.append(made)
+    return ctypes.cast(made, _pointer).value or 0
+
+
+def register(name: str, address: int) -> None:
+    """Let XLA call the handler at an address for targets of a name on the CPU."""
     new_capsule = ctypes.pythonapi.PyCapsule_New
     new_capsule.restype = ctypes.py_object
     new_capsule.argtypes = [_pointer, ctypes.c_char_p, _pointer]
-    jax.ffi.register_ffi_target(
-        name, new_capsule(ctypes.cast(function, _pointer), None, None), platform="cpu"
-    )
+    jax.ffi.register_ffi_target(name, new_capsule(address, None, None), platform="cpu")
 
 
 _kept: list[Any] = []  # what XLA may call
@@ -126,24 +142,30 @@ def _answered(call: list[int]) -> bool:
     return True
 
 
-def _words(address: int, count: int) -> list[int]:
+def read_words(address: int, count: int) -> list[int]:
+    """The words at an address."""
     words: list[int] = (_int64 * count).from_address(address)[:]
     return words
 
 
+def write_word(address: int, word: int) -> None:
+    """Write a word to an address."""
+    _int64.from_address(address).value = word
+
+
 def _text(call: list[int]) -> str:
     count, types, _, each = call[ATTRIBUTES : ATTRIBUTES + 4]
-    if count != 1 or _int32.from_address(types).value != _STRING:
+    if count != 1 or _int32.from_address(types).value != STRING:
         raise RuntimeError("the call does not have the one attribute that it must have")
-    return ctypes.string_at(*_words(_words(each, 1)[0], 2)).decode()
+    return ctypes.string_at(*read_words(read_words(each, 1)[0], 2)).decode()
 
 
 def _arrays(call: list[int], place: int) -> list[Array]:
     count, _, each = call[place : place + 3]
-    return list(map(_array, _words(each, count)))
+    return list(map(_array, read_words(each, count)))
 
 
 def _array(buffer: int) -> Array:
-    words = _words(buffer, BUFFER_WORDS)
-    shape, dtype = _words(words[DIMENSIONS], words[RANK]), _DTYPES[words[DTYPE] & 0xFFFFFFFF]
+    words = read_words(buffer, BUFFER_WORDS)
+    shape, dtype = read_words(words[DIMENSIONS], words[RANK]), _DTYPES[words[DTYPE] & HALF]
     return np.ndarray(shape, dtype, _memory, max(words[DATA] - _BEGIN, 0))

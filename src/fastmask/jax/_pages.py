@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import mmap
 import sys
-from ctypes import CDLL, c_int, c_size_t, c_void_p
+from ctypes import CDLL, c_int, c_size_t, c_void_p, cast
 from typing import Any
 
 from .._typing import Array
 
 _LEAST = 4 << 20  # bytes; NumPy has the same bound
-_ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)  # not everywhere
-_madvise: Any = CDLL(None).madvise if sys.platform == "linux" and _ADVICE is not None else None
+PAGE = mmap.PAGESIZE
+ADVICE: int = getattr(mmap, "MADV_HUGEPAGE", 0)  # not everywhere
+_madvise: Any = CDLL(None).madvise if sys.platform == "linux" and ADVICE else None
 if _madvise is not None:
     _madvise.argtypes = [c_void_p, c_size_t, c_int]
 
@@ -30,5 +31,10 @@ def ask_for_large_pages(array: Array) -> None:
     if size < _LEAST or _madvise is None:
         return
     first = array.__array_interface__["data"][0]
-    begin = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages
-    _madvise(begin, first + size - begin, _ADVICE)
+    begin = -(-first // PAGE) * PAGE  # whole pages
+    _madvise(begin, first + size - begin, ADVICE)
+
+
+def advise_address() -> int:
+    """Where madvise is, for compiled code that does the same; 0 where it is not to be called."""
+    return 0 if _madvise is None else cast(_madvise, c_void_p).value or 0

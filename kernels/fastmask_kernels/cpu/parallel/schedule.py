@@ -88,4 +88,5 @@ def even_schedule(work: int, threads: int) -> Schedule:
     threads = min(threads, MOST_THREADS)
     if threads == 1 or work < MIN_SHARED_WORK:
         return ONE_THREAD
-    return ONE_THREAD._replace(threads=threads, patient=work >= MIN_WORK_TO_WAKE)
+    one = ONE_THREAD  # but for:
+    return Schedule(threads, one.groups, one.join, work >= MIN_WORK_TO_WAKE, one.common)

@@ -40,18 +40,25 @@ class Call(NamedTuple):
 
 
 class BackwardPass:
-    """The backward pass of a cell."""
+    """The backward pass of a cell.
+
+    Attributes:
+        columns: what it knows of the cell.
+        kernel: compiled.
+        recurrents: products of a unit with H_before; as a schedule counts them.
+        sizes: see `_find_sizes`.
+    """
 
     def __init__(self, columns: Columns) -> None:
         cell, spec = columns.cell, cell_kernels(columns.cell).bwd
-        self._columns, self._kernel = columns, backward_kernel(columns)
+        self.columns, self.kernel = columns, backward_kernel(columns)
         forms = ("d{}_first", "d{}_last", "{}_steps", "{}_first")
         names = [form.format(state) for form in forms for state in cell.states]
         self._states = spec.getter(*names, *(cell.vectors or ["bias"]))
         outs = ("kernel", "recurrent_kernel", "bias", *cell.vectors)
         self._outs = spec.getter(*(f"d{name}" for name in outs))
-        self._recurrents = max(len(cell.recurrents), 1)
-        self._sizes = lru_cache(maxsize=64)(self._find_sizes)
+        self.recurrents = max(len(cell.recurrents), 1)
+        self.sizes = lru_cache(maxsize=64)(self._find_sizes)
 
     def run(self, call: Any, recurrent: int, inputs: int) -> None:
         """Run a backward kernel of the table, with U^T and W^T at two addresses, see `packs`."""
@@ -85,17 +92,21 @@ class BackwardPass:
         """
         (rows, _, features, units), (offsets, steps, order) = call.sizes, call.plan
         valid = len(steps)
-        work = rows, valid, 0, units, self._recurrents, call.dtype.itemsize
+        work = rows, valid, 0, units, self.recurrents, call.dtype.itemsize
         schedule, provider = reserve(length_of_rank, (offsets, order), *work, call.threads)
         if schedule.threads == 1 and call.threads > 1:
             # The loop runs on one thread, but the products may be worth sharing.
-            of_weights = len(self._columns.cell.sums) * units * (2 * features + units)
-            later, later_provider = reserve_even(2 * of_weights * valid, call.threads)
+            of_products = self.products(features, units) * valid
+            later, later_provider = reserve_even(of_products, call.threads)
             if later.threads > 1:
                 self._call(call, addresses, owners, schedule, provider, LOOP)
                 self._call(call, addresses, owners, later, later_provider, PRODUCTS)
                 return
         self._call(call, addresses, owners, schedule, provider, LOOP + PRODUCTS)
+
+    def products(self, features: int, units: int) -> int:
+        """Operations of a step's part in the gradients of the weights and of x."""
+        return 2 * len(self.columns.cell.sums) * units * (2 * features + units)
 
     def _call(
         self,
@@ -107,21 +118,21 @@ class BackwardPass:
         parts: int,
     ) -> None:
         (rows, time, features, units), dtype, threads = call.sizes, call.dtype, schedule.threads
-        groups, places, reals, integers, items = self._sizes(
+        groups, places, reals, integers, items = self.sizes(
             *(rows, features, units, dtype, threads, schedule.groups, schedule.common)
         )
         numbers = (
             *(time, *call.activations, int(call.reverse), int(call.zero_masked), threads),
             *(schedule.join, parts, *groups, *places),
         )
-        cell, number = self._columns.cell, len(items) // WORDS
+        cell, number = self.columns.cell, len(items) // WORDS
         known = features, units, cell.width * units, len(cell.inputs) * units, number
         control = np.zeros(control_size(threads), np.int64)
         arguments = (
             *(*call.plan, words_of(known, addresses), items),
             *(aligned_empty(reals, dtype), np.empty(integers, np.int64), control, numbers),
         )
-        ended = run(self._kernel.for_dtype(dtype), arguments, provider, control, owners)
+        ended = run(self.kernel.for_dtype(dtype), arguments, provider, control, owners)
         if ended < 0:
             raise_fault(-ended)
 
@@ -140,7 +151,7 @@ class BackwardPass:
         These are the groups of rows, the places in memory, the numbers of reals and integers, and
         the work items of the weights' gradients.
         """
-        width, columns = lanes(dtype), self._columns
+        width, columns = lanes(dtype), self.columns
         row = -(-units // width) * width * columns.backward.planes
         row_bytes = dtype.itemsize * (row + PANEL * width) + 8 * INDEX_ROWS
         groups = deal(rows, dealt, common, row_bytes)

@@ -150,7 +150,8 @@ def _batch_of(cell: Cell) -> Any:
     return batch_of
 
 
-def _signature(t: Any) -> Any:
+def backward_signature(t: Any) -> Any:
+    """That of every cell's kernel."""
     return _i8(
         *(array(_i8, 1), array(_i8, 1), array(_i8, 1), array(_i8, 1), array(_i8, 1)),
         *(output(t, 1), output(_i8, 1), output(_i8, 1)),
@@ -164,7 +165,7 @@ def backward_kernel(columns: Columns) -> CompiledKernel:
     run_groups, cell = _group_loop(columns), columns.cell
     batch_of = _batch_of(cell)
 
-    @compiled(_signature, f"{cell.name}-{cell.digest}")
+    @compiled(backward_signature, f"{cell.name}-{cell.digest}")
     def run_thread(
         offsets: Any,
         steps: Any,

@@ -205,7 +205,8 @@ def _group_loop(code: CellCode) -> Any:
     return run_groups
 
 
-def _signature(gathered: bool, t: Any) -> Any:
+def layer_signature(gathered: bool, t: Any) -> Any:
+    """That of every cell's kernel."""
     x = types.Tuple((array(t, 2), array(_i8, 2))) if gathered else array(t, 3)
     return _i8(
         *(output(t, 3), output(t, 2), output(t, 2), output(t, 2), output(t, 2), output(t, 2)),
@@ -220,7 +221,7 @@ def compile_layer(code: CellCode) -> CompiledKernel:
     """The kernel of a cell: one thread's part of a call."""
     run_groups, planes, inputs_of = _group_loop(code), code.planes, _inputs_of(code)
 
-    @compiled(partial(_signature, code.gathered), code.name)
+    @compiled(partial(layer_signature, code.gathered), code.name)
     def layer(
         out: Any,
         h_last: Any,

@@ -60,7 +60,7 @@ class Packs:
     def __init__(self, code: CellCode, columns: Columns) -> None:
         self._code, self._columns = code, columns
         self.sizes = lru_cache(maxsize=64)(self._find_sizes)
-        self._tables = lru_cache(maxsize=64)(self._make_table)
+        self.tables = lru_cache(maxsize=64)(self._make_table)
 
     def pack(
         self,
@@ -80,9 +80,9 @@ class Packs:
                 (1, sums * H) and vectors (1, H).
             forward: whether the pack of forward is wanted, too.
         """
-        table, parts = self._tables(features, units, packs.dtype, forward)
+        table, parts = self.tables(features, units, packs.dtype, forward)
         words = np.array(matrices, np.int64)
-        _pack.for_dtype(packs.dtype)(packs, table, words.ravel(), units, parts)
+        pack_parts.for_dtype(packs.dtype)(packs, table, words.ravel(), units, parts)
 
     def _find_sizes(self, features: int, units: int, dtype: np.dtype[Any]) -> Sizes:
         width, columns = lanes(dtype), self._columns
@@ -95,12 +95,18 @@ class Packs:
         )
 
     def _make_table(
-        self, features: int, units: int, dtype: np.dtype[Any], forward: bool
+        self,
+        features: int,
+        units: int,
+        dtype: np.dtype[Any],
+        forward: bool,
+        backward: bool = True,
     ) -> tuple[NDArray[np.int64], int]:
         """The table, which is the parts followed by lists of blocks, and the number of parts."""
         parts = self._forward_parts(features, units, dtype) if forward else []
         begin = self.sizes(features, units, dtype).forward if forward else 0
-        parts += self._backward_parts(features, units, dtype, begin)
+        if backward:
+            parts += self._backward_parts(features, units, dtype, begin)
         words: list[int] = []
         blocks: list[int] = []
         for part, own in parts:
@@ -183,10 +189,14 @@ def _put(
                 packs[target + k * strip * lanes + i] = matrix[source + k * row + i * column]
 
 
-@compiled(
-    lambda t: types.void(output(t, 1), array(_i8, 1), array(_i8, 1), _i8, _i8),
-)
-def _pack(packs: Any, table: Any, words: Any, units: int, parts: int) -> None:
+def pack_signature(t: Any) -> Any:
+    """That of `pack_parts`."""
+    return types.void(output(t, 1), array(_i8, 1), array(_i8, 1), _i8, _i8)
+
+
+@compiled(pack_signature)
+def pack_parts(packs: Any, table: Any, words: Any, units: int, parts: int) -> None:
+    """Write packs by a table, see `Packs.tables`; words are those of all matrices."""
     to, lanes = flat(packs), lanes_of(packs)
     for number in range(parts):
         part = flat_from(table, number * WORDS)

@@ -1,0 +1,1 @@
+"""Calls from XLA programs, in compiled code: `handler` is what XLA calls."""
