@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ IN_ROOT = {name.lower(): name for name in ("CONTRIBUTING.md", "SECURITY.md", "CH
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The file in the root, with its links as they are in docs; other pages as they are."""
+    """The file in the root as it reads in docs; the page of kernels with all of them."""
     path = page.file.src_path
     if path == "reference/kernels.md":
         return "\n".join((markdown, *kernels()))
     if path not in IN_ROOT:
         return markdown
-    return (ROOT / IN_ROOT[path]).read_text("utf-8").replace("](docs/", "](")
+    text = (ROOT / IN_ROOT[path]).read_text("utf-8").replace("](docs/", "](")
+    return re.sub(r"(?m)^## \[(.*?)\]", r"## \1", text)  # versions, which link to nothing here
 
 
 def kernels() -> Iterator[str]:
