@@ -132,6 +132,42 @@ def test_recorded_by_torch_jit() -> None:
     torch.testing.assert_close(recorded(x), expected)
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+def test_without_gradients(zeros: bool) -> None:
+    """The short way that predict takes gives Keras's outputs and states."""
+    rng = np.random.default_rng(5)
+    x = torch.from_numpy(rng.standard_normal((4, 6, 3)).astype("float32"))
+    mask = torch.tensor([[0, 1, 1, 0, 1, 0], [0] * 6, [1] * 6, [1, 0, 0, 0, 0, 0]])
+    for kind, sequences, backwards in ((layers.LSTM, False, False), (layers.GRU, True, True)):
+        layer = kind(5, return_sequences=sequences, go_backwards=backwards, return_state=True)
+        layer.zero_output_for_mask = zeros
+        first = [torch.ones(4, 5)] * len(layer.state_size)
+        for valid in (None, mask, mask.bool(), mask.T.contiguous().T.bool()):
+            fk.revert(layer)
+            expected = layer(x, initial_state=first, mask=valid)
+            fk.convert(layer)
+            with torch.no_grad():
+                found = layer(x, initial_state=first, mask=valid)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        assert not any(one.requires_grad for one in found)
+
+
+def test_variables_of_a_stateless_scope() -> None:
+    x = torch.randn(3, 5, 2)
+    layer = layers.GRU(4)
+    fk.convert(layer)
+    layer.build(x.shape)
+    other = torch.randn(layer.cell.kernel.shape)
+    with torch.no_grad():
+        before = layer(x)
+        with keras.StatelessScope([(layer.cell.kernel, other)]):
+            found = layer(x)
+        torch.testing.assert_close(layer(x), before)
+        layer.cell.kernel.assign(other)
+        torch.testing.assert_close(found, layer(x))
+    assert not torch.allclose(found, before)
+
+
 def test_torch_func_is_kerass() -> None:
     layer = layers.GRU(4)
     layer.build((3, 5, 2))

@@ -155,7 +155,7 @@ def test_a_change_between_copying_and_packing(monkeypatch: pytest.MonkeyPatch) -
         results(ours, x)
     theirs.load_state_dict(ours.state_dict())
     assert_all_close(results(ours, x), results(theirs, x))
-    assert len(_weight_cache._entries[ours.weight_ih_l0].packed) == 1
+    assert len(_weight_cache._entries[id(ours.weight_ih_l0)].packed) == 1
 
 
 @pytest.mark.parametrize("how", ["copy_", "data", "numpy"])
@@ -173,3 +173,17 @@ def test_sizes_of_a_packed_sequence_that_change(how: str) -> None:
         after = module(sequences)[0].data
         assert_all_close([after], [module(PackedSequence(data, new))[0].data], 0)
     assert not torch.equal(before, after)
+
+
+def test_weights_that_only_look_the_same() -> None:
+    """A view that negates its memory, and another order of the same memory, are other weights."""
+    theirs, ours = twins("RNN", 4, 4)
+    x = torch.randn(6, 4, 4, dtype=FLOAT64)
+    results(ours, x)
+    weight = ours.weight_hh_l0.detach()
+    for other in (torch._neg_view(weight), weight.t()):
+        del ours.weight_hh_l0
+        ours.weight_hh_l0 = torch.nn.Parameter(other)
+        with torch.no_grad():
+            theirs.weight_hh_l0.copy_(other)
+        assert_all_close(results(ours, x), results(theirs, x))

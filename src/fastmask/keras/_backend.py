@@ -18,6 +18,9 @@ class KerasBackend(Protocol):
     def why_not_now(self, x: Any) -> str:
         """Why fastmask cannot compute on `x` here and now; empty where it can."""
 
+    def arrays(self, values: list[Any], dtype: str) -> list[Any]:
+        """Arrays and variables as `run` takes them: tensors of a dtype."""
+
     def run(
         self,
         layer: Layer,
@@ -43,6 +46,11 @@ class KerasBackend(Protocol):
 
     def changed(self, model: Any, layers: list[Any], converted: bool) -> None:
         """What is to be done after layers of a model were converted, or given back."""
+
+
+def arrays(values: list[Any], dtype: str) -> list[Any]:
+    """See `KerasBackend`: by Keras's own conversion."""
+    return [keras.ops.convert_to_tensor(value, dtype) for value in values]
 
 
 def backend_name() -> str:

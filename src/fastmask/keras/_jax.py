@@ -8,6 +8,7 @@ import jax
 
 from ..backends.layer import Layer
 from ..jax._layer import run as run_layer
+from ._backend import arrays  # noqa: F401 - see `KerasBackend`
 
 
 def why_not_now(x: Any) -> str:  # noqa: ARG001 - where a traced array will be is not in it

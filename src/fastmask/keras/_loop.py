@@ -8,8 +8,9 @@ from typing import Any
 
 from keras import ops
 
+from ..backends.layer import Layer
 from ._backend import backend
-from ._wanted import LOOPS, know, wanted, why_not
+from ._wanted import LOOPS, know, layer_or_reason
 
 BACKEND: Any = backend()  # globals, both, because torch.compile reads them
 _plain = False
@@ -75,12 +76,15 @@ def _loop_of(keras_loop: Callable[..., Any]) -> Callable[..., Any]:
     def inner_loop(
         self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Any, Any, list[Any]]:
-        if _plain or why_not(self) or _why_not_inputs(self, sequences, initial_state):
+        cell = self.cell
+        layer = layer_or_reason(self, cell)
+        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        if _plain or isinstance(layer, str) or _why_not_inputs(cell, sequences, states):
             result: tuple[Any, Any, list[Any]] = keras_loop(
                 self, sequences, initial_state, mask, training
             )
             return result
-        return _run(self, sequences, initial_state, mask, training)
+        return _run(layer, cell, sequences, states, mask, training)
 
     return inner_loop
 
@@ -89,19 +93,17 @@ _loops = {cls: know(_loop_of(loop)) for cls, loop in LOOPS.items()}
 
 
 def _run(
-    layer: Any, sequences: Any, initial_state: Any, mask: Any, training: bool
+    layer: Layer, cell: Any, sequences: Any, states: Any, mask: Any, training: bool
 ) -> tuple[Any, Any, list[Any]]:
     """The last output, outputs and states, as `RNN.call` takes them."""
-    cell, dtype = layer.cell, layer.compute_dtype
     if training and 0 < cell.dropout < 1:
         sequences = sequences * ops.expand_dims(cell.get_dropout_mask(sequences[:, 0, :]), 1)
-    x = ops.convert_to_tensor(sequences, dtype)
-    states = [ops.convert_to_tensor(state, dtype) for state in _list(initial_state)]
     variables = [cell.kernel, cell.recurrent_kernel, *([] if cell.bias is None else [cell.bias])]
-    weights = [ops.convert_to_tensor(variable, dtype) for variable in variables]
-    found = wanted(layer)
-    out, last = BACKEND.run(found, x, _mask_of(mask, x), states, weights, training)
-    return (out[:, -1], out, last) if found.return_sequences else (out, out[:, None], last)
+    x, *arrays = BACKEND.arrays([sequences, *states, *variables], cell.compute_dtype)
+    count = len(states)
+    mask = _mask_of(mask, x)
+    out, last = BACKEND.run(layer, x, mask, arrays[:count], arrays[count:], training)
+    return (out[:, -1], out, last) if layer.return_sequences else (out, out[:, None], last)
 
 
 def _mask_of(mask: Any, x: Any) -> Any:
@@ -122,19 +124,17 @@ def _mask_of(mask: Any, x: Any) -> Any:
 _NESTS = (list, tuple, dict)
 
 
-def _list(states: Any) -> Any:
-    return states if isinstance(states, (list, tuple)) else [states]
-
-
-def _why_not_inputs(layer: Any, x: Any, initial_state: Any) -> str:
+def _why_not_inputs(cell: Any, x: Any, states: Any) -> str:
     """Why Keras has to compute on these inputs, or to complain of them; empty if it has not."""
     if isinstance(x, _NESTS) or len(x.shape) != 3:
         return "its input is not one tensor (batch, time, features)"
-    features, units = layer.cell.kernel.shape[0], layer.cell.units
-    if not _fits(x.shape, (None, None, features)):
-        return f"its input has {x.shape[2]} features, its kernel {features}"
-    for state in _list(initial_state):
-        if isinstance(state, _NESTS) or not _fits(state.shape, (x.shape[0], units)):
+    batch, _, given = x.shape
+    features = cell.kernel.shape[0]
+    if given != features and given is not None:
+        return f"its input has {given} features, its kernel {features}"
+    expected = (batch, cell.units)
+    for state in states:
+        if isinstance(state, _NESTS) or not _fits(state.shape, expected):
             return "a state is not (batch, units)"
     reason: str = BACKEND.why_not_now(x)
     return reason
@@ -142,7 +142,10 @@ def _why_not_inputs(layer: Any, x: Any, initial_state: Any) -> str:
 
 def _fits(shape: Any, expected: Any) -> bool:
     """Whether sizes are those that are expected, where both are known."""
-    return len(shape) == len(expected) and all(
-        one is None or other is None or one == other
-        for one, other in zip(shape, expected, strict=True)
+    return shape == expected or (
+        len(shape) == len(expected)
+        and all(
+            one is None or other is None or one == other
+            for one, other in zip(shape, expected, strict=True)
+        )
     )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from .._typing import Array
 from ..backends.layer import BACKWARD, FORWARD, Layer, compute
+from ._backend import arrays  # noqa: F401 - see `KerasBackend`
 
 _SAVING = ("keras.src.export.", "tensorflow.python.saved_model.")  # modules that write SavedModels
 

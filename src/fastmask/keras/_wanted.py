@@ -14,27 +14,13 @@ CELLS: dict[Any, str] = {
     keras.layers.GRUCell: "GRU",
     keras.layers.SimpleRNNCell: "SimpleRNN",
 }
-ACTIVATIONS: dict[Any, str] = {
-    getattr(keras.activations, name): name
-    for name in ("hard_sigmoid", "linear", "relu", "sigmoid", "tanh")
-}
+_NAMES = ("hard_sigmoid", "linear", "relu", "sigmoid", "tanh")
+ACTIVATIONS: dict[Any, str] = {getattr(keras.activations, name): name for name in _NAMES}
+ACTIVATIONS[None] = "linear"
 LOOPS: dict[Any, Any] = {
     cls: cls.inner_loop for cls in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU)
 }
 """The classes that have a loop over time, and Keras's own loops."""
-
-
-def wanted(layer: Any) -> Layer:
-    """What a layer, for which `why_not` has nothing to say, computes."""
-    cell = layer.cell
-    return Layer(
-        CELLS[type(cell)],
-        tuple([ACTIVATIONS[function] for function in _activations(cell)]),
-        bool(getattr(cell, "reset_after", False)),
-        layer.go_backwards,
-        layer.zero_output_for_mask,
-        layer.return_sequences,
-    )
 
 
 def why_not(layer: keras.layers.Layer) -> str:
@@ -65,9 +51,35 @@ def why_not(layer: keras.layers.Layer) -> str:
         if isinstance(layer, (keras.layers.Bidirectional, keras.layers.TimeDistributed)):
             return "it computes nothing itself: ask about the layers in it, which are converted"
         return f"{type(layer).__name__} is not a recurrent layer"
+    found = layer_or_reason(layer, layer.cell)
+    return found if isinstance(found, str) else ""
+
+
+def layer_or_reason(layer: Any, cell: Any) -> Layer | str:
+    """What a recurrent layer, of which `cell` is the cell, computes; or why fastmask cannot.
+
+    Asked in each call, so that every change of the layer is seen.
+    """
     if type(layer).inner_loop not in _known_loops:
         return f"its class {type(layer).__name__} has an inner_loop of its own"
-    return why_not_cell(layer.cell) or _why_not_options(layer)
+    kind = CELLS.get(type(cell))
+    if kind is None:
+        return f"its cell is a {type(cell).__name__}"
+    names = []
+    for role in ("activation",) if kind == "SimpleRNN" else ("activation", "recurrent_activation"):
+        function = getattr(cell, role)
+        if function not in ACTIVATIONS:
+            name = getattr(function, "__name__", type(function).__name__)
+            return f"its activation {name} is not one of {', '.join(_NAMES)}"
+        names.append(ACTIVATIONS[function])
+    return _why_not_options(layer, cell) or Layer(
+        kind,
+        tuple(names),
+        kind == "GRU" and bool(cell.reset_after),
+        layer.go_backwards,
+        layer.zero_output_for_mask,
+        layer.return_sequences,
+    )
 
 
 _known_loops = set(LOOPS.values())  # those of `_loop.enabled` are added there
@@ -79,37 +91,20 @@ def know(loop: Any) -> Any:
     return loop
 
 
-def why_not_cell(cell: Any) -> str:
-    """Why there are no kernels for a cell; empty where there are."""
-    if type(cell) not in CELLS:
-        return f"its cell is a {type(cell).__name__}"
-    unknown = [function for function in _activations(cell) if function not in ACTIVATIONS]
-    if unknown:
-        name = getattr(unknown[0], "__name__", type(unknown[0]).__name__)
-        return f"its activation {name} is not one of {', '.join(ACTIVATIONS.values())}"
+def _why_not_options(layer: Any, cell: Any) -> str:
     if cell.recurrent_dropout:
         return "it has recurrent_dropout"
     if cell.dropout and getattr(cell, "implementation", 2) == 1:
         return "with implementation=1 it drops inputs anew for each gate"
-    if getattr(cell, "quantization_mode", None) or getattr(cell, "lora_enabled", False):
+    # vars: on torch, getattr of a missing attribute takes a microsecond.
+    if getattr(cell, "quantization_mode", None) or vars(cell).get("lora_enabled"):
         return "its cell is quantized"
-    return ""
-
-
-def _why_not_options(layer: Any) -> str:
     if layer.unroll:
         return "it has unroll=True"
-    computed = layer.compute_dtype, layer.cell.compute_dtype
-    for dtype in computed:
+    computed, of_cell = layer.compute_dtype, cell.compute_dtype
+    for dtype in (computed, of_cell):
         if dtype not in ("float32", "float64"):
             return f"it computes in {dtype}"
-    if computed[0] != computed[1]:
-        return f"it computes in {computed[0]}, its cell in {computed[1]}"
+    if computed != of_cell:
+        return f"it computes in {computed}, its cell in {of_cell}"
     return ""
-
-
-def _activations(cell: Any) -> list[Any]:
-    functions = [cell.activation]
-    if hasattr(cell, "recurrent_activation"):
-        functions.append(cell.recurrent_activation)
-    return [keras.activations.linear if function is None else function for function in functions]

@@ -7,8 +7,9 @@ wait for their next work in a loop.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,18 @@ from ..backends.threads import get_num_threads
 
 def run(kernel: KernelName, *arguments: KernelInput) -> None:
     """Call a kernel with all its arguments but the last one, the number of threads."""
-    table = kernels()
-    call = kernel_in(table, kernel).unchecked
-    if not table.__name__.endswith(".cpu"):
+    call, compiled = _call(kernels(), kernel)
+    if not compiled:
         call(*arguments, num_threads())
         return
     with lent():
         call(*arguments, num_threads())
+
+
+@lru_cache(maxsize=256)
+def _call(table: Any, kernel: KernelName) -> tuple[Callable[..., None], bool]:
+    """A kernel without checks, and whether it can take threads from others."""
+    return kernel_in(table, kernel).unchecked, table.__name__.endswith(".cpu")
 
 
 def num_threads() -> int:
@@ -40,13 +46,14 @@ def num_threads() -> int:
 
 def lent() -> AbstractContextManager[None]:
     """A context in which compiled kernels use torch's threads."""
-    found: AbstractContextManager[None] = _borrower()(_openmp())
+    team, library = _lender()
+    found: AbstractContextManager[None] = team(library)
     return found
 
 
 @cache
-def _borrower() -> Any:
-    return import_module("fastmask_kernels.cpu.parallel.pool").openmp_team
+def _lender() -> tuple[Any, ctypes.CDLL | None]:
+    return import_module("fastmask_kernels.cpu.parallel.pool").openmp_team, _openmp()
 
 
 @cache

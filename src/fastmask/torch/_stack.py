@@ -82,7 +82,7 @@ def _layer(
 ) -> tuple[Tensor, ...]:
     cell = cell_of(mode)
     flat = [weight for direction in weights for weight in direction]
-    if _needs_backward(x, *states, *flat):
+    if needs_backward(x, *states, *flat):
         check()
         outputs: tuple[Tensor, ...] = Layer.apply(
             (cell, plan, zero_masked, keep, len(weights)), x, *states, *flat
@@ -107,10 +107,10 @@ def _compiled_layer(
 ) -> tuple[Tensor, ...]:
     check()
     flat = [weight for direction in weights for weight in direction]
-    wanted = int(keep) if _needs_backward(x, *states, *flat) else 0
+    wanted = int(keep) if needs_backward(x, *states, *flat) else 0
     outputs = layer_operator(mode, x, states, flat, plan, zero_masked, wanted)
     return tuple(outputs[: 1 + len(states)])
 
 
-def _needs_backward(*tensors: Tensor) -> bool:
+def needs_backward(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -8,26 +8,41 @@ as long as comparing, so weights are packed for each call.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from ..backends.table import kernels
-from ._backend import backend_of, packed
+from ._backend import packed
 from ._cells import TorchCell
-from ._cpu import CPU
+
+# It holds the GIL, so that no other thread replaces a weight's memory meanwhile, and takes a
+# quarter of torch.equal's time.
+_compare = ctypes.PyDLL("msvcrt" if os.name == "nt" else None).memcmp
+_compare.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t
+
+
+class _Copy(NamedTuple):
+    tensor: Tensor  # contiguous
+    shape: torch.Size
+    dtype: torch.dtype
+    address: int
+    nbytes: int
 
 
 class _Entry(NamedTuple):
+    first: ref[Tensor]  # weight_ih of the first direction
     table: Any  # the kernels that packed them
-    copies: list[list[Tensor]]  # of each direction
+    copies: list[list[_Copy]]  # of each direction
     packed: Sequence[Any]
 
 
-_entries: Any = WeakIdKeyDictionary()  # by weight_ih of the first direction
+_entries: dict[int, _Entry] = {}  # by the id of `first`
 
 
 def packed_once(
@@ -35,37 +50,51 @@ def packed_once(
 ) -> Sequence[Any]:
     """The packed weights of each direction; `check` is called before any are packed."""
     first = weights[0][0]
-    if backend_of(first.device) is not CPU:
+    if not first.is_cpu:
         check()
         return [packed(cell, cell.in_order(direction)) for direction in weights]
-    entry: _Entry | None = _entries.get(first)
-    if entry is None or not _fits(entry, weights):
+    entry = _entries.get(id(first))
+    if entry is None or entry.first() is not first or not _fits(entry, weights):
         check()
-        entry = _entries[first] = _new_entry(cell, weights)
+        entry = _new_entry(cell, weights)
     return entry.packed
 
 
 def _new_entry(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
     # Copied first, and packed from the copies: a change meanwhile shows in the next comparison.
-    copies = [
-        [weight.detach().clone(memory_format=torch.contiguous_format) for weight in direction]
-        for direction in weights
-    ]
-    made = [packed(cell, cell.in_order(direction)) for direction in copies]
-    return _Entry(kernels(), copies, made)
+    copies = [list(map(_copied, direction)) for direction in weights]
+    made = [packed(cell, cell.in_order([one.tensor for one in own])) for own in copies]
+    first = weights[0][0]
+    entry = _entries[id(first)] = _Entry(ref(first, _forget), kernels(), copies, made)
+    return entry
+
+
+def _copied(weight: Tensor) -> _Copy:
+    copy = weight.detach().clone(memory_format=torch.contiguous_format)
+    return _Copy(copy, copy.shape, copy.dtype, copy.data_ptr(), copy.nbytes)
+
+
+def _forget(first: ref[Tensor]) -> None:
+    for key, entry in list(_entries.items()):
+        if entry.first is first:
+            _entries.pop(key, None)
 
 
 def _fits(entry: _Entry, weights: Sequence[Sequence[Tensor]]) -> bool:
     """Whether the weights are the same as when they were packed."""
-    return (
-        entry.table is kernels()
-        and len(entry.copies) == len(weights)
-        and all(map(_equal, entry.copies, weights))
-    )
+    if entry.table is not kernels() or len(entry.copies) != len(weights):
+        return False
+    for copies, direction in zip(entry.copies, weights, strict=True):
+        if len(copies) != len(direction) or not all(map(_equal, copies, direction)):
+            return False
+    return True
 
 
-def _equal(copies: Sequence[Tensor], weights: Sequence[Tensor]) -> bool:
-    return len(copies) == len(weights) and all(
-        copy.dtype == weight.dtype and torch.equal(copy, weight.detach())
-        for copy, weight in zip(copies, weights, strict=True)
-    )
+def _equal(copy: _Copy, weight: Tensor) -> bool:
+    """Whether a weight has the same bits as a copy."""
+    tensor, shape, dtype, address, nbytes = copy
+    if weight.dtype != dtype or weight.shape != shape or not weight.is_cpu:
+        return False
+    if not weight.is_contiguous() or weight.is_neg():
+        return bool(torch.equal(tensor, weight.detach()))
+    return bool(_compare(address, weight.data_ptr(), nbytes) == 0)
