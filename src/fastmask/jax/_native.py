@@ -6,6 +6,7 @@ A call that it does not know is computed here, and described so that it knows th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -47,7 +48,11 @@ def handler_of(host: _ffi.Host) -> int:
         return _ffi.handle(frame, compute)
 
     def count_threads() -> None:
-        state.set_threads(threads_of_process() if kernels().__name__ == _TABLE else 0)
+        count = 0
+        with suppress(ValueError):  # of an environment variable, which calls raise in Python
+            if kernels().__name__ == _TABLE:
+                count = threads_of_process()
+        state.set_threads(count)
 
     address: int = state.start(_ffi.address_of(ask, 4), advise_address(), ADVICE, PAGE)
     tell_changes_to(count_threads)
@@ -94,4 +99,5 @@ def _known(
         "saves": not backward and len(outputs) > 1 + cell.states,
         "reverse": layer.go_backwards,
         "zero_masked": layer.zero_masked,
+        "largest": max(output.nbytes for output in outputs),
     }

@@ -47,7 +47,7 @@ from .native import c_caller, caller, give_memory, own_words, take_memory, words
 from .steps import DONE, FAILED, UNKNOWN, call_signature
 
 KEY_WORDS = 512
-MOST_ENTRIES = TABLE_SIZE // 2
+MOST_ENTRIES = TABLE_SIZE // 2  # threads that add at the same time may go beyond it
 _LINE = 64  # bytes of a line of the cache, with which the call's own memory begins
 _FACTOR = np.int64(-7046029254386353131)  # 2**64 by the golden ratio: digests differ in high bits
 _SHIFT = 32
@@ -141,11 +141,11 @@ def _find(state: Any, key: Any, count: int) -> int:
 
 @inner
 def _add(state: Any, address: int) -> None:
-    """Add an entry to the table, if there is room."""
+    """Add an entry to the table, which is never full."""
     place = pointer_at(state, address)[_DIGEST] & (TABLE_SIZE - 1)
-    if atomic_add(state, ENTRIES, 1) < MOST_ENTRIES:
-        while not atomic_replace(state, TABLE + place, 0, address):
-            place = (place + 1) & (TABLE_SIZE - 1)
+    atomic_add(state, ENTRIES, 1)
+    while not atomic_replace(state, TABLE + place, 0, address):
+        place = (place + 1) & (TABLE_SIZE - 1)
 
 
 @inner
@@ -190,6 +190,8 @@ def handle(frame: Any) -> int:
         if ended == DONE:
             return 0
         count = -1 if ended == FAILED else 0
+    elif state[ENTRIES] >= MOST_ENTRIES:
+        count = 0
     made = _own_word()
     made[0] = 0
     places = address_of(frame, 0), address_of(key, 0), count, address_of(made, 0)

@@ -43,6 +43,7 @@ class Form(NamedTuple):
         saves: whether forward saves.
         reverse: see `spec`.
         zero_masked: see `spec`.
+        largest: bytes of the largest output.
         threads: at most.
     """
 
@@ -59,6 +60,7 @@ class Form(NamedTuple):
     saves: bool
     reverse: bool
     zero_masked: bool
+    largest: int
     threads: int
 
     @property
@@ -105,7 +107,6 @@ def make_entry(form: Form, key: Ints) -> tuple[int, Sequence[Ints], int]:
         packed=found.packed_size * item,
         reals=int(reals) * item,
     )
-    largest = rows * time * max(features, units, form.gates) * item
     entry = Entry(
         digest=int(key[0]),
         words=len(key),
@@ -115,7 +116,7 @@ def make_entry(form: Form, key: Ints) -> tuple[int, Sequence[Ints], int]:
         pack=pack_parts.address(form.dtype),
         kernel=found.kernel,
         memory=memory,
-        large=int(largest >= SHORTEST),
+        large=int(form.largest >= SHORTEST),
         rows=rows,
         time=time,
         features=features,
