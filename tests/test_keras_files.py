@@ -73,8 +73,10 @@ def outputs_are_those_of_keras(files: list[Path]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about masks that are lost, in Keras too
             model = fm.load_model(path, custom_objects={"mine>Scale": Scale})
-        found = outputs_of(model, inputs if len(inputs) > 1 else inputs[0])
+        x = inputs if len(inputs) > 1 else inputs[0]
+        found = outputs_of(model, x)
         assert len(found) == len(expected)
+        assert isinstance(model(x), (list, dict)) == (len(expected) > 1), path.name
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(
                 one, other, rtol=0, atol=TOLERANCES.get(name, 1e-6), err_msg=path.name
@@ -310,6 +312,21 @@ def test_a_lambda_with_a_function(written: Written) -> None:
 def test_masks_that_came_along_are_not_computed_again() -> None:
     model = fm.load_model(MODELS / "two_inputs.keras")
     assert not [layer for layer in model.layers if type(layer).__name__ == "Operation"]
+
+
+@pytest.mark.parametrize("name", ["attention", "keras2_functional"])
+def test_a_single_output_is_not_in_a_list(name: str, written: Written) -> None:
+    """Keras lists a single output in its files, and returns it alone."""
+
+    def change(config: Any) -> None:
+        assert isinstance(config["config"]["output_layers"][0], str)
+        config["config"]["output_layers"] = [config["config"]["output_layers"]]
+
+    path = MODELS / f"{name}.h5" if "2" in name else written.archive(name, change)
+    model = fm.load_model(path)
+    with np.load(MODELS / f"{name}.io.npz") as stored:
+        assert model(stored["x0"]).shape == stored["y0"].shape
+        assert model.predict(stored["x0"], verbose=0).shape == stored["y0"].shape
 
 
 def test_nothing_else_is_imported() -> None:

@@ -139,6 +139,8 @@ class _Functional:
         if self._what.path in self._maker.problems.of:
             return None
         inputs, outputs = (self._filled(one) for one in (self._what.inputs, self._what.outputs))
+        if isinstance(outputs, list) and len(outputs) == 1:
+            (outputs,) = outputs  # which Keras returns itself
         made = Functional(inputs, outputs, name=self._what.name)
         self._sort(made._layers)
         return made
