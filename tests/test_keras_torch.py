@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,25 @@ def test_torch_compile() -> None:
         gradients.append(torch.autograd.grad(outputs[-1].square().sum(), weights))
     torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-6)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_training_step_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With jit_compile=True Keras compiles backward and the optimizer, too."""
+    x = np.random.default_rng(7).standard_normal((8, 5, 2)).astype("float32")
+    x[:4, 3:] = 0
+    y = np.ones((8, 1), "float32")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    losses = []
+    for jit in (False, True):
+        keras.utils.set_random_seed(4)
+        body = [keras.Input((5, 2)), layers.Masking(), layers.LSTM(3), layers.Dense(1)]
+        model = keras.Sequential(body)
+        model.compile("sgd", "mse", jit_compile=jit)
+        assert not fk.convert(model)[1]
+        losses.append([model.train_on_batch(x, y) for _ in range(3)])
+    np.testing.assert_allclose(losses[1], losses[0], 0, 1e-6)
 
 
 def test_layer_compiles_without_breaks() -> None:
