@@ -23,7 +23,8 @@ class OwnSections(griffe.Extension):  # type: ignore[misc]
         text = re.sub(r"(?m)^(\S.* .*:)\n( {4})", r"\1\n\n\2", text)  # makes it a block of code
         text = re.sub(r"(?m)^Called with$", "Other Parameters: Called with:", text)
         text = re.sub(r"(?m)^Example:$", "Examples:", text)
-        titles = "Source|Returns" if obj.is_class else "Source"  # a class has no type to return
+        # A class has no type to return, and the parser takes a tuple for one.
+        titles = "Source|Returns" if obj.is_class else r"Source|Returns(?=:\n {4}\()"
         obj.docstring.value = re.sub(
             PARAGRAPH.format(titles),
             lambda found: f"**{found[1]}:** {dedent(found[2])}\n",
