@@ -43,7 +43,7 @@ def draw(name: str, section: dict[str, Any], path: Path) -> bool:
         columns = min(2, len(panels))
         rows = -(-len(panels) // columns)
         figure, axes = plt.subplots(
-            rows, columns, figsize=(4.6 * columns, 3.0 * rows + 1.0), squeeze=False
+            rows, columns, figsize=(4.6 * columns, 2.15 * rows + 0.9), squeeze=False
         )
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
