@@ -11,6 +11,9 @@ from fastmask_kernels.machine_code import Report as Report
 from fastmask_kernels.machine_code import compile_report as compile_report
 from fastmask_kernels.machine_code import missing as any_missing
 
+OF_LAYERS = {"gemm", "products", "steps", "packing", "mma_layout"}
+"""Modules whose kernels run around time loops, with a budget of registers of their own."""
+
 
 def missing() -> str | None:
     """Why the tests do not compile kernels here, or None.

@@ -27,7 +27,7 @@ USUAL_REGISTERS = 40
 
 
 def variants() -> list[Any]:
-    """Every kernel of every family that is not recurrent, with example parameters."""
+    """Every kernel of every family that has no test elsewhere, with example parameters."""
     if REASON is not None or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return []
     import fastmask_kernels.cuda  # noqa: F401, fills FAMILIES
@@ -36,7 +36,7 @@ def variants() -> list[Any]:
     return [
         pytest.param(make, example, id=f"{name}-{'-'.join(map(str, example)) or 'only'}")
         for name, (make, examples) in FAMILIES.items()
-        if name.partition(".")[0] in {"masks", "padding", "gather", "softmax", "step"}
+        if name.partition(".")[0] not in compiling.OF_LAYERS
         for example in examples
     ]
 
@@ -51,6 +51,15 @@ def test_kernel_within_its_budget(make: Any, example: tuple[Any, ...], arch: str
     assert report.registers <= REGISTERS.get(report.name.partition("(")[0], USUAL_REGISTERS)
     if np.dtype("f8") not in example:
         assert not doubles(report)
+
+
+def test_every_family_is_compiled() -> None:
+    """Those without parameters of their own are compiled in test_compiled_recurrent.py."""
+    import fastmask_kernels.cuda  # noqa: F401, fills FAMILIES
+    from fastmask_kernels.cuda.runtime.kernel import FAMILIES
+
+    bare = {name for name, (_, examples) in FAMILIES.items() if not examples}
+    assert bare == {"forward.time_loop", "backward.gradient_loop", "gradients._values"}
 
 
 def test_a_double_is_found() -> None:

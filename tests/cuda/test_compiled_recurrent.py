@@ -220,7 +220,7 @@ def test_other_kernels(arch: str) -> None:
 
     seen = 0
     for name, (make, examples) in FAMILIES.items():
-        if name.partition(".")[0] in {"gemm", "products", "steps", "packing", "mma_layout"}:
+        if name.partition(".")[0] in compiling.OF_LAYERS:
             for example in examples:
                 report = compile_report(make(*example), arch=arch)
                 print(report)

@@ -9,6 +9,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from fastmask_kernels.spec import KERNELS
+
 from . import compiling
 
 REASON = compiling.missing()
@@ -103,14 +105,8 @@ def arguments(name: str, units: int) -> list[Any]:
     return arguments(name, {"B": 3, "T": 700, "F": 8, "H": units}, "float32")
 
 
-CALLS = [
-    *("plan_steps", "gather_rows", "pad_rows", "unpad_rows", "masked_softmax"),
-    *(f"{cell}_{way}" for cell in ("lstm", "gru", "rnn") for way in ("fwd", "bwd")),
-]
-
-
 @pytest.mark.parametrize("units", [64, 512], ids=["a block", "a grid"])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", KERNELS)
 def test_calls_wait_for_nothing(driver: Driver, name: str, units: int) -> None:
     """The first call prepares memory; another allocates scratch on its stream and frees it."""
     from fastmask_kernels import cuda

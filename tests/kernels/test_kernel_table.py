@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ KERNEL_TESTS = (
     *("simd", "masks", "padding", "gather", "softmax"),
 )
 
+OF_CELLS = "lstm", "gru_", "rnn_"
+
 
 @EACH_BACKEND
 def test_backend_is_complete(backend: object) -> None:
@@ -30,6 +33,17 @@ def test_backend_is_complete(backend: object) -> None:
 
 def test_backends_export_the_same_names() -> None:
     assert reference.__all__ == cpu.__all__
+
+
+def test_the_pages_list_every_kernel() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for page, title, names in (
+        ("kernels.md", "## The kernels", set(KERNELS)),
+        ("cuda.md", "### The other kernels", {n for n in KERNELS if n[:4] not in OF_CELLS}),
+    ):
+        section = (docs / page).read_text("utf-8").split(f"{title}\n")[1].split("\n#")[0]
+        first = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+        assert set(re.findall(r"`(\w+)`", " ".join(first))) == names, page
 
 
 def argument_for(argument: Argument, sizes: dict[str, int]) -> Any:
