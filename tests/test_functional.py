@@ -12,7 +12,7 @@ import pytest
 
 import fastmask as fm
 from fastmask.backends import plan as _plan
-from fastmask.layers import LSTM, Activation, Dense, Embedding, Layer, Masking
+from fastmask.layers import LSTM, Activation, Concatenate, Dense, Embedding, Layer, Masking
 
 from .graph_models import IDS, MORE, same, two_by_two
 
@@ -69,6 +69,22 @@ class TestModel:
         assert model.compute_output_shape([(None, 3), (2, 5)]) == [(None, 4), (2, 5, 3)]
         with pytest.raises(ValueError, match=r"must be that of a layer of 'two' .*not 'no'"):
             model.get_layer("no")
+
+    def test_inputs(self) -> None:
+        ids, x = fm.Input((None,), "int32", name="ids"), fm.Input((4,), name="x")
+        y = Concatenate()([LSTM(2)(Embedding(10, 3)(ids)), x])
+        model = fm.Model([ids, x], y)
+        assert model.input_names == ["ids", "x"]
+        assert [(one.name, one.shape, one.dtype) for one in model.inputs] == [
+            ("ids", (None, None), np.int32),
+            ("x", (None, 4), np.float32),
+        ]
+        named = fm.Model({"words": ids, "more": x}, y)
+        assert named.input_names == ["words", "more"] == [one.name for one in named.inputs]
+        assert named.summary().inputs == "inputs: words (None, None) int32, more (None, 4) float32"
+        with pytest.raises(ValueError, match=r"2 inputs \('words', 'more'\) for model .* not 3"):
+            named.predict([IDS, X, X], verbose=0)
+        assert fm.Sequential([Dense(2)]).inputs == []
 
     def test_one_output_list_stays_a_list(self) -> None:
         x = fm.Input((4,))

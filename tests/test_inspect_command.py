@@ -50,6 +50,7 @@ class TestOwnFiles:
         fm.save_model(model_of(words, inner, L.Flatten(name="flat")), tmp_path / "a.npz")
         assert inspected(tmp_path / "a.npz", capsys) == [
             "a.npz: 90 parameters",
+            "inputs: (None, None) int32",
             "layer type shapes parameters mask supported",
             "---------- --------- --------------- ---------- ---------- ---------",
             "words Embedding (None, None, 2) 18 made yes",
@@ -181,3 +182,16 @@ def test_nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastmask.layers._cell.forward", computed)
     for name in ("text_bilstm.keras", "keras2_stack.h5", "masking_stack.keras"):
         assert all(row.shapes != "None" for row in describe(SAVED / name).rows), name
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("seq2seq.keras", "source (None, None) int32, target (None, None) int32"),
+        ("keras2_names.h5", "num (None, 5) float32, words (None, None) int32"),
+        ("text_bilstm.keras", "(None,) str"),
+        ("custom_layer.keras", "(None, None) int32"),  # which is not supported
+    ],
+)
+def test_inputs(name: str, inputs: str) -> None:
+    assert describe(SAVED / name).inputs == f"inputs: {inputs}"

@@ -420,7 +420,7 @@ class TestMistakes:
         for target, options, words in (
             ("b.xlsx", (), "b.xlsx must end in"),
             ("none/b.csv", (), "No such folder"),
-            ("b.csv", ("--column", "who"), "has 1 inputs, so it needs as many columns, not 2"),
+            ("b.csv", ("--column", "who"), "has 1 input, so it needs as many columns, not 2"),
             ("b.csv", ("--batch-size", "0"), "--batch-size must be at least 1, not 0"),
         ):
             assert run(tmp_path, "a.jsonl", target, *options) == 2

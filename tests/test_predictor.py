@@ -171,10 +171,13 @@ class TestDicts:
 class TestArguments:
     def test_mistakes(self, tmp_path: Path) -> None:
         model = reader()
+        ends = [fm.Input((2,), name=name) for name in ("left", "right")]
+        pair = fm.Model(ends, L.Add()(ends))
         for arguments, kind, words in (
             ((3, "ids"), TypeError, "model must be a model or the name of a file, not 3"),
             ((model, 3), TypeError, "column must be the name of a column"),
-            ((model, ["a", "b"]), ValueError, "has 1 inputs, so it needs as many columns"),
+            ((model, ["a", "b"]), ValueError, "has 1 input, so it needs as many columns"),
+            ((pair, "a"), ValueError, r"has 2 inputs \('left', 'right'\), so it .* not 1: a"),
             ((model, "ids", 3), TypeError, "output must be the name of a column, not 3"),
             ((model, "ids", "p", 0), ValueError, "batch_size must be at least 1, not 0"),
             ((model, "ids", "p", None, 0), ValueError, "threads must be at least 1, not 0"),

@@ -17,7 +17,7 @@ from .commands import inspect as _inspect
 from .commands import predict as _predict
 from .commands import system as _system
 
-_COLUMN = "column that the model reads; give one for each input, in their order"
+_COLUMN = "column that the model reads; give one for each input, in the order that inspect shows"
 _REPORT = Path("benchmarks", "report.py")
 
 

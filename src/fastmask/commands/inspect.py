@@ -28,4 +28,5 @@ def _lines(found: Description) -> str:
     ]
     faults = sum(row.support != "yes" for row in found.rows)
     said = [f"{faults} of {len(rows)} are not supported"] if faults else []
-    return "\n".join([found.title, table(headings, rows, right=[3]), *found.notes, *said])
+    head = [found.title, found.inputs] if found.inputs else [found.title]
+    return "\n".join([*head, table(headings, rows, right=[3]), *found.notes, *said])

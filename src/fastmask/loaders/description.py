@@ -46,6 +46,7 @@ class Description(NamedTuple):
     title: str
     rows: list[Row]
     notes: list[str]  # further remarks
+    inputs: str = ""  # names, shapes and dtypes of a model's inputs, in order
 
 
 def describe(path: Path) -> Description:

@@ -48,6 +48,11 @@ class Functional(GraphModel):
         self._program = program
         self._layers = program.layers
 
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs in order, by which a dict can hold them."""
+        return list(self._input_keys or [one.name for one in self._program.inputs])
+
     def __call__(self, inputs: Any = BY_NAME, *args: Any, **kwargs: Any) -> Any:
         """Call the model; see `Layer`. Each of several inputs may be nested lists.
 
@@ -61,7 +66,7 @@ class Functional(GraphModel):
     def _in_order(self, inputs: Any) -> Any:
         if not isinstance(inputs, dict):
             return inputs
-        names = self._input_keys or [one.name for one in self._program.inputs]
+        names = self.input_names
         if set(names) != set(inputs):
             given = ", ".join(map(repr, inputs))
             raise ValueError(
@@ -127,7 +132,8 @@ class Functional(GraphModel):
         return len(self._program.inputs)
 
     def _symbolic_inputs(self) -> list[SymbolicTensor]:
-        return [SymbolicTensor(one.shape, one.dtype, one.name) for one in self._program.inputs]
+        pairs = zip(self._program.inputs, self.input_names, strict=True)
+        return [SymbolicTensor(one.shape, one.dtype, name) for one, name in pairs]
 
     def _call_options(self) -> list[object]:
         return [value for step in self._program.steps for value in step.options.values()]

@@ -11,13 +11,16 @@ from .._typing import Array
 from ..layers import Embedding, Layer, Masking
 from ..layers._base import BaseLayer
 from ..layers._call_graph import CallGraph
+from ..layers._calls import flat
 from ..layers._hooks import hooked
 from ..layers._layer import is_frozen
 from ..layers._looked_up import by_number
+from ..layers._symbolic import SymbolicTensor
 from ..layers._types import Arrays, BoolArrays
 from ..masks.masked import Masked
 from .folding import Edge, is_folded, tables_of
 from .model import Model
+from .summary import symbolic_inputs
 
 
 class GraphModel(CallGraph, Model):
@@ -34,6 +37,12 @@ class GraphModel(CallGraph, Model):
     def layers(self) -> list[Layer]:
         """The layers in order; in a graph, those farthest from the outputs first, as in Keras."""
         return list(self._layers)
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The inputs in order, with name, shape and dtype; none before the model is built."""
+        known = symbolic_inputs(self)
+        return [] if known is None else flat(known)
 
     def _inner_layers(self) -> list[Layer]:
         return self._layers

@@ -24,7 +24,9 @@ class Model(Layer):
     """Layers connected by calling them on symbolic tensors; also the base of your own models.
 
     A model has any number of inputs and outputs; layers, which may be models, can be called
-    more than once. A model is a layer itself. A subclass defines `call` instead, as layers do.
+    more than once. `inputs` lists the inputs in order, with name, shape and dtype; `input_names`
+    are the names by which a dict can hold them. A model is a layer itself. A subclass defines
+    `call` instead, as layers do.
 
     Args:
         inputs: symbolic tensor made by `fastmask.Input`, or a list or dict of them; a dict is for
@@ -140,7 +142,7 @@ class Model(Layer):
         load_weights(self, path)
 
     def summary(self) -> Summary:
-        """Print the layers, with output shapes, parameters and what they do with a mask.
+        """Print the inputs, and the layers with shapes, parameters and what they do with a mask.
 
         Returns:
             The printed rows, a list that prints as a table. The type of a layer is followed
@@ -159,6 +161,7 @@ class Model(Layer):
             >>> model = fm.Model(ids, fm.layers.LSTM(4, name="reader")(x), name="small")
             >>> rows = model.summary()
             small: 1,008 parameters
+            inputs: ids (None, None) int32
             layer                      output shape     parameters  mask
             -------------------------  ---------------  ----------  ----
             words (Embedding, folded)  (None, None, 8)         800  made
@@ -219,7 +222,11 @@ class Model(Layer):
         if batches is not None:
             return self._named(predict_batches(self, batches, count, most, bool(verbose)))
         if count > 1 and (not isinstance(x, (list, tuple)) or len(x) != count):
-            raise ValueError(f"x must be a list of {count} inputs for model {self.name!r}")
+            names = ", ".join(repr(one.name) for one in flat(symbolic_inputs(self)))
+            raise ValueError(
+                f"x must be a list of {count} inputs ({names}) for model {self.name!r}, not "
+                f"{len(x) if isinstance(x, (list, tuple)) else type(x).__name__}"
+            )
         inputs = [x] if count == 1 else list(x)
         if most is not None:
             inputs = [_first_rows(one, most * size) for one in inputs]

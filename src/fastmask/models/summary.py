@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from operator import add
 from typing import Any, NamedTuple
 
 from .._typing import Shapes
 from ..commands.table import table
-from ..layers import RNN, Bidirectional, Layer, StackedRNNCells
+from ..layers import RNN, Bidirectional, Embedding, IntegerLookup, Layer, StackedRNNCells
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply, CallGraph
 from ..layers._calls import flat
@@ -35,9 +36,9 @@ class SummaryRow(NamedTuple):
 class Summary(list[SummaryRow]):
     """The rows of a summary; prints as a table."""
 
-    def __init__(self, rows: list[SummaryRow], title: str) -> None:
+    def __init__(self, rows: list[SummaryRow], title: str, inputs: str = "") -> None:
         super().__init__(rows)
-        self.title = title
+        self.title, self.inputs = title, inputs
 
     def __str__(self) -> str:
         headings = ("layer", "output shape", "parameters", "mask")
@@ -50,7 +51,8 @@ class Summary(list[SummaryRow]):
             )
             for row in self
         ]
-        return f"{self.title}\n{table(headings, lines, right=[2])}"
+        head = [self.title, self.inputs] if self.inputs else [self.title]
+        return "\n".join([*head, table(headings, lines, right=[2])])
 
     __repr__ = __str__
 
@@ -77,7 +79,8 @@ def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
 
 def _titled(model: Layer, rows: list[SummaryRow]) -> Summary:
     if model.built:
-        return Summary(rows, f"{model.name}: {model.count_params():,} parameters")
+        title = f"{model.name}: {model.count_params():,} parameters"
+        return Summary(rows, title, inputs_of(model))
     return Summary(
         rows,
         f"{model.name}: not built, so its parameters are not known; first call it on some data, "
@@ -96,9 +99,30 @@ def symbolic_inputs(model: BaseLayer) -> Symbols | None:
         return next((one for one in known if one is not None), None)  # none for an empty model
     if (shape := model._build_shape) is None:
         return None
+    dtype = _dtype_of_inputs(model)
     if is_shape(shape):
-        return SymbolicTensor((None, *shape[1:]), model.dtype, "input")
-    return [SymbolicTensor((None, *one[1:]), model.dtype, "input") for one in shape]
+        return SymbolicTensor((None, *shape[1:]), dtype, "input")
+    return [SymbolicTensor((None, *one[1:]), dtype, "input") for one in shape]
+
+
+def inputs_of(model: BaseLayer) -> str:
+    """A line about the inputs in order; empty before the model is built."""
+    declared = isinstance(model, CallGraph) and model._symbolic_inputs() is not None
+    known = symbolic_inputs(model)
+    return "" if known is None else inputs_told(flat(known), named=declared)
+
+
+def inputs_told(inputs: list[SymbolicTensor], named: bool = True) -> str:
+    """A line about inputs: their names, where they can be given by these, shapes and dtypes."""
+    told = (f"{one.shape} {one.dtype.type.__name__.rstrip('_')}" for one in inputs)
+    names = (f"{one.name} " if named else "" for one in inputs)
+    return f"inputs: {', '.join(map(add, names, told))}"
+
+
+def _dtype_of_inputs(layer: BaseLayer) -> str:
+    if layer._takes_texts:
+        return "str"
+    return "int32" if isinstance(layer, (Embedding, IntegerLookup)) else layer.dtype
 
 
 def _noting(rows: list[SummaryRow], prefix: str, model: BaseLayer) -> Apply:

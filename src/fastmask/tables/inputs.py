@@ -174,8 +174,10 @@ def inputs_of(model: Any, columns: list[str]) -> list[Input]:
         raise ValueError(f"model {model.name!r} must be built, but it is not")
     shapes = [tuple(one.shape) for one in flat(known)]
     if len(shapes) != len(columns):
+        names = ", ".join(f"{one.name!r}" for one in flat(known))
+        inputs = f"{len(shapes)} inputs ({names})" if len(shapes) > 1 else "1 input"
         raise ValueError(
-            f"model {model.name!r} has {len(shapes)} inputs, so it needs as many columns, not "
+            f"model {model.name!r} has {inputs}, so it needs as many columns, not "
             f"{len(columns)}: {', '.join(columns)}"
         )
     # A sequence of layers that were built one by one takes sequences of any length.

@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...layers._symbolic import SymbolicTensor
 from ...layers._weights import filling
 from ...models.model import Model
-from ...models.summary import summarise
+from ...models.summary import inputs_of, inputs_told, summarise
 from .._reading import Reader
 from ..description import Description, Row, effect_on_masks
 from ..hdf5 import Hdf5
 from ..keras import KerasFile
-from ..keras.described import Described
+from ..keras.connecting import input_of
+from ..keras.described import Described, refs
 from ..keras.making import Maker
 from .npz import row_of
 
@@ -30,11 +32,27 @@ def describe(file: Reader) -> Description:
         model = maker.make(found.what)
         if model is not None and not maker.problems.of:
             layers = model.layers if isinstance(model, Model) else [model]
-            return Description(title, [row_of(row) for row in summarise(model, layers)], [])
+            listed = [row_of(row) for row in summarise(model, layers)]
+            return Description(title, listed, [], inputs_of(model))
     rows = [_row(one, found, maker) for one in found.what.everything()]
     told = {one.path for one in found.what.everything()}
     notes = [line for line in maker.problems.lines() if line.partition(": ")[0] not in told]
-    return Description(title, rows, notes)
+    return Description(title, rows, notes, _inputs(found.what))
+
+
+def _inputs(what: Described) -> str:
+    """The inputs of a model that cannot be loaded."""
+    made = {child.name: child for child in what.children or () if child.kind == "InputLayer"}
+    named = what.inputs is not None
+    try:
+        names = [ref.layer for ref in refs(what.inputs)] if named else list(made)
+        inputs = [input_of(made[name]) for name in names]
+    except (KeyError, TypeError, ValueError):  # this may be why it cannot be loaded
+        return ""
+    if isinstance(what.inputs, dict):
+        pairs = zip(inputs, what.inputs, strict=False)
+        inputs = [SymbolicTensor(one.shape, one.dtype, name) for one, name in pairs]
+    return inputs_told(inputs, named) if inputs else ""
 
 
 def _row(what: Described, found: KerasFile, maker: Maker) -> Row:

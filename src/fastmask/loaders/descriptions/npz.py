@@ -13,7 +13,7 @@ from ...layers._weights import filling
 from ...models.config import DESCRIPTION, deserialize
 from ...models.known_classes import known_classes
 from ...models.model import Model
-from ...models.summary import SummaryRow, summarise
+from ...models.summary import SummaryRow, inputs_of, summarise
 from .._npy import read_header
 from .._reading import Reader
 from .._zips import check_stored
@@ -46,7 +46,9 @@ def describe(file: Reader) -> Description:
         warnings.simplefilter("ignore")  # about lost masks, which the rows show
         model = deserialize(described, known_classes())
         layers = model.layers if isinstance(model, Model) else [model]
-        return Description(title, [row_of(row) for row in summarise(model, layers)], [])
+        return Description(
+            title, [row_of(row) for row in summarise(model, layers)], [], inputs_of(model)
+        )
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
