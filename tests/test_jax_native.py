@@ -21,6 +21,7 @@ import fastmask.jax as fj  # noqa: E402 - needs jax
 from fastmask.backends.table import use_kernels  # noqa: E402 - after the check
 from fastmask.jax import _ffi  # noqa: E402 - needs jax
 from fastmask_kernels.cpu.xla import state  # noqa: E402 - after the check
+from fastmask_kernels.cpu.xla.entry import ENTRIES  # noqa: E402 - after the check
 
 KINDS = {"lstm": (4, 2), "gru": (3, 1), "rnn": (1, 1)}  # gates and states
 
@@ -143,6 +144,23 @@ def test_what_python_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
         last, nothing = jax.jit(lambda *arrays: fj.lstm(*arrays)[1]), arrays[0][:, :0]
         last(nothing, *arrays[1:]), last(nothing, *arrays[1:])
         assert len(calls) == 5
+
+
+def test_full_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no room in the table stays Python's; what is there is found."""
+    (known, arrays), (other, others) = small(units=8), small("gru", units=8)
+    known(*arrays)
+    kept, entries = len(state._kept), state._state[ENTRIES]
+    state._state[ENTRIES] = 1 << 12
+    try:
+        with python_calls(monkeypatch) as calls:
+            for _ in range(2):
+                np.testing.assert_array_equal(other(*others), fm.ops.gru(*others)[0])
+                np.testing.assert_array_equal(known(*arrays), fm.ops.lstm(*arrays)[0])
+    finally:
+        state._state[ENTRIES] = entries
+    assert len(calls) == 2
+    assert len(state._kept) == kept
 
 
 def test_many_threads_of_python(monkeypatch: pytest.MonkeyPatch) -> None:

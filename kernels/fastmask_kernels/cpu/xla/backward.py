@@ -27,7 +27,7 @@ from ..rnn.words import (
     UNITS,
     X,
 )
-from .entry import NUMBERS, find_variant, read_entry, read_variant
+from .entry import NUMBERS, find_variant, read_entry, read_variant, variant_at
 from .native import array_at, caller, numbers_at
 from .steps import (
     DONE,
@@ -109,9 +109,10 @@ def _call(
 ) -> int:
     """Run the kernel's phases, shared as a schedule says; see `BackwardPass`."""
     (schedule, provider), base = shared, address_of(view, 0)
-    chosen = find_variant(words, entry, schedule, phases)
-    if address_of(chosen, 0) == address_of(words, 0):
+    number = find_variant(words, entry, schedule, phases)
+    if number < 0:
         return UNKNOWN
+    chosen = variant_at(words, entry, number)
     variant = read_variant(chosen)
     size = OUTS + 3 * OUTS_BESIDE_VECTORS + 4 * entry.states + 1
     arguments = array_at(words, base + entry.arguments, (size,))

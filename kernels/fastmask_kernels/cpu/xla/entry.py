@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     states: int
     columns: int  # of the kernel
     sums: int  # of a unit
-    bias_rows: int  # 0 where the bias is as the kernel adds it, otherwise see `biases`
+    bias_rows: int  # 0 where the bias is as the kernel adds it, otherwise see `add_biases`
     masked: int
     last: int  # whether the outputs are the last one alone
     saves: int
@@ -106,18 +106,24 @@ def read_entry(words: Any) -> Any:
 
 
 @inner
-def find_variant(words: Any, entry: Any, schedule: Any, phases: int) -> Any:
-    """The words of the variant for a schedule; those of the entry itself where there is none."""
+def variant_at(words: Any, entry: Any, number: int) -> Any:
+    """The words of a variant."""
+    return pointer_at(words, entry.variants + number * VARIANT_WORDS * WORD)
+
+
+@inner
+def find_variant(words: Any, entry: Any, schedule: Any, phases: int) -> int:
+    """The number of the variant for a schedule; below 0 where there is none."""
     for number in range(entry.variants_number):
-        view = pointer_at(words, entry.variants + number * VARIANT_WORDS * WORD)
+        known = read_variant(variant_at(words, entry, number))
         if (
-            view[0] == schedule.threads
-            and view[1] == schedule.groups
-            and view[2] == schedule.common
-            and view[3] == phases
+            known.threads == schedule.threads
+            and known.groups == schedule.groups
+            and known.common == schedule.common
+            and known.phases == phases
         ):
-            return view
-    return words
+            return number
+    return -1
 
 
 @inner

@@ -25,6 +25,7 @@ from ...xla import (
     OUTPUTS,
     RANK,
     STAGE,
+    STRING,
 )
 from ..jit import compiled, inner
 from ..parallel.atomics import atomic_add, atomic_load, atomic_replace
@@ -49,7 +50,7 @@ from .steps import DONE, FAILED, UNKNOWN, call_signature
 KEY_WORDS = 512
 MOST_ENTRIES = TABLE_SIZE // 2  # threads that add at the same time may go beyond it
 _LINE = 64  # bytes of a line of the cache, with which the call's own memory begins
-_FACTOR = np.int64(-7046029254386353131)  # 2**64 by the golden ratio: digests differ in high bits
+_FACTOR = np.int64(-7046029254386353131)  # 2**64 divided by the golden ratio, as Knuth hashes
 _SHIFT = 32
 
 _state, _own_key, _own_word = words_named(STATE), own_words(KEY_WORDS), own_words(1)
@@ -62,9 +63,11 @@ _DIGEST, _COUNT, _KEY = (_FIELDS[name] for name in ("digest", "words", "key"))
 @inner
 def _describe_text(frame: Any, key: Any, count: int) -> int:
     """Add the text of the one attribute; returns how many words there are, below 0 if too many."""
+    if frame[ATTRIBUTES] != 1 or pointer_at(np.int32, frame[ATTRIBUTES + 1])[0] != STRING:
+        return -1
     attribute = pointer_at(frame, pointer_at(frame, frame[ATTRIBUTES + 3])[0])
     text, size = pointer_at(np.uint8, attribute[0]), attribute[1]
-    if frame[ATTRIBUTES] != 1 or size > KEY_WORDS:
+    if size > KEY_WORDS:
         return -1
     key[count] = size
     word: Any = 0
