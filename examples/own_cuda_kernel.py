@@ -1,6 +1,6 @@
 """Your own CUDA kernel, in the style of fastmask's: simulated, compiled and launched.
 
-    pip install ".[cuda,simulator]" nvidia-cuda-nvcc nvidia-cuda-nvdisasm
+    pip install -e ".[cuda,simulator]" nvidia-cuda-nvcc nvidia-cuda-nvdisasm
     python examples/own_cuda_kernel.py
 
 It runs in the simulator, where it is compared with NumPy; it is compiled, which shows registers and

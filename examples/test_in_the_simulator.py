@@ -6,11 +6,18 @@ NUMBA_ENABLE_CUDASIM=1 pytest examples/test_in_the_simulator.py
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
+import pytest
 from numba import cuda, float32
 
 import fastmask as fm
 from fastmask_kernels.cuda.simulator import launch
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_ENABLE_CUDASIM") != "1", reason="set NUMBA_ENABLE_CUDASIM=1"
+)
 
 
 def test_a_model_computes_on_the_device_what_it_computes_on_the_host() -> None:

@@ -67,6 +67,7 @@ def describe() -> dict[str, Any]:
     about: dict[str, Any] = {
         "device": name,
         "simulated": False,
+        **({"dry_run": True} if is_dry() else {}),
         "compute_capability": ".".join(map(str, device.compute_capability)),
         "multiprocessors": int(device.MULTIPROCESSOR_COUNT),
     }

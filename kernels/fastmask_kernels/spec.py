@@ -1,7 +1,8 @@
 """The kernel table: every kernel's name, arguments, shapes and dtypes, and what it writes.
 
-`fastmask_kernels.reference` and `fastmask_kernels.cpu` export one function for each entry,
-under the same name and with the same arguments; tests and signatures are derived from here.
+`fastmask_kernels.reference`, `fastmask_kernels.cpu` and `fastmask_kernels.cuda` export one function
+for each entry, under the same name and with the same arguments; tests and signatures are derived
+from here.
 
 Shapes are words; each letter is a size that must be the same wherever it appears in a call:
 B sequences, T time steps, F input features, H units; N, P, V and W fit any size. Five more

@@ -10,6 +10,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from numba import cuda, float32, int64
@@ -234,6 +235,65 @@ def test_blocks_wait_for_each_other_in_cooperative_launches() -> None:
     np.testing.assert_array_equal(out, [x, x[::-1]])
     with pytest.raises(RuntimeError, match="only in cooperative launches"):
         launch(exchanged, 3, 4, out, x)
+
+
+@cuda.jit
+def skipped(out: Any, threads: int) -> None:
+    """Some threads of block 0 do not wait for the other blocks."""
+    if cuda.blockIdx.x > 0 or cuda.threadIdx.x >= threads:
+        cuda.cg.this_grid().sync()
+    out[cuda.grid(1)] = 1
+
+
+def test_blocks_that_end_without_a_grid_barrier() -> None:
+    """The others wait forever; threads that end do not matter as long as their block waits."""
+    with pytest.raises(RuntimeError, match="wait for each other forever"):
+        launch(skipped, 2, 32, np.zeros(64), 32, cooperative=True)
+    out = np.zeros(64)
+    launch(skipped, 2, 32, out, 31, cooperative=True)
+    assert out.tolist() == [1] * 64
+
+
+@cuda.jit
+def racing(out: Any, x: Any) -> None:
+    """Column sums, without the barrier between one column and the next."""
+    shared = cuda.shared.array(32, float32)
+    i = cuda.threadIdx.x
+    for column in range(2):
+        shared[i] = x[i, column]
+        cuda.syncthreads()
+        if i == 0:
+            for k in range(32):
+                out[column] += shared[k]
+
+
+def test_other_seeds_show_other_races() -> None:
+    x = np.ones((32, 2), "f4") * [1, 100]
+    found = []
+    for seed in (0, 1, 2, 3, 4, 5, 6, 7, 0):
+        out = np.zeros(2)
+        launch(racing, 1, 32, out, x, seed=seed)
+        found.append(out.tolist())
+    assert found[0] == found[-1]
+    assert len({tuple(one) for one in found}) > 2
+
+
+@cuda.jit
+def named_otherwise(out: Any) -> None:
+    out[numba.cuda.threadIdx.x] = 1
+
+
+@cuda.jit
+def with_a_slip(out: Any) -> None:
+    out[0] = out.nothing
+
+
+def test_names_of_numbas_module() -> None:
+    with pytest.raises(AttributeError, match=r"write cuda\.threadIdx, after `from numba import"):
+        launch(named_otherwise, 1, 32, np.zeros(32))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'") as raised:
+        launch(with_a_slip, 1, 32, np.zeros(32))
+    assert "write cuda" not in str(raised.value)
 
 
 @cuda.jit

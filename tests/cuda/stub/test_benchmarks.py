@@ -31,6 +31,7 @@ def test_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         given = ("--dry-run", "--seconds", "0.001", "--out", str(out), *options)
         code, said = process.run((sys.executable, "-m", "benchmarks.cuda", *given), 300)
         assert code == 0, said
+        assert "DRY RUN" in said
         return json.loads(out.read_text())
 
     report = run("--only", "compile")
@@ -45,6 +46,7 @@ def test_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["sanitizer"]["program"] == str(sanitizer)
     assert all(found["clean"] for found in report["sanitizer"]["tools"].values())
     page = out.with_suffix(".md").read_text()
+    assert "DRY RUN" in page.split("Every figure")[0]
     assert all(f"## {part}" in page for part in ("Compiled", "Tests", "Machine"))
     for part in ("timings", "sanitizer"):
         assert run("--resume", "--only", part)[part] == report[part]

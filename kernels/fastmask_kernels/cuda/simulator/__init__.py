@@ -6,14 +6,14 @@ unchanged.
 
 Every thread of a block is a greenlet, which runs until it waits for others; the lanes of a warp
 exchange values through a list that all of them see. Blocks run one after another, those of a
-cooperative kernel at once. A deadlock raises. Local and shared arrays start full of NaN, and arrays
-raise if an index is negative or too large.
+cooperative kernel at once. A deadlock raises. Local and shared arrays start full of NaN, those of
+integers of -1; arrays raise if an index is negative or too large.
 
-Scheduling is pseudo-random, with the same seed in every run: after a barrier threads go on from the
-first to the last or from the last to the first, and now and then a thread that is about to access
-shared or global memory is held up until the others cannot go on without it. Other threads see what
-a thread writes only from its next barrier or fence on. So a race that a missing barrier permits
-soon happens.
+Scheduling is pseudo-random, and the same in every run with one seed: after a barrier threads go
+on from the first to the last or from the last to the first, and now and then a thread that is about
+to access shared or global memory is held up until the others cannot go on without it. Other threads
+see what a thread writes only from its next barrier or fence on. So races that a missing barrier
+permits happen, the more often the longer a kernel runs.
 """
 
 from importlib.util import find_spec

@@ -19,12 +19,12 @@ LATEST_FIRST = 0.95  # how often the last thread held up goes on first, so that 
 
 
 class Engine:
-    """The scheduler of a launch's threads."""
+    """The scheduler of a launch's threads, which draws their order from a seed."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         self.ready: deque[Thread] = deque()
         self._held_up: list[Thread] = []
-        self.dice = random.Random(0)
+        self.dice = random.Random(seed)
         self.idle = 0  # hold-ups since a thread last stored, ended or passed a barrier
 
     def run(self, threads: list[Thread]) -> None:
@@ -106,6 +106,11 @@ class Barrier:
         self._parties -= 1
         self._open_for_all()
 
+    @property
+    def left_by_all(self) -> bool:
+        """Whether all threads have left."""
+        return self._parties == 0
+
     def _open_for_all(self) -> None:
         if self._waiting and len(self._waiting) >= self._parties:
             self._engine.go_on(self._waiting)
@@ -154,9 +159,11 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
                 error.add_note(f"in thread {self.index} of block {self.block.index}")
             raise
         self.engine.idle = 0
-        for barrier in (self.block.barrier, self.warp, self.block.grid):
-            if barrier is not None:
-                barrier.leave()
+        for barrier in (self.block.barrier, self.warp):
+            barrier.leave()
+        # As on a GPU, other blocks wait forever for one that has ended.
+        if self.block.grid is not None and not self.block.barrier.left_by_all:
+            self.block.grid.leave()
 
 
 def this() -> Any:
