@@ -19,6 +19,7 @@ from .recurrent import Settings, pack, run_backward, run_forward
 
 FORWARD, BACKWARD = "forward", "backward"
 _CELLS = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": SIMPLE_RNN}
+_MOST_STEPS = 1 << 16  # of a mask whose plan is kept
 _FLAGS = ("reset_after", "go_backwards", "zero_masked", "return_sequences")
 
 
@@ -103,6 +104,7 @@ def forward_into(
     mask: Bools | None,
     states: Sequence[Array],
     weights: Sequence[Array],
+    packed: Array | None = None,
 ) -> None:
     """Run a layer forward.
 
@@ -115,6 +117,7 @@ def forward_into(
         mask: (B, T), or None if all steps are valid.
         states: the initial ones, (B, H) each.
         weights: kernel, recurrent kernel and bias, as Keras has them.
+        packed: the weights as `pack` makes them, if they are there.
     """
     cell, count = layer.cell, len(states)
     out, last, saved = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
@@ -132,7 +135,7 @@ def forward_into(
         ),
         x,
         plan,
-        pack(HOST, cell, weights, layer.settings),
+        pack(HOST, cell, weights, layer.settings) if packed is None else packed,
         states,
         layer.settings,
         layer.go_backwards,
@@ -140,7 +143,9 @@ def forward_into(
     )
     if not layer.return_sequences:
         out[...] = last[0]
-        out[_gone(layer, mask, plan)] = 0
+        gone = _gone(layer, mask, plan)
+        if gone.any():
+            out[gone] = 0
 
 
 def backward_into(
@@ -176,7 +181,8 @@ def backward_into(
     if not layer.return_sequences:
         dh = dlast[0] + dout
         gone = _gone(layer, mask, plan)
-        dh[gone] = dlast[0][gone]
+        if gone.any():
+            dh[gone] = dlast[0][gone]
         dlast, dout = [dh, *dlast[1:]], np.empty((batch, 0, units), x.dtype)
     if len(outputs) > 4 + count:
         gates = outputs[4 + count][:valid]
@@ -210,12 +216,20 @@ def backward_into(
 def _plan(mask: Bools | None, batch: int, time: int) -> Plan:
     if mask is None:
         return full_plan(batch, time)
-    return plan_of(np.ascontiguousarray(mask))
+    if mask.size > _MOST_STEPS:
+        return plan_of(np.ascontiguousarray(mask))
+    return _kept_plan(mask.tobytes(), mask.shape)
+
+
+@lru_cache(maxsize=8)
+def _kept_plan(valid: bytes, shape: tuple[int, int]) -> Plan:
+    """The plan of a mask, of use to both directions, to the next layer, and to backward."""
+    return plan_of(np.frombuffer(bytearray(valid), np.bool_).reshape(shape))
 
 
 def _gone(layer: Layer, mask: Bools | None, plan: Plan) -> Bools:
     """Rows whose last output is zero: no step is valid, or with `zero_masked` the last is not."""
-    if layer.zero_masked and mask is not None:
+    if layer.zero_masked and mask is not None and mask.shape[1]:
         gone: Bools = ~mask[:, 0 if layer.go_backwards else -1]
     else:
         gone = plan.offsets[1:] == plan.offsets[:-1]

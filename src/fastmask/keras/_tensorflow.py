@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
+from itertools import accumulate, pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from .._typing import Array
-from ..backends.layer import BACKWARD, FORWARD, Layer, compute
+from ..backends.layer import Layer, backward_into, forward_into
 from ._backend import arrays  # noqa: F401 - see `KerasBackend`
+from ._packed import packed
+from ._reuse import Reuse
 
 _SAVING = ("keras.src.export.", "tensorflow.python.saved_model.")  # modules that write SavedModels
+_HEAD, _UNUSED = 16, 1  # elements before what forward saves, and the first one until it is used
+_memory, _lock = Reuse(), Lock()
 
 
 def why_not_now(x: Any) -> str:
@@ -49,39 +56,41 @@ def run(
 def _differentiable(layer: Layer, valid: Any, saves: bool) -> Any:
     """The layer as a function of x, states and weights.
 
-    Where it does not save what backward needs, backward makes it.
+    Where it does not save what backward needs, backward makes it. TensorFlow takes 15 us for each
+    result of a function of NumPy, so there are few, and what has the same shape is in one.
     """
-    count, kept = layer.cell.states, len(layer.cell.saved) if saves else 0
-
-    @tf.custom_gradient
-    def backward(x: Any, *others: Any) -> Any:
-        function, results = partial(_backward, layer, saves), [x.dtype] * (1 + count + 3)
-        found = tf.numpy_function(function, [x, *others], results, stateful=False)
-        return tuple(found), _refuse
+    alike = 1 + layer.cell.states - layer.return_sequences
 
     @tf.custom_gradient
     def run(x: Any, *others: Any) -> Any:
-        state = (x.shape[0], others[0].shape[1])
-        found = tf.numpy_function(
-            partial(_forward, layer, saves),
-            [x, valid, *others],
-            [x.dtype] * (1 + count + kept),
-            stateful=False,
-        )
-        results, saved = found[: 1 + count], found[1 + count :]
-        results[0].set_shape(
-            (x.shape[0], x.shape[1], state[1]) if layer.return_sequences else state
-        )
-        for last in results[1:]:
-            last.set_shape(state)
+        rows, units = others[0].shape
+        function = partial(_forward, layer, saves)
+        found = _called(function, [x, valid, *others], 1 + layer.return_sequences + saves)
+        kept = [found.pop()] if saves else []
+        found[-1].set_shape((alike, rows, units))
+        found[-1:] = tf.unstack(found[-1], alike)
+        if layer.return_sequences:
+            found[0].set_shape((*x.shape[:2], units))
+        backward = _gradient(layer, valid, kept)
+        return tuple(found), lambda *dresults: backward(x, *others, *dresults)
 
-        def gradient(*dresults: Any) -> Any:
-            found = backward(x, valid, *others, *saved, *dresults)
-            for one, of in zip(found, (x, *others), strict=True):
-                one.set_shape(of.shape)
-            return found
+    return run
 
-        return tuple(results), gradient
+
+def _gradient(layer: Layer, valid: Any, kept: list[Any]) -> Any:
+    """The gradients as a function of x, states, weights, and the gradients of the results."""
+    count = layer.cell.states
+
+    @tf.custom_gradient
+    def run(x: Any, *others: Any) -> Any:
+        first, kernel, recurrent_kernel, bias = others[0], *others[count : count + 3]
+        function = partial(_backward, layer, bool(kept))
+        dx, dstates, dweights = _called(function, [x, valid, *kept, *others], 3)
+        dx.set_shape(x.shape)
+        dstates.set_shape((count, *first.shape))
+        *dkernels, dbias = tf.split(dweights, [kernel.shape[0], recurrent_kernel.shape[0], -1])
+        found = dx, *tf.unstack(dstates, count), *dkernels, tf.reshape(dbias, bias.shape)
+        return found, _refuse
 
     return run
 
@@ -90,35 +99,77 @@ def _refuse(*_: Any) -> None:
     raise NotImplementedError("fastmask's layers have gradients, but no gradients of gradients")
 
 
-def _forward(layer: Layer, saves: bool, *inputs: Array) -> list[Array]:
-    """The outputs, last states and, or not, what is saved of the valid steps."""
-    x, mask, first, *_ = inputs
-    (batch, time, _), units = x.shape, first.shape[1]
-    rows = int(mask.sum()) if mask.shape == (batch, time) else batch * time
-    out = (batch, time, units) if layer.return_sequences else (batch, units)
-    saved = layer.saved(rows, units) if saves else []
-    shapes = [out, *[(batch, units)] * layer.cell.states, *saved]
-    return _computed(f"{FORWARD} {layer.words}", shapes, inputs)
+def _called(function: Callable[..., list[Array]], inputs: list[Any], count: int) -> list[Any]:
+    """What a function of NumPy makes of tensors: so many tensors of the dtype of the first."""
+    if tf.executing_eagerly():  # where `numpy_function` copies, and returns one result bare
+        return [tf.convert_to_tensor(array) for array in function(*map(np.asarray, inputs))]
+    return list(tf.numpy_function(function, inputs, [inputs[0].dtype] * count, stateful=False))
 
 
-def _backward(layer: Layer, saved: bool, *inputs: Array) -> list[Array]:
-    """The gradients of x, of the states and of the weights."""
-    count = layer.cell.states
-    x, _, *others = inputs
-    if not saved:
-        given = inputs[: 2 + count + 3]
-        made = _forward(layer, True, *given)[1 + count :]
-        inputs = *given, *made, *inputs[len(given) :]
-    shapes = [array.shape for array in (x, *others[: count + 3])]
-    return _computed(f"{BACKWARD} {layer.words}", shapes, inputs)
+def _forward(layer: Layer, saves: bool, x: Array, mask: Array, *others: Array) -> list[Array]:
+    """The outputs, the last states in one array, and, or not, what is saved of the valid steps.
+
+    The last output, where it is wanted instead of all, is in one array with the states.
+    """
+    (batch, time, _), (_, units), count = x.shape, others[0].shape, layer.cell.states
+    results = [_memory.empty((1 + count - layer.return_sequences, batch, units), x.dtype)]
+    if layer.return_sequences:
+        results.insert(0, _memory.empty((batch, time, units), x.dtype))
+    outputs = [*results[:-1], *results[-1]]
+    valid = mask if mask.shape == (batch, time) else None
+    states, weights = others[:count], others[count:]
+    if saves:
+        rows = batch * time if valid is None else int(np.count_nonzero(valid))
+        kept = _memory.empty((_HEAD + rows * units * sum(layer.cell.saved),), x.dtype)
+        kept[0] = _UNUSED
+        results.append(kept)
+        outputs += _saved(layer, kept, units)
+    kept_weights = None if saves else packed(layer, weights)
+    forward_into(layer, outputs, x, valid, states, weights, kept_weights)
+    return results
 
 
-def _computed(words: str, shapes: list[Any], inputs: tuple[Array, ...]) -> list[Array]:
-    # TensorFlow copies them. Arrays that begin on a cache line it takes as they are, but frees them
-    # late: so their memory is new in each step, which takes longer than to copy.
-    outputs = [np.empty(shape, inputs[0].dtype) for shape in shapes]
-    compute(words, outputs, [np.ascontiguousarray(array) for array in inputs])
-    return outputs
+def _backward(layer: Layer, saved: bool, x: Array, mask: Array, *others: Array) -> list[Array]:
+    """The gradients of x, of the states in one array, and of the weights, one below the other."""
+    count, dtype = layer.cell.states, x.dtype
+    kept, others = (_unused(others[0]), others[1:]) if saved else (None, others)
+    if kept is None:
+        *_, kept = _forward(layer, True, x, mask, *others[: count + 3])
+    states, weights, (dout, *dlast) = others[:count], others[count:][:3], others[count + 3 :]
+    (batch, units), (features, columns) = states[0].shape, weights[0].shape
+    used = _saved(layer, kept, units)
+    if not layer.cell.keeps_gates:
+        used.append(_memory.empty((len(used[0]), layer.cell.width * units), dtype))
+    dx, dstates = _memory.empty(x.shape, dtype), _memory.empty((count, batch, units), dtype)
+    rows = features + units
+    dweights = _memory.empty((rows + weights[2].size // columns, columns), dtype)
+    dbias = dweights[rows:].reshape(weights[2].shape)
+    outputs = [dx, *dstates, dweights[:features], dweights[features:rows], dbias, used[-1]]
+    valid = mask if mask.shape == x.shape[:2] else None
+    backward_into(layer, outputs, x, valid, states, weights, used, dout, dlast)
+    return [dx, dstates, dweights]
+
+
+def _saved(layer: Layer, kept: Array, units: int) -> list[Array]:
+    """The arrays of `Layer.saved`, which are in one."""
+    rows = (len(kept) - _HEAD) // (units * sum(layer.cell.saved))
+    shapes = layer.saved(rows, units)
+    ends = accumulate([_HEAD, *(count * width for count, width in shapes)])
+    return [
+        kept[start:end].reshape(shape)
+        for (start, end), shape in zip(pairwise(ends), shapes, strict=True)
+    ]
+
+
+def _unused(kept: Array) -> Array | None:
+    """What forward saved, for backward to work in its memory; None from the second time on."""
+    with _lock:
+        if kept[0] != _UNUSED:
+            return None
+        if not kept.flags.writeable:  # of a tensor outside functions
+            return kept.copy()
+        kept[0] = 0
+        return kept
 
 
 def _refuse_saving() -> None:
