@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -264,3 +265,22 @@ class TestArguments:
         assert done.stderr == (
             "fastmask: FASTMASK_NUM_THREADS must be a positive integer, not 'many'\n"
         )
+
+
+@pytest.mark.parametrize("words", [["info"], ["--help"]])
+@pytest.mark.parametrize("buffering", [-1, 1], ids=["a buffer", "a line"])
+def test_a_reader_that_is_gone(
+    words: list[str],
+    buffering: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As `head` is after a few lines."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering) as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+    assert ended.value.code in ({141} if words == ["info"] else {0, 141}), "argparse may not mind"
+    assert capsys.readouterr().err == ""

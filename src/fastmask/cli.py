@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import warnings
@@ -18,6 +19,7 @@ from .commands import predict as _predict
 from .commands import system as _system
 
 _COLUMN = "column that the model reads; give one for each input, in the order that inspect shows"
+_CLOSED = 128 + 13  # the exit status of a program that SIGPIPE ends
 _REPORT = Path("benchmarks", "report.py")
 
 
@@ -36,6 +38,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fastmask ...
         0
     """
+    try:
+        return _run(arguments)
+    finally:
+        _show(end="")  # what is left, also of --help
+
+
+def _show(text: str = "", end: str = "\n") -> None:
+    """Print at once; end quietly if the reader is gone, as `head` is after a few lines."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # otherwise Python writes the rest when it ends
+        os.close(null)
+        raise SystemExit(_CLOSED) from None
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="fastmask", description="Recurrent layers that compute only the steps that exist."
     )
@@ -140,11 +160,11 @@ def _run_compile(known: argparse.Namespace, _rest: list[str]) -> int:
         *(known.kernel, known.arch, known.signature, sizes | {"H": known.units}),
         *(known.dtype, known.weights, known.output),
     )
-    return _telling(lambda: print(_compile.run(options)))
+    return _telling(lambda: _show(_compile.run(options)))
 
 
 def _run_inspect(known: argparse.Namespace, _rest: list[str]) -> int:
-    return _telling(lambda: print(_inspect.report(known.model)))
+    return _telling(lambda: _show(_inspect.report(known.model)))
 
 
 def _run_predict(known: argparse.Namespace, _rest: list[str]) -> int:
@@ -190,15 +210,14 @@ def _telling(
 
 def _run_demo(_known: argparse.Namespace, _rest: list[str]) -> int:
     result = _demo.run(lambda line: print(line, file=sys.stderr, flush=True))
-    print("\n".join(_demo.report(result)), flush=True)
+    _show("\n".join(_demo.report(result)))
     for fault in result.faults:
         print(f"fastmask: {fault}", file=sys.stderr)
     return 1 if result.faults else 0
 
 
 def _run_info(_known: argparse.Namespace, _rest: list[str]) -> int:
-    for name, value in _system.describe():
-        print(f"{name:<14}{value}")
+    _show("\n".join(f"{name:<14}{value}" for name, value in _system.describe()))
     return 0
 
 
