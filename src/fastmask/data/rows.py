@@ -37,10 +37,10 @@ def rows_in_list(rows: Iterable[Any]) -> tuple[Array, Ints]:
         plain = batch.types <= {list, tuple}
         values = _of_lists(filled) if plain else _of_arrays(filled)
     except (TypeError, ValueError):
-        _find_fault(batch.rows)
+        find_fault(batch.rows)
         raise
     if values.dtype.hasobject:
-        _find_fault(batch.rows)
+        find_fault(batch.rows)
     return values, offsets
 
 
@@ -98,20 +98,23 @@ def _texts(array: Array) -> Array:
     return array.astype(str) if known else array
 
 
-def _find_fault(rows: list[Any]) -> None:
+def find_fault(rows: list[Any], name: str = "x") -> None:
     """Raise an error that names the row at fault, if it is a single row."""
     shape, at = None, 0
     for b, row in enumerate(rows):
+        if row is None:
+            raise ValueError(f"{name}[{b}] is null")
         if not len(row):
             continue
-        array = _texts(np.array(row, object) if holds_texts(row) else as_array(row, f"x[{b}]"))
+        array = _texts(np.array(row, object) if holds_texts(row) else as_array(row, f"{name}[{b}]"))
         if array.dtype.hasobject:
             for step, value in enumerate(array):
                 if value is None or (np.ndim(value) and None in np.ravel(value).tolist()):
-                    raise ValueError(f"x[{b}] has a null at step {step}")
-            raise TypeError(f"x[{b}] must hold numbers or texts, not {row!r:.80}")
+                    raise ValueError(f"{name}[{b}] has a null at step {step}")
+            raise TypeError(f"{name}[{b}] must hold numbers or texts, not {row!r:.80}")
         if shape not in (None, array.shape[1:]):
             raise ValueError(
-                f"x[{b}] has steps of shape {array.shape[1:]}, but x[{at}] of shape {shape}"
+                f"{name}[{b}] has steps of shape {array.shape[1:]}, "
+                f"but {name}[{at}] of shape {shape}"
             )
         shape, at = array.shape[1:], b

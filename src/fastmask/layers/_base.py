@@ -49,6 +49,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _options: ClassVar[tuple[str, ...]] = ()
     _casts_inputs = True
     _takes_texts = False
+    _instead_of_ragged = "pad it, x.to_masked()"  # for errors, where the way is "none"
     _takes_lists = True  # whether it may be called on a list of inputs
     _input_axes: int | None = None  # number of axes of the inputs, where it is fixed
     _any_mask = False  # whether masks of other shapes than (B, T) are taken

@@ -22,6 +22,14 @@ class CallGraph:
         """The layers that it calls."""
         raise NotImplementedError
 
+    def _layers_of_input(self, number: int) -> Sequence[BaseLayer]:
+        """The layers that an input goes to."""
+        raise NotImplementedError
+
+    def _free_steps(self) -> bool:
+        """Whether sequences may have other numbers of steps than those it was built for."""
+        return False
+
     def _folded(self) -> Collection[str]:
         """Names of the embeddings that are folded into the layers that use them."""
         return ()

@@ -58,7 +58,7 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
     if way == "none":
         raise TypeError(
             f"layer {layer.name!r} (of type {type(layer).__name__}) cannot take a Ragged, whose "
-            "rows have different numbers of steps: pad it, x.to_masked()"
+            f"rows have different numbers of steps: {layer._instead_of_ragged}"
         )
     if layer._pads_beside and any(type(one) is not Ragged for one in items):
         way = "padded"

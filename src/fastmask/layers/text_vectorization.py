@@ -107,6 +107,11 @@ class TextVectorization(Strings):
     ) -> None:
         self.standardize = _name_or_function(standardize, "standardize", STANDARDS)
         self.split = _name_or_function(split, "split", SPLITS)
+        self._instead_of_ragged = (
+            "pad it, x.to_masked().data"
+            if split is None
+            else "it takes one text for each row, so join the tokens of each"
+        )
         self.ngrams, self._widths = _ngrams(ngrams)
         self.output_sequence_length = output_sequence_length
         self.ragged = only_false(ragged, "ragged")

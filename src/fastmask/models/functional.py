@@ -113,6 +113,13 @@ class Functional(GraphModel):
             if any(slot.number in given for slot in _graph.slots_in([step.inputs, step.options]))
         ]
 
+    def _layers_of_input(self, number: int) -> list[BaseLayer]:
+        return [
+            step.layer
+            for step in self._program.steps
+            if any(slot.number == number for slot in _graph.slots_in(step.inputs))
+        ]
+
     def _edges(self) -> Iterator[Edge]:
         maker = {number: step.layer for step in self._program.steps for number in step.outputs}
         for step in self._program.steps:

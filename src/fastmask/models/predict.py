@@ -24,6 +24,7 @@ from ..masks.masked import Masked
 from ..masks.ragged import Ragged, joined, rows_at
 from .progress import progress
 from .rows import Rows, Sequences, rows_of_batches, source_of, take
+from .taken import Taken, taken
 
 
 def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
@@ -41,7 +42,11 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
             stateful layer.
     """
     texts = any(layer._takes_texts for layer in model._all_layers())
-    sources = [source_of(one, "x" if alone else f"x[{i}]", texts) for i, one in enumerate(inputs)]
+    names = ["x"] if alone else [f"x[{i}]" for i in range(len(inputs))]
+    sources = [
+        source_of(one, name, texts, wanted)
+        for one, name, wanted in zip(inputs, names, _taken(model, inputs), strict=True)
+    ]
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:
         raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
@@ -58,7 +63,8 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
         try:
             outputs = model._listed(parts[0] if alone else parts)
         except TypeError as error:
-            _tell_of_dtypes(sources, alone, model.name, error)
+            if not texts:
+                _tell_of_dtypes(sources, names, model.name, error)
             raise
         _check_outputs(outputs, len(parts[0]), model.name)
         if len(batches) == 1 and not ragged:
@@ -66,6 +72,15 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
     return result.value() if result is not None else None
+
+
+def _taken(model: Any, inputs: list[Any]) -> list[Taken | None]:
+    """What each input takes that is not an array, as far as it is known."""
+    arrays = (np.ndarray, Masked, Ragged)
+    if all(isinstance(one, arrays) and one.dtype.kind not in "OSU" for one in inputs):
+        return [None] * len(inputs)
+    known = taken(model)
+    return [*known] if len(known) == len(inputs) else [None] * len(inputs)
 
 
 def predict_batches(
@@ -118,14 +133,13 @@ def _step_shape(output: HasShape) -> tuple[object, ...]:
     return ("mask", *output.shape[2:]) if isinstance(output, Masked) else tuple(output.shape[1:])
 
 
-def _tell_of_dtypes(sources: list[Any], alone: bool, name: str, error: TypeError) -> None:
+def _tell_of_dtypes(sources: list[Any], names: list[str], model: str, error: TypeError) -> None:
     """Raise a layer's error about inputs that are not numbers again, with the argument's name."""
-    for i, one in enumerate(sources):
+    for one, name in zip(sources, names, strict=True):
         if getattr(one.dtype, "kind", "f") in "OSU":
-            what = "x" if alone else f"x[{i}]"
             raise TypeError(
-                f"{what} holds {'objects' if one.dtype.kind == 'O' else 'strings'}, which model "
-                f"{name!r} does not take: {error}"
+                f"{name} holds {'objects' if one.dtype.kind == 'O' else 'strings'}, which model "
+                f"{model!r} does not take: {error}"
             ) from error
 
 

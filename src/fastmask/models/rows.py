@@ -10,10 +10,12 @@ import numpy as np
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
+from ..data.rows import find_fault
 from ..layers._text import holds_texts, text_array
 from ..masks.masked import Masked
 from ..masks.padding import pad
 from ..masks.ragged import Ragged, rows_at
+from .taken import Taken
 
 Rows = slice | Ints  # of a batch
 
@@ -21,17 +23,18 @@ Rows = slice | Ints  # of a batch
 class Sequences:
     """Sequences of different lengths; a batch is padded when it is taken."""
 
-    def __init__(self, rows: list[Any], lengths: list[int], name: str) -> None:
+    def __init__(self, rows: list[Any], lengths: list[int], name: str, steps: int) -> None:
         self.rows, self.name = rows, name
         self.lengths = np.array(lengths, np.int64)
-        longest = self._padded([rows[int(self.lengths.argmax())]]).data
-        self.shape, self.dtype = longest.shape[1:], longest.dtype
+        longest = int(self.lengths.argmax())
+        one = self._padded([rows[longest]], max(lengths[longest], steps)).data
+        self.shape, self.dtype = one.shape[1:], one.dtype
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Rows) -> Masked:
-        """A batch, padded to the longest sequence of all."""
+        """A batch, padded to the longest sequence of all, or the steps that the model needs."""
         rows = np.arange(len(self))[rows]
         batch = [self.rows[row] for row in rows.tolist()]
         if self.lengths[rows].any():
@@ -44,44 +47,71 @@ class Sequences:
         try:
             return pad(rows, maxlen)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.name} must hold sequences of numbers: {error}") from error
+            find_fault(self.rows, self.name)
+            dtypes = {np.asarray(row).dtype for row in self.rows}
+            reason = f": {error}"
+            if any(dtype.kind not in "fiub" for dtype in dtypes):
+                reason = f", but they hold {', '.join(sorted(map(str, dtypes)))}"
+            raise type(error)(f"{self.name} must hold sequences of numbers{reason}") from error
 
 
 Source = Array | Masked | Ragged | Sequences
 
 
-def source_of(value: Any, name: str, texts: bool = False) -> Source:
+def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None = None) -> Source:
     """An array, a `Masked`, a `Ragged`, or `Sequences` for a list of different lengths.
 
     Args:
         value: what was given.
         name: the argument's name, for messages.
         texts: whether it may hold texts, which must not be taken for sequences of letters.
+        wanted: what the model takes, if that is known.
     """
     if isinstance(value, (Masked, Ragged)):
+        if isinstance(value, Ragged) and wanted and wanted.texts and wanted.single:
+            raise _lists_of_texts(name)
         return value
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
     if texts and holds_texts(value):
+        if wanted and wanted.single and any(_is_list(row) and len(row) != 1 for row in value):
+            raise _lists_of_texts(name)
         return text_array(value, name)
-    rows = list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if backend_of(value) is not HOST:
         device_array: Array = value
         return device_array
-    if rows is None:
+    if not isinstance(value, (list, tuple, np.ndarray)):
         array = as_array(value, name)
         if array.ndim == 0:
             raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
-        return array
+        if array.dtype != object or array.ndim > 1 or holds_texts(array):
+            return array
+        value = array  # a column of lists, of Arrow, pandas or Polars
+    rows = list(value)
+    if wanted and wanted.texts and rows:
+        raise TypeError(f"{name} must hold texts, not {rows[0]!r:.80}")
     if any(isinstance(row, Masked) for row in rows):
         raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
     try:
         lengths = [len(row) for row in rows]
     except TypeError:
+        if any(row is None for row in rows):
+            find_fault(rows, name)
         return as_array(value, name)
-    if len(set(lengths)) < 2:
+    steps = (wanted and wanted.steps) or 0
+    if len(set(lengths)) < 2 and not (rows and max(lengths) < steps):
         return as_array(rows, name)
-    return Sequences(rows, lengths, name)
+    return Sequences(rows, lengths, name, steps)
+
+
+def _lists_of_texts(name: str) -> ValueError:
+    return ValueError(
+        f"{name} holds lists of texts, but the model takes one text for each row: join them"
+    )
+
+
+def _is_list(row: object) -> bool:
+    return isinstance(row, (list, tuple, np.ndarray))
 
 
 def rows_of_batches(count: int, size: int, ragged: list[Sequences]) -> Iterator[Rows]:

@@ -143,6 +143,12 @@ class Sequential(GraphModel):
     def _first_layers(self) -> list[Layer]:
         return self._layers[:1]
 
+    def _layers_of_input(self, number: int) -> list[Layer]:  # noqa: ARG002 - there is one input
+        return self._layers[:1]
+
+    def _free_steps(self) -> bool:
+        return self._input_shape is None  # its layers were built one by one
+
     def _edges(self) -> Iterator[Edge]:
         return pairwise((None, *self._layers, None))
 

@@ -10,14 +10,9 @@ import numpy as np
 
 from .._typing import Array, Ints
 from ..data import ragged
-from ..layers import Embedding
-from ..layers._calls import flat
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
-from ..models.functional import Functional
-from ..models.graph import slots_in
-from ..models.sequential import Sequential
-from ..models.summary import symbolic_inputs
+from ..models.taken import Taken, taken
 from .values import Values
 
 Where = Callable[[int], str]  # how messages name a row
@@ -28,22 +23,16 @@ class Input:
 
     Args:
         column: name of the column.
-        shape: shape of the input, with the batch.
-        sequences: whether the values are sequences of steps, whose number may vary.
-        steps: number of steps that the model needs; None for any.
-        texts: whether they are texts, or sequences of these.
+        taken: what the input takes.
     """
 
-    def __init__(
-        self,
-        column: str,
-        shape: tuple[int | None, ...],
-        sequences: bool,
-        steps: int | None,
-        texts: bool,
-    ) -> None:
-        self.column, self._shape, self._steps = column, shape, steps
-        self._sequences, self._texts = sequences, texts
+    def __init__(self, column: str, taken: Taken) -> None:
+        self.column, self._single = column, taken.single
+        self._shape, self._steps, self._texts = taken.shape, taken.steps, taken.texts
+        self._sequences = taken.sequences
+        self._wanted = taken.steps  # number of values in a row
+        if not self._sequences:
+            self._wanted = self._shape[1] if len(self._shape) > 1 else 1
 
     def values(self, given: Values, where: Where) -> Array | Ragged | list[Any]:
         """The values of rows; text is read as JSON, or as numbers with spaces between them.
@@ -76,20 +65,19 @@ class Input:
 
     def _lists(self, given: Array) -> bool:
         """Whether the model takes a list for a row, where an array has single values."""
-        return given.ndim == 1 and self._shape[1:] not in ((), (1,))
+        return given.ndim == 1 and not self._single
 
     def _of_rows(self, given: Ragged, where: Where) -> Array | Ragged:
         """Lists as sequences; or as an array, if the model takes a fixed number of values."""
-        wanted = self._steps if self._sequences or len(self._shape) < 2 else self._shape[1]
-        if wanted is not None:
+        if self._wanted is not None:
             lengths = given.lengths
-            odd = lengths > wanted if self._sequences else lengths != wanted
+            odd = lengths > self._wanted if self._sequences else lengths != self._wanted
             if odd.any():
                 row = int(odd.argmax())
-                raise ValueError(_other_length(where(row), int(lengths[row]), wanted))
+                raise self._other_length(where(row), int(lengths[row]))
         if self._sequences:
             return given
-        return given.values.reshape(len(given), wanted or 1, *given.values.shape[1:])
+        return given.values.reshape(len(given), self._wanted or 1, *given.values.shape[1:])
 
     def _value(self, value: Any, what: str) -> Any:
         """The numbers or texts of one row, checked as far as the error can name the row."""
@@ -103,15 +91,22 @@ class Input:
         if not fits:
             kind = "text" if self._texts else "numbers"
             raise ValueError(f"{what} must hold {kind}, not {value!r:.80}")
-        if numbers.ndim == 0 and self._shape[1:] not in ((), (1,)):
+        if numbers.ndim == 0 and not self._single:
             raise ValueError(f"{what} must be a list, not {value!r:.80}")
-        wanted = self._steps if self._sequences or len(self._shape) < 2 else self._shape[1]
-        if wanted is None or not numbers.ndim:
+        if self._wanted is None or not numbers.ndim:
             return numbers
         count = len(numbers)
-        if count > wanted or (count < wanted and not self._sequences):
-            raise ValueError(_other_length(what, count, wanted))
-        return numbers
+        if count > self._wanted or (count < self._wanted and not self._sequences):
+            raise self._other_length(what, count)
+        return numbers.reshape(()) if self._single and numbers.size == 1 else numbers
+
+    def _other_length(self, what: str, count: int) -> ValueError:
+        if self._single and self._texts:
+            return ValueError(
+                f"column {self.column!r} holds lists of texts, but the model takes one text for "
+                f"each row: join them; {what} has {count}"
+            )
+        return ValueError(f"{what} has {count} values, but the model takes {self._wanted}")
 
     def lengths(self, values: Values) -> Ints:
         """The number of steps of each value; 1 if it is no sequence."""
@@ -159,52 +154,23 @@ def _as_list(values: Values) -> list[Any]:
     return list(values.tolist()) if isinstance(values, np.ndarray) else values
 
 
-def _other_length(what: str, count: int, wanted: int) -> str:
-    return f"{what} has {count} values, but the model takes {wanted}"
-
-
 def inputs_of(model: Any, columns: list[str]) -> list[Input]:
     """An input for each column.
 
     Raises:
         ValueError: the model is not built, or has another number of inputs.
     """
-    known = symbolic_inputs(model)
-    if known is None:
+    found = taken(model)
+    if not found:
         raise ValueError(f"model {model.name!r} must be built, but it is not")
-    shapes = [tuple(one.shape) for one in flat(known)]
-    if len(shapes) != len(columns):
-        names = ", ".join(f"{one.name!r}" for one in flat(known))
-        inputs = f"{len(shapes)} inputs ({names})" if len(shapes) > 1 else "1 input"
+    if len(found) != len(columns):
+        names = ", ".join(repr(one.name) for one in found)
+        inputs = f"{len(found)} inputs ({names})" if len(found) > 1 else "1 input"
         raise ValueError(
             f"model {model.name!r} has {inputs}, so it needs as many columns, not "
             f"{len(columns)}: {', '.join(columns)}"
         )
-    # A sequence of layers that were built one by one takes sequences of any length.
-    free = isinstance(model, Sequential) and model._input_shape is None
-    return [
-        _input(column, shape, _first_layers(model, number), free)
-        for number, (column, shape) in enumerate(zip(columns, shapes, strict=True))
-    ]
-
-
-def _input(column: str, shape: tuple[int | None, ...], layers: list[Any], free: bool) -> Input:
-    """An input which goes to these layers; `free` if it may have any number of steps."""
-    texts = any(layer._takes_texts for layer in layers)
-    ids = any(isinstance(layer, Embedding) for layer in layers)
-    sequences = len(shape) > 2 or (len(shape) == 2 and (shape[1] is None or ids))
-    return Input(column, shape, sequences, shape[1] if sequences and not free else None, texts)
-
-
-def _first_layers(model: Any, number: int) -> list[Any]:
-    """The layers that an input goes to."""
-    if not isinstance(model, Functional):
-        return list(model._first_layers()) if isinstance(model, Sequential) else [model]
-    return [
-        step.layer
-        for step in model._program.steps
-        if any(slot.number == number for slot in slots_in(step.inputs))
-    ]
+    return [Input(column, one) for column, one in zip(columns, found, strict=True)]
 
 
 def _read(value: Any, what: str) -> Any:

@@ -1,0 +1,57 @@
+"""What each input of a model takes: sequences or single values, numbers or texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .._typing import Shape
+from ..layers import Embedding
+from ..layers._base import BaseLayer
+from ..layers._call_graph import CallGraph
+from ..layers._calls import flat
+from ..layers._symbolic import SymbolicTensor
+from .summary import symbolic_inputs
+
+
+class Taken(NamedTuple):
+    """What one input of a model takes."""
+
+    name: str
+    shape: Shape  # with the batch
+    sequences: bool  # whether the values are sequences of steps, whose number may vary
+    steps: int | None  # number of steps that the model needs; None for any
+    texts: bool  # whether they are texts, or sequences of these
+
+    @property
+    def single(self) -> bool:
+        """Whether a row is one number or text."""
+        return not self.sequences and self.shape[1:] in ((), (1,))
+
+
+def taken(model: BaseLayer) -> list[Taken]:
+    """What each input takes; none if the model is not built."""
+    known = symbolic_inputs(model)
+    free = isinstance(model, CallGraph) and model._free_steps()
+    return [
+        _of_input(one, _layers_of(model, number), free)
+        for number, one in enumerate([] if known is None else flat(known))
+    ]
+
+
+def _of_input(spec: SymbolicTensor, layers: Sequence[BaseLayer], free: bool) -> Taken:
+    """An input which goes to these layers; `free` if it may have any number of steps."""
+    shape, texts = spec.shape, any(layer._takes_texts for layer in layers)
+    ids = len(shape) == 2 and (shape[1] is None or any(map(_takes_ids, layers)))
+    sequences = len(shape) > 2 or ids
+    return Taken(spec.name, shape, sequences, shape[1] if sequences and not free else None, texts)
+
+
+def _takes_ids(layer: BaseLayer) -> bool:
+    if isinstance(layer, CallGraph):
+        return any(map(_takes_ids, layer._layers_of_input(0)))
+    return isinstance(layer, Embedding)
+
+
+def _layers_of(model: BaseLayer, number: int) -> Sequence[BaseLayer]:
+    return model._layers_of_input(number) if isinstance(model, CallGraph) else [model]

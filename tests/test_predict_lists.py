@@ -1,0 +1,138 @@
+"""Lists of rows, as they are given to `predict`: what becomes of them, and the errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+from fastmask import layers as L
+
+ROWS = [[1, 2, 3], [4], [5, 6]]
+
+
+def of_four_steps(*, inside: bool = False) -> fm.Model:
+    ids = fm.Input((4,), "int32", name="ids")
+    model = fm.Model(ids, L.Embedding(9, 2, mask_zero=True)(ids))
+    if not inside:
+        return model
+    outer = fm.Input((4,), "int32")
+    return fm.Model(outer, model(outer))
+
+
+def of_texts(shape: tuple[int, ...] = (), **options: Any) -> fm.Model:
+    words = L.TextVectorization(vocabulary=["a", "b"], **options)
+    texts = fm.Input(shape, "string", name="texts")
+    return fm.Model(texts, words(texts))
+
+
+class TestFixedNumberOfSteps:
+    @pytest.mark.parametrize("inside", [False, True])
+    @pytest.mark.parametrize("rows", [ROWS, [[1, 2], [3, 4]], [[5]], [[1], []], [[], []]])
+    def test_shorter_lists_are_padded(self, rows: list[list[int]], inside: bool) -> None:
+        model = of_four_steps(inside=inside)
+        expected = model(fm.Masked(fm.pad(rows, 4, dtype="int32").data, fm.pad(rows, 4).mask))
+        found = model.predict(rows, verbose=0)
+        np.testing.assert_array_equal(found.data, expected.data)
+        np.testing.assert_array_equal(found.mask.valid, expected.mask.valid)
+        column = fm.Predictor(model, "ids")({"ids": rows})["prediction"]
+        steps = [found.data[row, : len(one)].tolist() for row, one in enumerate(rows)]
+        assert [np.reshape(one, (-1, 2)).tolist() for one in column] == steps
+
+    def test_vectors(self) -> None:
+        x = fm.Input((3, 2))
+        rows = [[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]]
+        found = fm.Model(x, L.Masking()(x)).predict(rows, verbose=0)
+        assert found.shape == (2, 3, 2)
+        assert found.mask.lengths.tolist() == [1, 2]
+
+    def test_what_is_no_list_of_sequences_is_not_padded(self) -> None:
+        for x in (np.ones((2, 3), int), [[1] * 5, [2]]):
+            with pytest.raises(ValueError, match=r"must have shape \(None, 4\), not \(2, [35]\)"):
+                of_four_steps().predict(x, verbose=0)
+        x = fm.Input((4,))
+        with pytest.raises(ValueError, match=r"must have shape \(None, 4\), not \(2, 3\)"):
+            fm.Model(x, L.Rescaling(2.0)(x)).predict([[1.0] * 3, [2.0] * 3], verbose=0)
+
+    def test_a_column_of_lists(self) -> None:
+        class Column:
+            """As columns of Arrow, pandas and Polars are seen by NumPy."""
+
+            def __array__(self, *_: Any, **__: Any) -> Any:
+                rows = np.empty(3, object)
+                rows[:] = [np.array(row) for row in ROWS]
+                return rows
+
+        model = of_four_steps()
+        found, expected = (model.predict(x, verbose=0) for x in (Column(), ROWS))
+        np.testing.assert_array_equal(found.data, expected.data)
+        np.testing.assert_array_equal(found.mask.valid, expected.mask.valid)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("x", "words"),
+        [
+            ([[1, None], [3]], r"^x\[0\] has a null at step 1$"),
+            ([[1, None], [3, 4]], r"^x\[0\] has a null at step 1$"),
+            ([[1], None], r"^x\[1\] is null$"),
+        ],
+    )
+    def test_nulls(self, x: Any, words: str) -> None:
+        with pytest.raises(ValueError, match=words):
+            of_four_steps().predict(x, verbose=0)
+
+    def test_nulls_in_the_second_input(self) -> None:
+        a, b = fm.Input((None,)), fm.Input((None,))
+        with pytest.raises(ValueError, match=r"^x\[1\]\[0\] has a null at step 0$"):
+            fm.Model([a, b], L.Add()([a, b])).predict([[[1], [2]], [[None], [1, 2]]], verbose=0)
+
+    def test_no_argument_that_predict_does_not_have(self) -> None:
+        for rows, held in (([[1], ["a", "b"]], "<U1, int64"), ([["a"], ["b", "c"]], "<U1")):
+            words = f"^x must hold sequences of numbers, but they hold {held}$"
+            with pytest.raises((TypeError, ValueError), match=words):
+                of_four_steps().predict(rows, verbose=0)
+
+    @pytest.mark.parametrize("x", [[[1, 2], [3]], [[1, 2], [3, 4]], [1, 2]])
+    def test_numbers_for_texts(self, x: Any) -> None:
+        with pytest.raises(TypeError, match=r"^x must hold texts, not (\[1, 2\]|1)$"):
+            of_texts().predict(x, verbose=0)
+
+    @pytest.mark.parametrize("shape", [(), (1,)])
+    @pytest.mark.parametrize("x", [[["a", "b"], ["b"]], [["a", "b"], ["a", "b"]], [["a"], []]])
+    def test_lists_of_texts_for_texts(self, x: Any, shape: tuple[int, ...]) -> None:
+        model = of_texts(shape)
+        words = "holds lists of texts, but the model takes one text for each row: join them"
+        with pytest.raises(ValueError, match=f"^x {words}"):
+            model.predict(x, verbose=0)
+        for column in (x, fm.ragged(x)):
+            with pytest.raises(ValueError, match=rf"^column 't' {words}; t\[\d\] has \d"):
+                fm.Predictor(model, "t")({"t": column})
+
+    @pytest.mark.parametrize("shape", [(), (1,)])
+    def test_lists_of_one_text(self, shape: tuple[int, ...]) -> None:
+        model, x = of_texts(shape), [["a b"], ["b"]]
+        expected = [[2, 3], [3, 0]]
+        assert model.predict(x, verbose=0).tolist() == expected
+        for column in (x, fm.ragged(x), ["a b", ["b"]]):
+            assert fm.Predictor(model, "t")({"t": column})["prediction"].tolist() == expected
+
+    def test_lists_of_numbers_for_one_number(self) -> None:
+        x = fm.Input(())
+        predict = fm.Predictor(fm.Model(x, L.Rescaling(2.0)(x)), "x")
+        assert predict({"x": [[1], [2]]})["prediction"].tolist() == [2, 4]
+        with pytest.raises(ValueError, match=r"x\[1\] has 2 values, but the model takes 1$"):
+            predict({"x": [[1], [2, 3]]})
+
+    def test_tokens_for_texts(self) -> None:
+        tokens = fm.ragged([["a", "b"], ["b"]])
+        with pytest.raises(TypeError, match="it takes one text for each row, so join the tokens"):
+            of_texts().layers[0](tokens)
+        with pytest.raises(ValueError, match="holds lists of texts, but the model takes one"):
+            of_texts().predict(tokens, verbose=0)
+        split = of_texts((None,), split=None)
+        with pytest.raises(TypeError, match=r"pad it, x\.to_masked\(\)\.data"):
+            split.predict(tokens, verbose=0)
+        assert split(tokens.to_masked().data).tolist() == [[2, 3], [3, 0]]
