@@ -63,7 +63,12 @@ def test_takes_any_kind_of_mask(given: object) -> None:
         ([[0.2, 1.0]], ValueError, r"True or 1 .*not 0.2: compare first, as in mask > 0.5"),
         ([[7.0, 1.0]], ValueError, "not 7.0"),
         ([[np.inf, 1.0]], ValueError, "not inf"),
-        ([[0, -1]], ValueError, "not -1: this looks like an additive"),
+        ([[0, -1]], ValueError, r"not -1: .*labels != -1; or this looks like an additive"),
+        (
+            np.int64([[5, -100]]),
+            ValueError,
+            "not -100: .*labels, .* -100 .* pass labels != -100; or",
+        ),
         (np.int8([[[0], [-128]]]), ValueError, "not -128"),
         (fm.Masked(np.ones((2, 2)), HOLES[:2, :2]), TypeError, r"\.data"),
         (np.ma.masked_array([[1, 0]]), TypeError, "numpy.ma"),

@@ -192,6 +192,23 @@ def test_what_cannot_be_converted_is_told(cls: Any, reason: str) -> None:
     assert torch.equal(as_tuple(model(x))[0], as_tuple(expected)[0])
 
 
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (nn.LSTMCell(3, 5), "module '0' stays as it is: LSTMCell computes one step"),
+        (nn.GRUCell(3, 5), "module '0' stays as it is: GRUCell computes one step"),
+        (nn.RNNCell(3, 5), "module '0' stays as it is: RNNCell computes one step"),
+        (nn.RNNBase("GRU", 3, 5), "'0' stays as it is: RNNBase is no LSTM, GRU or RNN of torch"),
+        (nn.LSTM(3, 5, proj_size=2), "torch's own operator computes module '0': .*proj_size"),
+    ],
+)
+def test_what_kernels_do_not_compute_is_told(module: Any, reason: str) -> None:
+    before = type(module)
+    with pytest.warns(UserWarning, match=reason):
+        ft.convert(nn.Sequential(module))
+    assert (type(module) is before) == (before is not nn.LSTM)
+
+
 @pytest.mark.parametrize("cls", [nn.LSTM, LSTM])
 def test_parametrized_modules(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch.nn.utils.parametrizations import weight_norm

@@ -23,6 +23,7 @@ import fastmask.torch as ft
 from tests.torch_cases import (
     FLOAT64,
     NAMES,
+    assert_all_close,
     twins,
 )
 
@@ -33,10 +34,39 @@ each_module = pytest.mark.parametrize("name", NAMES)
 def test_no_gradients_of_gradients(name: str) -> None:
     _, ours = twins(name, 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
-    for score in (ours(x)[0].sin().sum(), ours(x)[0].sum()):  # also with a constant dout
-        (gradient,) = torch.autograd.grad(score, x, create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            (score + gradient.square().sum()).backward()
+    refused = pytest.raises(NotImplementedError, match=f"{name} .* no gradients of gradients")
+    sources = [x, *ours.parameters()]
+    for loss in (lambda: ours(x)[0].sin().sum(), lambda: ours(x)[0].sum()):  # a constant dout, too
+        for count in range(len(sources)):
+            gradient = torch.autograd.grad(loss(), sources, create_graph=True)[count]
+            with refused:
+                (loss() + gradient.square().sum()).backward()
+            for source in sources:
+                gradient = torch.autograd.grad(loss(), sources, create_graph=True)[count]
+                with refused:
+                    torch.autograd.grad(gradient.square().sum(), source, allow_unused=True)
+
+
+@each_module
+def test_no_gradients_with_respect_to_gradients(name: str) -> None:
+    _, ours = twins(name, 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
+    dout = torch.ones(6, 4, 5, dtype=FLOAT64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(ours(x)[0], x, dout, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no gradients of gradients"):
+        torch.autograd.grad(gradient.sum(), dout, allow_unused=True)
+
+
+@each_module
+def test_gradients_in_a_graph_are_the_same_and_can_be_changed(name: str) -> None:
+    _, ours = twins(name, 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    expected = torch.autograd.grad(ours(x)[0].sin().sum(), list(ours.parameters()))
+    output = torch.utils.checkpoint.checkpoint(lambda x: ours(x)[0], x, use_reentrant=False)
+    found = torch.autograd.grad(output.sin().sum(), list(ours.parameters()), create_graph=True)
+    assert_all_close(found, expected)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.mul_(2), 2 * other)  # as clip_grad_norm_ does, in place
 
 
 @each_module
@@ -65,7 +95,21 @@ def test_torch_func_is_refused(name: str, grad: bool) -> None:
         ({"mask": fm.Mask(np.ones((6, 4)))}, ValueError, r"\(batch, time\) = \(4, 6\)"),
         ({"mask": torch.full((6, 4), torch.nan)}, ValueError, "mask holds NaN"),
         ({"mask": torch.full((6, 4), -torch.inf)}, ValueError, "looks like an additive attention"),
-        ({"mask": -torch.ones(6, 4).long()}, ValueError, "not -1: this looks like an additive"),
+        ({"mask": -torch.ones(6, 4).long()}, ValueError, "not -1: .* looks like an additive"),
+        ({"mask": torch.full((6, 4), -100)}, ValueError, "pass labels != -100; or .* additive"),
+        (
+            {"mask": torch.tensor([6, 3, 2, 1])},
+            ValueError,
+            r"not \(4,\): lengths .* fastmask.Mask.from_lengths\(lengths, 6\)",
+        ),
+        ({"mask": torch.ones(4)}, ValueError, r"\(time, batch\) = \(6, 4\), not \(4,\)$"),
+        ({"mask": torch.ones(6).long()}, ValueError, r"not \(6,\)$"),
+        (
+            {"hx": torch.tensor([6, 3, 2, 1])},
+            ValueError,
+            r"as mask=\): .*from_lengths\(lengths, 6\)",
+        ),
+        ({"key_padding_mask": torch.ones(6, 4)}, TypeError, r"GRU.forward\(\) .*it takes .* mask="),
         ({"mask": torch.full((6, 4), 0.5).bfloat16()}, ValueError, "True or 1 .* not 0.5"),
         ({"mask": np.full((6, 4), 7.0)}, ValueError, "not 7.0"),
         ({"mask": np.full((6, 4), "a")}, TypeError, "mask must be bool, integer or float"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -212,6 +213,23 @@ def test_nested_tensors_of_the_old_layout() -> None:
     old = torch.nested.nested_tensor([torch.ones(2, 3)])
     with pytest.raises(ValueError, match=r"nested with layout=torch.jagged, not torch.strided"):
         ft.GRU(3, 5)(old)
+
+
+def test_torch_does_not_log_a_warning() -> None:
+    logger, records = logging.getLogger("torch.fx._symbolic_trace"), []
+    once = getattr(torch.fx._symbolic_trace, "is_fx_tracing_warning", None)
+    for function in (once, ft._jagged._without_a_remark):
+        if function is not None:
+            function.cache_clear()
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        ft.GRU(3, 2)(torch.nested.nested_tensor([torch.randn(4, 3)], layout=torch.jagged))
+    finally:
+        logger.removeHandler(handler)
+    assert records == []
+    assert logger.filters == []
 
 
 def test_padded_by_torch_as_its_input_is() -> None:

@@ -292,3 +292,13 @@ class TestErrors:
         assert repr(module) == "Recurrent(three_states, 3, 5, bias=False, bidirectional=True)"
         assert (module.rate == 0.25).all()
         assert module.bias is None
+
+
+@pytest.mark.parametrize("function", [torch.tanh, torch.nn.functional.silu, torch.maximum])
+def test_functions_of_torch_cannot_be_in_a_formula(function: Any) -> None:
+    def wrong(s: Any, h: Any) -> Any:
+        return function(*[s, h][: 1 + (function is torch.maximum)]) + h
+
+    message = rf"torch.{function.__name__} cannot be applied .*: fastmask.cells has the functions"
+    with pytest.raises(TypeError, match=message):
+        fm.cell(wrong)

@@ -251,7 +251,7 @@ def test_code_of_the_documentation() -> None:
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block.split("```")[0], names)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert isinstance(names["model"][1], ft.GRU)
     assert names["tensor"].shape == (4, 2)
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastmask as fm
+
 pytestmark = pytest.mark.optional
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -76,8 +78,15 @@ def test_errors() -> None:
     for arguments, kind, message in (
         (([1, 2], 0), ValueError, "steps must be at least 1, not 0"),
         (([1, -2], 3), ValueError, "lengths must be at least 0, not -2"),
-        (([[1, 2]], 3), ValueError, r"one for each row, not int64 of shape \(1, 2\)"),
+        (([[1, 2]], 3), ValueError, r"one for each row, .* not int64 of shape \(1, 2\)"),
         (([1.5], 3), ValueError, "lengths must be integers"),
+        (
+            ([([1, 2], [3, 4]), ([5], [6])], 3),
+            ValueError,
+            r"\[len\(row\) for row .* list of tuple$",
+        ),
+        (([torch.ones(2), torch.ones(3)], 3), ValueError, "one for each row, .* list of Tensor$"),
+        ((fm.ragged([[1, 2], [3]]), 3), ValueError, "one for each row, .* not Ragged$"),
         (([1, 2], 3, 2, 2), ValueError, "rank must be less than num_replicas=2, not 2"),
         (([1, 2], 3, 0), ValueError, "num_replicas must be at least 1"),
         (([1, 2], 3, 3), ValueError, "lengths must have a row for each of 3 processes"),

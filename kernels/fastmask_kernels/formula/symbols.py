@@ -17,6 +17,13 @@ MOST_DEEP = 128
 recurses for each."""
 
 
+def _no_function(name: str) -> TypeError:
+    return TypeError(
+        f"{name} cannot be applied to a value of a formula: "
+        "fastmask.cells has the functions that can"
+    )
+
+
 def _operator(op: str) -> tuple[Callable[..., Symbol], Callable[..., Symbol]]:
     """The two methods of a binary operator, with the symbol as its left or its right operand."""
 
@@ -92,10 +99,11 @@ class Symbol:
             ufunc in _OPERATORS and method == "__call__" and len(inputs) == 2
         ):  # a NumPy number first
             return self._graph.binary(_OPERATORS[ufunc], *inputs)
-        raise TypeError(
-            f"numpy.{ufunc.__name__} cannot be applied to a value of a formula: "
-            "fastmask.cells has the functions that can"
-        )
+        raise _no_function(f"numpy.{ufunc.__name__}")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:
+        raise _no_function(f"torch.{function.__name__}")
 
     def _not_a_number(self, *_: Any, **__: Any) -> Any:
         raise TypeError(

@@ -100,7 +100,11 @@ class Host:
             if kind.startswith("fastmask."):  # their own message is clear enough
                 raise
             what = f"{kind} ({value.dtype})" if hasattr(value, "dtype") else kind
-            raise TypeError(f"{name} must be what NumPy can hold, not {what}: {error}") from error
+            has = getattr(value, "requires_grad", False)
+            hint = " (the modules of fastmask.torch have gradients)" if has is True else ""
+            raise TypeError(
+                f"{name} must be what NumPy can hold, not {what}: {error}{hint}"
+            ) from error
 
     def real_array(self, value: ArrayLike, name: str, dtype: np.dtype[Any] | None = None) -> Array:
         array = self.as_array(value, name)

@@ -124,7 +124,7 @@ class Masked:
 refuse_arithmetic(
     Masked,
     "this operation would lose the mask of a Masked: work on .data, "
-    "then wrap the result as fastmask.Masked(result, x.mask)",
+    "then wrap the result as fastmask.Masked(result, x.mask); x.to_ragged() has the rows",
     also=("__iter__", "__getitem__"),
 )
 

@@ -11,6 +11,7 @@ _ADDITIVE = (
     "this looks like an additive attention mask, which has 0 where a step is valid and -inf, or a "
     "large negative number, where it is masked: pass mask == 0"
 )
+_LABELS = "if these are labels, which are {0} where they count for nothing, pass labels != {0}; or "
 NAN_IN_MASK = "mask holds NaN, which is neither valid nor masked"
 
 
@@ -43,5 +44,8 @@ def misread(bad: Array) -> ValueError:
         return ValueError(NAN_IN_MASK)
     negative = bad[bad < 0]
     if negative.size:
-        return ValueError(f"{_CONVENTION}, not {negative.flat[0]}: {_ADDITIVE}")
+        value = negative.flat[0]
+        # ignore_index of torch's losses; labels of other libraries have -1
+        labels = _LABELS.format(value) if value == -100 or bad.dtype.kind == "i" else ""
+        return ValueError(f"{_CONVENTION}, not {value}: {labels}{_ADDITIVE}")
     return ValueError(f"{_CONVENTION}, not {bad.flat[0]}: compare first, as in mask > 0.5")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..masks.mask import Mask
 from ._cells import CELLS
+from ._masks import batch_and_time, hint_of_lengths
 
 
 class WrongShape(ValueError, RuntimeError):
@@ -82,17 +83,21 @@ def states(module: Any, hx: Any, input: Tensor, batch: int, single: bool = False
     if count > 1 and not (isinstance(hx, (tuple, list)) and len(hx) == count):
         names = CELLS[module.mode].state_names
         many = "a pair of" if count == 2 else f"a tuple of {count}"
-        what = f"{_described(hx)}{_hint(hx, input)}"
+        what = f"{_described(hx)}{_hint(hx, input, module.batch_first)}"
         raise WrongShape(f"hx must be {many} tensors ({', '.join(names)}), not {what}")
     given = list(hx) if count > 1 else [hx]
     expected = (shape[0], shape[2]) if single else shape
     for state in given:
         if not isinstance(state, Tensor):
             what = "must hold tensors" if count > 1 else "must be a tensor"
-            raise TypeError(f"hx {what}, not {type(state).__name__}{_hint(hx, input)}")
+            raise TypeError(
+                f"hx {what}, not {type(state).__name__}{_hint(hx, input, module.batch_first)}"
+            )
         if state.shape != expected:
             came = tuple(state.shape)
-            raise WrongShape(f"hx must have shape {expected}, not {came}{_hint(hx, input)}")
+            raise WrongShape(
+                f"hx must have shape {expected}, not {came}{_hint(hx, input, module.batch_first)}"
+            )
         if state.device != input.device:
             raise ValueError(f"hx must be on {input.device} like the input, not {state.device}")
         if state.dtype != input.dtype and not in_autocast(input.device):
@@ -108,8 +113,8 @@ def _described(hx: Any) -> str:
     return type(hx).__name__
 
 
-def _hint(hx: Any, input: Tensor) -> str:
-    """A hint if a mask was passed as the second argument, which is hx."""
+def _hint(hx: Any, input: Tensor, batch_first: bool) -> str:
+    """A hint if a mask, or lengths, were passed as the second argument, which is hx."""
     masks = {tuple(input.shape[:-1]), tuple(input.shape[-2::-1])}
     try:
         shape = tuple(np.shape(hx)) if isinstance(hx, (tuple, list)) else tuple(hx.shape)
@@ -117,4 +122,8 @@ def _hint(hx: Any, input: Tensor) -> str:
         return ""
     if isinstance(hx, Mask) or str(getattr(hx, "dtype", "")).endswith("bool") or shape in masks:
         return " (the second argument is hx; a mask is given as mask=)"
+    if input.dim() == 3:
+        batch, time = batch_and_time(input, batch_first)
+        if hint := hint_of_lengths(hx, batch, time):
+            return f" (the second argument is hx; a mask is given as mask=){hint}"
     return ""

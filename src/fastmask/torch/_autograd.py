@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from ..backends.plan import Plan
 from ._backend import backend_of
@@ -48,7 +48,8 @@ class Layer(Function):
         ctx.chosen = backend.chosen()
         ctx.bias = cell.has_bias(weights[:each])
         ctx.spent = False
-        # Not the weights themselves: torch would check that they have not changed.
+        # The weights themselves are not saved: torch would check that they have not changed.
+        ctx.weights = weights
         ctx.save_for_backward(x, *states, *kept.steps, kept.gates, *kept_weights)
         ctx.set_materialize_grads(False)
         return out, *last
@@ -56,19 +57,51 @@ class Layer(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         """See `_layer.backward`."""
+        saved = ctx.saved_tensors  # once, which is all that torch.utils.checkpoint allows
         if not torch.is_grad_enabled():
-            return _backward(ctx, *grads)
-        # With create_graph=True torch refuses to differentiate again only if an incoming gradient
-        # requires gradients. So let them: the results depend on x and on the weights in any case.
-        grads = tuple([None if one is None else one.detach().requires_grad_() for one in grads])
-        found: tuple[Any, ...] = once_differentiable(_backward)(ctx, *grads)
-        return found
+            return None, *_backward(ctx, saved, grads)
+        with torch.no_grad():
+            found = _backward(ctx, saved, grads)
+        depends = saved[: 1 + ctx.cell.states], ctx.weights, grads
+        return None, *last_gradients(ctx.cell, found, [one for own in depends for one in own])
 
 
-def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any, ...]:
+def last_gradients(
+    cell: TorchCell, found: Sequence[Tensor | None], depends: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """Gradients that cannot be differentiated again, in a graph that torch keeps for that.
+
+    Args:
+        cell: whose gradients they are.
+        found: the gradients.
+        depends: all that they depend on. An error is raised on the way to any of it: without a way
+            torch would take the derivatives for zero.
+    """
+    some = [one for one in found if one is not None]
+    last = iter(_Last.apply(cell.called[0], len(some), *some, *depends))
+    return [None if one is None else next(last) for one in found]
+
+
+class _Last(Function):
+    @staticmethod
+    def forward(ctx: Any, name: str, count: int, *tensors: Tensor | None) -> tuple[Any, ...]:
+        ctx.name = name
+        return tuple([one.detach() for one in tensors[:count] if one is not None])
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise NotImplementedError(
+            f"fastmask's {ctx.name} has gradients, but no gradients of gradients: what is computed "
+            "from gradients with create_graph=True cannot be differentiated through it"
+        )
+
+
+def _backward(
+    ctx: Any, saved: Sequence[Tensor], grads: tuple[Tensor | None, ...]
+) -> tuple[Any, ...]:
     cell, n = ctx.cell, ctx.cell.states
     refuse_transforms(*cell.called)
-    x, *saved = ctx.saved_tensors
+    (x, *saved), (dout, *dlast) = saved, grads
     states, steps = saved[:n], saved[n : 2 * n]
     gates, *weights = saved[2 * n :]
     if ctx.spent:  # an earlier backward has overwritten the gates
@@ -91,4 +124,4 @@ def _backward(ctx: Any, dout: Tensor | None, *dlast: Tensor | None) -> tuple[Any
             ctx.bias,
             ctx.needs_input_grad[1],
         )
-    return None, found.x, *found.states, *found.weights
+    return found.x, *found.states, *found.weights

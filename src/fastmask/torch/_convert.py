@@ -14,6 +14,7 @@ from ._recurrent import Recurrent
 
 Model = TypeVar("Model", bound=nn.Module)
 
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _OURS: dict[type[nn.Module], type[Recurrent]] = {nn.LSTM: LSTM, nn.GRU: GRU, nn.RNN: RNN}
 
 
@@ -24,7 +25,9 @@ def convert(model: Model) -> Model:
     optimizer keeps training them, and hooks, options and references to the module stay valid. A
     module of a class that the program derived from torch.nn's stays an instance of that class,
     whose methods work as before: fastmask computes their calls of `super().forward`. If they do not
-    call it, or override what it uses, the module is left unchanged, and a warning says why.
+    call it, or override what it uses, the module is left unchanged, and a warning says why; it also
+    names cells (torch.nn.LSTMCell and so on), which compute one step, and modules with `proj_size`,
+    which torch's own operator computes.
 
     Args:
         model: any module, a single torch.nn.LSTM included.
@@ -47,16 +50,22 @@ def convert(model: Model) -> Model:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     for name, module in model.named_modules():
-        if isinstance(module, Recurrent) or not isinstance(module, tuple(_OURS)):
+        if isinstance(module, Recurrent) or not isinstance(module, _RECURRENT):
             continue
         reason = _convert(module)
         if reason:
             warnings.warn(f"module {name!r} stays as it is: {reason}", stacklevel=2)
+        elif reason := module._unknown():
+            warnings.warn(f"torch's own operator computes module {name!r}: {reason}", stacklevel=2)
     return model
 
 
 def _convert(module: nn.Module) -> str:
     """Change the class of a module, or say why not."""
+    if not isinstance(module, tuple(_OURS)):
+        step = isinstance(module, nn.RNNCellBase)
+        why = "computes one step a call" if step else "is no LSTM, GRU or RNN of torch.nn"
+        return f"{type(module).__name__} {why}"
     cls: Any = type(module)
     # For parametrizations torch makes a class for this one module, with them as properties.
     parametrized = is_parametrized(module) and cls.__name__.startswith("Parametrized")

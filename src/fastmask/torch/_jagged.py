@@ -8,7 +8,8 @@ nor read, as with packed sequences.
 
 from __future__ import annotations
 
-from functools import cached_property
+import logging
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -99,12 +100,31 @@ def forward_jagged(module: Any, input: Tensor, hx: Any, reason: str) -> tuple[Te
     if source is not None:  # values outside all rows are zero
         steps = steps.new_zeros(len(values), steps.shape[1]).index_copy(0, source, steps)
     lengths = known.rows.lengths
+    _without_a_remark()
     nested = torch.nested.nested_tensor_from_jagged(
         *(steps, input.offsets(), input.lengths()),
         min_seqlen=int(lengths.min(initial=lengths.max(initial=0))),
         max_seqlen=int(lengths.max(initial=0)),  # to which torch pads it
     )
     return nested, hx
+
+
+@cache
+def _without_a_remark() -> None:
+    """Let torch log without a handler what it logs when it first makes a jagged tensor.
+
+    From PyTorch 2.9 on, that is a warning about a function that only torch itself calls there.
+    """
+    logger = logging.getLogger("torch.fx._symbolic_trace")
+    logger.addFilter(_is_none)
+    try:
+        torch.nested.nested_tensor_from_jagged(torch.zeros(1, 1), torch.tensor([0, 1]))
+    finally:
+        logger.removeFilter(_is_none)
+
+
+def _is_none(record: logging.LogRecord) -> bool:
+    return "is_fx_tracing" not in record.getMessage()
 
 
 def _by_kernels(

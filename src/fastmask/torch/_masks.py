@@ -14,6 +14,13 @@ from ..masks.validity import checked_mask
 from . import _device
 
 
+def hint_of_lengths(value: Any, batch: int, time: int) -> str:
+    """How the lengths of a batch's rows become a mask, if `value` can be that; empty if not."""
+    if "int" not in str(getattr(value, "dtype", "")) or tuple(value.shape) != (batch,):
+        return ""
+    return f": lengths become a mask by fastmask.Mask.from_lengths(lengths, {time})"
+
+
 def mask_of(valid: Any) -> Mask:
     """`valid`, (B, T), as a `Mask`."""
     return Mask(as_host_array(valid) if isinstance(valid, Tensor) else valid)
@@ -45,10 +52,11 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
     turned = not (isinstance(mask, Mask) or batch_first or input.dim() == 2)
     expected = tuple(input.shape[:2] if input.dim() == 3 else input.shape[:1])
     if isinstance(mask, Mask):
-        expected = _batch_and_time(input, batch_first)
+        expected = batch_and_time(input, batch_first)
     if tuple(mask.shape) != expected:
         axes = {1: "(time,)", 2: "(time, batch)" if turned else "(batch, time)"}[len(expected)]
-        raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}")
+        hint = hint_of_lengths(mask, *batch_and_time(input, batch_first))
+        raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}{hint}")
     if isinstance(mask, Mask):
         return outside_graph(_tensor_of)(mask) if compiling else mask
     if len(expected) == 1:
@@ -63,7 +71,8 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
     return mask_of(mask)
 
 
-def _batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:
+def batch_and_time(input: Tensor, batch_first: bool) -> tuple[int, int]:
+    """B and T of an input, where a sequence without a batch is one row."""
     if input.dim() == 2:
         return 1, len(input)
     batch, time = input.shape[:2] if batch_first else input.shape[1::-1]

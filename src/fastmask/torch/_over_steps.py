@@ -51,7 +51,9 @@ class OverSteps(torch.nn.Module):
         raise NotImplementedError
 
     # The mask may be positional, because torch's exporters pass all arguments so.
-    def forward(self, input: Any, hx: Any = None, mask: Any = None) -> tuple[Any, Any]:
+    def forward(
+        self, input: Any, hx: Any = None, mask: Any = None, **unknown: Any
+    ) -> tuple[Any, Any]:
         """Run the layers.
 
         Args:
@@ -62,6 +64,7 @@ class OverSteps(torch.nn.Module):
             mask: True or 1 where a step is valid, False or 0 elsewhere; a tensor or an array with
                 the axes of `input`, (T, B), (B, T) or (T,), or a `fastmask.Mask`, always (B, T),
                 whose plan is kept from call to call. All steps are valid by default.
+            unknown: nothing; for an error that says what to pass.
 
         Returns:
             (output, hx) as torch.nn's modules return them; for a jagged tensor, one with the same
@@ -69,11 +72,13 @@ class OverSteps(torch.nn.Module):
             do not change: hx is that of the last valid step.
 
         Raises:
-            TypeError: the mask does not hold numbers; the input or hx is not a tensor.
-            ValueError: the mask does not fit the input, or comes with a PackedSequence or a
-                nested tensor; that is not jagged, or its offsets do not fit; the input, hx or a
-                weight has a wrong shape (then it is a RuntimeError, too, which torch.nn raises);
-                the dtype of the input is not that of the weights, or that of hx not the input's.
+            TypeError: the mask does not hold numbers; the input or hx is not a tensor; there is
+                another argument.
+            ValueError: the mask does not fit the input, or comes with a PackedSequence or a nested
+                tensor; a nested tensor is not jagged, or its offsets do not fit its values; the
+                input, hx or a weight has a wrong shape (then it is a RuntimeError, too, which
+                torch.nn raises); the dtype of the input is not that of the weights, or that of hx
+                not the input's.
         """
         sequences = isinstance(input, PackedSequence)
         nested = isinstance(input, Tensor) and input.is_nested
@@ -87,6 +92,12 @@ class OverSteps(torch.nn.Module):
                 return recorded
             kind = type(input).__name__
             raise TypeError(f"input must be a Tensor or a PackedSequence, not {kind}")
+        if unknown:
+            raise TypeError(
+                f"{self._called()[0]}.forward() got an unexpected keyword argument "
+                f"{next(iter(unknown))!r}: it takes hx= and mask=, which is True or 1 where a step "
+                "is valid (a key_padding_mask means the opposite)"
+            )
         if not torch.compiler.is_compiling():
             refuse_transforms(*self._called())
         weight = self._first_weight()

@@ -124,13 +124,20 @@ class StepsBatchSampler(Sampler):
         return mine
 
 
+_EXPECTED = "lengths must be integers, one for each row, as in [len(row) for row in data]"
+
+
 def _costs_of(lengths: Any) -> Ints:
     """The cost of each row: its number of steps, at least 1."""
-    array = as_array(lengths, "lengths")
+    try:
+        array = as_array(lengths, "lengths")
+    except (TypeError, ValueError) as error:
+        what = type(lengths).__name__
+        if isinstance(lengths, (list, tuple)):
+            what += f" of {type(lengths[0]).__name__}"
+        raise ValueError(f"{_EXPECTED}, not {what}") from error
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            f"lengths must be integers, one for each row, not {array.dtype} of shape {array.shape}"
-        )
+        raise ValueError(f"{_EXPECTED}, not {array.dtype} of shape {array.shape}")
     if array.size and array.min() < 0:
         raise ValueError(f"lengths must be at least 0, not {array.min()}")
     costs: Ints = np.maximum(array.astype(np.int64), 1)
