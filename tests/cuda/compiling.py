@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sysconfig
 from pathlib import Path
 
@@ -23,9 +22,3 @@ def missing() -> str | None:
     if not list((Path(sysconfig.get_path("purelib")) / "nvidia").glob("**/libnvvm*")):
         return 'needs the wheels of NVIDIA: pip install "fastmask-rnn[cuda]"'
     return any_missing("nvdisasm")
-
-
-def doubles(report: Report) -> list[str]:
-    """The PTX instructions that compute in float64."""
-    pattern = r"^\s*(?:@!?%\w+ )?((?!ld|st|mov)[a-z][\w.]*\.f64[\w.]*[^;]*);"
-    return re.findall(pattern, report.ptx, re.MULTILINE)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from . import compiling
-from .compiling import ARCHITECTURES, compile_report, doubles
+from .compiling import ARCHITECTURES, compile_report
 
 REASON = compiling.missing()
 pytestmark = [
@@ -50,7 +50,7 @@ def test_kernel_within_its_budget(make: Any, example: tuple[Any, ...], arch: str
     assert report.stack == 0
     assert report.registers <= REGISTERS.get(report.name.partition("(")[0], USUAL_REGISTERS)
     if np.dtype("f8") not in example:
-        assert not doubles(report)
+        assert not report.doubles
 
 
 def test_every_family_is_compiled() -> None:
@@ -68,7 +68,8 @@ def test_a_double_is_found() -> None:
     def twice(x: Any) -> None:
         x[0] = x[0] * 0.1
 
-    assert doubles(compile_report(twice, (pointer(float32),)))
+    report = compile_report(twice, (pointer(float32),))
+    assert report.doubles == report.stray_doubles != []
 
 
 def test_spills_loops_and_instructions_are_found() -> None:

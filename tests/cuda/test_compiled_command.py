@@ -42,6 +42,15 @@ def plain(x, count):
         x[i] += 1
         i += cuda.gridsize(1)
 
+def doubled(x):
+    x[0] *= 0.1
+
+def large(x):
+    shared = cuda.shared.array(1000000, "float32")
+    shared[cuda.threadIdx.x] = x[0]
+    cuda.syncthreads()
+    x[1] = shared[3]
+
 def wrong(x):
     x.no_such_thing()
 
@@ -144,6 +153,21 @@ def test_a_kernel_of_a_file_of_tests(capsys: pytest.CaptureFixture[str]) -> None
     )
     assert row[0] == "row_sums"
     assert int(row[1]) > 0, "registers"
+
+
+@needs_compiler
+def test_doubles_of_a_kernel_without_them(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for types, stray in (("float32[::1]", True), ("float64[::1]", False)):
+        assert cli.main(["compile", f"{own}:doubled", "--signature", types]) == 0
+        assert ("doubled computes in float64" in capsys.readouterr().out) == stray
+
+
+@needs_compiler
+def test_what_ptxas_refuses(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compile", f"{own}:large", "--signature", "float32[::1]"]) == 2
+    told = capsys.readouterr().err
+    assert "ptxas refuses large for sm_90a: Entry function large uses too much shared data" in told
+    assert len(told) < 300
 
 
 @needs_compiler

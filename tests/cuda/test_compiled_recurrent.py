@@ -11,7 +11,7 @@ from fastmask_kernels import cells
 
 from .. import formulas
 from . import compiling
-from .compiling import ARCHITECTURES, Report, compile_report, doubles
+from .compiling import ARCHITECTURES, Report, compile_report
 
 REASON = compiling.missing()
 pytestmark = [
@@ -63,7 +63,7 @@ def assert_fits(report: Report, threads: int, dtype: Any, spills: int = 0) -> No
     assert report.stack <= spills
     assert report.registers * threads <= 65536
     if dtype == FLOAT:
-        assert not doubles(report)
+        assert not report.doubles
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +227,7 @@ def test_other_kernels(arch: str) -> None:
                 assert report.spills == report.stack == 0
                 assert report.registers <= 128
                 if DOUBLE not in example:
-                    assert not doubles(report)
+                    assert not report.doubles
                 seen += 1
     assert seen >= 14
 
@@ -245,4 +245,4 @@ def test_gates_that_are_computed_again(cell: str, part: int) -> None:
         print(report)
         assert report.spills == report.stack == 0
         assert report.registers <= 128
-        assert not doubles(report)
+        assert not report.doubles

@@ -82,6 +82,7 @@ class Report:
 
     name: str
     arch: str
+    types: str  # of the arguments
     ptx: str = field(repr=False)
     registers: int  # of a thread
     spills: int  # bytes of a thread, stored and loaded
@@ -98,21 +99,33 @@ class Report:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "kernel.cubin")
             file.write_bytes(self.cubin)
-            for options in (["-c", "-plr"], ["-c"]):  # register lifetimes fail for some code
-                run = _run(program, *options, str(file))
-                if not run.returncode:
-                    return run.stdout
+            run = _run(program, "-c", str(file))
+        if not run.returncode:
+            return run.stdout
         raise RuntimeError(f"nvdisasm cannot read {self.name} for {self.arch}: {run.stderr[:3000]}")
 
     @cached_property
     def instructions(self) -> list[tuple[int, str]]:
-        """Address and text of each machine instruction, without its predicate."""
+        """Address and text of each machine instruction, without predicates and final padding."""
         found = re.findall(r"/\*([0-9a-f]{4,6})\*/\s+(?:@!?\w+\s+)?([A-Z][^;]*);", self.sass)
+        while found and found[-1][1] == "NOP":
+            found.pop()
         return [(int(address, 16), text.strip()) for address, text in found]
 
     def count(self, *names: str) -> int:
         """How many machine instructions begin with one of the names."""
         return sum(text.startswith(names) for _, text in self.instructions)
+
+    @property
+    def doubles(self) -> list[str]:
+        """The PTX instructions that compute in float64 or convert to it."""
+        pattern = r"^\s*(?:@!?%\w+ )?((?!ld|st|mov)[a-z][\w.]*\.f64[\w.]*[^;]*);"
+        return re.findall(pattern, self.ptx, re.MULTILINE)
+
+    @property
+    def stray_doubles(self) -> list[str]:
+        """Those of a kernel that takes no float64: a constant without a type makes them."""
+        return [] if "float64" in self.types or "complex128" in self.types else self.doubles
 
     def loops(self) -> list[Loop]:
         """All loops, in the order of their ends."""
@@ -175,7 +188,7 @@ def compile_report(
         raise ValueError(f"{name} needs its signature, such as (float32[:], int64)")
     options = {**getattr(kernel, "options", {}), **options}
     ptx = _ptx_of(function, signature, arch, options)
-    return _assembled(name, ptx, arch)
+    return _assembled(name, str(signature), ptx, arch)
 
 
 def _ptx_of(function: Any, signature: Any, arch: str, options: dict[str, Any]) -> str:
@@ -214,7 +227,13 @@ def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
         yield
 
 
-def _assembled(name: str, ptx: str, arch: str) -> Report:
+def _errors(told: str, name: str) -> str:
+    """What ptxas says is wrong, with the kernel's own name; all that it says if it does not say."""
+    lines = re.findall(r"^ptxas (?:error|fatal)\s*: *(.*)", told, re.MULTILINE)
+    return re.sub(r"'_Z\w+'", name, "; ".join(lines))[:1000] or told[:3000].strip()
+
+
+def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:
     program = tool("ptxas")
     if program is None:
         raise RuntimeError(missing())
@@ -223,7 +242,7 @@ def _assembled(name: str, ptx: str, arch: str) -> Report:
         source.write_text(ptx)
         run = _run(program, "-v", f"-arch={arch}", "-O3", str(source), "-o", str(target))
         if run.returncode:
-            raise RuntimeError(f"ptxas refuses {name} for {arch}: {run.stderr[:3000].strip()}")
+            raise RuntimeError(f"ptxas refuses {name} for {arch}: {_errors(run.stderr, name)}")
         told = run.stderr + run.stdout
         cubin = target.read_bytes()
 
@@ -233,6 +252,7 @@ def _assembled(name: str, ptx: str, arch: str) -> Report:
     return Report(
         name,
         arch,
+        types,
         ptx,
         registers=max(map(int, re.findall(r"Used (\d+) registers", told))),
         spills=numbers(r"(\d+) bytes spill"),

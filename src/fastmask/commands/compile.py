@@ -135,6 +135,12 @@ def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
     for report in (row.report for row in rows if short(row.report.name) in _LOOPS):
         names = ", ".join(f"{name} {many}" for name, many in report.step.most_common())
         yield f"a step of {short(report.name)}: {names}"
+    for report in (row.report for row in rows if row.report.stray_doubles):
+        many, first = len(report.stray_doubles), report.stray_doubles[0].split()[0]
+        yield (
+            f"{report.name} computes in float64, with {many} instructions, such as {first}, though "
+            "it takes no float64: give constants a type, such as float32(0.1)"
+        )
 
 
 def _write(folder: Path, rows: list[_Row]) -> None:
