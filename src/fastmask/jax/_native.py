@@ -93,7 +93,7 @@ def _known(
         "columns": kernel.shape[1],
         "activations": layer.activations,
         "bias_rows": 1 + layer.reset_after if cell.bias_rows > 1 else 0,
-        "gates": cell.gates_saved * units,
+        "gates": cell.gates_saved,
         "masked": mask.shape == x.shape[:2],
         "last": not layer.return_sequences,
         "saves": not backward and len(outputs) > 1 + cell.states,

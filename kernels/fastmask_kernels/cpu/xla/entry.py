@@ -47,7 +47,7 @@ class Entry(NamedTuple):
     masked: int
     last: int  # whether the outputs are the last one alone
     saves: int
-    gates: int  # columns of what is saved of each step besides states
+    gates: int  # blocks of H columns that are saved of each step besides states
     reverse: int
     zero_masked: int
     products: int  # see `make_schedule`, there "gates"

@@ -27,7 +27,7 @@ _INT64 = np.dtype(np.int64)
 
 
 class Form(NamedTuple):
-    """A call but for its arrays' elements.
+    """A call but for its arrays' elements; in part as `Entry` has it.
 
     Attributes:
         cell: LSTM, simple RNN or one of both GRU.
@@ -37,7 +37,7 @@ class Form(NamedTuple):
         columns: of the kernel.
         activations: their names.
         bias_rows: of a GRU's bias; 0 for others.
-        gates: columns of what is saved of each step besides states; 0 for none.
+        gates: blocks of H columns that are saved of each step besides states; 0 for none.
         masked: whether there is a mask.
         last: whether the outputs are the last one alone.
         saves: whether forward saves.
@@ -76,11 +76,11 @@ class _Parts(NamedTuple):
     kernel: int
     products: int
     weight_bytes: int
-    table: Ints
+    packing: Ints  # the table, see `packs`
     parts: int
     packed_size: int
     recurrent_size: int
-    variants: list[list[int]]
+    ways: list[list[int]]  # `Variant`, each with the kernel's numbers
     kept: list[Ints]
 
 
@@ -88,33 +88,17 @@ def make_entry(form: Form, key: Ints) -> tuple[int, Sequence[Ints], int]:
     """The address of an entry, memory that has to live as long, and the most threads it takes."""
     rows, time, features, units = form.sizes
     found = _backward_parts(form) if form.backward else _forward_parts(form)
-    variants = np.zeros((len(found.variants), VARIANT_WORDS), np.int64)
-    for words, known in zip(variants, found.variants, strict=True):
+    variants = np.zeros((len(found.ways), VARIANT_WORDS), np.int64)
+    for words, known in zip(variants, found.ways, strict=True):
         words[: len(known)] = known
-    reals, integers = (variants[:, Variant._fields.index(n)].max() for n in ("reals", "integers"))
-    item, cell = form.dtype.itemsize, form.cell
-    places, memory = _places(
-        offsets=(rows + 1) * WORD,
-        steps=rows * time * WORD,
-        order=rows * WORD,
-        starts=(time + 1) * WORD,
-        integers=int(integers) * WORD,
-        control=control_size(form.threads) * WORD,
-        arguments=(OUTS + 3 * OUTS_BESIDE_VECTORS + 4 * len(cell.states) + 1) * WORD,
-        bias=len(cell.sums) * units * item,
-        dlast=rows * units * item,
-        dz=rows * time * cell.width * units * item if form.backward and not form.gates else 0,
-        packed=found.packed_size * item,
-        reals=int(reals) * item,
-    )
+    places, memory = _places(form, found, variants)
+    cell = form.cell
     entry = Entry(
         digest=int(key[0]),
         words=len(key),
         key=address(key),
-        compute=found.compute,
         plan=find_plan.address(_INT64),
         pack=pack_parts.address(form.dtype),
-        kernel=found.kernel,
         memory=memory,
         large=int(form.largest >= SHORTEST),
         rows=rows,
@@ -122,37 +106,46 @@ def make_entry(form: Form, key: Ints) -> tuple[int, Sequence[Ints], int]:
         features=features,
         units=units,
         states=len(cell.states),
-        columns=form.columns,
         sums=len(cell.sums),
-        bias_rows=form.bias_rows,
-        masked=int(form.masked),
-        last=int(form.last),
-        saves=int(form.saves),
-        gates=form.gates // units,
-        reverse=int(form.reverse),
-        zero_masked=int(form.zero_masked),
-        products=found.products,
-        weight_bytes=found.weight_bytes,
-        threads=form.threads,
-        table=address(found.table),
-        table_size=len(found.table),
-        parts=found.parts,
-        packed_size=found.packed_size,
-        recurrent_size=found.recurrent_size,
+        table=address(found.packing),
+        table_size=len(found.packing),
         variants=address(variants),
         variants_number=len(variants),
         work=trained(cell)[1].products(features, units),
         gates_width=cell.width * units,
         inputs_width=len(cell.inputs) * units,
+        **_of_entry(form),
+        **_of_entry(found),
         **places,
     )
     words = np.array(entry, np.int64)
-    kept = [words, key, variants, found.table, *found.kept]
+    kept = [words, key, variants, found.packing, *found.kept]
     return address(words), kept, int(variants[:, 0].max())
 
 
-def _places(**sizes: int) -> tuple[dict[str, int], int]:
-    """Where parts of so many bytes begin, each on a line of the cache; and the end."""
+def _of_entry(known: Form | _Parts) -> dict[str, int]:
+    """What an entry has under the same name."""
+    return {name: int(value) for name, value in known._asdict().items() if name in Entry._fields}
+
+
+def _places(form: Form, found: _Parts, variants: Ints) -> tuple[dict[str, int], int]:
+    """Where parts of the memory begin, each on a line of the cache; and the end."""
+    (rows, time, _, units), cell, item = form.sizes, form.cell, form.dtype.itemsize
+    reals, integers = (variants[:, Variant._fields.index(n)].max() for n in ("reals", "integers"))
+    sizes = {
+        "offsets": (rows + 1) * WORD,
+        "steps": rows * time * WORD,
+        "order": rows * WORD,
+        "starts": (time + 1) * WORD,
+        "integers": int(integers) * WORD,
+        "control": control_size(form.threads) * WORD,
+        "arguments": (OUTS + 3 * OUTS_BESIDE_VECTORS + 4 * len(cell.states) + 1) * WORD,
+        "bias": len(cell.sums) * units * item,
+        "dlast": rows * units * item,
+        "dz": rows * time * cell.width * units * item if form.backward and not form.gates else 0,
+        "packed": found.packed_size * item,
+        "reals": int(reals) * item,
+    }
     places, end = {}, 0
     for name, size in sizes.items():
         places[name] = end
@@ -188,11 +181,11 @@ def _forward_parts(form: Form) -> _Parts:
         kernel=layer.compiled.address(dtype),
         products=products,
         weight_bytes=weight_bytes,
-        table=table,
+        packing=table,
         parts=parts,
         packed_size=size,
         recurrent_size=0,
-        variants=variants,
+        ways=variants,
         kept=[],
     )
 
@@ -223,10 +216,10 @@ def _backward_parts(form: Form) -> _Parts:
         kernel=own.kernel.address(dtype),
         products=own.recurrents,
         weight_bytes=dtype.itemsize,
-        table=table,
+        packing=table,
         parts=parts,
         packed_size=sum(sizes[1:]),
         recurrent_size=sizes.recurrent,
-        variants=variants,
+        ways=variants,
         kept=kept,
     )
