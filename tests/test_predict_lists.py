@@ -78,6 +78,7 @@ class TestErrors:
             ([[1, None], [3]], r"^x\[0\] has a null at step 1$"),
             ([[1, None], [3, 4]], r"^x\[0\] has a null at step 1$"),
             ([[1], None], r"^x\[1\] is null$"),
+            ([[1, 2, 3, None], [3, 4, 5, 6]], r"^x\[0\] has a null at step 3$"),
         ],
     )
     def test_nulls(self, x: Any, words: str) -> None:
@@ -136,3 +137,18 @@ class TestErrors:
         with pytest.raises(TypeError, match=r"pad it, x\.to_masked\(\)\.data"):
             split.predict(tokens, verbose=0)
         assert split(tokens.to_masked().data).tolist() == [[2, 3], [3, 0]]
+
+
+@pytest.mark.optional
+def test_columns_of_arrow() -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    model = of_four_steps()
+    expected = model.predict(ROWS, verbose=0)
+    for column in (pa.array(ROWS), pa.chunked_array([ROWS[:1], ROWS[1:]])):
+        found = model.predict(column, verbose=0)
+        np.testing.assert_array_equal(found.data, expected.data)
+        np.testing.assert_array_equal(found.mask.valid, expected.mask.valid)
+    x = fm.Input((None,))
+    for rows in ([[1.0, None], [2.0]], [[1.0], None]):
+        with pytest.raises(ValueError, match="null"):  # which NumPy takes for NaN
+            fm.Model(x, L.Rescaling(2.0)(x)).predict(pa.array(rows), verbose=0)

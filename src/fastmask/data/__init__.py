@@ -19,7 +19,7 @@ from .rows import rows_in_list
 
 __all__ = ["ragged"]
 
-_ARROW = ("__arrow_c_array__", "__arrow_c_stream__")
+ARROW = ("__arrow_c_array__", "__arrow_c_stream__")
 
 
 def ragged(x: Any) -> Ragged:
@@ -67,7 +67,7 @@ def _rows_of(x: Any) -> tuple[Array, Ints]:
         return _of_pandas(x)
     if ("awkward", "Array") in known:
         return rows_in(_reader("awkward_arrays").column_of(x))
-    if any(hasattr(type(x), name) for name in _ARROW):
+    if any(hasattr(type(x), name) for name in ARROW):
         return joined(_reader("arrow").columns_of(x))
     if ("torch", "Tensor") in known and x.is_nested:
         return _of_nested(x)

@@ -10,6 +10,7 @@ import numpy as np
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
+from ..data import ARROW, ragged
 from ..data.rows import find_fault
 from ..layers._text import holds_texts, text_array
 from ..masks.masked import Masked
@@ -86,7 +87,8 @@ def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None =
             raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
         if array.dtype != object or array.ndim > 1 or holds_texts(array):
             return array
-        value = array  # a column of lists, of Arrow, pandas or Polars
+        arrow = any(hasattr(type(value), name) for name in ARROW)  # nulls become NaN in `array`
+        value = ragged(value) if arrow else array  # a column of lists
     rows = list(value)
     if wanted and wanted.texts and rows:
         raise TypeError(f"{name} must hold texts, not {rows[0]!r:.80}")
@@ -100,7 +102,10 @@ def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None =
         return as_array(value, name)
     steps = (wanted and wanted.steps) or 0
     if len(set(lengths)) < 2 and not (rows and max(lengths) < steps):
-        return as_array(rows, name)
+        array = as_array(rows, name)
+        if array.dtype == object:
+            find_fault(rows, name)
+        return array
     return Sequences(rows, lengths, name, steps)
 
 
