@@ -206,7 +206,7 @@ class TestWhatIsRefused:
 
     def test_other_files(self) -> None:
         for content in (b"", b"PK\3\4" * 99, bytes(4096)):
-            refused(content, lambda _: None, "is not an HDF5 file")
+            refused(content, lambda _: None, "is not an HDF5 file|is a zip file")
 
 
 def test_damaged_files_are_value_errors() -> None:

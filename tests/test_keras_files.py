@@ -201,7 +201,7 @@ class TestWhatIsRefused:
             refused(path, "")
         weight = content.index(b"HDF") + 6000  # in the weights themselves
         path.write_bytes(content[:weight] + b"\0\1\2\3" + content[weight + 4 :])
-        refused(path, "its sum is wrong")
+        refused(path, "its checksum is wrong")
         path.write_bytes((MODELS / "weights_only.weights.h5").read_bytes())
         refused(path.rename(tmp_path / "a.h5"), "holds weights alone")
 

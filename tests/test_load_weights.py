@@ -239,7 +239,7 @@ class TestNpz:
                 model.load_weights(path)
             assert all(line in str(caught.value) for line in lines)
         np.savez(path, kernel=np.zeros((3, 2)))
-        with pytest.raises(ValueError, match="its members are not w0, w1"):
+        with pytest.raises(ValueError, match="it holds kernel, not weights as w0, w1"):
             model.load_weights(path)
 
 

@@ -27,7 +27,7 @@ from ..models.known_classes import classes_of, known_classes
 from ._npy import read_array
 from ._reading import different_keys, opened, refusing
 from ._writing import write_whole
-from ._zips import check_stored
+from ._zips import archive_in, check_stored, names_told
 
 _FORMAT, _VERSION = "fastmask", 1
 _CONFIG = "config.npy"
@@ -88,7 +88,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     with (
         opened(path) as file,
         refusing(path, "is not a model that can be read"),
-        zipfile.ZipFile(file) as archive,
+        archive_in(file) as archive,
     ):
         return _read(archive, file.size, classes)
 
@@ -115,10 +115,19 @@ def _read(archive: zipfile.ZipFile, limit: int, classes: Mapping[str, type[Layer
 def _check_members(members: list[zipfile.ZipInfo], limit: int) -> None:
     names = [member.filename for member in members]
     wanted = {_CONFIG, *(f"w{i}.npy" for i in range(len(members) - 1))}
-    if len(set(names)) != len(names) or set(names) != wanted:
-        strange = sorted(set(names) ^ wanted)[:3] or "twice the same"
-        raise ValueError(f"its members are not config, w0, w1, ...: {strange}")
-    check_stored(members, limit, "save_model")
+    if "config.json" in names:
+        raise ValueError("it is a model of Keras 3: name it .keras")
+    if _CONFIG not in names:
+        raise ValueError(
+            f"it holds {names_told(names)}, but no config, so it is not a model that save_model "
+            "wrote; weights alone are read by model.load_weights(path)"
+        )
+    if len(set(names)) != len(names):
+        raise ValueError("two of its members have the same name")
+    if set(names) != wanted:
+        strange = names_told(name for name in names if name not in wanted)
+        raise ValueError(f"it must hold config, w0, w1, ... and nothing else, but has {strange}")
+    check_stored(members, limit, "which save_model does not do")
 
 
 def description_in(archive: zipfile.ZipFile) -> Any:

@@ -16,7 +16,7 @@ from ...models.model import Model
 from ...models.summary import SummaryRow, inputs_of, summarise
 from .._npy import read_header
 from .._reading import Reader
-from .._zips import check_stored
+from .._zips import OF_NUMPY, archive_in, check_stored
 from ..description import Description, Row
 from ..npz import description_in
 
@@ -26,8 +26,8 @@ _MINE = "no: load_model(path, custom_objects={{{!r}: {}}})"
 def describe(file: Reader) -> Description:
     """What is in a file."""
     name = Path(file.name).name
-    with zipfile.ZipFile(file) as archive:
-        check_stored(archive.infolist(), file.size, "numpy.savez")
+    with archive_in(file) as archive:
+        check_stored(archive.infolist(), file.size, OF_NUMPY)
         arrays = [one for one in archive.namelist() if one != "config.npy"]
         shapes = [_shape(archive, one) for one in arrays]
         count = sum(map(math.prod, shapes))

@@ -15,12 +15,12 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ..._typing import Array
+from .._zips import HDF5, ZIP
 from . import _messages
 from ._bytes import Bytes, Fields
 from ._groups import is_group, members
 from ._messages import DATASPACE, DATATYPE, Messages
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_TEXTS = 2**16  # in an attribute
 _MOST_BYTES = 2**62  # of an array
 
@@ -149,8 +149,13 @@ class Hdf5:
 
     def _root(self, size: int) -> int:
         """The address of the root group, which is in the first block of the file."""
-        if size < 96 or self._bytes.at(0, 8) != _SIGNATURE:
-            raise ValueError("is not an HDF5 file")
+        if size < 96 or self._bytes.at(0, 8) != HDF5:
+            zipped = size >= len(ZIP) and self._bytes.at(0, len(ZIP)) == ZIP
+            raise ValueError(
+                "is a zip file: if it is a model of Keras 3, name it .keras"
+                if zipped
+                else "is not an HDF5 file"
+            )
         fields = Fields(self._bytes.at(8, 88))
         version, of_offsets, of_lengths = fields.take("B4xBB")
         if version not in (0, 1):

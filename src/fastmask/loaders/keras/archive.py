@@ -15,7 +15,7 @@ from typing import Any
 
 from .._json import parsed
 from .._reading import Reader
-from .._zips import check_stored
+from .._zips import archive_in, check_stored
 from ..hdf5 import Hdf5
 
 _CONFIG, _WEIGHTS, _ASSETS = "config.json", "model.weights.h5", "assets/"
@@ -40,11 +40,11 @@ class Archive:
 
     def __init__(self, file: Reader) -> None:
         self._file = file
-        self._zip = zipfile.ZipFile(file)
+        self._zip = archive_in(file)
         members = self._zip.infolist()
         if len(members) > _MOST_MEMBERS:
             raise ValueError(f"it has more than {_MOST_MEMBERS} members")
-        check_stored(members, file.size, "Keras")
+        check_stored(members, file.size, "which Keras does not do")
         for member in members:
             _check_name(member.filename)
         self._known = {member.filename: member for member in members}
@@ -77,7 +77,7 @@ class Archive:
             ValueError: their checksum differs.
         """
         if self.weights is not None and self._check.value() != self._known[_WEIGHTS].CRC:
-            raise ValueError(f"its member {_WEIGHTS} is damaged: its sum is wrong")
+            raise ValueError(f"its member {_WEIGHTS} is damaged: its checksum is wrong")
 
 
 class _Sum(Thread):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from ...layers import Layer
 from ...layers._weights import Weight
 from .._npy import read_array, read_header
 from .._reading import Reader
-from .._zips import check_stored
+from .._zips import OF_NUMPY, archive_in, check_stored, names_told
 from .stored import Misfit
 
 _NUMBERS = re.compile("[<|][fiub][1248]")
@@ -21,9 +20,9 @@ _NUMBERS = re.compile("[<|][fiub][1248]")
 def values(model: Layer, file: Reader) -> list[Array]:
     """The weights for a model, which the file has in the order of `get_weights`."""
     own = list(model._all_weights())
-    with zipfile.ZipFile(file) as archive:
-        check_stored(archive.infolist(), file.size, "numpy.savez")
+    with archive_in(file) as archive:
         names = _names(archive.namelist())
+        check_stored(archive.infolist(), file.size, OF_NUMPY)
         lines, dtypes = [], []
         for name, weight in zip(names, own, strict=False):
             with archive.open(f"{name}.npy") as stream:
@@ -50,7 +49,9 @@ def _names(members: list[str]) -> list[str]:
         names = [f"{prefix}{i}" for i in range(count)]
         if {f"{name}.npy" for name in names} == set(members) - {"config.npy"}:
             return names
-    raise ValueError("its members are not w0, w1, ..., or arr_0, arr_1, ...")
+    raise ValueError(
+        f"it holds {names_told(members)}, not weights as w0, w1, ..., or arr_0, arr_1, ..."
+    )
 
 
 def _left_over(names: list[str], own: list[Weight]) -> list[str]:
