@@ -114,3 +114,13 @@ for action in (lambda: fm.torch, lambda: exec("from fastmask import torch")):
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="module 'fastmask' has no attribute 'touch'"):
         _ = fm.touch  # type: ignore[attr-defined]  # on purpose
+    code = (
+        "import fastmask as fm\n"
+        "for name in ('keras', 'jax'):\n"
+        "    try: getattr(fm, name)\n"
+        "    except AttributeError as error: print(error)\n"
+    )
+    assert run(code).splitlines() == [
+        f"module 'fastmask' has no attribute '{name}': import fastmask.{name}"
+        for name in ("keras", "jax")
+    ]

@@ -60,7 +60,7 @@ def test_what_is_done_is_not_done_again(
     made = make_folder(tmp_path / "in", 3, 10)
     assert run(tmp_path) == 0
     before = times(tmp_path / "out")
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == f"fastmask: 30 rows written to {tmp_path / 'out'}\n"
     assert run(tmp_path) == 0
     assert times(tmp_path / "out") == before
     assert "3 of 3 outputs exist already and stay as they are" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -327,3 +328,15 @@ def test_refuses() -> None:
 
     with pytest.raises(TypeError, match=r"NoSuper.__init__ must call super\(\).__init__\(\)"):
         fm.trace_masks(NoSuper(), X)
+
+
+def test_a_mask_that_keras_drops_needs_no_line_of_code() -> None:
+    models = Path(__file__).parent / "data" / "models"
+    model = fm.load_model(models / "seq2seq.keras")
+    with np.load(models / "seq2seq.io.npz") as stored:
+        trace = fm.trace_masks(model, [stored["x0"], stored["x1"]])
+    (row,) = [one for one in trace if "dropped" in one.did]
+    assert row.layer.endswith("_without_mask")
+    assert row.fix == ""
+    assert f"{row.layer} dropped the mask, as Keras does" in str(trace)
+    assert "add:" not in str(trace)

@@ -69,7 +69,8 @@ else:  # type checkers would allow every name of the package otherwise
             found = import_module(".cells", __name__)
             return found if name == "cells" else found.cell
         if name != "torch":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            hint = f": import {__name__}.{name}" if name in ("jax", "keras") else ""
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
         try:
             return import_module(".torch", __name__)
         except ModuleNotFoundError as error:

@@ -181,12 +181,21 @@ def _run_predict(known: argparse.Namespace, _rest: list[str]) -> int:
         from .commands import folder  # which imports what processes need
 
         engine, interrupted = known.engine or "local", "interrupted: start again to continue"
-        return _telling(lambda: folder.run(options, engine, known.workers), interrupted)
+        return _written(lambda: folder.run(options, engine, known.workers), options, interrupted)
     if known.engine or known.workers is not None:
         option = "--engine" if known.engine else "--workers"
         print(f"fastmask: {option} is for a folder, which {known.input} is not", file=sys.stderr)
         return 2
-    return _telling(lambda: _predict.run(options))
+    return _written(lambda: _predict.run(options), options, "interrupted, nothing is written")
+
+
+def _written(work: Callable[[], int], options: _predict.Options, interrupted: str) -> int:
+    """Write predictions, and say how many rows there are."""
+    rows: list[int] = []
+    status = _telling(lambda: rows.append(work()), interrupted)
+    for count in rows:
+        print(f"fastmask: {count:,} rows written to {options.output}", file=sys.stderr)
+    return status
 
 
 def _telling(

@@ -8,6 +8,7 @@ from .._typing import Figure
 from ..commands.table import table
 from ..layers import Layer
 from ..layers._infer import states_kept
+from ..layers._operation import Operation
 from ..layers._shapes import is_shape
 from ..layers._types import MaskLike
 from ..masks.mask import Mask
@@ -23,7 +24,7 @@ class TraceRow(NamedTuple):
     did: str  # see `trace_masks`
     mask_out: list[Mask | None]  # of each output
     valid: float | None  # share of valid steps in the masks of the outputs, or else of the inputs
-    fix: str  # line of code to add if the mask was dropped, else ""
+    fix: str  # line of code to add if the mask was dropped, but not where Keras drops it, else ""
     calls: int = 1  # how many calls inside another layer were like this one
 
 
@@ -42,7 +43,9 @@ class MaskTrace(list[TraceRow]):
             )
             for row in self
         ]
-        fixes = [f"{row.layer} dropped the mask; add:\n    {row.fix}" for row in self if row.fix]
+        fixes = [
+            f"{row.layer} dropped the mask{_told(row)}" for row in self if "dropped" in row.did
+        ]
         return "\n".join([table(headings, lines, right=[4]), *fixes])
 
     __repr__ = __str__
@@ -76,7 +79,8 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
         its layers have. `row.did` is "made",
         "kept", "changed", "used" (and ended, as by an LSTM that returns its last output),
         "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
-        "-". For a dropped mask `row.fix` is the line of code that keeps it.
+        "-". For a dropped mask `row.fix` is the line of code that keeps it; it is empty in a loaded
+        model where Keras drops the mask, too.
 
     Raises:
         TypeError: `model` is not a layer.
@@ -114,11 +118,17 @@ def _row(visit: Visit) -> TraceRow:
     )
 
 
+def _told(row: TraceRow) -> str:
+    return f"; add:\n    {row.fix}" if row.fix else ", as Keras does"
+
+
 def _fix(visit: Visit) -> str:
     """The line of code that keeps the mask, which depends on whether the steps are the same."""
     layer, mask = visit.layer, _known(visit.before)[0]
     shape = visit.shape if is_shape(visit.shape) else visit.shape[0]
     kind = type(layer).__name__
+    if isinstance(layer, Operation):  # which only models from files of Keras have
+        return ""
     own = not type(layer).__module__.startswith("fastmask.")
     if kind == "Embedding":
         return f"{kind}(..., mask_zero=True)  # or Masked(y, get_mask(x)) to keep that of the ids"
