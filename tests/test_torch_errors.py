@@ -211,6 +211,12 @@ def test_a_constructor_without_sizes(name: str) -> None:
         getattr(ft, name)()
 
 
+def test_errors_of_python_name_no_private_class() -> None:
+    for arguments in ((), (torch.ones(6, 4, 3), None, None, None)):
+        with pytest.raises(TypeError, match=r"^forward\(\) (missing|takes)"):
+            ft.GRU(3, 5)(*arguments)
+
+
 def test_errors_of_packed_sequences() -> None:
     sequences = pack_sequence([torch.ones(3, 3), torch.ones(2, 3)])
     with pytest.raises(ValueError, match="mask must be None for a PackedSequence"):
