@@ -120,6 +120,21 @@ class TestErrors:
         for column in (x, fm.ragged(x), ["a b", ["b"]]):
             assert fm.Predictor(model, "t")({"t": column})["prediction"].tolist() == expected
 
+    def test_lists_of_tokens(self) -> None:
+        rows = [["a", "b"], ["b"]]
+        tokens = fm.Input((None,), "string")
+        words = L.StringLookup(vocabulary=["a", "b"])  # in which "" would be an unknown token
+        ids = L.Embedding(9, 2, mask_zero=True)(words(tokens))
+        model = fm.Model(tokens, [words(tokens), ids])
+        numbers, vectors = model.predict(rows, verbose=0)
+        assert numbers.to_list() == [[1, 2], [2]]
+        assert vectors.lengths.tolist() == [2, 1]
+        free = fm.Sequential([L.StringLookup(vocabulary=["a", "b"], mask_token="")])
+        assert free.predict(["a", "b"], verbose=0).tolist() == [2, 3]
+        assert free.predict([["a", "b"], ["b", "a"]], verbose=0).tolist() == [[2, 3], [3, 2]]
+        column = fm.Predictor(free, "t")({"t": fm.ragged(rows)})["prediction"]
+        assert [list(one) for one in column] == [[2, 3], [3]]
+
     def test_lists_of_numbers_for_one_number(self) -> None:
         x = fm.Input(())
         predict = fm.Predictor(fm.Model(x, L.Rescaling(2.0)(x)), "x")

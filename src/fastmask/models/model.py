@@ -186,7 +186,8 @@ class Model(Layer):
                 steps that the model needs, and masked, a batch at a time. For a model with several
                 inputs: a list of these, one for each input, or a dict of them by name; two inputs
                 with N sequences each are `[first_sequences, second_sequences]`. Sequences of equal
-                length are an array like any other, without a mask.
+                length are an array like any other, without a mask; lists of tokens that differ in
+                length, a `Ragged`.
             batch_size: number of rows computed at once.
             verbose: 0 for no output; otherwise a terminal shows the progress of work that takes
                 longer than a second, with tqdm if it is installed.

@@ -68,15 +68,18 @@ def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None =
         texts: whether it may hold texts, which must not be taken for sequences of letters.
         wanted: what the model takes, if that is known.
     """
+    one = wanted is not None and wanted.single and not wanted.free
     if isinstance(value, (Masked, Ragged)):
-        if isinstance(value, Ragged) and wanted and wanted.texts and wanted.single:
+        if isinstance(value, Ragged) and wanted and wanted.texts and one:
             raise _lists_of_texts(name)
         return value
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
     if texts and holds_texts(value):
-        if wanted and wanted.single and any(_is_list(row) and len(row) != 1 for row in value):
+        if one and any(_is_list(row) and len(row) != 1 for row in value):
             raise _lists_of_texts(name)
+        if wanted and wanted.sequences and len({len(row) for row in value if _is_list(row)}) > 1:
+            return ragged(value)  # an empty text as padding may be a token like any other
         return text_array(value, name)
     if backend_of(value) is not HOST:
         device_array: Array = value

@@ -22,10 +22,11 @@ class Taken(NamedTuple):
     sequences: bool  # whether the values are sequences of steps, whose number may vary
     steps: int | None  # number of steps that the model needs; None for any
     texts: bool  # whether they are texts, or sequences of these
+    free: bool  # whether it may take other shapes than this one, with which it was built
 
     @property
     def single(self) -> bool:
-        """Whether a row is one number or text."""
+        """Whether a row is one number or text, by the shape."""
         return not self.sequences and self.shape[1:] in ((), (1,))
 
 
@@ -44,7 +45,8 @@ def _of_input(spec: SymbolicTensor, layers: Sequence[BaseLayer], free: bool) -> 
     shape, texts = spec.shape, any(layer._takes_texts for layer in layers)
     ids = len(shape) == 2 and (shape[1] is None or any(map(_takes_ids, layers)))
     sequences = len(shape) > 2 or ids
-    return Taken(spec.name, shape, sequences, shape[1] if sequences and not free else None, texts)
+    steps = shape[1] if sequences and not free else None
+    return Taken(spec.name, shape, sequences, steps, texts, free)
 
 
 def _takes_ids(layer: BaseLayer) -> bool:

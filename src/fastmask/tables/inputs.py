@@ -32,7 +32,8 @@ class Input:
         self._sequences = taken.sequences
         self._wanted = taken.steps  # number of values in a row
         if not self._sequences:
-            self._wanted = self._shape[1] if len(self._shape) > 1 else 1
+            alone = None if taken.free else 1
+            self._wanted = self._shape[1] if len(self._shape) > 1 else alone
 
     def values(self, given: Values, where: Where) -> Array | Ragged | list[Any]:
         """The values of rows; text is read as JSON, or as numbers with spaces between them.
@@ -75,7 +76,7 @@ class Input:
             if odd.any():
                 row = int(odd.argmax())
                 raise self._other_length(where(row), int(lengths[row]))
-        if self._sequences:
+        if self._sequences or (self._wanted is None and (given.lengths != 1).any()):
             return given
         return given.values.reshape(len(given), self._wanted or 1, *given.values.shape[1:])
 
