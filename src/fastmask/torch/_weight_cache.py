@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..backends.table import kernels
+from . import _device
 from ._backend import packed
 from ._cells import TorchCell
 
@@ -50,7 +51,7 @@ def packed_once(
 ) -> Sequence[Any]:
     """The packed weights of each direction; `check` is called before any are packed."""
     first = weights[0][0]
-    if not first.is_cpu:
+    if first.device.type == _device.CUDA:
         check()
         return [packed(cell, cell.in_order(direction)) for direction in weights]
     entry = _entries.get(id(first))
