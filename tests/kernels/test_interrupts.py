@@ -175,6 +175,23 @@ def test_threads_are_started_from_a_finaliser_while_threads_are_started(
     assert done.wait(120)
 
 
+def test_a_finaliser_in_a_new_thread_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that starts it waits for it, and afterwards starts what it asked for."""
+    start, pool = threading.Thread.start, _pool.Pool()
+    finaliser = threading.Thread(target=pool.start, args=(2,), daemon=True)
+
+    def started(thread: Any) -> None:
+        if thread.name == "fastmask-0":
+            start(finaliser)
+            finaliser.join(60)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    pool.start(1)
+    assert not finaliser.is_alive()
+    assert pool._started == 2
+
+
 @SHARED_CALLS
 def test_a_failing_preparation_loses_nothing(
     module: Any, call: Callable[[int], list[Any]], monkeypatch: pytest.MonkeyPatch

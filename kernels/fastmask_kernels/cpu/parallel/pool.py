@@ -56,8 +56,8 @@ class Pool:
         # that may be repeated.
         self.calls: dict[int, tuple[ref[Any], tuple[Any, ...], Any]] = {}
         self.ended: list[ref[Any]] = []
-        self._started = 0
-        self._lock = threading.RLock()
+        self._started = self._wanted = 0
+        self._starting = threading.RLock()
 
     def find(self, workers: int, patient: bool) -> int:
         """Who provides the threads for a call, see `queue.ALONE`.
@@ -81,15 +81,21 @@ class Pool:
         return provider
 
     def start(self, workers: int) -> None:
-        """Start worker threads until there are so many; also for calls that compiled code makes."""
-        with self._lock:
-            while self._started < workers:
+        """Start worker threads until there are so many; also for calls that compiled code makes.
+
+        Nobody waits for the lock: its holder may wait for a new thread in which a finalizer calls
+        a kernel. The holder looks again for how many are wanted after it has released the lock.
+        """
+        self._wanted = max(self._wanted, workers)
+        while self._started < self._wanted and self._starting.acquire(blocking=False):
+            try:
                 name = f"fastmask-{self._started}"
-                try:
-                    threading.Thread(target=self._work, name=name, daemon=True).start()
-                except RuntimeError:  # at the system's limit, or as the interpreter ends
-                    break
+                threading.Thread(target=self._work, name=name, daemon=True).start()
                 self._started += 1
+            except RuntimeError:  # at the system's limit, or as the interpreter ends
+                break
+            finally:
+                self._starting.release()
 
     def _work(self) -> None:
         find_or_work.for_dtype_silently(self.queue.dtype)(self.queue, 0, False)
