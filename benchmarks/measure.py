@@ -21,7 +21,7 @@ from benchmarks.padding import checked_calls, padding_cases
 from benchmarks.peers import FASTMASK, PEERS, Peer, checked_error, contenders
 from benchmarks.quantized_peers import QUANTIZED
 from benchmarks.streaming import STEPPERS, streaming_cases
-from benchmarks.timing import Timing, side_by_side, summarise
+from benchmarks.timing import Timing, side_by_side, summarize
 from benchmarks.training import TRAINERS
 
 PEAKS = ("float32", "bfloat16", "int8")  # of multiply-adds, by what is multiplied
@@ -204,8 +204,8 @@ def measure_startup(rounds: int, cold_rounds: int) -> Section:
             for name, start in starts.items():
                 turns[name].append([start()])
     cold = [[startup.cold_first_call()] for _ in range(cold_rounds)]
-    timings = {name: summarise(values) for name, values in turns.items()}
-    timings["first LSTM call, nothing compiled"] = summarise(cold)
+    timings = {name: summarize(values) for name, values in turns.items()}
+    timings["first LSTM call, nothing compiled"] = summarize(cold)
     log("startup", timings)
     return {"imports_numba": startup.imports_numba(), "seconds": plain(timings)}
 

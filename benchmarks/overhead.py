@@ -72,7 +72,7 @@ def cases() -> Iterator[Case]:
         name = type(layer).__name__ + (f", {note}" if note else "")
         return Case(name, lambda: layer(inputs), lambda: operation(*weights))
 
-    def normalised(x: Any, axes: Any) -> Any:
+    def normalized(x: Any, axes: Any) -> Any:
         off = x - x.mean(axes, keepdims=True)
         return off / np.sqrt(x.var(axes, keepdims=True) + EPSILON)
 
@@ -89,7 +89,7 @@ def cases() -> Iterator[Case]:
     yield case(layers.ReLU(), xm, lambda: np.maximum(x, 0), "masked")
     yield case(layers.Dropout(0.5), xm, lambda: x, "masked")
     yield case(layers.Rescaling(2.0, 1.0), xm, lambda: x * 2 + 1, "masked")
-    yield case(layers.LayerNormalization(), xm, lambda g, b: normalised(x, -1) * g + b, "masked")
+    yield case(layers.LayerNormalization(), xm, lambda g, b: normalized(x, -1) * g + b, "masked")
     groups, steps = x.reshape(BATCH, TIME, 2, -1), valid[:, :, None, None]
 
     def normalised_over_time(groups: Any) -> Any:

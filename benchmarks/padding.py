@@ -1,6 +1,6 @@
 """Padding 20 000 ragged rows of about two million values, by fastmask, Keras and PyTorch.
 
-PyTorch pads tensors: rows that come as arrays are converted to tensors in advance, which favours
+PyTorch pads tensors: rows that come as arrays are converted to tensors in advance, which favors
 it; for rows that come as lists, the conversion is part of the work, as it is for the others.
 Keras's `pad_sequences` does not depend on its backend.
 """

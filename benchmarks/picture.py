@@ -10,7 +10,7 @@ from benchmarks import summary
 from benchmarks.cases import PICTURE_SHAPES, TRAINING_BATCHES
 from benchmarks.peers import FASTMASK, RIVALS
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; the marks differ as well.
+# Okabe and Ito's palette, which color-blind readers can tell apart; the marks differ as well.
 STYLES: dict[str, dict[str, Any]] = {
     FASTMASK.name: {"color": "#0072B2", "marker": "o", "linewidth": 2.8, "zorder": 5},
     **{

@@ -19,7 +19,7 @@ import fastmask as fm
 from benchmarks.cases import Case, Problem
 from benchmarks.peaks import peak_call
 from benchmarks.peers import fastmask_layer
-from benchmarks.timing import Timing, settle, summarise
+from benchmarks.timing import Timing, settle, summarize
 from fastmask_kernels.cpu.jit import compiled, output
 from fastmask_kernels.cpu.parallel.atomics import atomic_add, atomic_load, spin_hint
 from fastmask_kernels.cpu.parallel.barrier import control_size
@@ -114,7 +114,7 @@ def measure_handover() -> dict[str, Timing]:
             settle()
             way()
             turns[name].append([way() for _ in range(HANDOVERS_A_TURN)])
-    return {name: summarise(values) for name, values in turns.items()}
+    return {name: summarize(values) for name, values in turns.items()}
 
 
 def timed(meetings: int, pause: float = 0.0) -> float:

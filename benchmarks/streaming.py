@@ -1,7 +1,7 @@
 """One step in many live streams of which few have an event: only those, or all of them.
 
 A library without masks can only step all streams; the states of those without an event would then
-have to be restored, which is left out here in its favour. Gathering the rows that have an event,
+have to be restored, which is left out here in its favor. Gathering the rows that have an event,
 stepping those and scattering them is what a careful user of PyTorch would write.
 """
 

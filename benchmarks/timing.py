@@ -72,10 +72,10 @@ def side_by_side(
         for name, call in contenders.items():
             turns[name].append(take_turn(call))
         rounds += 1
-    return {name: summarise(seconds) for name, seconds in turns.items()}
+    return {name: summarize(seconds) for name, seconds in turns.items()}
 
 
-def summarise(turns: list[list[float]]) -> Timing:
+def summarize(turns: list[list[float]]) -> Timing:
     """The numbers that are kept of a contender's turns."""
     q25, median, q75 = np.percentile([np.median(turn) for turn in turns], [25, 50, 75])
     return Timing(

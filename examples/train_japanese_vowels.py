@@ -185,7 +185,7 @@ def fold_of_each(data: Utterances) -> np.ndarray:
     folds = np.empty(len(data.labels), dtype=int)
     for speaker in range(N_SPEAKERS):
         mine = np.flatnonzero(data.labels == speaker)
-        # Runs of neighbours, which were likely spoken in one go: dealing them out
+        # Runs of neighbors, which were likely spoken in one go: dealing them out
         # would put near copies on both sides and flatter the model.
         folds[mine] = np.arange(len(mine)) * N_FOLDS // len(mine)
     return folds

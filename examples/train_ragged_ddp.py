@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 examples/train_ragged_ddp.py
     python examples/train_ragged_ddp.py
 
-Every word of a sentence has a tag that depends on the neighbouring words. Sentences go as jagged
+Every word of a sentence has a tag that depends on the neighboring words. Sentences go as jagged
 nested tensors through an embedding, a bidirectional LSTM of fastmask.torch and a linear layer.
 `StepsBatchSampler` gives all processes batches with about the same number of words. Two processes
 learn what one learns: their batches together are the same as its batches, and so are the weights,

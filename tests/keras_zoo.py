@@ -3,7 +3,7 @@
     for name, model, inputs in models():
         model.save(...)
 
-Needs Keras. All weights are random, including those that Keras initialises with zeros or ones.
+Needs Keras. All weights are random, including those that Keras initializes with zeros or ones.
 """
 
 from __future__ import annotations

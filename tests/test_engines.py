@@ -43,7 +43,7 @@ def start(folder: Path, engine: str) -> subprocess.Popen[str]:
 
 
 def workers_of(process: int) -> list[int]:
-    """The worker processes below a process, recognised by their command, which Ray changes."""
+    """The worker processes below a process, recognized by their command, which Ray changes."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -242,12 +242,12 @@ def test_one_batch_equals_a_call_for_every_step(
 
 
 def test_a_subclass_of_a_known_layer_is_called_step_by_step() -> None:
-    class Centred(L.Dense):
+    class Centered(L.Dense):
         def call(self, inputs: Any) -> Any:
             return inputs - inputs.mean(axis=0)
 
     x = np.random.default_rng(10).normal(size=(3, 2, 4)).astype(np.float32)
-    y = L.TimeDistributed(Centred(4))(x)
+    y = L.TimeDistributed(Centered(4))(x)
     np.testing.assert_allclose(y, x - x.mean(axis=0), atol=1e-6)
     along_rows = L.TimeDistributed(L.Softmax(axis=0))(x)
     np.testing.assert_allclose(along_rows.sum(axis=0), 1, atol=1e-6)

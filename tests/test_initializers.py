@@ -1,4 +1,4 @@
-"""Initialisers: Keras's names, distributions and configurations."""
+"""Initializers: Keras's names, distributions and configurations."""
 
 from __future__ import annotations
 

@@ -344,9 +344,9 @@ ARGUMENTS: list[Wrong] = [
     ),
     (
         "an unknown argument",
-        lambda: L.Dense(4, colour=1),
+        lambda: L.Dense(4, color=1),
         TypeError,  # type: ignore[call-arg]  # on purpose
-        ("Dense()", "unexpected keyword argument 'colour'"),
+        ("Dense()", "unexpected keyword argument 'color'"),
     ),
     (
         "a misspelt mode",
@@ -450,7 +450,7 @@ ARGUMENTS += [
         ("activation must be one of", "'Relu'", "did you mean 'relu'?"),
     ),
     (
-        "a misspelt initialiser",
+        "a misspelt initializer",
         lambda: L.Embedding(3, 2, embeddings_initializer="he_normla"),
         ValueError,
         ("embeddings_initializer must be one of", "'he_normla'", "did you mean 'he_normal'?"),
@@ -671,9 +671,9 @@ ELSEWHERE: list[Wrong] = [
     ),
     (
         "an attribute of nobody",
-        lambda: built().colour,
+        lambda: built().color,
         AttributeError,  # type: ignore[attr-defined]  # on purpose
-        ("'Sequential' object has no attribute 'colour'",),
+        ("'Sequential' object has no attribute 'color'",),
     ),
 ]
 TABLE = [*INPUTS, *STATES, *ARGUMENTS, *PADDING, *WEIGHTS, *FILES, *ELSEWHERE]

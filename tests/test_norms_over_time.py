@@ -1,4 +1,4 @@
-"""Normalisations with sums over time: masked steps do not count."""
+"""Normalizations with sums over time: masked steps do not count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIME = 6
 
 
 def layer_norm(x: Array) -> Array:
-    """Normalises one row (T, F) over all its elements."""
+    """Normalizes one row (T, F) over all its elements."""
     return (x - x.mean()) / np.sqrt(x.var() + 0.1)
 
 
@@ -33,7 +33,7 @@ def instance_norm(x: Array) -> Array:
 
 
 def unit_norm(x: Array) -> Array:
-    """Normalises every feature over time."""
+    """Normalizes every feature over time."""
     return x / np.sqrt((x * x).sum(0))
 
 

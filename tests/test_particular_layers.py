@@ -1,4 +1,4 @@
-"""Behaviour of single layers."""
+"""Behavior of single layers."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_rows_and_slices_are_views() -> None:
     assert ragged[3:1].offsets.tolist() == [0]
     with pytest.raises(IndexError):
         ragged[4]
-    with pytest.raises(ValueError, match="neighbours"):
+    with pytest.raises(ValueError, match="neighbors"):
         ragged[::2]
 
 

@@ -263,7 +263,7 @@ def test_masks_of_words_that_are_given() -> None:
 
 
 class Differences(L.Layer):
-    """Uses neighbouring steps."""
+    """Uses neighboring steps."""
 
     supports_masking = True
 

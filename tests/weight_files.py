@@ -73,6 +73,6 @@ def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> bytes:
 
 
 def onnx(path: Path, nodes: Iterable[bytes], tensors: Iterable[bytes]) -> None:
-    """Write a model with these nodes and initialisers."""
+    """Write a model with these nodes and initializers."""
     graph = b"".join(field(1, one) for one in nodes) + b"".join(field(5, one) for one in tensors)
     path.write_bytes(field(1, 8) + field(7, graph))

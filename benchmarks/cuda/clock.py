@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from benchmarks.cuda.system import SIMULATED, torch_device
-from benchmarks.timing import Timing, summarise
+from benchmarks.timing import Timing, summarize
 
 WARM_CALLS = 1 if SIMULATED else 3
 WARM_SECONDS = 0.05
@@ -81,4 +81,4 @@ def measure(
     begin = time.perf_counter()
     while len(samples) < LEAST_SAMPLES or time.perf_counter() - begin < seconds:
         samples.append([sample(call, calls, make)])
-    return summarise(samples)
+    return summarize(samples)

@@ -17,7 +17,7 @@ def spare(dtype: Any) -> int:
 
 
 def aligned_empty(size: int, dtype: Any) -> NDArray[Any]:
-    """Uninitialised one-dimensional array that begins on a cache line.
+    """Uninitialized one-dimensional array that begins on a cache line.
 
     Weights packed into such memory are read in half the time when few rows share them:
     a vector of 64 bytes that straddles two lines costs two loads.

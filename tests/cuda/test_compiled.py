@@ -104,7 +104,7 @@ def test_spills_loops_and_instructions_are_found() -> None:
         ("multiply_bf16", ("HMMA.16816.F32.BF16",)),
         ("fragments", ("LDSM",)),
         ("approximate", ("MUFU.EX2", "MUFU.RCP")),
-        ("neighbours", ("RED", "LD")),
+        ("neighbors", ("RED", "LD")),
     ],
 )
 def test_instructions_of_the_projects_ptx(

@@ -80,7 +80,7 @@ def approximate(out: Any, x: Any) -> None:
 
 
 @kernel(pointer(uint32), pointer(uint32), pointer(uint32), int32, cooperative=True)
-def neighbours(counter: Any, out: Any, x: Any, blocks: int) -> None:
+def neighbors(counter: Any, out: Any, x: Any, blocks: int) -> None:
     """Every block publishes a number, waits for all, and copies what the next block published."""
     copied = cuda.shared.array(4, uint32)
     i = cuda.grid(1)
@@ -139,7 +139,7 @@ def test_approximations() -> None:
 def test_blocks_wait_for_each_other() -> None:
     x = np.random.default_rng(1).integers(0, 1 << 12, (3, 32), dtype=np.uint32)
     counter, out, after, *_ = on_device(
-        neighbours, 3, 32, np.zeros(1, np.uint32), np.zeros_like(x), x, 3
+        neighbors, 3, 32, np.zeros(1, np.uint32), np.zeros_like(x), x, 3
     )
     assert counter.tolist() == [3]
     np.testing.assert_array_equal(out, x * x)

@@ -81,7 +81,7 @@ def test_a_long_sequence(cell: str) -> None:
 
 
 @EACH_FORM
-def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
+def test_a_row_does_not_depend_on_its_neighbors(cell: str) -> None:
     case = FORMS[cell](30, 12, 9, 40, kind="holes")
     together = case.run_backward(cpu)[4:-1]
     for row in (0, 7, 29):

@@ -143,7 +143,7 @@ def test_larger_batches_on_all_threads(kind: str, sizes: tuple[int, ...], cell: 
 
 
 @EACH_FORM
-def test_a_row_does_not_depend_on_its_neighbours(cell: str) -> None:
+def test_a_row_does_not_depend_on_its_neighbors(cell: str) -> None:
     case = FORMS[cell](30, 12, 9, 40, kind="holes")
     together = case.run(cpu)
     for row in (0, 7, 29):

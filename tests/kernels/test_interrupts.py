@@ -1,4 +1,4 @@
-"""Interrupts, finalisers and failures in the middle of shared calls leak nothing."""
+"""Interrupts, finalizers and failures in the middle of shared calls leak nothing."""
 
 from __future__ import annotations
 
@@ -178,17 +178,17 @@ def test_threads_are_started_from_a_finaliser_while_threads_are_started(
 def test_a_finaliser_in_a_new_thread_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that starts it waits for it, and afterwards starts what it asked for."""
     start, pool = threading.Thread.start, _pool.Pool()
-    finaliser = threading.Thread(target=pool.start, args=(2,), daemon=True)
+    finalizer = threading.Thread(target=pool.start, args=(2,), daemon=True)
 
     def started(thread: Any) -> None:
         if thread.name == "fastmask-0":
-            start(finaliser)
-            finaliser.join(60)
+            start(finalizer)
+            finalizer.join(60)
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", started)
     pool.start(1)
-    assert not finaliser.is_alive()
+    assert not finalizer.is_alive()
     assert pool._started == 2
 
 

@@ -67,8 +67,8 @@ def test_functions_are_what_the_table_says(backend: Any, name: str) -> None:
         function()
     with pytest.raises(TypeError, match="too many positional arguments"):
         function(*range(len(names) + 1))
-    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-        function(*range(len(names)), colour=0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'color'"):
+        function(*range(len(names)), color=0)
 
 
 def test_arguments_by_name() -> None:

@@ -78,7 +78,7 @@ def test_memory_that_others_own(backend: Any, tmp_path: Any) -> None:
 
 
 @EACH_BACKEND
-def test_neighbours_in_one_block_of_memory_are_apart(backend: Any) -> None:
+def test_neighbors_in_one_block_of_memory_are_apart(backend: Any) -> None:
     block = np.zeros((2, 2, 3, 4))
     block[1] = 1
     backend.masked_softmax(block[0], block[1], np.ones((2, 3), bool))

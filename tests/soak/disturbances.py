@@ -30,7 +30,7 @@ Report = Callable[[str, int, BaseException], None]
 
 @contextmanager
 def disturbed(seed: int, names: Sequence[str], report: Report) -> Iterator[None]:
-    """Disturb the block; finalisers compute problems of the loads `names`."""
+    """Disturb the block; finalizers compute problems of the loads `names`."""
     threads, thresholds, hook = fm.get_num_threads(), gc.get_threshold(), sys.unraisablehook
     sys.unraisablehook = lambda found: None if _expected(found) else hook(found)
     gc.set_threshold(200)  # young objects, often, in whatever thread makes some
@@ -54,7 +54,7 @@ def disturbed(seed: int, names: Sequence[str], report: Report) -> Iterator[None]
 
 
 def _expected(found: Any) -> bool:
-    """Whether a finaliser ended with an exception that was meant for the interrupted call."""
+    """Whether a finalizer ended with an exception that was meant for the interrupted call."""
     return isinstance(found.exc_value, Interruption)
 
 
@@ -69,7 +69,7 @@ def set_threads(random: Random) -> None:
 
 
 class Garbage:
-    """A reference cycle whose finaliser computes, in whatever thread collects it."""
+    """A reference cycle whose finalizer computes, in whatever thread collects it."""
 
     def __init__(self, random: Random, names: Sequence[str], report: Report) -> None:
         self.itself, self.report = self, report

@@ -47,7 +47,7 @@ class Outcome:
     done: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: list[Case] = field(default_factory=list)
     _running: dict[int, tuple[Case, float]] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)  # finalisers report, too
+    _lock: threading.RLock = field(default_factory=threading.RLock)  # finalizers report, too
 
     def attempt(self, case: Case) -> bool:
         """Run a case; returns whether it succeeded."""
@@ -112,7 +112,7 @@ def soak(seconds: float, seed: int, loads: Sequence[str] = (), ways: Sequence[st
         threading.Thread(target=loop, args=(outcome, names, [seed, i], end), daemon=True)
         for i, loop in enumerate(beside, 1)
     ]
-    # A finaliser can run anywhere, so it must not wait for other threads: neither for one that it
+    # A finalizer can run anywhere, so it must not wait for other threads: neither for one that it
     # starts, which may need a lock held here, nor for torch's.
     calm = [name for name in names if not name.startswith(("torch", "set_weights"))]
 

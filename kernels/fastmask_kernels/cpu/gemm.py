@@ -9,7 +9,7 @@ It assumes, and packing makes true:
     offsets, and nothing is copied to bring them together.
 
 Every sum runs over k in ascending order in one register, whatever `rows` is: a row's
-result does not depend on its neighbours, on blocking or on the number of threads.
+result does not depend on its neighbors, on blocking or on the number of threads.
 """
 
 from __future__ import annotations

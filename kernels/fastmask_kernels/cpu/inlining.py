@@ -1,6 +1,6 @@
 """Compiling functions that only kernels call, no further than the kernels need.
 
-Numba optimises every function by itself, with a copy of all its callees, generates machine code for
+Numba optimizes every function by itself, with a copy of all its callees, generates machine code for
 it, and does both again within each of its callers. Here a function is only lowered to LLVM IR;
 everything else happens once, in the kernel that it is linked into.
 """
@@ -21,7 +21,7 @@ from .unique_names import UniqueCompiler, UniqueNames
 
 
 class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
-    """Lowered code that is not optimised."""
+    """Lowered code that is not optimized."""
 
     _shared_module: Any
     _linking_libraries: list[Any]
@@ -31,7 +31,7 @@ class _Lowered(JITCodeLibrary):  # type: ignore[misc]  # Numba is Any here
         self._final_module.link_in(module)
 
     def finalize(self) -> None:
-        """Neither optimise nor generate machine code."""
+        """Neither optimize nor generate machine code."""
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage == Linkage.external:
                 function.linkage = "linkonce_odr"  # as Numba does in a copy of the whole

@@ -100,7 +100,7 @@ _pauses: list[bool] = []  # for each pause, whether the garbage collector was en
 def _no_collections() -> Iterator[None]:
     """Pause the garbage collector, which the compiler's many objects keep busy.
 
-    It stays paused until the last of several threads is done. No finaliser may run in a thread that
+    It stays paused until the last of several threads is done. No finalizer may run in a thread that
     holds the compiler's lock: it might wait for another lock, which a forking thread holds.
     """
     _pauses.append(gc.isenabled() or any(_pauses))

@@ -118,7 +118,7 @@ def pack_rows(rows: Array, layout: Layout, empty: Callable[[int, Any], Array]) -
     Args:
         rows: the values of the sums that have a part of x.
         layout: the layer's.
-        empty: makes an uninitialised array from its size and dtype.
+        empty: makes an uninitialized array from its size and dtype.
     """
     count, gates, units = rows.shape
     number, width = vectors_of(units, rows.dtype), lanes(rows.dtype)

@@ -160,7 +160,7 @@ def _product(
         offsets, last = plan
         tid = cuda.threadIdx.x
         row, column = tid // side * square, tid % side * square
-        # Neighbouring blocks share rows of a, which are many; only a grid's x dimension is long.
+        # Neighboring blocks share rows of a, which are many; only a grid's x dimension is long.
         across = (width + tile - 1) // tile
         top, left = cuda.blockIdx.x // across * tile, cuda.blockIdx.x % across * tile
         begin, end = int64(0), length

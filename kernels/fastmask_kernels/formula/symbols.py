@@ -212,13 +212,13 @@ def minimum(a: Any, b: Any) -> Symbol:
 
 
 def normalize(*values: Any) -> Any:
-    """Values with mean 0 and variance 1 over the units of a row, as in layer normalisation.
+    """Values with mean 0 and variance 1 over the units of a row, as in layer normalization.
 
     Args:
         *values: one value, or several, whose mean and variance are taken together.
 
     Returns:
-        The normalised value, or a tuple of as many as were given.
+        The normalized value, or a tuple of as many as were given.
 
     Source:
         J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization" (2016).

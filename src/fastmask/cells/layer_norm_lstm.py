@@ -1,6 +1,6 @@
-"""LSTM with layer normalisation: J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016.
+"""LSTM with layer normalization: J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016.
 
-Here the parts of x and of h are normalised together, not each by itself.
+Here the parts of x and of h are normalized together, not each by itself.
 """
 
 # fmt: off
@@ -18,7 +18,7 @@ def layer_norm_lstm(
     shift_i: Any = 0.0, shift_f: Any = 0.0, shift_g: Any = 0.0, shift_o: Any = 0.0,
     shift_c: Any = 0.0,
 ) -> Any:
-    """LSTM of normalised sums and a normalised memory cell, each with a gain and a shift."""
+    """LSTM of normalized sums and a normalized memory cell, each with a gain and a shift."""
     i, f, g, o = normalize(i, f, g, o)
     c = sigmoid(gain_f * f + shift_f) * c + (
         sigmoid(gain_i * i + shift_i) * tanh(gain_g * g + shift_g)

@@ -76,7 +76,7 @@ def run(options: Options) -> str:
 
 
 def short(name: str) -> str:
-    """A kernel's name without what it was specialised for."""
+    """A kernel's name without what it was specialized for."""
     return name.partition("(")[0].strip("_")
 
 

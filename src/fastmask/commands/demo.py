@@ -16,7 +16,7 @@ from ..backends.table import kernels
 from ..backends.threads import get_num_threads
 from ..loaders import load_model
 from ..masks.mask import Mask
-from ..models.summary import summarise
+from ..models.summary import summarize
 from . import naive as _naive
 
 _DATA = Path(__file__).parents[1] / "data"
@@ -89,7 +89,7 @@ def run(say: Callable[[str], None]) -> Result:
         longest=int(lengths.max()),
         speakers=probabilities.shape[1],
         skipped=1.0 - Mask.from_lengths(lengths).fill,
-        layers=str(summarise(model, model.layers)).splitlines()[1:],
+        layers=str(summarize(model, model.layers)).splitlines()[1:],
         examples=_examples(lengths, labels, probabilities.argmax(axis=1)),
         accuracy=float((probabilities.argmax(axis=1) == labels).mean()),
         naive_ms=naive_ms,

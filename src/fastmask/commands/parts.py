@@ -1,4 +1,4 @@
-"""Parts of a folder of Parquet files: neighbouring row groups of a file.
+"""Parts of a folder of Parquet files: neighboring row groups of a file.
 
 One worker reads, computes and writes a part, a batch at a time. How files are cut depends on the
 files alone. An output gets its name when it is complete, so every output that exists is done:

@@ -1,4 +1,4 @@
-"""First values of weights: Keras's initialisers, with its names, defaults and distributions.
+"""First values of weights: Keras's initializers, with its names, defaults and distributions.
 
 The random numbers themselves are NumPy's, so a seed gives other numbers here than in Keras.
 """
@@ -74,7 +74,7 @@ AnyInitializer = (
 
 
 def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., Array]:
-    """Find an initialiser.
+    """Find an initializer.
 
     Args:
         identifier: a name such as "glorot_uniform" or "GlorotUniform", which None means too; an
@@ -86,7 +86,7 @@ def get(identifier: AnyInitializer, name: str = "initializer") -> Callable[..., 
         A function of shape and dtype that returns an array.
 
     Raises:
-        ValueError: there is no such initialiser.
+        ValueError: there is no such initializer.
         TypeError: it is not one, or was given wrong options.
 
     Source:
@@ -123,7 +123,7 @@ def _class_named(identifier: object, name: str) -> type[Initializer]:
 
 
 def _from_config(config: dict[str, Any], name: str) -> Initializer:
-    """The initialiser described by a config, ours or Keras's."""
+    """The initializer described by a config, ours or Keras's."""
     if "class_name" in config:
         made_from, options = config["class_name"], config.get("config")
         if not isinstance(options, dict):

@@ -1,4 +1,4 @@
-"""Initialisers that do not draw, and the base of all; see `initializers`."""
+"""Initializers that do not draw, and the base of all; see `initializers`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Initializer:
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """The config from which `get` makes the same initialiser."""
+        """The config from which `get` makes the same initializer."""
         options = {option: getattr(self, option) for option in self._options}
         return {"class": type(self).__name__, **options}
 
@@ -58,7 +58,7 @@ class Constant(Initializer):
 
 
 class Given(Constant):
-    """An array that was given instead of an initialiser: it has the weight's shape."""
+    """An array that was given instead of an initializer: it has the weight's shape."""
 
     def __call__(self, shape: tuple[int, ...], dtype: DTypeLike = "float32") -> Array:
         if np.shape(self.value) != tuple(shape):

@@ -1,4 +1,4 @@
-"""Initialisers that draw; see `initializers`."""
+"""Initializers that draw; see `initializers`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRUNCATED = 0.87962566103423978  # standard deviation of a normal cut off at 2 
 
 
 class Random(Initializer):
-    """An initialiser that draws random numbers; with a `seed`, the same ones every time."""
+    """An initializer that draws random numbers; with a `seed`, the same ones every time."""
 
     _options: tuple[str, ...] = ("seed",)
 

@@ -29,7 +29,7 @@ class Reuse:
         self._most, self._kept, self._lock = most, list[Array](), Lock()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An uninitialised array; one worth keeping begins on a cache line."""
+        """An uninitialized array; one worth keeping begins on a cache line."""
         size = prod(shape) * dtype.itemsize
         if not LEAST <= size <= self._most:
             return np.empty(shape, dtype)

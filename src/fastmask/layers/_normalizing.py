@@ -1,4 +1,4 @@
-"""What the normalisations share: gamma and beta, and unit length."""
+"""What the normalizations share: gamma and beta, and unit length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer's weights, and how new ones are initialised."""
+"""A layer's weights, and how new ones are initialized."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .._checks import whole_number
 from .._typing import Array
 from ..backends.dispatch import as_array
 
-Filling = Literal["initial", "uninitialised", "shapes"]
+Filling = Literal["initial", "uninitialized", "shapes"]
 _filling: ContextVar[Filling] = ContextVar("fastmask_filling", default="initial")
 
 
@@ -93,7 +93,7 @@ def change(together: Sequence[Weights], write: Callable[[], None]) -> None:
 def filling(how: Filling) -> Iterator[None]:
     """Make new weights in another way, for loading files.
 
-    "uninitialised" leaves the values undefined; "shapes" allocates no memory for them, so that only
+    "uninitialized" leaves the values undefined; "shapes" allocates no memory for them, so that only
     the shapes can be used.
     """
     token = _filling.set(how)
@@ -114,12 +114,12 @@ def new_value(
     """The array of a new weight.
 
     Raises:
-        ValueError: the initialiser returns another shape.
+        ValueError: the initializer returns another shape.
     """
     how = _filling.get()
     if how == "shapes":
         return np.broadcast_to(np.zeros((), dtype), shape)
-    if how == "uninitialised":
+    if how == "uninitialized":
         return np.empty(shape, dtype)
     value = np.array(np.asarray(initializer(shape, dtype)), dtype, order="C")
     if value.shape != shape:
@@ -176,7 +176,7 @@ class Weighted:
 
         Raises:
             TypeError: the shape is not made of integers.
-            ValueError: the initialiser is unknown.
+            ValueError: the initializer is unknown.
         """
         if not isinstance(shape, (list, tuple)):
             raise TypeError(f"shape of a weight must be a tuple of sizes, not {shape!r}")

@@ -1,4 +1,4 @@
-"""Normalisation with the moments of batches, in which masked steps do not count."""
+"""Normalization with the moments of batches, in which masked steps do not count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._weights import change
 
 
 class BatchNormalization(Scaled):
-    """Normalises features with moving moments; passes masks on.
+    """Normalizes features with moving moments; passes masks on.
 
     With `training=True` it uses the moments of the batch's valid steps, and moves the moving
     moments towards them.
@@ -29,7 +29,7 @@ class BatchNormalization(Scaled):
         gamma_initializer: first values of gamma, (F,).
         moving_mean_initializer: first values of the moving mean, (F,).
         moving_variance_initializer: first values of the moving variance, (F,).
-        renorm: must be False, as is Keras's default: renormalisation is not supported.
+        renorm: must be False, as is Keras's default: renormalization is not supported.
         renorm_clipping: must be None; used with `renorm` alone.
         renorm_momentum: used with `renorm` alone.
         synchronized: must be False, as is Keras's default: there is one device.

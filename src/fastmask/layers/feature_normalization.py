@@ -1,4 +1,4 @@
-"""Layers that normalise each row, or each step of it, by itself."""
+"""Layers that normalize each row, or each step of it, by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._normalizing import Scaled, counting, mixes_steps, moments, to_length_one
 
 
 class LayerNormalization(Scaled):
-    """Normalises the features of every step to mean 0 and variance 1; passes masks on.
+    """Normalizes the features of every step to mean 0 and variance 1; passes masks on.
 
     Over axes that include the time axis, masked steps do not count in mean and variance.
 
@@ -78,7 +78,7 @@ class LayerNormalization(Scaled):
 
 
 class GroupNormalization(Scaled):
-    """Normalises groups of features over all steps of a row; passes masks on.
+    """Normalizes groups of features over all steps of a row; passes masks on.
 
     Masked steps do not count in the moments.
 

@@ -1,4 +1,4 @@
-"""Normalisation with moments known beforehand."""
+"""Normalization with moments known beforehand."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _read(archive: zipfile.ZipFile, limit: int, classes: Mapping[str, type[Layer
     weights = [
         read_array(archive, f"w{i}", value.shape, value.dtype) for i, value in enumerate(expected)
     ]
-    with filling("uninitialised"):
+    with filling("uninitialized"):
         model = deserialize(description, classes)
     model.set_weights(weights)
     return model

@@ -208,14 +208,14 @@ class Ragged:
     @overload
     def __getitem__(self, key: int) -> Array: ...
     def __getitem__(self, key: Any) -> Any:
-        """One row, or a slice of neighbouring rows: views of the values."""
+        """One row, or a slice of neighboring rows: views of the values."""
         if not isinstance(key, slice):
             row = range(len(self))[key]
             start, stop = self.offsets[row : row + 2].tolist()
             return self.values[start:stop]
         begin, end, step = key.indices(len(self))
         if step != 1:
-            raise ValueError(f"rows of a Ragged must be neighbours, so no step of {step}")
+            raise ValueError(f"rows of a Ragged must be neighbors, so no step of {step}")
         offsets = self.offsets[begin : max(begin, end) + 1]
         first, last = int(offsets[0]), int(offsets[-1])
         valid = None if self.valid is None else self.valid[first:last]

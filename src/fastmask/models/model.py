@@ -17,7 +17,7 @@ from ..layers._calls import flat
 from ..layers._symbolic import Symbols
 from ..masks.masked import Masked
 from .predict import predict, predict_batches
-from .summary import Summary, summarise, symbolic_inputs
+from .summary import Summary, summarize, symbolic_inputs
 
 
 class Model(Layer):
@@ -167,7 +167,7 @@ class Model(Layer):
             words (Embedding, folded)  (None, None, 8)         800  made
             reader (LSTM)              (None, 4)               208  used
         """
-        rows = summarise(self, self.layers)
+        rows = summarize(self, self.layers)
         sys.stdout.write(f"{rows}\n")
         return rows
 

@@ -134,7 +134,7 @@ def rows_of_batches(count: int, size: int, ragged: list[Sequences]) -> Iterator[
 
 
 def take(source: Source, rows: Rows) -> Array | Masked | Ragged:
-    """Some rows of a source; neighbouring rows of a `Ragged` are views."""
+    """Some rows of a source; neighboring rows of a `Ragged` are views."""
     if isinstance(source, Sequences):
         return source.take(rows)
     if isinstance(source, Ragged):

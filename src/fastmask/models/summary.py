@@ -57,7 +57,7 @@ class Summary(list[SummaryRow]):
     __repr__ = __str__
 
 
-def summarise(model: Layer, layers: Sequence[Layer]) -> Summary:
+def summarize(model: Layer, layers: Sequence[Layer]) -> Summary:
     """The rows of a model."""
     rows: list[SummaryRow] = []
     inputs = symbolic_inputs(model)

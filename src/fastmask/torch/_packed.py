@@ -76,7 +76,7 @@ def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
 
 
 def padded(data: Tensor, rows: Rows) -> Tensor:
-    """Packed data (P, F) as rows (B, T, F); the padding is uninitialised.
+    """Packed data (P, F) as rows (B, T, F); the padding is uninitialized.
 
     Raises:
         ValueError: there are more or fewer steps than in the rows.
@@ -89,7 +89,7 @@ def padded(data: Tensor, rows: Rows) -> Tensor:
 
 
 def spread(data: Tensor, rows: Rows) -> Tensor:
-    """Steps (P, F) as rows (B, T, F); the padding is uninitialised."""
+    """Steps (P, F) as rows (B, T, F); the padding is uninitialized."""
     flat: Tensor = _Spread.apply(data, rows.positions, rows.batch * rows.time)
     return flat.view(rows.batch, rows.time, data.shape[1])
 
@@ -101,7 +101,7 @@ def packed(out: Tensor, rows: Rows) -> Tensor:
 
 
 class _Spread(Function):
-    """Rows of a matrix at their positions in a longer one, whose other rows are uninitialised."""
+    """Rows of a matrix at their positions in a longer one, whose other rows are uninitialized."""
 
     @staticmethod
     def forward(ctx: Any, data: Tensor, positions: Tensor, size: int) -> Tensor:

@@ -12,7 +12,7 @@ PART_BYTES = 1 << 26  # recomputed for a part, unless `ROWS` rows need more
 
 
 class Part(NamedTuple):
-    """Neighbouring rows of a batch."""
+    """Neighboring rows of a batch."""
 
     rows: slice
     steps: slice  # of the batch's plan

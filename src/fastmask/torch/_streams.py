@@ -43,7 +43,7 @@ def capturing() -> bool:
 
 
 class Stamp:
-    """Detects changes of a tensor without synchronising.
+    """Detects changes of a tensor without synchronizing.
 
     torch counts its changes of a tensor's memory as versions; changes by `tensor.data` and other
     libraries do not count. The memory is held, so that no other tensor gets its address.

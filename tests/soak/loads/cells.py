@@ -1,4 +1,4 @@
-"""Kernels of cells made from formulas: vectors, sums of sums, normalisation."""
+"""Kernels of cells made from formulas: vectors, sums of sums, normalization."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ takes a group, runs it to its end, and takes the next one. The scratch memory of
 The longest rows, whose last steps all threads share, have common slots, one for each rank; each
 thread has as many slots of its own as a group has rows.
 
-Groups are dealt from windows of neighbouring ranks, whose rows are about equally long, and often
-neighbours in memory too.
+Groups are dealt from windows of neighboring ranks, whose rows are about equally long, and often
+neighbors in memory too.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ WORDS = KINDS + 3 * KIND_WORDS
 
 
 class _Segment(NamedTuple):
-    """Neighbouring blocks of `gates` that the same rows are multiplied by; -1 for nothing."""
+    """Neighboring blocks of `gates` that the same rows are multiplied by; -1 for nothing."""
 
     block: int  # of `gates`, the first one
     blocks: int

@@ -5,10 +5,10 @@ Values that all units need go through global memory, in two planes that steps us
 of the GRU without `reset_after`, and backward the gradients of gates. A barrier across these
 blocks separates writing from reading:
 
-    arrive    after writing, the threads of a block synchronise; then one of them adds 1 to a
+    arrive    after writing, the threads of a block synchronize; then one of them adds 1 to a
               counter, with release semantics
     wait      that thread spins until all blocks have arrived, with acquire semantics; then the
-              threads of its block synchronise and read
+              threads of its block synchronize and read
 
 Work that no other block waits for, such as writing what the step saves and reading the next rows
 of z, happens between the two. The counter only grows, so it is never reset. Blocks wait for each

@@ -1,7 +1,7 @@
 """A thread of a time loop: its state, which sequences it runs when, and where their rows are.
 
 A single block, or the blocks that share a copy of the layer, run one turn of sequences after the
-other, the longest first: all steps of `at_once` neighbours in the plan's order. Single blocks take
+other, the longest first: all steps of `at_once` neighbors in the plan's order. Single blocks take
 turns from a queue, copies of the layer take them round-robin. `call` holds a direction's arrays.
 """
 

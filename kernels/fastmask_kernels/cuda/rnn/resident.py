@@ -18,7 +18,7 @@ memory (served by the L2 cache). All are in the order
 
     [chunk][column][thread][4]
 
-so that neighbouring threads read neighbouring 16 bytes. Rows and columns that pad chunks and teams
+so that neighboring threads read neighboring 16 bytes. Rows and columns that pad chunks and teams
 have zero weights; vectors must be finite there.
 """
 

@@ -194,7 +194,7 @@ def use_memory(allocate: Allocate | None) -> AbstractContextManager[None]:
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any, device: int = 0) -> DeviceArray:
-    """Uninitialised memory for kernels on the current stream, by `use_memory` or from a pool.
+    """Uninitialized memory for kernels on the current stream, by `use_memory` or from a pool.
 
     It is freed when the last reference is gone, while kernels of the stream still run: no other
     stream may use it, and it must not outlive its stream.

@@ -278,7 +278,7 @@ def _new_pool(device: int) -> Any:
     properties.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
     properties.location.id = device
     pool = _done(driver.cuMemPoolCreate(properties), "a pool of memory")
-    # Freed memory stays in the pool: otherwise each synchronisation would return it to the device,
+    # Freed memory stays in the pool: otherwise each synchronization would return it to the device,
     # and getting it again takes as long as cudaMalloc.
     keep = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
     _done(driver.cuMemPoolSetAttribute(pool, keep, driver.cuuint64_t(2**64 - 1)), "to keep memory")

@@ -238,7 +238,7 @@ class Kernel:
         return self._compiled
 
     def _compile(self) -> Any:
-        # Without link-time optimisation the code that runs is the code that tests inspect: PTX
+        # Without link-time optimization the code that runs is the code that tests inspect: PTX
         # from NVVM, assembled by ptxas.
         dispatcher = cuda.jit(lto=False, **self.options)(self.function)
         try:

@@ -55,7 +55,7 @@ def _inside(index: Any) -> Any:
 
 
 def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> NDArray[Any]:
-    """Uninitialised memory."""
+    """Uninitialized memory."""
     array = np.empty(shape, dtype)
     array.view("u1").fill(0xFF)  # NaN of every kind of float
     return array.view(kind)

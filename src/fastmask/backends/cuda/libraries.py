@@ -36,7 +36,7 @@ class Library(Protocol):
         """Handle of the stream on which the library computes now, 0 for the default one."""
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: OnDevice) -> Any:
-        """Uninitialised array on the device of `like`, in C order."""
+        """Uninitialized array on the device of `like`, in C order."""
 
 
 _NUMBA = "numba", "NumbaLibrary"

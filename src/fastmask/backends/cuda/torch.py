@@ -25,7 +25,7 @@ class TorchLibrary:
         return handle
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], like: OnDevice) -> Any:
-        """Uninitialised memory from torch's cache, on the device of `like`."""
+        """Uninitialized memory from torch's cache, on the device of `like`."""
         import torch
 
         place = like.device if isinstance(like, torch.Tensor) else _device_of(like)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...layers._symbolic import SymbolicTensor
 from ...layers._weights import filling
 from ...models.model import Model
-from ...models.summary import inputs_of, inputs_told, summarise
+from ...models.summary import inputs_of, inputs_told, summarize
 from .._reading import Reader
 from ..description import Description, Row, effect_on_masks
 from ..hdf5 import Hdf5
@@ -32,7 +32,7 @@ def describe(file: Reader) -> Description:
         model = maker.make(found.what)
         if model is not None and not maker.problems.of:
             layers = model.layers if isinstance(model, Model) else [model]
-            listed = [row_of(row) for row in summarise(model, layers)]
+            listed = [row_of(row) for row in summarize(model, layers)]
             return Description(title, listed, [], inputs_of(model))
     rows = [_row(one, found, maker) for one in found.what.everything()]
     told = {one.path for one in found.what.everything()}

@@ -13,7 +13,7 @@ from ...layers._weights import filling
 from ...models.config import DESCRIPTION, deserialize
 from ...models.known_classes import known_classes
 from ...models.model import Model
-from ...models.summary import SummaryRow, inputs_of, summarise
+from ...models.summary import SummaryRow, inputs_of, summarize
 from .._npy import read_header
 from .._reading import Reader
 from .._zips import OF_NUMPY, archive_in, check_stored
@@ -47,7 +47,7 @@ def describe(file: Reader) -> Description:
         model = deserialize(described, known_classes())
         layers = model.layers if isinstance(model, Model) else [model]
         return Description(
-            title, [row_of(row) for row in summarise(model, layers)], [], inputs_of(model)
+            title, [row_of(row) for row in summarize(model, layers)], [], inputs_of(model)
         )
 
 

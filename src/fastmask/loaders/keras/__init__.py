@@ -1,7 +1,7 @@
 """Models in files of Keras, `.keras` and `.h5`, read without Keras.
 
 A description (`version3`, `version2`) says what layers there are; `making` makes them, as the
-tables in `catalogue` say, and `connecting` calls them on each other; `places` tells where the
+tables in `catalog` say, and `connecting` calls them on each other; `places` tells where the
 weights of each are in the file. A model is first made without memory for its weights, so that
 everything that is wrong with it is known before any weight is read.
 """
@@ -94,7 +94,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
         found = KerasFile(file)
         with filling("shapes"):
             _fitting(found, custom)
-        with filling("uninitialised"):
+        with filling("uninitialized"):
             model, maker = _made(found, custom)
         assert found.weights is not None
         places, weights, version = found.places(model, maker), found.weights, found.what.version

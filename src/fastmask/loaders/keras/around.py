@@ -4,7 +4,7 @@
 - `Bidirectional` puts the outputs in the order of the inputs. Keras reverses those of the backward
   layer in any case, so all come out reversed if it is the forward layer that goes backwards.
 - `RMSNormalization` passes masks on. In Keras masks are lost there.
-- Other normalisations over the time axis leave masked steps out. Keras counts them.
+- Other normalizations over the time axis leave masked steps out. Keras counts them.
 - Keras 3 hands no mask to a recurrent layer that is called with states, as with all layers that
   are called with several tensors; what comes out carries the mask on.
 """

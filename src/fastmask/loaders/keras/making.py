@@ -12,7 +12,7 @@ from ...layers import Layer
 from ...layers._vocabulary import Vocabulary
 from .._reading import shortened
 from . import connecting, version2, version3
-from .catalogue import (
+from .catalog import (
     DEFAULTS_OF_2,
     DROPPED,
     DROPPED_ENDINGS,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._typing import Array
 from ...layers._operation import OPERATIONS
-from .catalogue import KNOWN
+from .catalog import KNOWN
 from .described import Described, Node, class_and_config, ends, known_ref, name_in
 
 MODELS = ("Sequential", "Functional", "Model")
