@@ -277,7 +277,7 @@ class TestCell:
         assert coupled.sums == ("f", "g", "o")
         assert coupled.states == ("h", "c")
         assert coupled.vectors == ("p", "shift")
-        assert coupled.__doc__ == "A cell of this file, which pickle finds."
+        assert coupled.__doc__ == "A cell of this module, so that pickle finds it."
         assert repr(coupled) == "<cell coupled>"
         assert coupled(3).name.startswith("coupled")
 

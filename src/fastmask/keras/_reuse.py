@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from math import prod
-from threading import Lock
 from typing import Any
 
 import numpy as np
+
+from fastmask_kernels.forks import CHANGING, fork_safe, fork_safe_lock
 
 from .._typing import Array
 
@@ -26,7 +27,8 @@ class Reuse:
     """
 
     def __init__(self, most: int = MOST) -> None:
-        self._most, self._kept, self._lock = most, list[Array](), Lock()
+        self._most, self._kept = most, list[Array]()
+        self._lock = fork_safe_lock(CHANGING)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An uninitialized array; one worth keeping begins on a cache line."""
@@ -34,7 +36,7 @@ class Reuse:
         if not LEAST <= size <= self._most:
             return np.empty(shape, dtype)
         step = 1 << size.bit_length() - 4  # sizes differ from batch to batch
-        with self._lock:
+        with fork_safe(self._lock):
             memory = self._taken(-(-size // step) * step + _LINE)
             start = -memory.ctypes.data % _LINE
             return memory[start:][:size].view(dtype).reshape(shape)

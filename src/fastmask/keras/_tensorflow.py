@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate, pairwise
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from fastmask_kernels.forks import CHANGING, fork_safe, fork_safe_lock
 
 from .._typing import Array
 from ..backends.layer import Layer, backward_into, forward_into
@@ -20,7 +21,7 @@ from ._reuse import Reuse
 
 _SAVING = ("keras.src.export.", "tensorflow.python.saved_model.")  # modules that write SavedModels
 _HEAD, _UNUSED = 16, 1  # elements before what forward saves, and the first one until it is used
-_memory, _lock = Reuse(), Lock()
+_memory, _lock = Reuse(), fork_safe_lock(CHANGING)
 
 
 def why_not_now(x: Any) -> str:
@@ -163,7 +164,7 @@ def _saved(layer: Layer, kept: Array, units: int) -> list[Array]:
 
 def _unused(kept: Array) -> Array | None:
     """What forward saved, for backward to work in its memory; None from the second time on."""
-    with _lock:
+    with fork_safe(_lock):
         if kept[0] != _UNUSED:
             return None
         if not kept.flags.writeable:  # of a tensor outside functions
