@@ -1,4 +1,4 @@
-"""Parts of pages that benchmarks write.
+"""Blocks of pages, written by benchmarks.
 
 <!-- NAME: the command that writes it -->
 numbers
@@ -14,12 +14,12 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def write_block(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the two comments of a page.
+    """Replace the text between the two comments of a page.
 
     Args:
         page: a Markdown file.
-        name: stands in both comments.
-        text: what comes between them.
+        name: the name in both comments.
+        text: the new text.
 
     Raises:
         ValueError: the page does not have the two comments.

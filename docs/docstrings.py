@@ -1,4 +1,4 @@
-"""How the reference pages read the sections of docstrings that are this project's own."""
+"""How the reference pages show the docstring sections that only this project has."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ PARAGRAPH = r"^({}):\n((?:(?: {{4}}.*)?\n?)+)"
 
 
 class OwnSections(griffe.Extension):  # type: ignore[misc]
-    """What a layer is called with is a list as its arguments are; its source is a paragraph."""
+    """Shows `Called with` as a list, like the arguments, and `Source` as a paragraph."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrite a docstring to what the parser knows."""
+        """Rewrite a docstring with sections that the parser knows."""
         if obj.docstring is None:
             return
         text = obj.docstring.value
-        text = re.sub(r"(?m)^(\S.* .*:)\n( {4})", r"\1\n\n\2", text)  # makes it a block of code
+        text = re.sub(r"(?m)^(\S.* .*:)\n( {4})", r"\1\n\n\2", text)  # to make it a block of code
         text = re.sub(r"(?m)^Called with$", "Other Parameters: Called with:", text)
         text = re.sub(r"(?m)^Example:$", "Examples:", text)
-        # A class has no type to return, and the parser takes a tuple for one.
+        # The parser needs a return type, which classes do not have, and takes a tuple for one.
         titles = "Source|Returns" if obj.is_class else r"Source|Returns(?=:\n {4}\()"
         obj.docstring.value = re.sub(
             PARAGRAPH.format(titles),
@@ -33,7 +33,7 @@ class OwnSections(griffe.Extension):  # type: ignore[misc]
         )
 
     def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
-        """What **kwargs are by default is nothing to tell."""
+        """Hide the defaults of *args and **kwargs, which mean nothing."""
         for parameter in func.parameters:
             if parameter.kind in VARIADIC:
                 parameter.default = None

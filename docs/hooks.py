@@ -1,4 +1,4 @@
-"""What mkdocs is to do beside its own: pages whose text stands elsewhere in the repository."""
+"""mkdocs hooks: pages whose text comes from elsewhere in the repository."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ IN_ROOT = {name.lower(): name for name in ("CONTRIBUTING.md", "SECURITY.md", "CH
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The file in the root as it reads in docs; the page of kernels with all of them."""
+    """A root file with links that work in docs, or the kernels page with all kernels."""
     path = page.file.src_path
     if path == "reference/kernels.md":
         return "\n".join((markdown, *kernels()))
     if path not in IN_ROOT:
         return markdown
     text = (ROOT / IN_ROOT[path]).read_text("utf-8").replace("](docs/", "](")
-    return re.sub(r"(?m)^## \[(.*?)\]", r"## \1", text)  # versions, which link to nothing here
+    return re.sub(r"(?m)^## \[(.*?)\]", r"## \1", text)  # versions, whose links have no target here
 
 
 def kernels() -> Iterator[str]:
-    """What the table of kernels says of each."""
+    """A section for each kernel of the table, in Markdown."""
     from fastmask_kernels.spec import KERNELS
 
     for kernel in KERNELS.values():

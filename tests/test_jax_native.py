@@ -1,4 +1,4 @@
-"""XLA's handler in compiled code: the bits of the one in Python, which it does not enter again."""
+"""The compiled XLA handler: bitwise the results of the one in Python, without entering Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = {"lstm": (4, 2), "gru": (3, 1), "rnn": (1, 1)}  # gates and states
 
 @contextmanager
 def python_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """How often Python has computed: as many numbers as there were calls."""
+    """A list with one item for each call that Python computes."""
     calls: list[int] = []
     handle = _ffi.handle
     with monkeypatch.context() as patch:
@@ -62,7 +62,7 @@ def random_case(rng: np.random.Generator) -> tuple[Any, list[Any], dict[str, Any
     batch, time, features, units = (int(rng.integers(1, most)) for most in (9, 13, 20, 40))
     if rng.random() < 0.2:
         batch, units = 40, 96  # shared by threads
-    dtype = "float64" if name == "rnn" else "float32"  # each takes its time to compile
+    dtype = "float64" if name == "rnn" else "float32"  # each dtype takes time to compile
     reset_after = bool(rng.integers(2))
     bias = (2, gates * units) if name == "gru" and reset_after else (gates * units,)
     shapes = [(batch, time, features), (features, gates * units), (units, gates * units), bias]
@@ -102,7 +102,7 @@ def test_same_bits(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
             name, arrays, options = random_case(rng)
             call = outputs_and_gradients(name, options, 0.5)
             expected = by_python(call, *arrays)
-            jax.block_until_ready(call(*arrays))  # by Python, which describes it
+            jax.block_until_ready(call(*arrays))  # Python computes this one, and makes an entry
             with python_calls(monkeypatch) as calls:
                 found = [jax.block_until_ready(call(*arrays)) for _ in range(3)]
             assert not calls
@@ -113,7 +113,7 @@ def test_same_bits(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small(name: str = "lstm", units: int = 5) -> tuple[Any, list[Any]]:
-    """A compiled function of arrays, and these."""
+    """A jitted function, and arrays for it."""
     gates = KINDS[name][0]
     rng = np.random.default_rng(0)
     shapes = (2, 6, 3), (3, gates * units), (units, gates * units)
@@ -122,7 +122,7 @@ def small(name: str = "lstm", units: int = 5) -> tuple[Any, list[Any]]:
 
 
 def test_what_python_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another number of threads, once; other kernels, each time; and no steps, which are rare."""
+    """Once for another number of threads; each time for other kernels, and for no steps."""
     call, arrays = small(units=7)
     np.testing.assert_array_equal(call(*arrays), fm.ops.lstm(*arrays)[0])
     with python_calls(monkeypatch) as calls:
@@ -147,7 +147,7 @@ def test_what_python_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_full_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no room in the table stays Python's; what is there is found."""
+    """A full table leaves new calls to Python; calls with an entry are found."""
     (known, arrays), (other, others) = small(units=8), small("gru", units=8)
     known(*arrays)
     kept, entries = len(state._kept), state._state[ENTRIES]
@@ -164,7 +164,7 @@ def test_full_table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_many_threads_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls at the same time, of functions that are known and of others, do not disturb."""
+    """Concurrent calls, with and without entries, do not disturb each other."""
     problems = [small(name, units) for name in KINDS for units in (9, 11)]
     expected = [by_python(call, *arrays) for call, arrays in problems]
     wrong: list[int] = []

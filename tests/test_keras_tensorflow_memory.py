@@ -1,4 +1,4 @@
-"""fastmask.keras on TensorFlow: memory that is used again, and what backward uses up."""
+"""fastmask.keras on TensorFlow: the buffer pool, and saved values that backward overwrites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.keras_cases import the_keras
 
 pytestmark = [
     pytest.mark.optional,
-    pytest.mark.filterwarnings("ignore"),  # of TensorFlow's own
+    pytest.mark.filterwarnings("ignore"),  # TensorFlow's own
 ]
 keras = the_keras()
 if keras.config.backend() != "tensorflow":
@@ -74,7 +74,7 @@ def test_threads_get_memory_of_their_own() -> None:
 
 
 def layer_and_inputs(kind: str, seed: int, **options: Any) -> tuple[Any, Any, Any]:
-    """A converted layer that is large enough for memory that is kept, inputs and a mask."""
+    """A layer large enough for the buffer pool, its input, and a mask."""
     keras.utils.set_random_seed(seed)
     rng = np.random.default_rng(seed)
     layer = getattr(keras.layers, kind)(32, return_sequences=True, **options)
@@ -117,7 +117,7 @@ def test_a_second_backward_pass_makes_again_what_the_first_used_up(kind: str, gr
 
 
 def test_many_forward_passes_before_their_backward_passes(monkeypatch: Any) -> None:
-    """Of what they save, memory is kept up to the limit; each still has its own."""
+    """The pool keeps memory up to its limit; each pass still has memory of its own."""
     monkeypatch.setattr(_tensorflow, "_memory", memory := Reuse(1 << 20))
     layer, x, mask = layer_and_inputs("LSTM", 3)
     fk.convert(layer)

@@ -1,4 +1,4 @@
-"""Lists of rows, as they are given to `predict`: what becomes of them, and the errors."""
+"""Lists of rows as input of `predict`: padding, and errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TestFixedNumberOfSteps:
 
     def test_a_column_of_lists(self) -> None:
         class Column:
-            """As columns of Arrow, pandas and Polars are seen by NumPy."""
+            """Converts to NumPy as columns of Arrow, pandas and Polars do."""
 
             def __array__(self, *_: Any, **__: Any) -> Any:
                 rows = np.empty(3, object)
@@ -123,7 +123,7 @@ class TestErrors:
     def test_lists_of_tokens(self) -> None:
         rows = [["a", "b"], ["b"]]
         tokens = fm.Input((None,), "string")
-        words = L.StringLookup(vocabulary=["a", "b"])  # in which "" would be an unknown token
+        words = L.StringLookup(vocabulary=["a", "b"])  # an unmasked "" would be an unknown token
         ids = L.Embedding(9, 2, mask_zero=True)(words(tokens))
         model = fm.Model(tokens, [words(tokens), ids])
         numbers, vectors = model.predict(rows, verbose=0)
@@ -165,5 +165,5 @@ def test_columns_of_arrow() -> None:
         np.testing.assert_array_equal(found.mask.valid, expected.mask.valid)
     x = fm.Input((None,))
     for rows in ([[1.0, None], [2.0]], [[1.0], None]):
-        with pytest.raises(ValueError, match="null"):  # which NumPy takes for NaN
+        with pytest.raises(ValueError, match="null"):  # NumPy would make it NaN
             fm.Model(x, L.Rescaling(2.0)(x)).predict(pa.array(rows), verbose=0)

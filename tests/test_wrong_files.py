@@ -23,7 +23,7 @@ def dense() -> fm.Sequential:
 
 
 def refused(path: Path, words: str) -> None:
-    """No function reads the file, and all say why."""
+    """Every function refuses the file, and says why."""
     for read in (fm.load_model, dense().load_weights, describe):
         with pytest.raises(ValueError, match=f"^{path} .*: {words}$"):
             read(path)

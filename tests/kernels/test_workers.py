@@ -83,7 +83,7 @@ class Plain:
 
     def release(self, lock: int) -> None:
         self.released += 1
-        self.taken.remove(lock)  # none that is free
+        self.taken.remove(lock)  # an error if it is free
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_who_is_woken(
 def test_a_worker_about_to_sleep_listens_again(
     called: int, submitted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is called, or a call is submitted, once it has said that it is asleep."""
+    """A caller wakes it, or submits a call, just after it set its state to ASLEEP."""
     plain, queue, heard = Plain(monkeypatch), new_queue(), []
 
     def listen(queue: Any, seen: int) -> int:
@@ -137,7 +137,7 @@ def test_a_worker_about_to_sleep_listens_again(
         if len(heard) == 1:
             queue[SUBMITTED] += submitted
             if called:
-                queue[LISTENERS] = 0  # seen by a caller that comes a moment later
+                queue[LISTENERS] = 0  # as a caller would see it a moment later
                 assert _workers.find_workers.py_func(queue, 1, True) == WORKERS
                 queue[LISTENERS] = 1
 
@@ -189,7 +189,7 @@ def test_no_wake_is_lost(rounds: int) -> None:
     def call(seed: int) -> None:
         generator = random.Random(seed)
         for _ in range(rounds):
-            for _ in range(generator.randrange(15_000)):  # it listens, goes to sleep, or sleeps
+            for _ in range(generator.randrange(15_000)):  # workers listen, fall asleep, or sleep
                 pass
             pool.find(2, patient=True)
             end = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""Who is told when the number of threads or the table of kernels changes."""
+"""Functions to call when the number of threads or the table of kernels changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def tell_changes_to(function: Callable[[], None]) -> None:
 
 
 def changed() -> None:
-    """Tell everybody."""
+    """Call all registered functions."""
     for function in _told:
         function()

@@ -1,6 +1,6 @@
-"""Keras's recurrent layers, described by a string and computed on the host, both ways.
+"""Keras's recurrent layers, described by a string and computed on the host, forward and backward.
 
-For frameworks that differentiate by themselves, and allocate the memory for the results.
+For frameworks that bring their own differentiation and allocate the memory for the results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .recurrent import Settings, pack, run_backward, run_forward
 
 FORWARD, BACKWARD = "forward", "backward"
 _CELLS = {"LSTM": LSTM, "GRU": GRU, "SimpleRNN": SIMPLE_RNN}
-_MOST_STEPS = 1 << 16  # of a mask whose plan is kept
+_MOST_STEPS = 1 << 16  # of a mask whose plan is cached
 _FLAGS = ("reset_after", "go_backwards", "zero_masked", "return_sequences")
 
 
@@ -117,7 +117,7 @@ def forward_into(
         mask: (B, T), or None if all steps are valid.
         states: the initial ones, (B, H) each.
         weights: kernel, recurrent kernel and bias, as Keras has them.
-        packed: the weights as `pack` makes them, if they are there.
+        packed: the result of `pack`, if it is there already.
     """
     cell, count = layer.cell, len(states)
     out, last, saved = outputs[0], outputs[1 : 1 + count], outputs[1 + count :]
@@ -223,7 +223,7 @@ def _plan(mask: Bools | None, batch: int, time: int) -> Plan:
 
 @lru_cache(maxsize=8)
 def _kept_plan(valid: bytes, shape: tuple[int, int]) -> Plan:
-    """The plan of a mask, of use to both directions, to the next layer, and to backward."""
+    """The plan of a mask, cached for the other direction, the next layer, and backward."""
     return plan_of(np.frombuffer(bytearray(valid), np.bool_).reshape(shape))
 
 

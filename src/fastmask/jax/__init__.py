@@ -1,7 +1,7 @@
 """LSTM, GRU and simple RNN for JAX that compute only the steps that exist, on the CPU.
 
-Functions of plain arrays, for flax, equinox and whoever writes JAX, with gradients in reverse mode;
-they work in jit, grad, vmap, scan and checkpoint.
+Functions of arrays, for flax, equinox and JAX code of your own, with reverse-mode gradients; they
+work in jit, grad, vmap, scan and checkpoint.
 
 This module imports jax; `import fastmask` does not.
 """

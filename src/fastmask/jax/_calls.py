@@ -1,4 +1,4 @@
-"""Calls of host code from a compiled program, described by words."""
+"""Calls of host code from a compiled JAX program; a string says what to compute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHY_NO_FFI = _ffi.why_not()
 
 
 def _on_large_pages(words: str, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
-    """`compute`, to memory that XLA has just taken from the system where it is large."""
+    """`compute`, with large pages for large outputs, whose memory XLA has just allocated."""
     for output in outputs:
         ask_for_large_pages(output)
     try:
@@ -40,13 +40,14 @@ def call(
     inputs: Sequence[Any],
     in_place: dict[int, int] | None = None,
 ) -> Sequence[Any]:
-    """The results of `backends.layer.compute` in a JAX program; vmap runs one after the other.
+    """Call `backends.layer.compute` in a JAX program; under vmap, for one example after the other.
 
     Args:
         words: see `backends.layer.compute`.
         results: their shapes and dtypes.
         inputs: arrays.
-        in_place: which inputs may be overwritten by which results; XLA copies what is still used.
+        in_place: result by input, as indices: the result may overwrite the input. XLA copies
+            inputs that are still used.
     """
     if not WHY_NO_FFI and jax.default_backend() == "cpu":
         host = jax.ffi.ffi_call(

@@ -1,8 +1,8 @@
-"""Handlers of XLA's foreign function interface in Python: no compiler, no copies.
+"""Handlers for XLA's foreign function interface in Python: zero-copy, and without a compiler.
 
-XLA calls it with a frame that describes its own buffers, which NumPy sees as arrays. What is to be
-computed stands in the one attribute of the call, as text: so a program from JAX's compilation cache
-finds it in another process.
+XLA passes a call frame that describes its buffers, which NumPy sees as arrays. The call's only
+attribute, a string, says what to compute, so a program from JAX's compilation cache also works in
+another process.
 
 The structures are those of the header c_api.h that comes with jaxlib, for the CPU.
 """
@@ -42,15 +42,15 @@ KNOWN = [(0, 3)]
 """The versions of the interface with these structures."""
 
 Host = Callable[[str, Sequence[Array], Sequence[Array]], None]
-"""Computes what the text says: outputs to be written, inputs."""
+"""Computes what a string describes; takes the string, the outputs to write, and the inputs."""
 
-_METADATA = 1  # the type of an extension that asks for versions
-_INTERNAL = 13  # the code of an error
+_METADATA = 1  # the type of an extension that asks for the version
+_INTERNAL = 13  # the error code of an internal error
 _DTYPES = {1: np.dtype(np.bool_), 11: np.dtype(np.float32), 12: np.dtype(np.float64)}
 
 _pointer, _size, _int32, _int64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32, ctypes.c_int64
-_BEGIN = 64  # not 0, which NumPy takes for no memory
-# All of it, made once and not for each array:
+_BEGIN = 64  # not 0, which NumPy takes for a null pointer
+# The address space as one buffer, made once, because making one for each array takes time.
 _memory: Any = (ctypes.c_char * (1 << 62)).from_address(_BEGIN)
 _to = ctypes.POINTER
 
@@ -88,18 +88,18 @@ _Api = _struct(
 
 
 def why_not() -> str:
-    """Why the installed jaxlib cannot call a handler; empty where it can."""
+    """Why the installed jaxlib cannot call a handler; empty if it can."""
     try:
         header = (Path(jax.ffi.include_dir()) / "xla/ffi/api/c_api.h").read_text()
     except (AttributeError, OSError) as error:
         return f"the version of XLA's interface is unknown: {error}"
     numbers = [re.search(rf"define XLA_FFI_API_{w} (\d+)", header) for w in ("MAJOR", "MINOR")]
     version = tuple([int(found[1]) for found in numbers if found])
-    return "" if version in KNOWN else f"XLA's interface has the version {version}, not {KNOWN}"
+    return "" if version in KNOWN else f"XLA's interface has version {version}, not {KNOWN}"
 
 
 def handle(frame: int, host: Host) -> int | None:
-    """Answer a call of XLA's; the address of an error, or None."""
+    """Handle a call from XLA; returns the address of an error, or None."""
     call = read_words(frame, FRAME_WORDS)
     try:
         if call[EXTENSION] and _answered(call):
@@ -115,25 +115,25 @@ def handle(frame: int, host: Host) -> int | None:
 
 
 def address_of(function: Callable[..., int | None], arguments: int = 1) -> int:
-    """Where C can call a function of so many words, as long as the process lives."""
+    """The address at which C can call a function of this many words, until the process ends."""
     made = ctypes.CFUNCTYPE(_pointer, *[_size] * arguments)(function)
     _kept.append(made)
     return ctypes.cast(made, _pointer).value or 0
 
 
 def register(name: str, address: int) -> None:
-    """Let XLA call the handler at an address for targets of a name on the CPU."""
+    """Register the handler at an address with XLA, for custom calls to `name` on the CPU."""
     new_capsule = ctypes.pythonapi.PyCapsule_New
     new_capsule.restype = ctypes.py_object
     new_capsule.argtypes = [_pointer, ctypes.c_char_p, _pointer]
     jax.ffi.register_ffi_target(name, new_capsule(address, None, None), platform="cpu")
 
 
-_kept: list[Any] = []  # what XLA may call
+_kept: list[Any] = []  # kept alive, because XLA may call them
 
 
 def _answered(call: list[int]) -> bool:
-    """Whether the call was no call but asked for the version, which it has been told."""
+    """Answer a request for the version; returns False if the call is something else."""
     asked: Any = _Extension.from_address(call[EXTENSION])
     if asked.type != _METADATA:
         return False
@@ -156,7 +156,7 @@ def write_word(address: int, word: int) -> None:
 def _text(call: list[int]) -> str:
     count, types, _, each = call[ATTRIBUTES : ATTRIBUTES + 4]
     if count != 1 or _int32.from_address(types).value != STRING:
-        raise RuntimeError("the call does not have the one attribute that it must have")
+        raise RuntimeError("the call must have one attribute, a string")
     return ctypes.string_at(*read_words(read_words(each, 1)[0], 2)).decode()
 
 

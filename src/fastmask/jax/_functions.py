@@ -29,8 +29,8 @@ def lstm(
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """LSTM over the valid steps of a batch of sequences, with gradients.
 
-    As `fastmask.ops.lstm`, for JAX's transformations: jit, grad, vmap (one after the other), scan
-    and checkpoint; not for forward mode, nor for gradients of gradients.
+    Like `fastmask.ops.lstm`, under JAX's transformations: jit, grad, vmap (one example after the
+    other), scan and checkpoint. Forward mode and second-order gradients are not supported.
 
     Args:
         x: (B, T, F), float32 or float64.
@@ -96,7 +96,7 @@ def gru(
         x: (B, T, F), float32 or float64.
         kernel: (F, 3H), of the dtype of x, as are the others; gate order z, r, h.
         recurrent_kernel: (H, 3H).
-        bias: (2, 3H), of the input and of the state, with `reset_after`, else (3H,); or None
+        bias: (2, 3H), for the input and the state, with `reset_after`, else (3H,); or None
             for zeros.
         reset_after: apply the reset gate after the product with the recurrent kernel.
         activation: see `lstm`.
@@ -239,7 +239,7 @@ def _states(given: Any, count: int) -> list[Any]:
 
 
 def _check(name: str, array: Any, shape: tuple[int, ...], like: Any = None) -> None:
-    """See that an array has a shape, and the dtype of x."""
+    """Check an array's shape, and its dtype against that of `like`."""
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
     if like is not None and array.dtype != like.dtype:

@@ -1,4 +1,4 @@
-"""A layer as JAX differentiates it, in reverse mode."""
+"""A layer that JAX can differentiate, in reverse mode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(
         x: (B, T, F), float32 or float64.
         mask: (B, T), of any dtype, or None.
         states: the initial ones, (B, H) each, of the dtype of x.
-        weights: kernel, recurrent kernel and, or not, bias, of the dtype of x.
+        weights: kernel, recurrent kernel and optionally bias, of the dtype of x.
 
     Returns:
         The outputs (B, T, H), or the last one (B, H), and the last states.

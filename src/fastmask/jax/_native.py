@@ -1,6 +1,6 @@
-"""The handler that does not enter Python, and what Python does where it has to ask.
+"""The compiled handler, and what Python does for it on a cache miss.
 
-A call that it does not know is computed here, and described so that it knows the next one.
+Python then computes the call, and makes an entry by which compiled code computes the next one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GRUS = {True: formulas.gru, False: formulas.gru_reset_before}
 
 
 def handler_of(host: _ffi.Host) -> int:
-    """The address of a handler: the compiled one, or `host`'s where nothing can be compiled."""
+    """The address of the handler: compiled code, or Python if nothing can be compiled."""
     try:
         state = import_module(f"{_TABLE}.xla.state")
     except JitDisabledError:
@@ -49,7 +49,7 @@ def handler_of(host: _ffi.Host) -> int:
 
     def count_threads() -> None:
         count = 0
-        with suppress(ValueError):  # of an environment variable, which calls raise in Python
+        with suppress(ValueError):  # a bad environment variable; calls raise the error in Python
             if kernels().__name__ == _TABLE:
                 count = threads_of_process()
         state.set_threads(count)
@@ -59,13 +59,13 @@ def handler_of(host: _ffi.Host) -> int:
     return address
 
 
-_FAILED = (1 << 64) - 1  # -1, as ctypes has it
+_FAILED = (1 << 64) - 1  # -1 as an unsigned integer
 
 
 def _entry(
     words: str, outputs: Sequence[Array], inputs: Sequence[Array], key: Sequence[int]
 ) -> int:
-    """The address of an entry for the handler's table; 0 for a call that stays Python's."""
+    """The address of a new entry for the handler's table; 0 if Python has to compute such calls."""
     way, _, spelled = words.partition(" ")
     layer, x = layer_of(spelled), inputs[0]
     units = inputs[2].shape[1]
@@ -81,7 +81,7 @@ def _entry(
 def _known(
     layer: Layer, backward: bool, outputs: Sequence[Array], inputs: Sequence[Array]
 ) -> dict[str, Any]:
-    """What `Form` has, but for the threads."""
+    """The fields of `Form`, except the number of threads."""
     cell, x, mask = layer.cell, inputs[0], inputs[1]
     kernel = inputs[2 + cell.states]
     units = inputs[2].shape[1]

@@ -1,8 +1,7 @@
-"""Large pages for large arrays, as NumPy asks for them for its own.
+"""Large pages for large arrays, which NumPy requests for its own arrays, too.
 
-XLA takes the memory of a program from the system each time that it runs it, and the system gives
-more than 32 MB page by page, at the first touch. With the usual 4 kB that took a quarter of a
-training step's time.
+XLA allocates a program's memory anew in each run. Above 32 MB it comes from the system, page by
+page at the first touch. With the usual pages of 4 kB that took a quarter of a training step.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ if _madvise is not None:
 
 
 def ask_for_large_pages(array: Array) -> None:
-    """Let the system give the memory of an array in large pages, if it can, and the array is large.
+    """Ask the system for large pages for an array, if it has them and the array is large.
 
-    What is in it stays.
+    The contents stay.
     """
     size = array.nbytes
     if size < _LEAST or _madvise is None:
@@ -36,5 +35,5 @@ def ask_for_large_pages(array: Array) -> None:
 
 
 def advise_address() -> int:
-    """Where madvise is, for compiled code that does the same; 0 where it is not to be called."""
+    """The address of madvise, for compiled code that does the same; 0 if it is not to be called."""
     return 0 if _madvise is None else cast(_madvise, c_void_p).value or 0

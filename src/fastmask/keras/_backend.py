@@ -1,4 +1,4 @@
-"""Which backend of Keras computes, and fastmask's part for it."""
+"""The backend that Keras uses, and fastmask's module for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BACKENDS = ("torch", "jax", "tensorflow")
 
 
 class KerasBackend(Protocol):
-    """What the module of a backend has."""
+    """What the module for a backend provides."""
 
     def why_not_now(self, x: Any) -> str:
         """Why fastmask cannot compute on `x` here and now; empty where it can."""
 
     def arrays(self, values: list[Any], dtype: str) -> list[Any]:
-        """Arrays and variables as `run` takes them: tensors of a dtype."""
+        """Convert arrays and variables to tensors of a dtype, as `run` takes them."""
 
     def run(
         self,
@@ -37,29 +37,29 @@ class KerasBackend(Protocol):
             x: (B, T, F).
             mask: (B, T), of any dtype, or None.
             states: (B, H) each.
-            weights: as Keras has them; without a bias where there is none.
-            training: Keras's word: gradients are possible without, but less likely.
+            weights: as Keras has them; the bias may be missing.
+            training: Keras's flag, a hint: gradients are possible without it, but less likely.
 
         Returns:
             The outputs (B, T, H), or the last one (B, H), and the last states.
         """
 
     def changed(self, model: Any, layers: list[Any], converted: bool) -> None:
-        """What is to be done after layers of a model were converted, or given back."""
+        """Called after layers of a model were converted or reverted."""
 
 
 def arrays(values: list[Any], dtype: str) -> list[Any]:
-    """See `KerasBackend`: by Keras's own conversion."""
+    """See `KerasBackend`; uses Keras's own conversion."""
     return [keras.ops.convert_to_tensor(value, dtype) for value in values]
 
 
 def backend_name() -> str:
-    """Keras's word for the backend."""
+    """Keras's name for its backend."""
     return str(keras.config.backend())
 
 
 def backend() -> KerasBackend | None:
-    """The part for the backend that Keras was imported with; None where there is none."""
+    """The module for the backend that Keras was imported with; None if there is none."""
     if backend_name() not in BACKENDS:
         return None
     found: KerasBackend = import_module(f"{__package__}._{backend_name()}")

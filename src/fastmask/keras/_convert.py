@@ -9,7 +9,7 @@ import keras
 from ._loop import BACKEND, converted_loop
 from ._wanted import why_not
 
-_FUNCTIONS = ("train_function", "test_function", "predict_function")  # they hold the old loops
+_FUNCTIONS = ("train_function", "test_function", "predict_function")  # traced with the old loops
 
 
 def convert(model: keras.layers.Layer) -> tuple[list[str], dict[str, str]]:
@@ -79,7 +79,7 @@ def revert(model: keras.layers.Layer) -> list[str]:
 
 
 def _recurrent_layers(model: Any) -> list[Any]:
-    """Each recurrent layer of a model once, however deep it is, and however often it is used."""
+    """Each recurrent layer of a model once, however deeply nested and however often used."""
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"model must be a model or a layer of Keras, not {type(model).__name__}")
     found: dict[int, Any] = {}

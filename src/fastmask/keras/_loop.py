@@ -1,4 +1,4 @@
-"""The loop over time in place of Keras's."""
+"""The loop over time that replaces Keras's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _plain = False
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """In a block of code, converted layers compute as Keras's own.
+    """Let Keras compute converted layers in a block of code.
 
     For `model.export` to formats that know nothing of fastmask, and for comparisons. What was
     traced or compiled before stays as it is.
@@ -42,10 +42,10 @@ def plain() -> Iterator[None]:
 
 @contextmanager
 def enabled() -> Iterator[None]:
-    """In a block of code, fastmask computes all recurrent layers.
+    """Let fastmask compute all recurrent layers in a block of code.
 
-    As after `convert`, but for every layer of Keras that is called, or traced, in the block,
-    whichever model it belongs to.
+    Like `convert`, but for every layer of Keras that is called, or traced, in the block, whichever
+    model it belongs to.
 
     Examples:
         >>> import keras
@@ -65,13 +65,13 @@ def enabled() -> Iterator[None]:
 
 
 def converted_loop(layer: Any) -> Any:
-    """The loop for a layer, for which `why_not` has nothing to say, bound to it."""
+    """fastmask's loop for a layer that it can compute, bound to the layer."""
     cls = next(cls for cls in type(layer).__mro__ if cls in LOOPS)
     return _loops[cls].__get__(layer)
 
 
 def _loop_of(keras_loop: Callable[..., Any]) -> Callable[..., Any]:
-    """fastmask's loop, which leaves to Keras's what it cannot compute."""
+    """fastmask's loop, which falls back to Keras's for what it cannot compute."""
 
     def inner_loop(
         self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
@@ -95,7 +95,7 @@ _loops = {cls: know(_loop_of(loop)) for cls, loop in LOOPS.items()}
 def _run(
     layer: Layer, cell: Any, sequences: Any, states: Any, mask: Any, training: bool
 ) -> tuple[Any, Any, list[Any]]:
-    """The last output, outputs and states, as `RNN.call` takes them."""
+    """The last output, outputs and states, as `RNN.call` expects them."""
     if training and 0 < cell.dropout < 1:
         sequences = sequences * ops.expand_dims(cell.get_dropout_mask(sequences[:, 0, :]), 1)
     variables = [cell.kernel, cell.recurrent_kernel, *([] if cell.bias is None else [cell.bias])]
@@ -125,7 +125,7 @@ _NESTS = (list, tuple, dict)
 
 
 def _why_not_inputs(cell: Any, x: Any, states: Any) -> str:
-    """Why Keras has to compute on these inputs, or to complain of them; empty if it has not."""
+    """Why Keras has to compute or reject these inputs; empty if fastmask can compute them."""
     if isinstance(x, _NESTS) or len(x.shape) != 3:
         return "its input is not one tensor (batch, time, features)"
     batch, _, given = x.shape
@@ -141,7 +141,7 @@ def _why_not_inputs(cell: Any, x: Any, states: Any) -> str:
 
 
 def _fits(shape: Any, expected: Any) -> bool:
-    """Whether sizes are those that are expected, where both are known."""
+    """Whether a shape is as expected; None, an unknown size, fits any size."""
     return shape == expected or (
         len(shape) == len(expected)
         and all(

@@ -1,4 +1,4 @@
-"""Packed weights, which predictions use again until the weights change."""
+"""A cache of packed weights for predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_KEPT = 1 << 25  # bytes
 
 
 class _Slot:
-    """The weights that were last at one place, and what they are packed."""
+    """The weights that were last seen at some addresses, and their packed form."""
 
     kept: tuple[list[bytes], Array] | None = None
 
@@ -30,7 +30,7 @@ _slots = Keeping(lambda *_: _Slot(), _size, MOST_KEPT)
 
 
 def packed(layer: Layer, weights: Sequence[Array]) -> Array:
-    """As `pack`, unless these weights are where others were that are equal to the last bit."""
+    """`pack`, or its last result if the weights at these addresses are bitwise unchanged."""
     places = [weight.__array_interface__["data"][0] for weight in weights]
     shapes = tuple([weight.shape for weight in weights])
     slot = _slots(layer, weights[0].dtype, shapes, HOST.packing(weights[0]), *places)

@@ -1,4 +1,4 @@
-"""The part for TensorFlow: functions of NumPy, with gradients of their own."""
+"""The module for TensorFlow: NumPy functions with custom gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ._packed import packed
 from ._reuse import Reuse
 
 _SAVING = ("keras.src.export.", "tensorflow.python.saved_model.")  # modules that write SavedModels
-_HEAD, _UNUSED = 16, 1  # elements before what forward saves, and the first one until it is used
+_HEAD, _UNUSED = 16, 1  # size of the header; its first element until backward has run
 _memory, _lock = Reuse(), fork_safe_lock(CHANGING)
 
 
@@ -32,7 +32,7 @@ def why_not_now(x: Any) -> str:
 
 
 def changed(model: Any, layers: list[Any], converted: bool) -> None:
-    """See `KerasBackend`: functions of NumPy are not for XLA."""
+    """See `KerasBackend`; XLA cannot compile NumPy functions."""
     for layer in layers:
         layer.supports_jit = not converted
     if getattr(model, "compiled", False):
@@ -48,7 +48,7 @@ def run(
         columns = weights[1].shape[1]
         weights = [*weights, tf.zeros(layer.bias_shape(columns), x.dtype)]
     valid = tf.zeros((0, 0), tf.bool) if mask is None else tf.cast(mask, tf.bool)
-    # Of variables their values: a custom gradient tells variables from arguments.
+    # The values of variables: a custom gradient treats variables and arguments differently.
     values = [tf.convert_to_tensor(value) for value in (x, *states, *weights)]
     out, *last = _differentiable(layer, valid, bool(training))(*values)
     return out, last
@@ -57,8 +57,8 @@ def run(
 def _differentiable(layer: Layer, valid: Any, saves: bool) -> Any:
     """The layer as a function of x, states and weights.
 
-    Where it does not save what backward needs, backward makes it. TensorFlow takes 15 us for each
-    result of a function of NumPy, so there are few, and what has the same shape is in one.
+    Without saved values, backward runs forward again. TensorFlow takes 15 us for each result of a
+    NumPy function, so results of the same shape are stacked in one array.
     """
     alike = 1 + layer.cell.states - layer.return_sequences
 
@@ -101,16 +101,16 @@ def _refuse(*_: Any) -> None:
 
 
 def _called(function: Callable[..., list[Array]], inputs: list[Any], count: int) -> list[Any]:
-    """What a function of NumPy makes of tensors: so many tensors of the dtype of the first."""
-    if tf.executing_eagerly():  # where `numpy_function` copies, and returns one result bare
+    """Call a NumPy function on tensors; returns `count` tensors of the first input's dtype."""
+    if tf.executing_eagerly():  # `numpy_function` would copy here, and return a single result bare
         return [tf.convert_to_tensor(array) for array in function(*map(np.asarray, inputs))]
     return list(tf.numpy_function(function, inputs, [inputs[0].dtype] * count, stateful=False))
 
 
 def _forward(layer: Layer, saves: bool, x: Array, mask: Array, *others: Array) -> list[Array]:
-    """The outputs, the last states in one array, and, or not, what is saved of the valid steps.
+    """The outputs, the last states in one array, and, if `saves`, what is saved at valid steps.
 
-    The last output, where it is wanted instead of all, is in one array with the states.
+    If only the last output is wanted, it comes first in the array of the states.
     """
     (batch, time, _), (_, units), count = x.shape, others[0].shape, layer.cell.states
     results = [_memory.empty((1 + count - layer.return_sequences, batch, units), x.dtype)]
@@ -131,7 +131,7 @@ def _forward(layer: Layer, saves: bool, x: Array, mask: Array, *others: Array) -
 
 
 def _backward(layer: Layer, saved: bool, x: Array, mask: Array, *others: Array) -> list[Array]:
-    """The gradients of x, of the states in one array, and of the weights, one below the other."""
+    """The gradients of x, of the states in one array, and of the weights, stacked by rows."""
     count, dtype = layer.cell.states, x.dtype
     kept, others = (_unused(others[0]), others[1:]) if saved else (None, others)
     if kept is None:
@@ -152,7 +152,7 @@ def _backward(layer: Layer, saved: bool, x: Array, mask: Array, *others: Array) 
 
 
 def _saved(layer: Layer, kept: Array, units: int) -> list[Array]:
-    """The arrays of `Layer.saved`, which are in one."""
+    """Views of the arrays of `Layer.saved` in the one array that holds them."""
     rows = (len(kept) - _HEAD) // (units * sum(layer.cell.saved))
     shapes = layer.saved(rows, units)
     ends = accumulate([_HEAD, *(count * width for count, width in shapes)])
@@ -163,21 +163,21 @@ def _saved(layer: Layer, kept: Array, units: int) -> list[Array]:
 
 
 def _unused(kept: Array) -> Array | None:
-    """What forward saved, for backward to work in its memory; None from the second time on."""
+    """What forward saved, which backward overwrites; None if a backward pass already has."""
     with fork_safe(_lock):
         if kept[0] != _UNUSED:
             return None
-        if not kept.flags.writeable:  # of a tensor outside functions
+        if not kept.flags.writeable:  # of an eager tensor
             return kept.copy()
         kept[0] = 0
         return kept
 
 
 def _refuse_saving() -> None:
-    """Raise where a SavedModel is made, which can hold no function of Python.
+    """Raise an error if a SavedModel is being made: it cannot hold Python functions.
 
     Raises:
-        RuntimeError: one is.
+        RuntimeError: one is being made.
     """
     if tf.executing_eagerly():
         return

@@ -1,4 +1,4 @@
-"""The part for torch: the operators of fastmask.torch, with autograd, torch.compile and export."""
+"""The module for torch: fastmask.torch's operators, with autograd, torch.compile and export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ try:
 except ImportError:  # Keras has changed inside
 
     def in_stateless_scope() -> bool:
-        """Whether a variable's value may not be its own: always asked of the variable."""
+        """Whether a variable may have another value in this scope: assume so."""
         return True
 
 
@@ -38,9 +38,9 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def why_not_now(x: Any) -> str:
     """See `KerasBackend`."""
     if needs_torch():
-        return "torch.jit and the ONNX exporter know torch's operators alone"
+        return "torch.jit and the ONNX exporter know only torch's operators"
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        return "torch.func's transforms are at work"
+        return "torch.func's transforms are active"
     if x.is_cpu:
         return ""
     if in_autocast(x.device):
@@ -66,7 +66,7 @@ def run(
     mask: Tensor | None,
     states: list[Tensor],
     weights: list[Tensor],
-    training: bool,  # noqa: ARG001 - autograd knows better
+    training: bool,  # noqa: ARG001 - autograd knows whether gradients are needed
 ) -> tuple[Tensor, list[Tensor]]:
     """See `KerasBackend`."""
     valid = mask if mask is None or mask.dtype == torch.bool else mask != 0
@@ -131,4 +131,4 @@ def _last_output(layer: Layer, h: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def _nothing() -> None:
-    """Shapes are known to fit."""
+    """No check is needed: the shapes are known to fit."""

@@ -1,4 +1,4 @@
-"""What a recurrent layer of Keras wants computed, or why fastmask cannot; on any backend."""
+"""What a recurrent layer of Keras computes, or why fastmask cannot, on any backend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def why_not(layer: keras.layers.Layer) -> str:
         layer: any layer.
 
     Returns:
-        The reason in words; an empty text where fastmask can compute the layer.
+        The reason in words; an empty string if fastmask can compute the layer.
 
     Raises:
         TypeError: `layer` is not a layer of Keras.
@@ -56,9 +56,9 @@ def why_not(layer: keras.layers.Layer) -> str:
 
 
 def layer_or_reason(layer: Any, cell: Any) -> Layer | str:
-    """What a recurrent layer, of which `cell` is the cell, computes; or why fastmask cannot.
+    """What a recurrent layer with this cell computes, or why fastmask cannot compute it.
 
-    Asked in each call, so that every change of the layer is seen.
+    Evaluated in each call, so that every change of the layer is seen.
     """
     if type(layer).inner_loop not in _known_loops:
         return f"its class {type(layer).__name__} has an inner_loop of its own"
@@ -86,7 +86,7 @@ _known_loops = set(LOOPS.values())  # those of `_loop.enabled` are added there
 
 
 def know(loop: Any) -> Any:
-    """Say that a loop, which is returned, may stand in place of Keras's."""
+    """Register a loop as a replacement for Keras's, and return it."""
     _known_loops.add(loop)
     return loop
 

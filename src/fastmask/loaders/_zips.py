@@ -12,10 +12,10 @@ OF_NUMPY = "as by numpy.savez_compressed: save it with numpy.savez"
 
 
 def archive_in(file: Reader) -> zipfile.ZipFile:
-    """The zip file; if it is none, the error says what it is instead.
+    """Open a zip file; if it is not one, the error says what it is instead.
 
     Raises:
-        ValueError: it is no zip file, or a part of one.
+        ValueError: it is not a zip file, or only part of one.
     """
     try:
         return zipfile.ZipFile(file)
@@ -43,7 +43,7 @@ def check_stored(members: list[zipfile.ZipInfo], limit: int, compressed: str) ->
     Args:
         members: the members of the archive.
         limit: the size of the file.
-        compressed: what messages say of compressed members.
+        compressed: what messages say about compressed members.
 
     Raises:
         ValueError: they are compressed, too long, or have the same name.

@@ -22,7 +22,7 @@ class Taken(NamedTuple):
     sequences: bool  # whether the values are sequences of steps, whose number may vary
     steps: int | None  # number of steps that the model needs; None for any
     texts: bool  # whether they are texts, or sequences of these
-    free: bool  # whether it may take other shapes than this one, with which it was built
+    free: bool  # whether it may take other shapes than the one it was built with
 
     @property
     def single(self) -> bool:
@@ -41,7 +41,7 @@ def taken(model: BaseLayer) -> list[Taken]:
 
 
 def _of_input(spec: SymbolicTensor, layers: Sequence[BaseLayer], free: bool) -> Taken:
-    """An input which goes to these layers; `free` if it may have any number of steps."""
+    """An input that goes to these layers; `free` if it may have any number of steps."""
     shape, texts = spec.shape, any(layer._takes_texts for layer in layers)
     ids = len(shape) == 2 and (shape[1] is None or any(map(_takes_ids, layers)))
     sequences = len(shape) > 2 or ids

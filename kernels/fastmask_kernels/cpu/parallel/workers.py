@@ -1,13 +1,13 @@
 """What a worker does, all of it in compiled code: it polls the queue, joins calls, and sleeps.
 
-It never needs the interpreter's lock, which another thread may hold when it is woken. It sleeps by
+It never needs the GIL, which another thread may hold when the worker is woken. It sleeps by
 acquiring a lock of its own that is already taken. The locks are CPython's: every system has them,
-any thread may release them, and none of that needs the interpreter.
+any thread may release them, and none of that needs the GIL.
 
 A worker sets its state to ASLEEP before it stops listening, and then checks once more whether a
 call was submitted. Only one thread can change ASLEEP to AWAKE: either a caller, which then releases
-the lock, or the worker itself, which then does not acquire it. So no wake-up is lost or comes
-twice. A worker that is AWAKE need not be woken: it checks the queue before it sleeps.
+the lock, or the worker itself, which then does not acquire it. So no wake-up is lost or duplicated.
+A worker that is AWAKE need not be woken: it checks the queue before it sleeps.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ COMING, LAST, WANTED = ARRIVED + 1, ARRIVED + 2, ARRIVED + 3
 STATE, LOCK = 0, 1
 AWAKE, ASLEEP = 0, 1
 LISTENING = 8000  # pause instructions, about 0.2 ms
-CLOSE_CALLS = 1_000_000  # ns between calls that soon want the same workers again
+CLOSE_CALLS = 1_000_000  # ns; after a shorter gap more calls are likely
 
 _TICK = round(time.get_clock_info("perf_counter").resolution * 1e9)  # of Windows' counter, in ns
-_NOTHING = np.int64(-1)  # not a literal, for which a function would be compiled once more
+_NOTHING = np.int64(-1)  # a literal has its own type, for which Numba would compile functions again
 _i8 = types.int64
 _address = types.intp
-# By name, as compiled code finds all functions of CPython.
+# Linked by name, as compiled code finds all functions of CPython.
 _new_lock = types.ExternalFunction("PyThread_allocate_lock", _address())
 _acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(_address, types.int32))
 _release = types.ExternalFunction("PyThread_release_lock", types.void(_address))
@@ -80,13 +80,13 @@ def nanoseconds(typingctx: Any) -> Any:
 
 @inner
 def find_workers(queue: Any, workers: int, patient: bool) -> int:
-    """Who provides threads for a call: ALONE or WORKERS; wakes workers where that pays.
+    """Find who provides threads for a call, ALONE or WORKERS; wake workers where that pays.
 
-    Where too few have been started it says in WANTED how many there should be.
+    Sets WANTED, the number of workers that Python should have started.
 
     Args:
         queue: int64.
-        workers: at most so many may join, at least one.
+        workers: how many may join, at least one.
         patient: whether the call is long enough for workers that have to be woken first.
     """
     missing = workers - atomic_load(queue, LISTENERS)
@@ -144,9 +144,8 @@ def find_or_work(queue: Any, workers: int, patient: bool) -> int:
         seen = _listen(queue, seen)
         atomic_store(queue, place + STATE, ASLEEP)
         atomic_add(queue, LISTENERS, -1)
-        late = (
-            atomic_load(queue, SUBMITTED) != seen
-        )  # submitted since this thread stopped listening
+        # Whether a call was submitted since this thread stopped listening.
+        late = atomic_load(queue, SUBMITTED) != seen
         if not (late and atomic_replace(queue, place + STATE, ASLEEP, AWAKE)):
             _acquire(lock, 1)
             atomic_add(queue, COMING, -1)

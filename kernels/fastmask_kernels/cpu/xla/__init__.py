@@ -1,1 +1,1 @@
-"""Calls from XLA programs, in compiled code: `handler` is what XLA calls."""
+"""Compiled code that XLA programs call; the entry point is `handler`."""

@@ -54,7 +54,7 @@ _control_size = inner(control_size)
 def _last_gradient(
     view: Any, entry: Any, to: int, dlast: int, dout: int, mask: int, offsets: Any
 ) -> None:
-    """Write dh of the last step: of the state, and of the output where that is not zero."""
+    """Write the gradient of the last h: the state's, plus the output's unless that was zeroed."""
     valid = array_at(np.bool_, mask, (entry.rows, entry.time))
     made, first, other = pointer_at(view, to), pointer_at(view, dlast), pointer_at(view, dout)
     for row in range(entry.rows):
@@ -65,7 +65,7 @@ def _last_gradient(
 
 @inner
 def _gates(view: Any, entry: Any, base: Any, inputs: Any, outputs: Any, valid: int) -> Any:
-    """The address of what the kernel overwrites, with the gates in it if they are saved."""
+    """The address of the gates, which the kernel overwrites with dZ; or of workspace for dZ."""
     if entry.gates == 0:
         return base + entry.dz
     saved, room = data_of(inputs, 5 + 2 * entry.states), data_of(outputs, 4 + entry.states)
@@ -78,9 +78,10 @@ def _gates(view: Any, entry: Any, base: Any, inputs: Any, outputs: Any, valid: i
 
 @inner
 def _write_arguments(words: Any, entry: Any, own: Any, inputs: Any, outputs: Any) -> None:
-    """Write what the kernel takes as words, see `rnn.words`, but for `own`: what is not XLA's.
+    """Write the kernel's arguments as words, see `rnn.words`.
 
-    These are the gates, dout, U^T, W^T, the gradient of the bias and that of h at the end.
+    `own` has the addresses that need not be XLA's buffers: the gates, dout, U^T, W^T, and the
+    gradients of the bias and of the last h.
     """
     gates, dout, recurrent, others, dbias, dlast = own
     states, columns = entry.states, entry.columns
@@ -100,14 +101,14 @@ def _write_arguments(words: Any, entry: Any, own: Any, inputs: Any, outputs: Any
         each[states] = data_of(inputs, last + state) if state > 0 else dlast
         each[2 * states] = data_of(inputs, 5 + states + state)
         each[3 * states] = data_of(inputs, 2 + state)
-    words[place + 4 * states] = data_of(inputs, 4 + states)  # instead of vectors
+    words[place + 4 * states] = data_of(inputs, 4 + states)  # bias, as no cell here has vectors
 
 
 @inner
 def _call(
     view: Any, words: Any, entry: Any, plan: Any, shared: Any, phases: int, queue: Any
 ) -> int:
-    """Run the kernel's phases, shared as a schedule says; see `BackwardPass`."""
+    """Run phases of the kernel on the threads of a schedule; see `BackwardPass`."""
     (schedule, provider), base = shared, address_of(view, 0)
     number = find_variant(words, entry, schedule, phases)
     if number < 0:
@@ -143,7 +144,7 @@ def _call(
 
 @compiled(call_signature)
 def backward(view: Any, words: Any, inputs: Any, outputs: Any, state: Any) -> int:
-    """See `backends.layer.backward_into`: the same plan, packing and kernel."""
+    """What `backends.layer.backward_into` does, with the same plan, packing and kernel."""
     entry, base, queue = read_entry(words), address_of(view, 0), queue_of(state)
     states, mask = entry.states, data_of(inputs, 1)
     plan = plan_steps(words, entry, base, mask)

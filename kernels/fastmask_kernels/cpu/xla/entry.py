@@ -1,4 +1,4 @@
-"""What is known of a call from an XLA program before its arrays, as words in memory."""
+"""Entries: what a call from an XLA program needs besides its arrays, as words in memory."""
 
 from __future__ import annotations
 
@@ -8,62 +8,62 @@ from ..jit import inner
 from ..rnn.transpose import pointer_at
 from .native import numbers_at
 
-# What compiled code asks Python, and tells it: words at the name of `state`.
-THREADS = 0  # how many a call may use; 0 where the kernels are not these, and Python computes
-QUEUE, QUEUE_SIZE = 1, 2  # the address of the pool's queue, and its words
-PYTHON = 3  # the address of the function that computes what is not known
-ADVISE, ADVICE, PAGE = 4, 5, 6  # the address of madvise or 0, its argument, bytes of a page
-ENTRIES = 8  # how many there are in the table that follows
-TABLE = 16  # where the table begins: addresses of entries, 0 for none
+# The state that compiled code shares with Python: words at the symbol STATE.
+THREADS = 0  # the most that a call may use; 0 if other kernels are in use, and Python computes
+QUEUE, QUEUE_SIZE = 1, 2  # address and size, in words, of the pool's queue
+PYTHON = 3  # the address of the function that computes calls without an entry
+ADVISE, ADVICE, PAGE = 4, 5, 6  # the address of madvise or 0, the advice, the page size
+ENTRIES = 8  # the number of entries in the table
+TABLE = 16  # where the hash table begins: addresses of entries, 0 in free places
 TABLE_SIZE = 1 << 12
 STATE = "fastmask_xla"
 
-SHORTEST = 4 << 20  # bytes of an output that is worth large pages, as NumPy has it
+SHORTEST = 4 << 20  # bytes of an output from which large pages pay, NumPy's bound
 
 
 class Entry(NamedTuple):
-    """What is known, first for the handler, then for forward and backward.
+    """One call: what the handler needs, then what forward and backward need.
 
-    Sizes are elements. Parts of the call's own memory begin so many bytes behind its first one.
+    Sizes count elements. Parts of the workspace are given by their offsets in bytes.
     """
 
-    digest: int  # of the key
-    words: int  # of the key
-    key: int  # its address
+    digest: int  # the key's hash
+    words: int  # the key's length
+    key: int  # the key's address
     compute: int  # addresses of compiled functions
     plan: int
     pack: int
     kernel: int
-    memory: int  # bytes that the call needs of its own
+    memory: int  # bytes of workspace
     large: int  # whether an output is worth large pages
     rows: int  # B, T, F, H
     time: int
     features: int
     units: int
     states: int
-    columns: int  # of the kernel
-    sums: int  # of a unit
-    bias_rows: int  # 0 where the bias is as the kernel adds it, otherwise see `add_biases`
+    columns: int  # of the kernel matrix
+    sums: int  # per unit
+    bias_rows: int  # of a GRU's bias, see `add_biases`; 0 if kernels take the bias as it is
     masked: int
-    last: int  # whether the outputs are the last one alone
+    last: int  # whether only the last output is wanted
     saves: int
-    gates: int  # blocks of H columns that are saved of each step besides states
+    gates: int  # blocks of H columns saved for each step, besides states
     reverse: int
     zero_masked: int
-    products: int  # see `make_schedule`, there "gates"
+    products: int  # `gates` of `make_schedule`
     weight_bytes: int
     threads: int  # at most
     table: int  # address and size, see `packs`
     table_size: int
     parts: int
     packed_size: int
-    recurrent_size: int  # of U^T, at the beginning of the packs of backward
-    variants: int  # address and number of `Variant`
+    recurrent_size: int  # of U^T, the first of backward's packs
+    variants: int  # address and number of variants, see `Variant`
     variants_number: int
-    work: int  # that a valid step adds to the weights' gradients
+    work: int  # operations per valid step for the gradients of the weights and of x
     gates_width: int  # columns of dZ
-    inputs_width: int  # of them those that are multiplied with x
-    offsets: int  # from here on parts of the memory
+    inputs_width: int  # of these the first, from which dX is computed
+    offsets: int  # from here on, parts of the workspace
     steps: int
     order: int
     starts: int
@@ -78,20 +78,20 @@ class Entry(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """A way to share a call, by its schedule, and what it needs; then the kernel's numbers."""
+    """One way to share a call among threads: schedule and sizes; the kernel's numbers follow."""
 
     threads: int
     groups: int
     common: int
     phases: int  # of backward, see `gate_gradients`
-    reals: int  # sizes
+    reals: int  # sizes of these parts of the workspace
     integers: int
-    items: int  # address and size of what `step_products` has
+    items: int  # address and size of the work items, see `step_products`
     items_size: int
 
 
 WORD = 8
-NUMBERS = len(Variant._fields)  # where the numbers begin
+NUMBERS = len(Variant._fields)  # where the kernel's numbers begin
 MOST_NUMBERS = 32
 VARIANT_WORDS = NUMBERS + MOST_NUMBERS
 
@@ -101,19 +101,19 @@ _variant_words = numbers_at(NUMBERS)
 
 @inner
 def read_entry(words: Any) -> Any:
-    """The entry in memory."""
+    """Read an entry from memory."""
     return Entry(*_all_words(words, 0, 0))
 
 
 @inner
 def variant_at(words: Any, entry: Any, number: int) -> Any:
-    """The words of a variant."""
+    """A variant's words."""
     return pointer_at(words, entry.variants + number * VARIANT_WORDS * WORD)
 
 
 @inner
 def find_variant(words: Any, entry: Any, schedule: Any, phases: int) -> int:
-    """The number of the variant for a schedule; below 0 where there is none."""
+    """The index of the variant for a schedule; -1 if there is none."""
     for number in range(entry.variants_number):
         known = read_variant(variant_at(words, entry, number))
         if (
@@ -128,5 +128,5 @@ def find_variant(words: Any, entry: Any, schedule: Any, phases: int) -> int:
 
 @inner
 def read_variant(words: Any) -> Any:
-    """The variant in memory."""
+    """Read a variant from memory."""
     return Variant(*_variant_words(words, 0, 0))

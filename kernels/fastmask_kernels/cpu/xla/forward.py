@@ -32,7 +32,7 @@ _run = caller(lambda t: layer_signature(False, t))
 
 @inner
 def _packed(view: Any, words: Any, entry: Any, inputs: Any) -> Any:
-    """The weights, which come after the states, as the kernel reads them."""
+    """Pack the weights, the inputs after the states, for the kernel."""
     base, first = address_of(view, 0), 2 + entry.states
     bias = data_of(inputs, first + 2)
     if entry.bias_rows > 0:
@@ -44,10 +44,10 @@ def _packed(view: Any, words: Any, entry: Any, inputs: Any) -> Any:
 
 @inner
 def _saved(view: Any, entry: Any, outputs: Any, steps: int) -> Any:
-    """The arrays for what is saved of so many steps: h, the other state, gates."""
+    """The arrays for what forward saves at each step: h, the other state, the gates."""
     units, states, other = entry.units, entry.states, entry.states > 1
     rows = steps if entry.saves != 0 else 0
-    h = other_state = gates = data_of(outputs, 0)  # of arrays without rows
+    h = other_state = gates = data_of(outputs, 0)  # any address: the arrays have no rows
     if entry.saves != 0:
         h = data_of(outputs, 1 + states)
         other_state = data_of(outputs, 2 + states) if other else h
@@ -63,7 +63,7 @@ def _saved(view: Any, entry: Any, outputs: Any, steps: int) -> Any:
 def _write_last_output(
     view: Any, entry: Any, out: int, h_last: int, mask: int, offsets: Any
 ) -> None:
-    """Write the last state as the output, or zeros."""
+    """Write the last output: the last h, or zeros, see `is_gone`."""
     rows, time, units = entry.rows, entry.time, entry.units
     valid = array_at(np.bool_, mask, (rows, time))
     result, h = pointer_at(view, out), pointer_at(view, h_last)
@@ -78,7 +78,7 @@ def _write_last_output(
 
 @compiled(call_signature)
 def forward(view: Any, words: Any, inputs: Any, outputs: Any, state: Any) -> int:
-    """See `backends.layer.forward_into`: the same plan, packing and kernel."""
+    """What `backends.layer.forward_into` does, with the same plan, packing and kernel."""
     entry, base = read_entry(words), address_of(view, 0)
     rows, time, features, units = entry.rows, entry.time, entry.features, entry.units
     mask, other = data_of(inputs, 1), entry.states > 1

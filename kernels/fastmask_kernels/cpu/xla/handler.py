@@ -1,8 +1,7 @@
-"""What XLA calls: finds out whether a call is known, and computes it, or asks Python.
+"""The XLA handler: looks a call up in a hash table of entries, and computes it or asks Python.
 
-A call is known by its key: all that its frame says but for addresses, and how many threads there
-may be. The table of what is known only grows; entries come from Python, together with the result
-of a call that was not known. No lock is taken, and Python's own is not waited for.
+The key is the number of threads and all of the call frame except addresses. On a cache miss Python
+computes the call and makes its entry; the table only grows. A hit needs no lock, not even the GIL.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ from .native import c_caller, caller, give_memory, own_words, take_memory, words
 from .steps import DONE, FAILED, UNKNOWN, call_signature
 
 KEY_WORDS = 512
-MOST_ENTRIES = TABLE_SIZE // 2  # threads that add at the same time may go beyond it
-_LINE = 64  # bytes of a line of the cache, with which the call's own memory begins
-_FACTOR = np.int64(-7046029254386353131)  # 2**64 divided by the golden ratio, as Knuth hashes
+MOST_ENTRIES = TABLE_SIZE // 2  # soft: threads that add entries at the same time may exceed it
+_LINE = 64  # bytes of a cache line, to which the workspace is aligned
+_FACTOR = np.int64(-7046029254386353131)  # 2**64 / golden ratio, Knuth's multiplicative hash
 _SHIFT = 32
 
 _state, _own_key, _own_word = words_named(STATE), own_words(KEY_WORDS), own_words(1)
@@ -62,7 +61,7 @@ _DIGEST, _COUNT, _KEY = (_FIELDS[name] for name in ("digest", "words", "key"))
 
 @inner
 def _describe_text(frame: Any, key: Any, count: int) -> int:
-    """Add the text of the one attribute; returns how many words there are, below 0 if too many."""
+    """Append the call's only attribute, a string, to the key; returns the new length, or -1."""
     if frame[ATTRIBUTES] != 1 or pointer_at(np.int32, frame[ATTRIBUTES + 1])[0] != STRING:
         return -1
     attribute = pointer_at(frame, pointer_at(frame, frame[ATTRIBUTES + 3])[0])
@@ -82,14 +81,14 @@ def _describe_text(frame: Any, key: Any, count: int) -> int:
 
 @inner
 def _describe_arrays(frame: Any, place: int, key: Any, count: int) -> int:
-    """Add dtypes and shapes of all inputs or outputs; returns as `_describe_text`."""
+    """Append dtypes and shapes of all inputs or outputs; returns the same as `_describe_text`."""
     number, each = frame[place], pointer_at(frame, frame[place + 2])
     key[count] = number
     count += 1
     for i in range(number):
         buffer = pointer_at(frame, each[i])
         rank, sizes = buffer[RANK], pointer_at(frame, buffer[DIMENSIONS])
-        if count + rank + 3 > KEY_WORDS:  # with a number of outputs behind it
+        if count + rank + 3 > KEY_WORDS:  # with room for the number of outputs
             return -1
         key[count] = (buffer[DTYPE] & HALF) << _SHIFT | rank
         count += 1
@@ -101,7 +100,7 @@ def _describe_arrays(frame: Any, place: int, key: Any, count: int) -> int:
 
 @inner
 def _describe(frame: Any, threads: int, key: Any) -> int:
-    """Write the key of a call, its digest first; returns how many words it has, 0 for no call."""
+    """Write a call's key, its hash first; returns its length, 0 for calls that have none."""
     if threads < 1 or frame[EXTENSION] != 0 or frame[STAGE] & HALF != EXECUTE:
         return 0
     key[1] = threads
@@ -131,7 +130,7 @@ def _is_of(entry: Any, key: Any, count: int) -> bool:
 
 @inner
 def _find(state: Any, key: Any, count: int) -> int:
-    """The address of the entry of a key; 0 where there is none."""
+    """The address of the entry for a key; 0 if there is none."""
     place = key[0]
     while count > 0:
         place &= TABLE_SIZE - 1
@@ -153,7 +152,7 @@ def _add(state: Any, address: int) -> None:
 
 @inner
 def _ask_for_large_pages(state: Any, frame: Any, itemsize: int) -> None:
-    """See `fastmask.jax`: outputs of new memory are written faster so."""
+    """Ask for large pages, in which new memory is written faster, as `fastmask.jax` does."""
     each, page = pointer_at(frame, frame[OUTPUTS + 2]), state[PAGE]
     for i in range(frame[OUTPUTS]):
         buffer = pointer_at(frame, each[i])
@@ -167,7 +166,7 @@ def _ask_for_large_pages(state: Any, frame: Any, itemsize: int) -> None:
 
 @inner
 def _run(state: Any, frame: Any, words: Any) -> int:
-    """Compute what an entry says; returns how it has ended."""
+    """Compute a call by its entry; returns how that ended."""
     entry = read_entry(words)
     memory = take_memory(entry.memory + _LINE)
     if memory == 0:
@@ -184,7 +183,7 @@ def _run(state: Any, frame: Any, words: Any) -> int:
 
 @compiled(lambda i: i(types.CPointer(i)), in_c=True)
 def handle(frame: Any) -> int:
-    """A handler of XLA's: of a frame's address, returns that of an error or 0."""
+    """Handle a call, given its frame; returns the address of an error, or 0."""
     state, key = _state(), _own_key()
     count = _describe(frame, state[THREADS], key)
     known = _find(state, key, count)

@@ -1,4 +1,4 @@
-"""Entries, made by Python from what it knows of a call."""
+"""How Python makes the entry for a call."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _INT64 = np.dtype(np.int64)
 
 
 class Form(NamedTuple):
-    """A call but for its arrays' elements; in part as `Entry` has it.
+    """What is known about a call before its arrays' elements; some fields are those of `Entry`.
 
     Attributes:
-        cell: LSTM, simple RNN or one of both GRU.
+        cell: LSTM, simple RNN, or one of the two GRUs.
         backward: whether it is the backward pass.
         sizes: B, T, F, H, all above 0.
         dtype: float32 or float64.
-        columns: of the kernel.
+        columns: of the kernel matrix.
         activations: their names.
         bias_rows: of a GRU's bias; 0 for others.
-        gates: blocks of H columns that are saved of each step besides states; 0 for none.
+        gates: blocks of H columns saved for each step, besides states; 0 for none.
         masked: whether there is a mask.
-        last: whether the outputs are the last one alone.
-        saves: whether forward saves.
+        last: whether only the last output is wanted.
+        saves: whether forward saves what backward needs.
         reverse: see `spec`.
         zero_masked: see `spec`.
         largest: bytes of the largest output.
@@ -65,12 +65,12 @@ class Form(NamedTuple):
 
     @property
     def codes(self) -> tuple[int, int]:
-        """Of activations."""
+        """The codes of the activations."""
         return CODES[self.activations[0]], CODES[self.activations[-1]]
 
 
 class _Parts(NamedTuple):
-    """What forward and backward have of their own."""
+    """The parts of an entry that differ between forward and backward."""
 
     compute: int
     kernel: int
@@ -80,12 +80,12 @@ class _Parts(NamedTuple):
     parts: int
     packed_size: int
     recurrent_size: int
-    ways: list[list[int]]  # `Variant`, each with the kernel's numbers
+    ways: list[list[int]]  # the words of each variant, see `Variant`
     kept: list[Ints]
 
 
 def make_entry(form: Form, key: Ints) -> tuple[int, Sequence[Ints], int]:
-    """The address of an entry, memory that has to live as long, and the most threads it takes."""
+    """The address of a new entry, arrays to keep alive with it, and the most threads it uses."""
     rows, time, features, units = form.sizes
     found = _backward_parts(form) if form.backward else _forward_parts(form)
     variants = np.zeros((len(found.ways), VARIANT_WORDS), np.int64)
@@ -124,12 +124,12 @@ def make_entry(form: Form, key: Ints) -> tuple[int, Sequence[Ints], int]:
 
 
 def _of_entry(known: Form | _Parts) -> dict[str, int]:
-    """What an entry has under the same name."""
+    """The fields that an entry has under the same names."""
     return {name: int(value) for name, value in known._asdict().items() if name in Entry._fields}
 
 
 def _places(form: Form, found: _Parts, variants: Ints) -> tuple[dict[str, int], int]:
-    """Where parts of the memory begin, each on a line of the cache; and the end."""
+    """Where the parts of the workspace begin, each on a cache line; and where the last one ends."""
     (rows, time, _, units), cell, item = form.sizes, form.cell, form.dtype.itemsize
     reals, integers = (variants[:, Variant._fields.index(n)].max() for n in ("reals", "integers"))
     sizes = {
@@ -154,7 +154,7 @@ def _places(form: Form, found: _Parts, variants: Ints) -> tuple[dict[str, int], 
 
 
 def _schedules(form: Form, features: int, products: int, weight_bytes: int) -> list[Schedule]:
-    """How a call of any mask may be shared: on one thread, or as that with most steps."""
+    """The schedules that a call may get, whatever its mask: one thread, or that of a full mask."""
     rows, time, _, units = form.sizes
     sizes = rows, rows * time, features, units, products, weight_bytes, form.threads
     shared = make_schedule(lambda *_: 1, None, *sizes)

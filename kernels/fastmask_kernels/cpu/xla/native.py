@@ -1,4 +1,4 @@
-"""Memory and functions by their addresses, for compiled code that Python does not call."""
+"""Memory and functions by address, for compiled code that Python does not call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = types.CPointer(_i8)
 
 @intrinsic
 def array_at(typingctx: Any, like: Any, address: Any, shape: Any) -> Any:
-    """An array, of the dtype of `like`, of the memory at an address; nobody counts references."""
+    """An array over the memory at an address, of the dtype of `like`; not reference-counted."""
     made = types.Array(like.dtype, len(shape), "C")
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -38,7 +38,7 @@ def array_at(typingctx: Any, like: Any, address: Any, shape: Any) -> Any:
 
 
 def numbers_at(count: int, place: int | None = None) -> Any:
-    """`numbers`, so many of them, for compiled code to call."""
+    """`numbers`, which reads `count` numbers, for compiled code to call."""
 
     @intrinsic
     def numbers(typingctx: Any, words: Any, start: Any, value: Any) -> Any:
@@ -58,13 +58,13 @@ def numbers_at(count: int, place: int | None = None) -> Any:
 
 
 def caller(signature_of: Callable[[Any], Any]) -> Any:
-    """`call`, of compiled functions with a signature, for compiled code to call."""
+    """`call`, by which compiled code calls compiled functions with a signature."""
 
     @intrinsic
     def call(typingctx: Any, like: Any, address: Any, arguments: Any) -> Any:
-        """Call the function at an address, of the signature for the dtype of `like`.
+        """Call the function at an address; its signature is that for the dtype of `like`.
 
-        Returns what it returns, 0 if that is nothing; FAILURE where it raises.
+        Returns its result, 0 if it returns nothing, FAILURE if it raises an error.
         """
         signature = signature_of(like.dtype)
         result, kinds = signature.return_type, signature.args
@@ -85,7 +85,7 @@ def caller(signature_of: Callable[[Any], Any]) -> Any:
 
 
 def c_caller(count: int, returned: Any = I64) -> Any:
-    """`call`, of C functions of so many words, for compiled code to call."""
+    """`call`, by which compiled code calls C functions of `count` 64-bit arguments."""
 
     @intrinsic
     def call(typingctx: Any, address: Any, arguments: Any) -> Any:
@@ -104,7 +104,7 @@ def c_caller(count: int, returned: Any = I64) -> Any:
 
 @intrinsic
 def take_memory(typingctx: Any, size: Any) -> Any:
-    """The address of so many bytes; 0 if there are none."""
+    """Allocate memory; returns its address, or 0 on failure."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.ptrtoint(context.nrt.allocate(builder, args[0]), I64)
@@ -114,7 +114,7 @@ def take_memory(typingctx: Any, size: Any) -> Any:
 
 @intrinsic
 def give_memory(typingctx: Any, address: Any) -> Any:
-    """Give back what `take_memory` took."""
+    """Free what `take_memory` allocated."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         context.nrt.free(builder, builder.inttoptr(args[0], cgutils.voidptr_t))
@@ -124,7 +124,7 @@ def give_memory(typingctx: Any, address: Any) -> Any:
 
 
 def own_words(count: int) -> Any:
-    """`words`, so many of them on the stack of the function that calls it."""
+    """`words`, which reserves `count` words on the stack of the function that calls it."""
 
     @intrinsic
     def words(typingctx: Any) -> Any:
@@ -139,11 +139,11 @@ def own_words(count: int) -> Any:
 
 
 def words_named(name: str) -> Any:
-    """`words`, at the address that llvmlite has been told of a name."""
+    """`words`, at the address that is registered with llvmlite under a name."""
 
     @intrinsic
     def words(typingctx: Any) -> Any:
-        """What is at the name."""
+        """The words at the symbol's address."""
 
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             known = builder.module.globals.get(name)

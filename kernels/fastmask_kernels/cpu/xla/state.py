@@ -1,4 +1,4 @@
-"""What the handler shares with Python: a table that begins empty, and words that Python sets."""
+"""What the handler shares with Python: words that Python sets, and the table, empty at first."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ from .entry import (
 from .handler import handle
 
 _state = np.zeros(TABLE + TABLE_SIZE, np.int64)
-_kept: list[NDArray[np.int64]] = []  # which compiled code may read as long as the process lives
+_kept: list[NDArray[np.int64]] = []  # compiled code may read these until the process ends
 
 
 def start(python: int, advise: int, advice: int, page: int) -> int:
-    """The address of the handler.
+    """Initialize the state; returns the address of the handler.
 
     Args:
-        python: the address of a C function that computes what is not known, of a frame's address,
-            the key's, how many words that has, and the address where a new entry's is to be
-            written; returns the address of an error or 0. Without a key the call is of no use to
-            others; where the number is below 0, it was begun here, and failed.
+        python: the address of a C function that computes calls without an entry. It takes the
+            addresses of the call frame and of the key, the key's length, and the address to
+            write a new entry's address to; it returns the address of an error, or 0. The length
+            is 0 if no entry is wanted, and below 0 if compiled code has begun the call and failed.
         advise: the address of madvise, or 0.
         advice: its argument.
-        page: bytes of a page.
+        page: the page size in bytes.
     """
     add_symbol(STATE, address(_state))
     _state[[PYTHON, ADVISE, ADVICE, PAGE]] = python, advise, advice, page
-    queue = _pool.pool.queue  # which a forked process has at the same place
+    queue = _pool.pool.queue  # at the same address in a forked process
     _state[[QUEUE, QUEUE_SIZE]] = address(queue), len(queue)
     return handle.address(np.dtype(np.int64))
 
 
 def set_threads(number: int) -> None:
-    """Set how many threads a call may use; 0 where only Python may compute."""
+    """Set how many threads a call may use; 0 to let Python compute all calls."""
     _state[THREADS] = number
 
 
 def keep(arrays: Sequence[NDArray[np.int64]], threads: int) -> None:
-    """Keep what an entry leads to, of calls on so many threads, and start those."""
+    """Keep the arrays of an entry alive, and start the workers that its calls may use."""
     _kept.extend(arrays)
     _pool.pool.start(threads - 1)
 
 
 def _forget() -> None:
-    """Let Python see each call once: it starts the threads, of which a fork has none."""
+    """Empty the table after a fork: making an entry starts the workers, which the child lacks."""
     _state[ENTRIES] = 0
     _state[TABLE:] = 0
 

@@ -1,4 +1,4 @@
-"""What forward and backward have in common: the plan of a mask, threads, weights, masked rows."""
+"""Steps common to forward and backward: plan of the mask, threads, weights, masked rows."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from .entry import QUEUE, QUEUE_SIZE
 from .native import WORDS, array_at, caller
 
 _i8 = types.int64
-UNKNOWN, DONE, FAILED = 1, 0, 2  # how a call ends: before anything was written, well, or not
+UNKNOWN, DONE, FAILED = 1, 0, 2  # how a call ends: Python has to compute it, done, or an error
 
 _make_plan, _pack = caller(plan_signature), caller(pack_signature)
 _shared, _evenly = inner(make_schedule), inner(even_schedule)
 _length = inner(length_of_rank)
-# The function itself, which `make_schedule` is given: compiled ones would be addresses.
+# `make_schedule` is given this function itself; a compiled one would be passed as an address.
 overload(length_of_rank)(lambda plan, rank: lambda plan, rank: _length(plan, rank))
 
 
 def call_signature(t: Any) -> Any:
-    """That of `forward` and `backward`: own memory, entry, inputs, outputs and state."""
+    """The signature of `forward` and `backward`: workspace, entry, inputs, outputs and state."""
     return _i8(types.CPointer(t), WORDS, WORDS, WORDS, WORDS)
 
 
 @inner
 def data_of(buffers: Any, number: int) -> int:
-    """The address of an input's or an output's elements."""
+    """The address of the data of an input or an output."""
     return int(pointer_at(buffers, buffers[number])[DATA])
 
 
 @inner
 def plan_steps(words: Any, entry: Any, base: int, mask: int) -> Any:
-    """Offsets, steps and order of the mask at an address."""
+    """Make the plan of the mask at an address: offsets, steps and order."""
     rows, time = entry.rows, entry.time
     offsets = array_at(words, base + entry.offsets, (rows + 1,))
     steps = array_at(words, base + entry.steps, (rows * time,))
@@ -66,7 +66,7 @@ def plan_steps(words: Any, entry: Any, base: int, mask: int) -> Any:
 def pack_weights(
     view: Any, words: Any, entry: Any, base: int, kernel: int, recurrent: int, bias: int
 ) -> Any:
-    """The weights as kernels read them, of what is at three addresses."""
+    """Pack the weights at three addresses for the kernels."""
     packed = array_at(view, base + entry.packed, (entry.packed_size,))
     matrices = array_at(words, base + entry.arguments, (9,))
     for number, address in enumerate((kernel, recurrent, bias)):
@@ -86,7 +86,7 @@ def queue_of(state: Any) -> Any:
 
 @inner
 def _provided(schedule: Any, state: Any) -> Any:
-    """The schedule, or that of one thread where no other would come; and who provides threads."""
+    """The schedule, ONE_THREAD if no other thread would come, and who provides the threads."""
     provider = ALONE
     if schedule.threads > 1:
         provider = find_workers(queue_of(state), schedule.threads - 1, schedule.patient)
@@ -120,7 +120,7 @@ def reserve_even(entry: Any, state: Any, work: int) -> Any:
 
 @inner
 def ended_well(ended: int, queue: Any, control: Any) -> int:
-    """How a kernel has ended; it has when no thread is inside: XLA takes the arrays at once."""
+    """How a kernel ended; waits for workers still inside, because XLA may free the arrays next."""
     if ended == LEFT:
         return DONE
     if ended != STILL_INSIDE:
@@ -131,7 +131,7 @@ def ended_well(ended: int, queue: Any, control: Any) -> int:
 
 @inner
 def is_gone(entry: Any, valid: Any, offsets: Any, row: int) -> bool:
-    """Whether a row's last output is zero: no step is valid, or with zeros the last is not."""
+    """Whether a row's last output is zero: no step is valid, or the last is masked and zeroed."""
     if entry.zero_masked != 0 and entry.masked != 0:
         return not valid[row, 0 if entry.reverse != 0 else entry.time - 1]
     return bool(offsets[row + 1] == offsets[row])
@@ -139,13 +139,13 @@ def is_gone(entry: Any, valid: Any, offsets: Any, row: int) -> bool:
 
 @inner
 def add_biases(entry: Any, view: Any, to: int, given: int) -> None:
-    """Write a GRU's bias as `gru_weights` makes it, of one row or of two."""
+    """Write a GRU's bias, given in one row or in two, as `gru_weights` makes it."""
     units, bias, made = entry.units, pointer_at(view, given), pointer_at(view, to)
     two = entry.bias_rows == 2
     second = 3 * units
     if not two:
         for i in range(second):
-            made[i] = bias[i] + 0  # as zeros of the second row do it to -0
+            made[i] = bias[i] + 0  # turns -0 into 0, as adding a second row of zeros does
         return
     for i in range(2 * units):
         made[i] = bias[i] + bias[second + i]
@@ -156,7 +156,7 @@ def add_biases(entry: Any, view: Any, to: int, given: int) -> None:
 
 @inner
 def divide_biases(entry: Any, view: Any, to: int, given: int) -> None:
-    """Write a bias's gradient, as the kernel has it, in one row or in two."""
+    """Write the gradient of a GRU's bias, as the kernel returns it, in one row or in two."""
     units, made, rows = entry.units, pointer_at(view, given), pointer_at(view, to)
     for i in range(3 * units):
         rows[i] = made[i]
