@@ -49,8 +49,12 @@ def test_memory_that_is_kept_is_bounded() -> None:
         array[:] = n
     assert 0 < memory.size <= 8 * LEAST
     assert all((array == n).all() for n, array in enumerate(held))
+    for size in (8 * LEAST + 1, 8 * LEAST, 8 * LEAST - 1, 15 * LEAST // 2 + 1):  # too large
+        assert memory.empty((size,), BYTES).shape == (size,)
+    assert memory.size <= 8 * LEAST
+    memory = Reuse(8 * LEAST)
+    memory.empty((LEAST,), BYTES)
     before = memory.size
-    memory.empty((8 * LEAST + 1,), BYTES)  # too large
     memory.empty((LEAST - 1,), BYTES)  # too small
     assert memory.size == before
 

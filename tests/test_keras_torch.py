@@ -22,6 +22,7 @@ if keras.config.backend() != "torch":
     pytest.skip("needs Keras's torch backend", allow_module_level=True)
 
 import torch  # noqa: E402 - the backend
+from torch.autograd import forward_ad  # noqa: E402
 
 import fastmask.keras as fk  # noqa: E402 - needs Keras
 
@@ -197,6 +198,20 @@ def test_torch_func_is_kerass() -> None:
         if convert:
             fk.convert(layer)
         found.append(torch.func.grad(lambda x: layer(x).square().sum())(x))
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_forward_mode_is_kerass() -> None:
+    layer = layers.GRU(4)
+    layer.build((3, 5, 2))
+    x, tangent = torch.randn(2, 3, 5, 2)
+    found = []
+    for convert in (False, True):
+        if convert:
+            fk.convert(layer)
+        with torch.no_grad(), forward_ad.dual_level():
+            result = layer(forward_ad.make_dual(x, tangent))
+            found.append(forward_ad.unpack_dual(result).tangent)
     torch.testing.assert_close(found[1], found[0])
 
 

@@ -84,6 +84,17 @@ def test_torch_func_is_refused(name: str, grad: bool) -> None:
                 transformed(x)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # make_dual's own
+@each_module
+def test_forward_mode_is_refused(name: str) -> None:
+    _, ours = twins(name, 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(NotImplementedError, match=f"{name} has no forward-mode derivatives"):
+            ours(dual)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

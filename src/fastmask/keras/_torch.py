@@ -18,7 +18,7 @@ from ..torch._cells import KERAS, TorchCell, cell_of
 from ..torch._cpu import CPU
 from ..torch._layer import Keep
 from ..torch._masks import mask_of
-from ..torch._recorders import needs_torch
+from ..torch._recorders import forward_mode, needs_torch
 from ..torch._weight_cache import packed_once
 from . import _backend
 
@@ -41,6 +41,8 @@ def why_not_now(x: Any) -> str:
         return "torch.jit and the ONNX exporter know only torch's operators"
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return "torch.func's transforms are active"
+    if forward_mode():
+        return "torch differentiates in forward mode"
     if x.is_cpu:
         return ""
     if in_autocast(x.device):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 
 def refuse_transforms(name: str, original: str = "") -> None:
-    """Raise an error inside a transform of torch.func, whose tensors have no memory.
+    """Raise an error inside a transform of torch.func, or where torch differentiates forward.
 
     Args:
         name: the module's name, for messages.
@@ -17,6 +18,11 @@ def refuse_transforms(name: str, original: str = "") -> None:
     Raises:
         NotImplementedError: a transform is active.
     """
+    if forward_mode():
+        raise NotImplementedError(
+            f"fastmask.torch.{name} has no forward-mode derivatives (torch.autograd.forward_ad): "
+            "call torch.autograd.grad or backward for gradients"
+        )
     if torch._C._are_functorch_transforms_active():
         instead = f", or use torch.nn.{original}" if original else ""
         raise NotImplementedError(
@@ -24,6 +30,11 @@ def refuse_transforms(name: str, original: str = "") -> None:
             "call torch.autograd.grad or backward for gradients, give the module a batch instead "
             f"of vmap{instead}"
         )
+
+
+def forward_mode() -> bool:
+    """Whether torch differentiates forward, whose tangents tensors carry without requires_grad."""
+    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0
 
 
 def needs_torch() -> bool:

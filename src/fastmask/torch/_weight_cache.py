@@ -98,4 +98,5 @@ def _equal(copy: _Copy, weight: Tensor) -> bool:
         return False
     if not weight.is_contiguous() or weight.is_neg():
         return bool(torch.equal(tensor, weight.detach()))
-    return bool(_compare(address, weight.data_ptr(), nbytes) == 0)
+    same_memory = weight.detach()  # keeps it alive if another thread gives the weight new memory
+    return bool(_compare(address, same_memory.data_ptr(), nbytes) == 0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...memory import address
 from ..parallel import pool as _pool
+from ..parallel.schedule import MOST_THREADS
 from .entry import (
     ADVICE,
     ADVISE,
@@ -51,7 +52,7 @@ def start(python: int, advise: int, advice: int, page: int) -> int:
 
 def set_threads(number: int) -> None:
     """Set how many threads a call may use; 0 to let Python compute all calls."""
-    _state[THREADS] = number
+    _state[THREADS] = min(number, MOST_THREADS)  # the workspace has counters for each
 
 
 def keep(arrays: Sequence[NDArray[np.int64]], threads: int) -> None:

@@ -123,10 +123,8 @@ def ended_well(ended: int, queue: Any, control: Any) -> int:
     """How a kernel ended; waits for workers still inside, because XLA may free the arrays next."""
     if ended == LEFT:
         return DONE
-    if ended != STILL_INSIDE:
-        return FAILED
     settle(queue, control)
-    return DONE
+    return DONE if ended == STILL_INSIDE else FAILED
 
 
 @inner
