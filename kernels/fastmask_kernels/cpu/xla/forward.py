@@ -83,6 +83,8 @@ def forward(view: Any, words: Any, inputs: Any, outputs: Any, state: Any) -> int
     rows, time, features, units = entry.rows, entry.time, entry.features, entry.units
     mask, other = data_of(inputs, 1), entry.states > 1
     offsets, steps, order = plan_steps(words, entry, base, mask)
+    packed = _packed(view, words, entry, inputs)
+    # Last: a worker that is woken listens for 0.2 ms, and to pack large weights takes longer.
     schedule, provider = reserve(entry, state, features, offsets, steps, order)
     number = find_variant(words, entry, schedule, 0)
     if number < 0:
@@ -107,7 +109,7 @@ def forward(view: Any, words: Any, inputs: Any, outputs: Any, state: Any) -> int
             offsets,
             steps,
             order,
-            _packed(view, words, entry, inputs),
+            packed,
             array_at(view, h_first, (rows, units)),
             array_at(view, data_of(inputs, 3), (rows if other else 0, units)),
             array_at(view, base + entry.reals, (variant.reals,)),
