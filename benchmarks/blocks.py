@@ -32,3 +32,10 @@ def write_block(page: Path, name: str, text: str) -> None:
     if count != 1:
         raise ValueError(f"{page} must have one block {name} to write to, not {count}")
     page.write_text(replaced, "utf-8")
+
+
+def show(text: str, page: str, name: str, write: bool) -> None:
+    """Print a text and, if `write`, replace the block of a page of the docs by it."""
+    print(text)
+    if write:
+        write_block(DOCS / page, name, text)

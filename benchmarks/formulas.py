@@ -16,7 +16,7 @@ import torch
 from tests.plain_cells import Called, function_of
 
 import fastmask as fm
-from benchmarks.blocks import DOCS, write_block
+from benchmarks.blocks import show
 from benchmarks.machine import cpu_model
 from benchmarks.markdown import table
 from benchmarks.timing import side_by_side
@@ -134,9 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"{found}\n\n{cpu_model()}, {options.threads} threads, {BATCH} x {TIME} steps of which "
         f"half are masked, {FEATURES} features, {UNITS} units, float32.\n"
     )
-    print(text)
-    if options.write:
-        write_block(DOCS / "cells.md", "formulas", text)
+    show(text, "cells.md", "formulas", options.write)
 
 
 if __name__ == "__main__":

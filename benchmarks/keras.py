@@ -25,7 +25,7 @@ from keras import layers
 import fastmask as fm
 import fastmask.keras
 
-from .blocks import DOCS, write_block
+from .blocks import show
 from .machine import cpu_model
 from .markdown import table
 from .timing import side_by_side
@@ -178,10 +178,8 @@ def main() -> None:
         f"{table(HEAD, rows)}\n\nKeras {keras.__version__} on {backend}, {cpu_model()}, "
         f"{fm.get_num_threads()} threads. {overhead}\n"
     )
-    print(text)
-    if options.write:
-        name = "-".join([backend, *["more"] * options.more, *["load"] * options.load])
-        write_block(DOCS / "keras.md", name, text)
+    name = "-".join([backend, *["more"] * options.more, *["load"] * options.load])
+    show(text, "keras.md", name, options.write)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
-from benchmarks.blocks import DOCS, write_block
+from benchmarks.blocks import show
 from benchmarks.cases import Case, Problem, make_problem
 from benchmarks.machine import cpu_model
 from benchmarks.markdown import table
@@ -144,9 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
         found = table(["layer, batch x steps, features -> units", "float32", *names][:width], rows)
     threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
     text = f"{found}\n\n{cpu_model()}, {threads}.\n"
-    print(text)
-    if options.write:
-        write_block(DOCS / "quantization.md", name, text)
+    show(text, "quantization.md", name, options.write)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
-from benchmarks.blocks import DOCS, write_block
+from benchmarks.blocks import show
 from benchmarks.machine import cpu_model
 from benchmarks.markdown import table
 from benchmarks.memory import peak, restarted_peak
@@ -145,9 +145,7 @@ def main() -> None:
         f"{table(HEAD, rows(arguments.threads, arguments.seconds))}\n\n{cpu_model()}, "
         f"{arguments.threads} threads, batches of {BATCH} x {TIME}.\n"
     )
-    print(text)
-    if arguments.write:
-        write_block(DOCS / "ragged.md", "ragged", text)
+    show(text, "ragged.md", "ragged", arguments.write)
 
 
 if __name__ == "__main__":
