@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -134,4 +135,6 @@ def write(report: dict[str, Any], others: list[dict[str, Any]], folder: Path) ->
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if the reader is gone
     main()

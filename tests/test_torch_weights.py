@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from torch.nn.utils.rnn import PackedSequence
 
+import fastmask as fm
 import fastmask.torch as ft
 from fastmask.torch import _weight_cache
 from tests.torch_cases import (
@@ -62,6 +63,20 @@ def test_unchanged_weights_are_packed_once(monkeypatch: pytest.MonkeyPatch) -> N
     ours.weight_hh_l0.data.mul_(0.5)
     results(ours, x)
     assert len(packs) == 4
+
+
+def test_modules_of_two_cells_that_share_all_weights() -> None:
+    one, other = (
+        ft.Recurrent(fm.cells.CELLS[name], 3, 5, dtype=FLOAT64)
+        for name in ("gru_reset_before", "coupled_lstm")
+    )
+    expected = copy.deepcopy(other)
+    expected.load_state_dict(one.state_dict())
+    for name, parameter in one.named_parameters():
+        setattr(other, name, parameter)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    results(one, x)
+    assert_all_close(results(other, x), results(expected, x), 0)
 
 
 def test_weights_lent_for_one_call() -> None:

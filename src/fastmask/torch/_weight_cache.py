@@ -38,6 +38,7 @@ class _Copy(NamedTuple):
 
 class _Entry(NamedTuple):
     first: ref[Tensor]  # weight_ih of the first direction
+    cell: TorchCell  # modules of two cells may share all weights
     table: Any  # the kernels that packed them
     copies: list[list[_Copy]]  # of each direction
     packed: Sequence[Any]
@@ -55,7 +56,7 @@ def packed_once(
         check()
         return [packed(cell, cell.in_order(direction)) for direction in weights]
     entry = _entries.get(id(first))
-    if entry is None or entry.first() is not first or not _fits(entry, weights):
+    if entry is None or entry.first() is not first or not _fits(entry, cell, weights):
         check()
         entry = _new_entry(cell, weights)
     return entry.packed
@@ -66,7 +67,7 @@ def _new_entry(cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> _Entry:
     copies = [list(map(_copied, direction)) for direction in weights]
     made = [packed(cell, cell.in_order([one.tensor for one in own])) for own in copies]
     first = weights[0][0]
-    entry = _entries[id(first)] = _Entry(ref(first, _forget), kernels(), copies, made)
+    entry = _entries[id(first)] = _Entry(ref(first, _forget), cell, kernels(), copies, made)
     return entry
 
 
@@ -81,9 +82,9 @@ def _forget(first: ref[Tensor]) -> None:
             _entries.pop(key, None)
 
 
-def _fits(entry: _Entry, weights: Sequence[Sequence[Tensor]]) -> bool:
-    """Whether the weights are the same as when they were packed."""
-    if entry.table is not kernels() or len(entry.copies) != len(weights):
+def _fits(entry: _Entry, cell: TorchCell, weights: Sequence[Sequence[Tensor]]) -> bool:
+    """Whether the weights are the same as when they were packed, for the same cell."""
+    if entry.cell is not cell or entry.table is not kernels() or len(entry.copies) != len(weights):
         return False
     for copies, direction in zip(entry.copies, weights, strict=True):
         if len(copies) != len(direction) or not all(map(_equal, copies, direction)):
