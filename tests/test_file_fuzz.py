@@ -13,7 +13,7 @@ import pytest
 import fastmask as fm
 
 from .file_fuzz import MOST_MEMORY, check, mutate, originals
-from .test_saving import members_of, npy, write
+from .saved_model import members_of, npy, write
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])

@@ -15,7 +15,7 @@ import fastmask as fm
 from fastmask.layers import LSTM, Embedding
 
 from .graph_models import IDS, MORE, same, two_by_two
-from .test_saving import members_of, npy, write
+from .saved_model import members_of, npy, write
 
 X = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
 
