@@ -192,3 +192,12 @@ def test_explicit_masks_that_are_all_none() -> None:
     x = fm.Masked(X, HOLED)
     y = fm.layers.Add()([x, x], mask=[None, None])  # no mask, so none is lost, and no warning
     assert type(y) is np.ndarray
+
+
+def test_normalization_of_another_number_of_axes() -> None:
+    layer = fm.layers.Normalization()
+    a, b = np.random.default_rng(2).normal(size=(2, 8, 3))
+    layer.adapt([a, b])
+    both = np.concatenate([a, b])
+    expected = (a - both.mean(axis=0)) / both.std(axis=0)
+    np.testing.assert_allclose(layer(a), expected, atol=1e-5)

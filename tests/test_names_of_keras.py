@@ -1,0 +1,109 @@
+"""Names of Keras: those of its guide are here, and for others the message says what to use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import fastmask as fm
+from fastmask import layers as L
+
+from .wrong_calls import Call, Mine, Wrong, X, assert_says, built, each_row
+
+TRAINING = "fastmask's layers and models are for inference"
+ELSEWHERE: list[Wrong] = [
+    *(
+        (
+            f"model.{name}",
+            lambda name=name: getattr(built(), name),
+            AttributeError,
+            (f"Sequential has no '{name}'", TRAINING, "fastmask.torch", "set_weights"),
+        )
+        for name in ("fit", "compile", "evaluate", "train_on_batch", "optimizer", "loss", "metrics")
+    ),
+    *(
+        (
+            f"layer.{name}",
+            lambda name=name: getattr(L.Dense(3), name),
+            AttributeError,
+            (f"Dense has no '{name}'", TRAINING, "fastmask.torch"),
+        )
+        for name in ("trainable_variables", "trainable_weights", "add_loss", "losses")
+    ),
+    (
+        "model.save",
+        lambda: built().save("m.npz"),
+        AttributeError,  # type: ignore[attr-defined]  # on purpose
+        ("'save'", "fastmask.save_model(model, path)", "fastmask.load_model(path)"),
+    ),
+    *(
+        (
+            f"layer.{name}",
+            lambda name=name: getattr(L.LSTM(4), name),
+            AttributeError,
+            (f"'{name}'", "get_weights()", "set_weights", "load_weights of a model"),
+        )
+        for name in ("load_weights", "save_weights")
+    ),
+    (
+        "model.state_dict",
+        lambda: built().state_dict(),
+        AttributeError,  # type: ignore[attr-defined]  # on purpose
+        ("'state_dict'", "fastmask.torch"),
+    ),
+    (
+        "model.predict_on_batch",
+        lambda: built().predict_on_batch(X),
+        AttributeError,  # type: ignore[attr-defined]  # on purpose
+        ("'predict_on_batch'", "model(x)"),
+    ),
+    (
+        "an attribute of nobody",
+        lambda: built().color,
+        AttributeError,  # type: ignore[attr-defined]  # on purpose
+        ("'Sequential' object has no attribute 'color'",),
+    ),
+]
+
+
+@each_row(ELSEWHERE)
+def test_message(call: Call, kind: type[Exception], parts: tuple[str, ...]) -> None:
+    assert_says(call, kind, parts)
+
+
+def test_what_is_missing_is_missing() -> None:
+    model = fm.Sequential([Mine()])
+    for name in ("fit", "compile", "evaluate", "save", "loss", "trainable_variables", "parameters"):
+        assert not hasattr(model, name)
+        assert not hasattr(model.layers[0], name)
+        assert getattr(model, name, 3) == 3
+        assert not hasattr(fm.Model, name)
+        assert name not in dir(model)
+
+
+def test_attributes_of_users_layers_are_their_own() -> None:
+    class Own(L.Layer):
+        fit = 3
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.loss = 4
+
+        @property
+        def metrics(self) -> Any:
+            return self.lost  # type: ignore[attr-defined]  # on purpose
+
+    own = Own()
+    assert (own.fit, own.loss) == (3, 4)
+    with pytest.raises(AttributeError, match="'Own' object has no attribute 'lost'"):
+        _ = own.metrics
+
+
+def test_names_of_keras_guide() -> None:
+    assert fm.utils.pad_sequences is fm.pad_sequences
+    x = L.Embedding(9, 4, mask_zero=True)([[3, 0]])
+    assert x._keras_mask is x.mask
+    symbolic = L.Embedding(9, 4, mask_zero=True)(fm.Input((None,), "int32"))
+    assert L.LSTM(4)(symbolic, mask=symbolic._keras_mask).shape == (None, 4)
+    assert fm.Input((3,))._keras_mask is None
