@@ -1,6 +1,6 @@
 """fastmask.torch on a real GPU: tests that neither the stand-in nor the simulator can run.
 
-The tests of test_torch_cuda.py run on it as well.
+The tests of test_torch_cuda*.py run on it as well.
 """
 
 from __future__ import annotations

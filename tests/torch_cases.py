@@ -164,3 +164,14 @@ def run(module: Any, x: Any, hx: Any = None, **mask: Any) -> list[Any]:
     out, last = module(x, hx, **mask)
     leaves = [x, *module.parameters(), *([] if hx is None else as_tuple(hx))]
     return [out, *as_tuple(last), *gradients(loss_of(out, *as_tuple(last)), *leaves)]
+
+
+def everything(module: Any, x: Any, valid: Any, hx: Any, *, fast: bool) -> list[Any]:
+    """Output, states and all gradients; by torch.nn row by row unless `fast`."""
+    x = x.clone()
+    x[~valid] = torch.nan if fast else 0.0  # masked steps must not be read
+    x.requires_grad_()
+    out, last = module(x, hx, mask=valid) if fast else by_rows(module, x, valid, hx)
+    leaves = [x, *as_tuple(hx), *module.parameters()]
+    found = [out, *as_tuple(last), *gradients(loss_of(out, *as_tuple(last)), *leaves)]
+    return [tensor.cpu() for tensor in found]

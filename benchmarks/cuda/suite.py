@@ -27,7 +27,12 @@ FIRST = "test_ptx.py"
 # emit other warnings.
 ON_ANY_MACHINE = ("-o", "addopts=", "-W", "default")
 MOST_AT_ONCE = 12  # processes that share the device
-OF_TORCH = ("../test_torch_gpu.py", "../test_torch_cuda.py")
+OF_TORCH = (
+    "../test_torch_gpu.py",
+    "../test_torch_cuda.py",
+    "../test_torch_cuda_kernels.py",
+    "../test_torch_cuda_masks.py",
+)
 
 NO_TESTS = 5  # pytest's exit code if a whole file is skipped
 
