@@ -12,7 +12,7 @@ from ...memory import address, aligned_empty
 from ...spec import cell_kernels
 from ..parallel.barrier import control_size
 from ..parallel.run import reserve, reserve_even, run
-from ..parallel.schedule import Schedule
+from ..parallel.schedule import Schedule, even_schedule
 from ..simd import lanes
 from .activations import codes_of
 from .batch import time_of
@@ -94,15 +94,16 @@ class BackwardPass:
         valid = len(steps)
         work = rows, valid, 0, units, self.recurrents, call.dtype.itemsize
         schedule, provider = reserve(length_of_rank, (offsets, order), *work, call.threads)
+        parts = LOOP + PRODUCTS
         if schedule.threads == 1 and call.threads > 1:
             # The loop runs on one thread, but the products may be worth sharing.
             of_products = self.products(features, units) * valid
-            later, later_provider = reserve_even(of_products, call.threads)
-            if later.threads > 1:
+            if even_schedule(of_products, call.threads).threads > 1:
                 self._call(call, addresses, owners, schedule, provider, LOOP)
-                self._call(call, addresses, owners, later, later_provider, PRODUCTS)
-                return
-        self._call(call, addresses, owners, schedule, provider, LOOP + PRODUCTS)
+                # Only now, since woken workers listen for less time than the loop may take.
+                schedule, provider = reserve_even(of_products, call.threads)
+                parts = PRODUCTS
+        self._call(call, addresses, owners, schedule, provider, parts)
 
     def products(self, features: int, units: int) -> int:
         """Operations of a step's part in the gradients of the weights and of x."""

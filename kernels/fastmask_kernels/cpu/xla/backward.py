@@ -36,6 +36,7 @@ from .steps import (
     data_of,
     divide_biases,
     ended_well,
+    evenly,
     is_gone,
     pack_weights,
     plan_steps,
@@ -164,10 +165,10 @@ def backward(view: Any, words: Any, inputs: Any, outputs: Any, state: Any) -> in
     shared = reserve(entry, state, 0, offsets, steps, order)
     phases, ended = LOOP + PRODUCTS, DONE
     if shared[0].threads == 1 and entry.threads > 1:
-        later = reserve_even(entry, state, entry.work * len(steps))
-        if later[0].threads > 1:
+        work = entry.work * len(steps)
+        if evenly(work, entry.threads).threads > 1:
             ended = _call(view, words, entry, plan, shared, LOOP, queue)
-            shared, phases = later, PRODUCTS
+            shared, phases = reserve_even(entry, state, work), PRODUCTS
     if ended == DONE:
         ended = _call(view, words, entry, plan, shared, phases, queue)
     if entry.bias_rows > 0:

@@ -197,7 +197,8 @@ def _backward_parts(form: Form) -> _Parts:
     both = LOOP + PRODUCTS
     ways = [(each, both) for each in _schedules(form, 0, own.recurrents, dtype.itemsize)]
     later = even_schedule(own.products(features, units) * rows * time, form.threads)
-    ways += [(ONE_THREAD, LOOP), (later, PRODUCTS)] if later.threads > 1 else []
+    if later.threads > 1:
+        ways += [(ONE_THREAD, LOOP), (ONE_THREAD, PRODUCTS), (later, PRODUCTS)]
     variants, kept = [], []
     for each, phases in ways:
         groups, places, reals, integers, items = own.sizes(

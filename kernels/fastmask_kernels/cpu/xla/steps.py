@@ -24,7 +24,7 @@ _i8 = types.int64
 UNKNOWN, DONE, FAILED = 1, 0, 2  # how a call ends: Python has to compute it, done, or an error
 
 _make_plan, _pack = caller(plan_signature), caller(pack_signature)
-_shared, _evenly = inner(make_schedule), inner(even_schedule)
+_shared, evenly = inner(make_schedule), inner(even_schedule)
 _length = inner(length_of_rank)
 # `make_schedule` is given this function itself; a compiled one would be passed as an address.
 overload(length_of_rank)(lambda plan, rank: lambda plan, rank: _length(plan, rank))
@@ -115,7 +115,7 @@ def reserve(entry: Any, state: Any, features: int, offsets: Any, steps: Any, ord
 @inner
 def reserve_even(entry: Any, state: Any, work: int) -> Any:
     """See `parallel.run.reserve_even`."""
-    return _provided(_evenly(work, entry.threads), state)
+    return _provided(evenly(work, entry.threads), state)
 
 
 @inner
