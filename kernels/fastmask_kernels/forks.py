@@ -9,17 +9,32 @@ is done: at most as long as one kernel takes to compile.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
+from operator import methodcaller
 from threading import RLock
 from typing import Any
 
 # A thread that holds one of these may wait for those after it, never for those before it.
 BUILDING, CHANGING, IMPORTING, COMPILING, COMPILER, LLVM = range(6)
-_locks: dict[int, list[AbstractContextManager[Any]]] = {rank: [] for rank in range(6)}
-_holding: list[Generator[None]] = []
+_locks: dict[int, list[Any]] = {rank: [] for rank in range(6)}
+_held: list[Any] = []  # by the fork under way, once each time they were taken
 _watching = False
 _TRIES = 100  # against signals
+
+# Python handles signals between the steps of Python code, on 3.10 even while a `with` block ends.
+# Taking a lock and noting that it is held, and releasing all, are therefore C functions alone.
+_acquire, _release = methodcaller("acquire"), methodcaller("release")
+
+
+class _Releases:
+    """Releases the locks that are held, one for each item of an iteration."""
+
+    __iter__ = staticmethod(partial(map, _release, _held))
+
+
+_release_all = partial(any, _Releases())  # `release` returns None, so it goes on to the last
 
 
 def fork_safe_lock(rank: int) -> AbstractContextManager[Any]:
@@ -42,15 +57,17 @@ def fork_safe(lock: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     return lock
 
 
-def hold_at_fork(lock: AbstractContextManager[Any], rank: int) -> None:
+def hold_at_fork(lock: Any, rank: int) -> None:
     """Let every fork wait for another library's lock, and leave it free in parent and child.
 
     Args:
-        lock: reentrant, because a thread may fork while it holds the lock.
+        lock: an RLock, because a thread may fork while it holds the lock; anything else, which a
+            later version of the library may use, is left alone.
         rank: see `fork_safe_lock`.
     """
-    _watch_forks()
-    _locks[rank].append(lock)
+    if isinstance(lock, type(RLock())):
+        _watch_forks()
+        _locks[rank].append(lock)
 
 
 def _watch_forks() -> None:
@@ -62,37 +79,23 @@ def _watch_forks() -> None:
     import logging  # noqa: F401
 
     # A signal that came during the fork is handled in the first Python function after it, which
-    # its exception then ends: so a C function releases the locks, by dropping the generators.
-    drop = _holding.clear
-    os.register_at_fork(before=_take, after_in_parent=drop, after_in_child=drop)
+    # its exception then ends: these are not written in Python.
+    os.register_at_fork(before=_take, after_in_parent=_release_all, after_in_child=_release_all)
+    os.register_at_fork(after_in_parent=_held.clear, after_in_child=_held.clear)
     _watching = True  # if two threads got here: reentrant locks can be taken twice
 
 
 def _take() -> None:
+    """Take all locks, however often a signal's exception interrupts that; then raise it."""
     interrupt: BaseException | None = None
     for _ in range(_TRIES):
-        held = _hold(_in_order())
         try:
-            next(held)
-            _holding.append(held)
-        except BaseException as error:  # a signal: try again, as the fork needs the locks
-            interrupt = error
-        done = held in _holding
-        del held  # `interrupt` keeps this frame and its variables alive
-        if done:
+            _held.extend(filter(_acquire, _in_order()))
             break
+        except BaseException as error:  # what is held already will be held twice
+            interrupt = error
     if interrupt is not None:
         raise interrupt  # which Python prints
-
-
-def _hold(locks: Iterator[AbstractContextManager[Any]]) -> Generator[None]:
-    """Hold the remaining locks until the generator is closed."""
-    lock = next(locks, None)
-    if lock is None:
-        yield
-        return
-    with lock:
-        yield from _hold(locks)
 
 
 def _in_order() -> Iterator[AbstractContextManager[Any]]:
