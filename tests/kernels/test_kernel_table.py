@@ -171,7 +171,18 @@ def kernel_tests(selection: str, **environment: str) -> pytest.MarkDecorator:
     return pytest.mark.own_process("-x", *files, "-k", selection, **environment)
 
 
-@kernel_tests("equals_reference or not_change_a_bit", NUMBA_BOUNDSCHECK="1")
-def test_with_bounds_checking(own_process: str) -> None:
+def _checked(cells: str) -> pytest.MarkDecorator:
+    selection = f"(equals_reference or not_change_a_bit) and {cells}"
+    return kernel_tests(selection, NUMBA_BOUNDSCHECK="1")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pytest.param("lstm and rnn", marks=_checked("not gru")),
+        pytest.param("gru", marks=[_checked("gru"), pytest.mark.slow]),
+    ],
+)
+def test_with_bounds_checking(cells: str, own_process: str) -> None:
     """Every index of the compiled loops is within its array."""
-    assert " passed" in own_process
+    assert " passed" in own_process, cells

@@ -64,8 +64,11 @@ def test_activations_of_nan_and_inf(name: str, dtype: str) -> None:
     np.testing.assert_allclose(_run(name, x), activate(name, x), atol=1e-7)
 
 
-def _on(features: str, cells: str = "") -> pytest.MarkDecorator:
-    selection = f"(equals_reference or does_not_change_a_bit or are_accurate) {cells}"
+AVX2 = "+sse4.2,+avx,+avx2,+fma"
+
+
+def _on(features: str, cells: str) -> pytest.MarkDecorator:
+    selection = f"(equals_reference or does_not_change_a_bit or are_accurate) and {cells}"
     return kernel_tests(selection, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
 
 
@@ -73,8 +76,9 @@ def _on(features: str, cells: str = "") -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     "registers",
     [
-        pytest.param("sse2", marks=_on("+sse2", "and not gru and not rnn")),
-        pytest.param("avx2", marks=_on("+sse4.2,+avx,+avx2,+fma")),
+        pytest.param("sse2", marks=_on("+sse2", "not gru and not rnn")),
+        pytest.param("avx2", marks=_on(AVX2, "not gru and not rnn")),
+        pytest.param("avx2, gru and rnn", marks=[_on(AVX2, "(gru or rnn)"), pytest.mark.slow]),
     ],
 )
 def test_narrower_registers(registers: str, own_process: str) -> None:
