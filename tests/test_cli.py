@@ -36,18 +36,19 @@ class TestDemo:
         """As few rounds of measuring as possible."""
         monkeypatch.setattr(_demo, "_ROUNDS", 2)
 
-    def test_as_a_user_sees_it(self) -> None:
-        done = run("demo")
-        assert done.returncode == 0, done.stderr
-        lines = done.stdout.rstrip().splitlines()
-        assert "370 utterances of 9 speakers,\n7 to 29 frames each" in done.stdout
-        assert "47.0 % of all steps are padding" in done.stdout
+    @pytest.mark.usefixtures("_short")
+    def test_as_a_user_sees_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["demo"]) == 0
+        shown = capsys.readouterr().out
+        lines = shown.rstrip().splitlines()
+        assert "370 utterances of 9 speakers,\n7 to 29 frames each" in shown
+        assert "47.0 % of all steps are padding" in shown
         assert lines[3].startswith("  #######......................  speaker ")
         assert any(
             line.split() == "lstm (LSTM) (None, None, 64) 19,712 used, kept".split()
             for line in lines
         )
-        assert "naive padded loop in NumPy" in done.stdout
+        assert "naive padded loop in NumPy" in shown
         assert lines[-1].startswith("fastmask names the speaker right 9")
         assert lines[-1].endswith("times as fast as the padded loop in NumPy.")
         assert max(map(len, lines)) <= 100

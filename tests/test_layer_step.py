@@ -17,8 +17,8 @@ Array = NDArray[Any]
 
 
 LAYERS = {
-    "LSTM": lambda: fm.layers.LSTM(24),
-    "GRU": lambda: fm.layers.GRU(24, dtype="float64"),
+    "LSTM": lambda: fm.layers.LSTM(24, dtype="float64"),
+    "GRU": lambda: fm.layers.GRU(24),
     "SimpleRNN": lambda: fm.layers.SimpleRNN(24),
     "stack": lambda: fm.layers.RNN([fm.layers.LSTMCell(16), fm.layers.GRUCell(24)]),
 }

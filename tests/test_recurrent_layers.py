@@ -157,6 +157,7 @@ class TestStep:
         with pytest.raises(ValueError, match="must not share memory"):
             layer.step(X[:, 0], [state.reshape(-1, H)[:B], state.reshape(-1, H)[2 : B + 2]])
 
+    @pytest.mark.slow
     def test_float64(self) -> None:
         layer = seeded(L.GRU(H, dtype="float64"))
         state = layer.get_initial_state(B)

@@ -83,8 +83,10 @@ def slope(case: RecurrentCase, backend: Any, number: int, direction: Array) -> f
 
 def sides_of_kinks(case: RecurrentCase) -> Array:
     """The side of its kinks on which each activation in a run is."""
-    after, _, gates = saved_of(case, reference)
     inner, outer = case.recurrent_activation, case.activation
+    if not {inner, outer} & KINKS.keys():
+        return np.empty(0)  # without a run
+    after, _, gates = saved_of(case, reference)
     if case.cell == "lstm":
         i, f, g, o = np.split(gates, 4, axis=1)
         values = [(inner, i), (inner, f), (outer, g), (inner, o)]
