@@ -148,3 +148,17 @@ def test_cells_of_formulas(tmp_path: Path) -> None:
             expected = net(x)[0].numpy()
         model.load_weights(tmp_path / "a.pt")
         np.testing.assert_allclose(model(x.numpy()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("around", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_within_wrappers(around: str, tmp_path: Path) -> None:
+    # DistributedDataParallel and torch.compile put these before the names of what they wrap.
+    weights = {name: torch.full((2, 2), float(i)) for i, name in enumerate("abc", 1)}
+    names = {"a": f"{around}a", "b": f"{around}b", "c": f"{around}c"}
+    inside = {"a": "a", "b": f"b.{around}x", "c": "c.x"}
+    for state, layers in ((names, "cab"), (inside, ("c.x", "a", "b.x"))):
+        torch.save({f"{state[k]}.weight": w for k, w in weights.items()}, tmp_path / "a.pt")
+        model = fm.Sequential([L.Dense(2, use_bias=False, name=one) for one in layers])
+        model.build((None, 2))
+        model.load_weights(tmp_path / "a.pt")
+        assert [weight[0, 0] for weight in model.weights] == [3, 1, 2]

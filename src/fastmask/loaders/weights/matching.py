@@ -17,6 +17,9 @@ from ...layers import RNN, Layer
 from .forms import Form, form_of
 from .stored import Misfit, Module
 
+# What DistributedDataParallel, torch.compile and FSDP put before the names of what they wrap.
+_WRAPPERS = re.compile(r"(^|\.)(?:(?:module|_orig_mod|_fsdp_wrapped_module)\.)+")
+
 
 class _Target(NamedTuple):
     """A layer that has weights of its own."""
@@ -121,8 +124,8 @@ def _names(target: _Target) -> set[tuple[str, ...]]:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """The words of a path, whatever joins them; without the number of a torch layer."""
-    return tuple(re.split("[./_]", re.sub(r"(^|\.)l0$", "", name)))
+    """The words of a path, whatever joins them; without wrappers and torch's "l0"."""
+    return tuple(re.split("[./_]", re.sub(r"(^|\.)l0$", "", _WRAPPERS.sub(r"\1", name))))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
