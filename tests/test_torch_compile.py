@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastmask as fm
@@ -128,3 +129,12 @@ class TestCompile:
             masks = {"Mask": fm.Mask(valid), "array": valid.T, "list": valid.T.tolist()}
             mask = masks[what]
             assert_all_close([compiled(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_a_mask_in_a_whole_graph(self) -> None:
+        _, ours = twins("GRU", 3, 5)
+        compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+        mask = fm.Mask(np.ones((4, 6)))
+        message = r"with fullgraph=True .* torch.from_numpy\(numpy.array\(mask\)\) in place of"
+        with pytest.raises(RuntimeError, match=message):
+            compiled(torch.randn(6, 4, 3, dtype=FLOAT64), mask=mask)

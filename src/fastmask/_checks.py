@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -83,6 +84,27 @@ def closest(value: Any, choices: Iterable[str]) -> str:
     lower = {choice.lower(): choice for choice in choices}
     found = [lower[one] for one in get_close_matches(value.lower(), lower, n=1)]
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def refuse_unknown(
+    given: Iterable[str], function: Callable[..., Any], instead: Mapping[str, str]
+) -> None:
+    """Refuse arguments that a function does not have, as Python does, and with a hint.
+
+    Args:
+        given: their names.
+        function: the function, which collects them as `unknown`.
+        instead: what to do instead, by a part of their names.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for name in given:
+        known = set(inspect.signature(function).parameters) - {"self", "unknown"}
+        hints = [f": {hint}" for part, hint in instead.items() if part in name]
+        hint = hints[0] if hints else closest(name, known)
+        call = function.__qualname__
+        raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{hint}")
 
 
 def choice(value: Any, name: str, choices: Sequence[str]) -> str:

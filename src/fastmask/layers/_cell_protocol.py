@@ -27,7 +27,9 @@ def check_cell(cell: Any, name: str) -> Any:
         TypeError: it is not a layer, or lacks call or state_size.
     """
     if not isinstance(cell, Layer):
-        raise TypeError(f"{name} must be a fastmask Layer, not {cell!r}")
+        makes = isinstance(cell, type) or hasattr(cell, "layer_class")  # of `fastmask.cell`
+        hint = ": call it with a number of units" if makes else ""
+        raise TypeError(f"{name} must be a fastmask Layer, not {cell!r}{hint}")
     if type(cell).call is Layer.call or not hasattr(cell, "state_size"):
         own = getattr(cell, "_cell_class", None)
         hint = f": use fastmask.layers.{own.__name__}, or the layer by itself" if own else ""

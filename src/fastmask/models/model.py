@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from .._checks import whole_number
+from .._checks import refuse_unknown, whole_number
 from ..layers import Layer
 from ..layers._batches import batches_in
 from ..layers._calls import flat
@@ -18,6 +18,12 @@ from ..layers._symbolic import Symbols
 from ..masks.masked import Masked
 from .predict import predict, predict_batches
 from .summary import Summary, summarize, symbolic_inputs
+
+_INSTEAD = {
+    "mask": "give fastmask.Masked(x, mask), or the rows themselves, in a list or a Ragged",
+    "length": "give the rows themselves, in a list, or fastmask.Masked(x, mask) with the mask "
+    "fastmask.Mask.from_lengths(lengths, steps)",
+}
 
 
 class Model(Layer):
@@ -177,6 +183,7 @@ class Model(Layer):
         batch_size: int | None = 32,
         verbose: int | str = 1,
         steps: int | None = None,
+        **unknown: NoReturn,
     ) -> Any:
         """Compute the outputs for many inputs, batch by batch.
 
@@ -192,6 +199,7 @@ class Model(Layer):
             verbose: 0 for no output; otherwise a terminal shows the progress of work that takes
                 longer than a second, with tqdm if it is installed.
             steps: number of batches after which to stop; None for all.
+            **unknown: nothing; for an error that says how a mask is given.
 
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is not
@@ -199,7 +207,7 @@ class Model(Layer):
             returns for `fastmask.pad(x)`. For an empty list, what it returns for no rows.
 
         Raises:
-            TypeError: `batch_size` is not an integer.
+            TypeError: `batch_size` is not an integer; there is another argument.
             ValueError: `batch_size` is less than 1, or the inputs do not fit; `x` is an empty
                 list and the model has not been built; or a layer is stateful and the batches
                 would differ in size, from each other or from the states that it keeps.
@@ -216,6 +224,7 @@ class Model(Layer):
             >>> model.predict([np.ones((3, 2)), np.ones((7, 2))], verbose=0).shape
             (2, 4)
         """
+        refuse_unknown(unknown, Model.predict, _INSTEAD)
         size = 32 if batch_size is None else whole_number(batch_size, "batch_size", 1)
         most = None if steps is None else whole_number(steps, "steps", 1)
         count = self._input_count()

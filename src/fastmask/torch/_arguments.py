@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from ..masks.mask import Mask
+from ..masks.masked import Masked
+from ..masks.ragged import Ragged
 from ._cells import CELLS
-from ._masks import batch_and_time, hint_of_lengths
+from ._masks import count_of_integers, hint_of_lengths
 
 
 class WrongShape(ValueError, RuntimeError):
@@ -36,6 +38,21 @@ def check_input(module: Any, data: Tensor, dtype: torch.dtype) -> None:
         )
     if data.dtype != dtype and not in_autocast(data.device):
         raise ValueError(f"input must hold {dtype}, the dtype of the weights, not {data.dtype}")
+
+
+def no_tensor(input: Any) -> str:
+    """The message for an input that is not a tensor: what it is, and how it becomes one."""
+    how = ""
+    if isinstance(input, Ragged):
+        how = ": torch.nested.nested_tensor(list(input), layout=torch.jagged) makes one of it"
+    elif isinstance(input, Masked):
+        how = ": give torch.as_tensor(input.data), and mask=input.mask"
+    elif isinstance(input, (list, tuple)):
+        how = ": torch.nested.as_nested_tensor(rows, layout=torch.jagged) makes one of tensors"
+    elif hasattr(input, "__array__"):
+        how = ": torch.as_tensor(input) makes one of it"
+    kind = type(input).__name__
+    return f"input must be a Tensor, padded or jagged, or a PackedSequence, not {kind}{how}"
 
 
 def in_dtype(dtype: torch.dtype, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -83,21 +100,18 @@ def states(module: Any, hx: Any, input: Tensor, batch: int, single: bool = False
     if count > 1 and not (isinstance(hx, (tuple, list)) and len(hx) == count):
         names = CELLS[module.mode].state_names
         many = "a pair of" if count == 2 else f"a tuple of {count}"
-        what = f"{_described(hx)}{_hint(hx, input, module.batch_first)}"
+        what = f"{_described(hx)}{_hint(hx, input, module.batch_first, single)}"
         raise WrongShape(f"hx must be {many} tensors ({', '.join(names)}), not {what}")
     given = list(hx) if count > 1 else [hx]
     expected = (shape[0], shape[2]) if single else shape
     for state in given:
         if not isinstance(state, Tensor):
             what = "must hold tensors" if count > 1 else "must be a tensor"
-            raise TypeError(
-                f"hx {what}, not {type(state).__name__}{_hint(hx, input, module.batch_first)}"
-            )
+            hint = _hint(hx, input, module.batch_first, single)
+            raise TypeError(f"hx {what}, not {type(state).__name__}{hint}")
         if state.shape != expected:
-            came = tuple(state.shape)
-            raise WrongShape(
-                f"hx must have shape {expected}, not {came}{_hint(hx, input, module.batch_first)}"
-            )
+            hint = _hint(hx, input, module.batch_first, single)
+            raise WrongShape(f"hx must have shape {expected}, not {tuple(state.shape)}{hint}")
         if state.device != input.device:
             raise ValueError(f"hx must be on {input.device} like the input, not {state.device}")
         if state.dtype != input.dtype and not in_autocast(input.device):
@@ -113,17 +127,24 @@ def _described(hx: Any) -> str:
     return type(hx).__name__
 
 
-def _hint(hx: Any, input: Tensor, batch_first: bool) -> str:
+def _hint(hx: Any, input: Tensor, batch_first: bool, single: bool) -> str:
     """A hint if a mask, or lengths, were passed as the second argument, which is hx."""
+    lengths = count_of_integers(hx) is not None
+    if lengths and input.dim() == 2 and not single:  # the data of one of these
+        return " (the second argument is hx: packed and jagged input has its lengths)"
     masks = {tuple(input.shape[:-1]), tuple(input.shape[-2::-1])}
-    try:
-        shape = tuple(np.shape(hx)) if isinstance(hx, (tuple, list)) else tuple(hx.shape)
-    except (AttributeError, TypeError, ValueError):
-        return ""
-    if isinstance(hx, Mask) or str(getattr(hx, "dtype", "")).endswith("bool") or shape in masks:
-        return " (the second argument is hx; a mask is given as mask=)"
-    if input.dim() == 3:
-        batch, time = batch_and_time(input, batch_first)
-        if hint := hint_of_lengths(hx, batch, time):
-            return f" (the second argument is hx; a mask is given as mask=){hint}"
+    if lengths or isinstance(hx, Mask) or _is_bool(hx) or _shape_of(hx) in masks:
+        hint = hint_of_lengths(hx, input, batch_first)
+        return f" (the second argument is hx; a mask is given as mask=){hint}"
     return ""
+
+
+def _is_bool(hx: Any) -> bool:
+    return str(getattr(hx, "dtype", "")).endswith("bool")
+
+
+def _shape_of(hx: Any) -> tuple[int, ...] | None:
+    try:
+        return tuple(np.shape(hx)) if isinstance(hx, (tuple, list)) else tuple(hx.shape)
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # the last one for tensors
+        return None

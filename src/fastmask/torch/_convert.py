@@ -10,6 +10,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from ._derived import derived, why_not
 from ._modules import GRU, LSTM, RNN
+from ._over_steps import OverSteps
 from ._recurrent import Recurrent
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -27,7 +28,7 @@ def convert(model: Model) -> Model:
     whose methods work as before: fastmask computes their calls of `super().forward`. If they do not
     call it, or override what it uses, the module is left unchanged, and a warning says why; it also
     names cells (torch.nn.LSTMCell and so on), which compute one step, and modules with `proj_size`,
-    which torch's own operator computes.
+    which torch's own operator computes. A model without recurrent modules brings a warning, too.
 
     Args:
         model: any module, a single torch.nn.LSTM included.
@@ -49,8 +50,12 @@ def convert(model: Model) -> Model:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    for name, module in model.named_modules():
-        if isinstance(module, Recurrent) or not isinstance(module, _RECURRENT):
+    found = {n: m for n, m in model.named_modules() if isinstance(m, (*_RECURRENT, OverSteps))}
+    if not found:
+        kind = type(model).__name__
+        warnings.warn(f"{kind} has no torch.nn.LSTM, GRU or RNN: nothing to convert", stacklevel=2)
+    for name, module in found.items():
+        if isinstance(module, OverSteps):
             continue
         reason = _convert(module)
         if reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,26 @@ from ..masks.validity import checked_mask
 from . import _device
 
 
-def hint_of_lengths(value: Any, batch: int, time: int) -> str:
+def hint_of_lengths(value: Any, input: Tensor, batch_first: bool) -> str:
     """How the lengths of a batch's rows become a mask, if `value` can be that; empty if not."""
-    if "int" not in str(getattr(value, "dtype", "")) or tuple(value.shape) != (batch,):
+    batch, time = batch_and_time(input, batch_first)
+    count = count_of_integers(value)
+    if count is None or input.dim() != 3 or count not in (batch, time):
         return ""
-    return f": lengths become a mask by fastmask.Mask.from_lengths(lengths, {time})"
+    how = ": lengths become a mask by fastmask.Mask.from_lengths(lengths, {})"
+    if count == batch:
+        return how.format(time)
+    order = "time, batch" if batch_first else "batch, time"
+    return f"{how.format(batch)} for an input ({order}, features), batch_first={not batch_first}"
+
+
+def count_of_integers(value: Any) -> int | None:
+    """How many integers a vector or a list of them has; None for anything else."""
+    if isinstance(value, (list, tuple)):
+        whole = all(type(one) is int or isinstance(one, np.integer) for one in value)  # not bool
+        return len(value) if value and whole else None
+    shape = tuple(getattr(value, "shape", ()))
+    return shape[0] if "int" in str(getattr(value, "dtype", "")) and len(shape) == 1 else None
 
 
 def mask_of(valid: Any) -> Mask:
@@ -55,7 +71,7 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
         expected = batch_and_time(input, batch_first)
     if tuple(mask.shape) != expected:
         axes = {1: "(time,)", 2: "(time, batch)" if turned else "(batch, time)"}[len(expected)]
-        hint = hint_of_lengths(mask, *batch_and_time(input, batch_first))
+        hint = hint_of_lengths(mask, input, batch_first)
         raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}{hint}")
     if isinstance(mask, Mask):
         return outside_graph(_tensor_of)(mask) if compiling else mask
@@ -120,4 +136,16 @@ def outside_graph(function: Any) -> Any:
 
     As a decorator, torch.compiler.disable would import the compiler with this module: 2 s.
     """
-    return torch.compiler.disable(function) if torch.compiler.is_compiling() else function
+    return partial(_outside, function) if torch.compiler.is_compiling() else function
+
+
+def _outside(function: Any, *arguments: Any) -> Any:
+    return torch.compiler.disable(function)(*arguments)
+
+
+# For the message with fullgraph=True; without them torch breaks the graph at the next call.
+_outside._torchdynamo_disable = True  # type: ignore[attr-defined]
+_outside._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
+    "with fullgraph=True the input and the mask of fastmask.torch's modules must be plain tensors: "
+    "give torch.from_numpy(numpy.array(mask)) in place of a fastmask.Mask"
+)

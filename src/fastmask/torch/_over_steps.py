@@ -90,8 +90,7 @@ class OverSteps(torch.nn.Module):
                 overridden = type(self).forward is not OverSteps.forward
                 recorded: tuple[Any, Any] = leaf(self, overridden, input, hx, mask)
                 return recorded
-            kind = type(input).__name__
-            raise TypeError(f"input must be a Tensor or a PackedSequence, not {kind}")
+            raise TypeError(_arguments.no_tensor(input))
         if unknown:
             raise TypeError(
                 f"{self._called()[0]}.forward() got an unexpected keyword argument "

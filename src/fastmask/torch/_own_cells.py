@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .._checks import flag, whole_number
+from .._checks import flag, refuse_unknown, whole_number
 from ..cells import Cell
+from ..layers._own_cell import OwnCell
 from ..masks.mask import Mask
 from . import _arguments
 from ._arguments import WrongShape
@@ -24,10 +25,14 @@ from ._recorders import needs_torch
 from ._stack import run_stack
 
 _SUFFIXES = ("", "_reverse")  # of the parameters of the two directions
+_ONE = "Recurrent is one layer without dropout: stack modules, with torch.nn.Dropout between them"
+_INSTEAD = {"layer": _ONE, "dropout": _ONE}
 
 
 class Recurrent(OverSteps):
     """A cell of `fastmask.cell` over the valid steps, in one direction or in both.
+
+    It is one layer without dropout: stack modules for more.
 
     Parameters are named and shaped as the weights of `fastmask.layers.RNN(cell(hidden_size))`,
     and in their order: `kernel` (F, kH), `recurrent_kernel` (H, kH) unless no sum has a part of h,
@@ -46,9 +51,10 @@ class Recurrent(OverSteps):
         recompute: keep only the states for backward, and compute the rest again there.
         zero_output_for_mask: whether the output at masked steps is zero; else it is the previous
             output, zero before the first valid step.
+        **unknown: nothing; for an error that says how to get several layers, or dropout.
 
     Raises:
-        TypeError: an argument has a wrong type.
+        TypeError: an argument has a wrong type; there is another argument.
         ValueError: an argument is out of its range, or a vector has the name of an attribute of
             modules.
 
@@ -80,8 +86,13 @@ class Recurrent(OverSteps):
         *,
         recompute: bool = False,
         zero_output_for_mask: bool = True,
+        **unknown: NoReturn,
     ) -> None:
         super().__init__()
+        refuse_unknown(unknown, Recurrent.__init__, _INSTEAD)
+        if isinstance(cell, OwnCell):
+            name = cell._cell.name
+            raise TypeError(f"cell must be {name} itself, not {cell!r} with units (hidden_size)")
         if not isinstance(cell, Cell):
             raise TypeError(f"cell must be made by fastmask.cell, not {cell!r}")
         cell_of(cell.key)
