@@ -22,14 +22,15 @@ def test_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    assert [kind for kind, _ in BLOCKS] == ["python"] * 5 + ["sh", "python"]
+    assert [kind for kind, _ in BLOCKS] == ["python"] * 5 + ["sh"] + ["python"] * 3
     for kind, block in BLOCKS:
         if kind == "python":
             exec(compile(block, str(PAGE), "exec"), names)
             continue
         for line in block.splitlines():
             assert cli.main(shlex.split(line)[1:]) == 0
-    assert (names["expected"][:, 0].round() == [1, 0, 1, 0, 1, 0]).all()
+    classes = names["production"](names["sentences"])[:, 0].round()
+    assert (classes == [1, 0, 1, 0, 1, 0]).all()
     rows = [json.loads(line) for line in (tmp_path / "scored.jsonl").read_text().splitlines()]
     assert [row["who"] for row in rows] == ["Ada", "Bob"]
     expected = names["production"](["The film was good", "dull"])[:, 0]
