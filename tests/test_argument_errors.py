@@ -16,6 +16,18 @@ KERNELS = (
 
 ARGUMENTS: list[Wrong] = [
     (
+        "mask in place of the size of batches",
+        lambda: built().predict(X, np.ones((2, 3), bool)),
+        TypeError,
+        ("batch_size must be an integer, not an array of shape (2, 3) of type ndarray",),
+    ),
+    (
+        "long text for units",
+        lambda: L.LSTM("x" * 1000),  # type: ignore[arg-type]  # wrong on purpose
+        TypeError,
+        ("units must be an integer, not 'xxx", "x... of type str"),
+    ),
+    (
         "size of inputs for activation",
         lambda: L.LSTM(10, 20),
         TypeError,

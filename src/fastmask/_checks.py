@@ -7,6 +7,17 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+_LONGEST = 100  # characters of a value in a message
+
+
+def shown(value: Any) -> str:
+    """What came instead, for a message; not all the numbers of an array."""
+    shape = getattr(value, "shape", ())
+    if shape:
+        return f"an array of shape {tuple(shape)}"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
 
 def whole_number(value: Any, name: str, least: int) -> int:
     """`value` as an int of at least `least`.
@@ -16,12 +27,12 @@ def whole_number(value: Any, name: str, least: int) -> int:
         ValueError: it is too small.
     """
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
+        raise TypeError(f"{name} must be an integer, not {shown(value)}")
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{name} must be an integer, not {value!r} of type {type(value).__name__}"
+            f"{name} must be an integer, not {shown(value)} of type {type(value).__name__}"
         ) from None
     if number < least:
         raise ValueError(f"{name} must be at least {least}, not {number}")
@@ -39,7 +50,7 @@ def flag(value: Any, name: str) -> bool:
     except TypeError:
         number = -1
     if number not in (0, 1):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
     return bool(number)
 
 
@@ -50,11 +61,11 @@ def real_number(value: Any, name: str) -> float:
         TypeError: it is not a real number.
     """
     if isinstance(value, (str, bytes)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
     try:
         return float(value)
     except (TypeError, OverflowError):
-        raise TypeError(f"{name} must be a number, not {value!r}") from None
+        raise TypeError(f"{name} must be a number, not {shown(value)}") from None
 
 
 def rate(value: Any, name: str) -> float:
@@ -66,7 +77,7 @@ def rate(value: Any, name: str) -> float:
     """
     number = real_number(value, name)
     if not 0.0 <= number <= 1.0:
-        raise ValueError(f"{name} must be between 0 and 1, not {value!r}")
+        raise ValueError(f"{name} must be between 0 and 1, not {shown(value)}")
     return number
 
 
@@ -115,5 +126,5 @@ def choice(value: Any, name: str, choices: Sequence[str]) -> str:
     """
     if not isinstance(value, str) or value not in choices:
         meant = closest(value, choices)
-        raise ValueError(f"{name} must be one of {listed(choices)}, not {value!r}{meant}")
+        raise ValueError(f"{name} must be one of {listed(choices)}, not {shown(value)}{meant}")
     return value
