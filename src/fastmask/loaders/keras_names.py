@@ -28,7 +28,15 @@ def _kind(layer: Layer) -> str:
 def layers_by_name(
     model: Layer, children: Children = children_of, kind: Callable[[Layer], str] = _kind
 ) -> dict[str, Any]:
-    """The layers that have weights of their own, by their paths, each once.
+    """The layers that have weights of their own, by their paths; see `every_layer_by_name`."""
+    found = every_layer_by_name(model, children, kind)
+    return {path: layer for path, layer in found.items() if layer._weights}
+
+
+def every_layer_by_name(
+    model: Layer, children: Children = children_of, kind: Callable[[Layer], str] = _kind
+) -> dict[str, Any]:
+    """All layers by their paths, each once.
 
     Args:
         model: the model.
@@ -42,8 +50,7 @@ def layers_by_name(
         if id(layer) in seen:
             return
         seen.add(id(layer))
-        if layer._weights:
-            result[path] = layer
+        result[path] = layer
         inner = children(layer)
         if inner is not None:
             contained(inner, f"{path}/layers".lstrip("/"))

@@ -10,8 +10,9 @@ from ...models.known_classes import known_classes
 from .._reading import Reader
 from ..description import Description, Row, effect_on_masks
 from ..hdf5 import ArrayInfo, Hdf5
+from ..keras_arrays import arrays_in
 from ..keras_names import snake_case
-from ..weights.keras import arrays_in, files_of
+from ..weights.keras import files_of
 
 
 def describe(file: Reader) -> Description:

@@ -79,10 +79,12 @@ class KerasFile:
         if self.weights is None:
             raise ValueError("it has no weights")
         if self.archive is not None:
-            found = by_path(model, maker.children_of, maker.kind_of, self.weights)
+            found = by_path(
+                model, maker.children_of, maker.kind_of, maker.custom_layers, self.weights
+            )
         else:
             names = [one.name for one in self.what.children or () if one.path in maker.paths]
-            found = by_name(model, names, maker.children_of, self.weights)
+            found = by_name(model, names, maker.children_of, maker.custom_layers, self.weights)
         alphas = maker.lora_alphas
         return [one._replace(lora_alpha=alphas.get(id(one.layer))) for one in found]
 

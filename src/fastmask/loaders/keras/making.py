@@ -53,6 +53,7 @@ class Maker:
     Attributes:
         problems: of the layers that could not be made.
         paths: of the layers that could.
+        custom_layers: the ids of those of the user's classes.
         lora_alphas: factors of what LoRA adds to the weights of layers, by their ids.
     """
 
@@ -62,6 +63,7 @@ class Maker:
         self._most = most
         self.problems = Problems()
         self.paths: set[str] = set()
+        self.custom_layers: set[int] = set()
         self.lora_alphas: dict[int, float] = {}
         self._kinds: dict[int, Described] = {}
         self._children: dict[int, list[Layer]] = {}  # of a model, in Keras's order
@@ -169,12 +171,11 @@ class Maker:
         for key, value in what.config.items():
             if key.endswith(DROPPED_ENDINGS) and value is None:
                 continue
-            config[key] = self._value(value, what)
-        if "dtype" in config:
-            config["dtype"] = dtype_of(what.config["dtype"])
+            config[key] = dtype_of(value) if key == "dtype" else self._value(value, what)
         made = cls.from_config(config)
         if not isinstance(made, Layer):
             raise Unsupported(f"from_config of {cls.__name__} must return a layer")
+        self.custom_layers.add(id(made))
         return made
 
     def _arguments(self, what: Described, entry: Entry) -> dict[str, Any] | None:
@@ -216,6 +217,10 @@ class Maker:
             return {key: self._value(one, what) for key, one in value.items()}
         if str(value.get("module")).endswith("initializers"):
             return "zeros"  # the weights come from the file
+        if str(value.get("module")).endswith(("regularizers", "constraints")):
+            return None
+        if kind.endswith("DTypePolicy"):
+            return dtype_of(value)
         version = version2 if what.version == 2 else version3
         inner = version.described(value, f"{what.path}/{config.get('name') or kind}")
         inner.version = what.version

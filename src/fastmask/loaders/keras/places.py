@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ...layers import Layer
 from ...layers._weights import Weight
 from ..hdf5 import Hdf5
-from ..keras_names import Children, layers_by_name
+from ..keras_arrays import arrays_in
+from ..keras_names import Children, every_layer_by_name
 
 Stored = dict[str, str]  # paths of arrays by the names of the weights, and of what goes with them
 
@@ -23,15 +26,67 @@ class Place(NamedTuple):
 
 
 def by_path(
-    model: Layer, children: Children, kind: Callable[[Layer], str], file: Hdf5
+    model: Layer,
+    children: Children,
+    kind: Callable[[Layer], str],
+    custom: Container[int],
+    file: Hdf5,
 ) -> list[Place]:
     """The places in the weights of a `.keras` file, `layers/dense/vars/0`.
 
+    Args:
+        model: the model.
+        children: see `Children`.
+        kind: the name that Keras has for the class of a layer.
+        custom: the ids of the layers of classes of the user's.
+        file: the file.
+
     Raises:
-        ValueError: a layer has fewer arrays there than weights.
+        ValueError: a layer has fewer arrays there than weights; or one of the user's leaves some
+            arrays without a weight.
     """
-    found = layers_by_name(model, children, kind)
-    return [Place(layer, path, _numbered(layer, path, file)) for path, layer in found.items()]
+    found = every_layer_by_name(model, children, kind)
+    places = [
+        Place(layer, path, _numbered(layer, path, file))
+        for path, layer in found.items()
+        if layer._weights
+    ]
+    read = {one for place in places for one in _read(place, file)}
+    for path, layer in found.items():
+        if id(layer) in custom:
+            _check_all_read(path, read, file)
+    return places
+
+
+def _read(place: Place, file: Hdf5) -> Iterator[str]:
+    """The paths of the arrays that become the weights of a layer."""
+    for weight in place.layer._weights:
+        path = place.stored[weight.name]
+        yield path
+        scale = place.stored.get(f"{weight.name}_scale")
+        if scale is not None and file.info(path).dtype == np.int8:
+            yield scale
+
+
+def _check_all_read(path: str, read: Container[str], file: Hdf5) -> None:
+    """Check that a layer of the user's has a weight for each array that the file has for it.
+
+    Raises:
+        ValueError: some arrays, of the layer or of layers inside it, have none.
+    """
+    unread = [one for one in arrays_in(file, path) if one not in read and not _counts(one, file)]
+    if unread:
+        told = ", ".join(f"{one[len(path) :].lstrip('/')} {file.info(one).shape}" for one in unread)
+        raise ValueError(
+            f"{path or 'the model'}: the file has {told}, for which the layer has no weight: make "
+            "its weights by add_weight, and the layers inside it as attributes of these names"
+        )
+
+
+def _counts(path: str, file: Hdf5) -> bool:
+    """Whether an array is the state of a random generator or a counter, not a weight."""
+    info = file.info(path)
+    return info.dtype.kind in "iu" and info.dtype.itemsize > 1 and info.shape in ((), (2,))
 
 
 def _numbered(layer: Layer, path: str, file: Hdf5) -> Stored:
@@ -50,13 +105,16 @@ def _beside(own: list[str], count: int) -> list[str]:
     return [scale, *(f"other_{i}" for i in range(count))][:count]
 
 
-def by_name(model: Layer, names: list[str], children: Children, file: Hdf5) -> list[Place]:
+def by_name(
+    model: Layer, names: list[str], children: Children, custom: Container[int], file: Hdf5
+) -> list[Place]:
     """The places in an `.h5` file: in a group for each layer, in the order of `weight_names`.
 
     Args:
         model: the model.
         names: those of its layers in the file.
         children: see `Children`.
+        custom: the ids of the layers of classes of the user's.
         file: the file.
 
     Raises:
@@ -71,12 +129,13 @@ def by_name(model: Layer, names: list[str], children: Children, file: Hdf5) -> l
         if len(listed) == len(own):
             pairs = zip(own, listed, strict=True)
             found = [(owner, weight.name, one) for (owner, weight), one in pairs]
-        elif len({id(owner) for owner, _ in own}) == 1:  # LoRA's, or scales of int8 weights
-            owner = own[0][0]
+        elif _of_one(own) and not any(id(one) in custom for one in _owners(layer, children)):
+            owner = own[0][0]  # with LoRA's weights, or scales of int8 weights
             found = [(owner, _last(one), one) for one in listed]
         else:
+            told = f" ({', '.join(map(_last, listed))})" if listed else ""
             raise ValueError(
-                f"{name}: has {len(listed)} arrays in the file, and {len(own)} weights"
+                f"{name}: has {len(listed)} arrays in the file{told}, and {len(own)} weights"
             )
         places: dict[int, Place] = {}
         for owner, weight_name, one in found:
@@ -84,6 +143,10 @@ def by_name(model: Layer, names: list[str], children: Children, file: Hdf5) -> l
             place.stored[weight_name] = f"{path}/{one}"
         result += places.values()
     return result
+
+
+def _of_one(own: list[tuple[Layer, Weight]]) -> bool:
+    return len({id(owner) for owner, _ in own}) == 1
 
 
 def _last(name: str) -> str:

@@ -21,13 +21,12 @@ from ...layers._weights import Weight
 from .._reading import Reader, different_keys, opened_beside
 from ..hdf5 import Hdf5
 from ..keras.archive import Archive
+from ..keras_arrays import arrays_in
 from ..keras_names import children_of, counted, layers_by_name, snake_case
 from . import keras_groups
 from .stored import Misfit, with_known_floats
 
 _NAMES = ("layers", "_layer_checkpoint_dependencies")  # of a model's layers: Keras 3, and 2.13
-_NOT_WEIGHTS = {"optimizer", "seed_generator"}
-_MOST_GROUPS = 2**16
 _MOST_FILES = 4096
 
 
@@ -62,26 +61,6 @@ def files_of(file: Reader) -> Iterator[list[Hdf5]]:
         yield [
             Hdf5(part, part.size, name=repr(name)) for part, name in zip(parts, named, strict=True)
         ]
-
-
-def arrays_in(file: Hdf5) -> Iterator[str]:
-    """The paths of the arrays that are weights.
-
-    Raises:
-        ValueError: there are too many groups, for example because one contains itself.
-    """
-    stack, count = [""], 0
-    while stack:
-        path = stack.pop()
-        count += 1
-        if count > _MOST_GROUPS or path.count("/") > 64:
-            raise ValueError(f"it has more than {_MOST_GROUPS} groups, or one inside itself")
-        if path.rpartition("/")[2] in _NOT_WEIGHTS:
-            continue
-        if file.is_array(path):
-            yield path
-        else:
-            stack.extend(f"{path}/{name}".lstrip("/") for name in reversed(file.members(path)))
 
 
 def _names(file: Reader) -> Iterator[str]:
