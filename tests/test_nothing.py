@@ -79,3 +79,25 @@ def test_layers(maker: Any) -> None:
         assert both(np.ones((batch, time, features), np.float32)).shape == (batch, 6)
     with pytest.raises(ValueError, match="units must be at least 1, not 0"):
         maker(0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ([fm.layers.GlobalMaxPooling1D()], (0, 3)),
+        ([fm.layers.GlobalMaxPooling1D(keepdims=True)], (0, 1, 3)),
+        ([fm.layers.Conv1D(4, 3), fm.layers.GlobalMaxPooling1D()], (0, 4)),
+        ([fm.layers.Cropping1D(1), fm.layers.GlobalAveragePooling1D()], (0, 3)),
+        ([fm.layers.Lambda(lambda x: x.max(axis=1))], (0, 3)),
+    ],
+)
+def test_predict_without_rows_in_models_that_need_steps(layers: Any, shape: Any) -> None:
+    model = fm.Sequential([fm.Input((None, 3)), *layers])
+    assert model.predict([], verbose=0).shape == shape
+
+
+def test_the_largest_of_no_steps() -> None:
+    layer = fm.layers.GlobalMaxPooling1D(name="most")
+    assert layer(np.zeros((0, 0, 3))).shape == (0, 3)
+    with pytest.raises(ValueError, match="layer 'most' have no step"):
+        layer(np.zeros((2, 0, 3)))

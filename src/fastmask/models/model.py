@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
@@ -14,6 +16,7 @@ from .._checks import refuse_unknown, whole_number
 from ..layers import Layer
 from ..layers._batches import batches_in
 from ..layers._calls import flat
+from ..layers._infer import SIZES
 from ..layers._symbolic import Symbols
 from ..masks.masked import Masked
 from .predict import predict, predict_batches
@@ -204,7 +207,7 @@ class Model(Layer):
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is not
             padded unless a layer needs it. For sequences of different lengths: what the model
-            returns for `fastmask.pad(x)`. For an empty list, what it returns for no rows.
+            returns for `fastmask.pad(x)`. For an empty list, outputs of the right shape without rows.
 
         Raises:
             TypeError: `batch_size` is not an integer; there is another argument.
@@ -241,9 +244,12 @@ class Model(Layer):
         inputs = [x] if count == 1 else list(x)
         if most is not None:
             inputs = [_first_rows(one, most * size) for one in inputs]
+        whole = partial(predict, self, alone=count == 1, size=size, shown=bool(verbose))
         if any(isinstance(one, (list, tuple)) and not one for one in inputs):
-            inputs = self._without_rows(inputs)
-        return self._named(predict(self, inputs, count == 1, size, bool(verbose)))
+            with suppress(ValueError):  # of a layer that needs some steps, even of no row
+                return self._named(whole(self._without_rows(inputs, 0)))
+            inputs = self._without_rows(inputs, SIZES[0])
+        return self._named(whole(inputs))
 
     def _listed(self, inputs: Any) -> Any:
         """Call the model; named outputs come as a list, not a dict."""
@@ -257,7 +263,7 @@ class Model(Layer):
         """Outputs with their names, if they have any."""
         return outputs
 
-    def _without_rows(self, inputs: list[Any]) -> list[Any]:
+    def _without_rows(self, inputs: list[Any], steps: int) -> list[Any]:
         """The inputs, with empty lists replaced by arrays of the right shape without rows."""
         known = symbolic_inputs(self)
         specs = flat(known)
@@ -267,7 +273,7 @@ class Model(Layer):
                 "outputs is not known: build it first, or call it once"
             )
         return [
-            np.zeros((0, *(n or 0 for n in spec.shape[1:])), spec.dtype)
+            np.zeros((0, *(steps if n is None else n for n in spec.shape[1:])), spec.dtype)
             if isinstance(one, (list, tuple)) and not one
             else one
             for one, spec in zip(inputs, specs, strict=True)
