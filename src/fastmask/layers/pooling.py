@@ -168,7 +168,8 @@ class GlobalMaxPooling1D(GlobalPooling):
     def call(self, inputs: ArrayLike) -> Array:
         x = self._sequences(inputs)
         if not x.size and not len(x):  # NumPy has no maximum of no step, even for no row
-            return np.zeros(self.compute_output_shape(x.shape), x.dtype)
+            nothing: Array = x.sum(axis=self._time, keepdims=self.keepdims)
+            return nothing
         if not x.shape[self._time]:
             raise ValueError(f"inputs of layer {self.name!r} have no step, but shape {x.shape}")
         y: Array = x.max(axis=self._time, keepdims=self.keepdims)

@@ -207,7 +207,8 @@ class Model(Layer):
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is not
             padded unless a layer needs it. For sequences of different lengths: what the model
-            returns for `fastmask.pad(x)`. For an empty list, outputs of the right shape without rows.
+            returns for `fastmask.pad(x)`. For an empty list, outputs of
+            the right shape without rows.
 
         Raises:
             TypeError: `batch_size` is not an integer; there is another argument.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ...layers._symbolic import SymbolicTensor
 from ...layers._weights import filling
 from ...models.model import Model
-from ...models.summary import inputs_of, inputs_told, summarize
+from ...models.summary import SummaryRow, inputs_of, inputs_told, summarize
 from .._reading import Reader
-from ..description import Description, Row, effect_on_masks
+from ..description import Description, Row
 from ..hdf5 import Hdf5
 from ..keras import KerasFile
 from ..keras.connecting import input_of
 from ..keras.described import Described, refs
+from ..keras.known_part import known_part
 from ..keras.making import Maker
 from .npz import row_of
 
@@ -34,7 +36,9 @@ def describe(file: Reader) -> Description:
             layers = model.layers if isinstance(model, Model) else [model]
             listed = [row_of(row) for row in summarize(model, layers)]
             return Description(title, listed, [], inputs_of(model))
-    rows = [_row(one, found, maker) for one in found.what.everything()]
+        part = known_part(found.what, maker)
+        known = {} if part is None else {row.layer: row for row in summarize(part, [])}
+    rows = [_row(one, known.get(one.path), found, maker) for one in found.what.everything()]
     told = {one.path for one in found.what.everything()}
     notes = [line for line in maker.problems.lines() if line.partition(": ")[0] not in told]
     return Description(title, rows, notes, _inputs(found.what))
@@ -55,19 +59,17 @@ def _inputs(what: Described) -> str:
     return inputs_told(inputs, named) if inputs else ""
 
 
-def _row(what: Described, found: KerasFile, maker: Maker) -> Row:
+def _row(what: Described, known: SummaryRow | None, found: KerasFile, maker: Maker) -> Row:
+    """The row of a layer; without what it makes of its inputs if these are not known."""
     wrong = "; ".join(maker.problems.of.get(what.path, ()))
-    shape = str(what.build_shape) if what.build_shape is not None else "?"
+    shape, mask = "?", "?"
+    if known is not None:
+        _, _, shape, _, mask, _ = row_of(known)
+    elif what.kind == "InputLayer":
+        with suppress(TypeError, ValueError):  # this may be why the model cannot be loaded
+            shape, mask = str(input_of(what).shape), "-"
     count = sum(_sizes(found.weights, _root(what, found))) if found.weights else None
-    kind = "Operation" if what.operation else what.kind
-    return Row(
-        what.path,
-        what.kind,
-        shape,
-        count,
-        effect_on_masks(kind),
-        f"no: {wrong}" if wrong else "yes",
-    )
+    return Row(what.path, what.kind, shape, count, mask, f"no: {wrong}" if wrong else "yes")
 
 
 def _root(what: Described, found: KerasFile) -> str:

@@ -83,7 +83,7 @@ class KerasFile:
                 model, maker.children_of, maker.kind_of, maker.custom_layers, self.weights
             )
         else:
-            names = [one.name for one in self.what.children or () if one.path in maker.paths]
+            names = [one.name for one in self.what.children or () if one.path in maker.layers]
             found = by_name(model, names, maker.children_of, maker.custom_layers, self.weights)
         alphas = maker.lora_alphas
         return [one._replace(lora_alpha=alphas.get(id(one.layer))) for one in found]

@@ -52,7 +52,7 @@ class Maker:
 
     Attributes:
         problems: of the layers that could not be made.
-        paths: of the layers that could.
+        layers: those that could, by their paths.
         custom_layers: the ids of those of the user's classes.
         lora_alphas: factors of what LoRA adds to the weights of layers, by their ids.
     """
@@ -62,7 +62,7 @@ class Maker:
         self._assets = assets
         self._most = most
         self.problems = Problems()
-        self.paths: set[str] = set()
+        self.layers: dict[str, Layer] = {}
         self.custom_layers: set[int] = set()
         self.lora_alphas: dict[int, float] = {}
         self._kinds: dict[int, Described] = {}
@@ -104,7 +104,7 @@ class Maker:
             return None
         if layer is not None:
             layer._first_shape = None  # the model's inputs have the shape
-            self.paths.add(what.path)
+            self.layers[what.path] = layer
             alpha = what.config.get("lora_alpha")
             if isinstance(alpha, (int, float)):
                 self.lora_alphas[id(layer)] = float(alpha)
