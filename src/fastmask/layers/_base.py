@@ -31,7 +31,7 @@ from ._lost_mask import DROPPED, USED, warn_of_lost_mask
 from ._quantizing import Quantizing
 from ._shapes import shapes
 from ._types import Arrays, Masks
-from ._weights import Weighted, Weights, only_shapes
+from ._weights import Weighted, Weights, is_loading
 
 _Sizes = TypeVar("_Sizes", bound=Shape)
 _building = fork_safe_lock(BUILDING)
@@ -62,6 +62,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _dtype = np.dtype(np.float32)
     _build_shape: Shapes | None = None
     _warned = False
+    _loaded = False  # whether it is as it was in a file, from which it was loaded
     _trainable = True
     _first_shape: Shape | None = None  # of the inputs, if a model begins with this layer
 
@@ -262,7 +263,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
 
     def _warn_of_loss(self, outputs: object) -> None:
         masked = any(isinstance(one, Masked) for one in flat(outputs))
-        if not (self._warned or masked or only_shapes()):
+        if not (self._warned or masked or is_loading()):
             self._warned = True
             warn_of_lost_mask(
                 f"Layer '{self.name}' (of type {type(self).__name__})", self._how_lost()

@@ -103,9 +103,9 @@ def filling(how: Filling) -> Iterator[None]:
         _filling.reset(token)
 
 
-def only_shapes() -> bool:
-    """Whether layers are being made for their shapes only."""
-    return _filling.get() == "shapes"
+def is_loading() -> bool:
+    """Whether layers are being made for a file, without values of their weights."""
+    return _filling.get() != "initial"
 
 
 def new_value(

@@ -92,7 +92,10 @@ def load_model(
     Examples:
         See `save_model`.
     """
-    return _format(path).load(Path(path), custom_objects)
+    model = _format(path).load(Path(path), custom_objects)
+    for layer in model._all_layers():
+        layer._loaded = True
+    return model
 
 
 def _format(path: str | os.PathLike[str], why_not: str = "") -> Any:

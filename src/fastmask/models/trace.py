@@ -14,6 +14,8 @@ from ..layers._types import MaskLike
 from ..masks.mask import Mask
 from .visits import Visit, visits
 
+_INSTEAD = "  # in place of"
+
 
 class TraceRow(NamedTuple):
     """What one layer did with the mask of its inputs."""
@@ -24,8 +26,9 @@ class TraceRow(NamedTuple):
     did: str  # see `trace_masks`
     mask_out: list[Mask | None]  # of each output
     valid: float | None  # share of valid steps in the masks of the outputs, or else of the inputs
-    fix: str  # line of code to add if the mask was dropped, but not where Keras drops it, else ""
+    fix: str  # line of code that keeps a dropped mask, but not in a loaded model; else ""
     calls: int = 1  # how many calls inside another layer were like this one
+    note: str = ""  # what a dropped mask means, or what to do about it
 
 
 class MaskTrace(list[TraceRow]):
@@ -43,9 +46,7 @@ class MaskTrace(list[TraceRow]):
             )
             for row in self
         ]
-        fixes = [
-            f"{row.layer} dropped the mask{_told(row)}" for row in self if "dropped" in row.did
-        ]
+        fixes = [f"{row.layer} dropped the mask{row.note}" for row in self if "dropped" in row.did]
         return "\n".join([table(headings, lines, right=[4]), *fixes])
 
     __repr__ = __str__
@@ -79,8 +80,9 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
         its layers have. `row.did` is "made",
         "kept", "changed", "used" (and ended, as by an LSTM that returns its last output),
         "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
-        "-". For a dropped mask `row.fix` is the line of code that keeps it; it is empty in a loaded
-        model where Keras drops the mask, too.
+        "-". For a dropped mask `row.fix` is the line of code that keeps it, and `row.note` says
+        what that means. The line is empty in a loaded model, which is used as it was trained, as
+        far as Keras drops the mask, too; and for a `Ragged`, which has no padding to hide.
 
     Raises:
         TypeError: `model` is not a layer.
@@ -110,16 +112,22 @@ def _row(visit: Visit) -> TraceRow:
     shares = _known(visit.after) or _known(visit.before)
     steps = sum(mask.size for mask in shares)
     valid = sum(int(mask.lengths.sum()) for mask in shares)
+    fix = _fix(visit) if "dropped" in visit.did else ""
     return TraceRow(
         *(visit.path, type(visit.layer).__name__, visit.before, visit.did, visit.after),
         valid=None if not shares else valid / steps if steps else 1.0,
-        fix=_fix(visit) if "dropped" in visit.did else "",
+        fix=fix,
         calls=visit.calls,
+        note=_note(visit, fix) if "dropped" in visit.did else "",
     )
 
 
-def _told(row: TraceRow) -> str:
-    return f"; add:\n    {row.fix}" if row.fix else ", as Keras does"
+def _note(visit: Visit, fix: str) -> str:
+    if fix:
+        return f"; {'use' if _INSTEAD in fix else 'add'}:\n    {fix}"
+    if visit.ragged:
+        return ", and needs none: a Ragged has no padding"
+    return ", as Keras does: padding counts from here on, unless x is a Ragged"
 
 
 def _fix(visit: Visit) -> str:
@@ -127,9 +135,10 @@ def _fix(visit: Visit) -> str:
     layer, mask = visit.layer, _known(visit.before)[0]
     shape = visit.shape if is_shape(visit.shape) else visit.shape[0]
     kind = type(layer).__name__
-    if isinstance(layer, Operation):  # which only models from files of Keras have
-        return ""
     own = not type(layer).__module__.startswith("fastmask.")
+    # Only models from files of Keras have operations. What was trained without masks stays so.
+    if isinstance(layer, Operation) or visit.ragged or (layer._loaded and not own):
+        return ""
     if kind == "Embedding":
         return f"{kind}(..., mask_zero=True)  # or Masked(y, get_mask(x)) to keep that of the ids"
     if kind == "Lambda":
@@ -143,7 +152,7 @@ def _fix(visit: Visit) -> str:
         return f"y = fm.Masked(y, fm.get_mask(x))  # after {layer.name}, where steps are the same"
     if len(shape) > 2:
         return f"y = fm.Masked(y, mask)  # after {layer.name}, with a mask of shape {shape[:2]}"
-    return f"x = fm.layers.GlobalAveragePooling1D()(x)  # in place of {layer.name}: uses the mask"
+    return f"x = fm.layers.GlobalAveragePooling1D()(x){_INSTEAD} {layer.name}: it uses the mask"
 
 
 def _known(masks: list[Mask | None]) -> list[Mask]:

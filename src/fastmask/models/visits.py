@@ -17,6 +17,7 @@ from ..layers._shapes import shapes
 from ..layers._symbolic import is_symbolic
 from ..masks.mask import Mask
 from ..masks.masked import Masked
+from ..masks.ragged import Ragged
 
 
 class Visit(NamedTuple):
@@ -28,6 +29,7 @@ class Visit(NamedTuple):
     did: str  # see `mask_effect`
     after: list[Mask | None]  # masks of the outputs
     shape: Any  # of the output, or a list of shapes
+    ragged: bool  # whether there was no padding that a dropped mask could have told
     calls: int = 1
 
 
@@ -78,6 +80,7 @@ def _visit(
     outputs: Any,
 ) -> Visit:
     """Record one call; a `Ragged` is recorded as if it were padded."""
+    ragged = _is_ragged(layer, inputs)
     inputs, outputs = without_ragged(inputs), without_ragged(outputs)
     options = {name: without_ragged(value) for name, value in options.items()}
     arrays, carried = separate(inputs, layer)
@@ -95,7 +98,12 @@ def _visit(
         )
     makes = any(one is not None for one in before) and makes_masks(layer, arrays)
     effect = mask_effect(layer, before, after, makes)
-    return Visit(path, layer, before, effect, after, shapes(outputs))
+    return Visit(path, layer, before, effect, after, shapes(outputs), ragged)
+
+
+def _is_ragged(layer: BaseLayer, inputs: object) -> bool:
+    axes = next((one.ndim for one in flat(inputs) if isinstance(one, Ragged)), None)
+    return axes is not None and layer._ragged_way(axes) != "padded"
 
 
 def _mask(value: object) -> Mask | None:
