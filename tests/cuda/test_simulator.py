@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -22,6 +22,7 @@ from fastmask_kernels.cuda.runtime import device as _device
 
 if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)
+from fastmask_kernels.cuda.runtime.kernel import family, kernel, pointer, pointers
 from fastmask_kernels.cuda.simulator import _engine, _module, as_numba, launch
 
 ROOT = Path(__file__).parents[2]
@@ -358,3 +359,39 @@ def test_the_example_of_a_kernel_of_ones_own(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_module.Module, "syncthreads", lambda _: None)
     with pytest.raises(AssertionError):
         example.check()
+
+
+class Column(NamedTuple):
+    data: Any
+    stride: Any
+
+
+@kernel(Column(pointer(float32), int64), pointers(float32, 2), float32)
+def _add(c: Any, pair: Any, factor: Any) -> None:
+    c.data[0] = pair[0][0] + factor * pair[1][0]
+
+
+def test_what_a_launch_takes_is_checked() -> None:
+    x, host = _device.to_device(np.ones(1, "f4")), np.ones(1, "f4")
+    column = Column(x, 1)
+    _add.launch(1, 1, column, (x, x), 2.5)
+    assert _device.to_host(x) == 3.5
+    array = "must be a DeviceArray, not {}: `checked` makes them"
+    for given, message in (
+        ((column, (x, x)), "_add takes 3 arguments (c, pair, factor), not 2"),
+        ((Column(host, 1), (x, x), 1), "item 0 of argument 1 (c) of _add " + array),
+        ((column, (x, cuda.to_device(host)), 1), "item 1 of argument 2 (pair) of _add " + array),
+        ((column, x, 1), "argument 2 (pair) of _add must be a tuple of 2, not DeviceArray"),
+        ((column, (x,), 1), "argument 2 (pair) of _add must be a tuple of 2, not tuple of 1"),
+        ((column, (x, x), "1"), "argument 3 (factor) of _add must be a number, not str"),
+        ((Column(x, 1.5), (x, x), 1), "item 1 of argument 1 (c) of _add must be an int, not float"),
+    ):
+        kind = "FakeCUDAArray" if "pair" in message else "ndarray"
+        with pytest.raises(TypeError, match=re.escape(message.format(kind))):
+            _add.launch(1, 1, *given)
+
+
+def test_only_functions_are_launched() -> None:
+    for given, kind in ((_add, "Kernel"), (family("f4")(lambda _: _add), "_lru_cache_wrapper")):
+        with pytest.raises(TypeError, match=f"kernel must be a function, not {kind}: of a Kernel"):
+            launch(given, 1, 1, np.ones(1))

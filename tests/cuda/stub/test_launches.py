@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_tuples_are_launched_as_their_items() -> None:
     assert launch.grid == (2, 3, 1)
     addresses = [array.address for array in (y, z)]
     assert [value for _, value in launch.arguments] == [x.address, 5, 3, *addresses]
+
+
+def test_other_arguments_are_refused() -> None:
+    x = numbers()
+    for given, message in (
+        ((x, 10, 0.5), "scale takes 4 arguments (x, count, factor, twice), not 3"),
+        ((np.ones(3), 10, 0.5, True), "argument 1 (x) of scale must be a DeviceArray, not ndarray"),
+        ((x, 10, "half", True), "argument 3 (factor) of scale must be a number, not str"),
+        ((x, 10, 0.5, 1.5), "argument 4 (twice) of scale must be an int, not float"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            scale().launch(2, 32, *given)
 
 
 def test_empty_grids_are_not_launched() -> None:

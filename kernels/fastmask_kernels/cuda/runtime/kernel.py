@@ -31,20 +31,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda
 from numba.cuda import types
-from numba.cuda.np.numpy_support import as_dtype, from_dtype
-from numpy.ctypeslib import as_ctypes_type
+from numba.cuda.np.numpy_support import from_dtype
 
 from ...cache import KernelFiles, SafeCache, note_unusable, settings_of, tell
 from ...forks import COMPILING, fork_safe, fork_safe_lock
 from ...sources import source_digest
-from .device import DeviceArray, host_view
+from . import arguments as _arguments
 from .driver import (
     SIMULATED,
     allow_shared,
@@ -93,13 +91,6 @@ def pointers(item: Any, count: int) -> Any:
     return types.UniTuple(pointer(item), count)
 
 
-def _converter(argtype: Any) -> Callable[[Any], Any]:
-    """Makes an argument what cuda.core takes: it passes an int as 64 bits, like an address."""
-    if isinstance(argtype, types.CPointer):
-        return attrgetter("address")
-    return int if argtype == int64 else as_ctypes_type(as_dtype(argtype))
-
-
 _OLD_COOPERATIVE = "cooperative_launch"  # before cuda.core 1.0
 
 
@@ -121,12 +112,12 @@ class Kernel:
         options: dict[str, Any] | None = None,
     ) -> None:
         self.function = function
-        self.argtypes = tuple(map(_type_of, argtypes))
+        self.argtypes = tuple(map(_arguments.type_of, argtypes))
         self.cooperative = cooperative
         self.options = options or {}
         self.name = function.__name__
-        flat = _flat(self.argtypes)
-        self._converters = [_converter(t) for t in flat]
+        flat = _arguments.flat(self.argtypes)
+        self._converters = [_arguments.converter(t) for t in flat]
         self._array = next(i for i, t in enumerate(flat) if isinstance(t, types.CPointer))
         self._tuples = len(flat) > len(argtypes) or flat != self.argtypes
         self._compiled: Any = None
@@ -154,20 +145,28 @@ class Kernel:
 
         Raises:
             RuntimeError: the driver refuses the kernel or the launch.
+            TypeError: an argument is missing or of another kind.
             ValueError: the device does not have that much shared memory.
         """
         if SIMULATED:
             self._simulate(_three(grid), _three(threads), args, shared)
             return
-        if self._tuples:
-            args = _flat(args)
+        items = _arguments.flat(args) if self._tuples else args
+        try:
+            values = [c(a) for c, a in zip(self._converters, items, strict=True)]
+        except (AttributeError, TypeError, ValueError):
+            self._check(args)
+            raise
         device = here()  # an empty array may be on any
         if device >= 0:
-            self._start(device, grid, threads, shared, args)
+            self._start(device, grid, threads, shared, values)
             return
-        device = args[self._array].device
+        device = items[self._array].device
         with on_device(device):
-            self._start(device, grid, threads, shared, args)
+            self._start(device, grid, threads, shared, values)
+
+    def _check(self, args: tuple[Any, ...]) -> None:
+        _arguments.check(self.name, self.function, self.argtypes, args)
 
     def _start(
         self,
@@ -175,7 +174,7 @@ class Kernel:
         grid: int | tuple[int, ...],
         threads: int | tuple[int, ...],
         shared: int,
-        args: tuple[Any, ...],
+        values: list[Any],
     ) -> None:
         # numba-cuda would look up device, module and types at each launch, which takes 30 us.
         ready = self._ready.get((device, grid, threads, shared))
@@ -183,7 +182,6 @@ class Kernel:
             if not all(_three(grid)):
                 return
             ready = self._prepare(device, grid, threads, shared)
-        values = [c(a) for c, a in zip(self._converters, args, strict=True)]
         try:
             launch(stream_on(device, stream_of_launch()), *ready, *values)
         except Exception as error:
@@ -197,8 +195,9 @@ class Kernel:
     ) -> None:
         from ..simulator import launch
 
+        self._check(args)
         if all(grid):
-            values, together = map(_simulated, self.argtypes, args), self.cooperative
+            values, together = map(_arguments.simulated, self.argtypes, args), self.cooperative
             launch(self.function, grid, threads, *values, shared=shared, cooperative=together)
 
     def _prepare(self, device: int, grid: Any, threads: Any, shared: int) -> tuple[Any, Any]:
@@ -263,34 +262,9 @@ class Kernel:
         return self._most[known]
 
 
-def _type_of(argtype: Any) -> Any:
-    """The Numba type of an argument; a tuple of types, named or not, becomes a tuple type."""
-    if not isinstance(argtype, tuple):
-        return argtype
-    items = tuple(map(_type_of, argtype))
-    named = hasattr(argtype, "_fields")
-    return types.NamedTuple(items, type(argtype)) if named else types.Tuple(items)
-
-
-def _flat(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arguments, or their types, with tuples flattened: a tuple reaches a kernel as its items."""
-    items: list[Any] = []
-    for a in args:
-        items.extend(_flat(a) if isinstance(a, (tuple, types.BaseTuple)) else (a,))
-    return tuple(items)
-
-
 def _three(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     sizes = sizes if isinstance(sizes, tuple) else (sizes,)
     return (*sizes, 1, 1)[:3]
-
-
-def _simulated(argtype: Any, value: Any) -> Any:
-    if isinstance(value, DeviceArray):
-        return host_view(value, as_dtype(argtype.dtype))
-    if isinstance(value, tuple):
-        return getattr(type(value), "_make", tuple)(map(_simulated, argtype, value))
-    return as_dtype(argtype).type(value)
 
 
 def _source_cache(function: Callable[..., None], name: str) -> Any:

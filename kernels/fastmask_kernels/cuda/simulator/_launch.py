@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from inspect import isfunction
 from itertools import product
 from typing import Any
 
@@ -48,8 +49,9 @@ def launch(
         AttributeError: the kernel calls Numba's module by another name.
         IndexError: an index is negative or too large.
         RuntimeError: threads wait forever, for each other or for a store that no thread makes.
+        TypeError: the kernel is not a function.
     """
-    function = getattr(kernel, "py_func", kernel)
+    function = _function_of(kernel)
     sizes, block_sizes = _three(grid), _three(threads)
     module, work = Module(sizes, block_sizes, shared), partial(function, *map(seen, args))
     blocks, indices = _indices(sizes), _indices(block_sizes)
@@ -68,6 +70,14 @@ def launch(
                 block = Block(index, len(indices), engine, barrier)
                 started += [Thread(work, block, *numbered) for numbered in enumerate(indices)]
             engine.run(started)
+
+
+def _function_of(kernel: Any) -> Callable[..., None]:
+    function = getattr(kernel, "py_func", kernel)
+    if isfunction(function):
+        return function
+    known = "of a Kernel pass its `function`, with flat arrays; a family returns a Kernel"
+    raise TypeError(f"kernel must be a function, not {type(kernel).__name__}: {known}")
 
 
 @contextmanager
