@@ -19,16 +19,10 @@ import numpy as np
 from numba import cuda
 
 from fastmask_kernels.cuda.runtime.checks import checked
-from fastmask_kernels.cuda.runtime.kernel import (
-    THREADS,
-    family,
-    int64,
-    kernel,
-    number,
-    pointer,
-    uint8,
-)
+from fastmask_kernels.cuda.runtime.kernel import family, int64, kernel, number, pointer, uint8
 from fastmask_kernels.spec import Argument, Kernel
+
+THREADS = 128  # in a block, a power of two; `runtime.kernel.THREADS` is smaller in the simulator
 
 # Arguments of a call: equal letters mean equal sizes, "real" is float32 or float64.
 ROW = Kernel(

@@ -49,19 +49,28 @@ def test_a_kernel_with_warps() -> None:
 
 
 @cuda.jit
-def turned(out, x, with_barrier):
-    """A block of 64 threads reverses an array, through shared memory."""
+def turned(out, x, first, second):
+    """A block of 64 threads reverses one row after the other, through shared memory."""
     shared = cuda.shared.array(64, float32)
     i = cuda.threadIdx.x
-    shared[i] = x[i]
-    if with_barrier:
-        cuda.syncthreads()
-    out[i] = shared[63 - i]
+    for row in range(x.shape[0]):
+        shared[i] = x[row, i]
+        if first:
+            cuda.syncthreads()  # all have written before any reads
+        out[row, i] = shared[63 - i]
+        if second:
+            cuda.syncthreads()  # all have read before any writes the next row
 
 
-def test_a_missing_barrier_shows() -> None:
-    x, out = np.arange(64, dtype="f4"), np.zeros(64, "f4")
-    launch(turned, 1, 64, out, x, True)
-    np.testing.assert_array_equal(out, x[::-1])
-    launch(turned, 1, 64, out, x, False)
-    assert not np.array_equal(out, x[::-1])
+def is_turned(first: bool, second: bool, seed: int) -> bool:
+    x = np.random.default_rng(2).normal(size=(2, 64)).astype("f4")
+    out = np.zeros_like(x)
+    launch(turned, 1, 64, out, x, first, second, seed=seed)
+    return np.array_equal(out, x[:, ::-1])
+
+
+def test_missing_barriers_show() -> None:
+    seeds = range(20)  # a race may show in some orders of the threads only
+    assert all(is_turned(True, True, seed) for seed in seeds)
+    assert not all(is_turned(False, True, seed) for seed in seeds)
+    assert not all(is_turned(True, False, seed) for seed in seeds)
