@@ -101,3 +101,11 @@ def test_a_cell_leaves_the_states_it_was_given() -> None:
     assert not any(state.any() for state in states)
     assert output.any()
     assert output is after[0]
+
+
+@pytest.mark.parametrize(
+    "layer", [fm.Sequential([]), fm.Model, fm.layers.Bidirectional(fm.layers.GRU(2))]
+)
+def test_what_has_no_step_says_what_to_do(layer: Any) -> None:
+    with pytest.raises(AttributeError, match=r"one by one, get_layer\(name\).step.*Bidirectional"):
+        _ = layer.step

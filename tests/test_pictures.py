@@ -70,3 +70,13 @@ def test_the_guides_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def drawn(axes: Any) -> Any:
     (mesh,) = axes.collections
     return np.asarray(mesh.get_array())
+
+
+@pytest.mark.optional
+def test_a_picture_says_how_many_of_the_rows_it_shows() -> None:
+    pytest.importorskip("matplotlib")
+    layer = fm.layers.Embedding(9, 2, mask_zero=True)
+    for rows, label in ((32, ""), (33, "first 32 of 33 rows")):
+        (axes,) = fm.trace_masks(layer, np.ones((rows, 3), int)).plot().axes
+        assert axes.get_ylabel() == label
+        assert drawn(axes).shape == (32, 3)

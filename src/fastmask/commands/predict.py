@@ -15,6 +15,11 @@ from ..loaders._writing import write_whole
 from ..tables.computation import MOST_ROWS
 from ..tables.predictor import Predictor
 
+_IN_PYTHON = (
+    "The command takes no custom_objects; in Python, "
+    "fastmask.Predictor(fastmask.load_model(path, custom_objects), column) does the same."
+)
+
 
 class Options(NamedTuple):
     """Options of the command."""
@@ -66,7 +71,12 @@ def run(options: Options) -> int:
 
 def model_of(options: Options) -> Any:
     """The model in its file, quantized if that was asked for."""
-    model = load_model(options.model)
+    try:
+        model = load_model(options.model)
+    except ValueError as error:
+        if "custom_objects" not in str(error):
+            raise
+        raise ValueError(f"{error}\n{_IN_PYTHON}") from error
     if options.quantize is not None:
         model.quantize(options.quantize)
     return model

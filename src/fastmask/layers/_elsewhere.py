@@ -33,6 +33,8 @@ _INSTEAD = {
     "call the model itself on a batch, model(x), or model.predict(x) on many rows": (
         "predict_on_batch predict_step predict_generator predict_function make_predict_function"
     ),
+    "recurrent layers have it: step those of a model one by one, get_layer(name).step(x, state), "
+    "and call the others on what arrives; a Bidirectional needs the whole sequence": "step",
     "the argument dtype, 'float32' or 'float64', says what a layer computes in": (
         "dtype_policy compute_dtype variable_dtype"
     ),

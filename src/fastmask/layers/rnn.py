@@ -175,7 +175,8 @@ class RNN(OverRows):
             mask: (B,), whether a stream has an event; None if all have.
 
         Returns:
-            The outputs (B, H); streams without an event have their last output. The array is one of
+            The outputs (B, H); streams without an event have their last output, even with
+            `zero_output_for_mask`, which Bidirectional sets in its layers. The array is one of
             those in `state`, so the next step changes it.
 
         Raises:

@@ -192,9 +192,9 @@ class Model(Layer):
 
         Args:
             x: array, `Masked` or `Ragged`, (N, ...); or a plain list of N sequences of different
-                lengths, or a column of these, which are padded to the longest, or to the number of
-                steps that the model needs, and masked, a batch at a time. For a model with several
-                inputs: a list of these, one for each input, or a dict of them by name; two inputs
+                lengths, or a column of these, which are padded to the longest of all, or to the
+                number of steps that the model needs, and masked. For a model with several inputs:
+                a list of these, one for each input, or a dict of them by name; two inputs
                 with N sequences each are `[first_sequences, second_sequences]`. Sequences of equal
                 length are an array like any other, without a mask; lists of tokens that differ in
                 length, a `Ragged`.

@@ -52,7 +52,7 @@ class MaskTrace(list[TraceRow]):
     __repr__ = __str__
 
     def plot(self) -> Figure:
-        """Draw the mask that each layer passes on; needs Matplotlib.
+        """Draw the mask that each layer passes on, of up to 32 rows; needs Matplotlib.
 
         Returns:
             A figure, which notebooks show; `figure.savefig("trace.svg")` writes it to a file.

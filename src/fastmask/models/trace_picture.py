@@ -14,7 +14,7 @@ from ..masks.picture import draw_mask, new_figure
 if TYPE_CHECKING:
     from .trace import TraceRow
 
-ROWS = 6  # number of rows that are drawn
+ROWS = 32  # number of rows that are drawn
 
 
 def plot_trace(rows: Sequence[TraceRow]) -> Figure:
@@ -38,8 +38,10 @@ def _draw(axes: Axes, row: TraceRow) -> None:
     axes.set_yticks([])
     masks = [mask for mask in row.mask_out if mask is not None and mask.ndim == 2 and mask.size]
     if masks:
-        valid = backend_of(masks[0].valid).to_host(masks[0].valid)[:ROWS]
-        draw_mask(axes, np.asarray(valid))
+        valid = np.asarray(backend_of(masks[0].valid).to_host(masks[0].valid))
+        draw_mask(axes, valid[:ROWS])
+        if len(valid) > ROWS:
+            axes.set_ylabel(f"first {ROWS} of {len(valid)} rows", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
         return
