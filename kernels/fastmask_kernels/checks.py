@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, Argument, Kernel
+from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, SIZES, Argument, Kernel
 
 _SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
 _OWNS_DATA = 4  # a bit of an array's `flags.num`
@@ -116,7 +116,17 @@ def _described(spec: Kernel, notes: str) -> str:
         shape = "" if argument.shape is None else f" ({', '.join(argument.shape)})"
         written = ", written" if argument.output else ""
         lines.append(f"    {argument.name}: {argument.dtype}{shape}{written}.")
-    return "\n".join([*lines, "", inspect.cleandoc(notes)])
+    more = f"{_sizes_of(spec)} See `help(fastmask_kernels.spec)`"
+    return "\n".join([*lines, "", inspect.cleandoc(notes).replace("See `spec`", more)])
+
+
+def _sizes_of(spec: Kernel) -> str:
+    """What the letters of a kernel's shapes stand for."""
+    words = [word for argument in spec.arguments for word in argument.shape or ()]
+    letters = {_parse(word)[1] for word in words}
+    whole = [f"{letter} {meaning}" for letter, meaning in SIZES.items() if letter in letters]
+    parts = [f"{letter} is {of} or 0" for letter, of in OPTIONAL.items() if letter in letters]
+    return f"Sizes: {', '.join(whole + parts)}."
 
 
 class _Checks:

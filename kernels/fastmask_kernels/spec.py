@@ -22,7 +22,7 @@ Forward kernels of recurrent layers save these for the backward ones. Row p belo
 steps[p], whatever `reverse` is; rows past offsets[B] are not touched:
     h_steps (K H)   h after the step
     c_steps (K H)   c after the step (LSTM); likewise of any other state
-    gates   (L 4H)  activated gates: LSTM i, f, c, o; GRU n, z, r, q, where n is the candidate
+    gates   (L 4H)  activated gates: LSTM i, f, g, o; GRU n, z, r, q, where n is the candidate
                     and q = h U_h + b_h with `reset_after`, else r * h (h before the step); for
                     other cells see `cells.Cell.saved`
 Where gates were not saved (`gates_saved` is False) the backward kernel computes them again.
@@ -31,7 +31,7 @@ Backward kernels write gradients; they do not add to them. `dout` has the layout
 rows at masked steps count for the output that is repeated there, or for nothing with
 `zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` contains what was
 saved, if anything, and is overwritten with the gradient of each gate before its activation:
-LSTM di, df, dc, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
+LSTM di, df, dg, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
 else r * h; SimpleRNN the gradient of its one sum. Other cells write the gradients of their sums,
 the values that sums are called on, and the gradients of their vectors, step by step.
 
@@ -39,8 +39,9 @@ Step kernels advance one time step where `valid` is True, or everywhere if it ha
 They write the states after the step over those before it; rows that are not valid are neither
 read, in x or in the states, nor written.
 
-GRU: the gates of the weights are in the order z, r, h; row 0 of the bias belongs to the input,
-row 1 to the state. Without `reset_after` the two rows are simply added.
+The gates of the weights are in Keras's order: LSTM i, f, g, o, where g is the candidate, which
+Keras calls c; GRU z, r, h, where h is the candidate. A GRU's bias has two rows: row 0 belongs to
+the input, row 1 to the state. Without `reset_after` the two rows are simply added.
 """
 
 from __future__ import annotations
@@ -59,6 +60,14 @@ from .cells import Cell
 REAL = "real"  # float32 or float64, the same in all REAL arguments of a call
 ANY = "any"  # any fixed-size NumPy dtype, the same in all ANY arguments of a call
 
+SIZES = {
+    "B": "sequences",
+    "T": "time steps",
+    "F": "input features",
+    "H": "units",
+    "P": "entries of `steps`",
+    "W": "entries of `packed`",
+}
 OPTIONAL = {"S": "T", "X": "T", "K": "P", "L": "P", "E": "B"}  # sizes that may be 0 instead
 
 _PLAN = (("offsets", "int64", "B+1"), ("steps", "int64", "P"), ("order", "int64", "B"))

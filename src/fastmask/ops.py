@@ -40,7 +40,7 @@ def lstm(
 
     Args:
         x: (B, T, F) inputs, any real dtype.
-        kernel: (F, 4H), the input weights; gate order i, f, c, o.
+        kernel: (F, 4H), the input weights; gate order i, f, g, o.
         recurrent_kernel: (H, 4H).
         bias: (4H,), or None for zeros.
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu", "linear" or "hard_sigmoid_keras2".

@@ -43,7 +43,8 @@ def test_the_pages_list_every_kernel() -> None:
     ):
         section = (docs / page).read_text("utf-8").split(f"{title}\n")[1].split("\n#")[0]
         first = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-        assert set(re.findall(r"`(\w+)`", " ".join(first))) == names, page
+        found = set(re.findall(r"`(\w+)`", " ".join(first)))
+        assert found == names, f"kernels in the table of docs/{page} under {title!r}"
 
 
 def argument_for(argument: Argument, sizes: dict[str, int]) -> Any:
@@ -69,6 +70,17 @@ def test_functions_are_what_the_table_says(backend: Any, name: str) -> None:
         function(*range(len(names) + 1))
     with pytest.raises(TypeError, match="unexpected keyword argument 'color'"):
         function(*range(len(names)), color=0)
+
+
+def test_the_help_of_a_kernel_explains_its_sizes() -> None:
+    spec = "See `help(fastmask_kernels.spec)`"
+    assert (cpu.masked_softmax.__doc__ or "").endswith(
+        f"\n\nSizes: B sequences, T time steps, F input features. {spec}."
+    )
+    assert (reference.rnn_fwd.__doc__ or "").endswith(
+        "\n\nSizes: B sequences, T time steps, F input features, H units, P entries of `steps`, "
+        f"W entries of `packed`, S is T or 0, K is P or 0. {spec}."
+    )
 
 
 def test_arguments_by_name() -> None:

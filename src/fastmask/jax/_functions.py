@@ -34,7 +34,7 @@ def lstm(
 
     Args:
         x: (B, T, F), float32 or float64.
-        kernel: (F, 4H), of the dtype of x, as are the others; gate order i, f, c, o.
+        kernel: (F, 4H), of the dtype of x, as are the others; gate order i, f, g, o.
         recurrent_kernel: (H, 4H).
         bias: (4H,), or None for zeros.
         activation: "tanh", "sigmoid", "hard_sigmoid", "relu" or "linear".

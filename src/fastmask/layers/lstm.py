@@ -151,7 +151,7 @@ class LSTM(Recurrent):
 
     Source:
         Keras: `keras.layers.LSTM`. Weights: kernel (F, 4H), recurrent kernel (H, 4H), bias (4H,),
-        gate order i, f, c, o. Keras does not reverse the mask for `go_backwards`.
+        gate order i, f, g, o. Keras does not reverse the mask for `go_backwards`.
 
     Examples:
         >>> import numpy as np
