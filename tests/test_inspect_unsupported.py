@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fastmask.commands.predict import Options, model_of
 from fastmask.loaders.description import Row, describe
 
 from .keras_files import Written
@@ -52,3 +53,9 @@ def test_a_graph(written: Written) -> None:
     assert [shape for shape, _ in known] == ["(None, None, 8)"] * 2
     assert known[0][1] == "made"
     assert shown(rows, kinds["Mine"], kinds["GRU"], kinds["Dense"]) == [("?", "?")] * 3
+
+
+def test_the_predict_command_points_to_python(written: Written) -> None:
+    path = written.archive("masking_stack", lambda c: named(c, "GRU").update(class_name="Mine"))
+    with pytest.raises(ValueError, match=r"(?s)class Mine.*in Python, fastmask.Predictor"):
+        model_of(Options(path, path, path, ("x",)))

@@ -58,6 +58,11 @@ def test_a_layer_with_all_of_them_is_loaded(file: str) -> None:
     assert fm.load_model(MODELS / file, custom_objects={"Dense": Both}).count_params()
 
 
+def test_layers_inside_it_are_not_left_out_either() -> None:
+    told = "layers/lstm: the file has cell/vars/0 ("
+    refused(MODELS / "conv_lstm.keras", told, custom_objects={"LSTM": Nothing})
+
+
 def test_the_dtype_policy_in_its_config_is_no_layer() -> None:
     class Empty(fm.layers.Layer):
         def __init__(self) -> None:
