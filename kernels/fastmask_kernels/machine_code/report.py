@@ -230,7 +230,12 @@ def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
 def _errors(told: str, name: str) -> str:
     """What ptxas says is wrong, with the kernel's own name; all that it says if it does not say."""
     lines = re.findall(r"^ptxas (?:error|fatal)\s*: *(.*)", told, re.MULTILINE)
+    lines = [re.sub(r"0x[0-9a-f]+(?= bytes| max)", _decimal, line) for line in lines]
     return re.sub(r"'_Z\w+'", name, "; ".join(lines))[:1000] or told[:3000].strip()
+
+
+def _decimal(number: re.Match[str]) -> str:
+    return str(int(number[0], 16))
 
 
 def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:

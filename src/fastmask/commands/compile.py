@@ -12,15 +12,14 @@ from typing import Any, NamedTuple
 
 from .table import table
 
-_HEADINGS = (
-    *("kernel", "blocks", "threads", "registers", "spills", "shared memory", "instructions"),
-    "in a step",
-)
+_LAUNCHED = "blocks", "threads"  # known of the kernels of the table
+_HEADINGS = "registers", "spills", "shared memory", "instructions", "in a step"
 _NOTE = (
     "registers of a thread; bytes that a thread spills; bytes of shared memory of a block;",
     "machine instructions, and those in the largest inner loop (where loops are not nested, in the",
     "largest): of a time loop that is one step of a group of sequences",
 )
+_NO_LOOP = "no loop"
 _LOOPS = "time_loop", "gradient_loop"
 
 
@@ -40,17 +39,17 @@ class _Row(NamedTuple):
     """A kernel, and how it is launched."""
 
     report: Any
-    launched: tuple[str, str] = ("", "")
+    launched: tuple[()] | tuple[str, str] = ()  # blocks and threads
     shared: int = 0
 
     def cells(self) -> Sequence[str]:
         """The cells of the table."""
         report, step = self.report, self.report.step
-        name = short(report.name) if self.launched[0] else report.name
+        name = short(report.name) if self.launched else report.name
         return (
             *(name, *self.launched, str(report.registers), str(report.spills)),
             *(str(report.shared + self.shared), str(len(report.instructions))),
-            str(step.total()) if step else "",
+            str(step.total()) if step else _NO_LOOP,
         )
 
 
@@ -130,7 +129,8 @@ def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
     sizes = ", ".join(f"{name} = {size}" for name, size in options.sizes.items())
     of_table = f": {sizes}, {options.dtype}, weights in {options.weights}"
     yield f"{options.kernel} for {options.arch}{'' if ':' in options.kernel else of_table}"
-    yield table(_HEADINGS, [row.cells() for row in rows], right=range(1, len(_HEADINGS)))
+    headings = ("kernel", *(_LAUNCHED if rows[0].launched else ()), *_HEADINGS)
+    yield table(headings, [row.cells() for row in rows], right=range(1, len(headings)))
     yield from _NOTE
     for report in (row.report for row in rows if short(row.report.name) in _LOOPS):
         names = ", ".join(f"{name} {many}" for name, many in report.step.most_common())
