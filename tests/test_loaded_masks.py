@@ -35,6 +35,7 @@ def test_loading_and_ragged_rows_lose_nothing_and_do_not_warn(tmp_path: Path) ->
         fm.load_model(MODELS / "conv_lstm.keras")
         model = loaded(tmp_path)
         model(fm.ragged(ROWS))
+        assert model.summary()[-1].mask == "dropped"
     with pytest.warns(UserWarning, match="Layer 'most' .* will therefore destroy the mask"):
         model(np.array([[3, 1], [2, 0]]))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import add
 from typing import Any, NamedTuple
 
@@ -64,13 +66,31 @@ def summarize(model: Layer, layers: Sequence[Layer]) -> Summary:
     if inputs is None:
         return _unknown(model, layers)
     try:
-        if isinstance(model, CallGraph):
-            model._run_graph(inputs, _noting(rows, "", model))
-        else:
-            _noting(rows, "", model)(model, inputs, {})
+        with _without_warnings(model):
+            _run(model, inputs, _noting(rows, "", model))
     except Exception:  # a custom layer may not accept zeros
         return _unknown(model, layers)
     return _titled(model, rows)
+
+
+def _run(model: Layer, inputs: Symbols, apply: Apply) -> None:
+    if isinstance(model, CallGraph):
+        model._run_graph(inputs, apply)
+    else:
+        apply(model, inputs, {})
+
+
+@contextmanager
+def _without_warnings(model: Layer) -> Iterator[None]:
+    """Do not warn of lost masks, which the rows show; the first call with data still will."""
+    warned = [(layer, layer._warned) for layer in model._all_layers()]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s)Layer '.*mask")
+            yield
+    finally:
+        for layer, before in warned:
+            layer._warned = before
 
 
 def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
