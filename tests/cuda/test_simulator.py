@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -17,7 +18,10 @@ from numba import cuda, float32, int64
 
 import fastmask as fm
 from fastmask.backends import table as _table
+from fastmask_kernels import cells
 from fastmask_kernels import cuda as kernels
+from fastmask_kernels.cuda import ops
+from fastmask_kernels.cuda.rnn.listing import forward_round
 from fastmask_kernels.cuda.runtime import device as _device
 
 if not _device.SIMULATED:
@@ -125,6 +129,20 @@ def test_the_page_of_the_documentation() -> None:
     blocks = [part.split("```")[0] for part in section.split("```python\n")[1:3]]
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), {"__name__": "documentation"})
+
+
+def test_the_page_shows_the_generated_lines_of_a_round() -> None:
+    shown = DOCS.read_text("utf-8").split("print(forward_round())")[1].split("```text\n")[1]
+    assert shown.split("```")[0] == forward_round()
+    assert forward_round(cells.gru).count("def run(t, c, k):\n") == 1
+    assert forward_round(cells.gru_reset_before).count("def run(t, c, k):\n") == 2, "two products"
+
+
+def test_tracebacks_show_generated_lines() -> None:
+    divided = ops.of_lines(("x",), ("y = x - x", "return x / y"), {})
+    with pytest.raises(ZeroDivisionError) as raised:
+        divided(1)
+    assert traceback.extract_tb(raised.tb)[-1].line == "return x / y"
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (0, 3)])

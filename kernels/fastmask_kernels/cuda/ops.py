@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ def of_lines(parameters: Sequence[str], lines: Sequence[str], names: dict[str, A
     """A device function from lines of source, in which every index can be a constant.
 
     Numba compiles one long function much faster than many short ones that call each other.
+    Tracebacks and `inspect.getsource` show the lines.
 
     Args:
         parameters: names of its arguments.
@@ -33,7 +36,10 @@ def of_lines(parameters: Sequence[str], lines: Sequence[str], names: dict[str, A
     """
     body = "".join(f"    {line}\n" for line in lines or ("pass",))
     known = {"__name__": __name__, **names}
-    exec(compile(f"def run({', '.join(parameters)}):\n{body}", "<a GPU's lines>", "exec"), known)
+    source = f"def run({', '.join(parameters)}):\n{body}"
+    file = f"<a GPU's lines {sha256(source.encode()).hexdigest()[:12]}>"
+    linecache.cache[file] = len(source), None, source.splitlines(True), file
+    exec(compile(source, file, "exec"), known)
     return inlined(known["run"])
 
 
