@@ -171,9 +171,9 @@ def deaf(counter: Any) -> None:
 
 @pytest.mark.skipif(not SIMULATED, reason="a GPU would wait forever")
 def test_the_simulator_tells_of_threads_that_look_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fastmask_kernels.cuda.simulator import _engine
+    from fastmask_kernels.cuda.simulator import _progress
 
-    monkeypatch.setattr(_engine, "PATIENCE", 1000)
+    monkeypatch.setattr(_progress, "PATIENCE", 1000)
     with pytest.raises(RuntimeError, match="waits forever"):
         on_device(deaf, 1, 32, np.zeros(1, np.uint32))
 

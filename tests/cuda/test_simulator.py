@@ -27,7 +27,7 @@ from fastmask_kernels.cuda.runtime import device as _device
 if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)
 from fastmask_kernels.cuda.runtime.kernel import family, kernel, pointer, pointers
-from fastmask_kernels.cuda.simulator import _engine, _module, as_numba, launch
+from fastmask_kernels.cuda.simulator import _engine, _module, _progress, as_numba, launch
 
 ROOT = Path(__file__).parents[2]
 DOCS, EXAMPLE = ROOT / "docs" / "cuda.md", ROOT / "examples" / "own_cuda_kernel.py"
@@ -203,6 +203,23 @@ def test_who_sees_a_store(how: int, others: list[float]) -> None:
 
 
 @cuda.jit
+def sliced(out: Any, x: Any) -> None:
+    """Lane 0 stores two items at once."""
+    if cuda.laneid == 0:
+        x[:2] = 5
+    cuda.shfl_sync(0xFFFFFFFF, 0, 0)
+    out[cuda.laneid] = x[1]
+    cuda.shfl_sync(0xFFFFFFFF, 0, 0)
+
+
+def test_who_sees_a_store_of_several_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_engine, "INTERRUPTED", 1)
+    out = np.zeros(32)
+    launch(sliced, 1, 32, out, np.ones(3))
+    assert out.tolist() == [5, *[1] * 31]
+
+
+@cuda.jit
 def taken(out: Any, counter: Any) -> None:
     """Many stores of a thread, to places that other threads store to as well."""
     for i in range(out.size):
@@ -220,23 +237,68 @@ def test_threads_that_wait_for_each_other_by_atomic_operations() -> None:
     assert set(out) <= {0, 1, 2}
 
 
+POLLS: dict[str, Callable[[Any], Any]] = {
+    "reads": lambda _: None,
+    "a barrier of the warp": lambda _: cuda.syncwarp(),
+    "a vote": lambda _: cuda.any_sync(0xFFFFFFFF, 1),
+    "a fence": lambda _: cuda.threadfence(),
+    "an atomic operation": lambda x: cuda.atomic.max(x, 1, -1),
+    "a store of the same value": lambda x: x.__setitem__(2, 5),
+    "a sleep": lambda _: cuda.nanosleep(10),
+}
+
+
 @cuda.jit
-def endless(x: Any, atomic: bool) -> None:
-    """Polls for a store that no thread makes."""
+def endless(x: Any, poll: Any, count: bool) -> None:
+    """All warps but one poll for a store that comes after a barrier of all warps."""
+    if cuda.threadIdx.x < 32:
+        cuda.syncthreads()
+        x[0] = 1
+    turns = 0
     while x[0] == 0:
-        if atomic:
-            cuda.atomic.add(x, 0, 0)
+        poll(x)
+        turns += count
 
 
-@pytest.mark.parametrize("atomic", [False, True])
-def test_threads_that_wait_for_ever(atomic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_engine, "PATIENCE", 100)
+@pytest.mark.parametrize(
+    ("poll", "count"), [*((poll, False) for poll in POLLS), ("reads", True), ("a vote", True)]
+)
+def test_threads_that_wait_for_ever(
+    poll: str, count: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_progress, "PATIENCE", 500 if count else 10**9)
+    monkeypatch.setattr(_progress, "BETWEEN", 50)
     with pytest.raises(RuntimeError, match="waits forever") as raised:
-        launch(endless, 1, 3, np.zeros(1), atomic)
+        launch(endless, 1, 34, np.zeros(3), POLLS[poll], count)
     assert any(entry.name == "endless" for entry in raised.traceback)
     if sys.version_info >= (3, 11):
         (note,) = raised.value.__notes__
-        assert re.fullmatch(r"in thread \([012], 0, 0\) of block \(0, 0, 0\)", note)
+        assert re.fullmatch(r"in thread \(\d+, 0, 0\) of block \(0, 0, 0\)", note)
+
+
+@cuda.jit
+def patient(x: Any, length: int) -> None:
+    """Threads poll while the first one adds, and then it polls for what the others add."""
+    i = cuda.threadIdx.x
+    total = 0
+    if i == 0:
+        for _ in range(length):
+            total += x[2]
+        x[0] = total
+        while x[1] < cuda.blockDim.x - 1:
+            pass
+    else:
+        while x[0] == 0:
+            cuda.threadfence()
+        cuda.atomic.add(x, 1, 1)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_threads_that_wait_long_for_a_store(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_progress, "BETWEEN", 20)
+    x = np.array([0, 0, 1])
+    launch(patient, 1, 40, x, 1000, seed=seed)
+    assert x.tolist() == [1000, 39, 1]
 
 
 @cuda.jit

@@ -120,9 +120,13 @@ def _store_word(address: Any, word: Any) -> None:
 
 def _add_to(address: Any, value: Any) -> None:
     array, i = address
-    this().stores.flush_place(array, i)
+    thread = this()
+    thread.stores.flush_place(array, i)
     whole = array.view(np.ndarray)  # in which no other thread is let in
+    before = whole[i]
     whole[i] += whole.dtype.type(value)
+    if before != whole[i]:
+        thread.engine.progress.made()
 
 
 def _add_release(address: Any, value: Any) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
+from ._progress import Progress
 from ._stores import Stores
 
-PATIENCE = 300_000  # hold-ups without any progress, after which threads count as waiting forever
 INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
 LATEST_FIRST = 0.95  # how often the last thread held up goes on first, so that others stay longer
 
@@ -25,35 +25,35 @@ class Engine:
         self.ready: deque[Thread] = deque()
         self._held_up: list[Thread] = []
         self.dice = random.Random(seed)
-        self.idle = 0  # hold-ups since a thread last stored, ended or passed a barrier
+        self.progress = Progress([])
 
     def run(self, threads: list[Thread]) -> None:
         """Run all threads to their end; raises what one of them raises."""
+        self.progress = Progress(threads)
         self.go_on(threads)
         while self.ready or self._held_up:
-            (self.ready.popleft() if self.ready else self._released()).switch()
+            thread = self.ready.popleft() if self.ready else self._released()
+            if self.progress.turns >= self.progress.due and self.progress.is_over():
+                thread.throw(RuntimeError("a thread of the kernel waits forever"))
+            thread.switch()
         if not all(thread.dead for thread in threads):
             raise RuntimeError("deadlock: threads of the kernel wait for each other forever")
 
     def _released(self) -> Thread:
+        if self.progress.slow:
+            return self._held_up.pop(0)
         if self.dice.random() < LATEST_FIRST:
             return self._held_up.pop()
         return self._held_up.pop(self.dice.randrange(len(self._held_up)))
 
     def go_on(self, threads: list[Thread]) -> None:
         """Make threads ready to run, starting from the first or from the last."""
-        self.idle = 0
+        self.progress.turns += 1
         self.ready.extend(threads if self.dice.random() < 0.5 else reversed(threads))
 
     def hold_up(self) -> None:
-        """Let the calling thread go on only when no other thread can.
-
-        Raises:
-            RuntimeError: threads only poll memory, without any progress.
-        """
-        self.idle += 1
-        if self.idle > PATIENCE:
-            raise RuntimeError("a thread of the kernel waits forever")
+        """Let the calling thread go on only when no other thread can."""
+        self.progress.turns += 1
         thread = this()
         self._held_up.append(thread)
         thread.rest()
@@ -158,7 +158,7 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
             if hasattr(error, "add_note"):  # from Python 3.11 on
                 error.add_note(f"in thread {self.index} of block {self.block.index}")
             raise
-        self.engine.idle = 0
+        self.engine.progress.made()
         for barrier in (self.block.barrier, self.warp):
             barrier.leave()
         # As on a GPU, other blocks wait forever for one that has ended.

@@ -32,6 +32,8 @@ class Checked(np.ndarray[Any, Any]):
 class Common(Checked):
     """Memory that several threads see: shared memory, and all behind pointers."""
 
+    common = True
+
     def __getitem__(self, index: Any) -> Any:
         this().engine.interrupt()
         return _get(self, _inside(index))
@@ -39,8 +41,9 @@ class Common(Checked):
     def __setitem__(self, index: Any, value: Any) -> None:
         thread = this()
         thread.engine.interrupt()
-        thread.engine.idle = 0
         thread.stores.put(self, _inside(index), value)
+        if thread.engine.progress.turns and thread.stores.changed():
+            thread.engine.progress.made()
 
 
 _get: Callable[..., Any] = np.ndarray.__getitem__

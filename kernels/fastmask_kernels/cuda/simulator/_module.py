@@ -13,6 +13,7 @@ from numba.cuda.simulator import kernelapi
 
 from ._engine import exchange, this
 from ._memory import Checked, Common, fresh
+from ._stores import differs
 
 FULL = 0xFFFFFFFF  # all lanes of a warp
 
@@ -52,9 +53,16 @@ class Atomic:
         operation = getattr(kernelapi.FakeCUDAAtomic, name)
 
         def run(array: Any, *args: Any) -> Any:
-            this().engine.interrupt()  # some threads poll for what others store
-            this().stores.flush_place(array, 0 if name == "compare_and_swap" else args[0])
-            return operation(self, np.asarray(array), *args)
+            thread, index = this(), args[0]
+            if name == "compare_and_swap":  # always of the first item
+                index = (0,) * array.ndim
+            thread.engine.interrupt()  # some threads poll for what others store
+            thread.stores.flush_place(array, index)
+            whole = np.asarray(array)
+            before = operation(self, whole, *args)
+            if differs(whole, index, before):
+                thread.engine.progress.made()
+            return before
 
         return run
 

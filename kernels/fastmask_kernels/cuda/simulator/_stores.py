@@ -29,6 +29,17 @@ class Stores:
         if len(self._held) > MOST:
             del self._held[0]
 
+    def changed(self) -> bool:
+        """Whether the last store changed memory."""
+        return differs(*self._held[-1])
+
+    def publish(self) -> bool:
+        """Make the stores of a thread that rests visible; returns whether that changes memory."""
+        before = [held for held in self._held if differs(*held)]
+        self.show()
+        self.flush()
+        return bool(before)
+
     def flush(self) -> None:
         """Make all stores visible."""
         self._held.clear()
@@ -64,9 +75,15 @@ def _exchanged(array: Any, index: Any, value: Any) -> tuple[Any, Any, Any]:
     """Store a value; returns the arguments that store the previous one again."""
     before = _get(array, index)
     if isinstance(before, np.ndarray):
-        before = before.copy()
+        # Otherwise NumPy would get the items from Python, where other threads are let in.
+        before, array = before.copy(), array.view(np.ndarray)
     _set(array, index, value)
     return array, index, before
+
+
+def differs(array: Any, index: Any, value: Any) -> bool:
+    """Whether memory holds other bytes than those of an item or items of the same array."""
+    return np.asarray(_get(array, index)).tobytes() != np.asarray(value).tobytes()
 
 
 def _place(array: Any, index: Any) -> Any:

@@ -1,0 +1,88 @@
+"""Where threads are in their kernel, and whether they still get on or wait forever."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+PATIENCE = 300_000  # turns without a change of memory, after which threads count as waiting forever
+BETWEEN = 2000  # turns from one look at the threads' variables to the next, at least
+SAME = 5  # looks in a row that find no new values, after which threads wait forever
+
+
+class Progress:
+    """Counts turns since memory changed: when a thread is held up, or a barrier opens.
+
+    A loop that waits for a store reads memory and finds the same again and again; then its
+    variables stay the same too. Those of a long computation change.
+
+    Args:
+        threads: those of the launch.
+
+    Attributes:
+        turns: their number.
+        due: the number at which to look whether the launch is over.
+    """
+
+    def __init__(self, threads: list[Any]) -> None:
+        self._threads = threads
+        self._between = max(BETWEEN, 4 * len(threads))
+        self._known: set[int] = set()
+        self.made()
+
+    def made(self) -> None:
+        """A thread changed memory or ended."""
+        self.turns, self._same, self.due = 0, 0, min(self._between, PATIENCE)
+        self._known.clear()
+
+    @property
+    def slow(self) -> bool:
+        """Whether all threads must get their turn, since one of them may end the others' wait."""
+        return self.turns >= self._between
+
+    def is_over(self) -> bool:
+        """Whether threads wait forever. Asked while all of them rest, when turns are due."""
+        self.due = min(self.due + self._between, PATIENCE)
+        living = [thread for thread in self._threads if not thread.dead]
+        found = {hash((id(thread), *_variables(frames(thread)))) for thread in living}
+        self._same = 0 if found - self._known else self._same + 1
+        self._known |= found
+        if self._same < SAME and self.turns < PATIENCE:
+            return False
+        changed = [thread.stores.publish() for thread in living]  # one may wait for another's
+        if any(changed):
+            self.made()
+        return not any(changed)
+
+
+def frames(thread: Any) -> Iterator[FrameType]:
+    """The kernel's frames in a thread, the innermost first."""
+    frame = thread.gr_frame or sys._getframe()
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+            yield frame
+        frame = frame.f_back
+
+
+def place(thread: Any) -> str:
+    """File and line at which a thread is in its kernel."""
+    frame = next(frames(thread))
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _variables(of: Iterable[FrameType]) -> list[Any]:
+    return [_content(value) for frame in of for value in (frame.f_code, *frame.f_locals.values())]
+
+
+def _content(value: Any) -> Any:
+    """What tells a variable's value from others; of arrays of all threads, where they are."""
+    if isinstance(value, np.ndarray):
+        own = not hasattr(value, "common")
+        return value.tobytes() if own else value.__array_interface__["data"]
+    if isinstance(value, tuple):
+        return tuple(map(_content, value))
+    return repr(value) if isinstance(value, (int, float, np.generic)) else id(type(value))
