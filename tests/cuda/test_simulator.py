@@ -453,7 +453,7 @@ def _add(c: Any, pair: Any, factor: Any) -> None:
 
 def test_what_a_launch_takes_is_checked() -> None:
     x, host = _device.to_device(np.ones(1, "f4")), np.ones(1, "f4")
-    column = Column(x, 1)
+    column, double = Column(x, 1), _device.to_device(np.ones(1, "f8"))
     _add.launch(1, 1, column, (x, x), 2.5)
     assert _device.to_host(x) == 3.5
     array = "must be a DeviceArray, not {}: `checked` makes them"
@@ -463,6 +463,10 @@ def test_what_a_launch_takes_is_checked() -> None:
         ((column, (x, cuda.to_device(host)), 1), "item 1 of argument 2 (pair) of _add " + array),
         ((column, x, 1), "argument 2 (pair) of _add must be a tuple of 2, not DeviceArray"),
         ((column, (x,), 1), "argument 2 (pair) of _add must be a tuple of 2, not tuple of 1"),
+        (
+            (column, (x, double), 1),
+            "argument 2 (pair) of _add must have dtype float32, not float64",
+        ),
         ((column, (x, x), "1"), "argument 3 (factor) of _add must be a number, not str"),
         ((Column(x, 1.5), (x, x), 1), "item 1 of argument 1 (c) of _add must be an int, not float"),
     ):

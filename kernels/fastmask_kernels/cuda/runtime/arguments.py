@@ -84,6 +84,9 @@ def _check_one(what: str, argtype: Any, value: Any) -> None:
                 f"{what} must be a DeviceArray, not {came}: `checked` makes them from a call's "
                 "arrays, see docs/cuda.md, Writing another kernel"
             )
+        item = as_dtype(argtype.dtype)
+        if item.kind != "u" and value.dtype != item:  # as unsigned integers any memory is read
+            raise TypeError(f"{what} must have dtype {item}, not {value.dtype}")
     else:
         whole = isinstance(argtype, types.Integer)
         if not isinstance(value, (Integral if whole else Number, np.bool_)):

@@ -145,7 +145,8 @@ class Kernel:
 
         Raises:
             RuntimeError: the driver refuses the kernel or the launch.
-            TypeError: an argument is missing or of another kind.
+            TypeError: an argument is missing or of another kind, or, in the simulator, an array has
+                another dtype; a pointer to unsigned integers takes any.
             ValueError: the device does not have that much shared memory.
         """
         if SIMULATED:
