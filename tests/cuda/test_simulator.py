@@ -302,6 +302,103 @@ def test_threads_that_wait_long_for_a_store(seed: int, monkeypatch: pytest.Monke
 
 
 @cuda.jit
+def divided(out: Any, first: Any, second: Any) -> None:
+    """The halves of a warp call different functions, or the same at different lines."""
+    if cuda.threadIdx.x < 16:
+        out[cuda.threadIdx.x] = first(cuda.threadIdx.x)
+    else:
+        out[cuda.threadIdx.x] = second(cuda.threadIdx.x)
+
+
+ALL = 0xFFFFFFFF
+CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "syncthreads at syncthreads": (
+        lambda _: cuda.syncthreads() or 0,
+        lambda _: cuda.syncthreads() or 0,
+    ),
+    "syncthreads at syncthreads_or": (
+        lambda _: cuda.syncthreads() or 0,
+        lambda i: cuda.syncthreads_or(i),
+    ),
+    "shfl_down_sync at syncwarp": (
+        lambda i: cuda.shfl_down_sync(ALL, i, 1),
+        lambda _: cuda.syncwarp() or 0,
+    ),
+    "any_sync at ballot_sync": (
+        lambda i: cuda.any_sync(ALL, i),
+        lambda i: cuda.ballot_sync(ALL, i),
+    ),
+}
+
+
+@pytest.mark.parametrize("calls", CALLS)
+@pytest.mark.parametrize("seed", range(2))
+def test_different_calls_in_the_arms_of_a_branch(calls: str, seed: int) -> None:
+    with pytest.raises(RuntimeError, match="must all make the same call") as raised:
+        launch(divided, 1, 64, np.zeros(64), *CALLS[calls], seed=seed)
+    for name, function in zip(calls.split(" at "), CALLS[calls], strict=True):
+        place = f"{name} at {__file__}:{function.__code__.co_firstlineno}"
+        assert re.search(re.escape(place) + r"\b", str(raised.value))
+
+
+@cuda.jit
+def of_a_half(out: Any) -> None:
+    """Halves of a warp work apart; lane 5 ends before."""
+    lane, half = cuda.laneid, cuda.laneid // 16
+    mask = 0xFFFF << 16 * half
+    if lane == 5:
+        return
+    if half == 0:
+        for _ in range(3):
+            cuda.syncwarp(mask)
+        total = cuda.shfl_down_sync(mask, float32(lane), 8)
+    else:
+        total = cuda.shfl_xor_sync(np.int32(-65536), lane, 1)
+    out[lane, 0], out[lane, 1] = total, cuda.ballot_sync(mask, lane % 2)
+    cuda.syncthreads()
+    out[lane, 2] = cuda.all_sync(ALL, 1)
+
+
+def test_masks_of_some_lanes() -> None:
+    out = np.zeros((32, 3))
+    launch(of_a_half, 1, 32, out)
+    lanes = np.arange(32)
+    expected = np.where(lanes < 8, lanes + 8, np.where(lanes < 16, np.nan, lanes ^ 1))
+    votes = np.where(lanes < 16, 0xAAAA - (1 << 5), 0xAAAA0000)
+    others = lanes != 5
+    np.testing.assert_array_equal(out[others], np.stack([expected, votes, lanes >= 0], 1)[others])
+
+
+@cuda.jit
+def left_out(out: Any) -> None:
+    out[cuda.laneid] = cuda.shfl_sync(0xFFFF, cuda.laneid, 0)
+
+
+def test_lanes_that_a_mask_does_not_name() -> None:
+    with pytest.raises(RuntimeError, match=r"mask 0xffff of shfl_sync does not name its lane \d+"):
+        launch(left_out, 1, 32, np.zeros(32))
+
+
+@pytest.mark.parametrize(
+    ("grid", "threads", "message"),
+    [
+        (0, 32, "grid must be from 1"),
+        ((1, 65536), 32, "grid must be from 1"),
+        (1, (32, 0), "threads must be from 1"),
+        (1, 1025, "threads must be from 1"),
+        (1, (1, 1, 65), "threads must be from 1"),
+        (1, (64, 17), "threads must be at most 1024 in a block, not 1088"),
+        (1, -1, "threads must be from 1"),
+        (1.0, 32, "grid must be a whole number"),
+        (1, (1, 1, 1, 1), "threads must be a whole number"),
+    ],
+)
+def test_sizes_that_no_gpu_takes(grid: Any, threads: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        launch(left_out, grid, threads, np.zeros(32))
+
+
+@cuda.jit
 def exchanged(out: Any, x: Any) -> None:
     """After a barrier of all blocks, every block reads what the others wrote."""
     i = cuda.grid(1)

@@ -65,7 +65,7 @@ def _product(
         return a @ b + c
 
     thread = this()
-    d = thread.warp.wait(thread.lane, operands).made(multiply)
+    d = thread.warp.wait("mma", thread.lane, operands).made(multiply)
     g, t = divmod(thread.lane, 4)
     return d[g, 2 * t], d[g, 2 * t + 1], d[g + 8, 2 * t], d[g + 8, 2 * t + 1]
 
@@ -73,7 +73,7 @@ def _product(
 def load_matrix(address: Any) -> tuple[Any, ...]:
     """Four 8 x 8 matrices of 16-bit items; lanes 0..7, 8..15, ... point at their rows."""
     this().engine.interrupt()
-    rows, (g, t) = exchange(address), divmod(this().lane, 4)
+    rows, (g, t) = exchange("load_matrix", address), divmod(this().lane, 4)
     return tuple(_sixteen_bytes(rows[8 * i + g])[t] for i in range(4))
 
 

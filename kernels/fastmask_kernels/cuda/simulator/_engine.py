@@ -11,9 +11,10 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
-from ._progress import Progress
+from ._progress import Progress, place_of
 from ._stores import Stores
 
+FULL = 0xFFFFFFFF  # all lanes of a warp
 INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
 LATEST_FIRST = 0.95  # how often the last thread held up goes on first, so that others stay longer
 
@@ -25,15 +26,15 @@ class Engine:
         self.ready: deque[Thread] = deque()
         self._held_up: list[Thread] = []
         self.dice = random.Random(seed)
-        self.progress = Progress([])
+        self.progress = Progress(0)
 
     def run(self, threads: list[Thread]) -> None:
         """Run all threads to their end; raises what one of them raises."""
-        self.progress = Progress(threads)
+        self.progress = progress = Progress(len(threads))
         self.go_on(threads)
         while self.ready or self._held_up:
             thread = self.ready.popleft() if self.ready else self._released()
-            if self.progress.turns >= self.progress.due and self.progress.is_over():
+            if progress.turns >= progress.due and progress.is_over(threads):
                 thread.throw(RuntimeError("a thread of the kernel waits forever"))
             thread.switch()
         if not all(thread.dead for thread in threads):
@@ -90,16 +91,43 @@ class Barrier:
     def __init__(self, parties: int, engine: Engine, places: int) -> None:
         self._parties, self._engine, self._places = parties, engine, places
         self._waiting: list[Thread] = []
+        self._call: Any = None  # of those that wait
         self._exchanged = Exchange(places)
 
-    def wait(self, place: int = 0, value: Any = None) -> Exchange:
-        """Show a value to the others and wait until all have shown theirs."""
+    def wait(self, call: Any, place: int = 0, value: Any = None) -> Exchange:
+        """Show a value to the others and wait until all have shown theirs.
+
+        Args:
+            call: what the thread calls, which must be the same for all: its name, and the place
+                if that matters.
+            place: of the value.
+            value: to show.
+
+        Raises:
+            RuntimeError: threads meet that call different functions, or at different lines.
+        """
         thread, exchanged = this(), self._exchanged
+        if call != self._call:
+            if self._waiting:
+                self._compare(thread, call)
+            self._call = call
         exchanged.shown[place] = value
         self._waiting.append(thread)
         self._open_for_all()
         thread.rest()
         return exchanged
+
+    def _compare(self, thread: Thread, call: Any) -> None:
+        """Raise an error if two threads are at different lines, or call different functions."""
+        first, other = (
+            f"{made if isinstance(made, str) else made[0]} at {place_of(one)}"
+            for made, one in ((self._call, self._waiting[0]), (call, thread))
+        )
+        if first != other:  # the same line may call from two places of its code
+            raise RuntimeError(
+                "threads that wait for each other must all make the same call: one is in "
+                f"{first}, another in {other}"
+            )
 
     def leave(self) -> None:
         """Stop the others from waiting for the calling thread."""
@@ -117,6 +145,36 @@ class Barrier:
             self._waiting, self._exchanged = [], Exchange(self._places)
 
 
+class Warp:
+    """The lanes of a warp, of which those wait for each other that a mask names."""
+
+    def __init__(self, lanes: int, engine: Engine) -> None:
+        self._present, self._engine = (1 << lanes) - 1, engine
+        self._barriers: dict[int, Barrier] = {}
+
+    def wait(self, call: str, lane: int, value: Any, mask: int = FULL) -> Exchange:
+        """Show a value to the lanes of a mask, and wait until all have shown theirs.
+
+        Raises:
+            RuntimeError: the mask does not name the lane, or lanes make different calls.
+        """
+        if mask != FULL:
+            mask = int(mask) & FULL
+            if not mask >> lane & 1:
+                raise RuntimeError(f"the mask {mask:#x} of {call} does not name its lane {lane}")
+        if mask not in self._barriers:
+            parties = (mask & self._present).bit_count()
+            self._barriers[mask] = Barrier(parties, self._engine, 32)
+        return self._barriers[mask].wait(call, lane, value)
+
+    def leave(self, lane: int) -> None:
+        """Stop the others from waiting for a lane."""
+        self._present &= ~(1 << lane)
+        for mask, barrier in self._barriers.items():
+            if mask >> lane & 1:
+                barrier.leave()
+
+
 class Block:
     """What the threads of a block share."""
 
@@ -124,7 +182,7 @@ class Block:
         self.index, self.engine = index, engine
         self.grid = grid  # the barrier of all blocks, if they run at once
         self.barrier = Barrier(threads, engine, threads)
-        self.warps = [Barrier(min(32, threads - w), engine, 32) for w in range(0, threads, 32)]
+        self.warps = [Warp(min(32, threads - w), engine) for w in range(0, threads, 32)]
         self.arrays: dict[Any, NDArray[Any]] = {}
 
 
@@ -159,8 +217,8 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
                 error.add_note(f"in thread {self.index} of block {self.block.index}")
             raise
         self.engine.progress.made()
-        for barrier in (self.block.barrier, self.warp):
-            barrier.leave()
+        self.block.barrier.leave()
+        self.warp.leave(self.lane)
         # As on a GPU, other blocks wait forever for one that has ended.
         if self.block.grid is not None and not self.block.barrier.left_by_all:
             self.block.grid.leave()
@@ -171,8 +229,8 @@ def this() -> Any:
     return getcurrent()
 
 
-def exchange(value: Any) -> list[Any]:
-    """Show a value to the warp; returns what every lane shows."""
+def exchange(call: str, value: Any, mask: int = FULL) -> list[Any]:
+    """Show a value to the lanes of a mask; returns what every lane shows, None for the others."""
     thread = this()
-    shown: list[Any] = thread.warp.wait(thread.lane, value).shown
+    shown: list[Any] = thread.warp.wait(call, thread.lane, value, mask).shown
     return shown

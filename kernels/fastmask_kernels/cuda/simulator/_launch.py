@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from inspect import isfunction
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ._memory import seen
 from ._module import Module
 
 Sizes = int | tuple[int, ...]
+BLOCKS, THREADS = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # at most, on every GPU
 
 _one_at_a_time = threading.Lock()  # Numba keeps the module that kernels see in a global
 
@@ -48,11 +50,17 @@ def launch(
     Raises:
         AttributeError: the kernel calls Numba's module by another name.
         IndexError: an index is negative or too large.
-        RuntimeError: threads wait forever, for each other or for a store that no thread makes.
-        TypeError: the kernel is not a function.
+        RuntimeError: threads wait forever, for each other or for a store that no thread makes,
+            or those that wait for each other make different calls.
+        TypeError: the kernel is not a function, or the sizes are not whole numbers.
+        ValueError: no GPU takes as many blocks or threads, or there are none.
     """
     function = _function_of(kernel)
-    sizes, block_sizes = _three(grid), _three(threads)
+    sizes, block_sizes = _three("grid", grid, BLOCKS), _three("threads", threads, THREADS)
+    if prod(block_sizes) > THREADS[0]:
+        raise ValueError(
+            f"threads must be at most {THREADS[0]} in a block, not {prod(block_sizes)}"
+        )
     module, work = Module(sizes, block_sizes, shared), partial(function, *map(seen, args))
     blocks, indices = _indices(sizes), _indices(block_sizes)
     with (
@@ -94,9 +102,15 @@ def _names_of_the_module() -> Iterator[None]:
         ) from error
 
 
-def _three(sizes: Sizes) -> tuple[int, ...]:
-    sizes = sizes if isinstance(sizes, tuple) else (sizes,)
-    return (*sizes, 1, 1)[:3]
+def _three(name: str, sizes: Sizes, most: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes in three dimensions, none of which is 0 or more than a GPU takes."""
+    given = sizes if isinstance(sizes, tuple) else (sizes,)
+    if not 1 <= len(given) <= 3 or not all(isinstance(n, (int, np.integer)) for n in given):
+        raise TypeError(f"{name} must be a whole number, or a tuple of up to three, not {sizes!r}")
+    three = (*map(int, given), 1, 1)[:3]
+    if not all(1 <= n <= limit for n, limit in zip(three, most, strict=True)):
+        raise ValueError(f"{name} must be from 1 to {most} in x, y and z, not {sizes!r}")
+    return three
 
 
 def _indices(sizes: tuple[int, ...]) -> list[Any]:

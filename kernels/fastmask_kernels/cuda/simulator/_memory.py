@@ -42,8 +42,9 @@ class Common(Checked):
         thread = this()
         thread.engine.interrupt()
         thread.stores.put(self, _inside(index), value)
-        if thread.engine.progress.turns and thread.stores.changed():
-            thread.engine.progress.made()
+        progress = thread.engine.progress
+        if progress.turns >= progress.watched and thread.stores.changed():
+            progress.made()
 
 
 _get: Callable[..., Any] = np.ndarray.__getitem__

@@ -11,11 +11,9 @@ import numpy as np
 from numba.cuda.np.numpy_support import as_dtype
 from numba.cuda.simulator import kernelapi
 
-from ._engine import exchange, this
+from ._engine import FULL, exchange, this
 from ._memory import Checked, Common, fresh
 from ._stores import differs
-
-FULL = 0xFFFFFFFF  # all lanes of a warp
 
 
 class Shared:
@@ -60,8 +58,9 @@ class Atomic:
             thread.stores.flush_place(array, index)
             whole = np.asarray(array)
             before = operation(self, whole, *args)
-            if differs(whole, index, before):
-                thread.engine.progress.made()
+            progress = thread.engine.progress
+            if progress.turns >= progress.watched and differs(whole, index, before):
+                progress.made()
             return before
 
         return run
@@ -79,7 +78,7 @@ class Grid:
         if this().block.grid is None:
             raise RuntimeError("blocks can wait for each other only in cooperative launches")
         this().stores.flush()
-        this().block.grid.wait()
+        this().block.grid.wait("sync")
 
 
 class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here
@@ -114,44 +113,42 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
     threadfence_block = threadfence_system = threadfence  # scopes are not told apart
 
     def syncthreads(self) -> None:
-        this().stores.flush()
-        this().block.barrier.wait()
+        _meet("syncthreads")
 
     def syncthreads_count(self, value: Any) -> int:
-        return sum(_shown_to_block(value))
+        return sum(told is True for told in _meet("syncthreads_count", bool(value)))
 
     def syncthreads_and(self, value: Any) -> int:
-        return int(False not in _shown_to_block(value))
+        return int(False not in _meet("syncthreads_and", bool(value)))
 
     def syncthreads_or(self, value: Any) -> int:
-        return int(True in _shown_to_block(value))
+        return int(True in _meet("syncthreads_or", bool(value)))
 
     def syncwarp(self, mask: int = FULL) -> None:
         this().stores.flush()
-        exchange(None)
+        exchange("syncwarp", None, mask)
 
     def shfl_sync(self, mask: int, value: Any, source: int) -> Any:
-        return exchange(value)[int(source) % 32]
+        return _shuffled("shfl_sync", mask, value, int(source) % 32)
 
     def shfl_xor_sync(self, mask: int, value: Any, other: int) -> Any:
-        return exchange(value)[this().lane ^ int(other)]
+        return _shuffled("shfl_xor_sync", mask, value, this().lane ^ int(other))
 
     def shfl_down_sync(self, mask: int, value: Any, delta: int) -> Any:
-        source = this().lane + int(delta)
-        return exchange(value)[source if source < 32 else this().lane]
+        return _shuffled("shfl_down_sync", mask, value, this().lane + int(delta))
 
     def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
-        source = this().lane - int(delta)
-        return exchange(value)[source if source >= 0 else this().lane]
+        return _shuffled("shfl_up_sync", mask, value, this().lane - int(delta))
 
     def ballot_sync(self, mask: int, value: Any) -> int:
-        return sum(1 << i for i, told in enumerate(exchange(bool(value))) if told)
+        shown = exchange("ballot_sync", bool(value), mask)
+        return sum(1 << i for i, told in enumerate(shown) if told)
 
     def any_sync(self, mask: int, value: Any) -> bool:
-        return any(exchange(bool(value)))
+        return any(exchange("any_sync", bool(value), mask))
 
     def all_sync(self, mask: int, value: Any) -> bool:
-        return all(told is not False for told in exchange(bool(value)))
+        return False not in exchange("all_sync", bool(value), mask)
 
     def popc(self, value: int) -> int:
         return int(value).bit_count()
@@ -163,12 +160,23 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
         return a * b + c
 
 
-def _shown_to_block(value: Any) -> list[bool]:
-    """What the threads of the block show, without those that have left."""
+def _shuffled(call: str, mask: int, value: Any, source: int) -> Any:
+    """What another lane shows; the lane's own value if there is no such lane."""
     thread = this()
+    shown = thread.warp.wait(call, thread.lane, value, mask).shown
+    found = shown[source] if 0 <= source < 32 else value
+    if found is None:  # from a lane that takes no part: on a GPU it may be anything
+        return np.float32(np.nan) if isinstance(value, (float, np.floating)) else -1
+    return found
+
+
+def _meet(call: str, value: bool | None = None) -> list[Any]:
+    """Wait for the threads of the block, which must be at one line; returns what they show."""
+    thread, caller = this(), sys._getframe(2)
     thread.stores.flush()
-    shown = thread.block.barrier.wait(thread.number, bool(value)).shown
-    return [told for told in shown if told is not None]
+    site = call, caller.f_code, caller.f_lasti
+    shown: list[Any] = thread.block.barrier.wait(site, thread.number, value).shown
+    return shown
 
 
 def _numpy(dtype: Any) -> np.dtype[Any]:

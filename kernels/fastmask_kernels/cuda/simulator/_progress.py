@@ -21,16 +21,17 @@ class Progress:
     variables stay the same too. Those of a long computation change.
 
     Args:
-        threads: those of the launch.
+        threads: number of threads of the launch.
 
     Attributes:
         turns: their number.
+        watched: the number from which on it matters whether a store changes memory.
         due: the number at which to look whether the launch is over.
     """
 
-    def __init__(self, threads: list[Any]) -> None:
-        self._threads = threads
-        self._between = max(BETWEEN, 4 * len(threads))
+    def __init__(self, threads: int) -> None:
+        self._between = max(BETWEEN, 4 * threads)
+        self.watched = self._between // 2
         self._known: set[int] = set()
         self.made()
 
@@ -44,11 +45,11 @@ class Progress:
         """Whether all threads must get their turn, since one of them may end the others' wait."""
         return self.turns >= self._between
 
-    def is_over(self) -> bool:
-        """Whether threads wait forever. Asked while all of them rest, when turns are due."""
+    def is_over(self, threads: list[Any]) -> bool:
+        """Whether the threads wait forever. Asked while all of them rest, when turns are due."""
         self.due = min(self.due + self._between, PATIENCE)
-        living = [thread for thread in self._threads if not thread.dead]
-        found = {hash((id(thread), *_variables(frames(thread)))) for thread in living}
+        living = [thread for thread in threads if not thread.dead]
+        found = {hash((id(thread), *_variables(_frames(thread.gr_frame)))) for thread in living}
         self._same = 0 if found - self._known else self._same + 1
         self._known |= found
         if self._same < SAME and self.turns < PATIENCE:
@@ -59,18 +60,17 @@ class Progress:
         return not any(changed)
 
 
-def frames(thread: Any) -> Iterator[FrameType]:
-    """The kernel's frames in a thread, the innermost first."""
-    frame = thread.gr_frame or sys._getframe()
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """The kernel's frames from a thread's innermost on."""
     while frame is not None:
         if not frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
             yield frame
         frame = frame.f_back
 
 
-def place(thread: Any) -> str:
-    """File and line at which a thread is in its kernel."""
-    frame = next(frames(thread))
+def place_of(thread: Any) -> str:
+    """File and line at which a thread, at rest or running, is in its kernel."""
+    frame = next(_frames(thread.gr_frame or sys._getframe()))
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 

@@ -83,7 +83,7 @@ def _exchanged(array: Any, index: Any, value: Any) -> tuple[Any, Any, Any]:
 
 def differs(array: Any, index: Any, value: Any) -> bool:
     """Whether memory holds other bytes than those of an item or items of the same array."""
-    return np.asarray(_get(array, index)).tobytes() != np.asarray(value).tobytes()
+    return bool(_get(array, index).tobytes() != value.tobytes())
 
 
 def _place(array: Any, index: Any) -> Any:
