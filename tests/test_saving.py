@@ -180,5 +180,8 @@ class TestSaving:
 
         with pytest.raises(ValueError, match=r"cannot be saved: .*unexpected keyword"):
             fm.save_model(self.called(Needs(3)), tmp_path / "a.npz")
-        with pytest.raises(ValueError, match=r"it has weights of shapes \[\], not \[\(2, 2\)"):
+        with pytest.raises(ValueError, match=r"has weights of shapes \[\], not \[\(2, 2\)"):
             fm.save_model(self.called(Hidden()), tmp_path / "a.npz")
+        around = self.called(fm.Sequential([Dense(2), Hidden(name="of_mine")]))
+        with pytest.raises(ValueError, match=r"layer 'of_mine', made again .* build must build"):
+            fm.save_model(around, tmp_path / "a.npz")

@@ -21,6 +21,7 @@ import numpy as np
 
 from .._typing import Array
 from ..layers import Layer
+from ..layers._call_graph import CallGraph
 from ..layers._weights import filling
 from ..models.config import deserialize, number_of_layers, serialize
 from ..models.known_classes import classes_of, known_classes
@@ -61,12 +62,17 @@ def _description_of(model: Layer) -> str:
             again = deserialize(described, classes_of(layers))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"model {model.name!r} cannot be saved: {error}") from error
-    shapes, wanted = ([weight.shape for weight in one.weights] for one in (again, model))
-    if shapes != wanted:
-        raise ValueError(
-            f"model {model.name!r} cannot be saved: made again from its get_config() and built, "
-            f"it has weights of shapes {shapes}, not {wanted}"
-        )
+    pairs = zip(layers, again._all_layers(), strict=False)
+    own = [(one, made) for one, made in pairs if not isinstance(one, CallGraph)]
+    for layer, made in [*own, (model, again)]:
+        found, wanted = ([weight.shape for weight in one.weights] for one in (made, layer))
+        if found != wanted:
+            raise ValueError(
+                f"model {model.name!r} cannot be saved: layer {layer.name!r}, made again from its "
+                f"get_config() and built, has weights of shapes {found}, not {wanted}: get_config "
+                "must return the arguments of the constructor, and build must build the layers "
+                "inside it"
+            )
     return text
 
 

@@ -79,7 +79,8 @@ def pad(
         dtype: of the result; by default the one that NumPy gives the sequences.
         padding: "pre" or "post", where short sequences are padded.
         truncating: "pre" or "post", where long sequences lose steps.
-        value: as for `pad_sequences`. The mask does not depend on it.
+        value: as for `pad_sequences`. The mask does not depend on it; but a `Masking` layer reads
+            the data, not the mask: give its `mask_value`.
 
     Returns:
         `Masked` with data (B, T) or (B, T, *features) and its mask (B, T).

@@ -193,7 +193,8 @@ class Model(Layer):
         Args:
             x: array, `Masked` or `Ragged`, (N, ...); or a plain list of N sequences of different
                 lengths, or a column of these, which are padded to the longest of all, or to the
-                number of steps that the model needs, and masked. For a model with several inputs:
+                number of steps that the model needs, and masked; the padding is 0, or the value of
+                a `Masking` layer that they go to. For a model with several inputs:
                 a list of these, one for each input, or a dict of them by name; two inputs
                 with N sequences each are `[first_sequences, second_sequences]`. Sequences of equal
                 length are an array like any other, without a mask; lists of tokens that differ in
@@ -207,8 +208,8 @@ class Model(Layer):
         Returns:
             What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is not
             padded unless a layer needs it. For sequences of different lengths: what the model
-            returns for `fastmask.pad(x)`. For an empty list, outputs of
-            the right shape without rows.
+            returns for them padded to one batch. For an empty list, outputs of the right shape
+            without rows.
 
         Raises:
             TypeError: `batch_size` is not an integer; there is another argument.

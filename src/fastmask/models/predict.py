@@ -24,7 +24,7 @@ from ..masks.masked import Masked
 from ..masks.ragged import Ragged, joined, rows_at
 from .progress import progress
 from .rows import Rows, Sequences, rows_of_batches, source_of, take
-from .taken import Taken, taken
+from .taken import Taken, padding_of, taken
 
 
 def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
@@ -44,8 +44,8 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
     texts = any(layer._takes_texts for layer in model._all_layers())
     names = ["x"] if alone else [f"x[{i}]" for i in range(len(inputs))]
     sources = [
-        source_of(one, name, texts, wanted)
-        for one, name, wanted in zip(inputs, names, _taken(model, inputs), strict=True)
+        source_of(inputs[i], names[i], texts, wanted, padding_of(model, i))
+        for i, wanted in enumerate(_taken(model, inputs))
     ]
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:

@@ -24,8 +24,10 @@ Rows = slice | Ints  # of a batch
 class Sequences:
     """Sequences of different lengths; a batch is padded when it is taken."""
 
-    def __init__(self, rows: list[Any], lengths: list[int], name: str, steps: int) -> None:
-        self.rows, self.name = rows, name
+    def __init__(
+        self, rows: list[Any], lengths: list[int], name: str, steps: int, padding: float
+    ) -> None:
+        self.rows, self.name, self.padding = rows, name, padding
         self.lengths = np.array(lengths, np.int64)
         longest = int(self.lengths.argmax())
         one = self._padded([rows[longest]], max(lengths[longest], steps)).data
@@ -41,12 +43,12 @@ class Sequences:
         if self.lengths[rows].any():
             return self._padded(batch, self.shape[0])
         # All sequences are empty, so that `pad` could not know the shape of a step.
-        data = np.zeros((len(batch), *self.shape), self.dtype)
+        data = np.full((len(batch), *self.shape), self.padding, self.dtype)
         return Masked(data, np.zeros((len(batch), self.shape[0]), np.bool_))
 
     def _padded(self, rows: list[Any], maxlen: int | None = None) -> Masked:
         try:
-            return pad(rows, maxlen)
+            return pad(rows, maxlen, value=self.padding)
         except (TypeError, ValueError) as error:
             find_fault(self.rows, self.name)
             dtypes = {np.asarray(row).dtype for row in self.rows}
@@ -59,7 +61,13 @@ class Sequences:
 Source = Array | Masked | Ragged | Sequences
 
 
-def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None = None) -> Source:
+def source_of(
+    value: Any,
+    name: str,
+    texts: bool = False,
+    wanted: Taken | None = None,
+    padding: float = 0.0,
+) -> Source:
     """An array, a `Masked`, a `Ragged`, or `Sequences` for a list of different lengths.
 
     Args:
@@ -67,6 +75,7 @@ def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None =
         name: the argument's name, for messages.
         texts: whether it may hold texts, which must not be taken for sequences of letters.
         wanted: what the model takes, if that is known.
+        padding: what sequences are padded with.
     """
     one = wanted is not None and wanted.single and not wanted.free
     if isinstance(value, (Masked, Ragged)):
@@ -109,7 +118,7 @@ def source_of(value: Any, name: str, texts: bool = False, wanted: Taken | None =
         if array.dtype == object:
             find_fault(rows, name)
         return array
-    return Sequences(rows, lengths, name, steps)
+    return Sequences(rows, lengths, name, steps, padding)
 
 
 def _lists_of_texts(name: str) -> ValueError:

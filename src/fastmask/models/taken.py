@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .._typing import Shape
-from ..layers import Embedding
+from ..layers import Embedding, Masking
 from ..layers._base import BaseLayer
 from ..layers._call_graph import CallGraph
 from ..layers._calls import flat
@@ -23,6 +23,7 @@ class Taken(NamedTuple):
     steps: int | None  # number of steps that the model needs; None for any
     texts: bool  # whether they are texts, or sequences of these
     free: bool  # whether it may take other shapes than the one it was built with
+    padding: float  # what its sequences are padded with
 
     @property
     def single(self) -> bool:
@@ -46,7 +47,23 @@ def _of_input(spec: SymbolicTensor, layers: Sequence[BaseLayer], free: bool) -> 
     ids = len(shape) == 2 and (shape[1] is None or any(map(_takes_ids, layers)))
     sequences = len(shape) > 2 or ids
     steps = shape[1] if sequences and not free else None
-    return Taken(spec.name, shape, sequences, steps, texts, free)
+    return Taken(spec.name, shape, sequences, steps, texts, free, _padding(layers))
+
+
+def padding_of(model: BaseLayer, number: int) -> float:
+    """What the sequences of an input are padded with, of a model that may not be built."""
+    return _padding(_layers_of(model, number))
+
+
+def _padding(layers: Sequence[BaseLayer]) -> float:
+    """The value of a `Masking` that the input goes to, which reads no other mask; else 0."""
+    for layer in layers:
+        value = layer.mask_value if isinstance(layer, Masking) else 0.0
+        if isinstance(layer, CallGraph):
+            value = _padding(layer._layers_of_input(0))
+        if value != 0.0:
+            return value
+    return 0.0
 
 
 def _takes_ids(layer: BaseLayer) -> bool:

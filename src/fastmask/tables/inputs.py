@@ -29,7 +29,7 @@ class Input:
     def __init__(self, column: str, taken: Taken) -> None:
         self.column, self._single = column, taken.single
         self._shape, self._steps, self._texts = taken.shape, taken.steps, taken.texts
-        self._sequences = taken.sequences
+        self._sequences, self._padding = taken.sequences, taken.padding or None
         self._wanted = taken.steps  # number of values in a row
         if not self._sequences:
             alone = None if taken.free else 1
@@ -145,7 +145,7 @@ class Input:
         rows = self._of_known_shape(rows)
         if (rows.lengths == time).all():
             return rows.values.reshape(len(rows), time, *rows.values.shape[1:])
-        padded = rows.to_masked(maxlen=time)
+        padded = rows.to_masked(maxlen=time, value=self._padding)
         return padded.data if self._texts else padded
 
 
