@@ -6,8 +6,9 @@ unchanged.
 
 Every thread of a block is a greenlet, which runs until it waits for others; the lanes of a warp
 exchange values through a list that all of them see. Blocks run one after another, those of a
-cooperative kernel at once. A deadlock raises. Local and shared arrays start full of NaN, those of
-integers of -1; arrays raise if an index is negative or too large.
+cooperative kernel at once. A deadlock raises, and so do threads that meet in different calls.
+Local and shared arrays start full of NaN, those of integers of -1; arrays raise if an index is
+negative or too large.
 
 Scheduling is pseudo-random, and the same in every run with one seed: after a barrier threads go
 on from the first to the last or from the last to the first, and now and then a thread that is about
