@@ -54,6 +54,9 @@ def large(x):
 def wrong(x):
     x.no_such_thing()
 
+def flat(x):
+    x[0, 0] = 1
+
 @family("f4", "f8")
 def _scale(dtype):
     half = dtype.type(0.5)
@@ -217,6 +220,7 @@ def test_the_example() -> None:
         (["OWN:plain", "--signature", "flaot32"], "--signature must be a signature such as"),
         (["OWN:plain", "--signature", "int64(int64)"], "--signature must be a signature such as"),
         (["OWN:wrong", "--signature", "float32[:]"], "does not compile: "),
+        (["OWN:flat", "--signature", "float32[:]"], "cannot index array(float32, 1d, A) with 2"),
         (["OWN:scale", "--arch", "hopper"], "arch must be such as sm_90a, not 'hopper'"),
         (["/nowhere/there.py:x"], "there is no Python file /nowhere/there.py"),
     ],

@@ -16,8 +16,8 @@ _LAUNCHED = "blocks", "threads"  # known of the kernels of the table
 _HEADINGS = "registers", "spills", "shared memory", "instructions", "in a step"
 _NOTE = (
     "registers of a thread; bytes that a thread spills; bytes of shared memory of a block;",
-    "machine instructions, and those in the largest inner loop (where loops are not nested, in the",
-    "largest): of a time loop that is one step of a group of sequences",
+    "machine instructions, and those in the largest loop that is inside another, with the loops",
+    "in it (where none is, in the largest): of a time loop that is a step of a group of sequences",
 )
 _NO_LOOP = "no loop"
 _LOOPS = "time_loop", "gradient_loop"
@@ -117,8 +117,14 @@ def _compiled(options: Options, *args: Any, **given: Any) -> Any:
     try:
         return code.compile_report(*args, arch=options.arch, **given)
     except Exception as error:  # from Numba, NVVM or ptxas
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ValueError(f"{options.kernel} does not compile: {' '.join(lines[:8])}") from error
+        raise ValueError(f"{options.kernel} does not compile: {_in_short(error)}") from error
+
+
+def _in_short(error: Exception) -> str:
+    """The beginning of an error, and what it says that others led to it, as Numba's do."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    causes = [line for line in lines[8:] if re.match(r"\s*\w+Error: ", line)]
+    return " ".join([*lines[:8], *dict.fromkeys(causes)])
 
 
 def _by(sizes: int | tuple[int, ...]) -> str:
