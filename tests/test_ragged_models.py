@@ -213,6 +213,49 @@ def test_operations_of_loaded_models() -> None:
     assert total.tolist() == [[1, 1], [2, 2]]
 
 
+LAST = [{"slice": [None, None, None]}, -1]
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "options"),
+    [
+        ("get_item", [LAST], {}),
+        ("get_item", [[LAST[0], {"slice": [1, None, None]}]], {}),
+        ("mean", [], {"axis": -2}),
+        ("max", [], {"axis": [1, 2]}),
+        ("argmax", [1], {}),
+        ("softmax", [], {"axis": 1}),
+        ("cumsum", [], {"axis": 1}),
+        ("norm", [2, 1], {}),
+    ],
+)
+def test_operations_over_the_steps_of_each_row(
+    operation: str, arguments: list[Any], options: dict[str, Any]
+) -> None:
+    from fastmask.layers._operation import Operation
+
+    values = np.random.default_rng(4).standard_normal((12, 3), np.float32)
+    x, steps = fm.Ragged(values, [0, 2, 7, 12]), fm.Input((None, 3))
+    layer = Operation(operation, [{"input": 0}, *arguments], options)
+    model = fm.Model(steps, layer(steps))
+    found = model(x)
+    for row in range(3):
+        alone = np.asarray(model(x[row : row + 1].to_masked().data))[0]
+        one = found[row : row + 1].values if isinstance(found, fm.Ragged) else found[row]
+        np.testing.assert_allclose(one, alone, atol=1e-6)
+    empty = model(fm.Ragged(values[:2], [0, 2, 2]))
+    assert np.isfinite(getattr(empty, "values", empty)).all()
+
+
+def test_operations_over_rows_are_not_divided() -> None:
+    from fastmask.layers._operation import Operation
+
+    x = fm.Ragged(np.ones((3, 2), np.float32), [0, 1, 3])
+    for options in ({}, {"axis": 0}, {"axis": -3}):
+        total = quietly(Operation("sum", [{"input": 0}], options), x)
+        np.testing.assert_array_equal(total, x.to_masked().data.sum(options.get("axis")))
+
+
 def test_misuse() -> None:
     fixed = fm.Model(a := fm.Input((4,), "int32"), L.Flatten()(L.Embedding(50, 2)(a)))
     with pytest.raises(TypeError, match=r"Flatten.* cannot take a Ragged.*to_masked"):

@@ -176,6 +176,11 @@ _BY_NUMBER = {
     *("cast", "clip", "convert_to_tensor", "gelu", "identity", "ones_like", "round", "rsqrt"),
     *("stop_gradient", "zeros_like", WITHOUT_MASK),
 }
+# Those that combine the steps of a row, which may have any number of steps.
+_BY_ROW = {
+    *"mean sum prod max min any all var std argmax argmin norm".split(),
+    *"cumsum flip get_item log_softmax normalize softmax".split(),
+}
 
 
 class Operation(Layer):
@@ -193,7 +198,7 @@ class Operation(Layer):
     """
 
     _options: ClassVar[tuple[str, ...]] = ("operation", "arguments", "options")
-    _pads_beside = True
+    _pads_beside = _needs_a_step = True
 
     def __init__(
         self,
@@ -206,9 +211,27 @@ class Operation(Layer):
         if operation not in OPERATIONS:
             raise ValueError(f"there is no operation {operation!r:.100}")
         self.operation = operation
-        self._way = "steps" if operation in _BY_NUMBER else "padded"
         self.arguments = arguments
         self.options = dict(options or {})
+
+    def _ragged_way(self, ndim: int) -> str:
+        if self.operation in _BY_NUMBER:
+            return "steps"
+        alone = self.operation in _BY_ROW and self._keeps_rows_apart(ndim)
+        return "rows" if alone else "padded"
+
+    def _keeps_rows_apart(self, ndim: int) -> bool:
+        """Whether an operation of `_BY_ROW` leaves the first axis as it is."""
+        given = self.arguments[1:]
+        if self.operation == "get_item":
+            key = given[0] if given else self.options.get("key")
+            first = key[0] if isinstance(key, list) and key else key
+            return first in ({"slice": [None, None, None]}, {"ellipsis": True})
+        default = -1 if "softmax" in self.operation or self.operation == "normalize" else None
+        place = 1 if self.operation == "norm" else 0
+        axis = self.options.get("axis", given[place] if len(given) > place else default)
+        axes = axis if isinstance(axis, list) else [axis]
+        return all(type(one) is int and one not in (0, -ndim) for one in axes)
 
     def call(self, inputs: Arrays) -> Any:
         """Compute it; floats come out in the layer's dtype."""
