@@ -271,9 +271,45 @@ def test_threads_that_wait_for_ever(
     with pytest.raises(RuntimeError, match="waits forever") as raised:
         launch(endless, 1, 34, np.zeros(3), POLLS[poll], count)
     assert any(entry.name == "endless" for entry in raised.traceback)
+    first = r"\(\d+, 0, 0\) of block \(0, 0, 0\)"
+    stuck = rf"\n  \d+ threads? (waiting in \w+|running) at {re.escape(__file__)}:\d+: {first}"
+    assert re.search(stuck, str(raised.value))
     if sys.version_info >= (3, 11):
         (note,) = raised.value.__notes__
         assert re.fullmatch(r"in thread \(\d+, 0, 0\) of block \(0, 0, 0\)", note)
+
+
+@cuda.jit
+def knotted(out: Any) -> None:
+    """Warps of block 0 wait in four calls; block 1 waits for nobody."""
+    i = cuda.threadIdx.x
+    if cuda.blockIdx.x == 0:
+        if i < 16:
+            cuda.syncwarp()
+        elif i < 32:
+            cuda.syncthreads()
+        elif i < 37:
+            cuda.shfl_sync(0x3F, i, 0)
+        else:
+            cuda.cg.this_grid().sync()
+
+
+def test_a_deadlock_says_where_threads_wait() -> None:
+    with pytest.raises(RuntimeError, match="deadlock") as raised:
+        launch(knotted, 2, 38, np.zeros(1), cooperative=True)
+    first = knotted.py_func.__code__.co_firstlineno
+
+    def at(line: int, *threads: int) -> str:
+        named = ", ".join(f"({i}, 0, 0) of block (0, 0, 0)" for i in threads)
+        return f"at {__file__}:{first + line}: {named}"
+
+    assert str(raised.value).splitlines()[1:] == [
+        f"  16 threads waiting in syncwarp {at(6, 0, 1, 2)}, ...",
+        f"  16 threads waiting in syncthreads {at(8, 16, 17, 18)}, ...",
+        f"  5 threads waiting in shfl_sync with mask 0x3f {at(10, 32, 33, 34)}, ...",
+        f"  1 thread waiting in this_grid().sync {at(12, 37)}",
+        "  38 threads ended",
+    ]
 
 
 @cuda.jit

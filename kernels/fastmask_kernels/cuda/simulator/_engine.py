@@ -11,7 +11,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
-from ._progress import Progress, place_of
+from ._progress import Progress, place_of, whereabouts
 from ._stores import Stores
 
 FULL = 0xFFFFFFFF  # all lanes of a warp
@@ -24,6 +24,7 @@ class Engine:
 
     def __init__(self, seed: int) -> None:
         self.ready: deque[Thread] = deque()
+        self.barriers: list[Barrier] = []
         self._held_up: list[Thread] = []
         self.dice = random.Random(seed)
         self.progress = Progress(0)
@@ -35,10 +36,17 @@ class Engine:
         while self.ready or self._held_up:
             thread = self.ready.popleft() if self.ready else self._released()
             if progress.turns >= progress.due and progress.is_over(threads):
-                thread.throw(RuntimeError("a thread of the kernel waits forever"))
+                thread.throw(self._stuck("a thread of the kernel waits forever", threads))
             thread.switch()
         if not all(thread.dead for thread in threads):
-            raise RuntimeError("deadlock: threads of the kernel wait for each other forever")
+            raise self._stuck(
+                "deadlock: threads of the kernel wait for each other forever", threads
+            )
+
+    def _stuck(self, what: str, threads: list[Thread]) -> RuntimeError:
+        """An error that says where all threads are."""
+        calls = {thread: barrier.call for barrier in self.barriers for thread in barrier.waiting}
+        return RuntimeError("\n  ".join([f"{what}:", *whereabouts(threads, calls)]))
 
     def _released(self) -> Thread:
         if self.progress.slow:
@@ -86,11 +94,13 @@ class Barrier:
         parties: number of threads.
         engine: the scheduler of their launch.
         places: number of places for the values that they exchange.
+        of: whose barrier it is, where the name of a call does not tell.
     """
 
-    def __init__(self, parties: int, engine: Engine, places: int) -> None:
-        self._parties, self._engine, self._places = parties, engine, places
-        self._waiting: list[Thread] = []
+    def __init__(self, parties: int, engine: Engine, places: int, of: str = "") -> None:
+        self._parties, self._engine, self._places, self._of = parties, engine, places, of
+        engine.barriers.append(self)
+        self.waiting: list[Thread] = []
         self._call: Any = None  # of those that wait
         self._exchanged = Exchange(places)
 
@@ -108,11 +118,11 @@ class Barrier:
         """
         thread, exchanged = this(), self._exchanged
         if call != self._call:
-            if self._waiting:
+            if self.waiting:
                 self._compare(thread, call)
             self._call = call
         exchanged.shown[place] = value
-        self._waiting.append(thread)
+        self.waiting.append(thread)
         self._open_for_all()
         thread.rest()
         return exchanged
@@ -120,14 +130,19 @@ class Barrier:
     def _compare(self, thread: Thread, call: Any) -> None:
         """Raise an error if two threads are at different lines, or call different functions."""
         first, other = (
-            f"{made if isinstance(made, str) else made[0]} at {place_of(one)}"
-            for made, one in ((self._call, self._waiting[0]), (call, thread))
+            f"{_name_of(made)} at {place_of(one)}"
+            for made, one in ((self._call, self.waiting[0]), (call, thread))
         )
         if first != other:  # the same line may call from two places of its code
             raise RuntimeError(
-                "threads that wait for each other must all make the same call: one is in "
-                f"{first}, another in {other}"
+                "threads that wait for each other must all make the same call: thread "
+                f"{self.waiting[0].index} is in {first}, thread {thread.index} in {other}"
             )
+
+    @property
+    def call(self) -> str:
+        """The call in which threads wait."""
+        return f"{_name_of(self._call)}{self._of}"
 
     def leave(self) -> None:
         """Stop the others from waiting for the calling thread."""
@@ -140,9 +155,13 @@ class Barrier:
         return self._parties == 0
 
     def _open_for_all(self) -> None:
-        if self._waiting and len(self._waiting) >= self._parties:
-            self._engine.go_on(self._waiting)
-            self._waiting, self._exchanged = [], Exchange(self._places)
+        if self.waiting and len(self.waiting) >= self._parties:
+            self._engine.go_on(self.waiting)
+            self.waiting, self._exchanged = [], Exchange(self._places)
+
+
+def _name_of(call: Any) -> str:
+    return str(call if isinstance(call, str) else call[0])
 
 
 class Warp:
@@ -164,7 +183,8 @@ class Warp:
                 raise RuntimeError(f"the mask {mask:#x} of {call} does not name its lane {lane}")
         if mask not in self._barriers:
             parties = (mask & self._present).bit_count()
-            self._barriers[mask] = Barrier(parties, self._engine, 32)
+            of = "" if mask == FULL else f" with mask {mask:#x}"
+            self._barriers[mask] = Barrier(parties, self._engine, 32, of)
         return self._barriers[mask].wait(call, lane, value)
 
     def leave(self, lane: int) -> None:

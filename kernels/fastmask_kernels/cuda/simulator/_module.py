@@ -78,7 +78,7 @@ class Grid:
         if this().block.grid is None:
             raise RuntimeError("blocks can wait for each other only in cooperative launches")
         this().stores.flush()
-        this().block.grid.wait("sync")
+        this().block.grid.wait("this_grid().sync")
 
 
 class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any here

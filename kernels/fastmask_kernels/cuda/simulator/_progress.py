@@ -11,6 +11,7 @@ import numpy as np
 
 PATIENCE = 300_000  # turns without a change of memory, after which threads count as waiting forever
 BETWEEN = 2000  # turns from one look at the threads' variables to the next, at least
+NAMED = 3  # of the threads at one place, in messages
 SAME = 5  # looks in a row that find no new values, after which threads wait forever
 
 
@@ -72,6 +73,30 @@ def place_of(thread: Any) -> str:
     """File and line at which a thread, at rest or running, is in its kernel."""
     frame = next(_frames(thread.gr_frame or sys._getframe()))
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def whereabouts(threads: list[Any], calls: dict[Any, str]) -> Iterator[str]:
+    """A line for each place at which threads rest, with the first of them.
+
+    Args:
+        threads: all threads of a launch.
+        calls: the calls in which threads wait for others.
+    """
+    places: dict[str, list[Any]] = {}
+    for thread in threads:
+        if not thread.dead:
+            doing = f"waiting in {calls[thread]}" if thread in calls else "running"
+            places.setdefault(f"{doing} at {place_of(thread)}", []).append(thread)
+    for place, found in places.items():
+        named = [f"{one.index} of block {one.block.index}" for one in found[:NAMED]]
+        more = ["..."] if len(found) > NAMED else []
+        yield f"{_counted(len(found))} {place}: {', '.join([*named, *more])}"
+    if ended := sum(thread.dead for thread in threads):
+        yield f"{_counted(ended)} ended"
+
+
+def _counted(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def _variables(of: Iterable[FrameType]) -> list[Any]:
