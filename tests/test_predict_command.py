@@ -89,12 +89,28 @@ class TestWhole:
         assert done.stderr == "fastmask: interrupted, nothing is written\n"
         assert sorted(tmp_path.iterdir()) == before
 
-    def test_over_the_input(self, reader: Any, tmp_path: Path) -> None:
-        rows = rows_of_ids(9)
-        write(tmp_path / "a.jsonl", rows)
-        assert run(tmp_path, "a.jsonl", "a.jsonl", "--batch-size", "2") == 0
-        expected = reader.predict(rows, verbose=0)
-        np.testing.assert_allclose(read(tmp_path / "a.jsonl"), expected, atol=1e-6)
+    def test_over_a_file_that_is_read(
+        self, reader: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert reader
+        write(tmp_path / "a.jsonl", rows_of_ids(9))
+        (tmp_path / "link.jsonl").symlink_to("a.jsonl")
+        (tmp_path / "hard.jsonl").hardlink_to(tmp_path / "a.jsonl")
+        (tmp_path / "deeper").mkdir()
+        before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+        for source, target, what in (
+            ("a.jsonl", "a.jsonl", "the input"),
+            ("a.jsonl", "deeper/../a.jsonl", "the input"),
+            ("a.jsonl", "link.jsonl", "the input"),
+            ("link.jsonl", "a.jsonl", "the input"),
+            ("a.jsonl", "hard.jsonl", "the input"),
+            ("a.jsonl", "m.npz", "the model"),
+        ):
+            assert run(tmp_path, source, target) == 2
+            of = tmp_path / (source if what == "the input" else "m.npz")
+            words = f"--output {tmp_path / target} is the same file as {what}, {of}"
+            assert words in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 
 
 class TestBatches:

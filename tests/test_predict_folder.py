@@ -121,6 +121,9 @@ def test_other_errors(
     (tmp_path / "same").mkdir()
     for name in ("a.parquet", "a.PARQUET"):
         pq.write_table(pq.read_table(tmp_path / "in" / "f0.parquet"), tmp_path / "same" / name)
+    (tmp_path / "linked").symlink_to("in")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "f0.parquet").symlink_to("../in/f0.parquet")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "b.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(engines, "find_spec", lambda _name: None)
@@ -135,6 +138,8 @@ def test_other_errors(
         (("--batch-size", "0"), "in", "out", "--batch-size must be at least 1, not 0"),
         ((), "empty", "out", "empty has no .parquet files"),
         ((), "in", "in/deeper", "must not be in"),
+        ((), "in", "linked/deeper", "must not be in"),
+        ((), "in", "links", "f0.parquet is the same file as an input, "),
         ((), "broken", "out", "b.parquet is not a Parquet file that can be read"),
         ((), "in/f0.parquet", "out.parquet", "--workers is for a folder"),
         (("--column", "row"), "in", "out", "so it needs as many columns, not 2"),

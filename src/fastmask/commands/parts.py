@@ -20,7 +20,7 @@ from .._checks import whole_number
 from ..loaders._writing import write_whole
 from ..tables.computation import MOST_ROWS
 from ..tables.predictor import Predictor
-from .predict import Options, model_of
+from .predict import Options, check_apart, model_of
 
 PART_BYTES = 1 << 27  # of columns, before they are compressed; a row group is never cut
 
@@ -49,11 +49,14 @@ def parts_of(options: Options) -> list[Part]:
         ValueError: there are no Parquet files, one cannot be read, or outputs would be mixed up.
     """
     folder, output = options.input.resolve(), options.output.resolve()
-    if output == folder or folder in output.parents:
+    above = [one for one in (output, *output.parents) if one.exists()]
+    if any(one.samefile(folder) for one in above):  # of one folder, also by different names
         raise ValueError(f"--output {output} must not be in {folder}, whose files are read")
     parts = [part for path in _files_below(folder) for part in _parts_of_file(path, folder, output)]
     if not parts:
         raise ValueError(f"{folder} has no .parquet files")
+    for part in parts:
+        check_apart(part.target, part.source, "an input")
     targets = [part.target for part in parts]
     if len(set(targets)) < len(targets):
         twice = next(target for target in targets if targets.count(target) > 1)

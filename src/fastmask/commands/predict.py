@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -49,6 +50,8 @@ def run(options: Options) -> int:
     source, target = tables.format_of(options.input), tables.format_of(options.output)
     with opened(options.input):  # otherwise an error would name the output, which is opened first
         pass
+    check_apart(options.output, options.input, "the input")
+    check_apart(options.output, options.model, "the model")
     predictor = Predictor(model_of(options), options.columns, options.name, options.batch_size)
     rows, bar = options.batch_size or MOST_ROWS, Bar(options.input)
     count = 0
@@ -67,6 +70,20 @@ def run(options: Options) -> int:
     finally:
         bar.close()
     return count
+
+
+def check_apart(output: Path, other: Path, what: str) -> None:
+    """Check that an output does not replace a file that is read, by whatever names.
+
+    Raises:
+        ValueError: it would.
+    """
+    with suppress(FileNotFoundError):
+        if output.samefile(other):
+            raise ValueError(
+                f"--output {output} is the same file as {what}, {other}, which it would replace: "
+                "give it another name"
+            )
 
 
 def model_of(options: Options) -> Any:
