@@ -121,6 +121,18 @@ def test_loss_of_one_result(name: str, which: str) -> None:
 
 
 @each_module
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 4), (3, 1)], ids=str)
+def test_one_row_or_one_step(name: str, sizes: tuple[int, int]) -> None:
+    theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, batch_first=True)
+    x = torch.randn(*sizes, 3, dtype=FLOAT64, requires_grad=True)
+    found = []
+    for module in (ours, theirs):
+        out, last = module(x)
+        found.append(gradients(loss_of(out, *as_tuple(last)), x, *module.parameters()))
+    assert_all_close(*found)
+
+
+@each_module
 def test_frozen_weights_and_strange_layouts(name: str) -> None:
     theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, batch_first=True)
     for module in (ours, theirs):

@@ -71,7 +71,7 @@ class _CPU(Host):
 
     def half_of(self, dout: Tensor, direction: int) -> Tensor:
         half = _half(dout, direction)[:, :: -1 if direction else 1]
-        return torch.from_numpy(np.ascontiguousarray(half))
+        return torch.from_numpy(half.copy())  # of one step, it may count as contiguous as it is
 
     def packed_to_train(
         self, cell: TorchCell, weights: Sequence[Sequence[Tensor]]
