@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fastmask_kernels import cells, cpu
+from fastmask_kernels.cpu.parallel import pool as _pool
 from fastmask_kernels.cpu.parallel import run
 from fastmask_kernels.cpu.parallel.queue import LEFT
 from fastmask_kernels.cpu.parallel.schedule import MOST_THREADS, Schedule, make_schedule
@@ -234,3 +235,15 @@ def test_gates_are_saved_again_in_parts(
             parts = case.run_backward(cpu, save="states")
         for a, b in zip(parts, whole, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_part_waits_for_the_memory_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    layer = rnn_cells.run_layer
+    monkeypatch.setattr(rnn_cells, "PART_ROWS", 3)
+    monkeypatch.setattr(rnn_cells, "PART_BYTES", 1)
+    monkeypatch.setattr(rnn_cells, "run_layer", lambda *a: (layer(*a), order.append("part")))
+    monkeypatch.setattr(_pool.pool, "settle", lambda: order.append("settled"))
+    FORMS["lstm"](9, 11, 5, 20, kind="right", seed=6).run_backward(cpu, 2, save="states")
+    forward, *again = order
+    assert (forward, again) == ("part", ["part", "settled", "part", "settled", "part"])

@@ -16,6 +16,7 @@ from ...memory import address, aligned_empty
 from ...spec import cell_kernels
 from ..jit import CompiledKernel
 from ..packing import pack_weights, packed_size
+from ..parallel import pool as _pool
 from ..quantized.formats import FORMATS
 from ..quantized.weights import quantized
 from .backward_calls import BackwardPass
@@ -109,6 +110,8 @@ def save_again(
     step_bytes = units * len(first) * dtype.itemsize
     most = max(PART_ROWS, PART_BYTES * rows // max(x.shape[0] * x.shape[1] * step_bytes, 1))
     for begin in range(0, rows, most):
+        if begin > 0:  # a worker that is late keeps the memory of its part
+            _pool.pool.settle()
         part = slice(begin, min(begin + most, rows))
         start, last = offsets[part.start], offsets[part.stop]
         own = gates[start:last]
