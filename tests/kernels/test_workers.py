@@ -269,6 +269,27 @@ if child > 0:
     assert os.waitpid(child, 0)[1] == 0
 """
 
+FINALIZER_AT_EXIT = """
+import gc
+from fastmask_kernels.cpu.parallel.pool import pool
+
+class Late:
+    def __init__(self):
+        self.itself, self.find, self.print = self, pool.find, print
+    def __del__(self):
+        self.print("found", self.find(3, True), flush=True)
+
+gc.disable()
+pool.find(1, True)
+Late()
+"""
+
+
+def test_a_finalizer_at_exit_waits_for_no_new_worker() -> None:
+    command = [sys.executable, "-c", FINALIZER_AT_EXIT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["found", str(WORKERS)], "")
+
 
 @pytest.mark.slow
 def test_processes_end_and_fork_while_workers_sleep() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 from contextlib import AbstractContextManager, suppress
 from contextvars import ContextVar
@@ -85,14 +86,18 @@ class Pool:
 
         Nobody waits for the lock: its holder may wait for a new thread in which a finalizer calls
         a kernel. The holder looks again for how many are wanted after it has released the lock.
+        As the interpreter ends, new threads do not run: before Python 3.12 one waits for them for
+        ever.
         """
+        if sys.is_finalizing():
+            return
         self._wanted = max(self._wanted, workers)
         while self._started < self._wanted and self._starting.acquire(blocking=False):
             try:
                 name = f"fastmask-{self._started}"
                 threading.Thread(target=self._work, name=name, daemon=True).start()
                 self._started += 1
-            except RuntimeError:  # at the system's limit, or as the interpreter ends
+            except RuntimeError:  # at the system's limit
                 break
             finally:
                 self._starting.release()
