@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it forks proces
 
 
 @pytest.fixture(autouse=True)
-def _own_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_process_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # which the program sets
+    yield
+    faulthandler.cancel_dump_traceback_later()  # which the program leaves to its end
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -20,7 +20,8 @@ from .problem import LOADS
 from .ways import WAYS
 
 WORKERS = 3  # threads beside the main one
-HANG = 300  # seconds in one case, including compiling one kernel at a time on a busy machine
+HANG = 300  # seconds in one case, including compiling one kernel at a time on a busy machine,
+# and from the end of the time to the end of the process
 MAIN_WAYS = ("interrupted", "forked")  # signals reach the main thread, the only one after a fork
 PAUSE = 8  # seconds between new processes, each of which takes as long as many cases
 
@@ -73,9 +74,12 @@ class Outcome:
             traceback.print_exception(error)
             print(f"repeat it: {command(case)}\n", file=sys.stderr, flush=True)
 
-    def watch(self, over: threading.Event) -> None:
-        """End the process with the stacks of all threads when a case takes too long."""
-        while not over.wait(1):
+    def watch(self, end: float) -> None:
+        """End the process with the stacks of all threads when a case takes too long.
+
+        At `end` too: a disturbance may hang after it, or a finalizer while the interpreter ends.
+        """
+        while time.monotonic() < end:
             # If a thread hangs while it holds the GIL, this thread never runs again.
             faulthandler.dump_traceback_later(HANG, exit=True, file=sys.__stderr__)
             for case, begin in list(self._running.values()):
@@ -83,7 +87,7 @@ class Outcome:
                     print(f"HANGS {case}; repeat it: {command(case)}", file=sys.stderr, flush=True)
                     faulthandler.dump_traceback(sys.__stderr__)
                     os._exit(1)
-        faulthandler.cancel_dump_traceback_later()
+            time.sleep(1)
 
     def table(self) -> str:
         """A table of how often each load was computed in each way."""
@@ -103,10 +107,11 @@ def command(case: Case) -> str:
 
 def soak(seconds: float, seed: int, loads: Sequence[str] = (), ways: Sequence[str] = ()) -> Outcome:
     """Compute random problems with disturbances for some seconds, of some loads, in some ways."""
-    outcome, over = Outcome(), threading.Event()
+    outcome = Outcome()
     names, ways = loads or tuple(LOADS), ways or tuple(WAYS)
     end = time.monotonic() + seconds
-    threading.Thread(target=outcome.watch, args=(over,), daemon=True).start()
+    watch = threading.Thread(target=outcome.watch, args=(end,), daemon=True)
+    watch.start()
     beside = [_work] * (WORKERS * ("plainly" in ways)) + [_renew] * ("anew" in ways)
     threads = [
         threading.Thread(target=loop, args=(outcome, names, [seed, i], end), daemon=True)
@@ -125,7 +130,7 @@ def soak(seconds: float, seed: int, loads: Sequence[str] = (), ways: Sequence[st
         _lead(outcome, names, [way for way in MAIN_WAYS if way in ways], [seed, 0], end)
         for thread in threads:
             thread.join()
-    over.set()
+    watch.join()
     return outcome
 
 
