@@ -91,10 +91,9 @@ class TestErrors:
             fm.Model([a, b], L.Add()([a, b])).predict([[[1], [2]], [[None], [1, 2]]], verbose=0)
 
     def test_no_argument_that_predict_does_not_have(self) -> None:
-        for rows, held in (([[1], ["a", "b"]], "<U1, int64"), ([["a"], ["b", "c"]], "<U1")):
-            words = f"^x must hold sequences of numbers, but they hold {held}$"
-            with pytest.raises((TypeError, ValueError), match=words):
-                of_four_steps().predict(rows, verbose=0)
+        words = "^x must hold sequences of numbers, but they hold <U1, int64$"
+        with pytest.raises((TypeError, ValueError), match=words):
+            of_four_steps().predict([[1], ["a", "b"]], verbose=0)
 
     @pytest.mark.parametrize("x", [[[1, 2], [3]], [[1, 2], [3, 4]], [1, 2]])
     def test_numbers_for_texts(self, x: Any) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 from .._checks import refuse_unknown, whole_number
 from ..layers import Layer
 from ..layers._batches import batches_in
-from ..layers._calls import flat
+from ..layers._calls import CallSpec, flat
 from ..layers._infer import SIZES
 from ..layers._symbolic import Symbols
 from ..masks.masked import Masked
+from .mistakes import explain
 from .predict import predict, predict_batches
 from .summary import Summary, summarize, symbolic_inputs
 
@@ -212,7 +213,8 @@ class Model(Layer):
             without rows.
 
         Raises:
-            TypeError: `batch_size` is not an integer; there is another argument.
+            TypeError: `batch_size` is not an integer; there is another argument; or the inputs hold
+                what the model does not take, such as texts where it looks up ids.
             ValueError: `batch_size` is less than 1, or the inputs do not fit; `x` is an empty
                 list and the model has not been built; or a layer is stateful and the batches
                 would differ in size, from each other or from the states that it keeps.
@@ -252,6 +254,15 @@ class Model(Layer):
                 return self._named(whole(self._without_rows(inputs, 0)))
             inputs = self._without_rows(inputs, SIZES[0])
         return self._named(whole(inputs))
+
+    def _run(
+        self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return super()._run(spec, inputs, mask, training, kwargs)
+        except (TypeError, ValueError) as error:
+            explain(self, inputs, "inputs", error)
+            raise
 
     def _listed(self, inputs: Any) -> Any:
         """Call the model; named outputs come as a list, not a dict."""

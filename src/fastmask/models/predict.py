@@ -22,6 +22,7 @@ from ..layers._base import BaseLayer
 from ..layers._calls import flat
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged, joined, rows_at
+from .mistakes import explain
 from .progress import progress
 from .rows import Rows, Sequences, rows_of_batches, source_of, take
 from .taken import Taken, padding_of, taken
@@ -38,9 +39,18 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
         shown: whether progress is shown.
 
     Raises:
-        ValueError: the inputs have different numbers of rows; or their batches do not fit a
-            stateful layer.
+        TypeError: the inputs are not what the model takes.
+        ValueError: the same; the inputs have different numbers of rows; or their batches do not
+            fit a stateful layer.
     """
+    try:
+        return _predicted(model, inputs, alone, size, shown)
+    except (TypeError, ValueError) as error:
+        explain(model, inputs[0] if alone else inputs, "x", error)
+        raise
+
+
+def _predicted(model: Any, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
     texts = any(layer._takes_texts for layer in model._all_layers())
     names = ["x"] if alone else [f"x[{i}]" for i in range(len(inputs))]
     sources = [
@@ -60,12 +70,7 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
     result: _Output | None = None
     for rows in progress(batches, len(batches)) if shown else batches:
         parts = [take(one, rows) for one in sources]
-        try:
-            outputs = model._listed(parts[0] if alone else parts)
-        except TypeError as error:
-            if not texts:
-                _tell_of_dtypes(sources, names, model.name, error)
-            raise
+        outputs = model._listed(parts[0] if alone else parts)
         _check_outputs(outputs, len(parts[0]), model.name)
         if len(batches) == 1 and not ragged:
             return outputs
@@ -131,16 +136,6 @@ def _put_together(results: list[Any], name: str) -> Any:
 def _step_shape(output: HasShape) -> tuple[object, ...]:
     """Shape of a row; of a `Masked`, without its number of steps."""
     return ("mask", *output.shape[2:]) if isinstance(output, Masked) else tuple(output.shape[1:])
-
-
-def _tell_of_dtypes(sources: list[Any], names: list[str], model: str, error: TypeError) -> None:
-    """Raise a layer's error about inputs that are not numbers again, with the argument's name."""
-    for one, name in zip(sources, names, strict=True):
-        if getattr(one.dtype, "kind", "f") in "OSU":
-            raise TypeError(
-                f"{name} holds {'objects' if one.dtype.kind == 'O' else 'strings'}, which model "
-                f"{model!r} does not take: {error}"
-            ) from error
 
 
 def _check_outputs(outputs: object, rows: int, name: str) -> None:

@@ -23,7 +23,7 @@ class Taken(NamedTuple):
     steps: int | None  # number of steps that the model needs; None for any
     texts: bool  # whether they are texts, or sequences of these
     free: bool  # whether it may take other shapes than the one it was built with
-    padding: float  # what its sequences are padded with
+    ids: str  # the layer that looks them up, if they are ids; else empty
 
     @property
     def single(self) -> bool:
@@ -36,7 +36,7 @@ def taken(model: BaseLayer) -> list[Taken]:
     known = symbolic_inputs(model)
     free = isinstance(model, CallGraph) and model._free_steps()
     return [
-        _of_input(one, _layers_of(model, number), free)
+        _of_input(one, layers_of(model, number), free)
         for number, one in enumerate([] if known is None else flat(known))
     ]
 
@@ -44,15 +44,15 @@ def taken(model: BaseLayer) -> list[Taken]:
 def _of_input(spec: SymbolicTensor, layers: Sequence[BaseLayer], free: bool) -> Taken:
     """An input that goes to these layers; `free` if it may have any number of steps."""
     shape, texts = spec.shape, any(layer._takes_texts for layer in layers)
-    ids = len(shape) == 2 and (shape[1] is None or any(map(_takes_ids, layers)))
-    sequences = len(shape) > 2 or ids
+    ids = ids_layer(layers)
+    sequences = len(shape) > 2 or (len(shape) == 2 and (shape[1] is None or ids is not None))
     steps = shape[1] if sequences and not free else None
-    return Taken(spec.name, shape, sequences, steps, texts, free, _padding(layers))
+    return Taken(spec.name, shape, sequences, steps, texts, free, ids.name if ids else "")
 
 
 def padding_of(model: BaseLayer, number: int) -> float:
-    """What the sequences of an input are padded with, of a model that may not be built."""
-    return _padding(_layers_of(model, number))
+    """What the sequences of an input are padded with; the model may not be built."""
+    return _padding(layers_of(model, number))
 
 
 def _padding(layers: Sequence[BaseLayer]) -> float:
@@ -66,11 +66,15 @@ def _padding(layers: Sequence[BaseLayer]) -> float:
     return 0.0
 
 
-def _takes_ids(layer: BaseLayer) -> bool:
-    if isinstance(layer, CallGraph):
-        return any(map(_takes_ids, layer._layers_of_input(0)))
-    return isinstance(layer, Embedding)
+def ids_layer(layers: Sequence[BaseLayer]) -> Embedding | None:
+    """The embedding among the layers of an input, also inside a model."""
+    for layer in layers:
+        inner = ids_layer(layer._layers_of_input(0)) if isinstance(layer, CallGraph) else layer
+        if isinstance(inner, Embedding):
+            return inner
+    return None
 
 
-def _layers_of(model: BaseLayer, number: int) -> Sequence[BaseLayer]:
+def layers_of(model: BaseLayer, number: int) -> Sequence[BaseLayer]:
+    """The layers that an input goes to."""
     return model._layers_of_input(number) if isinstance(model, CallGraph) else [model]

@@ -12,7 +12,8 @@ from .._typing import Array, Ints
 from ..data import ragged
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
-from ..models.taken import Taken, taken
+from ..models.mistakes import FROM_TEXTS
+from ..models.taken import Taken, padding_of, taken
 from .values import Values
 
 Where = Callable[[int], str]  # how messages name a row
@@ -24,12 +25,15 @@ class Input:
     Args:
         column: name of the column.
         taken: what the input takes.
+        padding: what its sequences are padded with.
     """
 
-    def __init__(self, column: str, taken: Taken) -> None:
+    def __init__(self, column: str, taken: Taken, padding: float) -> None:
         self.column, self._single = column, taken.single
         self._shape, self._steps, self._texts = taken.shape, taken.steps, taken.texts
-        self._sequences, self._padding = taken.sequences, taken.padding or None
+        self._sequences, self._padding = taken.sequences, padding or None
+        ids = f": layer {taken.ids!r} takes ids (integers); {FROM_TEXTS}"
+        self._for_texts = ids if taken.ids else ""
         self._wanted = taken.steps  # number of values in a row
         if not self._sequences:
             alone = None if taken.free else 1
@@ -53,7 +57,7 @@ class Input:
         found = []
         for number, value in enumerate(_as_list(given)):
             text = self._texts and not self._sequences
-            known = value if text else _read(value, where(number))
+            known = value if text else self._read(value, where(number))
             found.append(self._value(known, where(number)))
         if not self._sequences:
             return found
@@ -80,6 +84,20 @@ class Input:
             return given
         return given.values.reshape(len(given), self._wanted or 1, *given.values.shape[1:])
 
+    def _read(self, value: Any, what: str) -> Any:
+        """A value, parsed if it is text."""
+        if isinstance(value, str):
+            text = value.strip()
+            listed = text if text.startswith(("[", "{")) else f"[{', '.join(text.split())}]"
+            try:
+                value = json.loads(listed)
+            except ValueError:
+                told = f"{what} must hold numbers, not {text!r:.80}{self._for_texts}"
+                raise ValueError(told) from None
+        if value is None:
+            raise ValueError(f"{what} has no value")
+        return value
+
     def _value(self, value: Any, what: str) -> Any:
         """The numbers or texts of one row, checked as far as the error can name the row."""
         try:
@@ -91,7 +109,8 @@ class Input:
             fits = all(isinstance(one, str) for one in np.asarray(value, object).ravel().tolist())
         if not fits:
             kind = "text" if self._texts else "numbers"
-            raise ValueError(f"{what} must hold {kind}, not {value!r:.80}")
+            hint = self._for_texts if numbers.dtype.kind == "U" else ""
+            raise ValueError(f"{what} must hold {kind}, not {value!r:.80}{hint}")
         if numbers.ndim == 0 and not self._single:
             raise ValueError(f"{what} must be a list, not {value!r:.80}")
         if self._wanted is None or not numbers.ndim:
@@ -171,18 +190,5 @@ def inputs_of(model: Any, columns: list[str]) -> list[Input]:
             f"model {model.name!r} has {inputs}, so it needs as many columns, not "
             f"{len(columns)}: {', '.join(columns)}"
         )
-    return [Input(column, one) for column, one in zip(columns, found, strict=True)]
-
-
-def _read(value: Any, what: str) -> Any:
-    """A value, parsed if it is text."""
-    if isinstance(value, str):
-        text = value.strip()
-        listed = text if text.startswith(("[", "{")) else f"[{', '.join(text.split())}]"
-        try:
-            value = json.loads(listed)
-        except ValueError:
-            raise ValueError(f"{what} must hold numbers, not {text!r:.80}") from None
-    if value is None:
-        raise ValueError(f"{what} has no value")
-    return value
+    pairs = zip(columns, found, strict=True)
+    return [Input(*pair, padding_of(model, number)) for number, pair in enumerate(pairs)]
