@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import fastmask as fm
 from fastmask import layers as L
 
+from .keras_files import MODELS
 from .wrong_calls import Call, Mine, Wrong, X, assert_says, built, each_row
 
 TRAINING = "fastmask's layers and models are for inference"
@@ -70,6 +73,29 @@ ELSEWHERE: list[Wrong] = [
 @each_row(ELSEWHERE)
 def test_message(call: Call, kind: type[Exception], parts: tuple[str, ...]) -> None:
     assert_says(call, kind, parts)
+
+
+def told(owner: Any, name: str = "fit") -> str:
+    with pytest.raises(AttributeError) as raised:
+        getattr(owner, name)
+    return str(raised.value)
+
+
+def test_where_to_train_depends_on_where_a_model_comes_from(tmp_path: Path) -> None:
+    """Both ways are named, the way of the library that the weights come from first."""
+    ways = re.compile(r"train (with fastmask|in Keras).*; or train (with fastmask|in Keras)")
+    of_keras = fm.load_model(MODELS / "masking_stack.keras")
+    for owner in (of_keras, of_keras.layers[-1]):
+        for name in ("fit", "compile", "train_on_batch"):
+            assert ways.findall(told(owner, name)) == [("in Keras", "with fastmask")]
+    assert "fastmask.keras.convert(model)" in told(of_keras)
+    assert "fastmask.torch.convert(model)" in told(of_keras)
+    fm.save_model(of_keras, tmp_path / "own.npz")
+    own = fm.load_model(tmp_path / "own.npz")
+    for owner in (own, built(), fm.Model):
+        assert ways.findall(told(owner)) == [("with fastmask", "in Keras")]
+    own.load_weights(MODELS / "masking_stack.h5")
+    assert ways.findall(told(own)) == [("in Keras", "with fastmask")]
 
 
 def test_what_is_missing_is_missing() -> None:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import NoReturn
 
-_TRAINING = (
-    "fastmask's layers and models are for inference: train with fastmask.torch, whose modules take "
-    "the place of torch.nn's, or in Keras, and bring the weights here with set_weights(list)"
+_TRAINING = "fastmask's layers and models are for inference: "
+_IN_KERAS = (
+    "train in Keras, where fastmask.keras.convert(model) lets fastmask compute the recurrent "
+    "layers, and load what it saves with fastmask.load_model(path)"
+)
+_IN_TORCH = (
+    "train with fastmask.torch, whose modules take the place of torch.nn's "
+    "(fastmask.torch.convert(model) replaces them), and bring the weights here with "
+    "load_weights(path) of a model, or set_weights(list)"
 )
 _SAVING = (
     "write a model with fastmask.save_model(model, path), read it with fastmask.load_model(path)"
@@ -53,7 +59,7 @@ class Missing:
 
     Args:
         name: the attribute.
-        where: what to use instead.
+        where: what to use instead; of what is for training, also where to train.
     """
 
     def __init__(self, name: str, where: str) -> None:
@@ -61,12 +67,18 @@ class Missing:
         self._where = where
 
     def __get__(self, instance: object, owner: type) -> NoReturn:
-        text = f"{owner.__name__} has no {self._name!r}: {self._where}"
+        where = self._where
+        if where is _TRAINING:
+            ways = (_IN_TORCH, _IN_KERAS)
+            where += "; or ".join(ways[::-1] if getattr(instance, "_of_keras", False) else ways)
+        text = f"{owner.__name__} has no {self._name!r}: {where}"
         raise AttributeError(text, name=self._name, obj=owner if instance is None else instance)
 
 
 class Elsewhere:
     """Base class whose attributes of Keras's and torch's names say what to use instead."""
+
+    _of_keras = False  # whether its weights come from a file of Keras
 
     def __dir__(self) -> list[str]:
         return [

@@ -93,8 +93,9 @@ def load_model(
         See `save_model`.
     """
     model = _format(path).load(Path(path), custom_objects)
+    of_keras = Path(path).suffix.lower() != ".npz"
     for layer in model._all_layers():
-        layer._loaded = True
+        layer._loaded, layer._of_keras = True, of_keras
     return model
 
 

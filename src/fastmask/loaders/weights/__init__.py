@@ -60,6 +60,8 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
         raise ValueError(_told(misfits, model.name, file_name))
     with np.errstate(all="ignore"):
         model.set_weights(values)
+    for layer in model._all_layers():
+        layer._of_keras = _format(file_name.name) == "keras"
 
 
 def _format(name: str) -> str:
