@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastmask as fm
@@ -71,3 +74,43 @@ def test_the_dtype_policy_in_its_config_is_no_layer() -> None:
     with pytest.raises(ValueError, match=r"1 thing of its .*\n.*unexpected keyword") as caught:
         fm.load_model(MODELS / "conv_lstm.keras", custom_objects={"Dense": Empty})
     assert "DTypePolicy" not in str(caught.value)
+
+
+def without_names(folder: Path, file: str, kind: bytes, new: bytes, arguments: bytes) -> Path:
+    """A file in which a class has a new name, and its layers lack arguments that a config has."""
+    removed = re.compile(b'("class_name": ")%s(", "config": {)(%s)' % (kind, arguments))
+
+    def change(found: re.Match[bytes]) -> bytes:
+        return found[1] + new + found[2] + b" " * len(found[3])  # of the same length
+
+    content, count = removed.subn(change, (MODELS / file).read_bytes())
+    assert count
+    (folder / file).write_bytes(content)
+    return folder / file
+
+
+def same_weights(model: Any, other: Any) -> None:
+    for one, expected in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, expected)
+
+
+def test_names_that_configs_leave_out(tmp_path: Path) -> None:
+    """The default `get_config` of a class with arguments of its own leaves the name out."""
+    path = without_names(tmp_path, "conv_lstm.h5", b"Dense", b"Other", rb'"name": "\w+", ')
+    refused(path, "dense_1: is of class Other, which is not known")
+    model = fm.load_model(path, custom_objects={"Other": Both})
+    same_weights(model, fm.load_model(MODELS / "conv_lstm.h5"))
+
+
+def test_a_layer_that_looks_like_an_operation(tmp_path: Path) -> None:
+    """A `get_config` without super().get_config() leaves out all that tells layers apart."""
+
+    class Other(Both):
+        def __init__(self, units: int, **_: Any) -> None:
+            super().__init__(units, dtype="float32")
+
+    basic = rb'"name": "dense_4", "trainable": true, "dtype": {[^{]*{[^}]*}[^}]*}, '
+    path = without_names(tmp_path, "two_inputs.h5", b"Dense", b"Other", basic)
+    refused(path, "dense_4: is the operation 'other'", "custom_objects={'Other': Other}")
+    model = fm.load_model(path, custom_objects={"Other": Other})
+    same_weights(model, fm.load_model(MODELS / "two_inputs.h5"))

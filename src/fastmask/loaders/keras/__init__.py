@@ -19,7 +19,7 @@ from .._reading import Reader, opened, refusing
 from ..hdf5 import Hdf5
 from . import version2, version3
 from .archive import Archive
-from .described import MOST_LAYERS, Described, placed
+from .described import MOST_LAYERS, Described, name_all, placed
 from .forms import misfits, read
 from .making import Maker
 from .places import Place, by_name, by_path
@@ -55,6 +55,9 @@ class KerasFile:
         else:
             self.weights = Hdf5(file, file.size)
             self.what = _of_attributes(self.weights)
+            group = "model_weights" if "model_weights" in self.weights else ""
+            children = [one for one in self.what.children or () if one.kind != "InputLayer"]
+            name_all(children, self.weights.texts(group, "layer_names") or [])
         count = sum(1 for _ in self.what.everything())
         if count > MOST_LAYERS:
             raise ValueError(f"it describes {count} layers; at most {MOST_LAYERS} are read")

@@ -39,6 +39,7 @@ class Described:
     name: str
     config: dict[str, Any]
     version: int  # of Keras
+    named: bool = True  # False if a class of the user's leaves the name out of its config
     registered: str = ""  # "package>Name" of a class from outside Keras
     operation: bool = False
     build_shape: Any = None
@@ -92,9 +93,18 @@ def placed(what: Described, path: str = "") -> None:
     """Find out where the layers of a model are stored in a `.keras` file."""
     what.stored = path
     inner = [one for one in what.children or () if not one.operation]
-    names = counted(snake_case(one.kind) for one in inner)
+    names = list(counted(snake_case(one.kind) for one in inner))
+    name_all(inner, names)
     for one, name in zip(inner, names, strict=True):
         placed(one, f"{path}/layers/{name}".lstrip("/"))
+
+
+def name_all(layers: list[Described], names: list[str]) -> None:
+    """Name the layers of a model whose descriptions lack their names."""
+    for one, name in zip(layers, names, strict=False):
+        if not one.named and len(layers) == len(names):
+            one.path = f"{one.path.rpartition('/')[0]}/{name}".lstrip("/")
+            one.name = name
 
 
 def class_and_config(data: Any) -> tuple[str, dict[str, Any]]:
@@ -113,10 +123,10 @@ def class_and_config(data: Any) -> tuple[str, dict[str, Any]]:
 
 
 def name_in(data: Any) -> str:
-    """The name of a layer in a model.
+    """The name of a layer in a model; that of its class, if a class of the user's leaves it out.
 
     Raises:
         ValueError: its description is damaged.
     """
-    config = class_and_config(data)[1]
-    return str(data.get("name") or config.get("name"))
+    kind, config = class_and_config(data)
+    return str(data.get("name") or config.get("name") or kind)

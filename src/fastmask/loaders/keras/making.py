@@ -150,6 +150,8 @@ class Maker:
     def _model(self, what: Described) -> Layer | None:
         """A model, if all its layers can be made."""
         children = what.children or []
+        for child in children:
+            child.operation = child.operation and child.kind not in self._custom
         named = [child.kind != "InputLayer" and not child.operation for child in children]
         layers = [
             self.make(child) if wanted else None

@@ -44,6 +44,11 @@ _ARGUMENTS = {
     "slice_spec": "key",
 }
 
+_OR_A_LAYER = (  # in `.h5` files, where layers without super().get_config() look like operations
+    "; or if {kind} is a class of your layers, write it as a fastmask layer, and give it: "
+    "load_model(path, custom_objects={{{kind!r}: {kind}}})"
+)
+
 
 def operation(what: Described, node: Node) -> tuple[Operation, list[Ref]]:
     """The layer for a call of an operation, and the tensors that it takes.
@@ -62,10 +67,11 @@ def operation(what: Described, node: Node) -> tuple[Operation, list[Ref]]:
     else:
         name, arguments, options = _of_version_2(what, node)
     if name not in OPERATIONS or (what.version == 2 and name in _OTHER_IN_TENSORFLOW):
+        own = "" if what.version == 2 else _OR_A_LAYER.format(kind=what.kind)
         raise Unsupported(
             f"is the operation {name!r:.100}, which is not supported: put a layer in its place, "
             "which custom_objects takes, and save the model again (docs/from-keras.md lists "
-            "the operations that are)"
+            f"the operations that are){own}"
         )
     refs: list[Ref] = []
     plain = [_plain(one, refs) for one in arguments]

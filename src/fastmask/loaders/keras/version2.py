@@ -27,6 +27,7 @@ def described(data: Any, path: str = "") -> Described:
         name=name,
         config=config,
         version=2,
+        named=bool(data.get("name") or config.get("name")),
         registered=kind if package else "",
         operation=kind in OPERATIONS,
         build_shape=shape(config.get("batch_input_shape")),

@@ -34,6 +34,7 @@ def described(data: Any, path: str = "") -> Described:
         name=str(name),
         config=config,
         version=3,
+        named=bool(data.get("name") or config.get("name")),
         registered=str(registered) if registered and registered != kind else "",
         operation=_is_operation(data, config),
         build_shape=shape(built.get("input_shape")),
