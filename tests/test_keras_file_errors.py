@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from fastmask.layers._operation import (
+from fastmask.layers._operation import Operation
+from fastmask.layers._operations import (
     OPERATIONS,
     REVERSED_MASK,
     REVERSED_STEPS,
     WITH_MASK_OF,
     WITHOUT_MASK,
-    Operation,
 )
 
 from .keras_files import MODELS, Scale, Written, refused

@@ -20,7 +20,7 @@ B, T, F = layer_zoo.B, layer_zoo.T, layer_zoo.F
 REFUSED = {
     *("flatten", "flatten_first", "reshape", "permute", "repeat_vector", "prelu"),
     *("max_pooling_first", "conv_first", "max_pooling_steps", "average_pooling_first"),
-    *("layer_norm_axes", "group_norm_time"),
+    *("layer_norm_axes", "group_norm_time", "dot"),
 }
 # Layers that drop masks in Keras, so padding would count: each row is computed as if alone.
 ALONE = {
@@ -124,6 +124,24 @@ def test_refuses_by_name() -> None:
             layer(inputs_of(name, "float32", [3, 2], False))
 
 
+def test_products_of_two_axes_of_steps() -> None:
+    """Padding would look like steps to the next layer, so there must be none."""
+    one, other = inputs_of("dot", "float32", [4, 4, 4], False)
+    layer = L.Dot(axes=2)
+    for row, first, second in zip(layer([one, other]), one, other, strict=True):
+        np.testing.assert_allclose(row, first @ second.T, atol=1e-6)
+    with pytest.raises(
+        ValueError, match=r"'dot.*' \(Dot\) cannot .* which cannot be joined; pad it"
+    ):
+        layer(inputs_of("dot", "float32", [4, 3], False))
+
+
+@pytest.mark.parametrize("layer", [L.Softmax(0), L.UnitNormalization(0), L.Rescaling([[[2.0]]])])
+def test_layers_over_the_axis_of_the_rows(layer: Any) -> None:
+    with pytest.raises(TypeError, match=f"'{layer.name}' .* cannot take a Ragged"):
+        layer(fm.Ragged(np.ones((5, 2), np.float32), [0, 2, 5]))
+
+
 def test_concatenation_in_time_is_that_of_rows() -> None:
     one, other = inputs_of("concatenate_time", "float32", [6, 4, 0, 2, 1], False)
     y = L.Concatenate(axis=1)([one, other[:5]])
@@ -183,7 +201,7 @@ def test_every_layer_has_been_called() -> None:
         L.TextVectorization()(fm.Ragged(np.array(["a"]), [0, 1]))
 
 
-PADDED = {"lambda", "lambda_mask", "time_distributed_norm", "dot", "spatial_dropout"}
+PADDED = {"lambda", "lambda_mask", "time_distributed_norm", "spatial_dropout"}
 
 
 def test_nothing_is_padded(monkeypatch: pytest.MonkeyPatch) -> None:

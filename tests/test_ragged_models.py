@@ -9,7 +9,7 @@ import pytest
 
 import fastmask as fm
 
-from .ragged_batches import assert_same, padded, quietly
+from .ragged_batches import assert_same, padded
 
 L = fm.layers
 LENGTHS = [6, 4, 0, 2, 1]
@@ -154,6 +154,21 @@ def test_states() -> None:
         kept(ids_of(LENGTHS))
 
 
+def test_scores_of_attention_end_the_model() -> None:
+    """They are padded arrays, and a layer would take the padding for steps."""
+    x = fm.Input((None, 3))
+    y, scores = L.Attention(name="seen")([x, x], return_attention_scores=True)
+    whole, used = fm.Model(x, [y, scores]), fm.Model(x, L.GlobalMaxPooling1D()(scores))
+    random = np.random.default_rng(7)
+    rows = fm.Ragged(random.standard_normal((9, 3), np.float32), [0, 2, 6, 9])
+    for row, ours in zip(rows, whole(rows)[1], strict=True):
+        np.testing.assert_allclose(ours[: len(row), : len(row)], whole(row[None])[1][0], atol=1e-6)
+    with pytest.raises(ValueError, match=r"'seen' \(Attention\) cannot .* scores, which"):
+        used(rows)
+    equal = fm.Ragged(rows.values, [0, 3, 6, 9])
+    np.testing.assert_allclose(used(equal), used(equal.to_masked().data), atol=1e-6)
+
+
 class Sum(L.Layer):
     """A cell without kernels."""
 
@@ -198,62 +213,6 @@ def test_words_in_sentences() -> None:
     of_words = L.Lambda(lambda ids: 1.0 * ids, mask=lambda ids, _mask: ids != 0)(x)
     with pytest.raises(ValueError, match=r"mask of a Ragged must have shape \(steps,\)"):
         L.GRU(3)(of_words)
-
-
-def test_operations_of_loaded_models() -> None:
-    from fastmask.layers._operation import Operation
-
-    x = fm.Ragged(np.ones((3, 2), np.float32), [0, 1, 3])
-    doubled = Operation("multiply", [{"input": 0}, 2.0])(x)
-    assert doubled.values.tolist() == [[2, 2]] * 3
-    flags = np.array([[[1], [0]], [[1], [1]]], np.float32)
-    product = quietly(Operation("multiply", [{"input": 0}, {"input": 1}]), [x, flags])
-    assert product.tolist() == [[[1, 1], [0, 0]], [[1, 1], [1, 1]]]
-    total = quietly(Operation("sum", [{"input": 0}], {"axis": 1}), x)
-    assert total.tolist() == [[1, 1], [2, 2]]
-
-
-LAST = [{"slice": [None, None, None]}, -1]
-
-
-@pytest.mark.parametrize(
-    ("operation", "arguments", "options"),
-    [
-        ("get_item", [LAST], {}),
-        ("get_item", [[LAST[0], {"slice": [1, None, None]}]], {}),
-        ("mean", [], {"axis": -2}),
-        ("max", [], {"axis": [1, 2]}),
-        ("argmax", [1], {}),
-        ("softmax", [], {"axis": 1}),
-        ("cumsum", [], {"axis": 1}),
-        ("norm", [2, 1], {}),
-    ],
-)
-def test_operations_over_the_steps_of_each_row(
-    operation: str, arguments: list[Any], options: dict[str, Any]
-) -> None:
-    from fastmask.layers._operation import Operation
-
-    values = np.random.default_rng(4).standard_normal((12, 3), np.float32)
-    x, steps = fm.Ragged(values, [0, 2, 7, 12]), fm.Input((None, 3))
-    layer = Operation(operation, [{"input": 0}, *arguments], options)
-    model = fm.Model(steps, layer(steps))
-    found = model(x)
-    for row in range(3):
-        alone = np.asarray(model(x[row : row + 1].to_masked().data))[0]
-        one = found[row : row + 1].values if isinstance(found, fm.Ragged) else found[row]
-        np.testing.assert_allclose(one, alone, atol=1e-6)
-    empty = model(fm.Ragged(values[:2], [0, 2, 2]))
-    assert np.isfinite(getattr(empty, "values", empty)).all()
-
-
-def test_operations_over_rows_are_not_divided() -> None:
-    from fastmask.layers._operation import Operation
-
-    x = fm.Ragged(np.ones((3, 2), np.float32), [0, 1, 3])
-    for options in ({}, {"axis": 0}, {"axis": -3}):
-        total = quietly(Operation("sum", [{"input": 0}], options), x)
-        np.testing.assert_array_equal(total, x.to_masked().data.sum(options.get("axis")))
 
 
 def test_misuse() -> None:

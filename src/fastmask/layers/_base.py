@@ -56,7 +56,6 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _takes_gpu = False  # whether its code takes arrays of any GPU library
     _broadcasts = False  # whether arrays with one step a row are repeated at every step
     _way: str | None = None  # how it handles a `Ragged`, see `_ragged`
-    _pads_beside = False  # whether a `Ragged` is padded beside arrays
     _keeps_steps = False  # whether its output has the steps of its first input
     _needs_a_step = False  # whether rows without steps get one that is masked
     _dtype = np.dtype(np.float32)

@@ -40,14 +40,14 @@ def by_length(
     listed = inputs if isinstance(inputs, list) else [inputs]
     named = {name: one for name, one in kwargs.items() if type(one) is Ragged}
     items = [*listed, *named.values()]
-    sequences, same_steps = shape[1:2] == (None,), layer._keeps_steps
+    of_steps, same_steps = shape[1:2] == (None,), layer._keeps_steps
     holes = any(type(one) is Ragged and one.valid is not None for one in items)
     least = int(layer._needs_a_step)
 
     def part(rows: Ints, lengths: Ints) -> Part:
         of_ragged = iter(lengths.tolist())
         taken = [
-            _rows_of(one, rows, max(next(of_ragged), least), holes, layer.supports_masking)
+            rows_of(one, rows, max(next(of_ragged), least), holes, layer.supports_masking)
             if type(one) is Ragged
             else one[rows]
             for one in items
@@ -57,19 +57,19 @@ def by_length(
         return Part(rows, call(first, {**kwargs, **options}))
 
     parts = []
-    for rows, lengths in _groups([one.lengths for one in items if type(one) is Ragged]):
+    for rows, lengths in grouped([one.lengths for one in items if type(one) is Ragged]):
         first_length = lengths[0] if type(items[0]) is Ragged else items[0].shape[1]
         nothing = same_steps and not first_length
-        if sequences and (nothing or _is_short(layer, inputs, lengths)):
+        if of_steps and (nothing or _is_short(layer, inputs, lengths)):
             continue
         parts.append(part(rows, lengths))
-    step = tuple(n or 0 for n in shape[1 + sequences :])
+    step = tuple(n or 0 for n in shape[1 + of_steps :])
     like = parts[0].output if parts else np.zeros((0, 0, *step), layer._output_dtype)
-    together = _sequences if sequences else _numbers
+    together = sequences if of_steps else numbers
     return together(parts, len(items[0]), step, like.dtype)
 
 
-def _groups(lengths: list[Ints]) -> Iterator[tuple[Ints, Ints]]:
+def grouped(lengths: list[Ints]) -> Iterator[tuple[Ints, Ints]]:
     """Groups of rows with the same lengths in all inputs, and these lengths."""
     if not len(lengths[0]):
         return
@@ -91,7 +91,7 @@ def _is_short(layer: Any, inputs: Any, lengths: Ints) -> bool:
     return False
 
 
-def _rows_of(ragged: Ragged, rows: Ints, length: int, holes: bool, masks: bool) -> Any:
+def rows_of(ragged: Ragged, rows: Ints, length: int, holes: bool, masks: bool) -> Any:
     """Rows of one length as a batch, masked if there are holes and the layer supports masks."""
     values = ragged.values
     if length > ragged.lengths[rows[0]]:  # add a step where there is none
@@ -106,7 +106,7 @@ def _rows_of(ragged: Ragged, rows: Ints, length: int, holes: bool, masks: bool) 
     return Masked._of(x, Mask._of(flags))
 
 
-def _numbers(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def numbers(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Put together outputs with one array for each row."""
     whole: Array = np.empty((count, *step), dtype)
     for rows, output in parts:
@@ -114,9 +114,7 @@ def _numbers(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dty
     return whole
 
 
-def _sequences(
-    parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]
-) -> Ragged:
+def sequences(parts: list[Part], count: int, step: tuple[int, ...], dtype: np.dtype[Any]) -> Ragged:
     """Put together outputs that are sequences, as a `Ragged`."""
     lengths = np.zeros(count, np.int64)
     for rows, output in parts:

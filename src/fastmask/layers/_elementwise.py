@@ -62,7 +62,8 @@ def positive(axes: int | list[int], ndim: int, layer: str) -> tuple[int, ...]:
 
 def way_by_axes(axes: int | list[int], ndim: int, layer: str, otherwise: str) -> str:
     """How a layer that works along axes handles a `Ragged`; `otherwise` if along its steps."""
-    return "steps" if min(positive(axes, ndim, layer), default=2) >= 2 else otherwise
+    first = min(positive(axes, ndim, layer), default=2)
+    return "steps" if first >= 2 else otherwise if first else "none"  # of the rows themselves
 
 
 def known_size(input_shape: Shape, axis: int, layer: str) -> int:

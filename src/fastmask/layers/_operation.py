@@ -2,185 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import functools
+import inspect
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import activations
 from .._typing import Array, Unpack
 from ..masks.mask import reversed_mask
+from ..masks.ragged import Ragged
+from ._apart import COMBINES, refused, rows_apart
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
+from ._operations import (
+    BY_NUMBER,
+    OPERATIONS,
+    REVERSED_MASK,
+    REVERSED_STEPS,
+    UFUNCS,
+    WITH_MASK_OF,
+    filled,
+    is_input,
+)
+from ._ragged import by_step
 from ._types import Arrays, BoolArrays
 
-# Operations on masks: drop it, take that of another input, reverse it, keep it for reversed steps.
-WITHOUT_MASK, WITH_MASK_OF = "without_mask", "with_mask_of"
-REVERSED_MASK, REVERSED_STEPS = "reversed_mask", "reversed_steps"
-_MOST_REPEATS = 4096
-_MOST_CLASSES = 2**16
-_KINDS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
-
-
-def _of_numpy(names: str) -> dict[str, Callable[..., Any]]:
-    return {name: getattr(np, name) for name in names.split()}
-
-
-def _cast(x: Array, dtype: str) -> Array:
-    name = "float32" if dtype == "bfloat16" else dtype
-    if name not in _KINDS:
-        raise ValueError(f"dtype must be one of {', '.join(_KINDS)}, not {dtype!r:.100}")
-    return x.astype(name)
-
-
-def _repeat(x: Array, repeats: int, axis: int | None = None) -> Array:
-    if type(repeats) is not int or not 0 <= repeats <= _MOST_REPEATS:
-        raise ValueError(f"repeats must be at most {_MOST_REPEATS}, not {repeats!r:.100}")
-    return np.repeat(x, repeats, axis)
-
-
-def _check_growth(factor: int) -> None:
-    if factor > _MOST_REPEATS:
-        raise ValueError(f"makes an array {factor} times as large; at most {_MOST_REPEATS}")
-
-
-def _tile(x: Array, repeats: Any) -> Array:
-    _check_growth(math.prod(repeats) if isinstance(repeats, list) else repeats)
-    return np.tile(x, repeats)
-
-
-def _pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Array:
-    added = np.broadcast_to(pad_width, (x.ndim, 2)).sum(1).tolist()
-    sizes = [n + more for n, more in zip(x.shape, added, strict=True)]
-    _check_growth(math.prod(sizes) // max(x.size, 1))
-    options = {} if constant_values is None else {"constant_values": constant_values}
-    return np.pad(x, pad_width, mode, **options)  # type: ignore[call-overload,no-any-return]
-
-
-def _one_hot(
-    x: Array, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
-) -> Array:
-    if sparse or type(num_classes) is not int or not 0 < num_classes <= _MOST_CLASSES:
-        raise ValueError(f"num_classes must be 1 to {_MOST_CLASSES} of a dense array")
-    found = _cast(x[..., None] == np.arange(num_classes), dtype or "float32")
-    return np.moveaxis(found, -1, axis)
-
-
-def _gelu(x: Array, approximate: bool = False) -> Array:
-    if not approximate:
-        return activations.gelu(x)
-    return x * (0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
-
-
-def _last(function: Callable[[Array], Array]) -> Callable[..., Array]:
-    """Let a function over the last axis take any axis."""
-    return lambda x, axis=-1: np.moveaxis(function(np.moveaxis(x, axis, -1)), -1, axis)
-
-
-def _unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Array]:  # noqa: ARG001
-    return list(np.moveaxis(x, axis, 0))
-
-
-def _norm(x: Array, ord: int | None = None, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.linalg.norm(x, ord, tuple(axis) if isinstance(axis, list) else axis, keepdims)
-
-
-def _normalize(x: Array, axis: int = -1, order: int = 2, epsilon: float | None = None) -> Array:
-    least = 1e-7 if epsilon is None else epsilon
-    size: Array = np.linalg.norm(x, order, axis, keepdims=True)
-    return x / np.maximum(size, least)
-
-
-def _reduced(function: Callable[..., Any]) -> Callable[..., Any]:
-    def reduce(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
-        return function(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
-
-    return reduce
-
-
-def _identity(x: Array, *_: object, **__: object) -> Array:
-    return x
-
-
-def _like(function: Callable[..., Array]) -> Callable[..., Array]:
-    return lambda x, dtype=None: function(x, "float32" if dtype == "bfloat16" else dtype)
-
-
-_UFUNCS = _of_numpy(
-    """add subtract multiply divide true_divide floor_divide mod power maximum minimum equal
-    not_equal greater greater_equal less less_equal logical_and logical_or logical_not
-    negative absolute square sqrt exp expm1 log log1p log2 log10 sin cos tan tanh sign floor
-    ceil reciprocal isnan isinf isfinite where"""
-)
-_ACTIVATIONS = {
-    name: getattr(activations, name)
-    for name in """relu relu6 leaky_relu sigmoid hard_sigmoid log_sigmoid softplus softsign silu
-    hard_silu hard_tanh tanh_shrink elu selu""".split()
-}
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    **_UFUNCS,
-    **_ACTIVATIONS,
-    "matmul": np.matmul,
-    **{
-        name: _reduced(getattr(np, name))
-        for name in "mean sum prod max min any all var std".split()
-    },
-    "argmax": lambda x, axis=None, keepdims=False: np.argmax(x, axis, keepdims=keepdims),
-    "argmin": lambda x, axis=None, keepdims=False: np.argmin(x, axis, keepdims=keepdims),
-    "cast": _cast,
-    "clip": lambda x, x_min, x_max: np.clip(x, x_min, x_max),
-    "concatenate": lambda xs, axis=-1: np.concatenate(xs, axis),
-    "convert_to_tensor": _identity,
-    "cumsum": lambda x, axis=None: np.cumsum(x, axis),
-    "dot": np.dot,
-    "expand_dims": lambda x, axis: np.expand_dims(x, tuple(axis) if type(axis) is list else axis),
-    "flip": lambda x, axis=None: np.flip(x, axis),
-    "gelu": _gelu,
-    "get_item": lambda x, key: x[tuple(key) if isinstance(key, list) else key],
-    "identity": _identity,
-    "log_softmax": _last(activations.log_softmax),
-    "moveaxis": lambda x, source, destination: np.moveaxis(x, source, destination),
-    "norm": _norm,
-    "normalize": _normalize,
-    "one_hot": _one_hot,
-    "ones_like": _like(np.ones_like),
-    "pad": _pad,
-    "repeat": _repeat,
-    "reshape": lambda x, newshape: np.reshape(x, [-1 if n is None else n for n in newshape]),
-    "roll": lambda x, shift, axis=None: np.roll(x, shift, axis),
-    "round": lambda x, decimals=0: np.round(x, decimals),
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-    "softmax": _last(activations.softmax),
-    "sort": lambda x, axis=-1: np.sort(x, axis),
-    "split": lambda x, indices_or_sections, axis=0: np.split(x, indices_or_sections, axis),
-    "squeeze": lambda x, axis=None: np.squeeze(x, tuple(axis) if type(axis) is list else axis),
-    "stack": lambda xs, axis=0: np.stack(xs, axis),
-    "stop_gradient": _identity,
-    "swapaxes": lambda x, axis1, axis2: np.swapaxes(x, axis1, axis2),
-    "take": lambda x, indices, axis=None: np.take(x, indices, axis),
-    "take_along_axis": lambda x, indices, axis=None: np.take_along_axis(x, indices, axis),
-    "tile": _tile,
-    "transpose": lambda x, axes=None: np.transpose(x, axes),
-    "unstack": _unstack,
-    "zeros_like": _like(np.zeros_like),
-    WITHOUT_MASK: _identity,
-    WITH_MASK_OF: _identity,
-    REVERSED_MASK: _identity,
-    REVERSED_STEPS: lambda x: np.flip(x, 1),
-}
-
-# Those that compute each number by itself.
-_BY_NUMBER = {
-    *(*_UFUNCS, *_ACTIVATIONS),
-    *("cast", "clip", "convert_to_tensor", "gelu", "identity", "ones_like", "round", "rsqrt"),
-    *("stop_gradient", "zeros_like", WITHOUT_MASK),
-}
-# Those that combine the steps of a row, which may have any number of steps.
-_BY_ROW = {
-    *"mean sum prod max min any all var std argmax argmin norm".split(),
-    *"cumsum flip get_item log_softmax normalize softmax".split(),
-}
+# Those whose axes are axes of their result, which has more than the inputs.
+_OF_RESULTS = ("expand_dims", "one_hot", "stack")
 
 
 class Operation(Layer):
@@ -198,7 +46,7 @@ class Operation(Layer):
     """
 
     _options: ClassVar[tuple[str, ...]] = ("operation", "arguments", "options")
-    _pads_beside = _needs_a_step = True
+    _way = "own"
 
     def __init__(
         self,
@@ -214,30 +62,56 @@ class Operation(Layer):
         self.arguments = arguments
         self.options = dict(options or {})
 
-    def _ragged_way(self, ndim: int) -> str:
-        if self.operation in _BY_NUMBER:
-            return "steps"
-        alone = self.operation in _BY_ROW and self._keeps_rows_apart(ndim)
-        return "rows" if alone else "padded"
+    def _call_ragged(self, inputs: Any) -> Any:
+        """Compute it for each number, or else for each row, by itself; see `_ragged`."""
 
-    def _keeps_rows_apart(self, ndim: int) -> bool:
-        """Whether an operation of `_BY_ROW` leaves the first axis as it is."""
-        given = self.arguments[1:]
+        def call(given: Any, options: dict[str, Any]) -> Any:
+            return self._run(self._spec(), given, None, None, options)
+
+        listed = inputs if isinstance(inputs, list) else [inputs]
+        if self._is_by_step(listed):
+            return by_step(self, call, inputs, {})
+        if self._mixes_rows(listed):
+            raise refused(self, COMBINES)
+        return rows_apart(self, call, inputs)
+
+    def _is_by_step(self, inputs: list[Any]) -> bool:
+        """Whether each number is computed by itself, from those of the same step."""
+        first = inputs[0]
+        if self.operation not in BY_NUMBER or not all(type(one) is Ragged for one in inputs):
+            return False
+        constants = [one for one in (*self.arguments, *self.options.values()) if not is_input(one)]
+        return all(one.ndim == first.ndim and one._rows.are(first._rows) for one in inputs) and all(
+            np.ndim(filled(one, inputs)) < first.ndim - 1 for one in constants
+        )
+
+    def _mixes_rows(self, inputs: list[Any]) -> bool:
+        """Whether an axis that it works along is that of the rows, also for results of one shape.
+
+        NumPy aligns the last axes, so that the rows of an input with fewer axes would be steps.
+        """
+        if self.operation == WITH_MASK_OF:
+            return False
+        if len({one.ndim for one in inputs}) > 1:
+            return True
+        if self.operation in UFUNCS:
+            return False
+        named = _signature(self.operation).bind(*self.arguments, **self.options)
+        named.apply_defaults()
         if self.operation == "get_item":
-            key = given[0] if given else self.options.get("key")
-            first = key[0] if isinstance(key, list) and key else key
-            return first in ({"slice": [None, None, None]}, {"ellipsis": True})
-        default = -1 if "softmax" in self.operation or self.operation == "normalize" else None
-        place = 1 if self.operation == "norm" else 0
-        axis = self.options.get("axis", given[place] if len(given) > place else default)
+            return not _takes_all_rows(named.arguments["key"], inputs[0].ndim)
+        if "axis" not in named.arguments or not _has_input(next(iter(named.arguments.values()))):
+            return False
+        axis = named.arguments["axis"]
         axes = axis if isinstance(axis, list) else [axis]
-        return all(type(one) is int and one not in (0, -ndim) for one in axes)
+        ndim = inputs[0].ndim + (len(axes) if self.operation in _OF_RESULTS else 0)
+        return any(type(one) is not int or one % ndim == 0 for one in axes)
 
     def call(self, inputs: Arrays) -> Any:
         """Compute it; floats come out in the layer's dtype."""
         given = inputs if isinstance(inputs, list) else [inputs]
-        arguments = [_filled(one, given) for one in self.arguments]
-        options = {key: _filled(one, given) for key, one in self.options.items()}
+        arguments = [filled(one, given) for one in self.arguments]
+        options = {key: filled(one, given) for key, one in self.options.items()}
         with np.errstate(all="ignore"):
             result = OPERATIONS[self.operation](*arguments, **options)
         if isinstance(result, list):
@@ -259,18 +133,21 @@ class Operation(Layer):
         return mask if self.operation == REVERSED_STEPS else None
 
 
-def _filled(value: Any, inputs: list[Array]) -> Any:
-    """An argument with arrays in their places."""
-    if isinstance(value, list):
-        return [_filled(one, inputs) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if set(value) == {"input"}:
-        return inputs[value["input"]]
-    if set(value) == {"slice"}:
-        return slice(*(_filled(one, inputs) for one in value["slice"]))
-    if set(value) == {"ellipsis"}:
-        return Ellipsis
-    if set(value) == {"array", "dtype"}:
-        return _cast(np.asarray(value["array"]), value["dtype"])
-    raise ValueError(f"an argument of an operation is of no known form: {value!r:.100}")
+@functools.cache
+def _signature(operation: str) -> inspect.Signature:
+    return inspect.signature(OPERATIONS[operation])
+
+
+def _has_input(value: Any) -> bool:
+    return is_input(value) or (isinstance(value, list) and any(map(_has_input, value)))
+
+
+def _takes_all_rows(key: Any, ndim: int) -> bool:
+    """Whether an index begins with all of the first axis."""
+    first, *others = key if isinstance(key, list) and key else [key]
+    if first == {"ellipsis": True}:
+        return sum(one is not None for one in others) < ndim
+    if not isinstance(first, dict) or set(first) != {"slice"}:
+        return False
+    start, stop, step = first["slice"]
+    return start in (None, 0) and stop is None and step in (None, 1)

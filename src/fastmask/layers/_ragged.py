@@ -5,7 +5,7 @@ Each layer names its way (`BaseLayer._ragged_way`):
     steps    each step is computed by itself: all steps are one row, (1, P, ...)
     each     the same, for layers without an axis of steps: all steps are a batch, (P, ...)
     rows     each row is computed without padding; rows of equal length make one batch
-    own      the layer defines `_call_ragged`: recurrent layers, models
+    own      the layer defines `_call_ragged`: recurrent layers, operations, models
     padded   the layer gets `to_masked()`; outputs that keep the mask are made ragged again
     none     not possible: an error
 """
@@ -24,6 +24,7 @@ from ..backends.rows import Rows
 from ..masks.mask import Mask
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged, flags_of
+from ._apart import rows_apart
 from ._by_length import by_length
 from ._calls import CallSpec
 
@@ -60,8 +61,6 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
             f"layer {layer.name!r} (of type {type(layer).__name__}) cannot take a Ragged, whose "
             f"rows have different numbers of steps: {layer._instead_of_ragged}"
         )
-    if layer._pads_beside and any(type(one) is not Ragged for one in items):
-        way = "padded"
     if not layer.built and way != "padded":
         layer._build_for(inputs, kwargs)
     if way == "own":
@@ -128,7 +127,8 @@ def in_one_row(ragged: Ragged) -> Masked:
     return Masked(values, np.ones(values.shape[:2]) if valid is None else valid[np.newaxis])
 
 
-def _by_step(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:
+def by_step(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:
+    """Call a layer on all steps of all rows, as one row of a batch."""
     listed = _listed(inputs)
     ragged = [one for one in [*listed, *kwargs.values()] if type(one) is Ragged]
     rows = ragged[0]._rows
@@ -235,13 +235,15 @@ def _by_row(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:
     others = any(is_array(one) for one in kwargs.values()) or any(
         isinstance(one, Masked) for one in (*_listed(inputs), *kwargs.values())
     )
-    if others or isinstance(shape, list) or shape[1:].count(None) > (shape[1:2] == (None,)):
+    if others or isinstance(shape, list):
         return _padded(layer, call, inputs, kwargs)
+    if None in shape[2:]:
+        return rows_apart(layer, call, inputs)
     return by_length(layer, call, inputs, kwargs, shape)
 
 
 _WAYS: dict[str, Callable[..., Any]] = {
-    "steps": _by_step,
+    "steps": by_step,
     "each": _by_value,
     "rows": _by_row,
     "padded": _padded,

@@ -52,7 +52,7 @@ class Rescaling(SameShape):
 
     def _ragged_way(self, ndim: int) -> str:
         numbers = max(self._scale.ndim, self._offset.ndim)
-        return "steps" if numbers < ndim - 1 else "rows"
+        return "steps" if numbers < ndim - 1 else "rows" if numbers < ndim else "none"
 
     def call(self, inputs: ArrayLike) -> Array:
         x = real_array(inputs, "inputs", self._dtype)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from .._typing import Array, HasShape, Shapes
 from ..backends.dispatch import as_array, is_array
+from ..layers._apart import refused
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
 from ..layers._calls import BY_NAME
@@ -134,6 +137,23 @@ class Functional(GraphModel):
     def _run_graph(self, inputs: HasShape | list[HasShape], apply: Apply) -> Any:
         given = _graph.check_inputs(self._program, inputs, self.name)
         return _graph.execute(self._program, given, apply)
+
+    def _call_ragged(self, inputs: Any, **kwargs: Any) -> Any:
+        """Call the layers; see `GraphModel`. None can take the scores of an attention.
+
+        These have two axes of steps, so they are padded, and padding would look like steps.
+        """
+        given = inputs if isinstance(inputs, list) else [inputs]
+        if any(type(one) is Ragged and (np.diff(one.lengths) != 0).any() for one in given):
+            for step in self._program.steps:
+                if step.options.get("return_attention_scores") and self._takes(step.outputs[1]):
+                    raise refused(step.layer, "other layers take its scores, which are padded")
+        return super()._call_ragged(inputs, **kwargs)
+
+    def _takes(self, number: int) -> bool:
+        """Whether a layer takes this value."""
+        used = _graph.slots_in([[step.inputs, step.options] for step in self._program.steps])
+        return any(slot.number == number for slot in used)
 
     def _input_count(self) -> int:
         return len(self._program.inputs)

@@ -186,6 +186,11 @@ class _Output:
             for part, one in zip(self.parts, value, strict=True):
                 part.put(rows, one)
             return
+        if (self.data if isinstance(value, Ragged) else self.rows or None) is not None:
+            raise ValueError(
+                "the outputs of all batches must be a Ragged, or none of them: the number of steps "
+                "varies in some alone"
+            )
         if isinstance(value, Ragged):
             self.batches.append(value)
             self.rows.append(rows)

@@ -125,6 +125,8 @@ def _row(visit: Visit) -> TraceRow:
 def _note(visit: Visit, fix: str) -> str:
     if fix:
         return f"; {'use' if _INSTEAD in fix else 'add'}:\n    {fix}"
+    if visit.ragged and visit.holes:
+        return ", as Keras does: masked steps within rows count from here on"
     if visit.ragged:
         return ", and needs none: a Ragged has no padding"
     return ", as Keras does: padding counts from here on, unless x is a Ragged"

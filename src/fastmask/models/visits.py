@@ -30,6 +30,7 @@ class Visit(NamedTuple):
     after: list[Mask | None]  # masks of the outputs
     shape: Any  # of the output, or a list of shapes
     ragged: bool  # whether there was no padding that a dropped mask could have told
+    holes: bool  # whether a `Ragged` had steps that are masked
     calls: int = 1
 
 
@@ -81,6 +82,9 @@ def _visit(
 ) -> Visit:
     """Record one call; a `Ragged` is recorded as if it were padded."""
     ragged = _is_ragged(layer, inputs)
+    holes = mask is not None or any(
+        isinstance(one, Ragged) and one.valid is not None for one in flat(inputs)
+    )
     inputs, outputs = without_ragged(inputs), without_ragged(outputs)
     options = {name: without_ragged(value) for name, value in options.items()}
     arrays, carried = separate(inputs, layer)
@@ -98,7 +102,7 @@ def _visit(
         )
     makes = any(one is not None for one in before) and makes_masks(layer, arrays)
     effect = mask_effect(layer, before, after, makes)
-    return Visit(path, layer, before, effect, after, shapes(outputs), ragged)
+    return Visit(path, layer, before, effect, after, shapes(outputs), ragged, holes)
 
 
 def _is_ragged(layer: BaseLayer, inputs: object) -> bool:

@@ -23,13 +23,8 @@ from ...layers import (
     UnitNormalization,
 )
 from ...layers._calls import flat
-from ...layers._operation import (
-    REVERSED_MASK,
-    REVERSED_STEPS,
-    WITH_MASK_OF,
-    WITHOUT_MASK,
-    Operation,
-)
+from ...layers._operation import Operation
+from ...layers._operations import REVERSED_MASK, REVERSED_STEPS, WITH_MASK_OF, WITHOUT_MASK
 
 
 class Around(NamedTuple):

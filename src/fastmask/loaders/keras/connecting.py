@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...layers import RNN, Bidirectional, Layer
 from ...layers._calls import flat
-from ...layers._operation import WITH_MASK_OF
+from ...layers._operations import WITH_MASK_OF
 from ...layers._symbolic import Input, SymbolicTensor
 from ...masks.masked import get_mask
 from ...models.functional import Functional

@@ -11,7 +11,8 @@ from typing import Any
 
 from ...layers import AdditiveAttention, Attention, Embedding, Masking
 from ...layers._calls import flat
-from ...layers._operation import WITH_MASK_OF, Operation
+from ...layers._operation import Operation
+from ...layers._operations import WITH_MASK_OF
 from ...layers._symbolic import SymbolicMask, SymbolicTensor
 
 # A comparison: which tensor (its id), with what, and whether any feature counts.

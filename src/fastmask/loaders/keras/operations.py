@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...layers._operation import OPERATIONS, Operation
+from ...layers._operation import Operation
+from ...layers._operations import OPERATIONS
 from .described import Described, Node, Ref, Unsupported
 from .version3 import operation_name
 

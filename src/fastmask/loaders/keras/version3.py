@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._typing import Array
-from ...layers._operation import OPERATIONS
+from ...layers._operations import OPERATIONS
 from .catalog import KNOWN
 from .described import Described, Node, class_and_config, ends, known_ref, name_in
 
