@@ -27,6 +27,26 @@ def test_predict(name: str, hint: str) -> None:
         model.predict(np.ones((2, 3, 4)), **{name: np.ones((2, 3))})
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("mask", r": give fastmask.Masked\(x, mask\) as the column in a dict, or rows without"),
+        ("lengths", ": give rows without their padding"),
+        ("batch_size", ": it is an argument of Predictor itself"),
+    ],
+)
+def test_predictor(name: str, hint: str) -> None:
+    layer = fm.layers.Dense(2)
+    layer.build((None, None, 4))
+    x, mask = np.ones((2, 3, 4), np.float32), np.array([[1, 0, 0], [1, 1, 0]], bool)
+    predict = fm.Predictor(layer, "x")
+    message = rf"^Predictor.__call__\(\) got an unexpected keyword argument '{name}'{hint}"
+    with pytest.raises(TypeError, match=message):
+        predict({"x": x}, **{name: mask})
+    rows = predict({"x": fm.Masked(x, mask)})["prediction"]  # as the message says
+    assert [len(row) for row in rows] == [1, 2]
+
+
 @pytest.mark.parametrize("cell", [fm.cells.gru, fm.layers.LSTMCell])
 def test_a_cell_without_units(cell: Any) -> None:
     with pytest.raises(TypeError, match=r"Layer, not .*: call it with a number of units$"):

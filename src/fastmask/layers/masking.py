@@ -22,7 +22,8 @@ class Masking(SameShape):
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
-        inputs: (B, T, F), or (B, S, W, F) and more axes; a mask that they carry is ignored.
+        inputs: (B, T, F), or (B, S, W, F) and more axes. As in Keras, a mask that they carry is
+            ignored without a warning, and so is one that is given.
 
     Returns:
         `Masked` of the same shape.

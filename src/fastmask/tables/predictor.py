@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from .._checks import whole_number
+from .._checks import refuse_unknown, whole_number
 from ..backends.threads import at_most, chosen_threads
 from ..layers import Layer
 from ..loaders import load_model
@@ -20,6 +20,11 @@ from .computation import Computation
 from .frames import frame_of
 from .values import Values
 
+_INSTEAD = {
+    "mask": "give fastmask.Masked(x, mask) as the column in a dict, or rows without their padding",
+    "length": "give rows without their padding, in lists or a Ragged",
+    "batch_size": "it is an argument of Predictor itself",
+}
 _loaded: dict[str, tuple[tuple[int, int], Model]] = {}  # by path, of this process
 
 
@@ -82,22 +87,24 @@ class Predictor:
         known = _whole_model(self._model)
         self._compute = Computation(known, _columns(known, column), output, size)
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Any, **unknown: NoReturn) -> Any:
         """The batch with the predictions.
 
         Args:
             batch: dict of arrays, `pyarrow.Table` or `RecordBatch`, `pandas.DataFrame` or
                 `polars.DataFrame`; it may have no rows.
+            **unknown: nothing; for an error that says how a mask is given.
 
         Returns:
             A batch of the same kind. Output sequences have their valid steps only, and outputs of
             one number are numbers; others are lists, and in a dict arrays.
 
         Raises:
-            TypeError: the batch is none of these.
+            TypeError: the batch is none of these; there is another argument.
             ValueError: a column is missing, or a row, which the message names, holds what the
                 model does not take; or there is a column of that name already.
         """
+        refuse_unknown(unknown, Predictor.__call__, _INSTEAD)
         frame, extended = frame_of(batch)
         return extended(self.columns(frame))
 
