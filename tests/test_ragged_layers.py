@@ -130,6 +130,11 @@ def test_products_of_two_axes_of_steps() -> None:
     layer = L.Dot(axes=2)
     for row, first, second in zip(layer([one, other]), one, other, strict=True):
         np.testing.assert_allclose(row, first @ second.T, atol=1e-6)
+    more = fm.Masked(np.ones((3, 2, F), np.float32), [[1, 0], [1, 1], [1, 1]])
+    varying = inputs_of("dot", "float32", [4, 3, 2], False)[0]
+    beside = quietly(layer, [varying, more])
+    assert beside.lengths.tolist() == [4, 3, 2]
+    np.testing.assert_allclose(beside.values, varying.values @ np.ones((F, 2)), atol=1e-6)
     with pytest.raises(
         ValueError, match=r"'dot.*' \(Dot\) cannot .* which cannot be joined; pad it"
     ):

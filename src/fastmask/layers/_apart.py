@@ -91,11 +91,10 @@ class _Apart:
             ValueError: the layer does not take them, or makes something else than a result a row.
         """
         left = iter(np.maximum(lengths, least).tolist())
-        masks = self.layer.supports_masking
 
         def taken(one: Any) -> Any:
             if type(one) is Ragged:
-                return rows_of(one, rows, next(left), self._holes, masks)
+                return rows_of(one, rows, next(left), self._holes, masks=False)
             masked = type(one) is Masked
             return Masked(one.data[rows], one.mask.valid[rows]) if masked else one[rows]
 

@@ -5,6 +5,7 @@ Each layer names its way (`BaseLayer._ragged_way`):
     steps    each step is computed by itself: all steps are one row, (1, P, ...)
     each     the same, for layers without an axis of steps: all steps are a batch, (P, ...)
     rows     each row is computed without padding; rows of equal length make one batch
+    apart    the same, where only the results tell how they are joined; see `_apart`
     own      the layer defines `_call_ragged`: recurrent layers, operations, models
     padded   the layer gets `to_masked()`; outputs that keep the mask are made ragged again
     none     not possible: an error
@@ -237,8 +238,6 @@ def _by_row(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:
     )
     if others or isinstance(shape, list):
         return _padded(layer, call, inputs, kwargs)
-    if None in shape[2:]:
-        return rows_apart(layer, call, inputs)
     return by_length(layer, call, inputs, kwargs, shape)
 
 
@@ -246,5 +245,6 @@ _WAYS: dict[str, Callable[..., Any]] = {
     "steps": by_step,
     "each": _by_value,
     "rows": _by_row,
+    "apart": lambda layer, call, inputs, _: rows_apart(layer, call, inputs),
     "padded": _padded,
 }

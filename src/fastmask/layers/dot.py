@@ -44,7 +44,7 @@ class Dot(Merge):
         (5, 3, 2)
     """
 
-    _way = "rows"
+    _way = "apart"
     _most = 2
     _options = ("axes", "normalize")
 
