@@ -27,6 +27,7 @@ def of(operation: str, *arguments: Any, **options: Any) -> tuple[str, list[Any],
     return operation, [*(arguments or [X])], options
 
 
+LENGTHS = [3, 7, 3, 5, 9]
 ALL, DOTS, TABLE = part(), {"ellipsis": True}, array(np.arange(8.0).reshape(4, 2))
 AXES = 1, 2, -1, -2
 ALONG = [
@@ -102,10 +103,9 @@ REFUSED = [
     of("get_item", X, [DOTS, part(None, None, -1), ALL, ALL]),
     of("matmul", X, X),
     of("dot", X, array(np.ones((2, 2)))),
-    of("add", X, array(np.ones((7, 4)))),
+    of("add", X, array(np.ones((sum(LENGTHS), 4)))),
     of("add", X, array(np.ones((5, 1, 1)))),
 ]
-LENGTHS = [3, 7, 3, 5, 9]
 
 
 def rows_of(lengths: list[int], seed: int = 0, words: bool = False) -> fm.Ragged:
@@ -231,6 +231,18 @@ def test_arrays_beside_rows() -> None:
     words = rows_of(LENGTHS, words=True)
     vectors = Operation("take", [TABLE, X], {"axis": 0})(words)
     np.testing.assert_array_equal(vectors.values, np.arange(8.0).reshape(4, 2)[words.values])
+
+
+@pytest.mark.parametrize(
+    ("operation", "other"),
+    [("add", (2, 4)), ("matmul", (2, 2, 4, 3)), ("dot", (2, 4, 2)), ("take", (2, 1, 1))],
+)
+def test_as_many_rows_as_steps(operation: str, other: tuple[int, ...]) -> None:
+    """NumPy would take the rows of one input for steps of the other."""
+    index = {"axis": 1} if operation == "take" else {}
+    second = np.ones(other, np.int32 if index else np.float32)
+    with pytest.raises(ValueError, match=rf"\({operation}\) cannot .* combines rows"):
+        Operation(operation, [X, Y], index)([rows_of([2, 2]), second])
 
 
 def attentive() -> Any:

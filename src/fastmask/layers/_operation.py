@@ -82,7 +82,7 @@ class Operation(Layer):
             return False
         constants = [one for one in (*self.arguments, *self.options.values()) if not is_input(one)]
         return all(one.ndim == first.ndim and one._rows.are(first._rows) for one in inputs) and all(
-            np.ndim(filled(one, inputs)) < first.ndim - 1 for one in constants
+            _is_of_each_step(filled(one, inputs), first.ndim) for one in constants
         )
 
     def _mixes_rows(self, inputs: list[Any]) -> bool:
@@ -136,6 +136,12 @@ class Operation(Layer):
 @functools.cache
 def _signature(operation: str) -> inspect.Signature:
     return inspect.signature(OPERATIONS[operation])
+
+
+def _is_of_each_step(constant: Any, ndim: int) -> bool:
+    """Whether an argument is the same at each step of inputs with this many axes."""
+    shape = np.shape(constant)
+    return len(shape) <= ndim and set(shape[: max(0, len(shape) - ndim + 2)]) <= {1}
 
 
 def _has_input(value: Any) -> bool:
