@@ -9,6 +9,13 @@ import pytest
 
 import fastmask as fm
 from fastmask.layers._operation import Operation
+from fastmask.layers._operations import (
+    BY_NUMBER,
+    OPERATIONS,
+    REVERSED_MASK,
+    REVERSED_STEPS,
+    WITH_MASK_OF,
+)
 
 L = fm.layers
 X, Y = {"input": 0}, {"input": 1}
@@ -192,6 +199,16 @@ def test_formulas() -> None:
     square = rows_of([3, 3], 2)
     turned = Operation("transpose", [X, [0, 2, 1]])(square)
     np.testing.assert_array_equal(turned, square.values.reshape(2, 3, 4).transpose(0, 2, 1))
+    flat = Operation("reshape", [X, [-1, 12]])(square)
+    np.testing.assert_array_equal(flat, square.values.reshape(2, 12))
+    narrow = fm.Ragged(x.values[:, :1], x.offsets)
+    assert Operation("squeeze", [X, -1])(narrow).values.tolist() == x.values[:, 0].tolist()
+
+
+def test_no_operation_is_left_out() -> None:
+    tried = {case[0] for case in [*ALONE, *REFUSED]} | {"take_along_axis"}
+    of_masks = {REVERSED_MASK, REVERSED_STEPS, WITH_MASK_OF}
+    assert set(OPERATIONS) == tried | BY_NUMBER | of_masks
 
 
 @pytest.mark.parametrize(
