@@ -28,6 +28,18 @@ ARGUMENTS: list[Wrong] = [
         ("units must be an integer, not 'xxx", "x... of type str"),
     ),
     (
+        "class for units",
+        lambda: L.LSTM(np.ndarray),  # type: ignore[arg-type]  # wrong on purpose
+        TypeError,
+        ("units must be an integer, not <class 'numpy.ndarray'>",),
+    ),
+    (
+        "long list for a model",
+        lambda: fm.Predictor(["x" * 60] * 9, "x"),  # type: ignore[arg-type]  # wrong on purpose
+        TypeError,
+        ("model must be a model or the name of a file, not ['xxx", "xxx..."),
+    ),
+    (
         "size of inputs for activation",
         lambda: L.LSTM(10, 20),
         TypeError,

@@ -11,9 +11,9 @@ _LONGEST = 100  # characters of a value in a message
 
 
 def shown(value: Any) -> str:
-    """What came instead, for a message; not all the numbers of an array."""
+    """A value, for a message: not all the numbers of an array, nor all of a long list or text."""
     shape = getattr(value, "shape", ())
-    if shape:
+    if isinstance(shape, tuple) and shape:  # a class has a descriptor there
         return f"an array of shape {tuple(shape)}"
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import FLOAT32, FLOAT64, INT64, Array, ArrayLike, Bools, Ints
 from .base import KernelInput, PlannedMask, VersionedWeights
 from .cell import Cell, Form, KernelName, cell_in_form, forms_in, kernel_in, known_as
@@ -321,5 +322,5 @@ def no_numbers(array: Array, name: str, wanted: str = "real numbers") -> TypeErr
     """The error for an array, called `name`, that does not hold what is wanted."""
     such = ""
     if array.dtype.kind in "OSU" and array.size:
-        such = f" such as {array.ravel()[:1].tolist()[0]!r:.80}"
+        such = f" such as {shown(array.ravel()[:1].tolist()[0])}"
     return TypeError(f"{name} must hold {wanted}, not dtype {array.dtype}{such}")

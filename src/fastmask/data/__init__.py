@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array
 from ..masks.masked import Masked
@@ -74,7 +75,7 @@ def _rows_of(x: Any) -> tuple[Array, Ints]:
     if hasattr(x, "__array__") and not (isinstance(x, np.ndarray) and x.dtype == object):
         return _of_array(as_array(x, "x"))
     if isinstance(x, (str, bytes, dict)) or not np.iterable(x):
-        raise TypeError(f"x must be rows of steps, such as a list of lists, not {x!r:.80}")
+        raise TypeError(f"x must be rows of steps, such as a list of lists, not {shown(x)}")
     return rows_in_list(x)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array
 from ..backends.rows import offsets_of
@@ -48,7 +49,7 @@ def _row(row: Any, b: int) -> Any:
     if row is None or type(row).__name__ == "NAType" or (isinstance(row, float) and row != row):
         raise ValueError(f"x[{b}] is null")
     if isinstance(row, (str, bytes)) or not np.iterable(row):
-        raise ValueError(f"x[{b}] must be a list of steps, not {row!r:.80}")
+        raise ValueError(f"x[{b}] must be a list of steps, not {shown(row)}")
     return row
 
 
@@ -111,7 +112,7 @@ def find_fault(rows: list[Any], name: str = "x") -> None:
             for step, value in enumerate(array):
                 if value is None or (np.ndim(value) and None in np.ravel(value).tolist()):
                     raise ValueError(f"{name}[{b}] has a null at step {step}")
-            raise TypeError(f"{name}[{b}] must hold numbers or texts, not {row!r:.80}")
+            raise TypeError(f"{name}[{b}] must hold numbers or texts, not {shown(row)}")
         if shape not in (None, array.shape[1:]):
             raise ValueError(
                 f"{name}[{b}] has steps of shape {array.shape[1:]}, "

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import closest
+from .._checks import closest, shown
 from .._names import snake_case
 from .._typing import Array
 from .fixed import Constant, Given, Identity, Initializer, Ones, Zeros
@@ -118,7 +118,7 @@ def _class_named(identifier: object, name: str) -> type[Initializer]:
     if not isinstance(identifier, str) or identifier not in _NAMES:
         known = ", ".join(_SNAKE_CASE)
         meant = closest(identifier, _SNAKE_CASE)
-        raise ValueError(f"{name} must be one of {known}, not {identifier!r:.80}{meant}")
+        raise ValueError(f"{name} must be one of {known}, not {shown(identifier)}{meant}")
     return _NAMES[identifier]
 
 
@@ -127,7 +127,7 @@ def _from_config(config: dict[str, Any], name: str) -> Initializer:
     if "class_name" in config:
         made_from, options = config["class_name"], config.get("config")
         if not isinstance(options, dict):
-            raise TypeError(f"config of {name} must be a dictionary, not {options!r:.80}")
+            raise TypeError(f"config of {name} must be a dictionary, not {shown(options)}")
         options = {key: _plain(value) for key, value in options.items()}
     else:
         options = dict(config)

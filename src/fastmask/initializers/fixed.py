@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import real_number
+from .._checks import real_number, shown
 from .._typing import Array, ArrayLike, DTypeLike
 from ..backends.dispatch import as_array
 
@@ -91,7 +91,7 @@ def _number_or_array(value: ArrayLike) -> float | Array:
         return real_number(value, "value")
     array = as_array(value, "value")
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"value must be a number or an array of numbers, not {value!r:.80}")
+        raise TypeError(f"value must be a number or an array of numbers, not {shown(value)}")
     if not array.ndim:
         return real_number(array[()], "value")
     kept = array.copy()

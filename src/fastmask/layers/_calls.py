@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._checks import shown
 from ..backends.dispatch import as_array, backend_of, is_array
 from ..backends.host import HOST
 from ..backends.looked_up import LookedUp
@@ -116,7 +117,7 @@ def separate(inputs: object, layer: Any = None) -> tuple[Any, Masks]:
     array = (text_array if texts else as_array)(inputs, "inputs")
     if not array.ndim and array.dtype.kind in "OSU":
         what = "texts, such as ['a text']" if texts else "numbers"
-        raise TypeError(f"inputs must be an array or nested lists of {what}, not {inputs!r:.80}")
+        raise TypeError(f"inputs must be an array or nested lists of {what}, not {shown(inputs)}")
     return array, None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from .._checks import choice, closest
+from .._checks import choice, closest, shown
 from .._typing import DTypeLike, Shape
 from ._shapes import sizes
 
@@ -105,7 +105,7 @@ def check_keras_argument(argument: str, value: object, cls: type) -> None:
         reason = _REASONS.get(
             argument, "it is for training, and fastmask's layers are for inference"
         )
-        raise ValueError(f"{argument} of {layer} must be {default}, not {value!r:.80}: {reason}")
+        raise ValueError(f"{argument} of {layer} must be {default}, not {shown(value)}: {reason}")
 
 
 def input_shape_in(given: KerasArguments) -> Shape | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from .._checks import shown
 from .._typing import Array
 
 # Operations on masks: drop it, take that of another input, reverse it, keep it for reversed steps.
@@ -26,13 +27,13 @@ def _of_numpy(names: str) -> dict[str, Callable[..., Any]]:
 def _cast(x: Array, dtype: str) -> Array:
     name = "float32" if dtype == "bfloat16" else dtype
     if name not in _KINDS:
-        raise ValueError(f"dtype must be one of {', '.join(_KINDS)}, not {dtype!r:.100}")
+        raise ValueError(f"dtype must be one of {', '.join(_KINDS)}, not {shown(dtype)}")
     return x.astype(name)
 
 
 def _repeat(x: Array, repeats: int, axis: int | None = None) -> Array:
     if type(repeats) is not int or not 0 <= repeats <= _MOST_REPEATS:
-        raise ValueError(f"repeats must be at most {_MOST_REPEATS}, not {repeats!r:.100}")
+        raise ValueError(f"repeats must be at most {_MOST_REPEATS}, not {shown(repeats)}")
     return np.repeat(x, repeats, axis)
 
 
@@ -193,4 +194,4 @@ def filled(value: Any, inputs: list[Array]) -> Any:
         return Ellipsis
     if set(value) == {"array", "dtype"}:
         return _cast(np.asarray(value["array"]), value["dtype"])
-    raise ValueError(f"an argument of an operation is of no known form: {value!r:.100}")
+    raise ValueError(f"an argument of an operation is of no known form: {shown(value)}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array
 from ..backends.dispatch import as_array
 
@@ -63,7 +64,7 @@ def encoded(texts: Iterable[Any], name: str) -> list[bytes]:
 
 def _as_bytes(text: Any, name: str) -> bytes:
     if not isinstance(text, bytes):
-        raise TypeError(f"{name} must hold strings, but one is {text!r:.80}")
+        raise TypeError(f"{name} must hold strings, but one is {shown(text)}")
     return text
 
 

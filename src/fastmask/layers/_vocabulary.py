@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .._checks import choice, flag, whole_number
+from .._checks import choice, flag, shown, whole_number
 from .._typing import Array, Ints, Unpack
 from ..backends.dispatch import real_array
 from ._batches import batches_in
@@ -137,7 +137,7 @@ class Vocabulary(Layer):
         named = isinstance(vocabulary, str)
         given = self._lines(vocabulary) if named else text_array(vocabulary, "vocabulary").tolist()
         if not isinstance(given, list) or not given:
-            raise ValueError(f"vocabulary must be a list of tokens, not {vocabulary!r:.80}")
+            raise ValueError(f"vocabulary must be a list of tokens, not {shown(vocabulary)}")
         listed = [self._token(token, "each token in vocabulary") for token in given]
         special = self._special()
         found = listed[: self._first] == special
@@ -211,7 +211,7 @@ class Vocabulary(Layer):
         if isinstance(config.get("vocabulary"), (str, bytes)):
             raise ValueError(
                 f"vocabulary of a {cls.__name__} in a file must be a list of tokens, not the name "
-                f"of another file: {config['vocabulary']!r:.80}"
+                f"of another file: {shown(config['vocabulary'])}"
             )
         return cls(**{key: value for key, value in config.items() if key not in _NOT_TAKEN})
 

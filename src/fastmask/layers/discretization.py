@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import choice, real_number, whole_number
+from .._checks import choice, real_number, shown, whole_number
 from .._typing import Array, ArrayLike, Shape, Unpack
 from ..backends.dispatch import real_array
 from ..masks.masked import Masked
@@ -83,7 +83,7 @@ class Discretization(Layer):
         known = real_array(boundaries, "bin_boundaries", np.dtype(np.float64))
         if known.ndim != 1 or not (known[:-1] <= known[1:]).all():
             raise ValueError(
-                f"bin_boundaries must be numbers in ascending order, not {boundaries!r:.80}"
+                f"bin_boundaries must be numbers in ascending order, not {shown(boundaries)}"
             )
         self.bin_boundaries = known.tolist()
         self._boundaries = known.astype(self._dtype)

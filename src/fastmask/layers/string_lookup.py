@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from .._checks import shown
 from .._typing import Array, Unpack
 from ._keras_arguments import LayerArguments
 from ._lookup import Lookup
@@ -32,7 +33,7 @@ class Strings(Lookup):
         try:
             return key.decode(self.encoding)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{key!r:.80} is not a string in {self.encoding}: {error}") from None
+            raise ValueError(f"{shown(key)} is not a string in {self.encoding}: {error}") from None
 
 
 class StringLookup(Strings):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .._checks import shown
+
 MOST_AT_ONCE = 16 * 2**20  # bytes
 _MOST_OF_A_REASON = 1000  # letters
 
@@ -61,10 +63,10 @@ def opened_beside(path: Path, name: str) -> Iterator[Reader]:
         OSError: it cannot be opened.
     """
     if not 0 < len(os.fsencode(name)) < 256 or name in (".", "..") or set(name) & set("/\\:\0"):
-        raise ValueError(f"it names {name!r:.200}, which must be a file in its own folder")
+        raise ValueError(f"it names {shown(name)}, which must be a file in its own folder")
     beside = path.parent / name
     if beside.is_symlink():
-        raise ValueError(f"it names {name!r:.200}, which is a link")
+        raise ValueError(f"it names {shown(name)}, which is a link")
     with opened(beside) as file:
         yield file
 

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array
 from ..backends.dispatch import as_array
 from .casting import are_integers, check_cast, common_dtype, fill_value, integer_range, keeps_all
@@ -85,7 +86,7 @@ def sequences_in(
             raise TypeError
         rows = list(sequences)
     except TypeError:
-        raise ValueError(f"sequences must be a list of sequences, not {sequences!r:.80}") from None
+        raise ValueError(f"sequences must be a list of sequences, not {shown(sequences)}") from None
     types = set(map(type, rows))
     if not types <= _SLICEABLE:
         rows = [
@@ -149,7 +150,7 @@ def _row_array(row: Any, b: int, dtype: np.dtype[Any] | None) -> Array:
             return np.asarray(row, object)  # so that the error can name the number
         return array
     except ValueError:
-        raise ValueError(f"sequences[{b}] must have steps of one shape, not {row!r:.80}") from None
+        raise ValueError(f"sequences[{b}] must have steps of one shape, not {shown(row)}") from None
 
 
 def _complete(dtype: np.dtype[Any], dtypes: set[np.dtype[Any]], value: Any) -> np.dtype[Any]:

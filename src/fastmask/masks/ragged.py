@@ -10,7 +10,7 @@ from typing import Any, NoReturn, overload
 
 import numpy as np
 
-from .._checks import choice, whole_number
+from .._checks import choice, shown, whole_number
 from .._typing import Array, ArrayLike, Bools, Ints, MaskLike, Shape
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
@@ -68,7 +68,7 @@ class Ragged:
             raise TypeError(f"values must be an array, not a {type(values).__name__}")
         array = as_array(values, "values")
         if not array.ndim:
-            raise ValueError(f"values must have shape (steps, ...), not be {array.tolist()!r:.80}")
+            raise ValueError(f"values must have shape (steps, ...), not be {shown(array.tolist())}")
         known = checked_offsets(offsets, len(array))
         first, last = int(known[0]), int(known[-1])
         flags = None if valid is None else flags_of(valid, array.shape, "valid")[first:last]

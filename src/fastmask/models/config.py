@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import whole_number
+from .._checks import shown, whole_number
 from .._typing import Shapes, TypeIs
 from ..layers import Lambda, Layer
 from ..layers._call_graph import CallGraph
@@ -136,11 +136,13 @@ def program_from_config(config: dict[str, Any], name: str) -> Program:
         made = len(_list(outputs, "outputs of a step"))
         numbers = tuple(range(count, count + made))
         if not made or outputs != list(numbers):
-            raise ValueError(f"outputs of a step must be counted from {count}, not {outputs!r:.80}")
+            raise ValueError(
+                f"outputs of a step must be counted from {count}, not {shown(outputs)}"
+            )
         known = _known(given, count)
         each = known if isinstance(known, list) else [known]
         if not each or not all(isinstance(slot, Slot) for slot in each):
-            raise ValueError(f"inputs of a step must be values, not {given!r:.80}")
+            raise ValueError(f"inputs of a step must be values, not {shown(given)}")
         told = {key: _known(value, count) for key, value in options.items()}
         steps.append(Step(layers[which], known, told, numbers))
         count += made
@@ -204,7 +206,9 @@ def _known(data: object, count: int) -> Any:
     part: Any
     part, number = next(iter(data.items()), ("", None))
     if len(data) != 1 or part not in _PARTS:
-        raise ValueError(f"a value of a model must be one of {', '.join(_PARTS)}, not {data!r:.80}")
+        raise ValueError(
+            f"a value of a model must be one of {', '.join(_PARTS)}, not {shown(data)}"
+        )
     which = whole_number(number, "the number of a value", 0)
     if which >= count:
         raise ValueError(f"the number of a value must be less than {count}, not {which}")
@@ -214,14 +218,16 @@ def _known(data: object, count: int) -> Any:
 def _input(data: object) -> InputSpec:
     name, shape, dtype = _fields(data, "name shape dtype")
     if not isinstance(name, str) or not isinstance(dtype, str):
-        raise ValueError(f"an input must have a name and a dtype, not {name!r:.80}, {dtype!r:.80}")
+        raise ValueError(
+            f"an input must have a name and a dtype, not {shown(name)}, {shown(dtype)}"
+        )
     if dtype not in _DTYPES:
         raise ValueError(
-            f"dtype of input {name!r} must be that of numbers or texts, not {dtype!r:.80}"
+            f"dtype of input {name!r} must be that of numbers or texts, not {shown(dtype)}"
         )
     sizes = _shape(shape)
     if isinstance(sizes, list):  # only a layer can have a list of shapes
-        raise ValueError(f"shape of input {name!r} must be a list of sizes, not {shape!r:.80}")
+        raise ValueError(f"shape of input {name!r} must be a list of sizes, not {shown(shape)}")
     return InputSpec(name, (None, *sizes), _DTYPES[dtype])
 
 
@@ -235,7 +241,7 @@ def _fields(data: object, names: str, unused: str = "") -> list[Any]:
 
 def _list(data: object, name: str) -> list[Any]:
     if not isinstance(data, list):
-        raise ValueError(f"{name} of a model must be a list, not {data!r:.80}")
+        raise ValueError(f"{name} of a model must be a list, not {shown(data)}")
     return data
 
 

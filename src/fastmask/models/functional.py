@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array, HasShape, Shapes
 from ..backends.dispatch import as_array, is_array
 from ..layers._apart import refused
@@ -183,7 +184,8 @@ class Functional(GraphModel):
         for names, count in zip(keys, counts, strict=True):
             if names is not None and not _are_keys(names, count):
                 raise ValueError(
-                    f"names of a model's inputs or outputs must be {count} texts, not {names!r:.80}"
+                    f"names of a model's inputs or outputs must be {count} texts, not "
+                    f"{shown(names)}"
                 )
         model._input_keys, model._output_keys = keys
         return model
@@ -197,7 +199,7 @@ def _keys(ends: dict[Any, Any], kind: str) -> list[str]:
     """
     names = list(ends)
     if not _are_keys(names, len(names)):
-        raise TypeError(f"names of {kind} must be texts, not {names!r:.100}")
+        raise TypeError(f"names of {kind} must be texts, not {shown(names)}")
     return names
 
 

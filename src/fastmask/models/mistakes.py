@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Shape
 from ..backends.dispatch import is_array
 from ..layers._base import BaseLayer
@@ -61,7 +62,7 @@ def _of_texts(
     if text is not None and (ids := ids_layer(layers)):
         return TypeError(
             f"{what} must hold ids (integers) for layer {ids.name!r} of model {model.name!r}, "
-            f"not texts such as {text!r:.80}: {FROM_TEXTS}"
+            f"not texts such as {shown(text)}: {FROM_TEXTS}"
         )
     if text is None and not _holds_objects(value, sequences=False):
         return None

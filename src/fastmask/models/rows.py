@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array, Ints
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
@@ -96,14 +97,14 @@ def source_of(
     if not isinstance(value, (list, tuple, np.ndarray)):
         array = as_array(value, name)
         if array.ndim == 0:
-            raise ValueError(f"{name} must be an array or a list of sequences, not {value!r:.80}")
+            raise ValueError(f"{name} must be an array or a list of sequences, not {shown(value)}")
         if array.dtype != object or array.ndim > 1 or holds_texts(array):
             return array
         arrow = any(hasattr(type(value), name) for name in ARROW)  # nulls become NaN in `array`
         value = ragged(value) if arrow else array  # a column of lists
     rows = list(value)
     if wanted and wanted.texts and rows:
-        raise TypeError(f"{name} must hold texts, not {rows[0]!r:.80}")
+        raise TypeError(f"{name} must hold texts, not {shown(rows[0])}")
     if any(isinstance(row, Masked) for row in rows):
         raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
     try:

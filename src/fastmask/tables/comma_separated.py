@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from .._checks import shown
 from .batch import Batch, Columns, Records, as_json, with_more
 from .lines import Lines, lines_of, writable
 
@@ -23,7 +24,7 @@ def batches(path: Path, rows: int) -> Iterator[Records]:
         cells = csv.reader(lines, strict=True)
         names = next(_checked(cells, lines, path), [])
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"{path} must begin with names of columns, not {names!r:.200}")
+            raise ValueError(f"{path} must begin with names of columns, not {shown(names)}")
         found = _rows(_checked(cells, lines, path), names, lines, path)
         while some := list(islice(found, rows)):
             yield Records(some, first, lines.share)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array
 from ..data import origins, ragged
 from ..data.arrow_lists import column as arrow_column
@@ -64,7 +65,7 @@ def _of_dict(batch: dict[str, Any]) -> tuple[Frame, Callable[[Columns], Any]]:
     counts = {}
     for name, values in batch.items():
         if not hasattr(values, "__len__"):
-            raise TypeError(f"column {name!r} of a batch must hold rows, not {values!r:.80}")
+            raise TypeError(f"column {name!r} of a batch must hold rows, not {shown(values)}")
         counts[name] = len(values)
     if len(set(counts.values())) > 1:
         raise ValueError(f"the columns of a batch must have the same number of rows, not {counts}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array, Ints
 from ..data import ragged
 from ..masks.masked import Masked
@@ -92,7 +93,7 @@ class Input:
             try:
                 value = json.loads(listed)
             except ValueError:
-                told = f"{what} must hold numbers, not {text!r:.80}{self._for_texts}"
+                told = f"{what} must hold numbers, not {shown(text)}{self._for_texts}"
                 raise ValueError(told) from None
         if value is None:
             raise ValueError(f"{what} has no value")
@@ -110,9 +111,9 @@ class Input:
         if not fits:
             kind = "text" if self._texts else "numbers"
             hint = self._for_texts if numbers.dtype.kind == "U" else ""
-            raise ValueError(f"{what} must hold {kind}, not {value!r:.80}{hint}")
+            raise ValueError(f"{what} must hold {kind}, not {shown(value)}{hint}")
         if numbers.ndim == 0 and not self._single:
-            raise ValueError(f"{what} must be a list, not {value!r:.80}")
+            raise ValueError(f"{what} must be a list, not {shown(value)}")
         if self._wanted is None or not numbers.ndim:
             return numbers
         count = len(numbers)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .._checks import refuse_unknown, whole_number
+from .._checks import refuse_unknown, shown, whole_number
 from ..backends.threads import at_most, chosen_threads
 from ..layers import Layer
 from ..loaders import load_model
@@ -141,7 +141,7 @@ class Predictor:
 
 def _path(model: Any) -> str:
     if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(f"model must be a model or the name of a file, not {model!r:.80}")
+        raise TypeError(f"model must be a model or the name of a file, not {shown(model)}")
     return os.fsdecode(model)
 
 
@@ -169,7 +169,7 @@ def _columns(model: Any, column: Any) -> list[str]:
     if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
         raise TypeError(
             "column must be the name of a column, or a list of names, or a dict of names by the "
-            f"model's inputs, not {column!r:.80}"
+            f"model's inputs, not {shown(column)}"
         )
     return list(listed)
 

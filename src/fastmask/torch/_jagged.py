@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .._checks import shown
 from .._typing import INT64, Ints
 from ..backends import rows
 from ..masks.mask import Mask
@@ -180,12 +181,12 @@ def _starts_and_lengths(told: list[Tensor], count: int) -> tuple[Ints, Ints]:
     if len(room) and (offsets[0] < 0 or offsets[-1] > count or room.min() < 0):
         raise ValueError(
             f"offsets of input must never fall and end within its {count} values, "
-            f"not {offsets.tolist()!r:.80}"
+            f"not {shown(offsets.tolist())}"
         )
     if (lengths < 0).any() or (lengths > room).any():
         raise ValueError(
-            f"lengths of input must fit its offsets {offsets.tolist()!r:.80}, "
-            f"not {lengths.tolist()!r:.80}"
+            f"lengths of input must fit its offsets {shown(offsets.tolist())}, "
+            f"not {shown(lengths.tolist())}"
         )
     return offsets[:-1], lengths
 

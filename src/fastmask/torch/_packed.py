@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils.weak import WeakIdKeyDictionary
 
+from .._checks import shown
 from ..backends.plan import Plan
 from ..masks.mask import Mask
 from ._backend import backend_of
@@ -64,7 +65,7 @@ def _rows_of(batch_sizes: Tensor, device: torch.device) -> Rows:
     sizes = batch_sizes.numpy()
     if not len(sizes) or sizes[-1] < 1 or (np.diff(sizes) > 0).any():
         raise ValueError(
-            f"batch_sizes of input must be at least 1 and never rise, not {sizes.tolist()!r:.80}"
+            f"batch_sizes of input must be at least 1 and never rise, not {shown(sizes.tolist())}"
         )
     batch, time = int(sizes[0]), len(sizes)
     step = np.repeat(np.arange(time), sizes)

@@ -13,6 +13,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
+from ..._checks import shown
 from .._json import parsed
 from .._reading import Reader
 from .._zips import archive_in, check_stored
@@ -127,7 +128,7 @@ def _sum(read: Callable[[int, int], bytes], start: int, length: int) -> int | No
 def _check_name(name: str) -> None:
     parts = name.split("/")
     if name.startswith(("/", "\\")) or ".." in parts or "\\" in name or ":" in parts[0]:
-        raise ValueError(f"its member {name!r:.200} has a name that leads out of it")
+        raise ValueError(f"its member {shown(name)} has a name that leads out of it")
 
 
 def _start_of(file: Reader, member: zipfile.ZipInfo) -> int:

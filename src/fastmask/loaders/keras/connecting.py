@@ -6,6 +6,7 @@ import math
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
+from ..._checks import shown
 from ...layers import RNN, Bidirectional, Layer
 from ...layers._calls import flat
 from ...layers._operations import WITH_MASK_OF
@@ -86,7 +87,7 @@ def input_of(what: Described) -> SymbolicTensor:
             raise Unsupported(f"is {name}, which is not supported")
     shape = config.get("batch_shape") or config.get("batch_input_shape")
     if not isinstance(shape, list) or not shape:
-        raise Unsupported(f"must have a shape, not {shape!r:.100}")
+        raise Unsupported(f"must have a shape, not {shown(shape)}")
     dtype = config.get("dtype") or "float32"
     if isinstance(dtype, dict):
         dtype = (dtype.get("config") or {}).get("name")

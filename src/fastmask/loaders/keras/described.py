@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ..._checks import shown
 from ..keras_names import counted, snake_case
 
 MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are made in an hour
@@ -77,7 +78,7 @@ def known_ref(data: Any) -> Ref:
         layer, call, output = data[:3]
         if isinstance(layer, str) and type(call) is int and type(output) is int:
             return Ref(layer, call, output)
-    raise ValueError(f"a tensor must be like ['name', 0, 0], not {data!r:.80}")
+    raise ValueError(f"a tensor must be like ['name', 0, 0], not {shown(data)}")
 
 
 def ends(data: Any) -> Any:
@@ -119,7 +120,7 @@ def class_and_config(data: Any) -> tuple[str, dict[str, Any]]:
             config = {"layers": config}
         if isinstance(kind, str) and isinstance(config, dict):
             return kind, config
-    raise ValueError(f"a layer must have class_name and config, not {data!r:.80}")
+    raise ValueError(f"a layer must have class_name and config, not {shown(data)}")
 
 
 def name_in(data: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ... import layers as _layers
+from ..._checks import shown
 from ...activations import is_name
 from ...layers import Layer
 from ...layers._vocabulary import Vocabulary
@@ -168,7 +169,7 @@ class Maker:
         """Make a layer of a class of the user's."""
         cls = getattr(own, "layer_class", own)  # of a cell
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise Unsupported(f"needs a class of layers in custom_objects, not {own!r:.100}")
+            raise Unsupported(f"needs a class of layers in custom_objects, not {shown(own)}")
         config: dict[str, Any] = {}
         for key, value in what.config.items():
             if key.endswith(DROPPED_ENDINGS) and value is None:
@@ -196,7 +197,7 @@ class Maker:
             elif key in taken:
                 result[key] = self._value(value, what)
             elif value is not None and value is not False:
-                text = f"has the argument {old}={value!r:.100}, which is not supported"
+                text = f"has the argument {old}={shown(value)}, which is not supported"
                 self.problems.add(what, text)
         _adapt(what, result)
         if what.path in self.problems.of:
@@ -238,8 +239,8 @@ class Maker:
         if isinstance(name, str) and is_name(name):
             return name
         raise Unsupported(
-            f"has a function {name!r:.100}, which is not known; give it: "
-            f"load_model(path, custom_objects={{{name!r:.100}: ...}})"
+            f"has a function {shown(name)}, which is not known; give it: "
+            f"load_model(path, custom_objects={{{shown(name)}: ...}})"
         )
 
 
@@ -253,7 +254,7 @@ def dtype_of(policy: Any) -> str:
         policy = config.get("name") or config.get("source_name")
         mode = config.get("mode")
         if mode not in (None, _INT8):
-            raise Unsupported(f"is quantised as {mode!r:.100}; only int8 is supported")
+            raise Unsupported(f"is quantised as {shown(mode)}; only int8 is supported")
     return "float64" if policy in ("float64", "double") else "float32"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import shown
 from ...layers._operation import Operation
 from ...layers._operations import OPERATIONS
 from .described import Described, Node, Ref, Unsupported
@@ -70,7 +71,7 @@ def operation(what: Described, node: Node) -> tuple[Operation, list[Ref]]:
     if name not in OPERATIONS or (what.version == 2 and name in _OTHER_IN_TENSORFLOW):
         own = "" if what.version == 2 else _OR_A_LAYER.format(kind=what.kind)
         raise Unsupported(
-            f"is the operation {name!r:.100}, which is not supported: put a layer in its place, "
+            f"is the operation {shown(name)}, which is not supported: put a layer in its place, "
             "which custom_objects takes, and save the model again (docs/from-keras.md lists "
             f"the operations that are){own}"
         )
@@ -121,5 +122,5 @@ def _plain(value: Any, refs: list[Ref]) -> Any:
     if isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": value.dtype.name}
     if isinstance(value, dict):
-        raise Unsupported(f"has an argument that is not supported: {value!r:.100}")
+        raise Unsupported(f"has an argument that is not supported: {shown(value)}")
     return value

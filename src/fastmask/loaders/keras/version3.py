@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._checks import shown
 from ..._typing import Array
 from ...layers._operations import OPERATIONS
 from .catalog import KNOWN
@@ -114,6 +115,6 @@ def array(config: dict[str, Any]) -> Array:
 
 def _node(data: Any) -> Node:
     if not isinstance(data, dict) or not isinstance(data.get("args"), list):
-        raise ValueError(f"a call must have args and kwargs, not {data!r:.80}")
+        raise ValueError(f"a call must have args and kwargs, not {shown(data)}")
     kwargs = data.get("kwargs") or {}
     return Node(value(data["args"]), {str(key): value(one) for key, one in kwargs.items()})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..._checks import shown
 from ..._typing import Array, Shape
 from ...layers import Layer
 from ...layers._weights import Weight
@@ -72,7 +73,7 @@ def _names(file: Reader) -> Iterator[str]:
     for place in places.values():
         for name in place if isinstance(place, list) else [place]:
             if not isinstance(name, str):
-                raise ValueError(f"weight_map must hold names of files, not {name!r:.80}")
+                raise ValueError(f"weight_map must hold names of files, not {shown(name)}")
             yield name
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..._checks import shown
 from ..._typing import Array
 from ...layers import Layer
 from .._npy import fill
@@ -118,7 +119,7 @@ def _product(node: Node, constants: _Constants) -> Module:
     assert weight is not None
     scales = node.number("alpha", 1.0), node.number("beta", 1.0)
     if scales != (1.0, 1.0) or node.integer("transA"):
-        raise ValueError(f"node {node.name!r:.80} scales its product, or transposes its input")
+        raise ValueError(f"node {shown(node.name)} scales its product, or transposes its input")
     if not node.integer("transB"):
         weight = _changed(weight, weight.shape[::-1], np.transpose)
     return Module(node.name, {"weight": weight, **({"bias": bias} if bias else {})})
@@ -138,10 +139,10 @@ def _recurrent(node: Node, constants: _Constants) -> list[Module]:
     named = (node.words("direction") or ["forward"])[0]
     backwards = directions.get(named, [])
     if w is None or r is None or {len(w.shape), len(r.shape)} != {3}:
-        raise ValueError(f"the weights of node {node.name!r:.80} are not constants of three axes")
+        raise ValueError(f"the weights of node {shown(node.name)} are not constants of three axes")
     count = w.shape[0]
     if count != len(backwards) or r.shape[0] != count or (b and b.shape[:1] != (count,)):
-        raise ValueError(f"node {node.name!r:.80} must have weights of {named:.20} directions")
+        raise ValueError(f"node {shown(node.name)} must have weights of {named:.20} directions")
     words = node.words("activations") or list(defaults) * count
     found = []
     for i, back in enumerate(backwards):
@@ -156,7 +157,7 @@ def _recurrent(node: Node, constants: _Constants) -> list[Module]:
 
 
 def _check_recurrent(node: Node, states: _Constants) -> None:
-    what = f"{node.kind} node {node.name!r:.80}"
+    what = f"{node.kind} node {shown(node.name)}"
     if "clip" in node.attributes or node.integer("input_forget") or any(node.inputs[7:]):
         raise ValueError(f"{what} clips, couples gates or has peepholes, which no layer here does")
     if any(state is not None and np.any(state.read()) for state in states):

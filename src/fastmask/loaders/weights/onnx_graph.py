@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._checks import shown
 from ..._typing import Array
 from .._npy import fill
 from .._reading import opened_beside
@@ -138,7 +139,7 @@ def _add(constants: dict[str, Stored], name: str, tensor: Message, path: Path) -
         return
     raw = _inside(tensor, dtype)
     if len(raw) != number_of_bytes(shape, dtype):
-        raise ValueError(f"{name!r:.80} must have {math.prod(shape)} numbers of {dtype}")
+        raise ValueError(f"{shown(name)} must have {math.prod(shape)} numbers of {dtype}")
     constants[name] = Stored(shape, lambda: as_numbers(raw, dtype).reshape(shape))
 
 
@@ -162,7 +163,7 @@ def _elsewhere(tensor: Message, shape: tuple[int, ...], dtype: str, name: str, p
     start, length = int(given.get("offset", 0)), int(given.get("length", size))
     with opened_beside(path, given.get("location", "")) as file:
         if length != size or start < 0 or start + size > file.size:
-            raise ValueError(f"{name!r:.80} of shape {shape} does not lie in {file.name}")
+            raise ValueError(f"{shown(name)} of shape {shape} does not lie in {file.name}")
         file.seek(start)
         raw = np.empty(size, np.uint8)
         fill(raw, file, name)

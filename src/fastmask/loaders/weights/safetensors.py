@@ -6,6 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
+from ..._checks import shown
 from ..._typing import Array
 from ...layers import Layer
 from .._reading import Reader, different_keys
@@ -47,14 +48,14 @@ def tensors(file: Reader) -> dict[str, Stored]:
 
 def _stored(name: str, entry: Any, file: Reader, begin: int) -> Stored:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name!r:.80} must have dtype, shape and data_offsets")
+        raise ValueError(f"{shown(name)} must have dtype, shape and data_offsets")
     shape, dtype = sizes(entry["shape"], name), entry["dtype"]
     start, *stop = sizes(entry["data_offsets"], name) or (0,)
     size = number_of_bytes(shape, dtype) if isinstance(dtype, str) else -1
     if stop != [start + size] or begin + start + size > file.size:
         raise ValueError(
-            f"{name!r:.80} of shape {shape} has bytes {entry['data_offsets']!r:.80}, which is not "
-            "its size or beyond the end of the file"
+            f"{shown(name)} of shape {shape} has bytes {shown(entry['data_offsets'])}, which is "
+            "not its size or beyond the end of the file"
         )
     return Stored(shape, partial(_read, file, begin + start, shape, dtype, name))
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._checks import shown
 from ..._typing import Array
 from ...layers import Layer
 from .._reading import MOST_AT_ONCE, Reader
@@ -101,7 +102,7 @@ def _root(archive: zipfile.ZipFile, limit: int) -> str:
 def _known(path: str) -> None:
     if path not in (_DICT, _TENSOR, _PARAMETER, *_STORAGES):
         raise ValueError(
-            f"it names {path.replace(' ', '.')!r:.200}, which no state dict needs: it is a whole "
+            f"it names {shown(path.replace(' ', '.'))}, which no state dict needs: it is a whole "
             f"module, or holds more than tensors, and is not read; {_HOW}"
         )
 
@@ -111,12 +112,12 @@ def _storage(archive: zipfile.ZipFile, root: str, given: Any) -> _Storage:
     word, kind, key, _device, count = checked(given, tuple)
     path = getattr(kind, "path", "")
     if word != "storage" or path not in _STORAGES:
-        raise ValueError(f"it has a storage of an unknown kind, {path!r:.80}")
+        raise ValueError(f"it has a storage of an unknown kind, {shown(path)}")
     dtype = _STORAGES[path]
     (numbers,) = sizes((count,), "a storage")
     size = archive.getinfo(f"{root}data/{checked(key, str)}").file_size
     if size != number_of_bytes((numbers,), dtype):
-        raise ValueError(f"storage {key!r:.80} must have {numbers} numbers of {dtype}")
+        raise ValueError(f"storage {shown(key)} must have {numbers} numbers of {dtype}")
     return _Storage(dtype, key, numbers)
 
 

@@ -9,6 +9,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from ..._checks import shown
 from ..._typing import Array
 from .._npy import fill
 
@@ -64,9 +65,11 @@ def sizes(value: object, name: str) -> tuple[int, ...]:
         ValueError: it is not a shape.
     """
     if not isinstance(value, (list, tuple)) or len(value) > 32:
-        raise ValueError(f"the shape of {name!r:.80} must be a list of sizes, not {value!r:.80}")
+        raise ValueError(f"the shape of {shown(name)} must be a list of sizes, not {shown(value)}")
     if not all(type(n) is int and n >= 0 for n in value):
-        raise ValueError(f"the shape of {name!r:.80} must have sizes from 0 on, not {value!r:.80}")
+        raise ValueError(
+            f"the shape of {shown(name)} must have sizes from 0 on, not {shown(value)}"
+        )
     return tuple(value)
 
 
