@@ -9,6 +9,7 @@ import pytest
 
 from fastmask import cli, tables
 
+from .keras_files import MODELS
 from .predict_files import rows_of_ids, run, saved_reader, write
 
 
@@ -77,6 +78,19 @@ class TestMistakes:
         (tmp_path / "m.npz").write_bytes(b"nothing")
         assert run(tmp_path, "a.jsonl", "b.csv") == 2
         assert "m.npz is not a model that can be read" in capsys.readouterr().err
+
+    def test_layers_of_ones_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Only they need what the command has no option for."""
+        write(tmp_path / "a.jsonl", rows_of_ids(3))
+        (tmp_path / "custom_objects.npz").write_bytes(b"damaged")
+        for model, needed in (
+            (MODELS / "custom_layer.keras", True),
+            (tmp_path / "custom_objects.npz", False),
+        ):
+            files = [str(model), str(tmp_path / "a.jsonl")]
+            out = ["--column", "ids", "--output", str(tmp_path / "b.csv")]
+            assert cli.main(["predict", *files, *out]) == 2
+            assert ("fastmask.Predictor(" in capsys.readouterr().err) == needed
 
     def test_arguments(self, capsys: pytest.CaptureFixture[str]) -> None:
         for words in (["predict"], ["predict", "m.npz", "a.csv", "--output", "b.csv"]):

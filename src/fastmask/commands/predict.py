@@ -13,6 +13,7 @@ from .._checks import whole_number
 from ..loaders import load_model
 from ..loaders._reading import opened
 from ..loaders._writing import write_whole
+from ..models.config import NeedsObjects
 from ..tables.computation import MOST_ROWS
 from ..tables.predictor import Predictor
 
@@ -91,7 +92,7 @@ def model_of(options: Options) -> Any:
     try:
         model = load_model(options.model)
     except ValueError as error:
-        if "custom_objects" not in str(error):
+        if not isinstance(error.__cause__, NeedsObjects):
             raise
         raise ValueError(f"{error}\n{_IN_PYTHON}") from error
     if options.quantize is not None:

@@ -50,6 +50,10 @@ def serialize(layer: Layer) -> dict[str, Any]:
     }
 
 
+class NeedsObjects(ValueError):
+    """A description names a class or function that is not known; `custom_objects` may hold it."""
+
+
 def deserialize(data: object, classes: Mapping[str, type[Layer]]) -> Any:
     """The layer that `serialize` described.
 
@@ -61,7 +65,7 @@ def deserialize(data: object, classes: Mapping[str, type[Layer]]) -> Any:
         raise ValueError("a layer must be described by class, config and build_shape")
     name, config = data["class"], data["config"]
     if not isinstance(name, str) or name not in classes:
-        raise ValueError(
+        raise NeedsObjects(
             f"unknown layer class {name!r}; if it is one of yours, give it to "
             f"load_model(path, custom_objects={{{name!r}: {name}}})"
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...layers import Layer
 from ...layers._weights import change, filling
+from ...models.config import NeedsObjects
 from .._json import parsed
 from .._reading import Reader, opened, refusing
 from ..hdf5 import Hdf5
@@ -139,7 +140,8 @@ def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
     if model is None:
         count = sum(1 for _ in found.what.everything())
         of = "in it" if count == 1 else f"of its {count} layers"
-        raise ValueError(_told(maker.problems.lines(), of))
+        kind = NeedsObjects if maker.problems.unknown else ValueError
+        raise kind(_told(maker.problems.lines(), of))
     return model, maker
 
 

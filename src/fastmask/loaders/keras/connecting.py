@@ -162,7 +162,7 @@ class _Functional:
             outputs = self._call(what, node)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
             path = self._what if self._what.path == what.path else what
-            self._maker.problems.add(path, str(error) or type(error).__name__)
+            self._maker.problems.add(path, error)
             self._maker.problems.of.setdefault(self._what.path, [])
             return []
         found = []

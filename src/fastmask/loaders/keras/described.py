@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..._checks import shown
+from ...models.config import NeedsObjects
 from ..keras_names import counted, snake_case
 
 MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are made in an hour
@@ -14,6 +15,10 @@ MOST_LAYERS = 4096  # a file of a few megabytes could describe more than are mad
 
 class Unsupported(ValueError):
     """A layer, or an argument of it, that is not supported; the text says what to do."""
+
+
+class Unknown(Unsupported, NeedsObjects):
+    """A class or function that is not known, and may be the user's."""
 
 
 class Ref(NamedTuple):

@@ -22,7 +22,7 @@ from .catalog import (
     UNKNOWN,
     Entry,
 )
-from .described import Described, Unsupported
+from .described import Described, Unknown, Unsupported
 
 _INT8 = "int8"
 Assets = Callable[[Described], tuple[list[str] | None, Any]]
@@ -33,9 +33,12 @@ class Problems:
 
     def __init__(self) -> None:
         self.of: dict[str, list[str]] = {}
+        self.unknown = False  # whether one is a class or function that is not known
 
-    def add(self, layer: Described, text: str) -> None:
+    def add(self, layer: Described, problem: str | Exception) -> None:
         """Note what is wrong with a layer."""
+        self.unknown |= isinstance(problem, Unknown)
+        text = str(problem) or type(problem).__name__
         self.of.setdefault(layer.path, []).append(shortened(text, 500))
 
     def lines(self) -> list[str]:
@@ -98,7 +101,7 @@ class Maker:
         try:
             layer = self._make(what)
         except Unsupported as error:
-            self.problems.add(what, str(error))
+            self.problems.add(what, error)
             return None
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             self.problems.add(what, f"is of class {what.kind}, and cannot be made: {error}")
@@ -119,14 +122,15 @@ class Maker:
         if own is None and what.kind in REFUSED:
             own = self._custom.get(what.name)
             if own is None or what.kind != "Lambda":
-                raise Unsupported(REFUSED[what.kind].format(name=what.name))
+                kind = Unknown if what.kind == "Lambda" else Unsupported
+                raise kind(REFUSED[what.kind].format(name=what.name))
             if not isinstance(own, type):
                 return _layers.Lambda(own, name=what.name)
         if own is not None:
             return self._own(own, what)
         entry = KNOWN.get(what.kind)
         if entry is None or what.registered:
-            raise Unsupported(UNKNOWN.format(kind=what.kind))
+            raise Unknown(UNKNOWN.format(kind=what.kind))
         arguments = self._arguments(what, entry)
         if arguments is None:
             return None
@@ -169,7 +173,7 @@ class Maker:
         """Make a layer of a class of the user's."""
         cls = getattr(own, "layer_class", own)  # of a cell
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise Unsupported(f"needs a class of layers in custom_objects, not {shown(own)}")
+            raise Unknown(f"needs a class of layers in custom_objects, not {shown(own)}")
         config: dict[str, Any] = {}
         for key, value in what.config.items():
             if key.endswith(DROPPED_ENDINGS) and value is None:
@@ -238,7 +242,7 @@ class Maker:
                 return self._custom[key]
         if isinstance(name, str) and is_name(name):
             return name
-        raise Unsupported(
+        raise Unknown(
             f"has a function {shown(name)}, which is not known; give it: "
             f"load_model(path, custom_objects={{{shown(name)}: ...}})"
         )

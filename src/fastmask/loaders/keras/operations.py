@@ -9,7 +9,7 @@ import numpy as np
 from ..._checks import shown
 from ...layers._operation import Operation
 from ...layers._operations import OPERATIONS
-from .described import Described, Node, Ref, Unsupported
+from .described import Described, Node, Ref, Unknown, Unsupported
 from .version3 import operation_name
 
 # TensorFlow's names of functions, and what they are here; then its names of arguments.
@@ -70,7 +70,7 @@ def operation(what: Described, node: Node) -> tuple[Operation, list[Ref]]:
         name, arguments, options = _of_version_2(what, node)
     if name not in OPERATIONS or (what.version == 2 and name in _OTHER_IN_TENSORFLOW):
         own = "" if what.version == 2 else _OR_A_LAYER.format(kind=what.kind)
-        raise Unsupported(
+        raise Unknown(
             f"is the operation {shown(name)}, which is not supported: put a layer in its place, "
             "which custom_objects takes, and save the model again (docs/from-keras.md lists "
             f"the operations that are){own}"
