@@ -67,6 +67,37 @@ class TestFallback:
         assert_all_close([out, h, c], [theirs(x)[0], *theirs(x)[1]])
 
     @each_module
+    @pytest.mark.parametrize("batch_first", [False, True])
+    @pytest.mark.filterwarnings("ignore:fastmask.torch")
+    def test_no_steps(self, name: str, batch_first: bool) -> None:
+        options = {"num_layers": 2, "bidirectional": True, "batch_first": batch_first}
+        _, ours = twins(name, 3, 5, dtype=torch.bfloat16, **options)
+        hx = random_states(ours, 4)
+        x = torch.ones(*(4, 0) if batch_first else (0, 4), 3, dtype=torch.bfloat16)
+        for mask in (None, torch.ones(x.shape[:2])):
+            out, last = ours(x, hx, mask=mask)
+            assert out.shape == (*x.shape[:2], 10)
+            assert all(map(torch.equal, as_tuple(last), as_tuple(hx)))
+            assert not as_tuple(ours(x, mask=mask)[1])[0].any()
+        assert ours(x.new_ones(0, 3))[0].shape == (0, 10)
+        values, offsets = x.new_ones(0, 3), torch.zeros(5, dtype=torch.int64)
+        jagged = torch.nested.nested_tensor_from_jagged(values, offsets)
+        out, last = ours(jagged, hx)
+        assert out.values().shape == (0, 10)
+        assert all(map(torch.equal, as_tuple(last), as_tuple(hx)))
+        with pytest.raises(RuntimeError, match="hidden"):
+            ours(x, random_states(ours, 3))
+
+    @each_module
+    @pytest.mark.filterwarnings("ignore:fastmask.torch")
+    def test_mask_of_a_converted_module(self, name: str) -> None:
+        theirs, ours = twins(name, 3, 5, dtype=torch.bfloat16)
+        ft.convert(model := torch.nn.Sequential(theirs))
+        x = torch.ones(6, 2, 3, dtype=torch.bfloat16)
+        mask = torch.ones(6, 2).tril()
+        assert torch.equal(model[0](x, mask=mask)[0], ours(x, mask=mask)[0])
+
+    @each_module
     @pytest.mark.filterwarnings("ignore:fastmask.torch")
     def test_masks(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, batch_first=True)

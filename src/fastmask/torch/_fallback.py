@@ -33,10 +33,29 @@ def by_torch(
     twin = original.__new__(original)
     object.__setattr__(twin, "__dict__", module.__dict__)  # the same parameters and options
     known = batch_first_mask(mask, input, module.batch_first)
-    if known is None or 0 in known.shape:  # without rows or steps nothing can be packed
+    if isinstance(input, Tensor) and not needs_torch():
+        axis = int(module.batch_first and input.dim() == 3)
+        if 0 in input.shape[axis : axis + 1]:
+            return _without_steps(twin, input, hx, axis)
+    if known is None or 0 in known.shape:  # without rows nothing can be packed
         result: tuple[Any, Any] = twin(input, hx)
         return result
+    if not module.zero_output_for_mask:  # of the class, where `convert` made the module
+        raise NotImplementedError(
+            f"zero_output_for_mask=False with a mask needs fastmask's own kernels, which cannot "
+            f"run here ({input.dtype} on {input.device}, proj_size={twin.proj_size})"
+        )
     return _masked(twin, input, hx, known)
+
+
+def _without_steps(twin: Any, input: Tensor, hx: Any, axis: int) -> tuple[Any, Any]:
+    """No outputs, and the states as they are; torch, which needs a step, checks them with one."""
+    shape = list(input.shape)
+    shape[axis] = 1
+    out, last = twin(input.new_zeros(shape), hx)
+    if hx is None:
+        hx = _each(torch.zeros_like, last)
+    return out.narrow(axis, 0, 0), tuple(hx) if isinstance(last, tuple) else hx
 
 
 @functools.cache
@@ -50,11 +69,6 @@ def _warn(name: str, reason: str) -> None:
 
 def _masked(twin: Any, input: Tensor, hx: Any, mask: Mask | Tensor) -> tuple[Any, Any]:
     """`twin` over the valid steps of `input`."""
-    if not twin.zero_output_for_mask:
-        raise NotImplementedError(
-            f"zero_output_for_mask=False with a mask needs fastmask's own kernels, which cannot "
-            f"run here ({input.dtype} on {input.device}, proj_size={twin.proj_size})"
-        )
     batched = input.dim() == 3
     x = input if batched else input.unsqueeze(0)
     x = x if twin.batch_first or not batched else x.transpose(0, 1)
