@@ -173,6 +173,27 @@ def test_without_gradients(zeros: bool) -> None:
         assert not any(one.requires_grad for one in found)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_training_with_states_of_before(masked: bool) -> None:
+    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor([[True, True, False], [True, False, True]]) if masked else None
+    stateful, plain = layers.LSTM(5, stateful=True), layers.LSTM(5)
+    stateful.build(x.shape)
+    plain.build(x.shape)
+    plain.set_weights(stateful.get_weights())
+    with fk.enabled():
+        stateful(x, mask=mask)
+        states = [state.value.clone() for state in stateful.states]
+        found = [
+            torch.autograd.grad(out.sum(), [weight.value for weight in layer.trainable_weights])
+            for layer, out in [
+                (stateful, stateful(x, mask=mask)),
+                (plain, plain(x, mask=mask, initial_state=states)),
+            ]
+        ]
+    assert all(map(torch.allclose, *found))
+
+
 def test_variables_of_a_stateless_scope() -> None:
     x = torch.randn(3, 5, 2)
     layer = layers.GRU(4)
