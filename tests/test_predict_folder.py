@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+import fastmask as fm
 from fastmask import cli
+from fastmask import layers as L
 from fastmask.commands import engines, parts
-from tests.folder_cases import assert_whole, make_folder, make_model
+from tests.folder_cases import WORDS, assert_whole, make_folder, make_model
 
 pytestmark = pytest.mark.optional
 pa = pytest.importorskip("pyarrow")
@@ -95,6 +97,20 @@ def test_an_interrupt(
     assert run(tmp_path) == 0
     assert [part.source.name for part in calls[3:]] == [calls[2].source.name, calls[4].source.name]
     assert_whole(tmp_path / "in", tmp_path / "out", model, made)
+
+
+def test_warnings_of_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each worker may have the same one, which is shown once."""
+    model = fm.Sequential([L.Embedding(WORDS, 2), L.Permute((1, 2)), L.SimpleRNN(1)])
+    model.build((None, None))
+    fm.save_model(model, tmp_path / "m.npz")
+    make_folder(tmp_path / "in", 2, 4)
+    monkeypatch.setattr(parts, "predictor_of", parts.predictor_of.__wrapped__)  # one for each file
+    assert run(tmp_path) == 0
+    said = capsys.readouterr().err
+    assert said.count("needs padding: layer 'permute") == 1
 
 
 def test_a_bad_row(model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,39 @@ class TestDicts:
         predict = fm.Predictor(model, ["one", "other"], batch_size=2)
         with pytest.raises(ValueError, match=r"^one\[3\], other\[3\]: .* but one is 33"):
             predict({"one": ROWS, "other": [[1], [], [2], [33], [44]]})
+
+
+class TestPadding:
+    """Of models with a layer that cannot take a `Ragged`."""
+
+    ROWS = ([[2.0], [4.0]], [[6.0]], [[1.0], [2.0], [3.0]])
+
+    @staticmethod
+    def means() -> Any:
+        x = fm.Input((None, 1))
+        turned = L.Permute((2, 1), name="turned")(x)
+        return fm.Model(x, L.Lambda(lambda x: x.mean(axis=2))(turned), name="means")
+
+    def test_one_warning_says_why(self) -> None:
+        predict = fm.Predictor(self.means(), "x")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            both = predict({"x": list(self.ROWS[:2])})["prediction"]
+            assert predict({"x": list(self.ROWS)})["prediction"].tolist() == [2, 2, 2]
+        assert both.tolist() == [3, 3]
+        (one,) = (one for one in told if "a mask" not in str(one.message))
+        assert one.filename == __file__
+        text = str(one.message)
+        assert text.startswith(
+            "model 'means' needs padding: layer 'turned' (of type Permute) cannot take a Ragged, "
+            "whose rows have different numbers of steps. From now on each batch"
+        )
+        assert text.endswith("with a batch size of 1 each row is computed alone")
+
+    def test_rows_by_themselves(self) -> None:
+        """They need no padding, and a warning would be an error here."""
+        predict = fm.Predictor(self.means(), "x", batch_size=1)
+        assert predict({"x": list(self.ROWS)})["prediction"].tolist() == [3, 6, 2]
 
 
 class TestArguments:

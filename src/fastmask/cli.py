@@ -206,8 +206,8 @@ def _telling(
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")  # a layer that loses a mask says so once
             work()
-        for one in told:
-            print(f"fastmask: warning: {one.message}", file=sys.stderr)
+        for text in dict.fromkeys(str(one.message) for one in told):  # each worker has its own
+            print(f"fastmask: warning: {text}", file=sys.stderr)
     except (OSError, TypeError, ValueError) as error:
         print(f"fastmask: {error}", file=sys.stderr)
         return 2

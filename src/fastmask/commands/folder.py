@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 from .._checks import whole_number
 from ..backends.threads import get_num_threads
@@ -41,6 +42,8 @@ def run(options: Options, engine: str, workers: int | None) -> int:
             if outcome.fault:
                 raise ValueError(outcome.fault)
             done += outcome.rows
+            for text in outcome.warnings:  # of any worker
+                warnings.warn(text, stacklevel=2)
             bar.show(done / max(total, 1), done)
     finally:
         bar.close()

@@ -9,6 +9,7 @@ has to be kept.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -39,6 +40,7 @@ class Outcome(NamedTuple):
 
     rows: int
     fault: str  # empty if all went well
+    warnings: tuple[str, ...] = ()
 
 
 def parts_of(options: Options) -> list[Part]:
@@ -115,11 +117,13 @@ def not_done(parts: list[Part]) -> list[Part]:
 def compute(options: Options, threads: int, part: Part) -> Outcome:
     """Compute a part, in any process, with `threads` threads unless FASTMASK_NUM_THREADS is set."""
     try:
-        write_part(options, None if "FASTMASK_NUM_THREADS" in os.environ else threads, part)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            write_part(options, None if "FASTMASK_NUM_THREADS" in os.environ else threads, part)
     except (OSError, TypeError, ValueError) as error:
         known = str(part.source) in str(error) or str(part.target) in str(error)
         return Outcome(0, str(error) if known else f"{part.source}: {error}")
-    return Outcome(part.rows, "")
+    return Outcome(part.rows, "", tuple(str(one.message) for one in told))
 
 
 def write_part(options: Options, threads: int | None, part: Part) -> None:

@@ -29,10 +29,10 @@ def warn_of_lost_mask(layer: str, how: str) -> None:
         layer: name of the layer, which begins the warning.
         how: what it does with the mask, and what to do about it.
     """
-    warnings.warn(f"{layer} {how}", stacklevel=_frames_of_fastmask())
+    warnings.warn(f"{layer} {how}", stacklevel=frames_of_fastmask())
 
 
-def _frames_of_fastmask() -> int:
+def frames_of_fastmask() -> int:
     """The `stacklevel` of the first caller outside the package, for a warning by our caller.
 
     Python 3.12 has `skip_file_prefixes` for this.

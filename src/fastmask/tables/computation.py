@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..data import ragged
+from ..layers._base import BaseLayer
 from ..layers._calls import flat
+from ..layers._lost_mask import frames_of_fastmask
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
 from ..models.model import Model
@@ -19,6 +22,11 @@ from .values import Values, joined
 
 MOST_STEPS = 32768  # in a batch, padding included
 MOST_ROWS = 1024
+_PADS = (
+    "model {!r} needs padding: {}. From now on each batch is padded to its longest row, so "
+    "predictions may depend on the length of that row, as in Keras; with a batch size of 1 each "
+    "row is computed alone"
+)
 
 
 class Computation:
@@ -123,11 +131,14 @@ class Computation:
         """What the model returns for some rows: each output by its name, or its number."""
         try:
             return self._predicted(values, rows, self._padded)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as error:
             if self._padded:
                 raise
+            why = str(error).removesuffix(BaseLayer._instead_of_ragged).rstrip(" :;")
         found = self._predicted(values, rows, True)  # or its error says what is wrong
         self._padded = True
+        if self._rows > 1:  # a row alone is not padded
+            warnings.warn(_PADS.format(self._model.name, why), stacklevel=frames_of_fastmask())
         return found
 
     def _predicted(self, values: list[Values], rows: slice, padded: bool) -> dict[Any, Values]:
