@@ -296,8 +296,32 @@ class TestCell:
         def vector(a: Any, h: Any, *, _v: Any) -> Any:
             return a + h * _v
 
-        for function in (state, vector):
-            with pytest.raises(ValueError, match=f"a {function.__name__} must not be called"):
+        for function, why in ((state, "x, which is the input"), (vector, "_v, which begins")):
+            with pytest.raises(ValueError, match=f"a {function.__name__} must not be called {why}"):
+                cells.cell(function)
+
+    def test_sums_are_not_called_like_the_input(self) -> None:
+        def highway(a: Any, r: Any, x: Any, h: Any) -> Any:
+            return h + r * a + (1 - r) * x
+
+        def of_steps(a: Any, x_t: Any, h: Any) -> Any:
+            return h + a * x_t
+
+        for function, name in ((highway, "x"), (of_steps, "x_t")):
+            wanted = rf"(?s){function.__name__}, line .*called {name}; .* x W \+ h U \+ b.* x_only"
+            with pytest.raises(ValueError, match=wanted):
+                cells.cell(x_only=(name,))(function)
+
+    def test_sums_are_not_called_like_a_state(self) -> None:
+        def forgotten(u: Any, n: Any, h: Any, s: Any) -> Any:
+            s = s + n
+            return (1 - u) * h + u * s
+
+        def of_steps(a: Any, h_prev: Any, c: Any) -> Any:
+            return a * h_prev + c
+
+        for function, name, state in ((forgotten, "h", "s"), (of_steps, "h_prev", "c")):
+            with pytest.raises(ValueError, match=f"called {name}, .* returns, .* only {state}; "):
                 cells.cell(function)
 
     def test_names_that_make_one_argument_of_kernels_twice(self) -> None:

@@ -140,15 +140,18 @@ class Cell:
 
 
 def _check_names(formula: Formula) -> None:
-    """Check that states and vectors can be named in a kernel's arguments."""
+    """Check that no name misleads, and that a kernel's arguments can have them."""
     if not formula.name.isidentifier():
         raise ValueError(f"a cell is named after its function, which needs a name: {formula.name}")
+    _check_sums(formula)
     taken = dict.fromkeys(_TAKEN, "a kernel")
     for kind, names, forms in (
         ("state", formula.states, _OF_A_STATE),
         ("vector", formula.vectors, _OF_A_VECTOR),
     ):
         for name in names:
+            if name == "x":
+                raise ValueError(f"a {kind} must not be called x, which is the input")
             if name.startswith("_"):
                 raise ValueError(f"a {kind} must not be called {name}, which begins with _")
             for argument in (form.format(name) for form in forms):
@@ -160,10 +163,27 @@ def _check_names(formula: Formula) -> None:
                 taken[argument] = f"the {kind} {name}"
 
 
+def _check_sums(formula: Formula) -> None:
+    """Refuse sums named like the input or a state: they are neither."""
+    for name in formula.sums:
+        if name in ("x", "x_t"):
+            raise ValueError(f"a sum must not be called {name}; {_NO_INPUT}")
+        if name in ("h", "h_prev"):
+            raise ValueError(
+                f"a sum must not be called {name}, and this is one: states are the last "
+                "arguments, as many as the function returns, which is here only "
+                f"{', '.join(formula.states)}; return every new state"
+            )
+
+
+_NO_INPUT = (
+    "the input itself is not available in a formula: a sum is x W + h U + b. In its place take "
+    "a sum of x alone with weights of its own, x W + b: give it another name, and list it in x_only"
+)
 _OF_A_STATE = ("{}", "{}_first", "{}_last", "{}_steps", "d{}_first", "d{}_last")
 _OF_A_VECTOR = ("{}", "d{}")
 _TAKEN = (
-    *("x", "out", "kernel", "recurrent_kernel", "bias", "packed", "gates", "gates_saved"),
+    *("out", "kernel", "recurrent_kernel", "bias", "packed", "gates", "gates_saved"),
     *("steps", "offsets", "order", "valid", "reverse", "zero_masked", "threads"),
     *("activation", "recurrent_activation", "dx", "dout", "dkernel", "drecurrent_kernel", "dbias"),
 )

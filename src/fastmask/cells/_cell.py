@@ -114,9 +114,11 @@ def cell(
 
     The formula is a function of sums, then of states, as many as it returns, and then, after a `*`,
     of vectors. A sum is x W + h U + b with its own columns of the weights, which are in the order
-    of the arguments; a vector is a weight with one number per unit; its default is the initial
-    value. The formula returns the new states; the first one is the output, and is called h here.
-    It may use + - * / and the functions of `fastmask.cells`, and is called once, on symbols:
+    of the arguments; x itself is not available. A vector is a weight with one number per unit; its
+    default is the initial value, and without one it begins at random, as torch's recurrent weights
+    do in `fastmask.torch.Recurrent`, and by `vector_initializer` in `fastmask.layers.RNN`.
+    The formula returns the new states; the first one is the output, and is called h here. It may
+    use + - * / and the functions of `fastmask.cells`, and is called once, on symbols:
     kernels for every backend, and gradients, are generated from what it does with them.
 
     A sum that is called on a value, as in `n(r * h)`, takes that value in place of h.
@@ -133,7 +135,8 @@ def cell(
     Raises:
         TypeError: it branches on a value, applies a function that is not of `fastmask.cells`, or
             returns something else than values; the message shows the line.
-        ValueError: a sum or vector is not used, or the numbers of states do not agree.
+        ValueError: a sum or vector is not used, the numbers of states do not agree, or a name is
+            not possible, such as `x` or, for a sum, `h`.
 
     Examples:
         >>> import numpy as np
