@@ -60,7 +60,10 @@ def read(path: Path, name: str = "prediction") -> list[Any]:
         return [json.loads(line.split("\t")[-1]) for line in file]
 
 
-def run(folder: Path, source: str, target: str, *options: str, column: str = "") -> int:
-    column = column or ("text" if source.endswith("txt") else "ids")
+def run(folder: Path, source: str, target: str, *options: str, column: str | None = "") -> int:
+    """Run the command; with None for the column, without one."""
+    if column is not None:
+        known = "text" if source.endswith("txt") else "ids"
+        options = "--column", column or known, *options
     given = [str(folder / "m.npz"), str(folder / source), "--output", str(folder / target)]
-    return cli.main(["predict", *given, "--column", column, *options])
+    return cli.main(["predict", *given, *options])

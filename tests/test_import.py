@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,12 @@ def run(code: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_what_to_install_is_on_every_package_index() -> None:
+    """`fastmask-rnn[torch]` may be installed from a checkout, which pip cannot find by name."""
+    folder = Path(fm.__file__).parent
+    assert [one for one in folder.rglob("*.py") if "fastmask-rnn[" in one.read_text("utf-8")] == []
 
 
 def test_imports_nothing_heavy() -> None:
@@ -104,7 +111,7 @@ for action in (lambda: fm.torch, lambda: exec("from fastmask import torch")):
     except (AttributeError, ImportError) as error:
         print(type(error).__name__, error)
 """
-    message = 'fastmask.torch needs PyTorch: pip install "fastmask-rnn[torch]"'
+    message = "fastmask.torch needs PyTorch: pip install torch"
     assert run(code).splitlines() == [
         f"AttributeError {message}",
         f"ModuleNotFoundError {message}",

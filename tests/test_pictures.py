@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*filter(lambda name: name.startswith("matplotlib"), sys.modules), "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r'pip install "fastmask-rnn'):
+    with pytest.raises(ImportError, match="pip install matplotlib"):
         fm.plot_masks(VALID)
 
 

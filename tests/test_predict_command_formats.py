@@ -64,6 +64,43 @@ class TestFormats:
         assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
         assert (tmp_path / "b.jsonl").read_text() == ""
 
+    def test_the_only_column(self, reader: Any, tmp_path: Path) -> None:
+        expected = reader([[4, 9, 2], [7, 0, 0]])
+        np.savez(tmp_path / "a.npz", x=np.array([[4, 9, 2], [7, 0, 0]]))
+        for name, content in (
+            ("a.txt", "4 9 2\n7\n"),
+            ("a.csv", "x\n4 9 2\n7\n"),
+            ("a.jsonl", '{"x": [4, 9, 2]}\n{"x": [7]}\n'),
+            ("a.npz", None),
+        ):
+            if content is not None:
+                (tmp_path / name).write_text(content)
+            assert run(tmp_path, name, "b.jsonl", column=None) == 0
+            np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
+        (tmp_path / "a.txt").write_text("")
+        assert run(tmp_path, "a.txt", "b.txt", column=None) == 0
+
+    @pytest.mark.usefixtures("reader")
+    def test_which_columns_there_are(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(tmp_path / "a.csv", rows_of_ids(2))
+        (tmp_path / "a.jsonl").write_text("")
+        for name, words in (
+            ("a.csv", "a.csv has columns who, ids"),
+            ("a.jsonl", "a.jsonl has no rows that would show its columns"),
+        ):
+            assert run(tmp_path, name, "b.jsonl", column=None) == 2
+            said = capsys.readouterr().err
+            assert said == f"fastmask: --column is needed, because {tmp_path / words}\n"
+
+    def test_lists_in_texts(self, reader: Any, tmp_path: Path) -> None:
+        lists = "4 9 2", '"4,9,2"', '"4, 9, 2"', '"[4, 9, 2]"', '" 4  9 2 "', '"[4,9,2]"'
+        (tmp_path / "a.csv").write_text("\n".join(["ids", *lists]) + "\n")
+        assert run(tmp_path, "a.csv", "b.csv") == 0
+        expected = np.repeat(reader([[4, 9, 2]]), len(lists), axis=0)
+        np.testing.assert_allclose(read(tmp_path / "b.csv"), expected, atol=1e-6)
+
     @pytest.mark.optional
     def test_parquet(self, reader: Any, tmp_path: Path) -> None:
         pa = pytest.importorskip("pyarrow")

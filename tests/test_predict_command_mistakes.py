@@ -36,10 +36,15 @@ class TestMistakes:
         ("a.jsonl", '{"ids": [1], "prediction": 1}\n', "there is a column 'prediction' already"),
         ("a.jsonl", "\xff", "line 1, is not UTF-8"),
         ("a.csv", "who,ids\na\n", "line 2, has 1 cells, but line 1 has 2"),
+        ("a.csv", "ids\n1,2\n", "2 cells, but line 1 has 1: a cell with commas must be in quotes"),
         ("a.csv", 'ids\n"1 2', "line 2, is not CSV"),
         ("a.csv", "", "must begin with names of columns"),
         ("a.csv", "a,a\n", "must begin with names of columns"),
         ("a.csv", "a\n1\n", "there is no column 'ids', only a"),
+        ("a.csv", "ids\n1;2;3\n", "not '1;2;3'; write a list as 4 9 2, as [4, 9, 2] or as 4,9,2"),
+        ("a.csv", 'ids\n"[1; 2"\n', "not '[1; 2'; write a list as 4 9 2"),
+        ("a.csv", 'ids\n"1,,2"\n', "not '1,,2'; write a list as"),
+        ("a.npy", "", ".txt; for an array, write a .npz file with a name for its column: numpy.sa"),
         ("a.npz", "nothing", "is not a .npz file that can be read"),
         ("a.arrow", "", "a.arrow must end in .parquet, .pq, .jsonl"),
         ("none.csv", None, "none.csv"),
@@ -93,7 +98,7 @@ class TestMistakes:
             assert ("fastmask.Predictor(" in capsys.readouterr().err) == needed
 
     def test_arguments(self, capsys: pytest.CaptureFixture[str]) -> None:
-        for words in (["predict"], ["predict", "m.npz", "a.csv", "--output", "b.csv"]):
+        for words in (["predict"], ["predict", "m.npz", "a.csv", "--column", "b"]):
             with pytest.raises(SystemExit) as caught:
                 cli.main(words)
             assert caught.value.code == 2
@@ -109,4 +114,4 @@ class TestMistakes:
         assert reader
         monkeypatch.setattr(tables, "find_spec", lambda _name: None)
         assert run(tmp_path, "a.parquet", "b.csv") == 2
-        assert "pip install 'fastmask-rnn[data]'" in capsys.readouterr().err
+        assert "pip install pyarrow" in capsys.readouterr().err

@@ -155,7 +155,7 @@ class TestTexts:
         assert run(tmp_path, "a.jsonl", "b.txt") == 2
         assert "row 1 of column 'ids' must hold text, not 3" in capsys.readouterr().err
 
-    def test_lists_of_words(self, tmp_path: Path) -> None:
+    def test_lists_of_words(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = fm.Input((None,), dtype="string")
         ids = L.StringLookup(vocabulary=self.WORDS, mask_token="")(words)
         model = fm.Model(words, L.SimpleRNN(2)(L.Embedding(5, 3, mask_zero=True)(ids)))
@@ -165,6 +165,10 @@ class TestTexts:
         assert run(tmp_path, "a.jsonl", "b.jsonl") == 0
         expected = [model([row or [""]])[0] for row in rows]
         np.testing.assert_allclose(read(tmp_path / "b.jsonl"), expected, atol=1e-6)
+        (tmp_path / "a.csv").write_text("ids\ngood film\n")
+        assert run(tmp_path, "a.csv", "b.csv") == 2
+        wanted = """must be a list like ["good", "film"], not 'good film'"""
+        assert wanted in capsys.readouterr().err
 
 
 def test_models_of_keras(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_other_errors(
             ("--engine", "ray"),
             "in",
             "out",
-            "pip install 'fastmask-rnn[ray]'",
+            "pip install ray",
         ),
         (("--workers", "0"), "in", "out", "--workers must be at least 1, not 0"),
         (("--batch-size", "0"), "in", "out", "--batch-size must be at least 1, not 0"),

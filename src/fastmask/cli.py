@@ -18,7 +18,10 @@ from .commands import inspect as _inspect
 from .commands import predict as _predict
 from .commands import system as _system
 
-_COLUMN = "column that the model reads; give one for each input, in the order that inspect shows"
+_COLUMN = (
+    "column that the model reads; give one for each input, in the order that inspect shows; "
+    "not needed if there is only one column"
+)
 _CLOSED = 128 + 13  # the exit status of a program that SIGPIPE ends
 _REPORT = Path("benchmarks", "report.py")
 
@@ -104,7 +107,7 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument("model", type=Path, help="a model file")
     parser.add_argument("input", type=Path, help="the rows: a file, or a folder of Parquet files")
-    parser.add_argument("--column", action="append", required=True, metavar="NAME", help=_COLUMN)
+    parser.add_argument("--column", action="append", metavar="NAME", default=[], help=_COLUMN)
     parser.add_argument("--output", type=Path, required=True, metavar="OUT", help="file or folder")
     parser.add_argument(
         "--name", default="prediction", help="name of the new column (default: prediction)"
@@ -235,7 +238,7 @@ def _run_bench(_known: argparse.Namespace, rest: list[str]) -> int:
     if checkout is None:
         print(
             "fastmask: the benchmarks are in the source checkout, not in the installed package:\n"
-            "get the source archive of fastmask-rnn, unpack it, and there run\n"
+            "in a checkout of fastmask-rnn, or its unpacked source archive, run\n"
             '    pip install -e ".[bench]" && fastmask bench',
             file=sys.stderr,
         )

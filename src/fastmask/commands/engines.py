@@ -41,8 +41,7 @@ def run(engine: str, options: Options, parts: list[Part], workers: int) -> Itera
     package = NEEDS.get(engine)
     if package is not None and find_spec(package) is None:
         raise ValueError(
-            f"--engine {engine} needs {package}, which is not installed: "
-            f"pip install 'fastmask-rnn[{engine}]'"
+            f"--engine {engine} needs {package}, which is not installed: pip install {package}"
         )
     if not parts:
         return

@@ -9,7 +9,7 @@ from .._checks import whole_number
 from ..backends.threads import get_num_threads
 from . import engines
 from .parts import most_rows, not_done, parts_of, predictor_of
-from .predict import Bar, Options
+from .predict import Bar, Options, with_column
 
 
 def run(options: Options, engine: str, workers: int | None) -> int:
@@ -27,8 +27,9 @@ def run(options: Options, engine: str, workers: int | None) -> int:
     most_rows(options)
     model, source, output = (path.resolve() for path in options[:3])  # for workers elsewhere
     options = options._replace(model=model, input=source, output=output)
-    predictor_of(options)  # errors of the model are reported before workers start
     parts = parts_of(options)
+    options = with_column(options, parts[0].source)
+    predictor_of(options)  # errors of the model are reported before workers start
     todo = not_done(parts)
     if left := len(parts) - len(todo):
         sys.stderr.write(

@@ -29,7 +29,7 @@ class Options(NamedTuple):
     model: Path
     input: Path
     output: Path
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # may be empty for a file with one column
     name: str = "prediction"
     batch_size: int | None = None
     quantize: str | None = None
@@ -53,6 +53,7 @@ def run(options: Options) -> int:
         pass
     check_apart(options.output, options.input, "the input")
     check_apart(options.output, options.model, "the model")
+    options = with_column(options, options.input)
     predictor = Predictor(model_of(options), options.columns, options.name, options.batch_size)
     rows, bar = options.batch_size or MOST_ROWS, Bar(options.input)
     count = 0
@@ -85,6 +86,23 @@ def check_apart(output: Path, other: Path, what: str) -> None:
                 f"--output {output} is the same file as {what}, {other}, which it would replace: "
                 "give it another name"
             )
+
+
+def with_column(options: Options, path: Path) -> Options:
+    """The options; if they have no column, with the only one of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it has more columns, or none.
+    """
+    if options.columns:
+        return options
+    first = next(iter(tables.format_of(path).batches(path, MOST_ROWS)), None)
+    names = [] if first is None else list(first.names())
+    if len(names) != 1:
+        listed = f"columns {', '.join(names)}" if names else "no rows that would show its columns"
+        raise ValueError(f"--column is needed, because {path} has {listed}")
+    return options._replace(columns=tuple(names))
 
 
 def model_of(options: Options) -> Any:

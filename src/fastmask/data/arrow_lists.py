@@ -23,7 +23,7 @@ def pyarrow() -> Any:
     try:
         return import_module("pyarrow")
     except ModuleNotFoundError as error:
-        message = "Arrow arrays need pyarrow: pip install 'fastmask-rnn[data]'"
+        message = "Arrow arrays need pyarrow: pip install pyarrow"
         raise ModuleNotFoundError(message, name=error.name) from error
 
 

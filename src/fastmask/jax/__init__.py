@@ -11,9 +11,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "jax":
         raise
-    raise ModuleNotFoundError(
-        'fastmask.jax needs JAX: pip install "fastmask-rnn[jax]"', name="jax"
-    ) from error
+    raise ModuleNotFoundError("fastmask.jax needs JAX: pip install jax", name="jax") from error
 
 from ._functions import gru, lstm, rnn
 

@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
     if error.name != "keras":
         raise
     raise ModuleNotFoundError(
-        'fastmask.keras needs Keras: pip install "fastmask-rnn[keras]"', name="keras"
+        "fastmask.keras needs Keras: pip install keras", name="keras"
     ) from error
 
 from ._convert import convert, revert

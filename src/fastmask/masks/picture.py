@@ -60,7 +60,7 @@ def new_figure(*, width: float, height: float) -> Figure:
     try:
         from matplotlib import figure
     except ImportError as error:
-        raise ImportError('pictures need Matplotlib: pip install "fastmask-rnn[plot]"') from error
+        raise ImportError("pictures need Matplotlib: pip install matplotlib") from error
     return figure.Figure(figsize=(width, height), layout="constrained")
 
 

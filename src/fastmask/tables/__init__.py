@@ -21,6 +21,10 @@ FORMATS = {
     ".txt": "text_lines",
 }
 
+_ARRAY = (
+    "; for an array, write a .npz file with a name for its column: numpy.savez('rows.npz', x=array)"
+)
+
 
 def format_of(path: Path) -> Any:
     """The module for a file.
@@ -30,10 +34,11 @@ def format_of(path: Path) -> Any:
     """
     name = FORMATS.get(path.suffix.lower())
     if name is None:
-        raise ValueError(f"{path} must end in {', '.join(FORMATS)}")
+        hint = _ARRAY if path.suffix.lower() == ".npy" else ""
+        raise ValueError(f"{path} must end in {', '.join(FORMATS)}{hint}")
     module = import_module(f".{name}", __name__)
     if find_spec(getattr(module, "NEEDS", "numpy")) is None:
         raise ValueError(
-            f"{path} needs {module.NEEDS}, which is not installed: pip install 'fastmask-rnn[data]'"
+            f"{path} needs {module.NEEDS}, which is not installed: pip install {module.NEEDS}"
         )
     return module

@@ -69,6 +69,20 @@ class Records(OfFile):
         return self.rows
 
 
+class Empty(Records):
+    """No rows, of known columns."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__([], 0, 1.0)
+        self._names = names
+
+    def names(self) -> list[str]:
+        return self._names
+
+    def column(self, name: str) -> list[Any]:  # noqa: ARG002 - that of a batch with rows
+        return []
+
+
 def with_more(batch: Batch, more: Columns) -> list[dict[str, Any]]:
     """The rows of a batch with further columns, as plain Python objects."""
     plain = {name: plain_rows(values) for name, values in more.items()}

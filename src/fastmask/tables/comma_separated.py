@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .._checks import shown
-from .batch import Batch, Columns, Records, as_json, with_more
+from .batch import Batch, Columns, Empty, Records, as_json, with_more
 from .lines import Lines, lines_of, writable
 
 _LONGEST = 2**31 - 1  # characters of a cell; Python's own limit is less than a long sequence
@@ -33,20 +33,6 @@ def batches(path: Path, rows: int) -> Iterator[Records]:
             yield Empty(names)
 
 
-class Empty(Records):
-    """No rows, of known columns."""
-
-    def __init__(self, names: list[str]) -> None:
-        super().__init__([], 0, 1.0)
-        self._names = names
-
-    def names(self) -> list[str]:
-        return self._names
-
-    def column(self, name: str) -> list[Any]:  # noqa: ARG002 - that of a batch with rows
-        return []
-
-
 def _checked(cells: Iterator[list[str]], lines: Lines, path: Path) -> Iterator[list[str]]:
     """The cells of each row."""
     try:
@@ -62,8 +48,10 @@ def _rows(
         if not row:
             continue
         if len(row) != len(names):
+            quote = ": a cell with commas must be in quotes" if len(row) > len(names) else ""
             raise ValueError(
-                f"{path}, line {lines.number}, has {len(row)} cells, but line 1 has {len(names)}"
+                f"{path}, line {lines.number}, has {len(row)} cells, but line 1 has "
+                f"{len(names)}{quote}"
             )
         yield dict(zip(names, row, strict=True))
 

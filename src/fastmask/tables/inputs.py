@@ -17,6 +17,7 @@ from ..models.mistakes import FROM_TEXTS
 from ..models.taken import Taken, padding_of, taken
 from .values import Values
 
+_FORMS = '; write a list as 4 9 2, as [4, 9, 2] or as 4,9,2, which CSV has in quotes: "4,9,2"'
 Where = Callable[[int], str]  # how messages name a row
 
 
@@ -41,7 +42,7 @@ class Input:
             self._wanted = self._shape[1] if len(self._shape) > 1 else alone
 
     def values(self, given: Values, where: Where) -> Array | Ragged | list[Any]:
-        """The values of rows; text is read as JSON, or as numbers with spaces between them.
+        """The values of rows; text is read as JSON, or as numbers with spaces or commas between.
 
         Args:
             given: the values of the column.
@@ -89,15 +90,23 @@ class Input:
         """A value, parsed if it is text."""
         if isinstance(value, str):
             text = value.strip()
-            listed = text if text.startswith(("[", "{")) else f"[{', '.join(text.split())}]"
+            if not text.startswith(("[", "{")):
+                text = f"[{text if ',' in text else ', '.join(text.split())}]"
             try:
-                value = json.loads(listed)
+                value = json.loads(text)
             except ValueError:
-                told = f"{what} must hold numbers, not {shown(text)}{self._for_texts}"
-                raise ValueError(told) from None
+                raise self._unread(value.strip(), what) from None
         if value is None:
             raise ValueError(f"{what} has no value")
         return value
+
+    def _unread(self, text: str, what: str) -> ValueError:
+        """The error for text that is neither JSON nor numbers."""
+        if self._texts:
+            return ValueError(f'{what} must be a list like ["good", "film"], not {shown(text)}')
+        words = self._for_texts if any(map(str.isalpha, text)) else ""
+        hint = words or ("" if self._single else _FORMS)
+        return ValueError(f"{what} must hold numbers, not {shown(text)}{hint}")
 
     def _value(self, value: Any, what: str) -> Any:
         """The numbers or texts of one row, checked as far as the error can name the row."""

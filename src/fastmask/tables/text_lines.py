@@ -8,19 +8,21 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from .batch import Batch, Columns, Records, as_json, with_more
+from .batch import Batch, Columns, Empty, Records, as_json, with_more
 from .lines import lines_of, writable
 
 COLUMN = "text"
 
 
 def batches(path: Path, rows: int) -> Iterator[Records]:
-    """The rows in batches."""
+    """The rows in batches; a single empty batch if there are none."""
     first = 0
     with lines_of(path) as lines:
         while some := [line.rstrip("\r\n") for line in islice(lines, rows)]:
             yield Records([{COLUMN: line} for line in some], first, lines.share)
             first += len(some)
+        if not first:
+            yield Empty([COLUMN])
 
 
 class Writer:

@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
     raise ModuleNotFoundError(
-        'fastmask.torch needs PyTorch: pip install "fastmask-rnn[torch]"', name="torch"
+        "fastmask.torch needs PyTorch: pip install torch", name="torch"
     ) from error
 
 from ._convert import convert
