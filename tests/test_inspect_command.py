@@ -137,7 +137,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
             None,
             "names '__main__.Net', which no state dict needs: it is a whole module",
         ),
-        ("none.npz", None, "No such file"),
+        ("none.npz", None, "none.npz: No such file"),
     ):
         if content is not None:
             (tmp_path / name).write_bytes(content)

@@ -17,6 +17,7 @@ from .commands import demo as _demo
 from .commands import inspect as _inspect
 from .commands import predict as _predict
 from .commands import system as _system
+from .commands.errors import in_plain_words
 
 _COLUMN = (
     "column that the model reads; give one for each input, in the order that inspect shows; "
@@ -91,7 +92,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         return int(known.run(known, rest))
     except (OSError, ValueError) as error:
-        print(f"fastmask: {error}", file=sys.stderr)
+        print(f"fastmask: {in_plain_words(error)}", file=sys.stderr)
         return 1
 
 
@@ -212,7 +213,7 @@ def _telling(
         for text in dict.fromkeys(str(one.message) for one in told):  # each worker has its own
             print(f"fastmask: warning: {text}", file=sys.stderr)
     except (OSError, TypeError, ValueError) as error:
-        print(f"fastmask: {error}", file=sys.stderr)
+        print(f"fastmask: {in_plain_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"fastmask: {interrupted}", file=sys.stderr)

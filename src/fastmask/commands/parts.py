@@ -21,6 +21,7 @@ from .._checks import whole_number
 from ..loaders._writing import write_whole
 from ..tables.computation import MOST_ROWS
 from ..tables.predictor import Predictor
+from .errors import in_plain_words
 from .predict import Options, check_apart, model_of
 
 PART_BYTES = 1 << 27  # of columns, before they are compressed; a row group is never cut
@@ -121,8 +122,9 @@ def compute(options: Options, threads: int, part: Part) -> Outcome:
             warnings.simplefilter("always")
             write_part(options, None if "FASTMASK_NUM_THREADS" in os.environ else threads, part)
     except (OSError, TypeError, ValueError) as error:
-        known = str(part.source) in str(error) or str(part.target) in str(error)
-        return Outcome(0, str(error) if known else f"{part.source}: {error}")
+        said = in_plain_words(error)
+        known = str(part.source) in said or str(part.target) in said
+        return Outcome(0, said if known else f"{part.source}: {said}")
     return Outcome(part.rows, "", tuple(str(one.message) for one in told))
 
 
