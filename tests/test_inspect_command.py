@@ -115,6 +115,24 @@ class TestOtherFiles:
         assert sum("no layer has projections, proj_size" in line for line in lines) == 1
         assert lines[-1] == "3 of 11 are not supported"
 
+    def test_cells(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        state = {}
+        for name, cell in fm.cells.CELLS.items():
+            layer = L.RNN(cell(8))
+            layer.build((None, None, 3))
+            state |= {f"{name}.{one.name}": one.value for one in layer.cell._weights}
+        state |= {"own.kernel": np.ones((3, 12)), "own.bias": np.ones(12)}
+        state |= {"odd.kernel": np.ones((3, 7)), "odd.p": np.ones(3)}
+        safetensors(tmp_path / "a.safetensors", state)
+        lines = inspected(tmp_path / "a.safetensors", capsys)
+        kinds = {line.split()[0]: line.split()[1] for line in lines[3:-3]}
+        wanted = {
+            name: f"RNN({name if cell.vectors else 'cell'}(8))"
+            for name, cell in fm.cells.CELLS.items()
+        }
+        assert kinds == wanted | {"own": "RNN(cell(units))", "odd": "?"}
+        assert "RNN(cell(units)): weights of a cell" in lines[-3]
+
     def test_onnx(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         nodes = [node("Gemm", "x w b", "y"), node("Erf", "y", "z"), node("Loop", "z", "out")]
         onnx(tmp_path / "a.onnx", nodes, [tensor("w", np.ones((2, 3))), tensor("b", np.ones(3))])

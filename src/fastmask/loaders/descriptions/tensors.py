@@ -10,6 +10,7 @@ from .._reading import Reader
 from ..description import Description, Row, effect_on_masks
 from ..weights import onnx, safetensors, state_dict
 from ..weights.stored import Module, Stored
+from .cells import NOTE, layer_of_cell
 
 _CELLS = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}  # by the number of gates
 
@@ -28,15 +29,19 @@ def describe(file: Reader) -> Description:
         reader = safetensors if path.suffix.lower() == ".safetensors" else state_dict
         modules = reader.modules(file)
     rows = [_row(module) for module in modules]
+    if any(layer_of_cell(module) for module in modules):
+        notes.append(NOTE)
     notes.append("weights alone: build the model, and give it the file with model.load_weights")
     total = sum(row.parameters or 0 for row in rows)
     return Description(f"{path.name}: {total:,} parameters in {len(rows)} modules", rows, notes)
 
 
 def _row(module: Module) -> Row:
-    kind = _kind(module)
-    mask = effect_on_masks(kind.removesuffix(" or Dense"))
-    shapes = ", ".join(f"{name} {part.shape}" for name, part in _sorted(module))
+    of_cell = layer_of_cell(module)
+    kind = of_cell or _kind(module)
+    mask = effect_on_masks("RNN" if of_cell else kind.removesuffix(" or Dense"))
+    parts = module.parts.items() if of_cell else _sorted(module)
+    shapes = ", ".join(f"{name} {part.shape}" for name, part in parts)
     parameters = sum(math.prod(part.shape) for part in module.parts.values())
     support = "yes" if kind != "?" else "no layer has such weights"
     if "weight_hr" in module.parts:
