@@ -148,6 +148,20 @@ def test_frozen_weights_and_strange_layouts(name: str) -> None:
 
 
 @each_module
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_complex_losses(name: str, bidirectional: bool) -> None:
+    theirs, ours = twins(name, 3, 5, bidirectional=bidirectional)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
+    found = []
+    for module in (ours, theirs):
+        out, _ = module(x)
+        # The gradient of the imaginary part is negated when it is read.
+        loss = (torch.complex(x[..., :1], out).conj() * (2 + 1j)).real.sum()
+        found.append(gradients(loss, x, *module.parameters()))
+    assert_all_close(*found)
+
+
+@each_module
 def test_gradients_of_the_first_states_alone(name: str) -> None:
     theirs, ours = twins(name, 3, 5, num_layers=2)
     x = torch.randn(6, 4, 3, dtype=FLOAT64)

@@ -69,7 +69,7 @@ class _CPU(Host):
         _half(out, direction)[:] = half.numpy()[:, :: -1 if direction else 1]
 
     def half_of(self, dout: Tensor, direction: int) -> Tensor:
-        half = _half(dout, direction)[:, :: -1 if direction else 1]
+        half = _half(dout.resolve_neg(), direction)[:, :: -1 if direction else 1]
         return torch.from_numpy(half.copy())  # of one step, it may count as contiguous as it is
 
     def packed_to_train(

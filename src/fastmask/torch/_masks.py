@@ -123,8 +123,7 @@ def count_misread(mask: Tensor) -> Tensor | int:
 
 def as_host_array(valid: Tensor) -> Any:
     """A mask as an array of NumPy's, which has no bfloat16."""
-    valid = valid.detach().cpu()
-    return (valid.double() if valid.is_floating_point() else valid).numpy()
+    return (valid.double() if valid.is_floating_point() else valid).numpy(force=True)
 
 
 def _tensor_of(mask: Mask) -> Any:
