@@ -76,6 +76,14 @@ class TestMasked:
         with pytest.raises(TypeError, match=r"work on \.data"):
             operation(x)  # type: ignore[operator]  # on purpose
 
+    def test_its_shape_is_known_to_numpy(self) -> None:
+        x = fm.Masked(np.ones((3, 4, 2)), HOLES)
+        assert (np.shape(x), np.ndim(x), np.size(x), np.size(x, 1)) == ((3, 4, 2), 3, 24, 4)
+        rows = x.to_ragged()
+        assert (np.shape(rows), np.ndim(rows)) == ((3, None, 2), 3)
+        with pytest.raises(TypeError, match="lose the rows of a Ragged"):
+            np.size(rows)
+
     def test_in_place_and_assignment(self) -> None:
         x = fm.Masked(np.ones((3, 4)), HOLES)
         with pytest.raises(TypeError, match=r"\.data"):

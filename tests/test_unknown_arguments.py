@@ -53,3 +53,25 @@ def test_a_cell_without_units(cell: Any) -> None:
         fm.layers.RNN(cell)
     with pytest.raises(TypeError, match=r"Layer, not 'gru'$"):
         fm.layers.RNN("gru")  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("compile", ": models are never compiled here, because they only predict; leave it out$"),
+        ("safe_mode", ": code in files is never run here; leave it out$"),
+        ("custom_object", r" \(did you mean 'custom_objects'\?\)$"),
+    ],
+)
+def test_load_model(name: str, hint: str) -> None:
+    message = rf"^load_model\(\) got an unexpected keyword argument '{name}'{hint}"
+    with pytest.raises(TypeError, match=message):
+        fm.load_model("model.keras", **{name: False})  # type: ignore[arg-type]  # on purpose
+
+
+def test_where_keras_has_its_functions() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'load_model': it is fastmask.load_m"):
+        fm.models.load_model  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'fastmask' has no attribute 'saving': it is fastm"):
+        fm.saving  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(fm.models, "clone_model")

@@ -70,6 +70,8 @@ else:  # type checkers would allow every name of the package otherwise
             return found if name == "cells" else found.cell
         if name != "torch":
             hint = f": import {__name__}.{name}" if name in ("jax", "keras") else ""
+            if name == "saving":
+                hint = ": it is fastmask.load_model, and fastmask.save_model"
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
         try:
             return import_module(".torch", __name__)

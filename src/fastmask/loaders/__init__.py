@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from .._checks import refuse_unknown
 from ..layers import Layer
 
 __all__ = ["load_model", "save_model"]
@@ -15,6 +16,10 @@ __all__ = ["load_model", "save_model"]
 _FORMATS = {".npz": "npz", ".keras": "keras", ".h5": "keras", ".hdf5": "keras"}
 _ALONE = "weights alone: build the model, and give it the file with model.load_weights(path)"
 _PAGE = "'From PyTorch' of the documentation goes through it"
+_NOT_OF_KERAS = {  # arguments of Keras's `load_model`
+    "compile": "models are never compiled here, because they only predict; leave it out",
+    "safe": "code in files is never run here; leave it out",
+}
 _OF_KERAS = (".weights.h5", ".weights.json")
 _OTHERS = {
     ".json": _ALONE,
@@ -64,7 +69,9 @@ def save_model(model: Layer, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(
-    path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str],
+    custom_objects: Mapping[str, Any] | None = None,
+    **unknown: NoReturn,
 ) -> Any:
     """Read a model that `save_model` or Keras wrote (`.keras`, or `.h5` of Keras 2 or 3).
 
@@ -75,12 +82,14 @@ def load_model(
         path: name of the file.
         custom_objects: your own layer classes and cells in the model, by name; for Keras files also
             functions, and "package>Name" for objects registered under that name.
+        **unknown: nothing; for an error about arguments of Keras's function, such as `compile`.
 
     Returns:
         The model.
 
     Raises:
-        TypeError: `path` is not the name of a file.
+        TypeError: `path` is not the name of a file, `custom_objects` does not map names to what
+            it takes, or there is another argument.
         ValueError: the ending is unknown, or the file is not a regular one, damaged, or not a
             model; or it has layers or arguments that are not supported, all of which the message
             lists.
@@ -92,6 +101,7 @@ def load_model(
     Examples:
         See `save_model`.
     """
+    refuse_unknown(unknown, load_model, _NOT_OF_KERAS)
     model = _format(path).load(Path(path), custom_objects)
     of_keras = Path(path).suffix.lower() != ".npz"
     for layer in model._all_layers():
