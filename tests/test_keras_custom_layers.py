@@ -114,3 +114,31 @@ def test_a_layer_that_looks_like_an_operation(tmp_path: Path) -> None:
     refused(path, "dense_4: is the operation 'other'", "custom_objects={'Other': Other}")
     model = fm.load_model(path, custom_objects={"Other": Other})
     same_weights(model, fm.load_model(MODELS / "two_inputs.h5"))
+
+
+def test_layers_inside_it_under_another_name() -> None:
+    class Named(Nothing):
+        def __init__(self, units: int, **options: Any) -> None:
+            super().__init__(units, name=options["name"], dtype="float32")
+            self.core = Kernel(units, dtype="float32")
+
+        def build(self, input_shape: Any) -> None:
+            self.core.build(input_shape)
+
+    told = "layers/lstm/core: has 0 arrays in the file, and 1 weights; the file has 'layers/lstm/c"
+    path = MODELS / "conv_lstm.keras"
+    refused(path, told + "ell': layers inside a layer must", custom_objects={"LSTM": Named})
+
+
+def test_the_layer_of_keras_itself() -> None:
+    """Its class or an instance, for files of Keras and for those of fastmask."""
+    kind = type("Scale", (), {"__module__": "keras.src.layers.layer"})
+    own = type("Gate", (kind,), {"__module__": "my_layers"})
+    for wrong in (kind, own):
+        told = "must hold|needs a subclass of fastmask.layers.Layer in custom_objects, not <class"
+        for name in ("custom_layer.keras", "other.npz"):
+            with pytest.raises((TypeError, ValueError), match=told) as caught:
+                fm.load_model(MODELS / name, custom_objects={"Scale": wrong})
+            assert "a class of Keras: write the layer again as a subclass of" in str(caught.value)
+    told = "needs a subclass of fastmask.layers.Layer"
+    refused(MODELS / "custom_layer.keras", told, custom_objects={"Scale": np.sin})

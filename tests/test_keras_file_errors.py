@@ -123,7 +123,11 @@ class TestWhatIsRefused:
         for wrong in ({"Scale": 3}, {3: Scale}, [Scale]):
             with pytest.raises(TypeError, match="custom_objects must"):
                 fm.load_model(path, custom_objects=wrong)  # type: ignore[arg-type]
-        refused(path, "scale: needs a class of layers", custom_objects={"Scale": np.sin})
+        refused(
+            path,
+            "scale: needs a subclass of fastmask.layers.Layer",
+            custom_objects={"Scale": np.sin},
+        )
         refused(path, "scale: is of class Scale, which is not known")
 
 

@@ -97,6 +97,17 @@ def closest(value: Any, choices: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
+def foreign_layer_hint(value: Any) -> str:
+    """For the end of a message about a class or layer of Keras's own; "" for anything else."""
+    bases = (value if isinstance(value, type) else type(value)).__mro__
+    if not any(base.__module__.partition(".")[0] in ("keras", "tf_keras") for base in bases):
+        return ""
+    return (
+        " (a class of Keras: write the layer again as a subclass of fastmask.layers.Layer, in "
+        "NumPy; the page 'From Keras' of the documentation has an example)"
+    )
+
+
 def refuse_unknown(
     given: Iterable[str], function: Callable[..., Any], instead: Mapping[str, str]
 ) -> None:

@@ -302,9 +302,15 @@ class KernelCell(Layer):
             )
 
 
-def unfit(shape: Shape, axes: str, name: str) -> ValueError:
-    """The error for inputs of layer `name` that do not have the axes named in `axes`."""
-    hint = _HINTS.get((axes.count(",") + 1, len(shape)), "")
+def unfit(shape: Shape, axes: str, name: str, alone: bool = False) -> ValueError:
+    """The error for inputs of layer `name` that do not have the axes named in `axes`.
+
+    `alone` if they may be a single row; for models that are built, their own error tells that.
+    """
+    wanted = axes.count(",") + 1
+    hint = _HINTS.get((wanted, len(shape)), "")
+    if alone and len(shape) == wanted - 1 and None not in shape:
+        hint += "; pass a single sequence as a batch of one, x[None]"
     return ValueError(f"inputs of layer {name!r} must have shape ({axes}), not {shape}{hint}")
 
 

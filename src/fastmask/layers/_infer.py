@@ -132,6 +132,13 @@ def _called(layer: BaseLayer, inputs: Symbols, given: dict[str, Any], size: int)
             return layer(_sample(inputs, size), **given)
         except IndexError:  # indices must be integers, but these were declared as floats
             return layer(_sample(inputs, size, np.dtype(np.int32)), **given)
+        except ValueError as error:
+            if layer._is_sealed() or not any(None in one.shape for one in flat(inputs)):
+                raise
+            told = f"{error} (to find the shape of its outputs, layer {layer.name!r} was called"
+            raise type(error)(
+                f"{told} on zeros, with {size} for each size that may vary)"
+            ) from error
 
 
 def _masks_after(

@@ -25,6 +25,7 @@ from ._calls import (
     separate,
     without_masks,
 )
+from ._foreign import check_of_numpy, explain_tensors
 from ._hooks import call_hook
 from ._infer import probe, record, symbols
 from ._ragged import call_ragged, is_ragged
@@ -170,10 +171,16 @@ class Layer(BaseLayer):
             self._check_not_quantized()
         if spec.training:
             kwargs["training"] = training
-        if training is before:
-            outputs = self.call(inputs, **kwargs)
-        else:
-            outputs = self._call_in(training, inputs, kwargs)
+        try:
+            if training is before:
+                outputs = self.call(inputs, **kwargs)
+            else:
+                outputs = self._call_in(training, inputs, kwargs)
+        except (AttributeError, RuntimeError, TypeError) as error:
+            explain_tensors(self, error)
+            raise
+        if type(outputs) is not np.ndarray:
+            check_of_numpy(self, inputs, outputs)
         if spec.makes_masks or (carried is not None and self.supports_masking):
             return self._carry(outputs, inputs, carried, valid)
         if carried is not None:
@@ -236,8 +243,15 @@ class Layer(BaseLayer):
         try:
             return Masked._of(output, fitting_mask(mask, output.shape, "the output"))
         except (TypeError, ValueError) as error:
-            what = f"compute_mask of layer {self.name!r} must return a mask of its output"
-            raise type(error)(f"{what}: {error}") from None
+            what = f"compute_mask of layer {self.name!r} must return a mask of its output: {error}"
+            if type(self).compute_mask is BaseLayer.compute_mask:
+                what = (
+                    f"layer {self.name!r} (of type {type(self).__name__}) passes the mask of its "
+                    "input on, because it has supports_masking = True and no compute_mask, but its "
+                    "output does not have the steps of the input: remove supports_masking, or let "
+                    "compute_mask(self, inputs, mask=None) return the mask of the output, or None"
+                )
+            raise type(error)(what) from None
 
 
 def on_gpu() -> ModuleType:

@@ -89,7 +89,10 @@ class Embedding(Layer):
 
     def call(self, inputs: ArrayLike) -> Any:
         """Look the ids up; see the class."""
-        ids = integer_array(inputs, "inputs")
+        try:
+            ids = integer_array(inputs, "inputs")
+        except TypeError as error:
+            raise TypeError(f"{error}; layer {self.name!r} takes ids{_for(inputs)}") from None
         backend = backend_of(ids)
         if backend is HOST:
             self._check_range(ids)
@@ -139,3 +142,9 @@ class Embedding(Layer):
                     f"inputs of layer {self.name!r} must be ids from 0 to {self.input_dim - 1}, "
                     f"but one is {worst}"
                 )
+
+
+def _for(inputs: Any) -> str:
+    """How to get ids, if the inputs are texts."""
+    texts = getattr(getattr(inputs, "dtype", None), "kind", "") in ("O", "S", "U")
+    return ", which a TextVectorization or StringLookup layer makes of texts" if texts else ""

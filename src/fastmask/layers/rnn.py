@@ -278,10 +278,10 @@ class RNN(OverRows):
         """
         if isinstance(self._cells[0], KernelCell):
             if len(shape) != 3:
-                raise unfit(shape, "batch, time, features", name)
+                raise unfit(shape, "batch, time, features", name, alone=not self.built)
             known_features(shape, name)
         elif len(shape) < 3:
-            raise unfit(shape, "batch, time, ...", name)
+            raise unfit(shape, "batch, time, ...", name, alone=not self.built)
 
 
 def _turned(x: Array, mask: Mask | Rows | None) -> tuple[Array, Mask | Rows | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .hdf5 import Hdf5
 
-_NOT_WEIGHTS = {"optimizer", "seed_generator"}
+NOT_WEIGHTS = {"optimizer", "seed_generator"}
 _MOST_GROUPS = 2**16
 
 
@@ -26,7 +26,7 @@ def arrays_in(file: Hdf5, around: str = "") -> Iterator[str]:
         count += 1
         if count > _MOST_GROUPS or path.count("/") > 64:
             raise ValueError(f"it has more than {_MOST_GROUPS} groups, or one inside itself")
-        if path.rpartition("/")[2] in _NOT_WEIGHTS:
+        if path.rpartition("/")[2] in NOT_WEIGHTS:
             continue
         if file.is_array(path):
             yield path

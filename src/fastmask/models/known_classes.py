@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import layers as _layers
+from .._checks import foreign_layer_hint
 from ..layers import Layer
 from ..layers._operation import Operation
 from .functional import Functional
@@ -63,7 +64,7 @@ def known_classes(custom: Mapping[str, Any] | None = None) -> dict[str, type[Lay
         if not (isinstance(key, str) and isinstance(cls, type) and issubclass(cls, Layer)):
             raise TypeError(
                 "custom_objects must hold classes of layers, or cells, by their names, like "
-                f"{{'Mine': Mine}}, not {key!r}: {cls!r}"
+                f"{{'Mine': Mine}}, not {key!r}: {cls!r}{foreign_layer_hint(cls)}"
             )
     cells = {name: cell.layer_class for name, cell in CELLS.items()}
     return {**_BUILT_IN, **cells, **values}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ... import layers as _layers
-from ..._checks import shown
+from ..._checks import foreign_layer_hint, shown
 from ...activations import is_name
 from ...layers import Layer
 from ...layers._vocabulary import Vocabulary
@@ -173,7 +173,10 @@ class Maker:
         """Make a layer of a class of the user's."""
         cls = getattr(own, "layer_class", own)  # of a cell
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise Unknown(f"needs a class of layers in custom_objects, not {shown(own)}")
+            raise Unknown(
+                "needs a subclass of fastmask.layers.Layer in custom_objects, not "
+                f"{shown(own)}{foreign_layer_hint(own)}"
+            )
         config: dict[str, Any] = {}
         for key, value in what.config.items():
             if key.endswith(DROPPED_ENDINGS) and value is None:

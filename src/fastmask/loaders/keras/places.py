@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._checks import listed
 from ...layers import Layer
 from ...layers._weights import Weight
 from ..hdf5 import Hdf5
-from ..keras_arrays import arrays_in
+from ..keras_arrays import NOT_WEIGHTS, arrays_in
 from ..keras_names import Children, every_layer_by_name
 
 Stored = dict[str, str]  # paths of arrays by the names of the weights, and of what goes with them
@@ -94,9 +95,22 @@ def _numbered(layer: Layer, path: str, file: Hdf5) -> Stored:
     own = [weight.name for weight in _sorted(layer)]
     there = sum(name.isdecimal() for name in file.members(around))
     if there < len(own):
-        raise ValueError(f"{path}: has {there} arrays in the file, and {len(own)} weights")
+        told = _beside_it(path, file)
+        raise ValueError(f"{path}: has {there} arrays in the file, and {len(own)} weights{told}")
     names = [*own, *_beside(own, there - len(own))]
     return {name: f"{around}/{number}" for number, name in enumerate(names)}
+
+
+def _beside_it(path: str, file: Hdf5) -> str:
+    """For a layer that is not in the file: the names of those that are, around its place."""
+    around, _, name = path.rpartition("/")
+    there = [one for one in file.members(around) if one not in {"vars", *NOT_WEIGHTS}]
+    if name in there or not there:
+        return ""
+    return (
+        f"; the file has {listed(f'{around}/{one}' for one in there)}: layers inside a layer must "
+        "be attributes of the same names as in Keras"
+    )
 
 
 def _beside(own: list[str], count: int) -> list[str]:
