@@ -9,6 +9,7 @@ import pytest
 
 import fastmask as fm
 from fastmask import layers as L
+from fastmask.layers._operation import Operation
 
 ROWS = [[1, 2, 3], [4], [5, 6]]
 
@@ -26,6 +27,56 @@ def of_texts(shape: tuple[int, ...] = (), **options: Any) -> fm.Model:
     words = L.TextVectorization(vocabulary=["a", "b"], **options)
     texts = fm.Input(shape, "string", name="texts")
     return fm.Model(texts, words(texts))
+
+
+def last_and_most(shape: tuple[int | None, ...] = (None, None)) -> fm.Model:
+    """A model of values in rows that must have a step."""
+    key = [{"slice": [None, None, None]}, -1]
+    last = Operation("get_item", [{"input": 0}, key], name="last")
+    x = fm.Input(shape[1:])
+    y = L.Embedding(9, 2)(x) if len(shape) == 2 else x
+    return fm.Model(x, L.Concatenate()([last(y), L.GlobalMaxPooling1D()(y)]))
+
+
+@pytest.mark.filterwarnings("ignore:(?s)Layer '.*mask")  # which is lost as for other rows
+class TestNoSteps:
+    def test_all_rows_are_empty(self) -> None:
+        """They give what each gives beside a row of one step, to which it is padded."""
+        for model, row in ((last_and_most(), [3]), (last_and_most((None, None, 4)), [[1.0] * 4])):
+            expected = model.predict([row, []], verbose=0)[1:]
+            empty = np.zeros((0, *np.shape(row)[1:]))
+            for rows in ([[]], [[], []], [empty], np.array([empty, None], object)[:1]):
+                found = model.predict(rows, verbose=0)
+                np.testing.assert_array_equal(found, np.repeat(expected, len(rows), axis=0))
+            assert model.predict([], verbose=0).shape == (0, expected.shape[1])
+            for ragged in (fm.ragged([]), fm.ragged([[], []])):
+                assert model.predict(ragged, verbose=0).shape == (len(ragged), expected.shape[1])
+
+    def test_texts(self) -> None:
+        words = fm.Input((None,), "string")
+        ids = L.StringLookup(vocabulary=["a", "b"], mask_token="")(words)
+        model = fm.Model(words, L.Embedding(4, 2, mask_zero=True)(ids))
+        found = model.predict([[], []], verbose=0)
+        assert isinstance(found, fm.Ragged)
+        assert (
+            found.lengths.tolist() == model.predict([["a"], []], verbose=0).lengths.tolist()[1:] * 2
+        )
+
+    def test_several_inputs(self) -> None:
+        one, two = fm.Input((None,), "int32"), fm.Input((None,), "int32")
+        words = L.Embedding(9, 2)
+        model = fm.Model(
+            [one, two], L.Add()([L.GlobalMaxPooling1D()(words(x)) for x in (one, two)])
+        )
+        expected = model.predict([[[0], [0]], [[1, 2], [3, 0]]], verbose=0)
+        found = model.predict([[[], []], [[1, 2], [3]]], verbose=0)
+        np.testing.assert_array_equal(found, expected)
+
+    def test_a_step_that_is_not_there(self) -> None:
+        with pytest.raises(
+            ValueError, match=r"inputs of layer 'last' \(get_item\) do not fit: ind"
+        ):
+            last_and_most()(np.zeros((1, 0), int))
 
 
 class TestFixedNumberOfSteps:

@@ -18,6 +18,10 @@ _STEPS = 1, 12, 24  # of zeros, which tell the axes that vary; 12 and 24 can be 
 Group = tuple[Ints, Ints]  # numbers of rows with the same lengths, and these lengths
 
 
+class OutOfRange(IndexError, ValueError):
+    """An operation takes a step that is not there; the cause is NumPy's error."""
+
+
 def rows_apart(layer: Any, call: Callable[[Any, dict[str, Any]], Any], inputs: Any) -> Any:
     """Call a layer for each row by itself; rows of the same lengths make one batch.
 
@@ -122,7 +126,8 @@ class _Apart:
         try:
             outputs = self._call(given if self._listed else given[0], {})
         except (IndexError, ValueError) as error:
-            raise refused(self.layer, str(error)) from error
+            why = error.__cause__ if isinstance(error, OutOfRange) else error
+            raise refused(self.layer, str(why)) from error
         self.several = isinstance(outputs, list)
         listed = outputs if self.several else [outputs]
         if any(y.shape[:1] != (count,) for y in listed):

@@ -11,7 +11,7 @@ import numpy as np
 from .._typing import Array, Unpack
 from ..masks.mask import reversed_mask
 from ..masks.ragged import Ragged
-from ._apart import COMBINES, refused, rows_apart
+from ._apart import COMBINES, OutOfRange, refused, rows_apart
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._operations import (
@@ -112,8 +112,12 @@ class Operation(Layer):
         given = inputs if isinstance(inputs, list) else [inputs]
         arguments = [filled(one, given) for one in self.arguments]
         options = {key: filled(one, given) for key, one in self.options.items()}
-        with np.errstate(all="ignore"):
-            result = OPERATIONS[self.operation](*arguments, **options)
+        try:
+            with np.errstate(all="ignore"):
+                result = OPERATIONS[self.operation](*arguments, **options)
+        except IndexError as error:
+            told = f"inputs of layer {self.name!r} ({self.operation}) do not fit: {error}"
+            raise OutOfRange(told) from error
         if isinstance(result, list):
             return [self._finished(one) for one in result]
         return self._finished(result)

@@ -199,7 +199,7 @@ class Model(Layer):
                 a list of these, one for each input, or a dict of them by name; two inputs
                 with N sequences each are `[first_sequences, second_sequences]`. Sequences of equal
                 length are an array like any other, without a mask; lists of tokens that differ in
-                length, a `Ragged`.
+                length, a `Ragged`. If all sequences are empty, they are padded to one step.
             batch_size: number of rows computed at once.
             verbose: 0 for no output; otherwise a terminal shows the progress of work that takes
                 longer than a second, with tqdm if it is installed.

@@ -81,11 +81,17 @@ def _predicted(model: Any, inputs: list[Any], alone: bool, size: int | None, sho
 
 def _taken(model: Any, inputs: list[Any]) -> list[Taken | None]:
     """What each input takes that is not an array, as far as it is known."""
-    arrays = (np.ndarray, Masked, Ragged)
-    if all(isinstance(one, arrays) and one.dtype.kind not in "OSU" for one in inputs):
+    if all(map(_is_known, inputs)):
         return [None] * len(inputs)
     known = taken(model)
     return [*known] if len(known) == len(inputs) else [None] * len(inputs)
+
+
+def _is_known(value: Any) -> bool:
+    """Whether it needs no look at the model: numbers in an array, with at least one step."""
+    if isinstance(value, Ragged) and not len(value.values):
+        return False
+    return isinstance(value, (np.ndarray, Masked, Ragged)) and value.dtype.kind not in "OSU"
 
 
 def predict_batches(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import shown
-from .._typing import Array, Ints
+from .._typing import Array, Ints, Shape
 from ..backends.dispatch import as_array, backend_of
 from ..backends.host import HOST
 from ..data import ARROW, ragged
@@ -26,12 +26,21 @@ class Sequences:
     """Sequences of different lengths; a batch is padded when it is taken."""
 
     def __init__(
-        self, rows: list[Any], lengths: list[int], name: str, steps: int, padding: float
+        self,
+        rows: list[Any],
+        lengths: list[int],
+        name: str,
+        steps: int,
+        padding: float,
+        step: Shape,
     ) -> None:
         self.rows, self.name, self.padding = rows, name, padding
         self.lengths = np.array(lengths, np.int64)
-        longest = int(self.lengths.argmax())
-        one = self._padded([rows[longest]], max(lengths[longest], steps)).data
+        number = int(self.lengths.argmax())
+        longest = rows[number]
+        if not lengths[number] and np.ndim(longest) < 2:  # it does not show the shape of a step
+            longest = np.zeros((0, *step))
+        one = self._padded([longest], max(lengths[number], steps)).data
         self.shape, self.dtype = one.shape[1:], one.dtype
 
     def __len__(self) -> int:
@@ -82,6 +91,8 @@ def source_of(
     if isinstance(value, (Masked, Ragged)):
         if isinstance(value, Ragged) and wanted and wanted.texts and one:
             raise _lists_of_texts(name)
+        if isinstance(value, Ragged) and wanted and wanted.sequences:
+            return with_steps_of(wanted, value)
         return value
     if isinstance(value, np.ndarray) and not (value.dtype == object and value.ndim == 1):
         return as_array(value, name)
@@ -104,6 +115,8 @@ def source_of(
         value = ragged(value) if arrow else array  # a column of lists
     rows = list(value)
     if wanted and wanted.texts and rows:
+        if wanted.sequences and all(_is_list(row) and not len(row) for row in rows):
+            return with_steps_of(wanted, ragged(rows))
         raise TypeError(f"{name} must hold texts, not {shown(rows[0])}")
     if any(isinstance(row, Masked) for row in rows):
         raise TypeError(f"{name} must be one array, one Masked, or a list of plain sequences")
@@ -113,13 +126,23 @@ def source_of(
         if any(row is None for row in rows):
             find_fault(rows, name)
         return as_array(value, name)
-    steps = (wanted and wanted.steps) or 0
+    sequences = wanted is not None and wanted.sequences
+    steps = (wanted and wanted.steps) or int(sequences)  # one of padding if no row has any
     if len(set(lengths)) < 2 and not (rows and max(lengths) < steps):
         array = as_array(rows, name)
         if array.dtype == object:
             find_fault(rows, name)
         return array
-    return Sequences(rows, lengths, name, steps, padding)
+    step = tuple(n or 1 for n in wanted.shape[2:]) if wanted else ()
+    return Sequences(rows, lengths, name, steps, padding, step)
+
+
+def with_steps_of(wanted: Taken, rows: Ragged) -> Ragged:
+    """The rows; if they have no step at all, with the shape of a step that the model takes."""
+    if len(rows.values):
+        return rows
+    dtype = np.dtype("U1") if wanted.texts else rows.dtype
+    return Ragged(np.zeros((0, *(n or 1 for n in wanted.shape[2:])), dtype), rows.offsets)
 
 
 def _lists_of_texts(name: str) -> ValueError:

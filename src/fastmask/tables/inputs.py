@@ -14,6 +14,7 @@ from ..data import ragged
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
 from ..models.mistakes import FROM_TEXTS
+from ..models.rows import with_steps_of
 from ..models.taken import Taken, padding_of, taken
 from .values import Values
 
@@ -31,7 +32,7 @@ class Input:
     """
 
     def __init__(self, column: str, taken: Taken, padding: float) -> None:
-        self.column, self._single = column, taken.single
+        self.column, self._taken, self._single = column, taken, taken.single
         self._shape, self._steps, self._texts = taken.shape, taken.steps, taken.texts
         self._sequences, self._padding = taken.sequences, padding or None
         ids = f": layer {taken.ids!r} takes ids (integers); {FROM_TEXTS}"
@@ -154,24 +155,17 @@ class Input:
                 model wants a number of steps.
         """
         if isinstance(values, Ragged):
-            return self._padded(values) if padded or self._steps else self._of_known_shape(values)
+            rows = with_steps_of(self._taken, values)
+            return self._padded(rows) if padded or self._steps else rows
         array = np.asarray(values)
         if not len(array) and array.ndim < len(self._shape):  # no row shows the shape
             dtype = np.dtype("U1") if self._texts else array.dtype
             return np.zeros((0, *(n or 1 for n in self._shape[1:])), dtype)
         return array.reshape(-1, 1) if array.ndim == 1 and self._shape[1:] == (1,) else array
 
-    def _of_known_shape(self, rows: Ragged) -> Ragged:
-        """The rows; if they have no step at all, with the shape of a step from the model."""
-        if len(rows.values):
-            return rows
-        dtype = np.dtype("U1") if self._texts else rows.dtype
-        return Ragged(np.zeros((0, *(n or 1 for n in self._shape[2:])), dtype), rows.offsets)
-
     def _padded(self, rows: Ragged) -> Array | Masked:
         """Lists padded to one length: numbers with a mask; layers mask empty texts themselves."""
         time = self._steps or max(1, int(rows.lengths.max(initial=0)))
-        rows = self._of_known_shape(rows)
         if (rows.lengths == time).all():
             return rows.values.reshape(len(rows), time, *rows.values.shape[1:])
         padded = rows.to_masked(maxlen=time, value=self._padding)
