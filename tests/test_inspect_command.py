@@ -37,6 +37,11 @@ class Scale(L.Layer):
         return 2 * inputs
 
 
+def minimal(f: Any, n: Any, h: Any) -> Any:
+    """A cell that no file holds."""
+    return h + f * n
+
+
 def model_of(*layers: Any) -> Any:
     model = fm.Sequential(layers)
     model.build((None, None))
@@ -63,13 +68,34 @@ class TestOwnFiles:
             model_of(L.Embedding(9, 2, name="words"), Scale(name="s")), tmp_path / "a.npz"
         )
         lines = inspected(tmp_path / "a.npz", capsys)
-        assert lines[0] == "a.npz: 18 parameters"
-        assert lines[3].endswith("Sequential ? ? ? yes")
-        assert lines[4].endswith("/words Embedding ? ? ? yes")
-        assert lines[5].endswith(
-            "/s Scale ? ? ? no: load_model(path, custom_objects={'Scale': Scale})"
-        )
-        assert lines[6] == "1 of 3 are not supported"
+        assert lines[:2] == ["a.npz: 18 parameters", "inputs: (None, None) int32"]
+        assert lines[4].endswith(" Sequential ? 18 ? yes")
+        assert lines[5:] == [
+            "words Embedding (None, None, 2) 18 - yes",
+            "s Scale ? ? ? no: load_model(path, custom_objects={'Scale': Scale})",
+            "1 of 3 are not supported",
+        ]
+
+    def test_what_does_not_follow_a_class_of_ones_own_is_known(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ids, more = fm.Input((None,), dtype="int32", name="ids"), fm.Input((3,), name="more")
+        words = L.Embedding(9, 2, mask_zero=True, name="words")(ids)
+        last = L.LSTM(3, name="read")(Scale(name="s")(words))
+        beside = L.Dense(3, name="beside")(L.GRU(4, name="other")(words))
+        out = L.Dense(1, name="out")(L.Add(name="sum")([last, beside, more]))
+        around = L.Bidirectional(L.RNN(fm.cell(minimal)(2)), name="around")
+        fm.save_model(fm.Model([ids, more], [out, around(words)]), tmp_path / "a.npz")
+        lines = inspected(tmp_path / "a.npz", capsys)
+        assert lines[1] == "inputs: ids (None, None) int32, more (None, 3) float32"
+        known = {line.split()[0]: line.split(maxsplit=2)[2] for line in lines[5:-1]}
+        assert known["words"] == "(None, None, 2) 18 made yes"
+        assert known["other"] == "(None, 4) 96 used yes"
+        assert known["beside"] == "(None, 3) 15 - yes"
+        assert known["s"].startswith("? ? ? no: load_model(path, custom_objects={'Scale':")
+        assert [known[name] for name in ("read", "out")] == ["? 72 ? yes", "? 4 ? yes"]
+        assert [known[name] for name in ("sum", "around")] == ["? 0 ? yes", "? ? ? yes"]
+        assert lines[-1] == "3 of 13 are not supported"
 
     def test_a_list_of_weights(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.savez(tmp_path / "a.npz", np.zeros((2, 3)), np.zeros(3))

@@ -24,7 +24,7 @@ _NO_CODE = (
 )
 _MOST_VALUES = 1024  # of an array in a description
 DESCRIPTION = {"class", "config", "build_shape"}
-_PARTS = ("value", "mask", "data")
+PARTS = ("value", "mask", "data")
 _NUMBERS = np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"
 # np.dtype would accept much more.
 _DTYPES = {dtype.name: dtype for dtype in map(np.dtype, _NUMBERS)} | {"str": np.dtype(str)}
@@ -209,10 +209,8 @@ def _known(data: object, count: int) -> Any:
         return data
     part: Any
     part, number = next(iter(data.items()), ("", None))
-    if len(data) != 1 or part not in _PARTS:
-        raise ValueError(
-            f"a value of a model must be one of {', '.join(_PARTS)}, not {shown(data)}"
-        )
+    if len(data) != 1 or part not in PARTS:
+        raise ValueError(f"a value of a model must be one of {', '.join(PARTS)}, not {shown(data)}")
     which = whole_number(number, "the number of a value", 0)
     if which >= count:
         raise ValueError(f"the number of a value must be less than {count}, not {which}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...layers._weights import filling
-from ...models.config import DESCRIPTION, deserialize
+from ...models.config import deserialize
 from ...models.known_classes import known_classes
+from ...models.known_part import described_layers, is_known
 from ...models.model import Model
 from ...models.summary import SummaryRow, inputs_of, summarize
 from .._npy import read_header
@@ -19,8 +18,7 @@ from .._reading import Reader
 from .._zips import OF_NUMPY, archive_in, check_stored
 from ..description import Description, Row
 from ..npz import description_in
-
-_MINE = "no: load_model(path, custom_objects={{{!r}: {}}})"
+from .unknown import known_model, rows_of
 
 
 def describe(file: Reader) -> Description:
@@ -39,16 +37,14 @@ def describe(file: Reader) -> Description:
             ]
             return Description(title, rows, ["weights alone: model.load_weights reads them"])
         described = description_in(archive)
-    unknown = _unknown(described)
-    if unknown:
-        return Description(title, unknown, [])
     with filling("shapes"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about lost masks, which the rows show
-        model = deserialize(described, known_classes())
+        unknown = not all(is_known(one, known_classes()) for one in described_layers(described))
+        model = known_model(described) if unknown else deserialize(described, known_classes())
         layers = model.layers if isinstance(model, Model) else [model]
-        return Description(
-            title, [row_of(row) for row in summarize(model, layers)], [], inputs_of(model)
-        )
+        rows = [] if model is None else [row_of(row) for row in summarize(model, layers)]
+        rows = rows_of(described, rows, count) if unknown else rows
+        return Description(title, rows, [], "" if model is None else inputs_of(model))
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
@@ -61,28 +57,3 @@ def row_of(row: SummaryRow) -> Row:
     """The row of an existing layer, from its row in a summary."""
     shapes = row.shape if isinstance(row.shape, list) else [row.shape]
     return Row(row.layer, row.type, ", ".join(map(str, shapes)), row.parameters, row.mask, "yes")
-
-
-def _unknown(described: Any) -> list[Row]:
-    """A row for each layer, if the class of one is unknown; else none."""
-    known = known_classes()
-    rows = [
-        Row(name, kind, "?", None, "?", "yes" if kind in known else _MINE.format(kind, kind))
-        for name, kind in _layers(described, "")
-    ]
-    return rows if any(row.support != "yes" for row in rows) else []
-
-
-def _layers(described: Any, around: str) -> Iterator[tuple[str, str]]:
-    """Name and class of each described layer, those inside others too."""
-    if isinstance(described, list):
-        for one in described:
-            yield from _layers(one, around)
-    elif isinstance(described, dict):
-        config = described.get("config")
-        if set(described) == DESCRIPTION and isinstance(config, dict):
-            name = f"{around}{config.get('name')}"
-            yield name, str(described["class"])
-            around = f"{name}/"
-        for one in described.values():
-            yield from _layers(one, around)
