@@ -284,7 +284,10 @@ def test_predictions_without_padding_or_as_keras_pads() -> None:
     with pytest.raises(ValueError, match=r"\(transpose\) cannot .*; pad it"):
         attentive().predict(x, verbose=0)
     padded = attentive()(x.to_masked().data)
-    found = fm.Predictor(attentive(), "x")(batch)["prediction"]
+    with pytest.warns(
+        UserWarning, match=r"needs padding: layer .* \(transpose\) cannot compute each"
+    ):
+        found = fm.Predictor(attentive(), "x")(batch)["prediction"]
     np.testing.assert_allclose(found, padded, atol=1e-6)
 
 
