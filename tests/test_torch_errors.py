@@ -128,6 +128,7 @@ def test_forward_mode_is_refused(name: str) -> None:
         ({"key_padding_mask": torch.ones(6, 4)}, TypeError, r"GRU.forward\(\) .*it takes .* mask="),
         ({"mask": torch.full((6, 4), 0.5).bfloat16()}, ValueError, "True or 1 .* not 0.5"),
         ({"mask": np.full((6, 4), 7.0)}, ValueError, "not 7.0"),
+        ({"mask": torch.ones(6, 4, device="meta")}, ValueError, "mask must have values, .* meta"),
         ({"mask": np.full((6, 4), "a")}, TypeError, "mask must be bool, integer or float"),
         ({"hx": torch.ones(1, 5, 5)}, RuntimeError, r"hx must have shape \(1, 4, 5\)"),
         ({"hx": torch.ones(1, 5)}, ValueError, r"hx must have shape \(1, 4, 5\), not \(1, 5\)$"),

@@ -149,3 +149,5 @@ class TestFallback:
         with pytest.warns(UserWarning, match="on the CPU and on CUDA devices, not on meta"):
             out, _ = module(torch.empty(6, 4, 3, device="meta"))
         assert out.shape == (6, 4, 5)
+        out, h = module(torch.empty(6, 4, 3, device="meta"), mask=torch.ones(6, 4))
+        assert (out.shape, h.shape) == ((6, 4, 5), (1, 4, 5))

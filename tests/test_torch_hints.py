@@ -84,6 +84,18 @@ def test_a_cell_with_units() -> None:
         ft.Recurrent(fm.cells.gru(4), 3, 5)  # type: ignore[arg-type]  # on purpose
 
 
+def test_programs_of_jit_cannot_be_converted() -> None:
+    model = torch.nn.Sequential(torch.nn.GRU(3, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions deprecate torch.jit
+        script = torch.jit.script(torch.nn.RNN(3, 5))
+        traced = torch.jit.trace(model, torch.ones(2, 3))
+    for program in (torch.nn.Sequential(script), traced):
+        with pytest.warns(UserWarning, match="module '0' stays as it is: .* torch.jit") as told:
+            ft.convert(program)
+        assert len(told) == 1
+
+
 def test_nothing_to_convert() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 3))
     with pytest.warns(UserWarning, match="Sequential has no torch.nn.LSTM, GRU or RNN: nothing to"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -16,6 +17,11 @@ from ._recurrent import Recurrent
 Model = TypeVar("Model", bound=nn.Module)
 
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_NAMES = {cls.__name__ for cls in (nn.LSTM, nn.GRU, nn.RNN)}
+_SCRIPTED = (
+    "it is a program of torch.jit, which cannot change: convert the module that it was made from, "
+    "and use torch.compile or torch.export in place of torch.jit"
+)
 _OURS: dict[type[nn.Module], type[Recurrent]] = {nn.LSTM: LSTM, nn.GRU: GRU, nn.RNN: RNN}
 
 
@@ -50,7 +56,7 @@ def convert(model: Model) -> Model:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    found = {n: m for n, m in model.named_modules() if isinstance(m, (*_RECURRENT, OverSteps))}
+    found = {n: m for n, m in model.named_modules() if _is_recurrent(m)}
     if not found:
         kind = type(model).__name__
         warnings.warn(f"{kind} has no torch.nn.LSTM, GRU or RNN: nothing to convert", stacklevel=2)
@@ -65,8 +71,16 @@ def convert(model: Model) -> Model:
     return model
 
 
+def _is_recurrent(module: nn.Module) -> bool:
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    name = getattr(module, "original_name", "") if scripted else ""
+    return isinstance(module, (*_RECURRENT, OverSteps)) or name in _NAMES
+
+
 def _convert(module: nn.Module) -> str:
     """Change the class of a module, or say why not."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return _SCRIPTED
     if not isinstance(module, tuple(_OURS)):
         step = isinstance(module, nn.RNNCellBase)
         why = "computes one step a call" if step else "is no LSTM, GRU or RNN of torch.nn"

@@ -37,7 +37,8 @@ def by_torch(
         axis = int(module.batch_first and input.dim() == 3)
         if 0 in input.shape[axis : axis + 1]:
             return _without_steps(twin, input, hx, axis)
-    if known is None or 0 in known.shape:  # without rows nothing can be packed
+    # Without rows nothing can be packed, and on the device meta there are shapes alone.
+    if known is None or 0 in known.shape or (isinstance(input, Tensor) and input.is_meta):
         result: tuple[Any, Any] = twin(input, hx)
         return result
     if not module.zero_output_for_mask:  # of the class, where `convert` made the module

@@ -57,8 +57,8 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
 
     Raises:
         TypeError: the mask does not hold numbers.
-        ValueError: the mask has another shape than the first axes of the input, or holds a number
-            that is neither valid nor masked.
+        ValueError: the mask has another shape than the first axes of the input, holds a number
+            that is neither valid nor masked, or has no values.
     """
     if mask is None:
         return None
@@ -84,6 +84,8 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
         if mask.is_complex():
             raise TypeError(f"mask must be bool, integer or float, not {mask.dtype}")
         return mask.detach()
+    if isinstance(mask, Tensor) and mask.is_meta:
+        raise ValueError("mask must have values, which tensors on the device meta do not have")
     return mask_of(mask)
 
 
