@@ -278,8 +278,7 @@ class TestCustomLayers:
                 return self.masking(inputs)
 
         assert isinstance(Wrapper()(X), fm.Masked)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
+        with pytest.warns(UserWarning, match="makes a mask of its own"):
             assert isinstance(Wrapper()(fm.Masked(X, MASK)), fm.Masked)
 
     def test_misuse(self) -> None:

@@ -133,7 +133,8 @@ class TestModel:
         assert fm.get_mask(z) is not None
         outer = fm.Model(y, [z, inner(inner(y))])
         padded = np.where((IDS != 0)[:, :, None], X, 0)
-        one, two = outer(padded)
+        with pytest.warns(UserWarning, match="makes a mask of its own"):  # of what `inner` returns
+            one, two = outer(padded)
         same(one, stack(padded))
         same(two, inner(inner(padded)))
         assert stack.compute_output_shape((None, 5, 4)) == (None, 5, 3)

@@ -82,7 +82,8 @@ class TestEmbedding:
         ids = fm.Masked(np.array([[1, 0, 2]]), [[1, 1, 0]])
         with pytest.warns(UserWarning, match="destroy the mask information"):
             assert fm.get_mask(fm.layers.Embedding(10, 3)(ids)) is None
-        made = fm.layers.Embedding(10, 3, mask_zero=True)(ids)
+        with pytest.warns(UserWarning, match="1 of 3 steps, masked in its inputs"):
+            made = fm.layers.Embedding(10, 3, mask_zero=True)(ids)
         assert made.mask.valid.tolist() == [[True, False, True]]
 
     @pytest.mark.parametrize(
@@ -137,7 +138,8 @@ class TestMasking:
         assert y.mask.valid.tolist() == [[True, False, False, True]]
 
     def test_ignores_a_mask(self) -> None:
-        y = fm.layers.Masking()(fm.Masked(np.ones((3, 4, 2)), MASK))
+        with pytest.warns(UserWarning, match="makes a mask of its own instead, as in Keras"):
+            y = fm.layers.Masking()(fm.Masked(np.ones((3, 4, 2)), MASK))
         assert y.mask.valid.all()
 
     def test_compute_mask(self) -> None:

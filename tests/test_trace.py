@@ -34,6 +34,7 @@ class Shift(layers.Layer):
         return None if mask is None else np.roll(mask, 1, axis=1)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")  # by the Masking
 def test_every_word() -> None:
     model = fm.Sequential(
         [
@@ -340,3 +341,33 @@ def test_a_mask_that_keras_drops_needs_no_line_of_code() -> None:
     assert row.fix == ""
     assert f"{row.layer} dropped the mask, as Keras does" in str(trace)
     assert "add:" not in str(trace)
+
+
+def test_lists_of_rows_as_for_predict() -> None:
+    rows = [[7, 1, 3], [2]]
+    words = layers.Embedding(10, 3, mask_zero=True)
+    model = fm.Sequential([words, layers.GRU(2)])
+    (first, _) = fm.trace_masks(model, rows)
+    np.testing.assert_array_equal(first.mask_out[0], [[1, 1, 1], [1, 0, 0]])
+    padded = fm.Sequential([layers.Masking(-1.0), layers.GRU(2)])
+    (first, _) = fm.trace_masks(padded, [np.zeros((2, 3)), np.zeros((4, 3))])
+    assert first.valid == 0.75
+    (first, _) = fm.trace_masks(padded, [np.zeros((2, 3)), np.zeros((2, 3))])
+    assert first.mask_in == [None]
+    a, b = fm.Input((None, 3), name="a"), fm.Input((None,), dtype="int32", name="b")
+    pair = fm.Model([a, b], [layers.GRU(2)(a), layers.GRU(2)(words(b))])
+    given = {"a": [np.ones((2, 3)), np.ones((1, 3))], "b": rows}
+    for x in (given, [given["a"], rows]):
+        shares = {row.type: row.valid for row in fm.trace_masks(pair, x)}
+        assert shares == {"Embedding": pytest.approx(4 / 6), "GRU": pytest.approx(4 / 6)}
+    with pytest.raises(ValueError, match="2 inputs"):
+        fm.trace_masks(pair, X)
+
+
+def test_a_ragged_keeps_its_rows_where_a_padded_batch_loses_its_mask() -> None:
+    conv = layers.Conv1D(2, 2, padding="same")
+    (row,) = fm.trace_masks(conv, fm.ragged([np.ones((2, 3)), np.ones((4, 3))]))
+    assert row.did == "kept"
+    with pytest.warns(UserWarning, match="will therefore destroy the mask"):
+        model = fm.Sequential([fm.Input((None, 3)), layers.Masking(), conv])
+    assert model.summary()[-1].mask == "dropped"

@@ -13,8 +13,8 @@ import fastmask as fm
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("mask", r": give fastmask.Masked\(x, mask\), or the rows themselves"),
-        ("attention_mask", r": give fastmask.Masked\(x, mask\), or the rows themselves"),
+        ("mask", ": give the rows themselves, .* unless a layer makes the mask"),
+        ("attention_mask", ": give the rows themselves, .* unless a layer makes the mask"),
         ("lengths", r": give the rows .* fastmask.Mask.from_lengths\(lengths, steps\)"),
         ("batchsize", r" \(did you mean 'batch_size'\?\)"),
         ("callbacks", ""),

@@ -27,7 +27,7 @@ from ._keras_arguments import (
     dtype_name,
     input_shape_in,
 )
-from ._lost_mask import DROPPED, USED, warn_of_lost_mask
+from ._lost_mask import DROPPED, USED, on_trial, warn_of_lost_mask
 from ._quantizing import Quantizing
 from ._shapes import shapes
 from ._types import Arrays, Masks
@@ -242,6 +242,10 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         spec = self._spec()
         return bool(spec.mask or spec.others)
 
+    def _value_it_masks(self) -> float | None:
+        """The value of the steps that the layer masks, if it makes its mask by one."""
+        return None
+
     def _ragged_way(self, ndim: int) -> str:  # noqa: ARG002 - some layers use it
         """How it handles a `Ragged` with this many axes, see `_ragged`."""
         return self._way or ("steps" if self.step_by_step else "padded")
@@ -261,12 +265,18 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         self.built = True
 
     def _warn_of_loss(self, outputs: object) -> None:
-        masked = any(isinstance(one, Masked) for one in flat(outputs))
-        if not (self._warned or masked or is_loading()):
+        if not (self._warned or any(isinstance(one, Masked) for one in flat(outputs))):
+            self._warn_once(self._how_lost())
+
+    def _warn_of_steps(self, how: str) -> None:
+        """Warn, once, of what depends on the steps that are masked, but not of trial inputs."""
+        if not (self._warned or on_trial.get()):
+            self._warn_once(how)
+
+    def _warn_once(self, how: str) -> None:
+        if not is_loading():
             self._warned = True
-            warn_of_lost_mask(
-                f"Layer '{self.name}' (of type {type(self).__name__})", self._how_lost()
-            )
+            warn_of_lost_mask(f"Layer '{self.name}' (of type {type(self).__name__})", how)
 
     @property
     def trainable(self) -> bool:

@@ -19,6 +19,7 @@ from ._base import BaseLayer
 from ._call_graph import CallGraph
 from ._calls import arrays_of, flat, separate
 from ._hooks import hooked
+from ._lost_mask import on_trial
 from ._mask_effect import makes_masks, mask_effect
 from ._shapes import broadcasts, fits, is_shape, merge_shapes, shapes
 from ._symbolic import Call, SymbolicMask, SymbolicTensor, Symbols
@@ -108,10 +109,14 @@ def probe(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> tuple[S
 def on_zeros(layer: BaseLayer, inputs: Symbols, options: dict[str, Any], size: int) -> Any:
     """Call a layer on zeros, with `size` for the sizes that may vary."""
     given = {name: _sample(value, size) for name, value in options.items()}
-    with states_kept(layer) as stateful:
-        for one in stateful:
-            one.states = None
-        return _called(layer, inputs, given, size)
+    token = on_trial.set(True)
+    try:
+        with states_kept(layer) as stateful:
+            for one in stateful:
+                one.states = None
+            return _called(layer, inputs, given, size)
+    finally:
+        on_trial.reset(token)
 
 
 @contextmanager

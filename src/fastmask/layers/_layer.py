@@ -28,6 +28,7 @@ from ._calls import (
 from ._foreign import check_of_numpy, explain_tensors
 from ._hooks import call_hook
 from ._infer import probe, record, symbols
+from ._own_mask import warn_of_own_mask
 from ._ragged import call_ragged, is_ragged
 from ._symbolic import is_symbolic
 from ._types import Arrays, BoolArrays, Masks
@@ -185,6 +186,8 @@ class Layer(BaseLayer):
             return self._carry(outputs, inputs, carried, valid)
         if carried is not None:
             self._warn_of_loss(outputs)
+            if type(outputs) is Masked and not spec.mask:
+                warn_of_own_mask(self, outputs._mask, carried)
         return outputs
 
     def _run_ragged(
@@ -218,6 +221,8 @@ class Layer(BaseLayer):
     def _carry(self, outputs: Any, inputs: Arrays, carried: Masks, valid: BoolArrays) -> Any:
         """The outputs, each with its mask; `valid` are the arrays of the masks `carried` in."""
         if type(outputs) is Masked:
+            if carried is not None and not self._spec().mask:
+                warn_of_own_mask(self, outputs._mask, carried)
             return outputs
         masks = self.compute_mask(inputs, valid)
         if masks is None:
@@ -229,6 +234,8 @@ class Layer(BaseLayer):
             and outputs.shape[:2] == valid.shape
         ):
             return Masked._of(outputs, carried)  # a shortcut for the usual case
+        if carried is not None and masks is not valid and not isinstance(masks, (list, tuple)):
+            warn_of_own_mask(self, masks, carried, inputs)
         if not isinstance(outputs, (list, tuple)):
             return self._with_mask(outputs, masks)
         masks = self._mask_of_each(masks, len(outputs))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from contextvars import ContextVar
 
+# Whether layers are called on zeros, to find the shapes of their outputs.
+on_trial: ContextVar[bool] = ContextVar("fastmask_on_trial", default=False)
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 DROPPED = (
     "was passed an input with a mask attached to it. However, this layer does not support "

@@ -26,7 +26,8 @@ class Embedding(Layer):
         output_dim: length D of a row.
         embeddings_initializer: first values of the table.
         mask_zero: whether steps with id 0 are masked. Row 0 is used as it is. A mask of the ids is
-            ignored; without `mask_zero` it is lost, with a warning.
+            ignored, with a warning if it masks more steps; without `mask_zero` it is lost, with a
+            warning.
         weights: the table, (input_dim, output_dim), or a list that holds it, such as word vectors.
         input_length: accepted as in Keras; has no effect.
         **layer_args: `name`, `dtype` and others; see `Layer`.
@@ -128,6 +129,9 @@ class Embedding(Layer):
         backend = backend_of(ids)
         valid = backend.not_equal(ids, 0)
         return valid if backend is HOST else Mask._of(valid)
+
+    def _value_it_masks(self) -> int | None:
+        return 0 if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)

@@ -22,8 +22,8 @@ class Masking(SameShape):
         **layer_args: `name`, `dtype` and others; see `Layer`.
 
     Called with
-        inputs: (B, T, F), or (B, S, W, F) and more axes. As in Keras, a mask that they carry is
-            ignored without a warning, and so is one that is given.
+        inputs: (B, T, F), or (B, S, W, F) and more axes. As in Keras, a mask that they carry or
+            that is given is ignored, with a warning if it masks more steps.
 
     Returns:
         `Masked` of the same shape.
@@ -84,6 +84,9 @@ class Masking(SameShape):
             return np.where(valid[..., None], x, x.dtype.type(0))
 
         return Masked._of(self._computed(zeroed, [x, mask.valid]), mask)
+
+    def _value_it_masks(self) -> float:
+        return self.mask_value
 
     def _valid(self, inputs: Array) -> Bools:
         self._check(inputs)

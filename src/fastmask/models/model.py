@@ -24,9 +24,10 @@ from .predict import predict, predict_batches
 from .summary import Summary, summarize, symbolic_inputs
 
 _INSTEAD = {
-    "mask": "give fastmask.Masked(x, mask), or the rows themselves, in a list or a Ragged",
-    "length": "give the rows themselves, in a list, or fastmask.Masked(x, mask) with the mask "
-    "fastmask.Mask.from_lengths(lengths, steps)",
+    "mask": "give the rows themselves, in a list or a Ragged; or fastmask.Masked(x, mask), "
+    "unless a layer makes the mask itself, as Masking does",
+    "length": "give the rows themselves, in a list or a Ragged; or fastmask.Masked(x, mask) with "
+    "the mask fastmask.Mask.from_lengths(lengths, steps), unless a layer makes the mask itself",
 }
 
 

@@ -24,7 +24,7 @@ from ..masks.masked import Masked
 from ..masks.ragged import Ragged, joined, rows_at
 from .mistakes import explain
 from .progress import progress
-from .rows import Rows, Sequences, rows_of_batches, source_of, take
+from .rows import Rows, Sequences, Source, rows_of_batches, source_of, take
 from .taken import Taken, padding_of, taken
 
 
@@ -51,12 +51,7 @@ def predict(model: Any, inputs: list[Any], alone: bool, size: int | None, shown:
 
 
 def _predicted(model: Any, inputs: list[Any], alone: bool, size: int | None, shown: bool) -> Any:
-    texts = any(layer._takes_texts for layer in model._all_layers())
-    names = ["x"] if alone else [f"x[{i}]" for i in range(len(inputs))]
-    sources = [
-        source_of(inputs[i], names[i], texts, wanted, padding_of(model, i))
-        for i, wanted in enumerate(_taken(model, inputs))
-    ]
+    sources = _sources(model, inputs, alone)
     counts = [len(one) for one in sources]
     if len(set(counts)) > 1:
         raise ValueError(f"all inputs in x must have the same number of rows, not {counts}")
@@ -77,6 +72,25 @@ def _predicted(model: Any, inputs: list[Any], alone: bool, size: int | None, sho
         result = result or _Output(counts[0], outputs)
         result.put(rows, outputs)
     return result.value() if result is not None else None
+
+
+def _sources(model: Any, inputs: list[Any], alone: bool) -> list[Source]:
+    texts = any(layer._takes_texts for layer in model._all_layers())
+    names = ["x"] if alone else [f"x[{i}]" for i in range(len(inputs))]
+    return [
+        source_of(inputs[i], names[i], texts, wanted, padding_of(model, i))
+        for i, wanted in enumerate(_taken(model, inputs))
+    ]
+
+
+def whole_batch(model: Any, x: Any) -> Any:
+    """What `predict` takes, as one batch for a call of the model."""
+    x, count = model._in_order(x), model._input_count()
+    if count > 1 and not (isinstance(x, (list, tuple)) and len(x) == count):
+        return x  # the model says what is wrong
+    sources = _sources(model, [x] if count == 1 else list(x), count == 1)
+    every = [take(one, slice(None)) if isinstance(one, Sequences) else one for one in sources]
+    return every[0] if count == 1 else every
 
 
 def _taken(model: Any, inputs: list[Any]) -> list[Taken | None]:

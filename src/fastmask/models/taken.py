@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .._typing import Shape
-from ..layers import Embedding, Masking
+from ..layers import Embedding
 from ..layers._base import BaseLayer
 from ..layers._call_graph import CallGraph
 from ..layers._calls import flat
@@ -58,7 +58,7 @@ def padding_of(model: BaseLayer, number: int) -> float:
 def _padding(layers: Sequence[BaseLayer]) -> float:
     """The value of a `Masking` that the input goes to, which reads no other mask; else 0."""
     for layer in layers:
-        value = layer.mask_value if isinstance(layer, Masking) else 0.0
+        value = layer._value_it_masks() or 0.0
         if isinstance(layer, CallGraph):
             value = _padding(layer._layers_of_input(0))
         if value != 0.0:

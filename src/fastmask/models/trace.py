@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 from .._typing import Figure
 from ..commands.table import table
 from ..layers import Layer
+from ..layers._call_graph import CallGraph
 from ..layers._infer import states_kept
 from ..layers._operation import Operation
+from ..layers._own_mask import advice, counted, steps_counted
 from ..layers._shapes import is_shape
 from ..layers._types import MaskLike
 from ..masks.mask import Mask
+from .predict import whole_batch
 from .visits import Visit, visits
 
 _INSTEAD = "  # in place of"
@@ -28,7 +31,7 @@ class TraceRow(NamedTuple):
     valid: float | None  # share of valid steps in the masks of the outputs, or else of the inputs
     fix: str  # line of code that keeps a dropped mask, but not in a loaded model; else ""
     calls: int = 1  # how many calls inside another layer were like this one
-    note: str = ""  # what a dropped mask means, or what to do about it
+    note: str = ""  # what a mask that is dropped or replaced means, or what to do about it
 
 
 class MaskTrace(list[TraceRow]):
@@ -46,7 +49,11 @@ class MaskTrace(list[TraceRow]):
             )
             for row in self
         ]
-        fixes = [f"{row.layer} dropped the mask{row.note}" for row in self if "dropped" in row.did]
+        fixes = [
+            f"{row.layer} {'made its own' if row.did == 'made' else 'dropped the'} mask{row.note}"
+            for row in self
+            if row.note
+        ]
         return "\n".join([table(headings, lines, right=[4]), *fixes])
 
     __repr__ = __str__
@@ -71,7 +78,8 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
 
     Args:
         model: a model of any kind, or a single layer.
-        x: input of the model, or a list of inputs.
+        x: input of the model, or a list of inputs; for a `Sequential` or a
+            `Model(inputs, outputs)` also lists of sequences, which are padded as by `predict`.
         mask: mask of the input, instead of the one that it carries.
 
     Returns:
@@ -82,7 +90,9 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
         "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
         "-". For a dropped mask `row.fix` is the line of code that keeps it, and `row.note` says
         what that means. The line is empty in a loaded model, which is used as it was trained, as
-        far as Keras drops the mask, too; and for a `Ragged`, which has no padding to hide.
+        far as Keras drops the mask, too; and for a `Ragged`, which has no padding to hide. A layer
+        that drops the mask of padded batches, such as Conv1D, may have "kept" that of a `Ragged`,
+        which shows its rows.
 
     Raises:
         TypeError: `model` is not a layer.
@@ -104,6 +114,8 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastmask model or layer, not {type(model).__name__}")
+    if isinstance(model, CallGraph):  # others may take a list of inputs
+        x = whole_batch(model, x)
     with states_kept(model):
         return MaskTrace(map(_row, visits(lambda: model(x, mask=mask))))
 
@@ -118,7 +130,7 @@ def _row(visit: Visit) -> TraceRow:
         valid=None if not shares else valid / steps if steps else 1.0,
         fix=fix,
         calls=visit.calls,
-        note=_note(visit, fix) if "dropped" in visit.did else "",
+        note=_note(visit, fix) if "dropped" in visit.did else _note_of_own(visit),
     )
 
 
@@ -130,6 +142,14 @@ def _note(visit: Visit, fix: str) -> str:
     if visit.ragged:
         return ", and needs none: a Ragged has no padding"
     return ", as Keras does: padding counts from here on, unless x is a Ragged"
+
+
+def _note_of_own(visit: Visit) -> str:
+    """What a mask means that the layer made in place of the one of its input."""
+    if visit.did != "made" or len(visit.before) != 1 or visit.before[0] is None:
+        return ""
+    steps, of = steps_counted(_known(visit.after)[0], visit.before[0])
+    return f": {counted(steps, of)};\n    {advice(visit.layer)}" if steps else ""
 
 
 def _fix(visit: Visit) -> str:

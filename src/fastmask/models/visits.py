@@ -85,6 +85,7 @@ def _visit(
     holes = mask is not None or any(
         isinstance(one, Ragged) and one.valid is not None for one in flat(inputs)
     )
+    made = any(isinstance(one, Masked) for one in flat(outputs)) and _sees_no_mask(layer)
     inputs, outputs = without_ragged(inputs), without_ragged(outputs)
     options = {name: without_ragged(value) for name, value in options.items()}
     arrays, carried = separate(inputs, layer)
@@ -100,9 +101,15 @@ def _visit(
             f"layer {layer.name!r} must return an array, or a list of these, "
             f"not {type(outputs).__name__}"
         )
-    makes = any(one is not None for one in before) and makes_masks(layer, arrays)
+    makes = made or (any(one is not None for one in before) and makes_masks(layer, arrays))
     effect = mask_effect(layer, before, after, makes)
     return Visit(path, layer, before, effect, after, shapes(outputs), ragged, holes)
+
+
+def _sees_no_mask(layer: BaseLayer) -> bool:
+    """Whether a mask of its outputs is its own, as it neither uses nor passes on any other."""
+    spec = layer._spec()
+    return not (spec.mask or spec.others or spec.makes_masks or layer.supports_masking)
 
 
 def _is_ragged(layer: BaseLayer, inputs: object) -> bool:
