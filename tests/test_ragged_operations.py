@@ -284,9 +284,8 @@ def test_predictions_without_padding_or_as_keras_pads() -> None:
     with pytest.raises(ValueError, match=r"\(transpose\) cannot .*; pad it"):
         attentive().predict(x, verbose=0)
     padded = attentive()(x.to_masked().data)
-    with pytest.warns(
-        UserWarning, match=r"needs padding: layer .* \(transpose\) cannot compute each"
-    ):
+    needs = pytest.warns(UserWarning, match=r"needs padding: layer .* \(transpose\) cannot compute")
+    with needs, pytest.warns(UserWarning, match=r"operation '\w+' drops the mask"):
         found = fm.Predictor(attentive(), "x")(batch)["prediction"]
     np.testing.assert_allclose(found, padded, atol=1e-6)
 
@@ -303,11 +302,13 @@ def test_masks_of_steps_that_exist() -> None:
     values = rows_of([3, 5]).values
     holes = fm.Ragged(values, [0, 3, 8], [1, 0, 1, 1, 1, 1, 0, 0])
     whole = fm.Ragged(values, [0, 3, 8])
-    turned = Operation("flip", [X], {"axis": 1})(holes)
+    with pytest.warns(UserWarning, match="operation 'flip' drops the mask"):
+        turned = Operation("flip", [X], {"axis": 1})(holes)
     assert turned.valid is None
     np.testing.assert_array_equal(turned.values, np.r_[values[2::-1], values[:2:-1]])
     total = Operation("sum", [X], {"axis": 1}, name="total")
-    np.testing.assert_allclose(total(holes)[0], values[:3].sum(0), atol=1e-6)
+    with pytest.warns(UserWarning, match="operation 'sum' drops the mask"):
+        np.testing.assert_allclose(total(holes)[0], values[:3].sum(0), atol=1e-6)
     noted = str(fm.trace_masks(total, holes))
     assert noted.endswith("as Keras does: masked steps within rows count from here on")
     assert str(fm.trace_masks(total, whole)).endswith("needs none: a Ragged has no padding")

@@ -12,10 +12,13 @@ from .._typing import Array, Unpack
 from ..masks.mask import reversed_mask
 from ..masks.ragged import Ragged
 from ._apart import COMBINES, OutOfRange, refused, rows_apart
+from ._calls import flat
+from ._counted_steps import PICKS, counts_masked_steps
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._operations import (
     BY_NUMBER,
+    OF_MASKS,
     OPERATIONS,
     REVERSED_MASK,
     REVERSED_STEPS,
@@ -25,7 +28,7 @@ from ._operations import (
     is_input,
 )
 from ._ragged import by_step
-from ._types import Arrays, BoolArrays
+from ._types import Arrays, BoolArrays, Masks
 
 # Those whose axes are axes of their result, which has more than the inputs.
 _OF_RESULTS = ("expand_dims", "one_hot", "stack")
@@ -109,18 +112,20 @@ class Operation(Layer):
 
     def call(self, inputs: Arrays) -> Any:
         """Compute it; floats come out in the layer's dtype."""
-        given = inputs if isinstance(inputs, list) else [inputs]
-        arguments = [filled(one, given) for one in self.arguments]
-        options = {key: filled(one, given) for key, one in self.options.items()}
-        try:
-            with np.errstate(all="ignore"):
-                result = OPERATIONS[self.operation](*arguments, **options)
-        except IndexError as error:
-            told = f"inputs of layer {self.name!r} ({self.operation}) do not fit: {error}"
-            raise OutOfRange(told) from error
+        result = self._result(inputs if isinstance(inputs, list) else [inputs])
         if isinstance(result, list):
             return [self._finished(one) for one in result]
         return self._finished(result)
+
+    def _result(self, inputs: list[Array]) -> Any:
+        arguments = [filled(one, inputs) for one in self.arguments]
+        options = {key: filled(one, inputs) for key, one in self.options.items()}
+        try:
+            with np.errstate(all="ignore"):
+                return OPERATIONS[self.operation](*arguments, **options)
+        except IndexError as error:
+            told = f"inputs of layer {self.name!r} ({self.operation}) do not fit: {error}"
+            raise OutOfRange(told) from error
 
     def _finished(self, result: Any) -> Array:
         array = np.asarray(result)
@@ -136,6 +141,24 @@ class Operation(Layer):
             return reversed_mask(mask)
         return mask if self.operation == REVERSED_STEPS else None
 
+    def _carry(self, outputs: Any, inputs: Arrays, carried: Masks, valid: BoolArrays) -> Any:
+        """The outputs; warns if the operation drops a mask and counts what it masks."""
+        if carried is not None and not (self._warned or self.operation in OF_MASKS):
+            several = isinstance(inputs, list)
+            arrays: Any = inputs if several else [inputs]
+            masks = valid if several else [valid]
+            picks = self.operation in PICKS and self.arguments[:1] == [{"input": 0}]
+            picks = picks and not any(map(_reads_first, [*self.arguments[1:], self.options]))
+            pick = self._result if picks else None
+            if counts_masked_steps(self.operation, pick, arrays, masks, flat(outputs)):
+                self._warn_of_steps(
+                    "was passed an input with a mask attached to it. As in Keras, its operation "
+                    f"{self.operation!r} drops the mask: masked steps count from here on, unless "
+                    "the model masks them itself. In a Ragged, such as x.to_ragged(), each row is "
+                    "computed without them."
+                )
+        return super()._carry(outputs, inputs, carried, valid)
+
 
 @functools.cache
 def _signature(operation: str) -> inspect.Signature:
@@ -150,6 +173,13 @@ def _is_of_each_step(constant: Any, ndim: int) -> bool:
 
 def _has_input(value: Any) -> bool:
     return is_input(value) or (isinstance(value, list) and any(map(_has_input, value)))
+
+
+def _reads_first(value: Any) -> bool:
+    """Whether the first input is in an argument."""
+    if isinstance(value, dict):
+        return value == {"input": 0} or any(map(_reads_first, value.values()))
+    return isinstance(value, list) and any(map(_reads_first, value))
 
 
 def _takes_all_rows(key: Any, ndim: int) -> bool:

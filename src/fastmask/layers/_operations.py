@@ -15,6 +15,7 @@ from .._typing import Array
 # Operations on masks: drop it, take that of another input, reverse it, keep it for reversed steps.
 WITHOUT_MASK, WITH_MASK_OF = "without_mask", "with_mask_of"
 REVERSED_MASK, REVERSED_STEPS = "reversed_mask", "reversed_steps"
+OF_MASKS = {WITHOUT_MASK, WITH_MASK_OF, REVERSED_MASK, REVERSED_STEPS}
 _MOST_REPEATS = 4096
 _MOST_CLASSES = 2**16
 _KINDS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
