@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 import fastmask as fm
 
-from . import golden
+from . import golden, layer_zoo
+from .built_layers import built
 
 HOLED = golden.MASKS["holed"]
 ROWOFF = golden.MASKS["rowoff"]
@@ -101,3 +103,26 @@ class TestNanAtMaskedSteps:
             for layer, x in zip(layers, (X, NAN), strict=True)
         ]
         np.testing.assert_array_equal(*results)
+
+    @pytest.mark.parametrize("name", layer_zoo.CASES)
+    def test_no_valid_step_of_any_layer_without_a_warning(self, name: str) -> None:
+        """A layer warns that it drops the mask, or NaN stays at masked steps, as the README says.
+
+        A `Masking` layer has no need of the mask, as it makes one.
+        """
+        layer, mask = built(name), golden.MASKS["left"]
+        assert mask is not None
+        inputs = [
+            fm.Masked(np.where(mask.reshape(*x.shape[:2], *(1,) * (x.ndim - 2)), x, np.nan), mask)
+            for x in layer_zoo.inputs(name)
+        ]
+        if name == "masking":
+            inputs = [fm.Masked(np.where(mask[:, :, None], inputs[0].data, 0), mask)]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            y = layer(inputs if len(inputs) > 1 else inputs[0])
+        if isinstance(y, fm.Masked):
+            assert np.isfinite(y.data[y.mask.valid]).all()
+        else:
+            dropped = [one for one in caught if "destroy the mask" in str(one.message)]
+            assert dropped or np.isfinite(y).all()
