@@ -168,7 +168,11 @@ def _run_compile(known: argparse.Namespace, _rest: list[str]) -> int:
 
 
 def _run_inspect(known: argparse.Namespace, _rest: list[str]) -> int:
-    return _telling(lambda: _show(_inspect.report(known.model)))
+    reports: list[_inspect.Report] = []
+    status = _telling(lambda: reports.append(_inspect.report(known.model)))
+    for one in reports:
+        _show(one.text)
+    return status or int(not all(one.supported for one in reports))
 
 
 def _run_predict(known: argparse.Namespace, _rest: list[str]) -> int:

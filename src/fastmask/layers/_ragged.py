@@ -26,6 +26,7 @@ from ..masks.mask import Mask
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged, flags_of
 from ._apart import rows_apart
+from ._base import BaseLayer
 from ._by_length import by_length
 from ._calls import CallSpec
 
@@ -71,6 +72,11 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
         return layer._run(spec, given, None, None, options)
 
     return _WAYS[way](layer, call, inputs, kwargs)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a layer cannot take a `Ragged`: what its error says, without what to do instead."""
+    return str(error).removesuffix(BaseLayer._instead_of_ragged).rstrip(" :;")
 
 
 def _all_there(layer: Any, inputs: Any) -> Any:

@@ -6,6 +6,7 @@ imported or believed, as when it is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,7 @@ class Description(NamedTuple):
     rows: list[Row]
     notes: list[str]  # further remarks
     inputs: str = ""  # names, shapes and dtypes of a model's inputs, in order
+    faults: Sequence[str] = ()  # why a model cannot be loaded, other than for one of the rows
 
 
 def describe(path: Path) -> Description:

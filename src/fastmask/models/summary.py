@@ -66,14 +66,15 @@ def summarize(model: Layer, layers: Sequence[Layer]) -> Summary:
     if inputs is None:
         return _unknown(model, layers)
     try:
-        with _without_warnings(model):
-            _run(model, inputs, _noting(rows, "", model))
+        with without_warnings(model):
+            run_symbolic(model, inputs, _noting(rows, "", model))
     except Exception:  # a custom layer may not accept zeros
         return _unknown(model, layers)
     return _titled(model, rows)
 
 
-def _run(model: Layer, inputs: Symbols, apply: Apply) -> None:
+def run_symbolic(model: BaseLayer, inputs: Symbols, apply: Apply) -> None:
+    """Run a model, or call a layer, on symbolic tensors."""
     if isinstance(model, CallGraph):
         model._run_graph(inputs, apply)
     else:
@@ -81,7 +82,7 @@ def _run(model: Layer, inputs: Symbols, apply: Apply) -> None:
 
 
 @contextmanager
-def _without_warnings(model: Layer) -> Iterator[None]:
+def without_warnings(model: BaseLayer) -> Iterator[None]:
     """Do not warn of lost masks, which the rows show; the first call with data still will."""
     warned = [(layer, layer._warned) for layer in model._all_layers()]
     try:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..data import ragged
-from ..layers._base import BaseLayer
 from ..layers._calls import flat
 from ..layers._lost_mask import frames_of_fastmask
+from ..layers._ragged import reason_of
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
 from ..models.model import Model
@@ -134,7 +134,7 @@ class Computation:
         except (TypeError, ValueError) as error:
             if self._padded:
                 raise
-            why = str(error).removesuffix(BaseLayer._instead_of_ragged).rstrip(" :;")
+            why = reason_of(error)
         found = self._predicted(values, rows, True)  # or its error says what is wrong
         self._padded = True
         if self._rows > 1:  # a row alone is not padded

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from ...layers import Layer
 from ...layers._symbolic import SymbolicTensor
 from ...layers._weights import filling
 from ...models.model import Model
@@ -14,12 +14,12 @@ from ...models.summary import SummaryRow, inputs_of, inputs_told, summarize
 from .._reading import Reader
 from ..description import Description, Row
 from ..hdf5 import Hdf5
-from ..keras import KerasFile
+from ..keras import KerasFile, check_weights
 from ..keras.connecting import input_of
 from ..keras.described import Described, refs
-from ..keras.known_part import known_part
+from ..keras.known_part import known_part, mask_operations
 from ..keras.making import Maker
-from .npz import row_of
+from .npz import notes_on, row_of
 
 _MOST_GROUPS = 2**16
 
@@ -35,13 +35,36 @@ def describe(file: Reader) -> Description:
         if model is not None and not maker.problems.of:
             layers = model.layers if isinstance(model, Model) else [model]
             listed = [row_of(row) for row in summarize(model, layers)]
-            return Description(title, listed, [], inputs_of(model))
+            faults = _faults(found, model, maker)
+            return Description(title, listed, notes_on(model), inputs_of(model), faults)
         part = known_part(found.what, maker)
         known = {} if part is None else {row.layer: row for row in summarize(part, [])}
-    rows = [_row(one, known.get(one.path), found, maker) for one in found.what.everything()]
-    told = {one.path for one in found.what.everything()}
-    notes = [line for line in maker.problems.lines() if line.partition(": ")[0] not in told]
-    return Description(title, rows, notes, _inputs(found.what))
+    hidden = _hidden(found.what) - known.keys() - maker.problems.of.keys()
+    shown = [one for one in found.what.everything() if one.path not in hidden]
+    rows = [_row(one, known.get(one.path), found, maker) for one in shown]
+    told = {one.path for one in shown}
+    faults = [line for line in maker.problems.lines() if line.partition(": ")[0] not in told]
+    return Description(title, rows, [], _inputs(found.what), faults)
+
+
+def _faults(found: KerasFile, model: Layer, maker: Maker) -> list[str]:
+    """What is wrong with the weights of a model."""
+    try:
+        check_weights(found, model, maker)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _hidden(what: Described) -> set[str]:
+    """The paths of inputs, which have a line, and of operations that are none here."""
+    masks = mask_operations(what)
+    found = set[str]()
+    for child in what.children or ():
+        if child.kind == "InputLayer" or child.name in masks:
+            found.add(child.path)
+        found |= _hidden(child)
+    return found
 
 
 def _inputs(what: Described) -> str:
@@ -62,14 +85,12 @@ def _inputs(what: Described) -> str:
 def _row(what: Described, known: SummaryRow | None, found: KerasFile, maker: Maker) -> Row:
     """The row of a layer; without what it makes of its inputs if these are not known."""
     wrong = "; ".join(maker.problems.of.get(what.path, ()))
+    kind = "Operation" if what.operation and not wrong else what.kind
     shape, mask = "?", "?"
     if known is not None:
         _, _, shape, _, mask, _ = row_of(known)
-    elif what.kind == "InputLayer":
-        with suppress(TypeError, ValueError):  # this may be why the model cannot be loaded
-            shape, mask = str(input_of(what).shape), "-"
     count = sum(_sizes(found.weights, _root(what, found))) if found.weights else None
-    return Row(what.path, what.kind, shape, count, mask, f"no: {wrong}" if wrong else "yes")
+    return Row(what.path, kind, shape, count, mask, wrong or "yes")
 
 
 def _root(what: Described, found: KerasFile) -> str:

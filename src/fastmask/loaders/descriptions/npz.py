@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
+from ...layers import Layer
 from ...layers._weights import filling
 from ...models.config import deserialize
 from ...models.known_classes import known_classes
 from ...models.known_part import described_layers, is_known
 from ...models.model import Model
+from ...models.needs_padding import padding_reasons
 from ...models.summary import SummaryRow, inputs_of, summarize
 from .._npy import read_header
 from .._reading import Reader
@@ -44,13 +47,21 @@ def describe(file: Reader) -> Description:
         layers = model.layers if isinstance(model, Model) else [model]
         rows = [] if model is None else [row_of(row) for row in summarize(model, layers)]
         rows = rows_of(described, rows, count) if unknown else rows
-        return Description(title, rows, [], "" if model is None else inputs_of(model))
+        notes = [] if unknown else notes_on(model)
+        return Description(title, rows, notes, "" if model is None else inputs_of(model))
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
     with archive.open(name) as stream:
         _, text, _ = read_header(stream, name)
     return tuple(int(size) for size in text.strip("()").split(",") if size.strip())
+
+
+def notes_on(model: Layer) -> list[str]:
+    """Which layers of a model need padding."""
+    with suppress(Exception):  # a remark is worth no failure
+        return [f"needs padding: {why}" for why in padding_reasons(model)]
+    return []
 
 
 def row_of(row: SummaryRow) -> Row:

@@ -11,7 +11,7 @@ from ...models.known_classes import known_classes
 from ...models.known_part import described_layers, is_known, known_part
 from ..description import Row
 
-_MINE = "no: load_model(path, custom_objects={{{!r}: {}}})"
+_MINE = "the class is not known; load_model(path, custom_objects={{{!r}: {}}}) takes it"
 _DAMAGED = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
 
 

@@ -99,7 +99,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     with opened(path) as file, refusing(path, "is not a model that can be read", _MOST):
         found = KerasFile(file)
         with filling("shapes"):
-            _fitting(found, custom)
+            check_weights(found, *_made(found, custom))
         with filling("uninitialized"):
             model, maker = _made(found, custom)
         assert found.weights is not None
@@ -145,13 +145,12 @@ def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
     return model, maker
 
 
-def _fitting(found: KerasFile, custom: Mapping[str, Any]) -> None:
-    """Check that the model can be made, and that all weights are there.
+def check_weights(found: KerasFile, model: Layer, maker: Maker) -> None:
+    """Check that all weights of a model are in its file.
 
     Raises:
         ValueError: they are not; the message lists all that is wrong.
     """
-    model, maker = _made(found, custom)
     unbuilt = [layer.name for layer in model._all_layers() if not layer.built and _builds(layer)]
     if unbuilt:
         raise ValueError(f"layer {unbuilt[-1]!r} had not been built when it was saved")

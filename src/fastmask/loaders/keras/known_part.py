@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
 from ...layers import Layer
 from . import connecting
-from .described import Described, Ref, Unsupported, refs
+from .described import Described, Ref, refs
 from .making import Maker, Problems
+from .operations import operation
+
+_DAMAGED = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
 
 
 def known_part(what: Described, maker: Maker) -> Layer | None:
@@ -19,6 +23,7 @@ def known_part(what: Described, maker: Maker) -> Layer | None:
         what: the model.
         maker: has made those of its layers that it could.
     """
+    _note_operations(what, maker)
     part = _functional(what, maker) if what.inputs is not None else _sequential(what, maker)
     children = part.children or []
     layers = [maker.layers.get(child.path) for child in children]
@@ -28,8 +33,36 @@ def known_part(what: Described, maker: Maker) -> Layer | None:
     spare.problems, spare._outermost = Problems(), part
     try:
         return connecting.model(part, layers, spare)
-    except (Unsupported, TypeError, ValueError, AttributeError, LookupError, OverflowError):
+    except _DAMAGED:
         return None  # for example, the file's description of a call may be damaged
+
+
+def _note_operations(what: Described, maker: Maker) -> None:
+    """Note what is wrong with operations, which are made only as the model is connected."""
+    for one in what.everything():
+        if one.operation and one.path not in maker.problems.of:
+            try:
+                for node in one.nodes:
+                    operation(one, node)
+            except _DAMAGED as error:
+                maker.problems.add(one, error)
+
+
+def mask_operations(what: Described) -> set[str]:
+    """The names of operations that only make masks for layers, where masks travel by themselves."""
+    users: dict[str, set[str]] = defaultdict(set)
+    for child in what.children or ():
+        for node in child.nodes:
+            others = {key: one for key, one in node.kwargs.items() if key != "mask"}
+            for ref in refs(node.args) + refs(others):
+                users[ref.layer].add(child.name)
+            for ref in refs(node.kwargs.get("mask")):
+                users[ref.layer].add("")  # for a mask
+    found, outputs = {""}, {ref.layer for ref in refs(what.outputs)}
+    for child in reversed(what.children or []):  # users come before what they use
+        if child.operation and users[child.name] and users[child.name] <= found - outputs:
+            found.add(child.name)
+    return found - outputs - {""}
 
 
 def _is_known(child: Described, maker: Maker) -> bool:
@@ -53,7 +86,13 @@ def _functional(what: Described, maker: Maker) -> Described:
             break
         unknown |= {child.name for child in children} - {one.name for one in kept}
         children = kept
-    needed = {name for child in kept for name in _needed(child)}
+    masks = mask_operations(what)
+    while True:  # each time without those that make masks for layers that were left out
+        needed = {name for child in kept for name in _needed(child)}
+        children = [child for child in kept if child.name not in masks - needed]
+        if len(children) == len(kept):
+            break
+        kept = children
     ends: list[Ref] = [
         Ref(child.name, child.first_call + number, 0)
         for child in kept
