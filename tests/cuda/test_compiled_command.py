@@ -8,8 +8,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+from numba.cuda.core import config
 
 from fastmask import cli
+from fastmask_kernels.cuda.simulator import launch
 from fastmask_kernels.machine_code import compile_report, report
 
 from . import compiling
@@ -273,6 +275,14 @@ def test_sizes_are_positive(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["compile", "lstm_fwd", "--units", "0"])
     assert "argument --units: must be 1 or more, not 0" in capsys.readouterr().err
+
+
+def test_launch_explains_itself_without_the_simulator() -> None:
+    assert "NUMBA_ENABLE_CUDASIM=1" in str(launch.__doc__)
+    assert "seed: " in str(launch.__doc__)
+    if not config.ENABLE_CUDASIM:
+        with pytest.raises(RuntimeError, match="the simulator needs NUMBA_ENABLE_CUDASIM=1"):
+            launch(print, 1, 1)
 
 
 def test_nothing_is_compiled_in_the_simulator(

@@ -372,6 +372,9 @@ CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 def test_different_calls_in_the_arms_of_a_branch(calls: str, seed: int) -> None:
     with pytest.raises(RuntimeError, match="must all make the same call") as raised:
         launch(divided, 1, 64, np.zeros(64), *CALLS[calls], seed=seed)
+    assert str(raised.value).count(" of block (0, 0, 0) is in ") == 1
+    assert "(0, 0, 0) in " in str(raised.value)
+    assert "move the call out of the branch" in str(raised.value)
     for name, function in zip(calls.split(" at "), CALLS[calls], strict=True):
         place = f"{name} at {__file__}:{function.__code__.co_firstlineno}"
         assert re.search(re.escape(place) + r"\b", str(raised.value))
@@ -400,7 +403,7 @@ def test_masks_of_some_lanes() -> None:
     launch(of_a_half, 1, 32, out)
     lanes = np.arange(32)
     expected = np.where(lanes < 8, lanes + 8, np.where(lanes < 16, np.nan, lanes ^ 1))
-    votes = np.where(lanes < 16, 0xAAAA - (1 << 5), 0xAAAA0000)
+    votes = np.where(lanes < 16, 0xAAAA - (1 << 5), 0xAAAA0000 - 2**32)  # an int32
     others = lanes != 5
     np.testing.assert_array_equal(out[others], np.stack([expected, votes, lanes >= 0], 1)[others])
 
@@ -411,8 +414,162 @@ def left_out(out: Any) -> None:
 
 
 def test_lanes_that_a_mask_does_not_name() -> None:
-    with pytest.raises(RuntimeError, match=r"mask 0xffff of shfl_sync does not name its lane \d+"):
+    at = f"{__file__}:{left_out.py_func.__code__.co_firstlineno + 2}"
+    told = rf"mask 0xffff of shfl_sync at {re.escape(at)} does not name its lane \d+: pass the mask"
+    with pytest.raises(RuntimeError, match=told):
         launch(left_out, 1, 32, np.zeros(32))
+
+
+ATOMICS = "add sub max min nanmax nanmin and_ or_ xor inc dec exch".split()
+ATOMIC_CALLS: dict[str, Callable[[Any, Any], Any]] = {
+    "cas": lambda array, i: cuda.atomic.cas(array, i, 0, 1),
+    **{
+        name: lambda array, i, name=name: getattr(cuda.atomic, name)(array, i, 1)
+        for name in ATOMICS
+    },
+}
+
+
+@cuda.jit
+def outside(out: Any, call: Any, index: Any, in_shared: bool) -> None:
+    shared = cuda.shared.array((2, 4), int64)
+    call(shared if in_shared else out, index)
+
+
+@pytest.mark.parametrize("name", ATOMIC_CALLS)
+@pytest.mark.parametrize("in_shared", [False, True])
+def test_atomics_outside_their_array(name: str, in_shared: bool) -> None:
+    out = np.zeros((2, 4), np.int64)
+    for index, message in (
+        ((0, -1), "negative index -1"),
+        ((np.int32(-2), 0), "negative index -2"),
+        ((0, 4), "out of bounds"),
+        (0, "1 indices of an array of 2 dimensions"),
+    ):
+        with pytest.raises(IndexError, match=message):
+            launch(outside, 1, 1, out, ATOMIC_CALLS[name], index, in_shared)
+    assert not out.any()
+
+
+@cuda.jit
+def widely(out: Any, words: Any, signed: Any, scale: Any) -> None:
+    """Sums that do not fit the arrays that they come from, and a sum that is cut when stored."""
+    own = cuda.local.array(1, numba.int16)
+    own[0] = 40000
+    out[0], out[1] = words[0] + 200, words[0] - 101
+    out[2], out[3] = signed[0] + signed[0], -words[0]
+    out[4] = cuda.atomic.add(words, 0, -101) * 3
+    out[5] = own[0]
+    signed[1] = signed[0] * 2 + 3
+    signed[2] = 2**31 + 5
+    out[6] = scale * 0.5 / 3 * 3e9
+
+
+def test_integers_are_added_as_int64_and_stored_as_what_the_array_holds() -> None:
+    """As Numba does: the same function for the host computes the same."""
+    out, words, signed = np.zeros(7), np.array([100], "u1"), np.full(3, 2**31 - 1, "i4")
+    launch(widely, 1, 1, out, words, signed, 3)
+    assert out.tolist() == [300, -1, 2**32 - 2, -100, 300, 40000 - 2**16, 1.5e9]
+    assert words.tolist() == [255]
+    assert signed.tolist() == [2**31 - 1, 1, 5 - 2**31]
+
+
+def test_numbers_of_a_launch_have_numbas_types() -> None:
+    @cuda.jit
+    def quotients(out: Any, x: Any, n: Any, factor: Any) -> None:
+        out[0], out[1] = x[0] / n, x[0] * factor
+
+    out = np.zeros(2)
+    launch(quotients, 1, 1, out, np.ones(1, "f4"), 3, 0.1)
+    assert out.tolist() == [1 / 3, 0.1], "computed in float64"
+
+
+@cuda.jit
+def matched(out: Any, values: Any) -> None:
+    i = cuda.laneid
+    out[i, 0] = cuda.match_any_sync(ALL, values[i])
+    mask = 0xFF if i < 8 else ALL - 0xFF
+    out[i, 1], out[i, 2] = cuda.match_all_sync(mask, values[i])
+    out[i, 3], out[i, 4] = cuda.eq_sync(mask, values[i] > 0), cuda.eq_sync(ALL, values[i] > 0)
+    out[i, 5], out[i, 6] = cuda.lanemask_lt(), cuda.activemask()
+    cuda.syncwarp()
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f4"])
+def test_matches_of_lanes(dtype: str) -> None:
+    out, lanes = np.zeros((32, 7), np.int64), np.arange(32)
+    values = np.where(lanes < 8, 0, np.where(lanes % 2, 1, 2))
+    launch(matched, 1, 32, out, values.astype(dtype))
+    for lane in lanes:
+        same = sum(1 << i for i in range(32) if values[i] == values[lane])
+        assert out[lane, 0] & ALL == same
+        assert -(2**31) <= out[lane, 0] < 2**31, "an int32"
+    first = lanes < 8
+    assert (out[:, 1] == np.where(first, 0xFF, 0)).all()
+    assert (out[:, 2] == first).all()
+    assert (out[:, 3:5] == [1, 0]).all()
+    assert (out[:, 5] == 2**lanes - 1).all()
+    assert (out[:, 6] == ALL).all()
+
+
+@cuda.jit
+def matched_in_arms(out: Any) -> None:
+    if cuda.laneid < 16:
+        out[0] = cuda.match_any_sync(ALL, 1)
+    else:
+        out[0] = cuda.eq_sync(ALL, 1)
+
+
+def test_matches_in_the_arms_of_a_branch() -> None:
+    with pytest.raises(RuntimeError, match="must all make the same call"):
+        launch(matched_in_arms, 1, 32, np.zeros(1))
+
+
+@cuda.jit
+def bitwise(out: Any, x: Any) -> None:
+    out[0], out[1], out[2] = cuda.popc(x[0]), cuda.clz(x[1]), cuda.ffs(x[2])
+    out[3], out[4], out[5] = cuda.brev(x[1]), cuda.cbrt(-8.0), cuda.popc(1 << 40)
+    cuda.stcg(out, 6, cuda.ldcv(x, 2) + cuda.float32(0.5))
+
+
+def test_bits_and_loads_past_caches() -> None:
+    out = np.zeros(7)
+    launch(bitwise, 1, 1, out, np.array([-1, 1, 8], "i4"))
+    assert out.tolist() == [32, 31, 4, 2**31, -2, 1, 8.5]
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: cuda.syncthread(), r"lacks cuda\.syncthread: did you mean cuda\.syncthreads\?"),
+        (lambda: cuda.atomic.ad, r"lacks cuda\.atomic\.ad: did you mean cuda\.atomic\.add\?"),
+        (lambda: cuda.libdevice, r"lacks cuda\.libdevice: it has activemask, all_sync, .*warpsize"),
+    ],
+)
+def test_what_the_simulator_lacks(use: Any, message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        launch(lambda use: use(), 1, 1, use)
+
+
+def test_the_page_lists_what_the_simulator_has() -> None:
+    section = DOCS.read_text("utf-8").split("## Run a kernel in the simulator")[1].split("\n## ")[0]
+    for name in _module.NAMES:
+        assert re.search(rf"\b{name}\b", section), name
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ([0.0], {}, r"argument 1 \(out\) of sliced must be a number, or an array .* not list"),
+        (np.array(["a"]), {}, r"argument 1 \(out\) of sliced .* not ndarray of <U1"),
+        ("a", {}, r"argument 1 \(out\) of sliced .* not str"),
+        (np.zeros(2), {"shared": -1}, "shared must be 0 bytes or more, not -1"),
+        (np.zeros(2), {"shared": 1.5}, r"shared must be a whole number of bytes, not 1\.5"),
+    ],
+)
+def test_arguments_that_no_gpu_takes(given: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        launch(sliced, 1, 1, given, np.zeros(2), **options)
 
 
 @pytest.mark.parametrize(

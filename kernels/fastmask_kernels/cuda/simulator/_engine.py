@@ -11,7 +11,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 
-from ._progress import Progress, place_of, whereabouts
+from ._progress import Progress, named, place_of, whereabouts
 from ._stores import Stores
 
 FULL = 0xFFFFFFFF  # all lanes of a warp
@@ -40,7 +40,9 @@ class Engine:
             thread.switch()
         if not all(thread.dead for thread in threads):
             raise self._stuck(
-                "deadlock: threads of the kernel wait for each other forever", threads
+                "deadlock: threads of the kernel wait for each other forever; all that a barrier "
+                "waits for must reach it, so move it out of branches and loops",
+                threads,
             )
 
     def _stuck(self, what: str, threads: list[Thread]) -> RuntimeError:
@@ -136,7 +138,8 @@ class Barrier:
         if first != other:  # the same line may call from two places of its code
             raise RuntimeError(
                 "threads that wait for each other must all make the same call: thread "
-                f"{self.waiting[0].index} is in {first}, thread {thread.index} in {other}"
+                f"{named(self.waiting[0])} is in {first}, thread {named(thread)} in {other}; move "
+                "the call out of the branch, or name in its mask the lanes of a warp that make it"
             )
 
     @property
@@ -180,12 +183,20 @@ class Warp:
         if mask != FULL:
             mask = int(mask) & FULL
             if not mask >> lane & 1:
-                raise RuntimeError(f"the mask {mask:#x} of {call} does not name its lane {lane}")
+                raise RuntimeError(
+                    f"the mask {mask:#x} of {call} at {place_of(this())} does not name its lane "
+                    f"{lane}: pass the mask of the lanes that call it, {FULL:#x} for all"
+                )
         if mask not in self._barriers:
             parties = (mask & self._present).bit_count()
             of = "" if mask == FULL else f" with mask {mask:#x}"
             self._barriers[mask] = Barrier(parties, self._engine, 32, of)
         return self._barriers[mask].wait(call, lane, value)
+
+    @property
+    def present(self) -> int:
+        """The mask of the lanes that have not ended."""
+        return self._present
 
     def leave(self, lane: int) -> None:
         """Stop the others from waiting for a lane."""
@@ -234,7 +245,7 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
             self._work()
         except Exception as error:
             if hasattr(error, "add_note"):  # from Python 3.11 on
-                error.add_note(f"in thread {self.index} of block {self.block.index}")
+                error.add_note(f"in thread {named(self)}")
             raise
         self.engine.progress.made()
         self.block.barrier.leave()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from inspect import isfunction
-from itertools import product
+from itertools import product, zip_longest
 from math import prod
 from typing import Any
 
@@ -16,52 +16,34 @@ from numba import cuda
 from numba.cuda.simulator import kernel as simulated
 from numba.cuda.simulator.kernelapi import Dim3, swapped_cuda_module
 
+from . import Sizes
 from ._engine import Barrier, Block, Engine, Thread
 from ._memory import seen
 from ._module import Module
 
-Sizes = int | tuple[int, ...]
 BLOCKS, THREADS = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # at most, on every GPU
 
 _one_at_a_time = threading.Lock()  # Numba keeps the module that kernels see in a global
 
 
-def launch(
+def run(
     kernel: Callable[..., None],
     grid: Sizes,
     threads: Sizes,
-    *args: Any,
-    shared: int = 0,
-    cooperative: bool = False,
-    seed: int = 0,
+    args: tuple[Any, ...],
+    shared: int,
+    cooperative: bool,
+    seed: int,
 ) -> None:
-    """Run a kernel in the simulator, to its end.
-
-    Args:
-        kernel: a function, or what `numba.cuda.jit` made of it in the simulator. It calls Numba's
-            module by a name of its own, as `from numba import cuda` gives it.
-        grid: number of blocks, in up to three dimensions.
-        threads: threads in a block, likewise.
-        args: arrays of `numba.cuda.to_device` or of NumPy, which are not copied; numbers.
-        shared: bytes of dynamic shared memory.
-        cooperative: run all blocks at the same time, so that they can wait for each other.
-        seed: the order in which threads run depends on it.
-
-    Raises:
-        AttributeError: the kernel calls Numba's module by another name.
-        IndexError: an index is negative or too large.
-        RuntimeError: threads wait forever, for each other or for a store that no thread makes,
-            or those that wait for each other make different calls.
-        TypeError: the kernel is not a function, or the sizes are not whole numbers.
-        ValueError: no GPU takes as many blocks or threads, or there are none.
-    """
+    """What `simulator.launch` does."""
     function = _function_of(kernel)
     sizes, block_sizes = _three("grid", grid, BLOCKS), _three("threads", threads, THREADS)
     if prod(block_sizes) > THREADS[0]:
         raise ValueError(
             f"threads must be at most {THREADS[0]} in a block, not {prod(block_sizes)}"
         )
-    module, work = Module(sizes, block_sizes, shared), partial(function, *map(seen, args))
+    module = Module(sizes, block_sizes, _bytes(shared))
+    work = partial(function, *_seen(function, args))
     blocks, indices = _indices(sizes), _indices(block_sizes)
     with (
         _one_at_a_time,
@@ -86,6 +68,24 @@ def _function_of(kernel: Any) -> Callable[..., None]:
         return function
     known = "of a Kernel pass its `function`, with flat arrays; a family returns a Kernel"
     raise TypeError(f"kernel must be a function, not {type(kernel).__name__}: {known}")
+
+
+def _bytes(shared: Any) -> int:
+    if not isinstance(shared, (int, np.integer)):
+        raise TypeError(f"shared must be a whole number of bytes, not {shared!r}")
+    if shared < 0:
+        raise ValueError(f"shared must be 0 bytes or more, not {shared}")
+    return int(shared)
+
+
+def _seen(function: Callable[..., None], args: tuple[Any, ...]) -> Iterator[Any]:
+    """The arguments as the kernel sees them."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    for number, (value, name) in enumerate(zip_longest(args, names[: len(args)]), 1):
+        try:
+            yield seen(value)
+        except TypeError as error:
+            raise TypeError(f"argument {number} ({name}) of {function.__name__} {error}") from None
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Arrays as kernels see them: negative indices raise, and threads may switch between accesses.
 
-What a thread writes to memory of all threads goes through its `_stores`.
+An integer that is loaded is an int64, in which Numba computes with all narrower ones; what is
+stored is cut to the width of the array. What a thread writes to memory of all threads goes through
+its `_stores`.
 """
 
 from __future__ import annotations
@@ -14,16 +16,17 @@ from numpy.typing import NDArray
 
 from ..runtime.driver import Described
 from ._engine import this
+from ._stores import assign
 
 
 class Checked(np.ndarray[Any, Any]):
     """A thread's own array: negative indices raise."""
 
     def __getitem__(self, index: Any) -> Any:
-        return _get(self, _inside(index))
+        return widened(_get(self, inside(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        _set(self, _inside(index), value)
+        assign(self, inside(index), value)
 
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
@@ -36,26 +39,42 @@ class Common(Checked):
 
     def __getitem__(self, index: Any) -> Any:
         this().engine.interrupt()
-        return _get(self, _inside(index))
+        value = _get(self, inside(index))
+        return value + _ZERO if type(value) in _NARROW else value  # `widened`, without a call
 
     def __setitem__(self, index: Any, value: Any) -> None:
         thread = this()
         thread.engine.interrupt()
-        thread.stores.put(self, _inside(index), value)
+        thread.stores.put(self, inside(index), value)
         progress = thread.engine.progress
         if progress.turns >= progress.watched and thread.stores.changed():
             progress.made()
 
 
 _get: Callable[..., Any] = np.ndarray.__getitem__
-_set: Callable[..., Any] = np.ndarray.__setitem__
+
+_NARROW = frozenset((np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32))
+_ZERO = np.int64(0)
+_ALL_BITS = 2**64 - 1
 
 
-def _inside(index: Any) -> Any:
+def widened(value: Any) -> Any:
+    """A loaded number, as an int64 if it is a narrower integer."""
+    return value + _ZERO if type(value) in _NARROW else value  # np.int64(value) takes longer
+
+
+def inside(index: Any) -> Any:
+    """An index of an array, which must not be negative."""
     for i in index if isinstance(index, tuple) else (index,):
         if isinstance(i, (int, np.integer)) and i < 0:
             raise IndexError(f"negative index {i} in a kernel")
     return int(index) if isinstance(index, np.integer) else index
+
+
+def converted(array: NDArray[Any], value: Any) -> Any:
+    """A number as an atomic operation on an array takes it: of the array's dtype."""
+    number = np.uint64(int(value) & _ALL_BITS) if array.dtype.kind in "iu" else np.float64(value)
+    return number.astype(array.dtype)
 
 
 def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> NDArray[Any]:
@@ -66,12 +85,24 @@ def fresh(shape: Any, dtype: Any, kind: type[Checked]) -> NDArray[Any]:
 
 
 def seen(value: Any) -> Any:
-    """An argument of a launch as its kernel sees it, without a copy."""
+    """An argument of a launch as its kernel sees it, without a copy.
+
+    Raises:
+        TypeError: the compiler has no type for it.
+    """
     if isinstance(value, tuple):
         return getattr(type(value), "_make", tuple)(map(seen, value))
     if hasattr(type(value), "__cuda_ndarray__"):  # of Numba's simulator, around a NumPy array
         value = np.asarray(value)
-    return value.view(Common) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "OSU":
+        return value.view(Common)
+    if type(value) in (int, float):
+        return np.asarray(value)[()]
+    if isinstance(value, (int, float, complex, np.number, np.bool_)) or callable(value):
+        return widened(value)
+    known = "must be a number, or an array of NumPy or numba.cuda.to_device"
+    of = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
+    raise TypeError(f"{known}, not {type(value).__name__}{of}")
 
 
 def as_numba(value: Any) -> Any:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numba.cuda import types
 from numba.cuda.np.numpy_support import as_dtype
 from numba.cuda.simulator import kernelapi
 
 from ._engine import FULL, exchange, this
-from ._memory import Checked, Common, fresh
+from ._memory import Checked, Common, converted, fresh, inside, widened
 from ._stores import differs
+
+ATOMICS = (
+    *("add", "sub", "max", "min", "nanmax", "nanmin", "and_", "or_", "xor", "inc", "dec", "exch"),
+    *("cas", "compare_and_swap"),
+)
 
 
 class Shared:
@@ -48,22 +55,32 @@ class Atomic:
     """
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        operation = getattr(kernelapi.FakeCUDAAtomic, name)
+        if name not in ATOMICS:
+            raise AttributeError(_lacks(f"atomic.{name}", [f"atomic.{one}" for one in ATOMICS]))
+        at_first = name == "compare_and_swap"  # which is `cas` of the first item
+        operation = getattr(kernelapi.FakeCUDAAtomic, "cas" if at_first else name)
 
         def run(array: Any, *args: Any) -> Any:
-            thread, index = this(), args[0]
-            if name == "compare_and_swap":  # always of the first item
-                index = (0,) * array.ndim
+            thread, whole = this(), np.asarray(array)
+            index, *given = ((0,) * array.ndim, *args) if at_first else args
+            index = _place(array, index)
             thread.engine.interrupt()  # some threads poll for what others store
             thread.stores.flush_place(array, index)
-            whole = np.asarray(array)
-            before = operation(self, whole, *args)
+            before = operation(self, whole, index, *(converted(whole, one) for one in given))
             progress = thread.engine.progress
             if progress.turns >= progress.watched and differs(whole, index, before):
                 progress.made()
-            return before
+            return widened(before)
 
         return run
+
+
+def _place(array: Any, index: Any) -> Any:
+    """The index of one item."""
+    given = len(index) if isinstance(index, tuple) else 1
+    if given != array.ndim:
+        raise IndexError(f"{given} indices of an array of {array.ndim} dimensions in an atomic")
+    return inside(index)
 
 
 class Grid:
@@ -94,6 +111,14 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
         super().__init__(grid, block, 0)
         self._shared, self._local = Shared(dynamic), SimpleNamespace(array=_local_array)
         self._atomic, self._cg = Atomic(), SimpleNamespace(this_grid=Grid)
+        self._const = SimpleNamespace(array_like=_constant)
+
+    def __getattr__(self, name: str) -> Any:
+        """A type of Numba; the simulator has nothing else that is not defined here."""
+        found = getattr(types, name, None)
+        if isinstance(found, types.Type):
+            return found
+        raise AttributeError(_lacks(name, NAMES))
 
     @property
     def threadIdx(self) -> Any:
@@ -140,9 +165,8 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
     def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
         return _shuffled("shfl_up_sync", mask, value, this().lane - int(delta))
 
-    def ballot_sync(self, mask: int, value: Any) -> int:
-        shown = exchange("ballot_sync", bool(value), mask)
-        return sum(1 << i for i, told in enumerate(shown) if told)
+    def ballot_sync(self, mask: int, value: Any) -> Any:
+        return _lanes(exchange("ballot_sync", bool(value), mask), True)
 
     def any_sync(self, mask: int, value: Any) -> bool:
         return any(exchange("any_sync", bool(value), mask))
@@ -150,14 +174,89 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
     def all_sync(self, mask: int, value: Any) -> bool:
         return False not in exchange("all_sync", bool(value), mask)
 
+    def eq_sync(self, mask: int, value: Any) -> bool:
+        return len({*exchange("eq_sync", bool(value), mask)} - {None}) == 1
+
+    def match_any_sync(self, mask: int, value: Any) -> Any:
+        own = _compared(value)
+        return _lanes(exchange("match_any_sync", own, mask), own)
+
+    def match_all_sync(self, mask: int, value: Any) -> tuple[Any, bool]:
+        own = _compared(value)
+        shown = exchange("match_all_sync", own, mask)
+        same = {*shown} - {None} == {own}
+        return (_lanes(shown, own) if same else 0), same
+
+    def activemask(self) -> int:
+        return int(this().warp.present)
+
+    def lanemask_lt(self) -> int:
+        return int((1 << this().lane) - 1)
+
     def popc(self, value: int) -> int:
-        return int(value).bit_count()
+        return _bits(value).count("1")
+
+    def clz(self, value: int) -> int:
+        return len(_bits(value)) - len(_bits(value).lstrip("0"))
+
+    def ffs(self, value: int) -> int:
+        return _bits(value)[::-1].find("1") + 1
+
+    def brev(self, value: int) -> int:
+        return int(_bits(value)[::-1], 2)
+
+    def cbrt(self, value: Any) -> Any:
+        return np.cbrt(value)
+
+    def ldca(self, array: Any, index: Any) -> Any:
+        return array[index]
+
+    ldcg = ldcs = ldcv = ldlu = ldca  # caches are not told apart
+
+    def stcg(self, array: Any, index: Any, value: Any) -> None:
+        array[index] = value
+
+    stcs = stwb = stwt = stcg
 
     def nanosleep(self, nanoseconds: int) -> None:
         this().engine.hold_up()
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return a * b + c
+
+
+def _lacks(name: str, has: list[str]) -> str:
+    """What to say of a name that a kernel uses."""
+    near = get_close_matches(name, has, 1)
+    known = f"did you mean cuda.{near[0]}?" if near else f"it has {', '.join(has)}"
+    return f"the simulator lacks cuda.{name}: {known}"
+
+
+def _constant(array: Any) -> Any:
+    """An array of constants."""
+    found = np.array(array).view(Checked)
+    found.setflags(write=False)
+    return found
+
+
+def _lanes(shown: list[Any], value: Any) -> Any:
+    """The mask of the lanes that show a value, with the sign that Numba gives it as an int32."""
+    mask = sum(1 << i for i, told in enumerate(shown) if told == value)
+    return np.int64(mask - (mask >> 31 << 32))
+
+
+def _compared(value: Any) -> Any:
+    """A number that equals another one if their bits are the same."""
+    return np.float64(value).tobytes() if isinstance(value, (float, np.floating)) else int(value)
+
+
+def _bits(value: Any) -> str:
+    """The digits of an integer of 32 bits, or of 64 if it does not fit into 32."""
+    width = 32 if -(2**31) <= value < 2**32 else 64
+    return f"{int(value) & (1 << width) - 1:0{width}b}"
+
+
+NAMES = sorted({n for n in dir(Module) if n[0] != "_"} - {"fp16"} | {"blockDim", "gridDim"})
 
 
 def _shuffled(call: str, mask: int, value: Any, source: int) -> Any:

@@ -75,6 +75,11 @@ def place_of(thread: Any) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def named(thread: Any) -> str:
+    """A thread's index, with that of its block."""
+    return f"{thread.index} of block {thread.block.index}"
+
+
 def whereabouts(threads: list[Any], calls: dict[Any, str]) -> Iterator[str]:
     """A line for each place at which threads rest, with the first of them.
 
@@ -88,9 +93,9 @@ def whereabouts(threads: list[Any], calls: dict[Any, str]) -> Iterator[str]:
             doing = f"waiting in {calls[thread]}" if thread in calls else "running"
             places.setdefault(f"{doing} at {place_of(thread)}", []).append(thread)
     for place, found in places.items():
-        named = [f"{one.index} of block {one.block.index}" for one in found[:NAMED]]
         more = ["..."] if len(found) > NAMED else []
-        yield f"{_counted(len(found))} {place}: {', '.join([*named, *more])}"
+        first = ", ".join([*map(named, found[:NAMED]), *more])
+        yield f"{_counted(len(found))} {place}: {first}"
     if ended := sum(thread.dead for thread in threads):
         yield f"{_counted(ended)} ended"
 

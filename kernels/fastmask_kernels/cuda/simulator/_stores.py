@@ -77,8 +77,16 @@ def _exchanged(array: Any, index: Any, value: Any) -> tuple[Any, Any, Any]:
     if isinstance(before, np.ndarray):
         # Otherwise NumPy would get the items from Python, where other threads are let in.
         before, array = before.copy(), array.view(np.ndarray)
-    _set(array, index, value)
+    assign(array, index, value)
     return array, index, before
+
+
+def assign(array: Any, index: Any, value: Any) -> None:
+    """Store a value, without the bits that an array of integers has no place for."""
+    try:
+        _set(array, index, value)
+    except OverflowError:
+        _set(array, index, np.asarray(value).astype(array.dtype))
 
 
 def differs(array: Any, index: Any, value: Any) -> bool:
