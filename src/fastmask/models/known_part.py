@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import takewhile
 from typing import Any
 
+from .._typing import TypeIs
 from .config import DESCRIPTION, PARTS
 
 _Description = dict[str, Any]
@@ -13,36 +14,54 @@ _Description = dict[str, Any]
 
 def described_layers(data: Any) -> Iterator[_Description]:
     """The descriptions in `data` that are in no other one."""
-    if isinstance(data, list):
-        for one in data:
+    if _is_description(data):
+        yield data
+    else:
+        for one in _values(data):
             yield from described_layers(one)
-    elif isinstance(data, dict):
-        if set(data) == DESCRIPTION and isinstance(data["config"], dict):
-            yield data
-        else:
-            yield from described_layers(list(data.values()))
 
 
-def is_known(described: _Description, classes: Collection[str]) -> bool:
-    """Whether the classes of a layer, and of all layers in it, are known."""
-    inner = described_layers(described["config"])
-    return described["class"] in classes and all(is_known(one, classes) for one in inner)
+def unknown_layers(data: Any, classes: Collection[str]) -> set[int]:
+    """The `id` of each description in `data` whose class, or that of a layer in it, is unknown."""
+    found: set[int] = set()
+
+    def visit(data: Any) -> bool:
+        unknown = True in [visit(one) for one in _values(data)]
+        if _is_description(data):
+            unknown = unknown or data["class"] not in classes
+            found.update({id(data)} if unknown else ())
+        return unknown
+
+    visit(data)
+    return found
 
 
-def known_part(described: _Description, classes: Collection[str]) -> _Description | None:
+def _is_description(data: Any) -> TypeIs[_Description]:
+    return isinstance(data, dict) and set(data) == DESCRIPTION and isinstance(data["config"], dict)
+
+
+def _values(data: Any) -> Iterable[Any]:
+    return data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+
+
+def known_part(described: _Description, unknown: Collection[int]) -> _Description | None:
     """The description of a model of the layers whose inputs are known; None if there are none.
 
+    Args:
+        described: the model.
+        unknown: its layers that cannot be made, see `unknown_layers`.
+
     Raises:
-        TypeError: the model is not described as it must be.
-        ValueError: so is this.
-        LookupError: and this.
+        TypeError: the description is damaged.
+        ValueError: the description is damaged.
+        LookupError: the description is damaged.
     """
     config = described["config"]
     if described["class"] == "Sequential":
-        kept = list(takewhile(lambda one: is_known(one, classes), config["layers"]))
+        kept = list(takewhile(lambda one: id(one) not in unknown, config["layers"]))
         return described | {"config": config | {"layers": kept}} if kept else None
     if described["class"] == "Functional":
-        return _functional(described, [is_known(one, classes) for one in config["layers"]])
+        return _functional(described, [id(one) not in unknown for one in config["layers"]])
     return None
 
 

@@ -12,7 +12,7 @@ from ...layers import Layer
 from ...layers._weights import filling
 from ...models.config import deserialize
 from ...models.known_classes import known_classes
-from ...models.known_part import described_layers, is_known
+from ...models.known_part import unknown_layers
 from ...models.model import Model
 from ...models.needs_padding import padding_reasons
 from ...models.summary import SummaryRow, inputs_of, summarize
@@ -21,7 +21,7 @@ from .._reading import Reader
 from .._zips import OF_NUMPY, archive_in, check_stored
 from ..description import Description, Row
 from ..npz import description_in
-from .unknown import known_model, rows_of
+from .unknown import Unknown
 
 
 def describe(file: Reader) -> Description:
@@ -42,13 +42,22 @@ def describe(file: Reader) -> Description:
         described = description_in(archive)
     with filling("shapes"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about lost masks, which the rows show
-        unknown = not all(is_known(one, known_classes()) for one in described_layers(described))
-        model = known_model(described) if unknown else deserialize(described, known_classes())
-        layers = model.layers if isinstance(model, Model) else [model]
-        rows = [] if model is None else [row_of(row) for row in summarize(model, layers)]
-        rows = rows_of(described, rows, count) if unknown else rows
-        notes = [] if unknown else notes_on(model)
-        return Description(title, rows, notes, "" if model is None else inputs_of(model))
+        unknown = unknown_layers(described, known_classes())
+        if unknown:
+            partly = Unknown(described, unknown)
+            known, inputs = _rows(partly.part())
+            return Description(title, list(partly.rows(known, count)), [], inputs)
+        model = deserialize(described, known_classes())
+        rows, inputs = _rows(model)
+        return Description(title, rows, notes_on(model), inputs)
+
+
+def _rows(model: Layer | None) -> tuple[list[Row], str]:
+    """The rows of a model, and the line about its inputs; nothing for None."""
+    if model is None:
+        return [], ""
+    layers = model.layers if isinstance(model, Model) else [model]
+    return [row_of(row) for row in summarize(model, layers)], inputs_of(model)
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:

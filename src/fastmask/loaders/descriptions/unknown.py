@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from ...models.config import deserialize
 from ...models.known_classes import known_classes
-from ...models.known_part import described_layers, is_known, known_part
+from ...models.known_part import described_layers, known_part
 from ..description import Row
 
 _MINE = "the class is not known; load_model(path, custom_objects={{{!r}: {}}}) takes it"
 _DAMAGED = (TypeError, ValueError, AttributeError, LookupError, OverflowError)
 
 
-def known_model(described: dict[str, Any]) -> Any:
-    """A model of the layers that can be made; None if there are none, or they are damaged."""
-    with suppress(*_DAMAGED):
-        part = known_part(described, known_classes())
-        return None if part is None else deserialize(part, known_classes())
-    return None
-
-
-def rows_of(described: dict[str, Any], known: list[Row], count: int) -> list[Row]:
-    """The rows of a model, without those around layers that are wholly known.
+class Unknown:
+    """A model that cannot be made as a whole.
 
     Args:
         described: the model.
-        known: the rows of `known_model`.
-        count: the number of the model's parameters.
+        unknown: what of it cannot be made, see `unknown_layers`.
     """
-    name, kind = str(described["config"].get("name")), str(described["class"])
-    outermost = Row(name, kind, "?", count, "?", _support(kind))
-    return [outermost, *_rows_inside(described, "", known)]
 
+    def __init__(self, described: dict[str, Any], unknown: set[int]) -> None:
+        self._described, self._unknown = described, unknown
 
-def _rows_inside(described: dict[str, Any], around: str, known: list[Row]) -> Iterator[Row]:
-    for one in described_layers(described["config"]):
-        name, kind = f"{around}{one['config'].get('name')}", str(one["class"])
-        if not is_known(one, known_classes()):
-            yield Row(name, kind, "?", None, "?", _support(kind))
-            yield from _rows_inside(one, f"{name}/", known)
-            continue
-        own = [row for row in known if f"{row.layer}/".startswith(f"{name}/")]
-        yield from own or [Row(name, kind, "?", _parameters(one), "?", "yes")]
+    def part(self) -> Any:
+        """A model of the layers that can be made; None if there are none, or they are damaged."""
+        with suppress(*_DAMAGED):
+            part = known_part(self._described, self._unknown)
+            return None if part is None else deserialize(part, known_classes())
+        return None
+
+    def rows(self, known: list[Row], count: int) -> Iterator[Row]:
+        """The rows of all layers that are not inside one that can be made.
+
+        Args:
+            known: the rows of `part`.
+            count: the number of the model's parameters.
+        """
+        name, kind = str(self._described["config"].get("name")), str(self._described["class"])
+        yield Row(name, kind, "?", count, "?", _support(kind))
+        groups: dict[str, list[Row]] = defaultdict(list)
+        for row in known:
+            groups[row.layer.partition("/")[0]].append(row)
+        yield from self._inside(self._described, "", groups)
+
+    def _inside(
+        self, described: dict[str, Any], around: str, known: dict[str, list[Row]]
+    ) -> Iterator[Row]:
+        for one in described_layers(described["config"]):
+            name, kind = f"{around}{one['config'].get('name')}", str(one["class"])
+            if id(one) in self._unknown:
+                yield Row(name, kind, "?", None, "?", _support(kind))
+                yield from self._inside(one, f"{name}/", known)
+                continue
+            yield from known.get(name) or [Row(name, kind, "?", _parameters(one), "?", "yes")]
 
 
 def _support(kind: str) -> str:
