@@ -95,7 +95,8 @@ class TestMistakes:
             files = [str(model), str(tmp_path / "a.jsonl")]
             out = ["--column", "ids", "--output", str(tmp_path / "b.csv")]
             assert cli.main(["predict", *files, *out]) == 2
-            assert ("fastmask.Predictor(" in capsys.readouterr().err) == needed
+            said = capsys.readouterr().err
+            assert ("fastmask.Predictor(" in said) == ("docs/commands.md" in said) == needed
 
     def test_arguments(self, capsys: pytest.CaptureFixture[str]) -> None:
         for words in (["predict"], ["predict", "m.npz", "a.csv", "--column", "b"]):

@@ -18,8 +18,9 @@ from ..tables.computation import MOST_ROWS
 from ..tables.predictor import Predictor
 
 _IN_PYTHON = (
-    "The command takes no custom_objects; in Python, "
-    "fastmask.Predictor(fastmask.load_model(path, custom_objects), column) does the same."
+    "The command runs no code of yours; in Python, "
+    "fastmask.Predictor(fastmask.load_model(path, custom_objects), column) computes the same, and "
+    "docs/commands.md has a short program with it that reads and writes a file."
 )
 
 
