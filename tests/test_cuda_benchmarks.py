@@ -232,7 +232,7 @@ def test_tests_are_counted_up_to_a_crash(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_files_of_the_suite_begin_with_the_fragment_layouts() -> None:
     if find_spec("numba_cuda") is None:
-        pytest.skip('needs numba-cuda: pip install "fastmask-rnn[test]"')
+        pytest.skip("needs numba-cuda: pip install numba-cuda")
     found = suite.files(simulated=False)
     assert found[0] == "test_ptx.py"
     assert {"test_recurrent.py", "test_numba_arrays.py", "../test_torch_gpu.py"} <= set(found)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import fastmask as fm
+import fastmask_kernels
 
 HEAVY = ["numba", "llvmlite", "torch", "keras", "tensorflow", "onnx", "onnxruntime", "h5py"]
 # Modules of the standard library; NumPy may import some itself, as newer versions import
@@ -40,8 +41,9 @@ def run(code: str, **environment: str) -> str:
 
 def test_what_to_install_is_on_every_package_index() -> None:
     """`fastmask-rnn[torch]` may be installed from a checkout, which pip cannot find by name."""
-    folder = Path(fm.__file__).parent
-    assert [one for one in folder.rglob("*.py") if "fastmask-rnn[" in one.read_text("utf-8")] == []
+    folders = [Path(str(one.__file__)).parent for one in (fm, fastmask_kernels)]
+    files = [path for one in folders for path in one.rglob("*.py")]
+    assert [one for one in files if "fastmask-rnn[" in one.read_text("utf-8")] == []
 
 
 def test_imports_nothing_heavy() -> None:

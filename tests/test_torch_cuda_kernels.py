@@ -135,7 +135,7 @@ class TestKernels:
 
 
 @pytest.mark.skipif(
-    find_spec("numba_cuda") is None, reason='needs numba-cuda: pip install "fastmask-rnn[test]"'
+    find_spec("numba_cuda") is None, reason="needs numba-cuda: pip install numba-cuda"
 )
 @pytest.mark.skipif(SIMULATED, reason="starts the simulator")
 @pytest.mark.own_process(

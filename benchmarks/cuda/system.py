@@ -25,7 +25,7 @@ def require_device() -> None:
         Unusable: there is no numba-cuda, no driver or no device.
     """
     if find_spec("numba_cuda") is None:
-        raise Unusable('numba-cuda is not installed: pip install "fastmask-rnn[cuda]"')
+        raise Unusable('numba-cuda is not installed: pip install "numba-cuda[cu13]"')
     from numba import cuda
 
     if not SIMULATED and not cuda.is_available():

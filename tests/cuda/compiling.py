@@ -20,5 +20,5 @@ def missing() -> str | None:
     They take minutes, so a toolkit that happens to be installed is not enough.
     """
     if not list((Path(sysconfig.get_path("purelib")) / "nvidia").glob("**/libnvvm*")):
-        return 'needs the wheels of NVIDIA: pip install "fastmask-rnn[cuda]"'
+        return 'needs the wheels of NVIDIA: pip install "numba-cuda[cu13]"'
     return any_missing("nvdisasm")

@@ -248,8 +248,8 @@ def test_a_file_that_cannot_be_run(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("find_spec", lambda name: None, 'needs numba-cuda: pip install "fastmask-rnn[cuda]"'),
-        ("_has_compiler", lambda: False, 'NVVM and NVRTC: pip install "fastmask-rnn[cuda]"'),
+        ("find_spec", lambda name: None, 'needs numba-cuda: pip install "numba-cuda[cu13]"'),
+        ("_has_compiler", lambda: False, 'NVVM and NVRTC: pip install "numba-cuda[cu13]"'),
         ("tool", lambda name: None, "needs ptxas: pip install nvidia-cuda-nvcc"),
         (
             *("tool", lambda name: name if name == "ptxas" else None),

@@ -34,7 +34,7 @@ def _simulated(name: str) -> list[pytest.MarkDecorator]:
 
 
 @pytest.mark.skipif(
-    find_spec("numba_cuda") is None, reason='needs numba-cuda: pip install "fastmask-rnn[test]"'
+    find_spec("numba_cuda") is None, reason="needs numba-cuda: pip install numba-cuda"
 )
 @pytest.mark.parametrize("files", [pytest.param(name, marks=_simulated(name)) for name in RUNS])
 def test_in_the_simulator(files: str, own_process: str) -> None:

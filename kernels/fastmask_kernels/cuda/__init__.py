@@ -1,8 +1,8 @@
 """Every kernel for CUDA devices, compiled by Numba for the GPU at hand.
 
 Arrays are objects with `__cuda_array_interface__`: of numba, CuPy or torch. Import this module
-only where kernels run: it imports numba-cuda, which `pip install "fastmask-rnn[cuda]"` installs, or
-in a checkout `pip install -e ".[cuda]"`.
+only where kernels run: it imports numba-cuda, which `pip install "numba-cuda[cu13]"` installs with
+the libraries of CUDA 13.
 """
 
 from .gather import gather_rows

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 ARCHITECTURES = ("sm_80", "sm_90a")  # what Numba compiles for on an A100 and an H100
-_CUDA = 'pip install "fastmask-rnn[cuda]"'
+_CUDA = 'pip install "numba-cuda[cu13]"'
 
 
 def tool(name: str) -> str | None:

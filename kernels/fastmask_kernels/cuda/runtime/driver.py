@@ -22,8 +22,8 @@ from ...settings import setting
 
 if find_spec("numba_cuda") is None:
     raise ImportError(
-        'CUDA kernels need numba-cuda: pip install "fastmask-rnn[cuda]", or for the simulator, '
-        'without a GPU, "fastmask-rnn[simulator]"'
+        'CUDA kernels need numba-cuda: pip install "numba-cuda[cu13]", or for the simulator, '
+        "without a GPU, pip install numba-cuda greenlet"
     )
 
 from numba import cuda
@@ -46,7 +46,7 @@ def require_device() -> None:
     if _has_driver():  # so Numba lacks the compiler
         raise RuntimeError(
             "no CUDA kernel can be compiled: there is a driver, but NVVM (libnvvm) of the CUDA "
-            'toolkit was not found: pip install "fastmask-rnn[cuda]", or set CUDA_HOME'
+            'toolkit was not found: pip install "numba-cuda[cu13]", or set CUDA_HOME'
         )
     raise RuntimeError(
         "no CUDA device can be used: there is no driver, no GPU, or the driver is too old "

@@ -26,7 +26,7 @@ from numba.cuda.core import config
 if config.ENABLE_CUDASIM and find_spec("greenlet") is None:
     raise ImportError(
         "NUMBA_ENABLE_CUDASIM=1 asks for the simulator, whose threads are greenlets, and greenlet "
-        'is not installed: pip install "fastmask-rnn[simulator]"'
+        "is not installed: pip install greenlet"
     )
 
 Sizes = int | tuple[int, ...]
