@@ -112,10 +112,11 @@ def hard_silu(x: Array) -> Array:
 
 def gelu(x: Array) -> Array:
     """x P(X <= x) for a normal X (Hendrycks and Gimpel, 2016)."""
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
-def _erf(x: Array) -> Array:
+def erf(x: Array) -> Array:
+    """The error function."""
     own: Callable[[], Array] | None = getattr(x, "erf", None)  # of a `TorchArray`
     return backend_of(x).erf(x) if own is None else own()
 

@@ -12,8 +12,11 @@ from .._typing import Array, Bools
 from ..backends.dispatch import backend_of
 
 PICKS = {"get_item", "take", "take_along_axis"}  # results are elements of the first argument
-_OF_SHAPES = {"ones_like", "zeros_like"}  # values do not matter
-_WITH_ZEROS, _WITHOUT_ZEROS = {"multiply", "matmul", "where"}, {"add", "subtract", "where"}
+_OF_SHAPES = {"full_like", "ones_like", "zeros_like"}  # values do not matter
+_WITH_ZEROS, _WITHOUT_ZEROS = (
+    {"multiply", "matmul", "einsum", "where"},
+    {"add", "subtract", "where"},
+)
 
 
 def counts_masked_steps(

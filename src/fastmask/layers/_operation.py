@@ -14,6 +14,7 @@ from ..masks.ragged import Ragged
 from ._apart import COMBINES, OutOfRange, refused, rows_apart
 from ._calls import flat
 from ._counted_steps import PICKS, counts_masked_steps
+from ._einsum import einsum_mixes_rows
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._operations import (
@@ -95,6 +96,11 @@ class Operation(Layer):
         """
         if self.operation == WITH_MASK_OF:
             return False
+        if self.operation == "einsum":
+            axes = [inputs[one["input"]].ndim if is_input(one) else 0 for one in self.arguments]
+            return einsum_mixes_rows(self.options.get("subscripts"), axes)
+        if self.operation in ("tril", "triu") and inputs[0].ndim < 3:
+            return True
         if len({one.ndim for one in inputs}) > 1:
             return True
         if self.operation in UFUNCS:

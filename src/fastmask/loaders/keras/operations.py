@@ -19,6 +19,7 @@ _OF_TENSORFLOW = {
     "math.reduce_sum": "sum",
     "math.reduce_max": "max",
     "math.reduce_min": "min",
+    "math.reduce_logsumexp": "logsumexp",
     "math.reduce_any": "any",
     "math.reduce_all": "all",
     "math.reduce_prod": "prod",
@@ -36,7 +37,14 @@ _OF_TENSORFLOW = {
     "math.l2_normalize": "normalize",
     "math.argmax": "argmax",
 }
-_OTHER_IN_TENSORFLOW = ("split", "one_hot")  # their arguments mean other things
+_OTHER_IN_TENSORFLOW = (
+    "split",
+    "one_hot",
+    "argsort",
+    "count_nonzero",
+    "einsum",
+    "top_k",
+)  # their arguments mean other things
 _ARGUMENTS = {
     "input_tensor": "x",
     "clip_value_min": "x_min",
