@@ -135,11 +135,27 @@ class Computation:
             if self._padded:
                 raise
             why = reason_of(error)
-        found = self._predicted(values, rows, True)  # or its error says what is wrong
+        alone = self._rows == 1  # a row alone is not padded, so that there is nothing to tell
+        found = self._predicted(values, rows, True) if alone else self._first_padded(values, rows)
         self._padded = True
-        if self._rows > 1:  # a row alone is not padded
+        if not alone:
             warnings.warn(_PADS.format(self._model.name, why), stacklevel=frames_of_fastmask())
         return found
+
+    def _first_padded(self, values: list[Values], rows: slice) -> dict[Any, Values]:
+        """What the model returns for padded rows; its layers are silent about the padding's mask.
+
+        An error says what is wrong with the rows.
+        """
+        silent = [layer for layer in self._model._all_layers() if not layer._warned]
+        for layer in silent:
+            layer._warned = True
+        try:
+            return self._predicted(values, rows, True)
+        except (TypeError, ValueError):
+            for layer in silent:
+                layer._warned = False
+            raise
 
     def _predicted(self, values: list[Values], rows: slice, padded: bool) -> dict[Any, Values]:
         pairs = zip(self._inputs, values, strict=True)
