@@ -22,6 +22,8 @@ for line in {lines!r}:
 """
 CHECKS = """
 assert (expected[:, 0].round() == [1, 0, 1, 0, 1, 0]).all()
+assert (y.data.shape, array.shape) == ((2, 3, 3), (2, 3, 3))
+assert y.mask.valid.tolist() == [[True, True, True], [True, False, False]]
 print(json.dumps(production(["The film was good", "dull"])[:, 0].tolist()))
 """
 
@@ -31,7 +33,7 @@ print(json.dumps(production(["The film was good", "dull"])[:, 0].tolist()))
 def test_as_written(tmp_path: Path) -> None:
     if not all(map(find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")
-    assert [kind for kind, _ in BLOCKS] == ["python"] * 4 + ["sh", "python", "python"]
+    assert [kind for kind, _ in BLOCKS] == ["python"] * 4 + ["sh"] + ["python"] * 4
     program = "\n".join(
         block if kind == "python" else COMMANDS.format(lines=block.splitlines())
         for kind, block in BLOCKS

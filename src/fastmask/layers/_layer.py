@@ -51,13 +51,16 @@ class Layer(BaseLayer):
 
     A subclass may define
 
-    - `build(input_shape)`, which makes weights with `add_weight`;
+    - `build(input_shape)`, which makes weights, `self.add_weight((units,), "ones", name="scale")`,
+      in the order of Keras's layer, and builds layers inside it, `self.dense.build(input_shape)`;
     - `call(inputs, mask=None, training=False)`, with or without the last two: `inputs` is a
       plain array (a list of arrays, for a layer called on a list), `mask` a bool array (B, T)
       or None; it returns an array or a list or tuple of arrays;
-    - `compute_mask(inputs, mask=None)`, which returns the mask of the output, or a list of one
-      for each output. Without it, a layer that sets `supports_masking = True` passes the mask
-      on as it is; any other layer drops it, and warns;
+    - `compute_mask(inputs, mask=None)`, which returns the mask of the output, None for an output
+      without steps, or a list of one for each output. Without it, a layer that sets
+      `supports_masking = True` passes the mask on as it is; any other layer drops it, and warns;
+    - `get_config()`, which returns the arguments of its constructor, for `save_model`:
+      `{**super().get_config(), "units": self.units}`;
     - `step_by_step = True`, if each step is computed by itself: `call` then gets all steps of a
       `Ragged` as one row, (1, P, ...); otherwise it gets the padded `to_masked()`.
 

@@ -208,7 +208,9 @@ class Model(Layer):
             **unknown: nothing; for an error that says how a mask is given.
 
         Returns:
-            What the model returns for all of `x` at once, in the order of `x`. A `Ragged` is not
+            What the model returns for all of `x` at once, in the order of `x`: an array; or a
+            `Masked`, whose array is `.data`, if the output has steps and the mask of the inputs
+            reaches it; or a `Ragged`, if `x` is one and the output has steps. A `Ragged` is not
             padded unless a layer needs it. For sequences of different lengths: what the model
             returns for them padded to one batch. For an empty list, outputs of the right shape
             without rows.
