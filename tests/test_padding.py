@@ -126,7 +126,9 @@ def test_narrowing_in_many_blocks(
 def test_generators_and_arrays_of_rows() -> None:
     expected = [[0, 0, 0], [0, 0, 1], [0, 2, 2]]
     assert fm.pad_sequences(([b] * b for b in range(3)), maxlen=3).tolist() == expected
-    assert fm.pad_sequences(np.arange(4).reshape(2, 2)).tolist() == [[0, 1], [2, 3]]
+    square = np.arange(4).reshape(2, 2)
+    assert fm.pad_sequences(square).tolist() == [[0, 1], [2, 3]]
+    assert fm.pad_sequences(memoryview(square)).tolist() == [[0, 1], [2, 3]]
     ragged = np.empty(2, object)
     ragged[:] = [[1], [2, 3]]
     assert fm.pad_sequences(ragged).tolist() == [[0, 1], [2, 3]]

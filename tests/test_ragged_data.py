@@ -55,9 +55,10 @@ class TestLists:
 
     def test_a_padded_array_is_not_copied(self) -> None:
         array = np.arange(12.0).reshape(2, 3, 2)
-        x = fm.ragged(array)
-        assert address(x.values) == address(array)
-        np.testing.assert_array_equal(list(x), array)
+        for given in (array, memoryview(array)):
+            x = fm.ragged(given)
+            assert address(x.values) == address(array)
+            np.testing.assert_array_equal(list(x), array)
 
     def test_batches(self) -> None:
         x = fm.ragged(fm.Masked([[7, 8, 0], [5, 0, 6]], [[1, 1, 0], [1, 0, 1]]))

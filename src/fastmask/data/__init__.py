@@ -72,6 +72,8 @@ def _rows_of(x: Any) -> tuple[Array, Ints]:
         return joined(_reader("arrow").columns_of(x))
     if ("torch", "Tensor") in known and x.is_nested:
         return _of_nested(x)
+    if isinstance(x, memoryview):  # Python iterates over those of one axis only
+        x = np.asarray(x)
     if hasattr(x, "__array__") and not (isinstance(x, np.ndarray) and x.dtype == object):
         return _of_array(as_array(x, "x"))
     if isinstance(x, (str, bytes, dict)) or not np.iterable(x):

@@ -84,7 +84,8 @@ def sequences_in(
     try:
         if isinstance(sequences, (str, bytes, Mapping)):
             raise TypeError
-        rows = list(sequences)
+        # Python iterates over a memoryview of one axis only.
+        rows = list(np.asarray(sequences) if isinstance(sequences, memoryview) else sequences)
     except TypeError:
         raise ValueError(f"sequences must be a list of sequences, not {shown(sequences)}") from None
     types = set(map(type, rows))
