@@ -11,7 +11,7 @@ import pytest
 
 import fastmask as fm
 
-from .keras_files import MODELS, refused
+from .keras_files import MODELS, Written, refused
 
 
 class Nothing(fm.layers.Layer):
@@ -142,3 +142,16 @@ def test_the_layer_of_keras_itself() -> None:
             assert "a class of Keras: write the layer again as a subclass of" in str(caught.value)
     told = "needs a subclass of fastmask.layers.Layer"
     refused(MODELS / "custom_layer.keras", told, custom_objects={"Scale": np.sin})
+
+
+def test_functions_by_either_name(tmp_path: Path) -> None:
+    def change(config: Any) -> None:
+        name = "mine>halved"
+        function = {"class_name": "function", "config": name, "registered_name": name}
+        config["config"]["layers"][-1]["config"]["activation"] = function
+
+    path = Written(tmp_path).archive("conv_lstm", change)
+    refused(path, "has a function 'mine>halved', which is not known")
+    for name in ("halved", "mine>halved"):
+        model = fm.load_model(path, custom_objects={name: lambda x: x / 2})
+        assert model.layers[-1].activation(3) == 1.5

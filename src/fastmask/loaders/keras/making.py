@@ -241,8 +241,9 @@ class Maker:
         """An activation that has a name, or a function of the user's."""
         name, registered = value.get("config"), value.get("registered_name")
         for key in (registered, name):
-            if isinstance(key, str) and key in self._custom:
-                return self._custom[key]
+            for one in (key, key.rpartition(">")[2]) if isinstance(key, str) else ():
+                if one in self._custom:
+                    return self._custom[one]
         if isinstance(name, str) and is_name(name):
             return name
         raise Unknown(
