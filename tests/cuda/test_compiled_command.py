@@ -8,10 +8,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
-from numba.cuda.core import config
 
 from fastmask import cli
-from fastmask_kernels.cuda.simulator import launch
 from fastmask_kernels.machine_code import compile_report, report
 
 from . import compiling
@@ -24,8 +22,10 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE, PAGE = ROOT / "examples" / "own_cuda_kernel.py", ROOT / "docs" / "cuda.md"
 SIMULATED_EXAMPLE = ROOT / "examples" / "test_in_the_simulator.py"
 OWN = """
+import fastmask as fm
 import numpy as np
-from numba import cuda
+from fastmask.cells import normalize, sigmoid, tanh
+from numba import cuda, float32
 from fastmask_kernels.cuda.runtime.kernel import family, int64, kernel, number, pointer
 
 @cuda.jit(max_registers=32)
@@ -46,6 +46,41 @@ def plain(x, count):
 
 def doubled(x):
     x[0] *= 0.1
+
+def mean(x, count):
+    total = x[0] + x[1]
+    x[2] = total / count
+
+def together(x):
+    grid = cuda.cg.this_grid()
+    x[cuda.grid(1)] = 1
+    grid.sync()
+
+def sorted_out(x):
+    own = cuda.local.array(300, "float32")
+    for i in range(300):
+        own[i] = x[i]
+    x[0] = own[cuda.threadIdx.x * 7 % 300]
+
+def sized(x, count):
+    own = cuda.local.array(4, float32)
+    shared = cuda.shared.array((count, 4),
+                               float32)
+    x[0] = shared[0, 0] + own[0]
+
+def sized_later(x, count):
+    half = count // 2
+    own = cuda.local.array(dtype=float32, shape=half)
+    x[0] = own[0]
+
+@fm.cell
+def leaky(k, s, h, *, rate=0.3):
+    k = sigmoid(k + rate * h)
+    return k * h + (1 - k) * tanh(s)
+
+@fm.cell
+def normal(s, h):
+    return tanh(normalize(s))
 
 def large(x):
     shared = cuda.shared.array(1000000, "float32")
@@ -114,7 +149,7 @@ def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_kernel_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     words = "rnn_fwd --units 16 --batch 9 --weights bfloat16 --arch sm_80"
     rows = said(*words.split(), capsys=capsys)
-    name, blocks, threads, registers, spills, shared, instructions, step = rows[2]
+    name, blocks, threads, registers, spills, _, shared, instructions, step = rows[2]
     assert (name, blocks, threads) == ("time_loop", "2", "32"), "of eight sequences, of 16 units"
     assert 32 < int(registers) <= 255
     assert int(spills) == 0
@@ -138,16 +173,16 @@ def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert spec.loader is not None
     spec.loader.exec_module(module := module_from_spec(spec))
     expected = compile_report(module.plain, (pointer(float32), int64))
-    _, registers, spills, shared, instructions, step = row(
+    _, registers, spills, local, shared, instructions, step = row(
         "plain", "--signature", "CPointer(float32), int64"
     )
-    found = int(registers), int(spills), int(shared), int(instructions)
-    assert found == (expected.registers, 0, 0, len(expected.instructions))
+    found = int(registers), int(spills), int(local), int(shared), int(instructions)
+    assert found == (expected.registers, 0, 0, 0, len(expected.instructions))
     assert expected.step is not None
     assert int(step) == expected.step.total()
     jitted = row("jitted", "--signature", "void(float32[:], float32[:])", "--arch", "sm_80")
     assert int(jitted[1]) <= 32
-    assert jitted[5:] == ["no", "loop"]
+    assert jitted[6:] == ["no", "loop"]
 
 
 @needs_compiler
@@ -166,6 +201,59 @@ def test_doubles_of_a_kernel_without_them(own: Path, capsys: pytest.CaptureFixtu
     for types, stray in (("float32[::1]", True), ("float64[::1]", False)):
         assert cli.main(["compile", f"{own}:doubled", "--signature", types]) == 0
         assert ("doubled computes in float64" in capsys.readouterr().out) == stray
+
+
+@needs_compiler
+def test_where_a_kernel_begins_to_compute_in_doubles(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compile", f"{own}:mean", "--signature", "float32[::1], int64"]) == 0
+    line = OWN.splitlines().index("    x[2] = total / count") + 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f" at {own}:{line}, though" in last
+    assert "float32(n)" in last
+
+
+@needs_compiler
+def test_local_memory(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = said(f"{own}:sorted_out", "--signature", "float32[::1]", capsys=capsys)[0]
+    assert int(row[3]) == 300 * 4
+
+
+@needs_compiler
+def test_a_kernel_that_is_linked_before_its_launch(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = said(f"{own}:together", "--signature", "float32[::1]", capsys=capsys)
+    assert rows[0][0] == "together"
+    assert int(rows[0][1]) > 0, "registers"
+    assert " ".join(rows[-1]).startswith("together calls cudaCGGetIntrinsicHandle, cudaCGSync")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("sized", "    shared = cuda.shared.array((count, 4),", "shared"),
+        ("sized_later", "    own = cuda.local.array(dtype=float32, shape=half)", "local"),
+    ],
+)
+def test_arrays_of_a_size_that_the_compiler_does_not_know(
+    name: str, text: str, kind: str, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compile", f"{own}:{name}", "--signature", "float32[::1], int64"]) == 2
+    at = f"{own}:{OWN.splitlines().index(text) + 1}"
+    known = f"does not compile: {at}: the size of a {kind} array must be a constant"
+    assert known in capsys.readouterr().err
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_cell_of_ones_own(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"{own}:leaky --units 16 --arch sm_80 --weights bfloat16"
+    rows = {row[0]: row for row in said(*words.split(), capsys=capsys)}
+    for loop in ("time_loop", "gradient_loop"):
+        assert 16 < int(rows[loop][3]) <= 255, "registers"
 
 
 @needs_compiler
@@ -216,7 +304,10 @@ def test_the_example() -> None:
         (["OWN:nothing"], "has no nothing"),
         (["OWN:scale", "--signature", "int64"], "scale has its signature: leave out"),
         (["OWN:_scale", "--signature", "int64"], "_scale has its signature: leave out"),
-        (["OWN:three"], "three must be a kernel or a function, not int"),
+        (["OWN:three"], "three must be a kernel, a function or a cell made by fm.cell, not int"),
+        (["OWN:leaky", "--signature", "int64"], "--signature is for functions in a file"),
+        (["OWN:leaky", "--arch", "sm_75"], "--arch must be one of sm_80, "),
+        (["OWN:normal"], "the cell normal uses normalize"),
         (["OWN:device"], "device must be a kernel, not a device function"),
         (["OWN:plain"], "plain needs its signature, such as"),
         (["OWN:plain", "--signature", "flaot32"], "--signature must be a signature such as"),
@@ -278,11 +369,13 @@ def test_sizes_are_positive(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_launch_explains_itself_without_the_simulator() -> None:
+    pytest.importorskip("numba_cuda")
+    from fastmask_kernels.cuda.simulator import launch
+
     assert "NUMBA_ENABLE_CUDASIM=1" in str(launch.__doc__)
     assert "seed: " in str(launch.__doc__)
-    if not config.ENABLE_CUDASIM:
-        with pytest.raises(RuntimeError, match="the simulator needs NUMBA_ENABLE_CUDASIM=1"):
-            launch(print, 1, 1)
+    with pytest.raises(RuntimeError, match="the simulator needs NUMBA_ENABLE_CUDASIM=1"):
+        launch(print, 1, 1)
 
 
 def test_nothing_is_compiled_in_the_simulator(

@@ -97,6 +97,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Layer 'masking'")  # which counts masked steps again
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     """Layers that run kernels, and layers of NumPy code."""
@@ -136,6 +137,13 @@ def test_the_page_shows_the_generated_lines_of_a_round() -> None:
     assert shown.split("```")[0] == forward_round()
     assert forward_round(cells.gru).count("def run(t, c, k):\n") == 1
     assert forward_round(cells.gru_reset_before).count("def run(t, c, k):\n") == 2, "two products"
+
+
+def test_what_has_no_generated_lines() -> None:
+    for given, kind in ((fm.cells.ind_rnn(8), r"\w+"), ("lstm", "str")):
+        message = f"cell must be a cell made by fm.cell or .*, not {kind}$"
+        with pytest.raises(TypeError, match=message):
+            forward_round(given)
 
 
 def test_tracebacks_show_generated_lines() -> None:

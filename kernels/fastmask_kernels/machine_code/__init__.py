@@ -13,6 +13,7 @@ It needs numba-cuda with NVVM, and programs of the CUDA toolkit, see `missing`. 
 what a kernel of the table launches, and `own` finds the kernels in a user's file.
 """
 
+from .refusals import explained as explained
 from .report import ARCHITECTURES as ARCHITECTURES
 from .report import Report as Report
 from .report import compile_report as compile_report

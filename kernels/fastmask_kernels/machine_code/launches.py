@@ -17,13 +17,15 @@ from unittest import mock
 import numpy as np
 
 from .. import cuda
+from ..cells import Cell
 from ..cuda.runtime import device as _device
 from ..cuda.runtime import driver as _driver
 from ..cuda.runtime import errors as _errors
 from ..cuda.runtime.device import OPEN, DeviceArray, use_memory
 from ..cuda.runtime.driver import Limits
 from ..cuda.runtime.kernel import Kernel
-from ..spec import KERNELS
+from ..spec import KERNELS, cell_kernels
+from ..spec import Kernel as Row
 
 DEVICES = {
     "sm_80": Limits(108, 163 * 1024),  # A100
@@ -50,6 +52,20 @@ class Launch(NamedTuple):
     shared: int  # bytes of dynamic shared memory
 
 
+def call(name: str, sizes: dict[str, int], dtype: str) -> None:
+    """Call a kernel of the table, see `arguments`."""
+    getattr(cuda, name)(*arguments(name, sizes, dtype))
+
+
+def call_cell(cell: Cell, sizes: dict[str, int], dtype: str) -> None:
+    """Call a cell's forward and backward kernel, see `arguments`."""
+    rows, kernels = cell_kernels(cell), cuda.kernels_of(cell)
+    packed = int(kernels.packed_size(sizes["F"], sizes["H"], np.dtype(dtype)))
+    for field in ("fwd", "bwd"):
+        call = _arguments(getattr(rows, field), {**sizes, "W": packed}, dtype)
+        getattr(kernels, field)(*call)
+
+
 def arguments(name: str, sizes: dict[str, int], dtype: str) -> list[Any]:
     """The arguments of a kernel of the table, with arrays at addresses where there is no memory.
 
@@ -58,13 +74,18 @@ def arguments(name: str, sizes: dict[str, int], dtype: str) -> list[Any]:
         sizes: B, T, F and H, see `spec`.
         dtype: the dtype of its real arrays.
     """
+    row = KERNELS[name]
+    if any(a.shape == ("W",) for a in row.arguments):
+        sizes = {**sizes, "W": _packed_size(name, sizes, dtype)}
+    return _arguments(row, sizes, dtype)
+
+
+def _arguments(row: Row, sizes: dict[str, int], dtype: str) -> list[Any]:
     rows = sizes["B"] * sizes["T"]
     known = {**dict.fromkeys("PKLNV", rows), "S": sizes["T"], "X": sizes["T"], "E": sizes["B"]}
     known |= sizes
-    if any(a.shape == ("W",) for a in KERNELS[name].arguments):
-        known["W"] = _packed_size(name, sizes, dtype)
     made: list[Any] = []
-    for a in KERNELS[name].arguments:
+    for a in row.arguments:
         if a.shape is None:
             made.append("tanh" if a.dtype == "activation" else 1)
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import isfunction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,26 +25,42 @@ class Source(NamedTuple):
     options: dict[str, Any]  # of `numba.cuda.jit`
 
 
-def kernels_in(path: Path, name: str, signature: str | None) -> list[Source]:
-    """The kernels of a name in a Python file, which is executed.
+class Found(NamedTuple):
+    """What a name stands for in a module."""
 
-    Args:
-        path: the file.
-        name: the name of a `Kernel`, of a family of kernels (with the parameters that it lists), of
-            a kernel that `numba.cuda.jit` made, or of a function.
-        signature: the function's signature as Numba writes it: "float32[:], int64".
+    module: str
+    name: str
+    value: Any
+
+
+def load(path: Path, name: str) -> Found:
+    """What a name stands for in a Python file, which is executed.
 
     Raises:
         OSError: there is no such file.
-        TypeError: the name stands for something else.
-        ValueError: the file cannot be run, or has no such name; a signature is missing, invalid or
-            not wanted.
+        ValueError: the file cannot be run, or has no such name.
     """
     module = _run(path)
-    found = getattr(module, name, None)
-    if found is None:
+    value = getattr(module, name, None)
+    if value is None:
         raise ValueError(f"{path} has no {name}")
-    family = FAMILIES.get(f"{module.__name__}.{name}")
+    return Found(module.__name__, name, value)
+
+
+def kernels_in(of: Found, signature: str | None) -> list[Source]:
+    """The kernels that a name stands for.
+
+    Args:
+        of: a `Kernel`, a family of kernels (with the parameters that it lists), a kernel that
+            `numba.cuda.jit` made, or a function.
+        signature: the function's signature as Numba writes it: "float32[:], int64".
+
+    Raises:
+        TypeError: it is something else.
+        ValueError: a signature is missing, invalid or not wanted.
+    """
+    module, name, found = of
+    family = FAMILIES.get(f"{module}.{name}")
     if signature is not None and (family or isinstance(found, Kernel)):
         raise ValueError(f"{name} has its signature: leave out --signature {signature!r}")
     if isinstance(found, Kernel):
@@ -58,8 +75,9 @@ def kernels_in(path: Path, name: str, signature: str | None) -> list[Source]:
             raise TypeError(f"{name} must be a kernel, not a device function")
         options = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
         found = found.py_func
-    if not callable(found):
-        raise TypeError(f"{name} must be a kernel or a function, not {type(found).__name__}")
+    if not isfunction(found):
+        kinds = "a kernel, a function or a cell made by fm.cell"
+        raise TypeError(f"{name} must be {kinds}, not {type(found).__name__}")
     if signature is None:
         raise ValueError(f'{name} needs its signature, such as --signature "float32[:], int64"')
     return [Source(found, _types(signature), options)]

@@ -20,6 +20,8 @@ from typing import Any
 
 ARCHITECTURES = ("sm_80", "sm_90a")  # what Numba compiles for on an A100 and an H100
 _CUDA = 'pip install "numba-cuda[cu13]"'
+_DOUBLE = r"^\s*(?:@!?%\w+ )?((?!ld|st|mov)[a-z][\w.]*\.f64[\w.]*[^;]*);"  # a PTX instruction
+_EXTERN = r"^\s*\.extern\s+\.func\s*(?:\([^)]*\))?\s*(\w+)"  # a function that PTX has no code of
 
 
 def tool(name: str) -> str | None:
@@ -89,6 +91,8 @@ class Report:
     stack: int  # bytes of a thread
     shared: int  # bytes of a block that are known when compiling
     cubin: bytes = field(repr=False)
+    linked: tuple[str, ...] = ()  # functions that are linked with the kernel when it is loaded
+    first_double: str = ""  # where the first of `stray_doubles` is, in the words of a message
 
     @cached_property
     def sass(self) -> str:
@@ -119,8 +123,7 @@ class Report:
     @property
     def doubles(self) -> list[str]:
         """The PTX instructions that compute in float64 or convert to it."""
-        pattern = r"^\s*(?:@!?%\w+ )?((?!ld|st|mov)[a-z][\w.]*\.f64[\w.]*[^;]*);"
-        return re.findall(pattern, self.ptx, re.MULTILINE)
+        return re.findall(_DOUBLE, self.ptx, re.MULTILINE)
 
     @property
     def stray_doubles(self) -> list[str]:
@@ -188,7 +191,23 @@ def compile_report(
         raise ValueError(f"{name} needs its signature, such as (float32[:], int64)")
     options = {**getattr(kernel, "options", {}), **options}
     ptx = _ptx_of(function, signature, arch, options)
-    return _assembled(name, str(signature), ptx, arch)
+    report = _assembled(name, str(signature), ptx, arch)
+    if report.stray_doubles:
+        lined = _ptx_of(function, signature, arch, {**options, "lineinfo": True})
+        report.first_double = _line_of_double(lined)
+    return report
+
+
+def _line_of_double(ptx: str) -> str:
+    """File and line of the first instruction in float64, from PTX with information on lines."""
+    files = dict(re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', ptx, re.MULTILINE))
+    at = ""
+    for line in ptx.splitlines():
+        if place := re.match(r"\s*\.loc\s+(\d+)\s+(\d+)", line):
+            at = f" at {files.get(place[1], '?')}:{place[2]}"
+        elif re.match(_DOUBLE, line):
+            return at
+    return ""
 
 
 def _ptx_of(function: Any, signature: Any, arch: str, options: dict[str, Any]) -> str:
@@ -245,7 +264,10 @@ def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
-        run = _run(program, "-v", f"-arch={arch}", "-O3", str(source), "-o", str(target))
+        command = program, "-v", f"-arch={arch}", "-O3", str(source), "-o", str(target)
+        run, linked = _run(*command), ()
+        if run.returncode and "Unresolved extern function" in run.stderr:
+            run, linked = _run(*command, "-c"), tuple(sorted(set(re.findall(_EXTERN, ptx, re.M))))
         if run.returncode:
             raise RuntimeError(f"ptxas refuses {name} for {arch}: {_errors(run.stderr, name)}")
         told = run.stderr + run.stdout
@@ -264,4 +286,5 @@ def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:
         stack=numbers(r"(\d+) bytes stack frame"),
         shared=numbers(r"(\d+) bytes smem"),
         cubin=cubin,
+        linked=linked,
     )

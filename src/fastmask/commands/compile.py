@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from .table import table
 
 _LAUNCHED = "blocks", "threads"  # known of the kernels of the table
-_HEADINGS = "registers", "spills", "shared memory", "instructions", "in a step"
+_HEADINGS = "registers", "spills", "local memory", "shared memory", "instructions", "in a step"
 _NOTE = (
-    "registers of a thread; bytes that a thread spills; bytes of shared memory of a block;",
-    "machine instructions, and those in the largest loop that is inside another, with the loops",
-    "in it (where none is, in the largest): of a time loop that is a step of a group of sequences",
+    "registers of a thread; bytes that a thread spills; bytes of local memory of a thread, for its",
+    "arrays and what it spills; bytes of shared memory of a block; machine instructions, and those",
+    "in the largest loop that is inside another, with the loops in it (where none is, in the",
+    "largest): of a time loop that is a step of a group of sequences",
 )
 _NO_LOOP = "no loop"
 _LOOPS = "time_loop", "gradient_loop"
@@ -47,7 +48,7 @@ class _Row(NamedTuple):
         report, step = self.report, self.report.step
         name = short(report.name) if self.launched else report.name
         return (
-            *(name, *self.launched, str(report.registers), str(report.spills)),
+            *(name, *self.launched, str(report.registers), str(report.spills), str(report.stack)),
             *(str(report.shared + self.shared), str(len(report.instructions))),
             str(step.total()) if step else _NO_LOOP,
         )
@@ -88,8 +89,34 @@ def _of_table(options: Options) -> Iterator[_Row]:
         raise ValueError(
             f"KERNEL must be path.py:name, or one of {', '.join(known)}, not {options.kernel!r}"
         )
+    yield from _launched(options, lambda: launches.call(options.kernel, *_sizes(options)))
+
+
+def _of_file(path: Path, name: str, options: Options) -> Iterator[_Row]:
+    """The kernels of a user's file: those of a name, or those that a cell of the name launches."""
+    own = import_module("fastmask_kernels.machine_code.own")
+    launches = import_module("fastmask_kernels.machine_code.launches")
+    found = own.load(path, name)
+    if isinstance(found.value, import_module("fastmask_kernels.cells").Cell):
+        yield from _launched(options, lambda: launches.call_cell(found.value, *_sizes(options)))
+        return
+    for kernel, signature, given in own.kernels_in(found, options.signature):
+        yield _Row(_compiled(options, kernel, signature, **given))
+
+
+def _sizes(options: Options) -> tuple[dict[str, int], str]:
+    return options.sizes, options.dtype
+
+
+def _launched(options: Options, call: Callable[[], None]) -> Iterator[_Row]:
+    """What a call launches on a device of the architecture."""
+    launches = import_module("fastmask_kernels.machine_code.launches")
+    cuda = import_module("fastmask_kernels.cuda")
     if options.signature is not None:
-        raise ValueError(f"--signature is for functions in a file: {options.kernel} has one")
+        raise ValueError(
+            f"--signature is for functions in a file: {options.kernel} takes --units, --dtype "
+            "and other sizes"
+        )
     if options.arch not in launches.DEVICES:
         raise ValueError(
             f"--arch must be one of {', '.join(launches.DEVICES)}, not {options.arch!r}: kernels "
@@ -98,18 +125,10 @@ def _of_table(options: Options) -> Iterator[_Row]:
     with ExitStack() as stack:
         found = stack.enter_context(launches.recorded(launches.DEVICES[options.arch]))
         stack.enter_context(cuda.use_weights(options.weights))
-        call = launches.arguments(options.kernel, options.sizes, options.dtype)
-        getattr(cuda, options.kernel)(*call)
+        call()
     for launch in {(one.kernel, one.threads, one.shared): one for one in found}.values():
         launched = _by(launch.grid), _by(launch.threads)
         yield _Row(_compiled(options, launch.kernel), launched, launch.shared)
-
-
-def _of_file(path: Path, name: str, options: Options) -> Iterator[_Row]:
-    """The kernels of a user's file."""
-    own = import_module("fastmask_kernels.machine_code.own")
-    for kernel, signature, given in own.kernels_in(path, name, options.signature):
-        yield _Row(_compiled(options, kernel, signature, **given))
 
 
 def _compiled(options: Options, *args: Any, **given: Any) -> Any:
@@ -117,7 +136,8 @@ def _compiled(options: Options, *args: Any, **given: Any) -> Any:
     try:
         return code.compile_report(*args, arch=options.arch, **given)
     except Exception as error:  # from Numba, NVVM or ptxas
-        raise ValueError(f"{options.kernel} does not compile: {_in_short(error)}") from error
+        why = code.explained(args[0], error) or _in_short(error)
+        raise ValueError(f"{options.kernel} does not compile: {why}") from error
 
 
 def _in_short(error: Exception) -> str:
@@ -133,8 +153,8 @@ def _by(sizes: int | tuple[int, ...]) -> str:
 
 def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
     sizes = ", ".join(f"{name} = {size}" for name, size in options.sizes.items())
-    of_table = f": {sizes}, {options.dtype}, weights in {options.weights}"
-    yield f"{options.kernel} for {options.arch}{'' if ':' in options.kernel else of_table}"
+    of_call = f": {sizes}, {options.dtype}, weights in {options.weights}"
+    yield f"{options.kernel} for {options.arch}{of_call if rows[0].launched else ''}"
     headings = ("kernel", *(_LAUNCHED if rows[0].launched else ()), *_HEADINGS)
     yield table(headings, [row.cells() for row in rows], right=range(1, len(headings)))
     yield from _NOTE
@@ -144,8 +164,14 @@ def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
     for report in (row.report for row in rows if row.report.stray_doubles):
         many, first = len(report.stray_doubles), report.stray_doubles[0].split()[0]
         yield (
-            f"{report.name} computes in float64, with {many} instructions, such as {first}, though "
-            "it takes no float64: give constants a type, such as float32(0.1)"
+            f"{report.name} computes in float64, with {many} instructions, such as {first}"
+            f"{report.first_double}, though it takes no float64: give constants a type, "
+            "float32(0.1), and integers that are divided or multiplied with float32, float32(n)"
+        )
+    for report in (row.report for row in rows if row.report.linked):
+        yield (
+            f"{report.name} calls {', '.join(report.linked)}, which Numba links with it before the "
+            "launch (those of cooperative groups are in cudadevrt): what they need is not counted"
         )
 
 

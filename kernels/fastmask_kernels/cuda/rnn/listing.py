@@ -29,8 +29,12 @@ def forward_round(cell: Cell = lstm) -> str:
         cell: a cell that has CUDA kernels.
 
     Raises:
+        TypeError: it is no cell, but what a cell made for a layer, or a name.
         ValueError: it has none.
     """
+    if not isinstance(cell, Cell):
+        kinds = "a cell made by fm.cell or one of fastmask_kernels.cells, such as lstm"
+        raise TypeError(f"cell must be {kinds}, not {type(cell).__name__}")
     require_kernels(cell, False)
     real, products = np.dtype("f4"), rounds(cell)
     tiles = tuple(tile(len(names), _LANES, _UNITS, _UNITS) for names in products)
