@@ -27,8 +27,9 @@ def steps_counted(own: Any, carried: Any) -> tuple[int, int]:
     axes = min(one.ndim, other.ndim)
     if one.shape[:axes] != other.shape[:axes]:
         return 0, 0
-    one, other = (np.any(mask, tuple(range(axes, mask.ndim))) for mask in (one, other))
-    return int((one & ~other).sum()), other.size
+    if one.ndim != other.ndim:
+        one, other = (np.any(mask, tuple(range(axes, mask.ndim))) for mask in (one, other))
+    return int(np.count_nonzero(one > other)), other.size
 
 
 def counted(steps: int, of: int) -> str:
@@ -66,5 +67,5 @@ def warn_of_own_mask(layer: BaseLayer, own: Any, carried: Any, inputs: Any = Non
 
 
 def _flags(mask: Any) -> Bools:
-    host = mask if isinstance(mask, Mask) else backend_of(mask).to_host(mask)
-    return np.asarray(host, np.bool_)
+    array = mask._valid if isinstance(mask, Mask) else mask
+    return np.asarray(backend_of(array).to_host(array), np.bool_)
