@@ -160,3 +160,20 @@ def test_operations_with_which_a_model_masks_by_itself() -> None:
         Operation("get_item", [FIRST, [EVERY, -1]])(h)
     with pytest.warns(UserWarning, match="drops the mask"):
         Operation("get_item", [FIRST, [EVERY, LAST_TWO]])(h)
+
+
+def test_an_operation_that_has_counted_no_masked_step_is_no_longer_watched() -> None:
+    """What it does seldom depends on the batch, and looking takes longer than the operation."""
+    x, layer = numbers(), Operation("get_item", [FIRST, [EVERY, 0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            layer(fm.Masked(x, np.ones((2, 4))))  # says nothing of masked steps
+    with pytest.warns(UserWarning, match="drops the mask"):
+        layer(fm.Masked(x, MASK[:, ::-1].copy()))
+    watched = Operation("get_item", [FIRST, [EVERY, 0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(20):
+            watched(fm.Masked(x, MASK))
+        watched(fm.Masked(x, MASK[:, ::-1].copy()))

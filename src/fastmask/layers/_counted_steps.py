@@ -10,9 +10,10 @@ import numpy as np
 
 from .._typing import Array, Bools
 from ..backends.dispatch import backend_of
+from ._operations import OF_MASKS
 
 PICKS = {"get_item", "take", "take_along_axis"}  # results are elements of the first argument
-_OF_SHAPES = {"full_like", "ones_like", "zeros_like"}  # values do not matter
+_UNREAD = {*OF_MASKS, "full_like", "ones_like", "zeros_like"}  # values do not matter
 _WITH_ZEROS, _WITHOUT_ZEROS = (
     {"multiply", "matmul", "einsum", "where"},
     {"add", "subtract", "where"},
@@ -25,8 +26,8 @@ def counts_masked_steps(
     inputs: Sequence[Any],
     masks: Any,
     outputs: list[Any],
-) -> bool:
-    """Whether masked steps can reach the results of an operation.
+) -> bool | None:
+    """Whether masked steps can reach the results of an operation; None if there are none.
 
     Args:
         operation: its name.
@@ -40,11 +41,13 @@ def counts_masked_steps(
         the model masks them by itself; and where elements of valid steps only are picked, or those
         of a last step that repeats the last valid one, as in outputs of recurrent layers.
     """
-    if operation in _OF_SHAPES or all(one.dtype.kind == "b" for one in outputs):
+    if operation in _UNREAD or all(one.dtype.kind == "b" for one in outputs):
         return False
     flags = [None if one is None else _on_host(one) for one in masks]
     valid = next((one for one in flags if one is not None and not one.all()), None)
-    if valid is None or _are_masked_by(operation, valid, inputs, flags):
+    if valid is None:
+        return None
+    if _are_masked_by(operation, valid, inputs, flags):
         return False
     if pick is None or flags[0] is None:
         return True

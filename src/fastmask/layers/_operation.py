@@ -17,9 +17,9 @@ from ._counted_steps import PICKS, counts_masked_steps
 from ._einsum import einsum_mixes_rows
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
+from ._lost_mask import on_trial
 from ._operations import (
     BY_NUMBER,
-    OF_MASKS,
     OPERATIONS,
     REVERSED_MASK,
     REVERSED_STEPS,
@@ -51,6 +51,7 @@ class Operation(Layer):
 
     _options: ClassVar[tuple[str, ...]] = ("operation", "arguments", "options")
     _way = "own"
+    _looks = 16  # at how many masked batches it looks, to warn if it counts masked steps
 
     def __init__(
         self,
@@ -149,14 +150,16 @@ class Operation(Layer):
 
     def _carry(self, outputs: Any, inputs: Arrays, carried: Masks, valid: BoolArrays) -> Any:
         """The outputs; warns if the operation drops a mask and counts what it masks."""
-        if carried is not None and not (self._warned or self.operation in OF_MASKS):
+        if carried is not None and not self._warned and self._looks and not on_trial.get():
             several = isinstance(inputs, list)
             arrays: Any = inputs if several else [inputs]
             masks = valid if several else [valid]
             picks = self.operation in PICKS and self.arguments[:1] == [{"input": 0}]
             picks = picks and not any(map(_reads_first, [*self.arguments[1:], self.options]))
             pick = self._result if picks else None
-            if counts_masked_steps(self.operation, pick, arrays, masks, flat(outputs)):
+            found = counts_masked_steps(self.operation, pick, arrays, masks, flat(outputs))
+            self._looks -= found is False
+            if found:
                 self._warn_of_steps(
                     "was passed an input with a mask attached to it. As in Keras, its operation "
                     f"{self.operation!r} drops the mask: masked steps count from here on, unless "
