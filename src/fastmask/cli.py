@@ -136,7 +136,9 @@ def _add_compile(commands: Any) -> None:
         "memory and machine instructions.",
     )
     parser.add_argument(
-        "kernel", metavar="KERNEL", help="lstm_fwd or another kernel of the table, or path.py:name"
+        "kernel",
+        metavar="KERNEL",
+        help="lstm_fwd or another kernel of the table, or path.py:name of your kernel or cell",
     )
     parser.add_argument("--arch", default="sm_90a", help="architecture (default: sm_90a)")
     parser.add_argument(

@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from fastmask_kernels.cuda.runtime import device as _device
 
 if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)
+from fastmask_kernels.cuda.runtime import ptx
 from fastmask_kernels.cuda.runtime.kernel import family, kernel, pointer, pointers
 from fastmask_kernels.cuda.simulator import _engine, _module, _progress, as_numba, launch
 
@@ -277,7 +279,7 @@ def test_threads_that_wait_for_ever(
     monkeypatch.setattr(_progress, "PATIENCE", 500 if count else 10**9)
     monkeypatch.setattr(_progress, "BETWEEN", 50)
     with pytest.raises(RuntimeError, match="waits forever") as raised:
-        launch(endless, 1, 34, np.zeros(3), POLLS[poll], count)
+        launch(lambda x: endless.py_func(x, POLLS[poll], count), 1, 34, np.zeros(3))
     assert any(entry.name == "endless" for entry in raised.traceback)
     first = r"\(\d+, 0, 0\) of block \(0, 0, 0\)"
     stuck = rf"\n  \d+ threads? (waiting in \w+|running) at {re.escape(__file__)}:\d+: {first}"
@@ -379,7 +381,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
 @pytest.mark.parametrize("seed", range(2))
 def test_different_calls_in_the_arms_of_a_branch(calls: str, seed: int) -> None:
     with pytest.raises(RuntimeError, match="must all make the same call") as raised:
-        launch(divided, 1, 64, np.zeros(64), *CALLS[calls], seed=seed)
+        launch(lambda out: divided.py_func(out, *CALLS[calls]), 1, 64, np.zeros(64), seed=seed)
     assert str(raised.value).count(" of block (0, 0, 0) is in ") == 1
     assert "(0, 0, 0) in " in str(raised.value)
     assert "move the call out of the branch" in str(raised.value)
@@ -448,6 +450,7 @@ def outside(out: Any, call: Any, index: Any, in_shared: bool) -> None:
 @pytest.mark.parametrize("in_shared", [False, True])
 def test_atomics_outside_their_array(name: str, in_shared: bool) -> None:
     out = np.zeros((2, 4), np.int64)
+    call = partial(outside.py_func, call=ATOMIC_CALLS[name], in_shared=in_shared)
     for index, message in (
         ((0, -1), "negative index -1"),
         ((np.int32(-2), 0), "negative index -2"),
@@ -455,8 +458,21 @@ def test_atomics_outside_their_array(name: str, in_shared: bool) -> None:
         (0, "1 indices of an array of 2 dimensions"),
     ):
         with pytest.raises(IndexError, match=message):
-            launch(outside, 1, 1, out, ATOMIC_CALLS[name], index, in_shared)
+            launch(lambda out, index: call(out, index=index), 1, 1, out, index)
     assert not out.any()
+
+
+@cuda.jit
+def added(counter: Any, i: int) -> None:
+    ptx.add_release(ptx.global_address(counter, i), 1)
+
+
+def test_adding_outside_a_counter() -> None:
+    counter = np.zeros(4, np.uint32)
+    for i, message in ((-1, "negative index -1"), (4, "out of bounds")):
+        with pytest.raises(IndexError, match=message):
+            launch(added, 1, 1, counter, i)
+    assert not counter.any()
 
 
 @cuda.jit
@@ -556,7 +572,7 @@ def test_bits_and_loads_past_caches() -> None:
 )
 def test_what_the_simulator_lacks(use: Any, message: str) -> None:
     with pytest.raises(AttributeError, match=message):
-        launch(lambda use: use(), 1, 1, use)
+        launch(lambda _: use(), 1, 1, 0)
 
 
 def test_the_page_lists_what_the_simulator_has() -> None:
@@ -571,6 +587,9 @@ def test_the_page_lists_what_the_simulator_has() -> None:
         ([0.0], {}, r"argument 1 \(out\) of sliced must be a number, or an array .* not list"),
         (np.array(["a"]), {}, r"argument 1 \(out\) of sliced .* not ndarray of <U1"),
         ("a", {}, r"argument 1 \(out\) of sliced .* not str"),
+        (None, {}, r"argument 1 \(out\) of sliced .* not NoneType"),
+        (normal, {}, r"argument 1 \(out\) of sliced .* not function"),
+        ((np.zeros(2), ["a"]), {}, r"argument 1 \(out\) of sliced .* not list"),
         (np.zeros(2), {"shared": -1}, "shared must be 0 bytes or more, not -1"),
         (np.zeros(2), {"shared": 1.5}, r"shared must be a whole number of bytes, not 1\.5"),
     ],

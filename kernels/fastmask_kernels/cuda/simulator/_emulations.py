@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._engine import exchange, this
+from ._memory import inside
 
 
 def _word(x: Any) -> int:
@@ -120,7 +121,7 @@ def _store_word(address: Any, word: Any) -> None:
 
 def _add_to(address: Any, value: Any) -> None:
     array, i = address
-    thread = this()
+    i, thread = inside(i), this()
     thread.stores.flush_place(array, i)
     whole = array.view(np.ndarray)  # in which no other thread is let in
     before = whole[i]

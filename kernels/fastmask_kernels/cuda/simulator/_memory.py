@@ -88,7 +88,7 @@ def seen(value: Any) -> Any:
     """An argument of a launch as its kernel sees it, without a copy.
 
     Raises:
-        TypeError: the compiler has no type for it.
+        TypeError: it is what a launch on a GPU refuses.
     """
     if isinstance(value, tuple):
         return getattr(type(value), "_make", tuple)(map(seen, value))
@@ -98,7 +98,7 @@ def seen(value: Any) -> Any:
         return value.view(Common)
     if type(value) in (int, float):
         return np.asarray(value)[()]
-    if isinstance(value, (int, float, complex, np.number, np.bool_)) or callable(value):
+    if isinstance(value, (int, float, complex, np.number, np.bool_)):
         return widened(value)
     known = "must be a number, or an array of NumPy or numba.cuda.to_device"
     of = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
