@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, cast
 
 import numpy as np
 
-from .spec import ACTIVATIONS, ANY, KERNELS, OPTIONAL, REAL, SIZES, Argument, Kernel
+from .shapes import check_arrays, parse
+from .spec import ACTIVATIONS, KERNELS, OPTIONAL, SIZES, Argument, Kernel
 
-_SIZE = re.compile(r"(\d*)([A-Z]?)(?:\+(\d+))?")  # "B", "4H", "B+1", "1"
 _OWNS_DATA = 4  # a bit of an array's `flags.num`
 _MOST_FORMS = 1024  # remembered for each kernel
-_REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 ViewsOf = Callable[[list[tuple[str, Any]]], list[Any]]
 """From the names and values of a call's arrays to what its backend computes on."""
+PlanOf = Callable[[Any, Any, Any, int], tuple[Any, Any, Any]]
+"""From offsets, steps, order and T to the plan that a kernel gets."""
 
 
 class TableFunction(Protocol):
@@ -40,7 +40,10 @@ class TableFunction(Protocol):
 
 
 def checked(
-    function: Callable[..., None], views_of: ViewsOf | None = None, kernel: Kernel | None = None
+    function: Callable[..., None],
+    views_of: ViewsOf | None = None,
+    kernel: Kernel | None = None,
+    plan_of: PlanOf | None = None,
 ) -> TableFunction:
     """Make a kernel of the table, by default the one of the function's name.
 
@@ -50,10 +53,13 @@ def checked(
         kernel: the specification, for a cell that is not in the table.
         views_of: turns the arrays of a call into objects with NumPy's `shape`, `ndim`, `dtype`
             and `flags`, which the function gets; without it they must be NumPy arrays.
+        plan_of: called by kernels that read a plan, which get what it returns; a function that
+            checks its plan itself needs none.
 
     Returns:
         A function that raises
-            TypeError: an argument is missing, is not an array, or has another dtype.
+            TypeError: an argument is missing, is not an array, has another dtype, is not a bool
+                where the table has a flag, or `threads` is not an int.
             ValueError: an array has another shape, is not C-contiguous and aligned, or is an
                 output that cannot be written or that shares memory with another array; an
                 activation is unknown, or `threads` is below 1.
@@ -67,7 +73,7 @@ def checked(
     names, signature = spec.call._fields, inspect.signature(unchecked)
     if tuple(signature.parameters) != names:
         raise TypeError(f"{spec.name} must take {names}, not {tuple(signature.parameters)}")
-    check = _Checks(spec, views_of).check
+    check = _Checks(spec, views_of, plan_of).check
 
     @functools.wraps(unchecked)
     def call(*args: Any, **kwargs: Any) -> None:
@@ -123,7 +129,7 @@ def _described(spec: Kernel, notes: str) -> str:
 def _sizes_of(spec: Kernel) -> str:
     """What the letters of a kernel's shapes stand for."""
     words = [word for argument in spec.arguments for word in argument.shape or ()]
-    letters = {_parse(word)[1] for word in words}
+    letters = {parse(word)[1] for word in words}
     whole = [f"{letter} {meaning}" for letter, meaning in SIZES.items() if letter in letters]
     parts = [f"{letter} is {of} or 0" for letter, of in OPTIONAL.items() if letter in letters]
     return f"Sizes: {', '.join(whole + parts)}."
@@ -132,13 +138,17 @@ def _sizes_of(spec: Kernel) -> str:
 class _Checks:
     """The checks of one kernel's arguments."""
 
-    def __init__(self, spec: Kernel, views_of: ViewsOf | None) -> None:
+    def __init__(self, spec: Kernel, views_of: ViewsOf | None, plan_of: PlanOf | None) -> None:
         arguments = list(enumerate(spec.arguments))
-        self._views_of = views_of
+        self._views_of, self._plan_of = views_of, plan_of
         self._arrays = tuple((i, a, a.shape) for i, a in arguments if a.shape is not None)
         self._specified = [argument for _, argument, _ in self._arrays]
         self._given_of = itemgetter(*(i for i, _, _ in self._arrays))  # all have two or more
         self._activations = [(i, a) for i, a in arguments if a.dtype == "activation"]
+        self._flags = tuple(i for i, a in arguments if a.dtype == "flag")
+        self._names = spec.call._fields
+        order = next((i for i, a in arguments if a.name == "order" and not a.output), None)
+        self._order = order if plan_of else None
         self._threads = next((i for i, a in arguments if a.name == "threads"), None)
         self._known: dict[tuple[Any, ...], list[int]] = {}  # forms: arrays without own memory
 
@@ -147,8 +157,14 @@ class _Checks:
         for i, argument in self._activations:
             if args[i] not in ACTIVATIONS:
                 raise ValueError(f"{argument.name} must be one of {ACTIVATIONS}, not {args[i]!r}")
-        if self._threads is not None and args[self._threads] < 1:
-            raise ValueError(f"threads must be at least 1, not {args[self._threads]!r}")
+        for i in self._flags:
+            flag = args[i]
+            if flag is not True and flag is not False and type(flag) is not np.bool_:
+                raise TypeError(f"{self._names[i]} must be True or False, not {flag!r}")
+        if self._threads is not None:
+            threads = args[self._threads]
+            if type(threads) is not int or threads < 1:
+                _check_threads(threads)
         if self._views_of is not None:
             views = self._views_of([(a.name, args[i]) for i, a, _ in self._arrays])
             replaced = list(args)
@@ -168,18 +184,32 @@ class _Checks:
             borrowing = self._check_form(form, args, given)
         if self._views_of is None and not _own_memory(given, borrowing):
             keep_apart(given, self._specified)
-        return args
+        return args if self._order is None else self._with_plan(args, self._order)
+
+    def _with_plan(self, args: tuple[Any, ...], order: int) -> tuple[Any, ...]:
+        """The arguments with what `plan_of` returns; offsets, steps and order follow x."""
+        assert self._plan_of is not None
+        *before, x, offsets, steps, rows = args[: order + 1]
+        return (*before, x, *self._plan_of(offsets, steps, rows, x.shape[1]), *args[order + 1 :])
 
     def _check_form(
         self, form: tuple[Any, ...], args: tuple[Any, ...], given: tuple[Any, ...]
     ) -> list[int]:
         """Check what a form shows, remember it, and return which arrays borrow their memory."""
-        _check_arrays(self._arrays, args, host=self._views_of is None)
+        check_arrays(self._arrays, args, host=self._views_of is None)
         if len(self._known) >= _MOST_FORMS:
             self._known.clear()
         borrowing = [n for n, array in enumerate(given) if not array.flags.num & _OWNS_DATA]
         self._known[form] = borrowing
         return borrowing
+
+
+def _check_threads(threads: Any) -> None:
+    """Raise unless it is a positive integer of any type."""
+    if type(threads) is not int and not isinstance(threads, np.integer):
+        raise TypeError(f"threads must be an int, not {threads!r}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads!r}")
 
 
 def _own_memory(given: tuple[Any, ...], views: list[int]) -> bool:
@@ -238,98 +268,3 @@ def _address(array: Any) -> int:
     if isinstance(array, np.ndarray):
         return int(array.__array_interface__["data"][0])
     return int(array.address)
-
-
-def _check_arrays(
-    arrays: tuple[tuple[int, Argument, tuple[str, ...]], ...], args: tuple[Any, ...], host: bool
-) -> None:
-    """Check dtypes, shapes and flags of the arrays among `args`.
-
-    Args:
-        arrays: place, specification and shape of each.
-        args: of the call.
-        host: whether they must be NumPy arrays.
-    """
-    sizes: dict[str, int] = {}
-    seen: dict[str, str] = {}
-    shared: dict[str, np.dtype[Any]] = {}
-    for i, argument, shape in arrays:
-        if host and not isinstance(args[i], np.ndarray):
-            kind = type(args[i])
-            came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
-            raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
-        _check_array(argument, shape, args[i], sizes, seen, shared)
-    for _, argument, shape in arrays:
-        _check_optional(argument, shape, sizes)
-
-
-def _check_array(
-    argument: Argument,
-    shape: tuple[str, ...],
-    value: Any,
-    sizes: dict[str, int],
-    seen: dict[str, str],
-    shared: dict[str, np.dtype[Any]],
-) -> None:
-    """Check one array; `sizes` are those of the arrays before it, `seen` says of which one."""
-    name = argument.name
-    dtype = value.dtype
-    if argument.dtype in (REAL, ANY):
-        expected = shared.setdefault(argument.dtype, dtype)
-        if argument.dtype == REAL and dtype not in _REALS:
-            raise TypeError(f"{name} must be float32 or float64, not {dtype}")
-        if dtype.hasobject:
-            raise TypeError(f"{name} must have a fixed-size dtype, not {dtype}")
-    else:
-        expected = np.dtype(argument.dtype)
-    if dtype != expected:
-        raise TypeError(f"{name} must have dtype {expected}, not {dtype}")
-    if value.ndim != len(shape) or not all(
-        _fits(size, word, sizes) for size, word in zip(value.shape, shape, strict=True)
-    ):
-        known = ", ".join(
-            f"{k}={v}" + (f" of {seen[k]}" if k in seen else "") for k, v in sizes.items()
-        )
-        raise ValueError(
-            f"{name} must have shape ({', '.join(shape)}) with {known}, not {value.shape}"
-        )
-    for letter in sizes:
-        seen.setdefault(letter, name)
-    flags = value.flags
-    if not (flags.c_contiguous and flags.aligned):
-        raise ValueError(f"{name} must be C-contiguous and aligned")
-    if argument.output and not flags.writeable:
-        raise ValueError(f"{name} is an output and must be writeable")
-
-
-def _check_optional(argument: Argument, shape: tuple[str, ...], sizes: dict[str, int]) -> None:
-    """Check, once all sizes are known, that an optional one is 0 or complete."""
-    for letter in shape:
-        if letter in OPTIONAL and sizes[letter] not in (0, sizes[OPTIONAL[letter]]):
-            whole = OPTIONAL[letter]
-            raise ValueError(
-                f"{argument.name} must have shape ({', '.join(shape)}) where {letter} is "
-                f"{whole}={sizes[whole]} or 0, not {letter}={sizes[letter]}"
-            )
-
-
-@functools.cache
-def _parse(word: str) -> tuple[int, str, int]:
-    match = _SIZE.fullmatch(word)
-    assert match is not None, word
-    factor, letter, more = match.groups()
-    if not letter:
-        return 0, "", int(factor)
-    return int(factor or 1), letter, int(more or 0)
-
-
-def _fits(size: int, word: str, sizes: dict[str, int]) -> bool:
-    """Whether `size` agrees with `word`; an unseen letter takes the value that makes it fit."""
-    factor, letter, more = _parse(word)
-    if not letter:
-        return size == more
-    if letter not in sizes:
-        if (size - more) % factor or size < more:
-            return False
-        sizes[letter] = (size - more) // factor
-    return size == factor * sizes[letter] + more

@@ -29,8 +29,10 @@ Where gates were not saved (`gates_saved` is False) the backward kernel computes
 
 Backward kernels write gradients; they do not add to them. `dout` has the layout of `out`: its
 rows at masked steps count for the output that is repeated there, or for nothing with
-`zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` contains what was
-saved, if anything, and is overwritten with the gradient of each gate before its activation:
+`zero_masked` and before the first valid step. dx is 0 at masked steps. `gates` is needed even if
+nothing was saved, and may be wider than what was, which is in its first columns, row by row:
+    gates[:, : saved.shape[1]] = saved
+It is overwritten with the gradient of each gate before its activation:
 LSTM di, df, dg, do; GRU dn, dz, dr, and in place of q its gradient with `reset_after`,
 else r * h; SimpleRNN the gradient of its one sum. Other cells write the gradients of their sums,
 the values that sums are called on, and the gradients of their vectors, step by step.
@@ -180,7 +182,8 @@ def cell_kernels(cell: Cell) -> CellRows:
         ),
         _kernel(
             f"{name}_bwd",
-            f"Gradients of {name}_fwd from the gradients of its outputs and from what it saved",
+            f"Gradients of {name}_fwd from those of its outputs and from what it saved"
+            + _GATES * cell.keeps_gates,
             *_backward(cell),
         ),
         _kernel(
@@ -193,6 +196,7 @@ def cell_kernels(cell: Cell) -> CellRows:
 
 
 _TITLES = {cells.lstm: ("lstm", "the LSTM"), cells.simple_rnn: ("rnn", "the SimpleRNN")}
+_GATES = ". `gates` is needed even if none were saved; those that were are in its first columns"
 _MASKED = (
     ". Masked steps repeat the previous output (zeros before the first valid step), or are zeros "
     "with `zero_masked`; `reverse` walks the rows from the end and writes in that order"
@@ -361,7 +365,7 @@ KERNELS: dict[str, Kernel] = {
         ),
         _kernel(
             "gru_bwd",
-            "Gradients of gru_fwd from the gradients of its outputs and from what it saved",
+            f"Gradients of gru_fwd from those of its outputs and from what it saved{_GATES}",
             (
                 ("dx", REAL, "B X F"),
                 ("dkernel", REAL, "F 3H"),

@@ -175,7 +175,8 @@ def test_an_output_shares_no_memory(name: str) -> None:
     """Its first or last byte belongs to another array; inputs may overlap each other."""
     arguments = KERNELS[name].arguments
     arrays = [a for a in arguments if a.shape is not None]
-    plain = {a.name: ACTIVATIONS[0] if a.dtype == "activation" else 1 for a in arguments}
+    kinds = {"activation": ACTIVATIONS[0], "flag": True}
+    plain = {a.name: kinds.get(a.dtype, 1) for a in arguments}
     memory = _device.to_device(np.zeros(16 * (len(arrays) + 1), np.uint8))
 
     def call(first: Any, second: Any, at: int) -> None:

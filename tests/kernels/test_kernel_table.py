@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastmask_kernels import cells, cpu, reference
-from fastmask_kernels.checks import _parse, checked
+from fastmask_kernels.checks import checked
+from fastmask_kernels.shapes import parse
 from fastmask_kernels.spec import ANY, KERNELS, OPTIONAL, REAL, Argument, Kernel, cell_kernels
 
 from .. import formulas
@@ -51,7 +52,7 @@ def argument_for(argument: Argument, sizes: dict[str, int]) -> Any:
     """A value of the right type and shape."""
     if argument.shape is None:
         return {"activation": "tanh", "flag": False, "number": 1}[argument.dtype]
-    words = [_parse(word) for word in argument.shape]
+    words = [parse(word) for word in argument.shape]
     shape = [factor * sizes.get(letter, 0) + more for factor, letter, more in words]
     return np.zeros(shape, "f8" if argument.dtype in (REAL, ANY) else argument.dtype)
 

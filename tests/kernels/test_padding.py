@@ -70,7 +70,7 @@ def test_unpad_rows_equals_reference(
 @pytest.mark.parametrize("time", [0, 3])
 def test_pad_rows_refuses_wild_offsets(backend: Any, offsets: list[int], time: int) -> None:
     out, values, value = np.empty((2, time, 1)), np.zeros((4, 1)), np.zeros(1)
-    with pytest.raises(ValueError, match=r"offsets must ascend from 0 to at most 4.*but row"):
+    with pytest.raises(ValueError, match=r"offsets must ascend within 0, \.\.\., 4,.*but row"):
         backend.pad_rows(out, values, np.array(offsets), value, True, True)
 
 

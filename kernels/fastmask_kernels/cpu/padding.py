@@ -48,7 +48,7 @@ def pad_rows(
     )
     if bad >= 0:
         raise ValueError(
-            f"offsets must ascend from 0 to at most {len(values)}, the length of values, "
+            f"offsets must ascend within 0, ..., {len(values)}, the length of values, "
             f"but row {bad} goes from {offsets[bad]} to {offsets[bad + 1]}"
         )
 

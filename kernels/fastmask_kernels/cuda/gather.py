@@ -9,6 +9,7 @@ Only the device knows whether a row exists; `runtime.errors` says how the host l
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,20 @@ from .runtime.kernel import Kernel, family, int32, int64, kernel, lanes_for, num
 @checked
 def gather_rows(out: Any, table: Any, ids: Any) -> None:
     """See `spec`; a bad id is reported later, see `runtime.errors`."""
-    message = f"ids must be in [0, {len(table)}), the rows of table, but ids[{{place}}] is not"
-    copy_rows(out, table, ids, len(table), f"{message} ({LATE.format('gather_rows')})")
+    most, late = len(table), LATE.format("gather_rows")
+
+    def message(place: int) -> str:
+        return f"ids must be in [0, {most}), the rows of table, but ids[{place}] is not ({late})"
+
+    copy_rows(out, table, ids, most, message)
 
 
 def copy_rows(
-    out: DeviceArray, table: DeviceArray, rows: DeviceArray, height: int, message: str | None = None
+    out: DeviceArray,
+    table: DeviceArray,
+    rows: DeviceArray,
+    height: int,
+    message: Callable[[int], str] | None = None,
 ) -> None:
     """out[i] = table[rows[i]], without waiting.
 

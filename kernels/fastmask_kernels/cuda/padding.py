@@ -31,11 +31,13 @@ def pad_rows(
     word = WORDS[math.gcd(out.dtype.itemsize, out.address, values.address, value.address, 8)]
     period = out.dtype.itemsize // word.itemsize
     width = features * period
-    report = expect(
-        f"offsets must ascend from 0 to at most {len(values)}, the length of values, but those of "
-        f"row {{place}} do not ({LATE.format('pad_rows')})",
-        out.device,
-    )
+    most, late = len(values), LATE.format("pad_rows")
+
+    def message(row: int) -> str:
+        must = f"offsets must ascend within 0, ..., {most}, the length of values"
+        return f"{must}, but those of row {row} do not ({late})"
+
+    report = expect(message, out.device)
     _pad_rows(word).launch(
         *(*span_rows(max(time * width, 1), batch), out, values, offsets, value),
         (*report, filler(out.dtype, word)),
@@ -47,8 +49,12 @@ def pad_rows(
 def unpad_rows(values: Any, padded: Any, steps: Any) -> None:
     """See `spec`; a step outside `padded` is reported later, see `errors`."""
     batch, time, _ = padded.shape
-    message = f"steps must be in [0, {batch * time}), the steps of padded, but steps[{{place}}] is"
-    copy_rows(values, padded, steps, batch * time, f"{message} not ({LATE.format('unpad_rows')})")
+    most, late = batch * time, LATE.format("unpad_rows")
+
+    def message(p: int) -> str:
+        return f"steps must be in [0, {most}), the steps of padded, but steps[{p}] is not ({late})"
+
+    copy_rows(values, padded, steps, most, message)
 
 
 @family("u1", "u2", "u4", "u8")

@@ -1,7 +1,7 @@
 """What a kernel of the table launches, on a device that need not be present.
 
 with recorded(DEVICES["sm_90a"]) as launches:
-    cuda.lstm_fwd(*arguments("lstm_fwd", {"B": 64, "T": 256, "F": 32, "H": 64}, "float32"))
+    cuda.lstm_fwd.unchecked(*arguments("lstm_fwd", {"B": 64, "T": 256, "F": 32, "H": 64}, "float32"))
 launches[1].kernel, launches[1].threads, launches[1].shared
 """
 
@@ -53,17 +53,17 @@ class Launch(NamedTuple):
 
 
 def call(name: str, sizes: dict[str, int], dtype: str) -> None:
-    """Call a kernel of the table, see `arguments`."""
-    getattr(cuda, name)(*arguments(name, sizes, dtype))
+    """Call a kernel of the table as layers do, see `arguments`."""
+    getattr(cuda, name).unchecked(*arguments(name, sizes, dtype))
 
 
 def call_cell(cell: Cell, sizes: dict[str, int], dtype: str) -> None:
-    """Call a cell's forward and backward kernel, see `arguments`."""
+    """Call a cell's forward and backward kernel as layers do, see `arguments`."""
     rows, kernels = cell_kernels(cell), cuda.kernels_of(cell)
     packed = int(kernels.packed_size(sizes["F"], sizes["H"], np.dtype(dtype)))
     for field in ("fwd", "bwd"):
         call = _arguments(getattr(rows, field), {**sizes, "W": packed}, dtype)
-        getattr(kernels, field)(*call)
+        getattr(kernels, field).unchecked(*call)
 
 
 def arguments(name: str, sizes: dict[str, int], dtype: str) -> list[Any]:
@@ -87,7 +87,7 @@ def _arguments(row: Row, sizes: dict[str, int], dtype: str) -> list[Any]:
     made: list[Any] = []
     for a in row.arguments:
         if a.shape is None:
-            made.append("tanh" if a.dtype == "activation" else 1)
+            made.append({"activation": "tanh", "flag": True}.get(a.dtype, 1))
             continue
         words = [re.fullmatch(r"(\d*)([A-Z]?)(?:\+(\d+))?", word) for word in a.shape]
         shape = tuple(

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ..cells import Cell
 from ..cells.table import CellKernels
 from ..cells.values import step_values
-from ..checks import checked
 from ..formula import Symbol, evaluate
+from ..packed import wrong_packed
 from ..spec import cell_kernels
+from .packing import pack as pack_weights
+from .plans import checked
 from .recurrent import States, Walk, run_backward, run_forward
 from .step import run_step
 
@@ -32,13 +34,13 @@ def kernels_of(cell: Cell) -> CellKernels:
         return sum(int(np.prod(shape)) for shape in _shapes(cell, features, units))
 
     def pack(call: Any) -> None:
-        call.packed[:] = np.concatenate([weight.ravel() for weight in call[1:]])
+        pack_weights(*call)
 
     def fwd(call: Any) -> None:
         first = _of_each(call, states, "{}_first")
         sizes = _shapes(cell, call.x.shape[2], first[0].shape[1])
         run_forward(
-            _Step(cell, _unpacked(call.packed, sizes), call).forward,
+            _Step(cell, _unpacked(rows.pack.name, call.packed, sizes), call).forward,
             Walk(call.x.shape[1], call.offsets, call.steps, call.reverse),
             call.out,
             _of_each(call, states, "{}_last"),
@@ -182,10 +184,11 @@ def _shapes(cell: Cell, features: int, units: int) -> list[tuple[int, ...]]:
     return [(features, inputs), (units, recurrents), (sums,), *[(units,)] * len(cell.vectors)]
 
 
-def _unpacked(packed: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
-    """Split packed weights into arrays of these shapes."""
+def _unpacked(pack: str, packed: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+    """Split what `pack` wrote into arrays of these shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     if len(packed) != ends[-1]:
-        raise ValueError(f"packed must have {ends[-1]} numbers, as from the cell's pack")
+        (features, _), (units, _), *_ = shapes
+        raise wrong_packed(pack, features, units, int(ends[-1]), len(packed))
     parts = np.split(packed, ends[:-1])
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

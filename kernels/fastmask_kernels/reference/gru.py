@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import checked
 from .activations import activate, slope
 from .packing import pack, unpack
+from .plans import checked
 from .recurrent import States, Walk, run_backward, run_forward
 
 Array = NDArray[np.floating]
@@ -61,7 +61,7 @@ def gru_fwd(
     threads: int,  # noqa: ARG001 - a plain loop has one
 ) -> None:
     """See `spec`."""
-    weights = unpack(packed, x.shape[2], h_first.shape[1], 3, biases=2)
+    weights = unpack("gru", packed, x.shape[2], h_first.shape[1], 3, biases=2)
 
     def step(x_t: Array, states: States) -> tuple[States, Array]:
         (h,) = states

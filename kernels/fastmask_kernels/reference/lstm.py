@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import checked
 from .activations import activate, slope
 from .packing import pack, unpack
+from .plans import checked
 from .recurrent import States, Walk, run_backward, run_forward
 
 Array = NDArray[np.floating]
@@ -52,7 +52,7 @@ def lstm_fwd(
     threads: int,  # noqa: ARG001 - a plain loop has one
 ) -> None:
     """See `spec`."""
-    kernel, recurrent_kernel, bias = unpack(packed, x.shape[2], h_first.shape[1], 4)
+    kernel, recurrent_kernel, bias = unpack("lstm", packed, x.shape[2], h_first.shape[1], 4)
 
     def step(x_t: Array, states: States) -> tuple[States, Array]:
         h, c = states

@@ -27,7 +27,7 @@ def pad_rows(
         start, stop = offsets[b], offsets[b + 1]
         if not 0 <= start <= stop <= len(values):
             raise ValueError(
-                f"offsets must ascend from 0 to at most {len(values)}, the length of values, "
+                f"offsets must ascend within 0, ..., {len(values)}, the length of values, "
                 f"but row {b} goes from {start} to {stop}"
             )
         kept = values[start:stop]

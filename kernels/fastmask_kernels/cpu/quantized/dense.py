@@ -13,6 +13,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...memory import aligned_empty
+from ...packed import wrong_packed
 from ..gemm import Tiles
 from ..jit import CompiledKernel, array, compiled, output
 from ..packing import vectors_of
@@ -153,8 +154,9 @@ def dense(out: Array, x: Array, packed: Array, threads: int, format: Format) -> 
         ValueError: `packed` does not fit.
     """
     (rows, features), units = x.shape, out.shape[1]
-    if len(packed) != dense_packed_size(features, units, format):
-        raise ValueError(f"packed must come from dense_pack for {features} features, {units} units")
+    size = dense_packed_size(features, units, format)
+    if len(packed) != size:
+        raise wrong_packed("dense_pack", features, units, size, len(packed))
     if not (rows and units):
         return
     schedule, provider = reserve(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...cells.cell import Cell
+from ...packed import wrong_packed
 from ...spec import Kernel
 from ..jit import CompiledKernel
 from ..parallel.run import reserve, run
@@ -93,7 +94,7 @@ def run_layer(kernel: LayerKernel, call: Any) -> None:
     )
     if len(packed) != size:
         pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
-        raise ValueError(f"packed must come from {pack} for {features} features, {units} units")
+        raise wrong_packed(pack, features, units, size, len(packed))
     if len(gates) and not len(h_steps):
         raise ValueError("gates are saved only with h_steps: give h_steps a row for each step")
     integers = np.empty(integer_size, np.int64)

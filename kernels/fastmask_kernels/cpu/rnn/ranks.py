@@ -8,18 +8,12 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from ...plans import words_of
 from ..jit import array, compiled, inner, output
 from .batch import row_start
 
 Ints = NDArray[np.int64]
 
-_FAULTS = (
-    "",
-    "offsets must begin with 0, not decrease, and end within steps",
-    "order must name every row once",
-    "order must name rows with more valid steps first, offsets[b + 1] - offsets[b] for row b",
-    "steps[offsets[b]:offsets[b + 1]] must ascend within b * T, ..., b * T + T - 1",
-)
 _BITS, _SHIFT = 64, 6  # of a word
 _SEEN_WORDS = 1 << 17  # a megabyte; orders of more rows are read several times
 _i8 = types.int64
@@ -54,7 +48,7 @@ def _names_every_row(order: Any, rows: int, seen: Any, words: int) -> bool:
 
 @inner
 def find_fault(offsets: Any, steps: Any, order: Any, time: int, seen: Any, words: int) -> int:
-    """The number of what is wrong with a plan; 0 for a valid one.
+    """The number of what is wrong with a plan, see `plans.FAULTS`; 0 for a valid one.
 
     `time` is T or RAGGED; `seen` is scratch of `words` words, see `seen_size`.
     """
@@ -93,7 +87,7 @@ def length_of_rank(plan: tuple[Ints, Ints], rank: int) -> int:
 def raise_fault(fault: int) -> None:
     """Raise for what `find_fault` returned, unless that is 0."""
     if fault:
-        raise ValueError(f"offsets, steps and order are not a plan: {_FAULTS[fault]}")
+        raise ValueError(words_of(fault))
 
 
 @compiled(lambda i: _i8(*[array(i, 1)] * 3, _i8, output(i, 1)))

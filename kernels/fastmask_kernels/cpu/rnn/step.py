@@ -18,6 +18,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from ...memory import aligned_empty
+from ...packed import wrong_packed
 from ..jit import CompiledKernel, array, compiled, inlined, inner, output
 from ..packing import packed_size, vectors_of
 from ..parallel.atomics import atomic_add
@@ -289,9 +290,10 @@ def run_step(code: CellCode, work: CompiledKernel, call: Any) -> None:
     if number > 1:
         others = np.concatenate(call[1 : number + 1])
     (rows, features), units, dtype = x.shape, h.shape[1], x.dtype
-    if len(packed) != packed_size(code.layout, features, units, dtype):
+    needed = packed_size(code.layout, features, units, dtype)
+    if len(packed) != needed:
         pack = f"{type(call).__name__.rpartition('_')[0]}_pack"
-        raise ValueError(f"packed must come from {pack} for {features} features, {units} units")
+        raise wrong_packed(pack, features, units, needed, len(packed))
     events = int(np.count_nonzero(valid)) if len(valid) else rows
     if not (events and units):
         return

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...cells import Cell, gru, gru_reset_before
-from ..runtime.checks import checked
 from ..runtime.device import DeviceArray, empty
 from .gradients import run_gradients
 from .kernels import kernels_of, kind_of
 from .layer import run_layer
 from .packing import copy_block, pack_weights
+from .plans import checked
 from .step import run_step
 
 

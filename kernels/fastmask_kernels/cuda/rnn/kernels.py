@@ -8,12 +8,12 @@ from typing import Any
 from ...cells import Cell, lstm, simple_rnn
 from ...cells.table import CellKernels
 from ...spec import cell_kernels
-from ..runtime.checks import checked
 from .emit import Kind
 from .gradients import run_gradients
 from .layer import run_layer
 from .layout import layout
 from .packing import pack_weights
+from .plans import checked
 from .step import run_step
 
 

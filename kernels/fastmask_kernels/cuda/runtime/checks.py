@@ -14,12 +14,17 @@ from .errors import raise_found
 from .ranges import in_range
 
 
-def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _checks.TableFunction:
+def checked(
+    function: Callable[..., None],
+    kernel: Kernel | None = None,
+    plan_of: _checks.PlanOf | None = None,
+) -> _checks.TableFunction:
     """Check every call as `checks.checked` does; the function gets `DeviceArray`s.
 
     Args:
         function: computes the kernel.
         kernel: its specification, for a cell that is not in the table.
+        plan_of: see `checks.checked`.
 
     Raises:
         RuntimeError: there is no CUDA driver or no device.
@@ -27,7 +32,8 @@ def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _che
         ValueError: an array has another shape, is not C-contiguous and aligned, is an output
             that cannot be written or that shares memory with another array, or is on another
             device than the first one; an activation or a size is unknown; or an earlier call of
-            this thread met a bad index. When decorating: the function's name is not in the table.
+            this thread met a bad index or plan. When decorating: the function's name is not in the
+            table.
     """
     run = _checks.of_arguments(function, kernel)
 
@@ -39,4 +45,4 @@ def checked(function: Callable[..., None], kernel: Kernel | None = None) -> _che
             run(*args)
 
     name = function.__name__ if kernel is None else kernel.name
-    return _checks.checked(in_range(call, name), device_arrays, kernel)
+    return _checks.checked(in_range(call, name), device_arrays, kernel, plan_of)

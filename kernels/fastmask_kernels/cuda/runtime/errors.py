@@ -1,9 +1,10 @@
-"""Reports of bad indices, which only the device sees, without making the host wait.
+"""Reports of bad indices and plans, which only the device sees, without making the host wait.
 
 A kernel that meets one writes its place and the number of the call to a word in host memory, which
 every device can write to. The host reads that word before it starts the thread's next kernel, and
 raises then; `check_indices` waits and reads it. Rows that do not exist become NaN for floats, else
-zeros; memory outside the arrays is never read.
+zeros; a plan that is none becomes one without steps (see `rnn.plans`); memory outside the arrays is
+never read.
 
 Each thread has its own word and its own numbering of calls, so it sees only its own errors.
 """
@@ -11,6 +12,7 @@ Each thread has its own word and its own numbering of calls, so it sees only its
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,17 +44,17 @@ class _Reports(threading.local):
     calls = 0
 
     def __init__(self) -> None:
-        self.messages: list[str] = [""] * CALLS
+        self.messages: list[Callable[[int], str]] = [str] * CALLS
 
 
 _reports = _Reports()
 
 
-def expect(message: str, device: int) -> tuple[DeviceArray, int]:
+def expect(message: Callable[[int], str], device: int) -> tuple[DeviceArray, int]:
     """Prepare for the report of a bad index in one call.
 
     Args:
-        message: of the error, with {place} where the place of the index belongs.
+        message: of the error, from the place of the index.
         device: of the call.
 
     Returns:
@@ -72,7 +74,7 @@ def raise_found() -> None:
     """Raise if a bad index was reported; does not wait.
 
     Raises:
-        ValueError: an earlier call of this thread met a bad index.
+        ValueError: an earlier call of this thread met a bad index or plan.
     """
     if _reports.word is None:
         return
@@ -80,15 +82,16 @@ def raise_found() -> None:
     if told:
         _reports.word[0] = 0
         place, call = divmod(told, CALLS)
-        raise ValueError(_reports.messages[call].format(place=place))
+        raise ValueError(_reports.messages[call](place))
 
 
 def check_indices() -> None:
-    """Wait for the current stream, and raise if a call of this thread met a bad index.
+    """Wait for the current stream, and raise if a call of this thread met a bad index or plan.
 
     Raises:
         ValueError: an id of `gather_rows`, a step of `unpad_rows` or an offset of `pad_rows` was
-            out of range, in a call of this thread that was not reported yet.
+            out of range, or offsets, steps and order of a recurrent kernel were not a plan, in a
+            call of this thread that was not reported yet.
     """
     _driver.require_device()
     _driver.wait()
