@@ -156,8 +156,9 @@ class Fastmask:
                 values[argument.name] = self._array(shape, value, dtype)
 
     def _run(self, kernel: str, values: dict[str, Any]) -> None:
+        """Run a kernel as layers and torch modules do, without checks of arguments and plan."""
         names = (argument.name for argument in self._table[kernel].arguments)
-        getattr(self._cuda, kernel)(*(values[name] for name in names))
+        getattr(self._cuda, kernel).unchecked(*(values[name] for name in names))
 
     def load(self, upstream: Floats) -> None:
         """Set the upstream gradient, that of the output."""
