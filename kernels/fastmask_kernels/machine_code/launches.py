@@ -1,7 +1,7 @@
 """What a kernel of the table launches, on a device that need not be present.
 
 with recorded(DEVICES["sm_90a"]) as launches:
-    cuda.lstm_fwd.unchecked(*arguments("lstm_fwd", {"B": 64, "T": 256, "F": 32, "H": 64}, "float32"))
+    call("lstm_fwd", {"B": 64, "T": 256, "F": 32, "H": 64}, "float32")
 launches[1].kernel, launches[1].threads, launches[1].shared
 """
 
