@@ -631,7 +631,7 @@ def test_blocks_wait_for_each_other_in_cooperative_launches() -> None:
     x, out = normal(10, 3 * 4), np.zeros((2, 12), "f4")
     launch(exchanged, 3, 4, out, cuda.to_device(x), cooperative=True)
     np.testing.assert_array_equal(out, [x, x[::-1]])
-    with pytest.raises(RuntimeError, match="only in cooperative launches"):
+    with pytest.raises(RuntimeError, match="only in cooperative launches: pass coop"):
         launch(exchanged, 3, 4, out, x)
 
 

@@ -93,7 +93,9 @@ class Grid:
             RuntimeError: the launch is not cooperative.
         """
         if this().block.grid is None:
-            raise RuntimeError("blocks can wait for each other only in cooperative launches")
+            raise RuntimeError(
+                "blocks can wait for each other only in cooperative launches: pass cooperative=True"
+            )
         this().stores.flush()
         this().block.grid.wait("this_grid().sync")
 
