@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastmask_kernels import spec
 from fastmask_kernels.spec import KERNELS
 
 from ..each import EACH_BACKEND
@@ -102,3 +103,15 @@ def test_numpy_counts_and_flags(backend: Any) -> None:
     assert valid.tolist() == [[False, True, True]]
     h, packed = np.zeros((0, 3)), np.empty(backend.rnn_packed_size(2, 3, np.dtype("f8")))
     backend.rnn_step(h, np.zeros((0, 2)), np.ones(0, bool), packed, "tanh", np.int64(1))
+
+
+@EACH_BACKEND
+def test_help_says_where_saved_gates_are(backend: Any) -> None:
+    """Of the kernels that can compute gates again; those of a SimpleRNN save none."""
+    found = {cell for cell in ("lstm", "gru", "rnn") if _says_where(backend, cell)}
+    assert found == {"lstm", "gru"}
+    assert "gates[:, : saved.shape[1]] = saved" in str(spec.__doc__)
+
+
+def _says_where(backend: Any, cell: str) -> bool:
+    return "are in its first columns" in getattr(backend, f"{cell}_bwd").__doc__
