@@ -61,7 +61,7 @@ def read(path: Path, name: str = "prediction") -> list[Any]:
 
 
 def run(folder: Path, source: str, target: str, *options: str, column: str | None = "") -> int:
-    """Run the command; with None for the column, without one."""
+    """Run the command; without --column if `column` is None."""
     if column is not None:
         known = "text" if source.endswith("txt") else "ids"
         options = "--column", column or known, *options

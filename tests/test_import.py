@@ -40,7 +40,7 @@ def run(code: str, **environment: str) -> str:
 
 
 def test_what_to_install_is_on_every_package_index() -> None:
-    """`fastmask-rnn[torch]` may be installed from a checkout, which pip cannot find by name."""
+    """pip cannot find `fastmask-rnn[torch]` by name, so no message may suggest it."""
     folders = [Path(str(one.__file__)).parent for one in (fm, fastmask_kernels)]
     files = [path for one in folders for path in one.rglob("*.py")]
     assert [one for one in files if "fastmask-rnn[" in one.read_text("utf-8")] == []

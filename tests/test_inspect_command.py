@@ -42,7 +42,7 @@ class Scale(L.Layer):
 
 
 def minimal(f: Any, n: Any, h: Any) -> Any:
-    """A cell that no file holds."""
+    """A cell that is not one of `fastmask.cells`."""
     return h + f * n
 
 

@@ -59,7 +59,7 @@ def test_a_graph(written: Written) -> None:
 def test_the_rows_are_those_of_a_model_that_can_be_loaded(
     written: Written, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Inputs and the masks that Keras records as operations are none of them."""
+    """Inputs have no row, nor have operations that only make masks."""
     for name in ("multi_head", "attention", "two_inputs"):
         whole = rows_of(written.archive(name, lambda _: None))
         names = list(whole)
@@ -80,7 +80,7 @@ def test_the_rows_are_those_of_a_model_that_can_be_loaded(
 
 
 def test_operations_whose_fault_shows_late(written: Written) -> None:
-    """Two things are wrong, and what comes before them is known all the same."""
+    """Two operations are wrong; what comes before them is still shown."""
 
     def change(config: Any) -> None:
         named(config, "GRU").update(class_name="Mine")
@@ -96,7 +96,7 @@ def test_operations_whose_fault_shows_late(written: Written) -> None:
 
 
 def test_weights_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file with a whole model that cannot be loaded is a file that cannot be loaded."""
+    """A whole model whose weights do not fit cannot be loaded, and inspect says so."""
     path = Written(tmp_path).archive(
         "masking_stack", lambda c: named(c, "Dense")["config"].update(units=77)
     )

@@ -77,7 +77,7 @@ def test_the_dtype_policy_in_its_config_is_no_layer() -> None:
 
 
 def without_names(folder: Path, file: str, kind: bytes, new: bytes, arguments: bytes) -> Path:
-    """A file in which a class has a new name, and its layers lack arguments that a config has."""
+    """A file with a class renamed, and with arguments removed from the configs of its layers."""
     removed = re.compile(b'("class_name": ")%s(", "config": {)(%s)' % (kind, arguments))
 
     def change(found: re.Match[bytes]) -> bytes:
@@ -131,7 +131,7 @@ def test_layers_inside_it_under_another_name() -> None:
 
 
 def test_the_layer_of_keras_itself() -> None:
-    """Its class or an instance, for files of Keras and for those of fastmask."""
+    """A Keras class or instance in custom_objects is an error, for files of Keras and fastmask."""
     kind = type("Scale", (), {"__module__": "keras.src.layers.layer"})
     own = type("Gate", (kind,), {"__module__": "my_layers"})
     for wrong in (kind, own):

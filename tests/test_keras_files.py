@@ -16,7 +16,7 @@ import fastmask as fm
 
 from .keras_files import MODELS, Scale, Written, refused
 
-# Keras is not exact in these: it rounds to bfloat16, and quantises activations, too.
+# Keras is not exact in these: it rounds to bfloat16, and quantizes activations, too.
 TOLERANCES = {"mixed_bfloat16": 3e-2, "int8": 3e-2}
 
 

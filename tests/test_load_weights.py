@@ -360,17 +360,20 @@ class TestHostileSafetensors:
         [
             (
                 {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 16]}},
-                "which is not its size",
+                "do not have its size",
             ),
             (
                 {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}},
                 "beyond the end",
             ),
-            ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 8]}}, "sizes from 0 on"),
-            ({"a": {"dtype": "F32", "shape": [True], "data_offsets": [0, 8]}}, "sizes from 0 on"),
+            ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 8]}}, "sizes of at least 0"),
+            (
+                {"a": {"dtype": "F32", "shape": [True], "data_offsets": [0, 8]}},
+                "sizes of at least 0",
+            ),
             ({"a": {"dtype": "F32", "shape": "2", "data_offsets": [0, 8]}}, "a list of sizes"),
             ({"a": {"dtype": "F8", "shape": [2], "data_offsets": [0, 8]}}, "dtype 'F8' is none of"),
-            ({"a": {"dtype": 3, "shape": [2], "data_offsets": [0, 8]}}, "which is not its size"),
+            ({"a": {"dtype": 3, "shape": [2], "data_offsets": [0, 8]}}, "do not have its size"),
             ({"a": {"dtype": "F32", "shape": [2]}}, "must have dtype, shape and data_offsets"),
             ([1, 2], "its header is not a JSON object"),
         ],

@@ -205,7 +205,7 @@ class TestHostile:
                 field(7, field(5, field(1, 2**62) + field(2, 1))),
                 "must have 4611686018427387904 num",
             ),
-            (field(7, field(5, field(1, -1) + field(2, 1))), "sizes from 0 on"),
+            (field(7, field(5, field(1, -1) + field(2, 1))), "sizes of at least 0"),
             (field(7, field(1, field(4, "LSTM"))), "has no weights that can be read"),
             (field(7, field(1, field(4, b"\xff"))), "has no weights that can be read"),
         ],

@@ -163,7 +163,7 @@ def test_operations_with_which_a_model_masks_by_itself() -> None:
 
 
 def test_an_operation_that_has_counted_no_masked_step_is_no_longer_watched() -> None:
-    """What it does seldom depends on the batch, and looking takes longer than the operation."""
+    """The answer seldom depends on the batch, and checking takes longer than the operation."""
     x, layer = numbers(), Operation("get_item", [FIRST, [EVERY, 0]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -14,7 +14,7 @@ L = fm.layers
 
 
 def of_ids(*, inside: bool = False) -> fm.Model:
-    """Ids of words, also to a model inside the model."""
+    """A model that takes ids; if `inside`, in a model inside it."""
     ids = fm.Input((None,), "int32", name="ids")
     vectors = L.Embedding(9, 2, mask_zero=True, name="words")(ids)
     model = fm.Model(ids, L.GlobalAveragePooling1D()(vectors), name="reader")

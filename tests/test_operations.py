@@ -1,4 +1,4 @@
-"""Operations of loaded models, compared with formulas; and arguments in a file that are refused."""
+"""Operations of loaded models compared with formulas, and arguments that are refused."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def test_integers_become_floats() -> None:
     [
         ("einsum", {"subscripts": "btf,def,ghi->btfdeghi"}, "at most 4096"),
         ("einsum", {"subscripts": "btf,ceg,hij->"}, "at most 4096"),
-        ("einsum", {"subscripts": "btf,bsf,bsf->b" + "t" * 300}, "a short text"),
+        ("einsum", {"subscripts": "btf,bsf,bsf->b" + "t" * 300}, "a short string"),
         ("einsum", {"subscripts": "b_f,bsf,bsf->b"}, "must be like"),
         ("einsum", {"subscripts": "btf,bsf->b"}, "are for 2 arrays"),
-        ("einsum", {"subscripts": "btfg,bsf,bsf->b"}, "not for an array of shape"),
-        ("einsum", {"subscripts": 3}, "a short text"),
-        ("einsum", {}, "a short text"),
+        ("einsum", {"subscripts": "btfg,bsf,bsf->b"}, "do not fit an array of shape"),
+        ("einsum", {"subscripts": 3}, "a short string"),
+        ("einsum", {}, "a short string"),
         ("top_k", {"k": 10**12}, "k must be at most the size"),
         ("top_k", {"k": 41}, "k must be at most the size"),
         ("top_k", {"k": [2]}, "k must be at most the size"),
-        ("diff", {"n": 10**12}, "n must be at most 4096"),
+        ("diff", {"n": 10**12}, "n must be an integer from 0 to 4096"),
         ("tril", {"k": 0.5}, "k must be an integer"),
         ("ones_like", {"dtype": "S1000000000"}, "dtype must be one of"),
         ("full_like", {"fill_value": 1, "dtype": "S1000000000"}, "dtype must be one of"),

@@ -1,4 +1,4 @@
-"""Mistakes in layers of one's own, and in calls of bare layers: the error says what to write."""
+"""Mistakes in custom layers and in calls of single layers: the error says what to write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Same(Pool):
 
 
 class Tensor:
-    """A tensor of another library, which does not mix with arrays of NumPy."""
+    """A tensor of another library, which does not mix with NumPy arrays."""
 
     shape, dtype = (2, 3, 4), "torch.float32"
     __array_ufunc__ = None

@@ -85,7 +85,7 @@ class TestMistakes:
         assert "m.npz is not a model that can be read" in capsys.readouterr().err
 
     def test_layers_of_ones_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """Only they need what the command has no option for."""
+        """Only for custom layers does the error point to Python."""
         write(tmp_path / "a.jsonl", rows_of_ids(3))
         (tmp_path / "custom_objects.npz").write_bytes(b"damaged")
         for model, needed in (

@@ -102,7 +102,7 @@ def test_an_interrupt(
 def test_warnings_of_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each worker may have the same one, which is shown once."""
+    """A warning that several workers give is shown once."""
     model = fm.Sequential([L.Embedding(WORDS, 2), L.Permute((1, 2)), L.SimpleRNN(1)])
     model.build((None, None))
     fm.save_model(model, tmp_path / "m.npz")

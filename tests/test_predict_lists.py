@@ -30,7 +30,7 @@ def of_texts(shape: tuple[int, ...] = (), **options: Any) -> fm.Model:
 
 
 def last_and_most(shape: tuple[int | None, ...] = (None, None)) -> fm.Model:
-    """A model of values in rows that must have a step."""
+    """A model that needs at least one step in each row."""
     key = [{"slice": [None, None, None]}, -1]
     last = Operation("get_item", [{"input": 0}, key], name="last")
     x = fm.Input(shape[1:])
@@ -41,7 +41,7 @@ def last_and_most(shape: tuple[int | None, ...] = (None, None)) -> fm.Model:
 @pytest.mark.filterwarnings("ignore:(?s)Layer '.*mask")  # which is lost as for other rows
 class TestNoSteps:
     def test_all_rows_are_empty(self) -> None:
-        """They give what each gives beside a row of one step, to which it is padded."""
+        """Each row gives what it gives in a batch with a row of one step, to which it is padded."""
         for model, row in ((last_and_most(), [3]), (last_and_most((None, None, 4)), [[1.0] * 4])):
             expected = model.predict([row, []], verbose=0)[1:]
             empty = np.zeros((0, *np.shape(row)[1:]))

@@ -135,7 +135,7 @@ class TestDicts:
 
 
 class TestPadding:
-    """Of models with a layer that cannot take a `Ragged`."""
+    """Models with a layer that cannot take a `Ragged`."""
 
     ROWS = ([[2.0], [4.0]], [[6.0]], [[1.0], [2.0], [3.0]])
 
@@ -162,7 +162,7 @@ class TestPadding:
         assert text.endswith("with a batch size of 1 each row is computed alone")
 
     def test_rows_by_themselves(self) -> None:
-        """They need no padding, and a warning would be an error here."""
+        """Single rows need no padding, so there is no warning (which would be an error here)."""
         predict = fm.Predictor(self.means(), "x", batch_size=1)
         assert predict({"x": list(self.ROWS)})["prediction"].tolist() == [3, 6, 2]
 

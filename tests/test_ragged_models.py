@@ -155,7 +155,7 @@ def test_states() -> None:
 
 
 def test_scores_of_attention_end_the_model() -> None:
-    """They are padded arrays, and a layer would take the padding for steps."""
+    """Scores are padded arrays, and a layer would take the padding for steps."""
     x = fm.Input((None, 3))
     y, scores = L.Attention(name="seen")([x, x], return_attention_scores=True)
     whole, used = fm.Model(x, [y, scores]), fm.Model(x, L.GlobalMaxPooling1D()(scores))

@@ -1,4 +1,4 @@
-"""Operations of loaded models on ragged batches: each row as if it were alone."""
+"""Operations of loaded models on ragged batches compute each row as if it were alone."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_what_mixes_rows_or_does_not_join_is_refused(
 
 
 def test_formulas() -> None:
-    """The same in plain NumPy."""
+    """The results are those of plain NumPy."""
     x = rows_of(LENGTHS, 1)
 
     def found(*what: Any, **options: Any) -> Any:
@@ -301,7 +301,7 @@ def test_as_many_rows_as_steps(operation: str, other: tuple[int, ...]) -> None:
 
 
 def attentive() -> Any:
-    """A model whose products of steps with steps cannot be joined."""
+    """A model with products of all pairs of steps, which rows of different lengths cannot join."""
     x = fm.Input((None, 4))
     turned = Operation("transpose", [X, [0, 2, 1]])(x)
     scores = Operation("softmax", [X], {"axis": -1})(Operation("matmul", [X, Y])([x, turned]))
@@ -329,7 +329,7 @@ def test_predictions_without_padding_or_as_keras_pads() -> None:
 
 
 def test_outputs_of_batches_of_one_kind() -> None:
-    """Where the rows of a batch decide whether steps vary, no row is lost."""
+    """If only some batches give a `Ragged`, an error says so, and no row is lost."""
     model = model_of("get_item", [X, [ALL, part(None, None, 40)]], {})
     with pytest.raises(ValueError, match="all batches must be a Ragged, or none"):
         model.predict(rows_of([2, 3, 50, 90]), batch_size=2, verbose=0)

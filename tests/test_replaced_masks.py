@@ -1,4 +1,4 @@
-"""Masks that a layer replaces by its own: as in Keras, and with a warning if steps come back."""
+"""Layers that replace a mask by their own, as in Keras, warn if masked steps count again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = [np.full((n, 4), n, np.float32) for n in LENGTHS]
 
 
 class Wrapper(L.Layer):
-    """Makes its mask by a layer inside it."""
+    """Its mask is made by a layer inside it."""
 
     def __init__(self, **layer_args: Any) -> None:
         super().__init__(**layer_args)

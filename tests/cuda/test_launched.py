@@ -139,7 +139,7 @@ def test_launches_of_a_forward_call(driver: Driver, cell: str) -> None:
 
 
 def test_calls_by_the_owners_of_memory_and_products(driver: Driver) -> None:
-    """Then the driver is asked for nothing in a call."""
+    """A call then asks the driver for no memory, except once for that of reports."""
     from fastmask_kernels import cuda
 
     multiply = mock.Mock()

@@ -1,4 +1,4 @@
-"""Offsets, steps and order that are no plan: reported by the device, and not followed."""
+"""Invalid plans (offsets, steps, order): the device reports them, and does not follow them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_no_plan(offsets: list[int], steps: list[int], order: list[int], words: 
 
 
 def test_a_plan_after_none() -> None:
-    """The report is read once, and a plan passes."""
+    """The report is cleared when it is read, so a valid plan passes afterwards."""
     with pytest.raises(ValueError, match="are not a plan"):
         run(backend, OFFSETS, STEPS[:5], ORDER)
     expected = run(reference, OFFSETS, STEPS, ORDER)
@@ -52,7 +52,7 @@ def test_backward_checks_its_plan() -> None:
 def test_no_plan_is_read_as_one_without_steps(
     offsets: list[int], steps: list[int], order: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a device computes that is slower than the host, before the report is read."""
+    """What the device computes if the host reads its report too late."""
     from fastmask_kernels import cuda
     from fastmask_kernels.cuda.runtime import checks, errors
 

@@ -477,7 +477,7 @@ def test_adding_outside_a_counter() -> None:
 
 @cuda.jit
 def widely(out: Any, words: Any, signed: Any, scale: Any) -> None:
-    """Sums that do not fit the arrays that they come from, and a sum that is cut when stored."""
+    """Sums too large for the dtype of their arrays, and one that is cut when it is stored."""
     own = cuda.local.array(1, numba.int16)
     own[0] = 40000
     out[0], out[1] = words[0] + 200, words[0] - 101
@@ -490,7 +490,7 @@ def widely(out: Any, words: Any, signed: Any, scale: Any) -> None:
 
 
 def test_integers_are_added_as_int64_and_stored_as_what_the_array_holds() -> None:
-    """As Numba does: the same function for the host computes the same."""
+    """As in Numba: the same function, compiled for the CPU, gives the same results."""
     out, words, signed = np.zeros(7), np.array([100], "u1"), np.full(3, 2**31 - 1, "i4")
     launch(widely, 1, 1, out, words, signed, 3)
     assert out.tolist() == [300, -1, 2**32 - 2, -100, 300, 40000 - 2**16, 1.5e9]

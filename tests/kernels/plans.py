@@ -1,4 +1,4 @@
-"""Arrays that are no plan of three rows of five steps, and what is wrong with each."""
+"""Invalid plans for three rows of five steps, and what is wrong with each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 ROWS, TIME = 3, 5
-OFFSETS, STEPS, ORDER = [0, 3, 3, 6], [0, 1, 2, 10, 12, 14], [0, 2, 1]  # a plan
+OFFSETS, STEPS, ORDER = [0, 3, 3, 6], [0, 1, 2, 10, 12, 14], [0, 2, 1]  # valid
 _OFFSETS = "offsets must begin with 0, not decrease, and end within steps"
 _ORDER = "order must name every row once"
 _LENGTHS = "order must name rows with more valid steps first"

@@ -1,4 +1,4 @@
-"""Wrong arguments are named, with what came: the same words on every backend."""
+"""Errors name the wrong argument and its value, in the same words on every backend."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_backward_without_room_for_gates(backend: Any) -> None:
 @EACH_BACKEND
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_packed_weights_of_another_size(backend: Any, cell: str) -> None:
-    """`packed` of one element less, in pack and fwd."""
+    """`packed` with one element too few, in pack and fwd."""
     size = getattr(backend, f"{cell}_packed_size")(2, 3, np.dtype("f8"))
     gates, after = {"lstm": (4, ()), "gru": (3, (True,)), "rnn": (1, ())}[cell]
     bias = np.ones((2, 9) if cell == "gru" else gates * 3)
@@ -107,7 +107,7 @@ def test_numpy_counts_and_flags(backend: Any) -> None:
 
 @EACH_BACKEND
 def test_help_says_where_saved_gates_are(backend: Any) -> None:
-    """Of the kernels that can compute gates again; those of a SimpleRNN save none."""
+    """In the kernels that can recompute gates; those of a SimpleRNN save none."""
     found = {cell for cell in ("lstm", "gru", "rnn") if _says_where(backend, cell)}
     assert found == {"lstm", "gru"}
     assert "gates[:, : saved.shape[1]] = saved" in str(spec.__doc__)

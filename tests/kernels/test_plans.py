@@ -1,4 +1,4 @@
-"""Offsets, steps and order that are no plan, in calls of the kernels."""
+"""Invalid plans (offsets, steps, order) in calls of the kernels."""
 
 from __future__ import annotations
 

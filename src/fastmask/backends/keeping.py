@@ -22,7 +22,7 @@ class Keeping(Generic[R]):
     """A function that caches its latest results; `functools.lru_cache` limits only their number.
 
     Two threads may compute the same result at the same time. A lock against that would stay locked
-    for ever in a process forked meanwhile.
+    forever in a process forked meanwhile.
 
     Args:
         make: the function, of hashable positional arguments.

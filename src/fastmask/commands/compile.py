@@ -16,9 +16,9 @@ _LAUNCHED = "blocks", "threads"  # known of the kernels of the table
 _HEADINGS = "registers", "spills", "local memory", "shared memory", "instructions", "in a step"
 _NOTE = (
     "registers of a thread; bytes that a thread spills; bytes of local memory of a thread, for its",
-    "arrays and what it spills; bytes of shared memory of a block; machine instructions, and those",
-    "in the largest loop that is inside another, with the loops in it (where none is, in the",
-    "largest): of a time loop that is a step of a group of sequences",
+    "arrays and what it spills; bytes of shared memory of a block; machine instructions; and those",
+    "in the largest inner loop, including the loops inside it (in the largest loop, if no loop is",
+    "inside another): in a time loop, that is one step of a group of sequences",
 )
 _NO_LOOP = "no loop"
 _LOOPS = "time_loop", "gradient_loop"

@@ -84,7 +84,7 @@ def _loop_of(keras_loop: Callable[..., Any]) -> Callable[..., Any]:
                 self, sequences, initial_state, mask, training
             )
             return result
-        if self.stateful:  # Keras then writes over the variables, whose values backward reads
+        if self.stateful:  # Keras then overwrites the variables, which backward reads
             states = list(map(ops.copy, states))
         return _run(layer, cell, sequences, states, mask, training)
 

@@ -1,4 +1,4 @@
-"""Layers on rows of different lengths, where only the results tell how these rows are joined."""
+"""Layers that compute each row of a `Ragged` by itself, and join what fits together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..masks.ragged import Ragged
 from ._by_length import Part, grouped, numbers, rows_of, sequences
 
 COMBINES = "it combines rows"
-_STEPS = 1, 12, 24  # of zeros, which tell the axes that vary; 12 and 24 can be divided by many
+_STEPS = 1, 12, 24  # of rows of zeros, which show what axes vary; 12 and 24 have many divisors
 
 Group = tuple[Ints, Ints]  # numbers of rows with the same lengths, and these lengths
 
@@ -25,9 +25,9 @@ class OutOfRange(IndexError, ValueError):
 def rows_apart(layer: Any, call: Callable[[Any, dict[str, Any]], Any], inputs: Any) -> Any:
     """Call a layer for each row by itself; rows of the same lengths make one batch.
 
-    Results of one shape are an array. They are a `Ragged` if their second axis varies, or would
-    with other numbers of steps. Of rows without steps a `Ragged` has what the layer makes of no
-    steps, and an array what it makes of a step of zeros.
+    The results are a `Ragged` if their second axis depends on the number of steps; otherwise they
+    have one shape, and are an array. For a row without steps, a `Ragged` holds what the layer
+    returns for no steps, and an array what it returns for one step of zeros.
 
     Args:
         layer: the layer.
@@ -35,7 +35,7 @@ def rows_apart(layer: Any, call: Callable[[Any, dict[str, Any]], Any], inputs: A
         inputs: a `Ragged`, or a list with one in it.
 
     Raises:
-        ValueError: the layer does not take a row by itself, the result for several rows is not that
+        ValueError: the layer does not take a single row, the result for several rows is not one
             for each, or the results cannot be joined.
     """
     apart = _Apart(layer, call, inputs)
@@ -52,7 +52,7 @@ def rows_apart(layer: Any, call: Callable[[Any, dict[str, Any]], Any], inputs: A
     known = [outputs for _, outputs in parts] or tried[:1]
     counts = {len(outputs) for outputs in known}
     if len(counts) != 1:
-        raise refused(layer, "the number of its results depends on that of the steps")
+        raise refused(layer, "the number of its results depends on the number of steps")
     tried = [outputs for outputs in tried if len(outputs) in counts]
     empty = [one for one in groups if not one[1].all()]
     joined = [
@@ -92,7 +92,7 @@ class _Apart:
         """The outputs for rows of these lengths, with `least` steps of zeros where there is none.
 
         Raises:
-            ValueError: the layer does not take them, or makes something else than a result a row.
+            ValueError: the layer does not take them, or does not return one result for each row.
         """
         left = iter(np.maximum(lengths, least).tolist())
 
@@ -105,7 +105,7 @@ class _Apart:
         return self._outputs([taken(one) for one in self.items], len(rows))
 
     def of_zeros(self, steps: int) -> list[Any] | None:
-        """The outputs for a row of so many zeros, or None if the layer does not take them."""
+        """The outputs for a row with so many steps of zeros; None if the layer does not take it."""
         sizes = [(1, *(steps if n is None else n for n in one.shape[1:])) for one in self.items]
         pairs = zip(sizes, self.items, strict=True)
         try:

@@ -27,19 +27,19 @@ def counts_masked_steps(
     masks: Any,
     outputs: list[Any],
 ) -> bool | None:
-    """Whether masked steps can reach the results of an operation; None if there are none.
+    """Whether masked steps can reach the results of an operation; None if no step is masked.
 
     Args:
         operation: its name.
-        pick: what it returns for such inputs, if these are elements of the first one; or None.
+        pick: computes its results, if these are elements of the first input; else None.
         inputs: its inputs.
         masks: the mask of each, or None.
         outputs: its results. Those that are bool are masks that a model computes.
 
     Returns:
-        False also where a factor is 0, or a summand is not, at just the masked steps, because then
-        the model masks them by itself; and where elements of valid steps only are picked, or those
-        of a last step that repeats the last valid one, as in outputs of recurrent layers.
+        False also where a factor is 0, or a summand is not 0, at exactly the masked steps, because
+        then the model masks them itself; and where it picks elements only of valid steps, or of a
+        last step that repeats the last valid one, as in outputs of recurrent layers.
     """
     if operation in _UNREAD or all(one.dtype.kind == "b" for one in outputs):
         return False
@@ -56,7 +56,7 @@ def counts_masked_steps(
 
 
 def _picks_masked_steps(pick: Callable[[Array], Any], x: Array, valid: Bools) -> bool:
-    """Whether some of the elements that `pick` takes belong to masked steps, and tell so."""
+    """Whether `pick` takes elements of masked steps that do not just repeat the last valid one."""
     axes = (1,) * (x.ndim - valid.ndim)
     if np.all(pick(np.broadcast_to(valid.reshape(*valid.shape, *axes), x.shape))):
         return False

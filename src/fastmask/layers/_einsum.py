@@ -20,21 +20,22 @@ _LONGEST = 256  # characters
 
 
 def einsum_steps(subscripts: object, arrays: Sequence[Array]) -> int:
-    """How many products it sums: at least the size of the result, and of all results on the way.
+    """How many products it sums, which is at least the size of any intermediate result.
 
     Raises:
         ValueError: the subscripts have another form, or the arrays do not fit them.
     """
     terms, _ = _terms(subscripts)
     if len(terms) != len(arrays):
-        raise ValueError(f"subscripts {subscripts!r} are for {len(terms)} arrays")
+        count = len(arrays)
+        raise ValueError(f"subscripts {subscripts!r} are for {len(terms)} arrays, not {count}")
     sizes: dict[str, int] = {}
     dots: list[tuple[int, ...]] = []
     for term, array in zip(terms, arrays, strict=True):
         first, found, last = term.partition("...")
         end = array.ndim - len(last)
         if end < len(first) or (not found and end > len(first)):
-            raise ValueError(f"subscripts {term!r} are not for an array of shape {array.shape}")
+            raise ValueError(f"subscripts {term!r} do not fit an array of shape {array.shape}")
         dots.append(array.shape[len(first) : end])
         axes = *array.shape[: len(first)], *array.shape[end:]
         for letter, size in zip(first + last, axes, strict=True):
@@ -43,7 +44,7 @@ def einsum_steps(subscripts: object, arrays: Sequence[Array]) -> int:
 
 
 def einsum_mixes_rows(subscripts: object, operands: Sequence[int]) -> bool:
-    """Whether a result needs several rows, the first axis of the operands, or has another first.
+    """Whether a result combines rows, the first axis of operands, or does not have them first.
 
     Args:
         subscripts: what it computes.
@@ -65,7 +66,7 @@ def einsum_mixes_rows(subscripts: object, operands: Sequence[int]) -> bool:
 def _terms(subscripts: object) -> tuple[list[str], str]:
     """The terms of the operands, and that of the result."""
     if not isinstance(subscripts, str) or len(subscripts) > _LONGEST:
-        raise ValueError(f"subscripts must be a short text, not {shown(subscripts)}")
+        raise ValueError(f"subscripts must be a short string, not {shown(subscripts)}")
     text = subscripts.replace(" ", "")
     if not _FORM.fullmatch(text):
         raise ValueError(f"subscripts must be like 'btf,bsf->bts', not {shown(subscripts)}")

@@ -59,7 +59,7 @@ class Missing:
 
     Args:
         name: the attribute.
-        where: what to use instead; of what is for training, also where to train.
+        where: what to use instead; for a method of training, also where to train.
     """
 
     def __init__(self, name: str, where: str) -> None:

@@ -27,7 +27,7 @@ def check_of_numpy(layer: Any, inputs: Any, outputs: Any) -> None:
 
 
 def explain_tensors(layer: Any, error: Exception) -> None:
-    """Raise an error of `call` again with more words, if it calls functions of another library.
+    """Raise an error of `call` again with an explanation, if `call` uses another library.
 
     Raises:
         TypeError: it does.
@@ -50,7 +50,7 @@ def _library(module: str) -> str:
 
 
 def _used(place: TracebackType | None) -> Iterator[str]:
-    """What the user's functions that an error passed through name of other libraries."""
+    """The names from other libraries in the user's functions of a traceback."""
     while place is not None:
         frame, place = place.tb_frame, place.tb_next
         if _library(str(frame.f_globals.get("__name__"))) in _NOT_OF_USERS:

@@ -31,7 +31,7 @@ from ._operations import (
 from ._ragged import by_step
 from ._types import Arrays, BoolArrays, Masks
 
-# Those whose axes are axes of their result, which has more than the inputs.
+# Operations whose `axis` counts axes of the result, which has more axes than the input.
 _OF_RESULTS = ("expand_dims", "one_hot", "stack")
 
 
@@ -51,7 +51,7 @@ class Operation(Layer):
 
     _options: ClassVar[tuple[str, ...]] = ("operation", "arguments", "options")
     _way = "own"
-    _looks = 16  # at how many masked batches it looks, to warn if it counts masked steps
+    _looks = 16  # how many more masked batches are checked, to warn if masked steps count
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Operation(Layer):
         )
 
     def _mixes_rows(self, inputs: list[Any]) -> bool:
-        """Whether an axis that it works along is that of the rows, also for results of one shape.
+        """Whether it works along the axis of the rows, even if the results look like one per row.
 
         NumPy aligns the last axes, so that the rows of an input with fewer axes would be steps.
         """

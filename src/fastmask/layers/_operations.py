@@ -40,13 +40,15 @@ def _cast(x: Array, dtype: str | None) -> Array:
 
 def _repeat(x: Array, repeats: int, axis: int | None = None) -> Array:
     if type(repeats) is not int or not 0 <= repeats <= _MOST_REPEATS:
-        raise ValueError(f"repeats must be at most {_MOST_REPEATS}, not {shown(repeats)}")
+        raise ValueError(
+            f"repeats must be an integer from 0 to {_MOST_REPEATS}, not {shown(repeats)}"
+        )
     return np.repeat(x, repeats, axis)
 
 
 def _check_growth(factor: int) -> None:
     if factor > _MOST_REPEATS:
-        raise ValueError(f"makes an array {factor} times as large; at most {_MOST_REPEATS}")
+        raise ValueError(f"the result is {factor} times the input; at most {_MOST_REPEATS}")
 
 
 def _tile(x: Array, repeats: Any) -> Array:
@@ -65,8 +67,12 @@ def _pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: Any 
 def _one_hot(
     x: Array, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
 ) -> Array:
-    if sparse or type(num_classes) is not int or not 0 < num_classes <= _MOST_CLASSES:
-        raise ValueError(f"num_classes must be 1 to {_MOST_CLASSES} of a dense array")
+    if sparse:
+        raise ValueError(f"sparse must be False, not {shown(sparse)}")
+    if type(num_classes) is not int or not 0 < num_classes <= _MOST_CLASSES:
+        raise ValueError(
+            f"num_classes must be an integer from 1 to {_MOST_CLASSES}, not {shown(num_classes)}"
+        )
     found = _cast(x[..., None] == np.arange(num_classes), dtype or "float32")
     return np.moveaxis(found, -1, axis)
 
@@ -127,7 +133,7 @@ def _cumulated(function: Callable[..., Array]) -> Callable[..., Array]:
 
 def _diff(x: Array, n: int = 1, axis: int = -1) -> Array:
     if type(n) is not int or not 0 <= n <= _MOST_REPEATS:
-        raise ValueError(f"n must be at most {_MOST_REPEATS}, not {shown(n)}")
+        raise ValueError(f"n must be an integer from 0 to {_MOST_REPEATS}, not {shown(n)}")
     return np.diff(x, n, axis)
 
 

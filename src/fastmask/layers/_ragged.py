@@ -5,7 +5,7 @@ Each layer names its way (`BaseLayer._ragged_way`):
     steps    each step is computed by itself: all steps are one row, (1, P, ...)
     each     the same, for layers without an axis of steps: all steps are a batch, (P, ...)
     rows     each row is computed without padding; rows of equal length make one batch
-    apart    the same, where only the results tell how they are joined; see `_apart`
+    apart    the same, but the shapes of the results show how to join them; see `_apart`
     own      the layer defines `_call_ragged`: recurrent layers, operations, models
     padded   the layer gets `to_masked()`; outputs that keep the mask are made ragged again
     none     not possible: an error

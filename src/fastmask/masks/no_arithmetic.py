@@ -20,7 +20,7 @@ _OPERATORS = (
 def refuse_arithmetic(cls: type, message: str, also: Iterable[str] = ()) -> None:
     """Let operators and NumPy's functions on a class, and methods `also`, raise a TypeError.
 
-    Functions of the shape alone lose nothing, and work.
+    Functions that read only the shape lose nothing, and work.
     """
 
     def refuse(_self: Any, *_args: object, **_kwargs: object) -> NoReturn:

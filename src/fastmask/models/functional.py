@@ -140,7 +140,7 @@ class Functional(GraphModel):
         return _graph.execute(self._program, given, apply)
 
     def _call_ragged(self, inputs: Any, **kwargs: Any) -> Any:
-        """Call the layers; see `GraphModel`. None can take the scores of an attention.
+        """Call the layers; see `GraphModel`. No layer can take attention scores of a `Ragged`.
 
         These have two axes of steps, so they are padded, and padding would look like steps.
         """

@@ -209,7 +209,7 @@ class _Output:
         if (self.data if isinstance(value, Ragged) else self.rows or None) is not None:
             raise ValueError(
                 "the outputs of all batches must be a Ragged, or none of them: the number of steps "
-                "varies in some alone"
+                "varies in some batches only; pass a larger batch_size"
             )
         if isinstance(value, Ragged):
             self.batches.append(value)

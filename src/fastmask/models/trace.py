@@ -89,10 +89,9 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
         "kept", "changed", "used" (and ended, as by an LSTM that returns its last output),
         "dropped", "used, kept", "used, changed", "used, dropped" or, where there is no mask,
         "-". For a dropped mask `row.fix` is the line of code that keeps it, and `row.note` says
-        what that means. The line is empty in a loaded model, which is used as it was trained, as
-        far as Keras drops the mask, too; and for a `Ragged`, which has no padding to hide. A layer
-        that drops the mask of padded batches, such as Conv1D, may have "kept" that of a `Ragged`,
-        which shows its rows.
+        what that means. `row.fix` is empty where Keras drops the mask, too, in a loaded model,
+        which is used as it was trained; and for a `Ragged`, which has no padding. A layer that
+        drops the mask of padded batches, such as Conv1D, may have "kept" that of a `Ragged`.
 
     Raises:
         TypeError: `model` is not a layer.

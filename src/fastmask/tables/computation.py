@@ -135,7 +135,7 @@ class Computation:
             if self._padded:
                 raise
             why = reason_of(error)
-        alone = self._rows == 1  # a row alone is not padded, so that there is nothing to tell
+        alone = self._rows == 1  # a single row is not padded: nothing to warn of
         found = self._predicted(values, rows, True) if alone else self._first_padded(values, rows)
         self._padded = True
         if not alone:

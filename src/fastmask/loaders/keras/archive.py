@@ -89,7 +89,7 @@ class _Sum(Thread):
         self._part = file, start, length
         self._value: int | None = None
         self._descriptor = -1
-        # As the interpreter ends, a new thread would not run, and `start` wait for ever.
+        # While the interpreter exits, a new thread would not run, and `start` would never return.
         if sys.platform != "win32" and length > _PIECE and not sys.is_finalizing():
             self._descriptor = os.dup(file.fileno())  # others may close theirs before
             self.start()

@@ -262,7 +262,7 @@ def dtype_of(policy: Any) -> str:
         policy = config.get("name") or config.get("source_name")
         mode = config.get("mode")
         if mode not in (None, _INT8):
-            raise Unsupported(f"is quantised as {shown(mode)}; only int8 is supported")
+            raise Unsupported(f"is quantized as {shown(mode)}; only int8 is supported")
     return "float64" if policy in ("float64", "double") else "float32"
 
 

@@ -54,8 +54,8 @@ def _stored(name: str, entry: Any, file: Reader, begin: int) -> Stored:
     size = number_of_bytes(shape, dtype) if isinstance(dtype, str) else -1
     if stop != [start + size] or begin + start + size > file.size:
         raise ValueError(
-            f"{shown(name)} of shape {shape} has bytes {shown(entry['data_offsets'])}, which is "
-            "not its size or beyond the end of the file"
+            f"{shown(name)} of shape {shape} has bytes {shown(entry['data_offsets'])}, which "
+            "do not have its size, or lie beyond the end of the file"
         )
     return Stored(shape, partial(_read, file, begin + start, shape, dtype, name))
 

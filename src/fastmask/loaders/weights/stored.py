@@ -68,7 +68,7 @@ def sizes(value: object, name: str) -> tuple[int, ...]:
         raise ValueError(f"the shape of {shown(name)} must be a list of sizes, not {shown(value)}")
     if not all(type(n) is int and n >= 0 for n in value):
         raise ValueError(
-            f"the shape of {shown(name)} must have sizes from 0 on, not {shown(value)}"
+            f"the shape of {shown(name)} must have sizes of at least 0, not {shown(value)}"
         )
     return tuple(value)
 
