@@ -33,12 +33,12 @@ def steps_counted(own: Any, carried: Any) -> tuple[int, int]:
 
 
 def counted(steps: int, of: int) -> str:
-    """What becomes of these steps."""
+    """How many masked steps count again, for a message."""
     return f"{steps} of {of} steps, masked in its inputs, count as valid from here on"
 
 
 def advice(layer: BaseLayer) -> str:
-    """What to do about it."""
+    """How to avoid that, for a message."""
     value = layer._value_it_masks()
     shown = "np.nan" if value is not None and value != value else repr(value)
     fix = f"pad with {shown}, as fm.pad(rows, value={shown}) does, or give the rows"

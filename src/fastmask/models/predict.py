@@ -102,7 +102,7 @@ def _taken(model: Any, inputs: list[Any]) -> list[Taken | None]:
 
 
 def _is_known(value: Any) -> bool:
-    """Whether it needs no look at the model: numbers in an array, with at least one step."""
+    """Whether any model can use it as it is: numbers in an array, with at least one step."""
     if isinstance(value, Ragged) and not len(value.values):
         return False
     return isinstance(value, (np.ndarray, Masked, Ragged)) and value.dtype.kind not in "OSU"

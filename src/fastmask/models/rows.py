@@ -127,7 +127,7 @@ def source_of(
             find_fault(rows, name)
         return as_array(value, name)
     sequences = wanted is not None and wanted.sequences
-    steps = (wanted and wanted.steps) or int(sequences)  # one of padding if no row has any
+    steps = (wanted and wanted.steps) or int(sequences)  # one padded step if no row has any
     if len(set(lengths)) < 2 and not (rows and max(lengths) < steps):
         array = as_array(rows, name)
         if array.dtype == object:

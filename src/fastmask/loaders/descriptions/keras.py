@@ -57,7 +57,7 @@ def _faults(found: KerasFile, model: Layer, maker: Maker) -> list[str]:
 
 
 def _hidden(what: Described) -> set[str]:
-    """The paths of inputs, which have a line, and of operations that are none here."""
+    """The paths of inputs, shown on a line, and of operations that only make masks."""
     masks = mask_operations(what)
     found = set[str]()
     for child in what.children or ():

@@ -68,7 +68,7 @@ def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 def notes_on(model: Layer) -> list[str]:
     """Which layers of a model need padding."""
-    with suppress(Exception):  # a remark is worth no failure
+    with suppress(Exception):  # a note must not make inspect fail
         return [f"needs padding: {why}" for why in padding_reasons(model)]
     return []
 

@@ -102,7 +102,7 @@ def _numbered(layer: Layer, path: str, file: Hdf5) -> Stored:
 
 
 def _beside_it(path: str, file: Hdf5) -> str:
-    """For a layer that is not in the file: the names of those that are, around its place."""
+    """For a layer that is not in the file: the names of the layers at its level, for a message."""
     around, _, name = path.rpartition("/")
     there = [one for one in file.members(around) if one not in {"vars", *NOT_WEIGHTS}]
     if name in there or not there:
