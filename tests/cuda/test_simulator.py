@@ -99,7 +99,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Layer 'masking'")  # which counts masked steps again
+@pytest.mark.filterwarnings("ignore:Layer 'masking")  # which counts masked steps again
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str) -> None:
     """Layers that run kernels, and layers of NumPy code."""

@@ -61,6 +61,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _dtype = np.dtype(np.float32)
     _build_shape: Shapes | None = None
     _warned = False
+    _mask_is_chosen = False  # whether the caller says what the mask of its outputs is
     _loaded = False  # whether it is as it was in a file, from which it was loaded
     _trainable = True
     _first_shape: Shape | None = None  # of the inputs, if a model begins with this layer

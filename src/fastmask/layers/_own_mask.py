@@ -56,7 +56,7 @@ def warn_of_own_mask(layer: BaseLayer, own: Any, carried: Any, inputs: Any = Non
         carried: the mask of its inputs.
         inputs: the arrays, to find whether `own` is made of these alone; None if that is known.
     """
-    if layer._warned or not isinstance(carried, Mask):
+    if layer._warned or layer._mask_is_chosen or not isinstance(carried, Mask):
         return
     steps, of = steps_counted(own, carried)
     if steps and (inputs is None or makes_masks(layer, inputs)):

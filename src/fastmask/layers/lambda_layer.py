@@ -51,6 +51,7 @@ class Lambda(Layer):
     """
 
     _options = ("function", "output_shape", "mask", "arguments")
+    _mask_is_chosen = True
 
     def __init__(
         self,
