@@ -25,7 +25,7 @@ def run(blocks: list[str]) -> None:
 @pytest.mark.slow
 def test_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (len(BLOCKS), len(OF_TORCH)) == (9, 2)
+    assert (len(BLOCKS), len(OF_TORCH)) == (10, 2)
     run([block for block in BLOCKS if block not in OF_TORCH])
 
 

@@ -17,7 +17,7 @@ import pytest
 from fastmask_kernels import cuda, reference
 from fastmask_kernels.cuda import masks
 from fastmask_kernels.cuda.ops import in_turn
-from fastmask_kernels.cuda.rnn import backward, forward, mma_layout, places, resident
+from fastmask_kernels.cuda.rnn import backward, forward, mma_layout, places, plans, resident
 from fastmask_kernels.cuda.runtime import device as _device
 
 from ..cases import CASES, plan_of
@@ -136,6 +136,7 @@ MODULES = [
     import_module(f"{forward.__package__}.{path.stem}")
     for path in sorted(FOLDER.glob("*.py"))
     if "import" in path.read_text() and "meet_block()" in path.read_text()
+    if path.stem != "plans"  # which is no time loop
 ]
 NAMES = "meet_block", "meet_warp"
 PLACES = [
@@ -186,6 +187,36 @@ def test_time_loops(module: ModuleType, name: str, place: Place) -> None:
                 except WRONG:
                     noticed[key] = True
     assert all(noticed.values()), noticed
+
+
+def reported(plan: list[Any], time: int) -> str:
+    """What the device says of a plan."""
+    on_device = [_device.to_device(array) for array in plan]
+    try:
+        plans._checked_plan("it", *on_device, time)
+        cuda.check_indices()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "place", [n for n, line in numbered(plans) if "meet_block()" in line], ids=str
+)
+def test_checks_of_plans(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the barrier some faults of a plan are missed, or found in plans that have none."""
+    whole = [np.arange(65), 3 * np.arange(64), np.arange(64)]
+    found = []
+    for array, wrong in ((0, 2**62), (1, -1), (2, 0)):
+        for at in range(1, 64, 7):
+            changed = [one.copy() for one in whole]
+            changed[array][at] = wrong
+            found.append(changed)
+    assert reported(whole, 3) == ""
+    expected = [reported(plan, 3) for plan in found]
+    assert all("not a plan" in words for words in expected)
+    watch(monkeypatch, plans, "meet_block", (plans.__file__, place))
+    assert [reported(plan, 3) for plan in found] != expected
 
 
 def test_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:

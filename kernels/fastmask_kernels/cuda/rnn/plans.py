@@ -128,11 +128,12 @@ def _check_steps(plan: Any, sizes: Any, found: Any, at: int, ahead: int) -> None
 
 @inlined
 def _agreed(found: Any) -> Any:
-    """The fault that is known to all threads of the block."""
+    """The fault that threads of the block have found; 0 only if none has.
+
+    A thread that is late may read what another finds in the next check, which is a fault as well.
+    """
     meet_block()
-    fault = found[0]
-    meet_block()
-    return fault
+    return found[0]
 
 
 _PLAN = (pointer(int64),) * 3
