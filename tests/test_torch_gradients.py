@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ from tests.torch_cases import (
     random_states,
     twins,
 )
+
+
+def assert_same_gradients(modules: Any, x: Any, loss: Callable[[Any, Any], Any]) -> None:
+    """Compare both modules' gradients of a loss of their output and last states."""
+    assert_all_close(*(gradients(loss(*module(x)), x, *module.parameters()) for module in modules))
 
 
 @each_module
@@ -112,12 +118,11 @@ def test_backward_twice(name: str, few: bool, monkeypatch: pytest.MonkeyPatch) -
 def test_loss_of_one_result(name: str, which: str) -> None:
     theirs, ours = twins(name, 3, 5, bidirectional=True)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
-    found = []
-    for module in (ours, theirs):
-        out, last = module(x)
-        loss = loss_of(out) if which == "output" else loss_of(*as_tuple(last))
-        found.append(gradients(loss, x, *module.parameters()))
-    assert_all_close(*found)
+
+    def loss(out: Any, last: Any) -> Any:
+        return loss_of(out) if which == "output" else loss_of(*as_tuple(last))
+
+    assert_same_gradients((ours, theirs), x, loss)
 
 
 @each_module
@@ -125,11 +130,7 @@ def test_loss_of_one_result(name: str, which: str) -> None:
 def test_one_row_or_one_step(name: str, sizes: tuple[int, int]) -> None:
     theirs, ours = twins(name, 3, 5, num_layers=2, bidirectional=True, batch_first=True)
     x = torch.randn(*sizes, 3, dtype=FLOAT64, requires_grad=True)
-    found = []
-    for module in (ours, theirs):
-        out, last = module(x)
-        found.append(gradients(loss_of(out, *as_tuple(last)), x, *module.parameters()))
-    assert_all_close(*found)
+    assert_same_gradients((ours, theirs), x, lambda out, last: loss_of(out, *as_tuple(last)))
 
 
 @each_module
@@ -152,13 +153,12 @@ def test_frozen_weights_and_strange_layouts(name: str) -> None:
 def test_complex_losses(name: str, bidirectional: bool) -> None:
     theirs, ours = twins(name, 3, 5, bidirectional=bidirectional)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
-    found = []
-    for module in (ours, theirs):
-        out, _ = module(x)
+
+    def loss(out: Any, _: Any) -> Any:
         # The gradient of the imaginary part is negated when it is read.
-        loss = (torch.complex(x[..., :1], out).conj() * (2 + 1j)).real.sum()
-        found.append(gradients(loss, x, *module.parameters()))
-    assert_all_close(*found)
+        return (torch.complex(x[..., :1], out).conj() * (2 + 1j)).real.sum()
+
+    assert_same_gradients((ours, theirs), x, loss)
 
 
 @each_module
