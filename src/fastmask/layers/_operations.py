@@ -92,8 +92,13 @@ def _unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Array]:  #
     return list(np.moveaxis(x, axis, 0))
 
 
+def _axes(axis: Any) -> Any:
+    """An argument `axis` as NumPy takes it: files have lists for tuples."""
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
 def _norm(x: Array, ord: int | None = None, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.linalg.norm(x, ord, tuple(axis) if isinstance(axis, list) else axis, keepdims)
+    return np.linalg.norm(x, ord, _axes(axis), keepdims)
 
 
 def _normalize(x: Array, axis: int = -1, order: int = 2, epsilon: float | None = None) -> Array:
@@ -104,7 +109,7 @@ def _normalize(x: Array, axis: int = -1, order: int = 2, epsilon: float | None =
 
 def _reduced(function: Callable[..., Any]) -> Callable[..., Any]:
     def reduce(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
-        return function(x, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+        return function(x, axis=_axes(axis), keepdims=keepdims)
 
     return reduce
 
@@ -121,7 +126,7 @@ def _average(x: Array, axis: int | None = None, weights: Any = None) -> Any:
 
 
 def _count(x: Array, axis: Any = None) -> Any:
-    return np.sum(x != 0, axis=tuple(axis) if isinstance(axis, list) else axis, dtype=np.int32)
+    return np.sum(x != 0, axis=_axes(axis), dtype=np.int32)
 
 
 def _cumulated(function: Callable[..., Array]) -> Callable[..., Array]:
@@ -149,7 +154,7 @@ def _glu(x: Array, axis: int = -1) -> Array:
 
 
 def _logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
-    axes = tuple(axis) if isinstance(axis, list) else axis
+    axes = _axes(axis)
     top = np.max(x, axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)  # infinite ones are added as they are
     total = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
@@ -231,7 +236,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "dot": lambda x1, x2: np.dot(x1, x2),
     "einsum": _einsum,
     "erf": lambda x: activations.erf(x / 1),  # integers become floats
-    "expand_dims": lambda x, axis: np.expand_dims(x, tuple(axis) if type(axis) is list else axis),
+    "expand_dims": lambda x, axis: np.expand_dims(x, _axes(axis)),
     "flip": lambda x, axis=None: np.flip(x, axis),
     "full_like": lambda x, fill_value, dtype=None: np.full_like(x, fill_value, _kind(dtype)),
     "gelu": _gelu,
@@ -261,7 +266,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "squareplus": lambda x, b=4: (x + np.sqrt(x * x + b)) / 2,
     "sort": lambda x, axis=-1: np.sort(x, axis),
     "split": lambda x, indices_or_sections, axis=0: np.split(x, indices_or_sections, axis),
-    "squeeze": lambda x, axis=None: np.squeeze(x, tuple(axis) if type(axis) is list else axis),
+    "squeeze": lambda x, axis=None: np.squeeze(x, _axes(axis)),
     "stack": lambda xs, axis=0: np.stack(xs, axis),
     "stop_gradient": _identity,
     "swapaxes": lambda x, axis1, axis2: np.swapaxes(x, axis1, axis2),
