@@ -14,8 +14,9 @@ INTRODUCTION = """
 Inference with weights and products of fewer bits, next to float32, in milliseconds, with the
 largest error of an output against float64 in parentheses. `layer.quantize("bfloat16")` and
 `layer.quantize("int8")`; ONNX Runtime's own dynamic quantization (LSTM only), with a scale per
-column; OpenVINO restricted to bfloat16; PyTorch's dynamic quantization of a padded batch. The peaks
-are the rates of nothing but dot products in registers, on all threads.
+column, and with weights of 7 bits where the processor lacks VNNI, because its products of 8 bits
+saturate there; OpenVINO restricted to bfloat16; PyTorch's dynamic quantization of a padded batch.
+The peaks are the rates of nothing but dot products in registers, on all threads.
 """
 THEIRS = RIVALS[0].name
 

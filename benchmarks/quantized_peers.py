@@ -6,6 +6,7 @@ library quantises what it can: ONNX Runtime has no GRU of 8 bits, so its GRU doe
 
 from __future__ import annotations
 
+import platform
 import tempfile
 import warnings
 from functools import partial
@@ -43,6 +44,15 @@ def prepare_fastmask(problem: Problem, threads: int, mode: str) -> Contender:
     return Contender(lambda: layer(problem.x, mask=problem.valid.copy()), masked_data)
 
 
+def without_vnni() -> bool:
+    """Whether ONNX Runtime's products of bytes saturate, unless weights have 7 bits."""
+    from llvmlite.binding import get_host_cpu_features
+
+    features = get_host_cpu_features()
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return x86 and not (features.get("avx512vnni") or features.get("avxvnni"))
+
+
 def prepare_onnxruntime_int8(problem: Problem, threads: int) -> Contender:
     """The node that ONNX Runtime's own dynamic quantisation makes, scales by column."""
     from onnx import load_from_string
@@ -51,7 +61,13 @@ def prepare_onnxruntime_int8(problem: Problem, threads: int) -> Contender:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         model = load_from_string(onnx_model(problem))
-        quantize_dynamic(model, path, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(
+            model,
+            path,
+            per_channel=True,
+            reduce_range=without_vnni(),
+            weight_type=QuantType.QInt8,
+        )
         return run_onnxruntime(path.read_bytes(), problem, threads)
 
 
