@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.publish:
         from benchmarks.claim import write_claim
 
-        write_claim(report, Path("README.md"))
+        write_claim([report, *others], Path("README.md"))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

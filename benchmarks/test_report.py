@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,13 +58,21 @@ def test_smoke_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "side by side" not in page.partition("## How it is measured")[0]
     begin, end = "<!-- speed: a command -->", "<!-- end of speed -->"
     (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
-    claim.write_claim(json.loads(numbers.read_text()), tmp_path / "README.md")
+    mine, other = json.loads(numbers.read_text()), json.loads(numbers.read_text())
+    claim.write_claim([mine], tmp_path / "README.md")
     readme = (tmp_path / "README.md").read_text()
     assert readme.startswith(f"before\n{begin}\n| times as fast as | ONNX Runtime |")
-    assert readme.endswith(f"multiply-adds; geometric means over shapes.\n{end}\nafter\n")
-    other = json.loads(numbers.read_text())
+    assert readme.endswith(f"of float32 multiply-adds.\n{end}\nafter\n")
+    assert " to " not in readme
     for section in other.values():
         section["about"]["cpu"] = "Another"
+    for group in other["lstm"]["groups"]:
+        group["seconds"]["ONNX Runtime"]["median"] *= 100
+    claim.write_claim([mine, other, {"padding": {}}], tmp_path / "README.md")
+    readme = (tmp_path / "README.md").read_text()
+    assert re.search(r"\| LSTM, inference, no padding \| (\S+) to (?!\1)\S+ \|", readme)
+    assert readme.endswith(f"of float32 multiply-adds.\n{end}\nafter\n")
+    assert "; Another" in readme
     (numbers.parent / "another.json").write_text(json.dumps(other))
     report.main(["--only", "none", "--out", str(tmp_path)])
     both = (tmp_path / "benchmarks.md").read_text().partition("## Machines side by side")[2]
