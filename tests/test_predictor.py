@@ -146,7 +146,8 @@ class TestPadding:
         return fm.Model(x, L.Lambda(lambda x: x.mean(axis=2))(turned), name="means")
 
     def test_one_warning_says_why(self) -> None:
-        predict = fm.Predictor(self.means(), "x")
+        model = self.means()
+        predict = fm.Predictor(model, "x")
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             both = predict({"x": list(self.ROWS[:2])})["prediction"]
@@ -160,6 +161,8 @@ class TestPadding:
             "whose rows have different numbers of steps. From now on each batch"
         )
         assert text.endswith("with a batch size of 1 each row is computed alone")
+        with pytest.warns(UserWarning, match="Layer 'turned' .* destroy the mask"):
+            model(fm.Masked(np.ones((1, 2, 1)), np.array([[True, False]])))
 
     def test_rows_by_themselves(self) -> None:
         """Single rows need no padding, so there is no warning (which would be an error here)."""

@@ -27,7 +27,7 @@ from ._keras_arguments import (
     dtype_name,
     input_shape_in,
 )
-from ._lost_mask import DROPPED, USED, on_trial, warn_of_lost_mask
+from ._lost_mask import DROPPED, USED, on_trial, silent, warn_of_lost_mask
 from ._quantizing import Quantizing
 from ._shapes import shapes
 from ._types import Arrays, Masks
@@ -266,16 +266,15 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         self.built = True
 
     def _warn_of_loss(self, outputs: object) -> None:
-        if not (self._warned or any(isinstance(one, Masked) for one in flat(outputs))):
+        if not any(isinstance(one, Masked) for one in flat(outputs)):
             self._warn_once(self._how_lost())
 
-    def _warn_of_steps(self, how: str) -> None:
-        """Warn, once, of what depends on the steps that are masked, but not of trial inputs."""
-        if not (self._warned or on_trial.get()):
-            self._warn_once(how)
+    def _warns_of_steps(self) -> bool:
+        """Whether to warn of what depends on the steps that are masked: not of trial inputs."""
+        return not (self._warned or silent.get() or on_trial.get())
 
     def _warn_once(self, how: str) -> None:
-        if not is_loading():
+        if not (self._warned or silent.get() or is_loading()):
             self._warned = True
             warn_of_lost_mask(f"Layer '{self.name}' (of type {type(self).__name__})", how)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 # Whether layers are called on zeros, to find the shapes of their outputs.
 on_trial: ContextVar[bool] = ContextVar("fastmask_on_trial", default=False)
+# Whether layers do not warn of masks.
+silent: ContextVar[bool] = ContextVar("fastmask_silent", default=False)
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 DROPPED = (
     "was passed an input with a mask attached to it. However, this layer does not support "
@@ -23,6 +27,16 @@ USED = (
     "if they have others, define compute_mask(self, inputs, mask) and return their "
     "mask, or None to end the mask without this warning."
 )
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Calls in which layers do not warn of masks; their first call after that still does."""
+    token = silent.set(True)
+    try:
+        yield
+    finally:
+        silent.reset(token)
 
 
 def warn_of_lost_mask(layer: str, how: str) -> None:

@@ -17,7 +17,6 @@ from ._counted_steps import PICKS, counts_masked_steps
 from ._einsum import einsum_mixes_rows
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
-from ._lost_mask import on_trial
 from ._operations import (
     BY_NUMBER,
     OPERATIONS,
@@ -150,7 +149,7 @@ class Operation(Layer):
 
     def _carry(self, outputs: Any, inputs: Arrays, carried: Masks, valid: BoolArrays) -> Any:
         """The outputs; warns if the operation drops a mask and counts what it masks."""
-        if carried is not None and not self._warned and self._looks and not on_trial.get():
+        if carried is not None and self._looks and self._warns_of_steps():
             several = isinstance(inputs, list)
             arrays: Any = inputs if several else [inputs]
             masks = valid if several else [valid]
@@ -160,7 +159,7 @@ class Operation(Layer):
             found = counts_masked_steps(self.operation, pick, arrays, masks, flat(outputs))
             self._looks -= found is False
             if found:
-                self._warn_of_steps(
+                self._warn_once(
                     "was passed an input with a mask attached to it. As in Keras, its operation "
                     f"{self.operation!r} drops the mask: masked steps count from here on, unless "
                     "the model masks them itself. In a Ragged, such as x.to_ragged(), each row is "

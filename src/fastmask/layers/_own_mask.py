@@ -56,11 +56,11 @@ def warn_of_own_mask(layer: BaseLayer, own: Any, carried: Any, inputs: Any = Non
         carried: the mask of its inputs.
         inputs: the arrays, to find whether `own` is made of these alone; None if that is known.
     """
-    if layer._warned or layer._mask_is_chosen or not isinstance(carried, Mask):
+    if not layer._warns_of_steps() or layer._mask_is_chosen or not isinstance(carried, Mask):
         return
     steps, of = steps_counted(own, carried)
     if steps and (inputs is None or makes_masks(layer, inputs)):
-        layer._warn_of_steps(
+        layer._warn_once(
             "was passed an input with a mask attached to it, but makes a mask of its own instead, "
             f"as in Keras: {counted(steps, of)}; {advice(layer)}"
         )

@@ -14,11 +14,12 @@ from ..layers._call_graph import CallGraph
 from ..layers._calls import flat
 from ..layers._hooks import hooked
 from ..layers._infer import SIZES, explicitly_masked, infer
+from ..layers._lost_mask import without_warnings
 from ..layers._operation import Operation
 from ..layers._ragged import reason_of
 from ..layers._symbolic import SymbolicTensor, Symbols
 from ..masks.ragged import Ragged
-from .summary import run_symbolic, symbolic_inputs, without_warnings
+from .summary import run_symbolic, symbolic_inputs
 from .taken import taken
 
 
@@ -30,7 +31,7 @@ def padding_reasons(model: BaseLayer) -> list[str]:
         if one.sequences and one.steps is None:
             ragged.add(spec)
     if inputs is not None and ragged.tensors:
-        with without_warnings(model), hooked(None):
+        with without_warnings(), hooked(None):
             run_symbolic(model, inputs, ragged.apply)
     return list(dict.fromkeys(ragged.reasons))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from operator import add
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from ..layers._call_graph import Apply, CallGraph
 from ..layers._calls import flat
 from ..layers._cell import KernelCell
 from ..layers._infer import SIZES, explicitly_masked, infer, on_zeros
+from ..layers._lost_mask import without_warnings
 from ..layers._shapes import is_shape, merge_shapes
 from ..layers._symbolic import SymbolicTensor, Symbols
 from .visits import visits
@@ -66,7 +65,7 @@ def summarize(model: Layer, layers: Sequence[Layer]) -> Summary:
     if inputs is None:
         return _unknown(model, layers)
     try:
-        with without_warnings(model):
+        with without_warnings():
             run_symbolic(model, inputs, _noting(rows, "", model))
     except Exception:  # a custom layer may not accept zeros
         return _unknown(model, layers)
@@ -79,19 +78,6 @@ def run_symbolic(model: BaseLayer, inputs: Symbols, apply: Apply) -> None:
         model._run_graph(inputs, apply)
     else:
         apply(model, inputs, {})
-
-
-@contextmanager
-def without_warnings(model: BaseLayer) -> Iterator[None]:
-    """Do not warn of lost masks, which the rows show; the first call with data still will."""
-    warned = [(layer, layer._warned) for layer in model._all_layers()]
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "(?s)Layer '.*mask")
-            yield
-    finally:
-        for layer, before in warned:
-            layer._warned = before
 
 
 def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:

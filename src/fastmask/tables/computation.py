@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..data import ragged
 from ..layers._calls import flat
-from ..layers._lost_mask import frames_of_fastmask
+from ..layers._lost_mask import frames_of_fastmask, without_warnings
 from ..layers._ragged import reason_of
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
@@ -135,33 +136,18 @@ class Computation:
             if self._padded:
                 raise
             why = reason_of(error)
-        alone = self._rows == 1  # a single row is not padded: nothing to warn of
-        found = self._predicted(values, rows, True) if alone else self._first_padded(values, rows)
+        found = self._predicted(values, rows, True)
         self._padded = True
-        if not alone:
+        if self._rows > 1:  # a single row is not padded: nothing to warn of
             warnings.warn(_PADS.format(self._model.name, why), stacklevel=frames_of_fastmask())
         return found
-
-    def _first_padded(self, values: list[Values], rows: slice) -> dict[Any, Values]:
-        """What the model returns for padded rows; its layers are silent about the padding's mask.
-
-        An error says what is wrong with the rows.
-        """
-        silent = [layer for layer in self._model._all_layers() if not layer._warned]
-        for layer in silent:
-            layer._warned = True
-        try:
-            return self._predicted(values, rows, True)
-        except (TypeError, ValueError):
-            for layer in silent:
-                layer._warned = False
-            raise
 
     def _predicted(self, values: list[Values], rows: slice, padded: bool) -> dict[Any, Values]:
         pairs = zip(self._inputs, values, strict=True)
         x = [one.batch(own[rows], padded) for one, own in pairs]
         count = max(1, rows.stop - rows.start)
-        outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, count, verbose=0)
+        with without_warnings() if padded else nullcontext():  # of the padding's mask
+            outputs: Any = self._model.predict(x[0] if len(x) == 1 else x, count, verbose=0)
         named = outputs if isinstance(outputs, dict) else dict(enumerate(flat(outputs)))
         return {key: _of_rows(one) for key, one in named.items()}
 
