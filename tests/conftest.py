@@ -39,7 +39,7 @@ settings.load_profile("others" if SEED else "same")
 
 MARK = "own_process"
 TIMEOUT = 900  # seconds of a process, for slow machines
-SLOWER = "240"  # of one of its tests: bounds checks and narrow registers take long to compile
+SLOWER = "600"  # of one of its tests: bounds checks and narrow registers take long to compile
 _outcomes: dict[str, Future[Any]] = {}
 _waiting: SimpleQueue[tuple[str, pytest.Mark]] = SimpleQueue()
 

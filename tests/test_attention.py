@@ -60,7 +60,6 @@ def test_equals_keras(name: str) -> None:
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)
 def test_keras_still_answers_so() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")

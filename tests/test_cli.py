@@ -26,7 +26,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=250,
     )
 
 
@@ -232,7 +232,7 @@ class TestBench:
             text=True,
             check=False,
             cwd=checkout,
-            timeout=60,
+            timeout=250,
         )
         assert done.returncode == 0, done.stderr
         assert "--out" in done.stdout

@@ -27,7 +27,6 @@ ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20)
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("engine", ["ray", "dask"])
 def test_as_written(engine: str, tmp_path: Path) -> None:
     for package in (engine, "pandas", "pyarrow"):

@@ -76,7 +76,6 @@ def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.timeout(180)
 @each_engine
 def test_a_worker_is_killed(engine: str, tmp_path: Path) -> None:
     model = make_model(tmp_path / "m.npz", 128)
@@ -94,7 +93,6 @@ def test_a_worker_is_killed(engine: str, tmp_path: Path) -> None:
     assert_whole(tmp_path / "in", tmp_path / "out", model, made)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("engine", ["dask"])  # the others do the same: it is the part's outcome
 def test_a_bad_row(engine: str, tmp_path: Path) -> None:
     pq = importlib.import_module("pyarrow.parquet")

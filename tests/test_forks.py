@@ -202,7 +202,6 @@ def interrupt(call: Callable[[], object], seconds: float) -> bool:
     return False
 
 
-@pytest.mark.timeout(250)
 def test_a_fork_takes_the_lock_of_logging_last() -> None:
     """Numba logs: a thread that holds its locks may need logging's, so a fork takes that last."""
     code = """
@@ -263,7 +262,6 @@ fm.unpad(vectors)
 """
 
 
-@pytest.mark.timeout(250)
 def test_calls_import_nothing_but_under_a_lock() -> None:
     # A child could not import what its parent had begun to.
     done = subprocess.run(

@@ -29,7 +29,6 @@ print(json.dumps(production(["The film was good", "dull"])[:, 0].tolist()))
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)
 def test_as_written(tmp_path: Path) -> None:
     if not all(map(find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")

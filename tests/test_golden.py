@@ -57,7 +57,6 @@ def test_unroll_changes_the_outputs_of_the_cases_that_are_not_canonical_and_of_n
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)  # Keras computes some 1500 cases
 def test_keras_still_computes_them() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")

@@ -46,7 +46,7 @@ def simulated(program: str) -> str:
     """The output of a program in the simulator; it must not fail."""
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
     command = [sys.executable, "-W", "error", "-c", program]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
     assert not run.returncode, run.stderr
     return run.stdout
 

@@ -32,7 +32,7 @@ def run(code: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=250,
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr

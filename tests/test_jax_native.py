@@ -93,7 +93,6 @@ def outputs_and_gradients(name: str, options: dict[str, Any], factor: float) -> 
     return jax.jit(jax.value_and_grad(run, tuple(range(4 + KINDS[name][1])), has_aux=True))
 
 
-@pytest.mark.timeout(300)  # compiles much
 @pytest.mark.parametrize("number", [1, 2])
 def test_same_bits(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(number)

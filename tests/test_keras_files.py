@@ -36,7 +36,6 @@ def test_outputs_of_some() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_outputs_of_all() -> None:
     files = [*MODELS.glob("*.keras"), *MODELS.glob("*.h5")]
     files = [path for path in files if not path.name.endswith(".weights.h5")]
@@ -136,6 +135,6 @@ def test_nothing_else_is_imported() -> None:
         "print([one for one in ('keras', 'h5py', 'torch', 'tensorflow') if one in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=250
     )
     assert done.stdout == "[]\n"

@@ -11,7 +11,6 @@ from .keras_fuzz import check, mutate, originals
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(3))
 def test_mutated(seed: int, tmp_path: Path) -> None:
     random = Random(seed)

@@ -13,7 +13,6 @@ import pytest
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)  # a whole suite in a process that compiles its own kernels
 def test_keras_own_tests_pass() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")

@@ -75,7 +75,6 @@ def test_torch_compile() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_training_step_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """With jit_compile=True Keras compiles backward and the optimizer, too."""
     x = np.random.default_rng(7).standard_normal((8, 5, 2)).astype("float32")

@@ -13,7 +13,7 @@ import fastmask as fm
 
 from .keras_zoo import models
 
-pytestmark = [pytest.mark.optional, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.optional
 
 
 def arrays(outputs: Any) -> list[Any]:

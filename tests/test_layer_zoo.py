@@ -70,7 +70,6 @@ def compare(name: str, masks: str) -> None:
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)  # Keras computes every layer, in a process of its own
 def test_keras_still_answers_so() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")

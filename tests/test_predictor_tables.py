@@ -183,6 +183,6 @@ assert predict(pl.DataFrame({"x": [[1.0, 2.0, 3.0]]}))["prediction"].dtype == pl
 print([m for m in ("pyarrow", "pandas") if m in sys.modules])
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250
     )
     assert done.stdout.strip() == "[]", done.stderr

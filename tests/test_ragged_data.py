@@ -320,7 +320,7 @@ assert x.to_list() == [[1, 2], []]
 print([m for m in ("pyarrow", "pandas", "awkward", "torch", "numba") if m in sys.modules])
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250
     )
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -55,7 +55,6 @@ def test_equals_keras(name: str) -> None:
 
 
 @pytest.mark.optional
-@pytest.mark.timeout(300)  # TensorFlow starts
 def test_keras_still_answers_so() -> None:
     if not all(map(importlib.util.find_spec, ("keras", "tensorflow"))):
         pytest.skip("needs keras and tensorflow")

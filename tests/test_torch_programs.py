@@ -203,7 +203,6 @@ print("equal")
 """
 
 
-@pytest.mark.timeout(300)  # processes that import torch, and compile, side by side
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's store needs a path without a drive")
 def test_distributed_data_parallel(tmp_path: Path) -> None:
     if not torch.distributed.is_available():
@@ -231,7 +230,7 @@ def test_distributed_data_parallel(tmp_path: Path) -> None:
 
 def test_importing_does_not_import_the_compiler() -> None:
     code = "import sys, fastmask.torch; print('torch._dynamo' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert done.stdout == "False\n", done.stderr
 
 

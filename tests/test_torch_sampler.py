@@ -99,7 +99,6 @@ def test_errors() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     if not torch.distributed.is_available():
         pytest.skip("this torch has no torch.distributed")

@@ -16,7 +16,6 @@ from . import compiling
 
 REASON = compiling.missing()
 needs_compiler = pytest.mark.skipif(REASON is not None, reason=str(REASON))
-pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE, PAGE = ROOT / "examples" / "own_cuda_kernel.py", ROOT / "docs" / "cuda.md"

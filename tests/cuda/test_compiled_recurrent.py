@@ -14,10 +14,7 @@ from . import compiling
 from .compiling import ARCHITECTURES, Report, compile_report
 
 REASON = compiling.missing()
-pytestmark = [
-    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
-    pytest.mark.timeout(300),  # compiling for two GPUs
-]
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 CELLS = {
     "lstm": cells.lstm,

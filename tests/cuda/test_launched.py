@@ -14,10 +14,7 @@ from fastmask_kernels.spec import KERNELS
 from . import compiling
 
 REASON = compiling.missing()
-pytestmark = [
-    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
-    pytest.mark.timeout(300),  # compiling for two GPUs
-]
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 
 def array_at(address: int, shape: tuple[int, ...], dtype: str) -> Any:

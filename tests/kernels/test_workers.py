@@ -287,7 +287,7 @@ Late()
 
 def test_a_finalizer_at_exit_waits_for_no_new_worker() -> None:
     command = [sys.executable, "-c", FINALIZER_AT_EXIT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["found", str(WORKERS)], "")
 
 
