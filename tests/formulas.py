@@ -81,6 +81,11 @@ def all_kinds(a: Any, b: Any, c: Any, d: Any, e: Any, h: Any, s: Any, *, v: Any,
     return third[0] + b * second, w * s + sigmoid(e) * third[1] - a
 
 
+def powers(a: Any, h: Any, c: Any) -> Any:
+    """Powers of every sign."""
+    return (1 + a**2) ** -2 * h + c**3, (2 + h * h) ** -1 + a**0 - c**1 / 2
+
+
 ALL = (
     lstm,
     gru_reset_after,
@@ -92,6 +97,7 @@ ALL = (
     minimal_gated,
     layer_normalized,
     odd,
+    powers,
     all_kinds,
 )
 

@@ -17,6 +17,7 @@ from .cases import MASK_KINDS, CellCase
 CELLS: dict[str, Cell] = {
     **fm.cells.CELLS,
     "odd": Cell(formulas.odd),
+    "powers": Cell(formulas.powers),
     "all_kinds": Cell(formulas.all_kinds, x_only=("a",), h_only=("b", "d")),
 }
 BACKENDS = {"reference": reference, "cpu": cpu}

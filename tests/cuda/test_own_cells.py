@@ -48,6 +48,7 @@ CELLS = {
     "minimal_gated": Cell(formulas.minimal_gated),
     "independent": Cell(formulas.independent, x_only=("s",)),
     "odd": Cell(formulas.odd),
+    "powers": Cell(formulas.powers),
     "wide": Cell(wide, x_only=("a",), h_only=("c",)),
     "scattered": Cell(scattered, h_only=("b", "c")),
     "called_of_h": Cell(scattered, x_only=("a",), h_only=("n",)),

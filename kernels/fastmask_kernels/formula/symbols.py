@@ -78,11 +78,13 @@ class Symbol:
         return self
 
     def __pow__(self, exponent: Any) -> Symbol:
-        count = index(exponent) if isinstance(exponent, (int, np.integer)) else 0
-        if count < 1:
-            raise TypeError(f"a power needs a positive whole number, not {exponent!r}")
-        if count == 1:
-            return self
+        if not isinstance(exponent, (int, np.integer)):
+            raise TypeError(f"a power needs a whole number, not {exponent!r}")
+        count = index(exponent)
+        if count < 0:
+            return 1 / self**-count
+        if count < 2:
+            return self if count else self._graph.lift(1)
         half = self ** (count // 2)
         return half * half * self if count % 2 else half * half
 
@@ -107,8 +109,8 @@ class Symbol:
 
     def _not_a_number(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
-            "a value of a formula is not a number: only + - * / and the functions of "
-            "fastmask.cells can be applied to it"
+            "a value of a formula is not a number: only + - * /, powers with whole numbers "
+            "and the functions of fastmask.cells can be applied to it"
         )
 
     __float__ = __int__ = __index__ = __array__ = __iter__ = __len__ = __getitem__ = _not_a_number

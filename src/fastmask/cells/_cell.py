@@ -118,8 +118,9 @@ def cell(
     default is the initial value, and without one it begins at random, as torch's recurrent weights
     do in `fastmask.torch.Recurrent`, and by `vector_initializer` in `fastmask.layers.RNN`.
     The formula returns the new states; the first one is the output, and is called h here. It may
-    use + - * / and the functions of `fastmask.cells`, and is called once, on symbols:
-    kernels for every backend, and gradients, are generated from what it does with them.
+    use + - * /, powers with whole numbers, also negative ones, and the functions of
+    `fastmask.cells`, and is called once, on symbols: kernels for every backend, and gradients, are
+    generated from what it does with them.
 
     A sum that is called on a value, as in `n(r * h)`, takes that value in place of h.
 
