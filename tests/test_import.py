@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -133,3 +135,40 @@ def test_unknown_names() -> None:
         f"module 'fastmask' has no attribute '{name}': import fastmask.{name}"
         for name in ("keras", "jax")
     ]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "place"),
+    [
+        (fm, "LSTM", "fastmask.layers.LSTM"),
+        (fm, "Layer", "fastmask.layers.Layer"),
+        (fm, "relu", "fastmask.activations.relu"),
+        (fm, "Orthogonal", "fastmask.initializers.Orthogonal"),
+        (fm, "lstm", "fastmask.ops.lstm"),
+        (fm.layers, "Input", "fastmask.Input"),
+        (fm.layers, "InputLayer", "fastmask.Input"),
+        (fm.layers, "Sequential", "fastmask.Sequential"),
+        (fm.models, "load_model", "fastmask.load_model"),
+        (fm.models, "LSTM", "fastmask.layers.LSTM"),
+        (fm.initializers, "Dense", "fastmask.layers.Dense"),
+        (fm.ops, "Masking", "fastmask.layers.Masking"),
+        (fm.utils, "pad", "fastmask.pad"),
+        (fm.activations, "HeNormal", "fastmask.initializers.HeNormal"),
+    ],
+)
+def test_names_that_another_module_has(module: ModuleType, name: str, place: str) -> None:
+    with pytest.raises(AttributeError) as raised:
+        getattr(module, name)
+    told = f"module {module.__name__!r} has no attribute {name!r}: it is {place}"
+    assert str(raised.value) == told
+    assert operator.attrgetter(place.removeprefix("fastmask."))(fm) is not None
+
+
+def test_python_suggests_names_that_are_similar() -> None:
+    for module in (fm, fm.layers, fm.models, fm.ops):
+        with pytest.raises(
+            AttributeError, match=rf"^module '{module.__name__}' .* 'Masq'$"
+        ) as raised:
+            _ = module.Masq
+        assert (raised.value.name, raised.value.obj) == ("Masq", module)
+    assert not hasattr(fm.layers, "__wrapped__")

@@ -62,6 +62,12 @@ ELSEWHERE: list[Wrong] = [
         ("'predict_on_batch'", "model(x)"),
     ),
     (
+        "model.get_layer",
+        lambda: built().get_layer(index=2),
+        TypeError,
+        ("get_layer() got an unexpected keyword argument 'index': take model.layers[index]",),
+    ),
+    (
         "an attribute of nobody",
         lambda: built().color,
         AttributeError,  # type: ignore[attr-defined]  # on purpose

@@ -5,10 +5,12 @@ carry them along, and compute on the valid steps alone, with exactly Keras's sem
 Importing this package imports neither Numba nor any framework.
 """
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import activations, initializers, layers, losses, metrics, ops, utils
+from ._names import no_such_name
 from ._version import __version__
 from .backends.folding import get_fold_limit, set_fold_limit
 from .backends.threads import get_num_threads, set_num_threads
@@ -55,6 +57,14 @@ __all__ = [
     "utils",
 ]
 
+_HINTS = {
+    "jax": "import fastmask.jax",
+    "keras": "import fastmask.keras",
+    "saving": "it is fastmask.load_model, and fastmask.save_model",
+}
+for _module in (activations, layers, losses, metrics, ops, utils):
+    vars(_module)["__getattr__"] = partial(no_such_name, _module.__name__)
+
 if TYPE_CHECKING:
     from . import cells
     from .cells import cell
@@ -69,10 +79,9 @@ else:  # type checkers would allow every name of the package otherwise
             found = import_module(".cells", __name__)
             return found if name == "cells" else found.cell
         if name != "torch":
-            hint = f": import {__name__}.{name}" if name in ("jax", "keras") else ""
-            if name == "saving":
-                hint = ": it is fastmask.load_model, and fastmask.save_model"
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+            if name not in _HINTS:
+                no_such_name(__name__, name)
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {_HINTS[name]}")
         try:
             return import_module(".torch", __name__)
         except ModuleNotFoundError as error:

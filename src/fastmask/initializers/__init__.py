@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import closest, shown
-from .._names import snake_case
+from .._names import no_such_name, snake_case
 from .._typing import Array
 from .fixed import Constant, Given, Identity, Initializer, Ones, Zeros
 from .random import (
@@ -149,6 +149,6 @@ def _plain(value: object) -> Any:
 
 def __getattr__(name: str) -> type[Initializer]:
     """Keras's names in lower case, such as `he_normal`, for the classes."""
-    if name in _SNAKE_CASE:
-        return _SNAKE_CASE[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _SNAKE_CASE:
+        no_such_name(__name__, name)
+    return _SNAKE_CASE[name]

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NoReturn
 
+from .._names import no_such_name
 from ..layers._symbolic import Input
 from .functional import Functional
 from .model import Model
@@ -13,5 +14,4 @@ if not TYPE_CHECKING:  # type checkers would allow every name otherwise
 
     def __getattr__(name: str) -> NoReturn:
         """Say where functions are that Keras has here."""
-        hint = f": it is fastmask.{name}" if name in ("load_model", "save_model") else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+        no_such_name(__name__, name)

@@ -29,6 +29,7 @@ _INSTEAD = {
     "length": "give the rows themselves, in a list or a Ragged; or fastmask.Masked(x, mask) with "
     "the mask fastmask.Mask.from_lengths(lengths, steps), unless a layer makes the mask itself",
 }
+_BY_PLACE = {"index": "take model.layers[index]; inputs are not among the layers, unlike in Keras"}
 
 
 class Model(Layer):
@@ -88,16 +89,18 @@ class Model(Layer):
         """The layers of the model."""
         return [layer for layer in self._sublayers() if isinstance(layer, Layer)]
 
-    def get_layer(self, name: str) -> Layer:
+    def get_layer(self, name: str | None = None, **unknown: NoReturn) -> Layer:
         """Find a layer by its name.
 
         Args:
             name: the name.
+            **unknown: nothing; for an error that says how to find a layer by its place.
 
         Returns:
             The layer.
 
         Raises:
+            TypeError: there is another argument.
             ValueError: there is no such layer.
 
         Examples:
@@ -105,6 +108,7 @@ class Model(Layer):
             >>> fm.Sequential([fm.layers.LSTM(4, name="reader")]).get_layer("reader")
             <LSTM 'reader'>
         """
+        refuse_unknown(unknown, Model.get_layer, _BY_PLACE)
         for layer in self.layers:
             if layer.name == name:
                 return layer
