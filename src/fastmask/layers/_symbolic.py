@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._checks import whole_number
 from .._names import automatic_name
 from .._typing import DTypeLike, Shape
+from ..masks.no_arithmetic import OPERATORS, refuse
 from ._base import BaseLayer
 from ._calls import flat
 from ._shapes import sizes
 
 
-class SymbolicTensor:
+class _NoArrayYet:
+    """Base of symbolic tensors: operators, and NumPy's functions, raise a TypeError."""
+
+    __slots__ = ()
+
+
+refuse(
+    _NoArrayYet,
+    (*OPERATORS, "len", "array_function"),
+    lambda symbol: (
+        f"{symbol!r} stands for an array that does not exist yet: only layers can be called on "
+        "it; write a layer, or use fastmask.layers.Lambda, for other operations"
+    ),
+)
+
+
+class SymbolicTensor(_NoArrayYet):
     """A placeholder for an array or a `Masked` while a model is being connected.
 
     Layers take it; `fastmask.get_mask` returns its symbolic mask, if it has one.
@@ -47,23 +64,6 @@ class SymbolicTensor:
     def __repr__(self) -> str:
         mask = ", masked" if self.masked else ""
         return f"<SymbolicTensor {self.name!r} {self.shape} {self.dtype}{mask}>"
-
-
-def _refuse(self: SymbolicTensor, *_args: object, **_kwargs: object) -> NoReturn:
-    raise TypeError(
-        f"{self!r} stands for an array that does not exist yet: only layers can be called on it; "
-        "write a layer, or use fastmask.layers.Lambda, for other operations"
-    )
-
-
-_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor".split()
-for _name in (
-    *(f"__{prefix}{name}__" for name in _BINARY for prefix in ("", "r", "i")),
-    *(f"__{name}__" for name in "neg pos abs invert lt le gt ge bool int float index".split()),
-    *(f"__{name}__" for name in "iter len contains getitem setitem".split()),
-    *(f"__{name}__" for name in "array array_ufunc array_function".split()),
-):
-    setattr(SymbolicTensor, _name, _refuse)
 
 
 class SymbolicMask:

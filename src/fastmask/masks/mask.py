@@ -319,6 +319,6 @@ def sequence_mask(
     if len(known._valid.shape) > 2:
         raise ValueError(
             f"mask of {name % arguments if arguments else name} must have shape (batch, time), not "
-            f"{known.shape}: TimeDistributed gives each step the mask of its own"
+            f"{known.shape}: TimeDistributed gives each step its own mask"
         )
     return known

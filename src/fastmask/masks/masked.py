@@ -9,13 +9,13 @@ import numpy as np
 from .._typing import Array, ArrayLike, MaskLike
 from ..backends.dispatch import as_array, is_array
 from .mask import Mask, fitting_mask
-from .no_arithmetic import refuse_arithmetic
+from .no_arithmetic import NoArithmetic
 
 if TYPE_CHECKING:
     from .ragged import Ragged
 
 
-class Masked:
+class Masked(NoArithmetic):
     """An array together with the mask that says which of its steps are valid.
 
     Layers take and return it. NumPy functions, arithmetic and indexing on it raise a
@@ -42,7 +42,10 @@ class Masked:
     """
 
     __slots__ = ("_data", "_mask")
-    __hash__ = object.__hash__
+    _refusal = (
+        "this operation would lose the mask of a Masked: work on .data, "
+        "then wrap the result as fastmask.Masked(result, x.mask); x.to_ragged() has the rows"
+    )
     _data: Array
     _mask: Mask
 
@@ -119,14 +122,6 @@ class Masked:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"Masked has no attribute {name!r}; the array is .data")
-
-
-refuse_arithmetic(
-    Masked,
-    "this operation would lose the mask of a Masked: work on .data, "
-    "then wrap the result as fastmask.Masked(result, x.mask); x.to_ragged() has the rows",
-    also=("__iter__", "__getitem__"),
-)
 
 
 def get_mask(x: object) -> Any:

@@ -19,12 +19,12 @@ from ..backends.table import kernels
 from . import masked as _masked
 from .mask import Mask
 from .masked import Masked
-from .no_arithmetic import refuse_arithmetic
+from .no_arithmetic import NoArithmetic
 from .padded_rows import padded_rows
 from .validity import checked_mask
 
 
-class Ragged:
+class Ragged(NoArithmetic):
     """Sequences of different lengths, one after the other in one array; read-only.
 
     Layers and models take it in place of a `Masked`, and compute only its steps. NumPy functions
@@ -33,7 +33,8 @@ class Ragged:
     Args:
         values: (P, ...), the steps of all rows; not copied.
         offsets: (B + 1,), ascending: row b is `values[offsets[b]:offsets[b + 1]]`. Values
-            before the first one and from the last one on are left out.
+            before the first one and from the last one on are left out. From lengths they are
+            `np.append(0, np.cumsum(lengths))`.
         valid: (P,), which steps count, like a mask with holes; None if all do. If steps are
             sequences of words, (P, W) says which words count.
 
@@ -55,7 +56,10 @@ class Ragged:
     """
 
     __slots__ = ("_rows", "_values")
-    __hash__ = object.__hash__
+    _refusal = (
+        "this operation would lose the rows of a Ragged: work on .values, "
+        "then wrap the result as fastmask.Ragged(result, x.offsets)"
+    )
     _values: Any
     _rows: Rows
 
@@ -232,13 +236,6 @@ class Ragged:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"Ragged has no attribute {name!r}; the array is .values")
-
-
-refuse_arithmetic(
-    Ragged,
-    "this operation would lose the rows of a Ragged: work on .values, "
-    "then wrap the result as fastmask.Ragged(result, x.offsets)",
-)
 
 
 def rows_at(ragged: Ragged, rows: Ints) -> Ragged:
