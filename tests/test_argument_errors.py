@@ -166,7 +166,7 @@ ARGUMENTS: list[Wrong] = [
         "fractions as lengths",
         lambda: fm.Mask.from_lengths([1.0, 2.5]),
         ValueError,
-        ("lengths must hold integers, but it holds 2.5",),
+        ("lengths must hold integers, but one is 2.5",),
     ),
     (
         "lengths beyond maxlen",

@@ -92,7 +92,7 @@ INPUTS: list[Wrong] = [
         "words as ids",
         lambda: L.Embedding(4, 2)([["a"]]),
         TypeError,
-        ("inputs must hold integers, not dtype <U1 such as 'a'",),
+        ("inputs of layer 'e", "must hold integers, not dtype <U1 such as 'a': a TextV"),
     ),
     (
         "ids out of range",
@@ -129,6 +129,18 @@ INPUTS: list[Wrong] = [
         lambda: L.Add(name="a")(X),
         ValueError,
         ("inputs of layer 'a' must be a list", "(2, 5, 3)"),
+    ),
+    (
+        "numbers as ids",
+        lambda: L.Embedding(5, 2, name="a")([[1.5]]),
+        ValueError,
+        ("inputs of layer 'a' must hold integers, but one is 1.5: token ids are whole numbers",),
+    ),
+    (
+        "numbers as ids of categories",
+        lambda: L.CategoryEncoding(5, name="a")([[1.5]]),
+        ValueError,
+        ("inputs of layer 'a' must hold integers, but one is 1.5: token ids are whole numbers",),
     ),
     (
         "shapes that do not fit",

@@ -312,7 +312,7 @@ class TestFromLengths:
             ([1, -2], {}, ValueError, r"lengths\[1\] is negative: -2"),
             ([1, 5], {"maxlen": 4}, ValueError, r"lengths\[1\] is 5, more than maxlen=4"),
             ([[1]], {}, ValueError, r"lengths must have shape \(batch,\), not \(1, 1\)"),
-            ([1.5], {}, ValueError, "lengths must hold integers, but it holds 1.5"),
+            ([1.5], {}, ValueError, "lengths must hold integers, but one is 1.5"),
             (["a"], {}, TypeError, "lengths must hold integers"),
             ([1], {"maxlen": -1}, ValueError, "maxlen must be at least 0, not -1"),
             ([1], {"maxlen": 2.0}, TypeError, "maxlen must be an integer"),

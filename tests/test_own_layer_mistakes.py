@@ -119,5 +119,5 @@ def test_a_row_for_a_layer_that_is_not_built() -> None:
 
 
 def test_texts_for_a_bare_embedding() -> None:
-    with pytest.raises(TypeError, match=r"such as 'a'; layer 'words' takes ids, which a TextVec"):
+    with pytest.raises(TypeError, match=r"such as 'a': a TextVec"):
         L.Embedding(5, 2, name="words")([["a", "b"]])

@@ -102,7 +102,7 @@ def test_pickles() -> None:
         (([1, 2], [0, 2, 1]), ValueError, r"offsets\[1\] is 2 and offsets\[2\] 1"),
         (([1, 2], [[0, 2]]), ValueError, r"shape \(batch \+ 1,\), not \(1, 2\)"),
         (([1, 2], []), ValueError, r"shape \(batch \+ 1,\), not \(0,\)"),
-        (([1, 2], [0, 0.5]), ValueError, "offsets must hold integers, but it holds 0.5"),
+        (([1, 2], [0, 0.5]), ValueError, "offsets must hold integers, but one is 0.5"),
         (([1, 2], ["a"]), TypeError, "offsets must hold integers"),
         ((3, [0, 1]), ValueError, r"values must have shape \(steps, ...\), not be 3"),
         (([[1], [2, 3]], [0, 1]), ValueError, "values must be an array"),

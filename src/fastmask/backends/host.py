@@ -137,7 +137,7 @@ class Host:
             array = array.astype(np.float64, copy=False)
             whole = (np.abs(array) < 2.0**63) & (np.trunc(array) == array)
             if not whole.all():
-                raise ValueError(f"{name} must hold integers, but it holds {array[~whole][0]}")
+                raise ValueError(f"{name} must hold integers, but one is {array[~whole][0]}")
         elif kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() >= 2**63:
             raise ValueError(f"{name} holds {array.max()}, more than int64 can hold")
         return np.require(array, np.int64, ["C", "A"])

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._typing import Array, Ints, Shape
-from ..backends.dispatch import as_array, integer_array
+from ..backends.dispatch import as_array
 from ._categories import counted, one_hot, shape_with_categories, way_of_categories
+from ._ids import ids_in
 from ._vocabulary import Rows, Vocabulary
 
 
@@ -24,7 +25,7 @@ class Lookup(Vocabulary):
         if not self._tokens:
             raise self._nothing_known()
         if self.invert:
-            return self._inverted(integer_array(inputs, "inputs"))
+            return self._inverted(ids_in(inputs, self))
         keys, lengths, shape = self._rows(inputs)
         ids = np.fromiter(map(self._table.__getitem__, keys), np.int64, int(lengths.sum()))
         if self.output_mode == "int":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .._checks import choice, whole_number
 from .._typing import Array, ArrayLike, Shape, Unpack
-from ..backends.dispatch import integer_array, real_array
+from ..backends.dispatch import real_array
 from ._categories import encoded_ids, shape_with_categories, way_of_categories
+from ._ids import ids_in
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._only_false import only_false
@@ -63,7 +64,7 @@ class CategoryEncoding(Layer):
 
     def call(self, inputs: ArrayLike, count_weights: ArrayLike | None = None) -> Array:
         """Encode ids; see the class."""
-        ids = integer_array(inputs, "inputs")
+        ids = ids_in(inputs, self)
         wrong = ids[(ids < 0) | (ids >= self.num_tokens)]
         if wrong.size:
             raise ValueError(

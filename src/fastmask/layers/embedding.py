@@ -9,10 +9,11 @@ import numpy as np
 from .. import initializers
 from .._checks import flag, whole_number
 from .._typing import Array, ArrayLike, Bools, Ints, Shape, Unpack
-from ..backends.dispatch import backend_of, integer_array
+from ..backends.dispatch import backend_of
 from ..backends.host import HOST
 from ..backends.looked_up import LookedUp
 from ..masks.mask import Mask
+from ._ids import ids_in
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
 from ._looked_up import wanted
@@ -90,10 +91,7 @@ class Embedding(Layer):
 
     def call(self, inputs: ArrayLike) -> Any:
         """Look the ids up; see the class."""
-        try:
-            ids = integer_array(inputs, "inputs")
-        except TypeError as error:
-            raise TypeError(f"{error}; layer {self.name!r} takes ids{_for(inputs)}") from None
+        ids = ids_in(inputs, self)
         backend = backend_of(ids)
         if backend is HOST:
             self._check_range(ids)
@@ -120,7 +118,7 @@ class Embedding(Layer):
             if mask is not None:
                 self._warn_of_loss(None)
             return None
-        ids = integer_array(inputs, "inputs")
+        ids = ids_in(inputs, self)
         if ids.ndim < 2:
             raise ValueError(
                 f"inputs of layer {self.name!r} must have shape (batch, time) to make a mask, or "
@@ -146,9 +144,3 @@ class Embedding(Layer):
                     f"inputs of layer {self.name!r} must be ids from 0 to {self.input_dim - 1}, "
                     f"but one is {worst}"
                 )
-
-
-def _for(inputs: Any) -> str:
-    """How to get ids, if the inputs are texts."""
-    texts = getattr(getattr(inputs, "dtype", None), "kind", "") in ("O", "S", "U")
-    return ", which a TextVectorization or StringLookup layer makes of texts" if texts else ""

@@ -86,7 +86,7 @@ class IntegerLookup(Lookup):
         )
 
     def _keys_in(self, array: Array) -> Any:
-        return integer_array(array, "inputs").ravel().tolist()
+        return integer_array(array, f"inputs of layer {self.name!r}").ravel().tolist()
 
     def _token(self, value: Any, name: str) -> int:
         return whole_number(value, name, -(2**63))
