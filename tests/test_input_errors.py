@@ -149,6 +149,12 @@ INPUTS: list[Wrong] = [
         ("'a' do not fit together", "(2, 5, 3), (1, 5, 3)"),
     ),
     (
+        "mask of words",
+        lambda: L.LSTM(4, name="a")(X, mask=np.ones((2, 5, 3))),
+        ValueError,
+        ("must have shape (batch, time), not (2, 5, 3): TimeDistributed gives each step its own",),
+    ),
+    (
         "mask of another shape",
         lambda: L.LSTM(4, name="a")(X, mask=np.ones((2, 4))),
         ValueError,

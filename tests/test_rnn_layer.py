@@ -368,3 +368,10 @@ def test_states_given_after_a_reset_may_be_those_of_a_batch_of_another_size(rese
     else:
         with pytest.raises(ValueError, match=rf"must have batch size {B}, not 1"):
             layer(X[:1], initial_state=[state])
+
+
+def test_another_dtype_than_that_of_the_cell() -> None:
+    layer = L.RNN(L.GRUCell(4), dtype="float64")
+    assert layer(X).dtype == np.float64
+    assert {weight.dtype for weight in layer.weights} == {np.dtype(np.float32)}
+    assert "weights are of the cell's dtype" in " ".join((L.RNN.__doc__ or "").split())

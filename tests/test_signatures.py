@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import pydoc
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pytest
 
 import fastmask as fm
@@ -44,7 +46,7 @@ def public_names() -> Iterator[tuple[str, Any]]:
 
 NAMES = dict(public_names())
 OTHERS = (
-    "**keras_args: 'Unpack[KerasArguments]'",
+    "**layer_args: 'Unpack[KerasArguments]'",
     "**unknown: 'NoReturn'",  # refused, with a hint
 )
 
@@ -61,8 +63,8 @@ def documented(value: Any) -> list[str] | None:
     if section is None:
         return None
     names = re.findall(r"(?m)^    (\*{0,2}\w+): \S", section[1])
-    if names[-1] == "**layer_args":  # documented once, in `Layer`
-        names[-1:] = ["name", "dtype", "**keras_args"]
+    if names[-1] == "**layer_args" and "name" not in names:  # documented once, in `Layer`
+        names[-1:] = ["name", "dtype", "**layer_args"]
     return names
 
 
@@ -85,7 +87,7 @@ def test_arguments_are_named_and_annotated() -> None:
 
 def test_signatures_of_layers_and_of_their_calls_differ() -> None:
     layer = fm.layers.Dense(2)
-    assert list(inspect.signature(type(layer)).parameters)[-3:] == ["name", "dtype", "keras_args"]
+    assert list(inspect.signature(type(layer)).parameters)[-3:] == ["name", "dtype", "layer_args"]
     assert next(iter(inspect.signature(layer).parameters)) == "inputs"
 
 
@@ -138,8 +140,7 @@ def test_name_and_dtype_arrive(name: str) -> None:
     values |= {"cells": [fm.layers.GRUCell(2)], "layer": fm.layers.GRU(2), "function": abs}
     values |= {"target_shape": (1,)}
     required = {p.name: values.get(p.name, 1) for p in parameters(cls) if p.default is p.empty}
-    for options in ("keras_args", "layer_args"):
-        required.pop(options, None)
+    required.pop("layer_args", None)
     if "rate" in required:
         required["rate"] = 0.5
     required |= {"CategoryEncoding": {"num_tokens": 2}, "Discretization": {"num_bins": 2}}.get(
@@ -175,3 +176,24 @@ def test_what_is_missing_is_that_of_the_class() -> None:
     for kind in required:
         with pytest.raises(TypeError, match=rf"^{kind.__name__}\.__init__\(\) missing"):
             kind()
+
+
+@pytest.mark.parametrize("cls", [fm.Masked, fm.Ragged, type(fm.Input((3,)))])
+def test_help_shows_what_is_refused_last(cls: type) -> None:
+    shown = pydoc.plain(pydoc.render_doc(cls))
+    own, inherited = shown.split("Methods inherited from")
+    assert "__add__" not in own
+    assert "__add__(self" in inherited
+    assert "refuse" not in shown
+
+
+def test_help_calls_further_arguments_of_layers_by_one_name() -> None:
+    for name in fm.layers.__all__:
+        assert "keras_args" not in pydoc.plain(pydoc.render_doc(getattr(fm.layers, name))), name
+
+
+def test_help_of_ragged_tells_of_lengths() -> None:
+    lengths = [2, 3, 5]
+    assert "np.append(0, np.cumsum(lengths))" in (fm.Ragged.__doc__ or "")
+    x = fm.Ragged(range(10), np.append(0, np.cumsum(lengths)))
+    assert x.lengths.tolist() == lengths

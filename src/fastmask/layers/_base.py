@@ -81,9 +81,9 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         *,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[KerasArguments],
     ) -> None:
-        for argument, value in keras_args.items():
+        for argument, value in layer_args.items():
             check_keras_argument(argument, value, type(self))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, not {name!r}")
@@ -91,8 +91,8 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         self.dtype = dtype_name(dtype)
         self._dtype = np.dtype(self.dtype)
         self._weights = Weights(sealed=self._is_sealed())
-        self._first_shape = input_shape_in(keras_args)
-        if not flag(keras_args.get("trainable", True), "trainable"):
+        self._first_shape = input_shape_in(layer_args)
+        if not flag(layer_args.get("trainable", True), "trainable"):
             self._trainable = False
 
     def __call__(self, inputs: Any, *args: Any, mask: Any = None, **kwargs: Any) -> Any:

@@ -75,9 +75,9 @@ class KernelCell(Layer):
         seed: int | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[KerasArguments],
     ) -> None:
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(name=name, dtype=dtype, **layer_args)
         self.units = whole_number(units, "units", 1)
         self.activation = kernel_activation(activation, "activation")
         self.use_bias = flag(use_bias, "use_bias")

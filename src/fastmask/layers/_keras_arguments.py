@@ -76,7 +76,7 @@ class ShownSignature:
                     )
                     for name, annotation in _OF_ALL_LAYERS.items()
                 ),
-                known[-1].replace(name="keras_args", annotation="Unpack[KerasArguments]"),
+                known[-1].replace(annotation="Unpack[KerasArguments]"),
             ]
         return signature.replace(parameters=known)
 
@@ -96,7 +96,7 @@ def check_keras_argument(argument: str, value: object, cls: type) -> None:
             if "__init__" in vars(base)
             for name in inspect.signature(vars(base)["__init__"]).parameters
         }
-        meant = closest(argument, known - {"self", "args", "kwargs", "keras_args", "layer_args"})
+        meant = closest(argument, known - {"self", "args", "kwargs", "layer_args"})
         raise TypeError(f"{layer}() got an unexpected keyword argument {argument!r}{meant}")
     if argument in _OF_INFERENCE:
         return

@@ -68,7 +68,7 @@ class Layer(BaseLayer):
         name: name of the layer; made from the class's name by default.
         dtype: "float32" (also for None) or "float64": dtype of the weights; float inputs are cast
             to it.
-        **keras_args: further arguments of Keras layers. `input_shape`, or `batch_input_shape` or
+        **layer_args: further arguments of Keras layers. `input_shape`, or `batch_input_shape` or
             `input_dim`, of the first layer of a `Sequential` builds the model like a
             `fastmask.Input` before it. `trainable=False` keeps a BatchNormalization from
             learning in training calls. Arguments that matter in training only, such as

@@ -66,7 +66,7 @@ class Identity(SameShape):
     Args:
         name: see `Layer`.
         dtype: see `Layer`.
-        **keras_args: see `Layer`.
+        **layer_args: see `Layer`.
 
     Called with
         inputs: an array, or a list of arrays.

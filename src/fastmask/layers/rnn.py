@@ -39,7 +39,9 @@ class RNN(OverRows):
         stateful: start from the states that the last call ended with.
         unroll: accepted as in Keras; has no effect.
         zero_output_for_mask: masked steps give zeros instead of the previous output.
-        **layer_args: `name`, `dtype`, by default that of the cell, and others; see `Layer`.
+        **layer_args: `name`, `dtype`, by default that of the cell, and others; see `Layer`. The
+            weights are of the cell's dtype: another `dtype` is that of the inputs and outputs
+            only, as in Keras.
 
     Called with
         inputs: (B, T, ...) array or `Masked`.
