@@ -18,7 +18,7 @@ from .._typing import DTypeLike, Shape, Shapes, Unpack
 from ..backends.host import rows_hint
 from ..masks.mask import Mask, fitting_mask
 from ..masks.masked import Masked
-from ._calls import CallSpec, flat, read_call_spec
+from ._calls import CallSpec, flat, one_by_one, read_call_spec
 from ._elsewhere import Elsewhere
 from ._keras_arguments import (
     KerasArguments,
@@ -51,6 +51,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
     _takes_texts = False
     _instead_of_ragged = "pad it, x.to_masked()"  # for errors, where the way is "none"
     _takes_lists = True  # whether it may be called on a list of inputs
+    _needs_list = False  # whether it must be
     _input_axes: int | None = None  # number of axes of the inputs, where it is fixed
     _any_mask = False  # whether masks of other shapes than (B, T) are taken
     _takes_gpu = False  # whether its code takes arrays of any GPU library
@@ -161,6 +162,15 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
 
     def _probed_shape(self, input_shape: Shapes) -> Shapes:
         raise NotImplementedError
+
+    def _check_in_one_list(self, inputs: object) -> None:
+        """Check that `inputs`, after which other arguments follow, is not one of several inputs.
+
+        Raises:
+            TypeError: it is.
+        """
+        if self._needs_list and not isinstance(inputs, (list, tuple)):
+            raise one_by_one(f"layer {self.name!r}", "ab")
 
     def _check_number_of(self, inputs: object) -> None:
         if isinstance(inputs, list) and not self._takes_lists:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,10 +65,27 @@ def by_name(
     """
     names = spec.names[1 : 1 + len(args)]
     if len(names) < len(args):
-        raise TypeError(f"{layer} takes at most {len(spec.names)} arguments, not {1 + len(args)}")
+        most = f"{len(spec.names)} argument{'s' * (len(spec.names) > 1)}"
+        raise TypeError(f"{layer} takes at most {most}, not {1 + len(args)}")
     if twice := set(names) & set(kwargs):
         raise TypeError(f"{layer} was given {twice.pop()!r} twice")
     return {**dict(zip(names, args, strict=True)), **kwargs}
+
+
+def one_by_one(what: str, names: Iterable[str]) -> TypeError:
+    """The error for several inputs that were passed one by one."""
+    return TypeError(f"{what} takes its inputs in one list: call it on [{', '.join(names)}]")
+
+
+def is_no_mask(value: Any) -> bool:
+    """Whether it cannot be a mask, nor a list of masks."""
+    if isinstance(value, (list, tuple)) and any(one is None or is_array(one) for one in value):
+        return False
+    try:
+        as_mask(value)
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 def first_by_name(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> Any:

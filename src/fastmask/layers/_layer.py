@@ -21,6 +21,7 @@ from ._calls import (
     arrays_of,
     by_name,
     first_by_name,
+    is_no_mask,
     narrowed,
     separate,
     without_masks,
@@ -125,8 +126,11 @@ class Layer(BaseLayer):
         if inputs is BY_NAME:
             inputs = first_by_name(spec, kwargs, f"layer {self.name!r}")
         if args:
+            self._check_in_one_list(inputs)
             kwargs = by_name(spec, args, kwargs, f"layer {self.name!r}")
             mask, training = kwargs.pop("mask", mask), kwargs.pop("training", training)
+            if spec.mask == spec.names[1]:
+                return self._with_second(inputs, mask, training, kwargs)
         if spec.mask in kwargs:
             mask = kwargs.pop(spec.mask)
         hook = call_hook.get()
@@ -135,6 +139,21 @@ class Layer(BaseLayer):
         return hook(
             self, inputs, mask, kwargs, lambda: self._run(spec, inputs, mask, training, kwargs)
         )
+
+    def _with_second(
+        self, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]
+    ) -> Any:
+        """Call the layer with a mask by position, which may be meant as a second input."""
+        try:
+            return Layer.__call__(self, inputs, mask=mask, training=training, **kwargs)
+        except (TypeError, ValueError) as error:
+            known = type(error) in (TypeError, ValueError)
+            if not (known and self._takes_lists and is_no_mask(mask)):
+                raise
+            raise type(error)(
+                f"{error}; if what was passed second is no mask but another input of layer "
+                f"{self.name!r}, pass both in one list, [a, b]"
+            ) from error
 
     def _run(
         self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]

@@ -27,7 +27,7 @@ class Merge(Layer):
     either, and the layer warns.
     """
 
-    supports_masking = step_by_step = _broadcasts = True
+    supports_masking = step_by_step = _broadcasts = _needs_list = True
     _most = 0  # number of inputs, 0 for any
 
     def __init__(self, **layer_args: Unpack[LayerArguments]) -> None:

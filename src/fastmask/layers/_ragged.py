@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .._typing import Array, Bools
+from .._typing import Bools
 from ..backends.dispatch import as_array, backend_of, is_array
 from ..backends.host import HOST
 from ..backends.rows import Rows
@@ -71,7 +71,28 @@ def call_ragged(layer: Any, spec: CallSpec, inputs: Any, mask: Any, kwargs: dict
     def call(given: Any, options: dict[str, Any]) -> Any:
         return layer._run(spec, given, None, None, options)
 
-    return _WAYS[way](layer, call, inputs, kwargs)
+    try:
+        return _WAYS[way](layer, call, inputs, kwargs)
+    except ValueError as error:
+        padded = _padded_beside(spec, inputs, kwargs)
+        if not padded or type(error) is not ValueError:
+            raise
+        raise ValueError(f"{error}; {padded}") from error
+
+
+def _padded_beside(spec: CallSpec, inputs: Any, kwargs: dict[str, Any]) -> str:
+    """For the end of a message: which input is a `Ragged`, and which one padded; or ""."""
+    name = spec.names[0]
+    each = {f"{name}[{i}]": one for i, one in enumerate(inputs)} if type(inputs) is list else {}
+    named = {**(each or {name: inputs}), **kwargs}
+    ragged = next(name for name, one in named.items() if type(one) is Ragged)
+    for name, one in named.items():
+        if type(one) is Masked or (is_array(one) and one.ndim == named[ragged].ndim):
+            return (
+                f"{ragged} is a Ragged, but {name} is padded: convert one of them, with "
+                "Masked.to_ragged() or Ragged.to_masked()"
+            )
+    return ""
 
 
 def reason_of(error: Exception) -> str:
@@ -81,7 +102,11 @@ def reason_of(error: Exception) -> str:
 
 def _all_there(layer: Any, inputs: Any) -> Any:
     if isinstance(inputs, list):
-        return [_all_there(layer, one) for one in inputs]
+        return [_there(layer, one) for one in inputs]
+    return _there(layer, inputs)
+
+
+def _there(layer: Any, inputs: Any) -> Any:
     if backend_of(inputs) is not HOST:
         raise TypeError(f"inputs of layer {layer.name!r} must all be on the host beside a Ragged")
     known = isinstance(inputs, (Ragged, Masked)) or is_array(inputs)
@@ -149,7 +174,7 @@ def by_step(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:
 
     def one_row(item: Any) -> Any:
         if type(item) is not Ragged:
-            return _at_each_step(layer, item, rows) if is_array(item) else item
+            return _at_each_step(layer, item, rows)
         x = item._values[np.newaxis]
         if not holes:
             return x
@@ -164,12 +189,20 @@ def by_step(layer: Any, call: Call, inputs: Any, kwargs: dict[str, Any]) -> Any:
     return _each_output(outputs, lambda y: _from_one_row(layer, y, rows, mask))
 
 
-def _at_each_step(layer: Any, array: Array, rows: Rows) -> Array:
-    """An array that has one step for each row, (B, F) or (B, 1, F), at every step."""
-    if not layer._broadcasts or array.ndim < 2 or (array.ndim > 2 and array.shape[1] != 1):
+def _at_each_step(layer: Any, array: Any, rows: Rows) -> Any:
+    """An array that has one step for each row, (B, F) or (B, 1, F), at every step.
+
+    An argument that is no array is returned as it is.
+    """
+    masked = isinstance(array, Masked)
+    if not masked and not is_array(array):
+        return array
+    many = array.ndim < 2 or (array.ndim > 2 and array.shape[1] != 1)
+    if masked or many or not layer._broadcasts:
+        kind = "a Masked" if masked else "an array"
         raise ValueError(
             f"inputs of layer {layer.name!r} must all be Ragged with the same offsets, but one is "
-            f"an array of shape {array.shape}"
+            f"{kind} of shape {array.shape}"
         )
     of_rows = array.reshape(len(array), *array.shape[min(array.ndim - 1, 2) :])
     return np.repeat(of_rows, rows.lengths, axis=0)[np.newaxis]

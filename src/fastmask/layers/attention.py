@@ -61,7 +61,7 @@ class Attention(Layer):
     """
 
     _way = "rows"
-    supports_masking = _keeps_steps = _needs_a_step = True
+    supports_masking = _keeps_steps = _needs_a_step = _needs_list = True
     _options: ClassVar[tuple[str, ...]] = ("use_scale", "score_mode", "dropout", "seed")
 
     def __init__(

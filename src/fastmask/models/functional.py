@@ -13,7 +13,7 @@ from ..backends.dispatch import as_array, is_array
 from ..layers._apart import refused
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
-from ..layers._calls import BY_NAME
+from ..layers._calls import BY_NAME, one_by_one
 from ..layers._infer import infer
 from ..layers._shapes import is_shape, shapes
 from ..layers._symbolic import SymbolicTensor
@@ -65,7 +65,16 @@ class Functional(GraphModel):
         return self._named(self._listed(inputs, *args, **kwargs))
 
     def _listed(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        named = kwargs.keys() - {"mask", "training"}
+        if named and len(self._program.inputs) > 1 and named & set(self.input_names):
+            raise one_by_one(f"model {self.name!r}", self.input_names)
         return super().__call__(self._each_array(self._in_order(inputs)), *args, **kwargs)
+
+    def _check_in_one_list(self, inputs: object) -> None:
+        count = len(self._program.inputs)
+        listed = isinstance(inputs, (list, tuple)) and len(inputs) == count
+        if count > 1 and not listed:
+            raise one_by_one(f"model {self.name!r}", self.input_names)
 
     def _in_order(self, inputs: Any) -> Any:
         if not isinstance(inputs, dict):
