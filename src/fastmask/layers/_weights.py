@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from ..backends.dispatch import as_array
 
 Filling = Literal["initial", "uninitialized", "shapes"]
 _filling: ContextVar[Filling] = ContextVar("fastmask_filling", default="initial")
+_most: ContextVar[int] = ContextVar("fastmask_most_numbers", default=0)
 
 
 class Weight(NamedTuple):
@@ -90,17 +92,19 @@ def change(together: Sequence[Weights], write: Callable[[], None]) -> None:
 
 
 @contextmanager
-def filling(how: Filling) -> Iterator[None]:
+def filling(how: Filling, most: int = 0) -> Iterator[None]:
     """Make new weights in another way, for loading files.
 
-    "uninitialized" leaves the values undefined; "shapes" allocates no memory for them, so that only
-    the shapes can be used.
+    "uninitialized" leaves the values undefined. "shapes" makes zeros, with which layers of the
+    user's can be called to find out shapes; weights of more than `most` numbers, which the file
+    cannot hold, take no memory, and only their shapes can be used.
     """
-    token = _filling.set(how)
+    tokens = _filling.set(how), _most.set(most)
     try:
         yield
     finally:
-        _filling.reset(token)
+        _filling.reset(tokens[0])
+        _most.reset(tokens[1])
 
 
 def is_loading() -> bool:
@@ -118,6 +122,8 @@ def new_value(
     """
     how = _filling.get()
     if how == "shapes":
+        if math.prod(shape) <= _most.get():
+            return np.zeros(shape, dtype)
         return np.broadcast_to(np.zeros((), dtype), shape)
     if how == "uninitialized":
         return np.empty(shape, dtype)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..layers import Layer
 from ..models.graph_model import GraphModel
+from ..models.model import Model
 
 Children = Callable[[Layer], "list[Layer] | None"]  # the layers of a model, in Keras's order
 
@@ -55,7 +56,10 @@ def every_layer_by_name(
         if inner is not None:
             contained(inner, f"{path}/layers".lstrip("/"))
             return
-        for name, value in sorted(vars(layer).items(), key=_private_last):
+        attributes = dict(vars(layer))
+        if isinstance(layer, Model):
+            attributes["layers"] = layer.layers  # Keras reads it in its place among the names
+        for name, value in sorted(attributes.items(), key=_private_last):
             attribute(value, f"{path}/{name}".lstrip("/"))
 
     def attribute(value: Any, path: str) -> None:

@@ -58,7 +58,7 @@ def _description_of(model: Layer) -> str:
         text = json.dumps({"format": _FORMAT, "version": _VERSION, "model": described})
         if len(text) > _MOST_CONFIG_BYTES:
             raise ValueError(f"its description takes more than {_MOST_CONFIG_BYTES} bytes")
-        with filling("shapes"):
+        with filling("shapes", model.count_params()):
             again = deserialize(described, classes_of(layers))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"model {model.name!r} cannot be saved: {error}") from error
@@ -103,7 +103,7 @@ def _read(archive: zipfile.ZipFile, limit: int, classes: Mapping[str, type[Layer
     members = archive.infolist()
     _check_members(members, limit)
     description = description_in(archive)
-    with filling("shapes"):
+    with filling("shapes", limit):
         skeleton = deserialize(description, classes)
     _check_built(list(skeleton._all_layers()), "all its layers must be built")
     expected = [weight.value for weight in skeleton._all_weights()]

@@ -13,12 +13,16 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from .._checks import refuse_unknown, whole_number
+from .._typing import DTypeLike, Unpack
 from ..layers import Layer
 from ..layers._batches import batches_in
 from ..layers._calls import CallSpec, flat
 from ..layers._infer import SIZES
+from ..layers._keras_arguments import KerasArguments
+from ..layers._shapes import shapes
 from ..layers._symbolic import Symbols
 from ..masks.masked import Masked
+from .building import build_on_zeros
 from .mistakes import explain
 from .predict import predict, predict_batches
 from .summary import Summary, summarize, symbolic_inputs
@@ -46,6 +50,8 @@ class Model(Layer):
         outputs: symbolic tensor returned by a layer, or a list or dict of them; with a dict the
             model returns a dict.
         name: see `Layer`.
+        dtype: see `Layer`; of a subclass, which alone takes it and the arguments below.
+        **keras_args: see `Layer`.
 
     Raises:
         TypeError: the inputs or outputs are not symbolic tensors.
@@ -70,15 +76,25 @@ class Model(Layer):
     _functional: ClassVar[type[Model]]  # the class of `Model(inputs, outputs)`, set by its module
 
     def __init__(
-        self, inputs: Symbols | None = None, outputs: Symbols | None = None, name: str | None = None
+        self,
+        inputs: Symbols | None = None,
+        outputs: Symbols | None = None,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        **keras_args: Unpack[KerasArguments],
     ) -> None:
         if type(self) is Model:  # in __new__ it would hide the arguments from help() and editors
+            if dtype is not None or keras_args:
+                argument = "dtype" if dtype is not None else next(iter(keras_args))
+                raise TypeError(
+                    f"Model(inputs, outputs) does not take {argument}, which its layers take"
+                )
             self.__class__ = Model._functional
             self._connect(inputs, outputs, name)
             return
         if inputs is not None or outputs is not None:
             raise TypeError(f"{type(self).__name__} must define call instead of taking inputs")
-        super().__init__(name=name)
+        super().__init__(name=name, dtype=dtype, **keras_args)
 
     def _connect(self, inputs: Symbols | None, outputs: Symbols | None, name: str | None) -> None:
         """Become the model that computes `outputs` from `inputs`."""
@@ -261,6 +277,25 @@ class Model(Layer):
                 return self._named(whole(self._without_rows(inputs, 0)))
             inputs = self._without_rows(inputs, SIZES[0])
         return self._named(whole(inputs))
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights, of a subclass that has no `build` by calling it on zeros.
+
+        Args:
+            input_shape: shape of the inputs, with None for sizes that may vary; a list of
+                shapes for a model called on a list.
+
+        Raises:
+            ValueError: its `call` does not take zeros; then call the model on data.
+        """
+        if type(self).build is Model.build:
+            build_on_zeros(self, input_shape)
+
+    def _build_for(self, inputs: Any, options: dict[str, Any]) -> None:
+        if type(self).build is Model.build:
+            self._note_built(shapes(inputs))  # the call that follows builds the layers
+        else:
+            super()._build_for(inputs, options)
 
     def _run(
         self, spec: CallSpec, inputs: Any, mask: Any, training: bool | None, kwargs: dict[str, Any]

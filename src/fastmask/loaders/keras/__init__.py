@@ -23,6 +23,7 @@ from .archive import Archive
 from .described import MOST_LAYERS, Described, name_all, placed
 from .forms import misfits, read
 from .making import Maker
+from .own import by_hand
 from .places import Place, by_name, by_path
 
 _MOST_LINES = 40
@@ -98,7 +99,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None) -> Any:
     custom = checked(custom_objects)
     with opened(path) as file, refusing(path, "is not a model that can be read", _MOST):
         found = KerasFile(file)
-        with filling("shapes"):
+        with filling("shapes", found.size):
             check_weights(found, *_made(found, custom))
         with filling("uninitialized"):
             model, maker = _made(found, custom)
@@ -152,6 +153,12 @@ def check_weights(found: KerasFile, model: Layer, maker: Maker) -> None:
         ValueError: they are not; the message lists all that is wrong.
     """
     unbuilt = [layer.name for layer in model._all_layers() if not layer.built and _builds(layer)]
+    if unbuilt and id(model) in maker.custom_layers:
+        raise ValueError(
+            f"build of {type(model).__name__} does not build its layer {unbuilt[-1]!r}: leave "
+            f"build out, and the layers are built by calling the model on zeros; or "
+            f"{by_hand(model)}"
+        )
     if unbuilt:
         raise ValueError(f"layer {unbuilt[-1]!r} had not been built when it was saved")
     wrong = [

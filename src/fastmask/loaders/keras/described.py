@@ -49,6 +49,7 @@ class Described:
     registered: str = ""  # "package>Name" of a class from outside Keras
     operation: bool = False
     build_shape: Any = None
+    build_shapes: dict[str, Any] = field(default_factory=dict)  # of several arguments, by name
     nodes: list[Node] = field(default_factory=list)
     first_call: int = 0  # the number of the first of them
     children: list[Described] | None = None  # of a model

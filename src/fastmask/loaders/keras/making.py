@@ -8,7 +8,6 @@ from typing import Any
 
 from ... import layers as _layers
 from ..._checks import foreign_layer_hint, shown
-from ...activations import is_name
 from ...layers import Layer
 from ...layers._vocabulary import Vocabulary
 from .._reading import shortened
@@ -23,8 +22,10 @@ from .catalog import (
     Entry,
 )
 from .described import Described, Unknown, Unsupported
+from .own import RECURRENT, Own, built, by_hand, is_cell, with_cell
 
 _INT8 = "int8"
+_ACTIVATIONS = ("activation", "recurrent_activation")
 Assets = Callable[[Described], tuple[list[str] | None, Any]]
 
 
@@ -62,7 +63,7 @@ class Maker:
     """
 
     def __init__(self, custom: Mapping[str, Any], assets: Assets, most: int) -> None:
-        self._custom = custom
+        self._custom = Own(custom)
         self._assets = assets
         self._most = most
         self.problems = Problems()
@@ -118,9 +119,9 @@ class Maker:
     def _make(self, what: Described) -> Layer | None:
         if what.children is not None:
             return self._model(what)
-        own = self._custom.get(what.registered) or self._custom.get(what.kind)
+        own = self._custom.of_layer(what)
         if own is None and what.kind in REFUSED:
-            own = self._custom.get(what.name)
+            own = self._custom.named(what)
             if own is None or what.kind != "Lambda":
                 kind = Unknown if what.kind == "Lambda" else Unsupported
                 raise kind(REFUSED[what.kind].format(name=what.name))
@@ -156,7 +157,7 @@ class Maker:
         """A model, if all its layers can be made."""
         children = what.children or []
         for child in children:
-            child.operation = child.operation and child.kind not in self._custom
+            child.operation = child.operation and self._custom.of_layer(child) is None
         named = [child.kind != "InputLayer" and not child.operation for child in children]
         layers = [
             self.make(child) if wanted else None
@@ -170,7 +171,11 @@ class Maker:
         return made
 
     def _own(self, own: Any, what: Described) -> Layer | None:
-        """Make a layer of a class of the user's."""
+        """Make a layer of a class of the user's, or with a cell of the user's."""
+        if is_cell(own) and what.kind in RECURRENT:
+            made = with_cell(own, what, dtype_of(what.config.get("dtype")))
+            self.custom_layers.add(id(made))
+            return made
         cls = getattr(own, "layer_class", own)  # of a cell
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
             raise Unknown(
@@ -182,10 +187,18 @@ class Maker:
             if key.endswith(DROPPED_ENDINGS) and value is None:
                 continue
             config[key] = dtype_of(value) if key == "dtype" else self._value(value, what)
-        made = cls.from_config(config)
+        outermost = what is self._outermost
+        try:
+            made = cls.from_config(config)
+        except TypeError as error:
+            hint = f"; {by_hand(cls)}" if outermost else ""
+            raise TypeError(f"{error}{hint}") from error
         if not isinstance(made, Layer):
             raise Unsupported(f"from_config of {cls.__name__} must return a layer")
         self.custom_layers.add(id(made))
+        if outermost:
+            built(made, what)
+            self.check_weights(made)
         return made
 
     def _arguments(self, what: Described, entry: Entry) -> dict[str, Any] | None:
@@ -201,6 +214,8 @@ class Maker:
                 result[key] = dtype_of(value)
             elif key in ("name", "trainable"):
                 result[key] = value
+            elif key in _ACTIVATIONS and key in taken and what.kind in RECURRENT:
+                result[key] = self._custom.kernel_activation(value, key, what)
             elif key in taken:
                 result[key] = self._value(value, what)
             elif value is not None and value is not False:
@@ -222,7 +237,7 @@ class Maker:
         if kind in ("__numpy__", "__tensor__", "__slice__", "__ellipsis__"):
             return version3.value(value)
         if kind == "function" or isinstance(config, str):
-            return self._function(value)
+            return self._custom.function(value)
         if not isinstance(kind, str) or not isinstance(config, dict):
             return {key: self._value(one, what) for key, one in value.items()}
         if str(value.get("module")).endswith("initializers"):
@@ -236,20 +251,6 @@ class Maker:
         inner.version = what.version
         made = self.make(inner)
         return _MISSING if made is None else made
-
-    def _function(self, value: dict[str, Any]) -> Any:
-        """An activation that has a name, or a function of the user's."""
-        name, registered = value.get("config"), value.get("registered_name")
-        for key in (registered, name):
-            for one in (key, key.rpartition(">")[2]) if isinstance(key, str) else ():
-                if one in self._custom:
-                    return self._custom[one]
-        if isinstance(name, str) and is_name(name):
-            return name
-        raise Unknown(
-            f"has a function {shown(name)}, which is not known; give it: "
-            f"load_model(path, custom_objects={{{shown(name)}: ...}})"
-        )
 
 
 _MISSING: Any = object()  # for a layer that could not be made
@@ -278,7 +279,7 @@ def _adapt(what: Described, arguments: dict[str, Any]) -> None:
         arguments["axis"] = axis[0]
     if isinstance(arguments.get("vocabulary"), str):
         raise Unsupported("has a vocabulary in a file elsewhere, which is not read: put it in")
-    for key in ("activation", "recurrent_activation"):
+    for key in _ACTIVATIONS:
         if what.version == 2 and arguments.get(key) == "hard_sigmoid":
             _check_hard_sigmoid(what, key)
     if what.kind == "SimpleRNN":

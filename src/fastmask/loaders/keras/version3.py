@@ -29,6 +29,7 @@ def described(data: Any, path: str = "") -> Described:
     package, _, plain = kind.rpartition(">")  # in `.h5` files, which have the package nowhere else
     registered = data.get("registered_name") or (kind if package else "")
     built = data.get("build_config") or {}
+    several = built.get("shapes_dict")
     result = Described(
         path=path or str(name),
         kind=plain,
@@ -36,9 +37,12 @@ def described(data: Any, path: str = "") -> Described:
         config=config,
         version=3,
         named=bool(data.get("name") or config.get("name")),
-        registered=str(registered) if registered and registered != kind else "",
+        registered=str(registered) if registered and registered != plain else "",
         operation=_is_operation(data, config),
         build_shape=shape(built.get("input_shape")),
+        build_shapes={key.removesuffix("_shape"): shape(one) for key, one in several.items()}
+        if isinstance(several, dict)
+        else {},
         nodes=[_node(one) for one in data.get("inbound_nodes", ())],
     )
     if kind in MODELS and not result.registered and isinstance(config.get("layers"), list):

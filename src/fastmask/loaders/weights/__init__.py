@@ -44,10 +44,15 @@ def load_weights(model: Layer, path: str | os.PathLike[str]) -> None:
     reader = import_module(f".{_format(file_name.name)}", __name__)
     unbuilt = [layer.name for layer in model._all_layers() if not layer.built]
     if unbuilt:
+        other = (
+            "; its own build does not build it"
+            if model.built
+            else ", or its build(input_shape), with a shape such as (None, None) for ids or "
+            "(None, None, 3) for vectors"
+        )
         raise ValueError(
             f"model {model.name!r} must be built before it takes weights from a file, but layer "
-            f"{unbuilt[-1]!r} is not: call the model on some data, or its build(input_shape), with "
-            "a shape such as (None, None) for ids or (None, None, 3) for vectors"
+            f"{unbuilt[-1]!r} is not: call the model on some data{other}"
         )
     misfits: list[str] = []
     with opened(file_name) as file, refusing(file_name, "has no weights that can be read"):

@@ -89,7 +89,9 @@ def _matched(model: Layer, where: dict[str, Hdf5]) -> list[Array]:
     scales: dict[str, str] = {}  # of int8 weights
     lines: list[str] = []
     for path, layer in layers_by_name(model, children).items():
-        around = f"{root}{path.removeprefix(_NAMES[0]) if root else path}/vars/"
+        named = path.startswith(f"{_NAMES[0]}/") and root  # else an attribute of a subclass
+        around = f"{root}{path.removeprefix(_NAMES[0])}" if named else path
+        around = f"{around}/vars/".lstrip("/")
         wanted |= {f"{around}{i}": weight for i, weight in enumerate(layer._weights)}
         first = f"{around}0"
         if first in where and where[first].info(first).dtype == np.int8:
