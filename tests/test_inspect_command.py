@@ -102,7 +102,7 @@ class TestOwnFiles:
             "words Embedding (None, None, 2) 18 - yes",
             "s Scale ? ? ? no",
             "s: the class is not known; load_model(path, custom_objects={'Scale': Scale}) takes it",
-            "1 of 3 are not supported",
+            "1 of its 3 layers is not supported",
         ]
 
     def test_what_does_not_follow_a_class_of_ones_own_is_known(
@@ -124,7 +124,7 @@ class TestOwnFiles:
         assert known["s"] == "? ? ? no"
         assert [known[name] for name in ("read", "out")] == ["? 72 ? yes", "? 4 ? yes"]
         assert [known[name] for name in ("sum", "around")] == ["? 0 ? yes", "? ? ? yes"]
-        assert lines[-1] == "3 of 13 are not supported"
+        assert lines[-1] == "3 of its 13 layers are not supported"
 
     def test_a_list_of_weights(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.savez(tmp_path / "a.npz", np.zeros((2, 3)), np.zeros(3))
@@ -168,7 +168,7 @@ class TestOtherFiles:
             "q.l0": "?",
         }
         assert sum("no layer has projections, proj_size" in line for line in lines) == 1
-        assert lines[-1] == "3 of 11 are not supported"
+        assert lines[-1] == "3 of its 11 layers are not supported"
 
     def test_cells(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         state = {}

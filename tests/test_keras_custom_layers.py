@@ -71,7 +71,7 @@ def test_the_dtype_policy_in_its_config_is_no_layer() -> None:
         def __init__(self) -> None:
             super().__init__()
 
-    with pytest.raises(ValueError, match=r"1 thing of its .*\n.*unexpected keyword") as caught:
+    with pytest.raises(ValueError, match=r"1 of its .*\n.*unexpected keyword") as caught:
         fm.load_model(MODELS / "conv_lstm.keras", custom_objects={"Dense": Empty})
     assert "DTypePolicy" not in str(caught.value)
 

@@ -42,7 +42,7 @@ class TestWhatIsRefused:
         path = written.archive("conv_lstm", change)
         refused(
             path,
-            "3 things of its ",
+            "3 of its 5 layers are not supported",
             "embedding_1: is of class Embeding, which is not known; if you write it",
             "custom_objects={'Embeding': Embeding})",
             "conv1d: has the argument strange=3, which is not supported",
@@ -156,9 +156,7 @@ class TestMessages:
             config["config"]["layers"][-1]["config"]["units"] = -3
 
         path = written.archive("conv_lstm", change)
-        refused(
-            path, "1 thing of its ", "layers is not supported", ": is of class Dense, and cannot"
-        )
+        refused(path, "1 of its ", " layers is not supported", ": is of class Dense, and cannot")
         path = written.archive("conv_lstm", lambda config: config.update(class_name="Own"))
         refused(path, "1 thing in it is not supported:", "is of class Own, which is not known")
 

@@ -16,7 +16,12 @@ FILES: list[Wrong] = [
             f"load {ending}",
             lambda ending=ending: fm.load_model(f"m{ending}"),
             ValueError,
-            ("path must end in .npz", f"'m{ending}'", "weights alone", "model.load_weights(path)"),
+            (
+                "path must be that of a model",
+                f"'m{ending}'",
+                "weights alone",
+                "model.load_weights(path)",
+            ),
         )
         for ending in (".weights.h5", ".weights.json", ".json")
     ),

@@ -86,6 +86,12 @@ def listed(choices: Iterable[str]) -> str:
     return ", ".join(map(repr, choices))
 
 
+def alternatives(choices: Iterable[str]) -> str:
+    """Names, the last one after "or", for a message."""
+    *others, last = choices
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def closest(value: Any, choices: Iterable[str]) -> str:
     """A suggestion of the most similar choice, for the end of a message; "" if there is none."""
     if not isinstance(value, str):

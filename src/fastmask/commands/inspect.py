@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from ..loaders.description import Description, Row, describe
+from ..loaders.description import Description, Row, describe, not_supported
 from .table import table
 
 
@@ -33,7 +33,7 @@ def _lines(found: Description, faults: list[str]) -> list[str]:
     headings = ("layer", "type", "shapes", "parameters", "mask", "supported")
     rows = [(*map(_cell, row[:-1]), "yes" if row.support == "yes" else "no") for row in found.rows]
     wrong = sum(row.support != "yes" for row in found.rows)
-    said = [f"{wrong} of {len(rows)} are not supported"] if wrong else []
+    said = [not_supported(wrong, len(rows))] if wrong else []
     head = [found.title, found.inputs] if found.inputs else [found.title]
     return [*head, table(headings, rows, right=[3]), *faults, *found.notes, *said]
 

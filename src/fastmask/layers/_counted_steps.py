@@ -10,10 +10,15 @@ import numpy as np
 
 from .._typing import Array, Bools
 from ..backends.dispatch import backend_of
-from ._operations import OF_MASKS
+from ._operations import OF_MASKS, WITHOUT_MASK
 
 PICKS = {"get_item", "take", "take_along_axis"}  # results are elements of the first argument
-_UNREAD = {*OF_MASKS, "full_like", "ones_like", "zeros_like"}  # values do not matter
+_UNREAD = {
+    *OF_MASKS - {WITHOUT_MASK},
+    "full_like",
+    "ones_like",
+    "zeros_like",
+}  # values do not matter
 _WITH_ZEROS, _WITHOUT_ZEROS = (
     {"multiply", "matmul", "einsum", "where"},
     {"add", "subtract", "where"},
@@ -53,6 +58,13 @@ def counts_masked_steps(
         return True
     others = [_on_host(one) for one in inputs[1:]]
     return _picks_masked_steps(lambda x: pick([x, *others]), inputs[0], valid)
+
+
+def but_for_ends(valid: Any) -> Bools:
+    """The mask, with masked steps after the last valid one counted as valid."""
+    flags: Bools = _on_host(valid)
+    before_valid: Bools = np.logical_or.accumulate(flags[:, ::-1], axis=1)[:, ::-1]
+    return flags | ~before_valid
 
 
 def _picks_masked_steps(pick: Callable[[Array], Any], x: Array, valid: Bools) -> bool:

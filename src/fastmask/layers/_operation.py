@@ -13,7 +13,7 @@ from ..masks.mask import reversed_mask
 from ..masks.ragged import Ragged
 from ._apart import COMBINES, OutOfRange, refused, rows_apart
 from ._calls import flat
-from ._counted_steps import PICKS, counts_masked_steps
+from ._counted_steps import PICKS, but_for_ends, counts_masked_steps
 from ._einsum import einsum_mixes_rows
 from ._keras_arguments import LayerArguments
 from ._layer import Layer
@@ -24,6 +24,7 @@ from ._operations import (
     REVERSED_STEPS,
     UFUNCS,
     WITH_MASK_OF,
+    WITHOUT_MASK,
     filled,
     is_input,
 )
@@ -32,6 +33,12 @@ from ._types import Arrays, BoolArrays, Masks
 
 # Operations whose `axis` counts axes of the result, which has more axes than the input.
 _OF_RESULTS = ("expand_dims", "one_hot", "stack")
+
+_ROWS = "In a Ragged, such as x.to_ragged(), each row is computed without them."
+_NO_MASK = (
+    "was passed an input with a mask attached to it. As in Keras, the layer after it, which it is "
+    f"named after, gets no mask: masked steps count from there on. {_ROWS}"
+)
 
 
 class Operation(Layer):
@@ -152,20 +159,25 @@ class Operation(Layer):
         if carried is not None and self._looks and self._warns_of_steps():
             several = isinstance(inputs, list)
             arrays: Any = inputs if several else [inputs]
-            masks = valid if several else [valid]
+            masks: Any = valid if several else [valid]
+            if self.operation == WITHOUT_MASK and self.arguments[1:] == [False]:
+                masks = [but_for_ends(valid)]
             picks = self.operation in PICKS and self.arguments[:1] == [{"input": 0}]
             picks = picks and not any(map(_reads_first, [*self.arguments[1:], self.options]))
             pick = self._result if picks else None
             found = counts_masked_steps(self.operation, pick, arrays, masks, flat(outputs))
             self._looks -= found is False
             if found:
-                self._warn_once(
-                    "was passed an input with a mask attached to it. As in Keras, its operation "
-                    f"{self.operation!r} drops the mask: masked steps count from here on, unless "
-                    "the model masks them itself. In a Ragged, such as x.to_ragged(), each row is "
-                    "computed without them."
-                )
+                self._warn_once(_NO_MASK if self.operation == WITHOUT_MASK else _told(self))
         return super()._carry(outputs, inputs, carried, valid)
+
+
+def _told(layer: Operation) -> str:
+    return (
+        "was passed an input with a mask attached to it. As in Keras, its operation "
+        f"{layer.operation!r} drops the mask: masked steps count from here on, unless the model "
+        f"masks them itself. {_ROWS}"
+    )
 
 
 @functools.cache

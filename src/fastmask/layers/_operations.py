@@ -280,7 +280,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "triu": _triangle(np.triu),
     "unstack": _unstack,
     "zeros_like": _like(np.zeros_like),
-    WITHOUT_MASK: _identity,
+    WITHOUT_MASK: lambda x, ends_count=True: x,  # noqa: ARG005 - see `Operation._carry`
     WITH_MASK_OF: _identity,
     REVERSED_MASK: _identity,
     REVERSED_STEPS: lambda x: np.flip(x, 1),

@@ -8,13 +8,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .._checks import refuse_unknown
+from .._checks import alternatives, refuse_unknown
 from ..layers import Layer
 
 __all__ = ["load_model", "save_model"]
 
 _FORMATS = {".npz": "npz", ".keras": "keras", ".h5": "keras", ".hdf5": "keras"}
-_ALONE = "weights alone: build the model, and give it the file with model.load_weights(path)"
+_ALONE = (
+    "weights alone: make the model, build it, and give it the file with model.load_weights(path)"
+)
 _PAGE = "'From PyTorch' of the documentation goes through it"
 _NOT_OF_KERAS = {  # arguments of Keras's `load_model`
     "compile": "models are never compiled here, because they only predict; leave it out",
@@ -22,13 +24,15 @@ _NOT_OF_KERAS = {  # arguments of Keras's `load_model`
 }
 _OF_KERAS = (".weights.h5", ".weights.json")
 _OTHERS = {
-    ".json": _ALONE,
-    **dict.fromkeys((".pt", ".pth", ".safetensors", ".onnx"), f"{_ALONE}; the page {_PAGE}"),
+    ".json": f"it holds {_ALONE}",
+    **dict.fromkeys(
+        (".pt", ".pth", ".safetensors", ".onnx"), f"it holds {_ALONE}; the page {_PAGE}"
+    ),
     **dict.fromkeys(
         (".bin", ".ckpt"),
-        "a file of another program, which this version does not read. Bring the weights over by "
-        "hand, as layer.set_weights takes them: the page 'Bringing weights over' of the "
-        "documentation has the order of the gates",
+        "it is a file of another program, which this version does not read. Bring the "
+        "weights over by hand, as layer.set_weights takes them: the page 'Bringing weights over' "
+        "of the documentation has the order of the gates",
     ),
 }
 
@@ -115,12 +119,13 @@ def _format(path: str | os.PathLike[str], why_not: str = "") -> Any:
         ending = Path(path).suffix.lower()
     except TypeError:
         raise TypeError(f"path must be the name of a file, not {path!r}") from None
-    alone = os.fspath(path).lower().endswith(_OF_KERAS)
     known = (".npz",) if why_not else tuple(_FORMATS)
-    if alone or ending not in known:
-        other = why_not or (_ALONE if alone else _OTHERS.get(ending))
+    if not why_not and os.fspath(path).lower().endswith(_OF_KERAS):
+        raise ValueError(f"path must be that of a model, but {os.fspath(path)!r} holds {_ALONE}")
+    if ending not in known:
+        other = why_not or _OTHERS.get(ending)
         raise ValueError(
-            f"path must end in {', '.join(known)}, not {os.fspath(path)!r}"
-            + (f", {other}" if other else "")
+            f"path must end in {alternatives(known)}, not {os.fspath(path)!r}"
+            + (f": {other}" if other else "")
         )
     return import_module(f".{_FORMATS[ending]}", __name__)

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from .._checks import alternatives
 from ..layers import RNN, Bidirectional, Embedding
 from ..layers._cell import KernelCell
 from ..models.known_classes import known_classes
@@ -61,10 +62,17 @@ def describe(path: Path) -> Description:
     name = path.name.lower()
     module = next((one for ending, one in _FORMATS.items() if name.endswith(ending)), None)
     if module is None:
-        raise ValueError(f"{path} must end in {', '.join(_FORMATS)}")
+        raise ValueError(f"{path} must end in {alternatives(_FORMATS)}")
     with opened(path) as file, refusing(path, "is not a file that can be read"):
         found: Description = import_module(f".descriptions.{module}", __package__).describe(file)
         return found
+
+
+def not_supported(wrong: int, count: int) -> str:
+    """How many layers of a file are not supported."""
+    if count == 1:
+        return "its 1 layer is not supported"
+    return f"{wrong} of its {count} layers {'is' if wrong == 1 else 'are'} not supported"
 
 
 def effect_on_masks(kind: str) -> str:

@@ -178,7 +178,8 @@ class Model(Layer):
         Returns:
             The printed rows, a list that prints as a table. The type of a layer is followed
             by its format if it is quantized, and by "folded" for an embedding that only recurrent
-            layers use (see `fastmask.set_fold_limit`). What a layer does is one of made, kept,
+            layers use (see `fastmask.set_fold_limit`), or "shared" if the layer has been called
+            before, in a row that has its parameters. What a layer does is one of made, kept,
             changed, used, dropped, or - if there is no mask. Your own layer or model is followed by
             the layers that it calls when it is called on zeros.
 

@@ -20,6 +20,8 @@ from ..layers._shapes import is_shape, merge_shapes
 from ..layers._symbolic import SymbolicTensor, Symbols
 from .visits import visits
 
+_Seen = set[int]  # the ids of layers in the rows so far, whose parameters count once
+
 # Layers made of these alone call no others that running them on zeros would show.
 _RECURRENT = (RNN, Bidirectional, StackedRNNCells, KernelCell)
 
@@ -28,9 +30,9 @@ class SummaryRow(NamedTuple):
     """One call of a layer."""
 
     layer: str  # its name, after those of the layers around it: "encoder/words"
-    type: str  # its class, the form of its weights after `quantize`, and whether it is folded
+    type: str  # its class, the form of its weights after `quantize`, and "folded" or "shared"
     shape: Shapes | None  # of the output, or a list of shapes; None before the model is built
-    parameters: int  # including those of the layers inside it
+    parameters: int  # including those of the layers inside it, but for those of rows before it
     mask: str  # what the layer does with a mask
 
 
@@ -66,7 +68,7 @@ def summarize(model: Layer, layers: Sequence[Layer]) -> Summary:
         return _unknown(model, layers)
     try:
         with without_warnings():
-            run_symbolic(model, inputs, _noting(rows, "", model))
+            run_symbolic(model, inputs, _noting(rows, set(), "", model))
     except Exception:  # a custom layer may not accept zeros
         return _unknown(model, layers)
     return _titled(model, rows)
@@ -81,7 +83,8 @@ def run_symbolic(model: BaseLayer, inputs: Symbols, apply: Apply) -> None:
 
 
 def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
-    return _titled(model, [_row(layer, None, "?") for layer in layers])
+    seen = set[int]()
+    return _titled(model, [_row(layer, None, "?", seen) for layer in layers])
 
 
 def _titled(model: Layer, rows: list[SummaryRow]) -> Summary:
@@ -132,29 +135,30 @@ def _dtype_of_inputs(layer: BaseLayer) -> str:
     return "int32" if isinstance(layer, (Embedding, IntegerLookup)) else layer.dtype
 
 
-def _noting(rows: list[SummaryRow], prefix: str, model: BaseLayer) -> Apply:
+def _noting(rows: list[SummaryRow], seen: _Seen, prefix: str, model: BaseLayer) -> Apply:
     tables = model._folded() if isinstance(model, CallGraph) else {}
 
     def apply(layer: BaseLayer, inputs: Symbols, options: dict[str, Any]) -> Any:
         if isinstance(layer, CallGraph):
             before = len(rows)
             given = explicitly_masked(layer, inputs, options.get("mask"))
-            outputs = layer._run_graph(given, _noting(rows, f"{prefix}{layer.name}/", layer))
+            outputs = layer._run_graph(given, _noting(rows, seen, f"{prefix}{layer.name}/", layer))
             if len(rows) == before:
-                rows.append(_row(layer, _shape_of(outputs), "-", prefix))
+                rows.append(_row(layer, _shape_of(outputs), "-", seen, prefix))
             return outputs
         outputs, word = infer(layer, inputs, options)
-        rows.append(_row(layer, _shape_of(outputs), word, prefix, layer.name in tables))
+        before_it = set(seen)
+        rows.append(_row(layer, _shape_of(outputs), word, seen, prefix, layer.name in tables))
         inner = list(layer._all_layers())[1:]
         if inner and not all(isinstance(one, _RECURRENT) for one in (layer, *inner)):
-            rows.extend(_inside(layer, inputs, options, prefix))
+            rows.extend(_inside(layer, inputs, options, before_it, prefix))
         return outputs
 
     return apply
 
 
 def _inside(
-    layer: BaseLayer, inputs: Symbols, options: dict[str, Any], prefix: str
+    layer: BaseLayer, inputs: Symbols, options: dict[str, Any], seen: _Seen, prefix: str
 ) -> list[SummaryRow]:
     """The layers that `layer` calls, found by calling it on zeros of two sizes."""
     try:
@@ -163,13 +167,15 @@ def _inside(
         )
     except Exception:  # a custom layer may not accept zeros
         path = f"{prefix}{layer.name}/"
-        return [_row(one, None, "?", path) for one in layer._sublayers() if isinstance(one, Layer)]
+        inner = [one for one in layer._sublayers() if isinstance(one, Layer)]
+        return [_row(one, None, "?", seen, path) for one in inner]
     same = [one.path for one in once] == [other.path for other in again]
     return [
         _row(
             one.layer,
             merge_shapes(one.shape, other.shape),
             one.did,
+            seen,
             f"{prefix}{one.path.removesuffix(one.layer.name)}",
         )
         for one, other in zip(once, again if same else once, strict=True)
@@ -177,12 +183,21 @@ def _inside(
 
 
 def _row(
-    layer: BaseLayer, shape: Shapes | None, word: str, prefix: str = "", folded: bool = False
+    layer: BaseLayer,
+    shape: Shapes | None,
+    word: str,
+    seen: _Seen,
+    prefix: str = "",
+    folded: bool = False,
 ) -> SummaryRow:
     name = f"{prefix}{layer.name}"
-    notes = [type(layer).__name__, layer._quantization, "folded" if folded else None]
+    shared = "shared" if id(layer) in seen else None
+    notes = [type(layer).__name__, layer._quantization, "folded" if folded else None, shared]
     kind = ", ".join(note for note in notes if note)
-    return SummaryRow(name, kind, shape, layer.count_params(), word)
+    new = [one for one in layer._all_layers() if id(one) not in seen]
+    seen.update(map(id, new))
+    count = sum(weight.value.size for one in new for weight in one._weights)
+    return SummaryRow(name, kind, shape, count, word)
 
 
 def _shape_of(outputs: Symbols) -> Shapes:

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .._checks import alternatives
+
 FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -35,7 +37,7 @@ def format_of(path: Path) -> Any:
     name = FORMATS.get(path.suffix.lower())
     if name is None:
         hint = _ARRAY if path.suffix.lower() == ".npy" else ""
-        raise ValueError(f"{path} must end in {', '.join(FORMATS)}{hint}")
+        raise ValueError(f"{path} must end in {alternatives(FORMATS)}{hint}")
     module = import_module(f".{name}", __name__)
     if find_spec(getattr(module, "NEEDS", "numpy")) is None:
         raise ValueError(

@@ -29,10 +29,12 @@ class Input:
         column: name of the column.
         taken: what the input takes.
         padding: what its sequences are padded with.
+        one_of_many: whether the model has other inputs.
     """
 
-    def __init__(self, column: str, taken: Taken, padding: float) -> None:
+    def __init__(self, column: str, taken: Taken, padding: float, one_of_many: bool) -> None:
         self.column, self._taken, self._single = column, taken, taken.single
+        self._of = f" for its input {taken.name!r}" if one_of_many else ""
         self._shape, self._steps, self._texts = taken.shape, taken.steps, taken.texts
         self._sequences, self._padding = taken.sequences, padding or None
         ids = f": layer {taken.ids!r} takes ids (integers); {FROM_TEXTS}"
@@ -137,7 +139,9 @@ class Input:
                 f"column {self.column!r} holds lists of texts, but the model takes one text for "
                 f"each row: join them; {what} has {count}"
             )
-        return ValueError(f"{what} has {count} values, but the model takes {self._wanted}")
+        return ValueError(
+            f"{what} has {count} values, but the model takes {self._wanted}{self._of}"
+        )
 
     def lengths(self, values: Values) -> Ints:
         """The number of steps of each value; 1 if it is no sequence."""
@@ -195,4 +199,6 @@ def inputs_of(model: Any, columns: list[str]) -> list[Input]:
             f"{len(columns)}: {', '.join(columns)}"
         )
     pairs = zip(columns, found, strict=True)
-    return [Input(*pair, padding_of(model, number)) for number, pair in enumerate(pairs)]
+    return [
+        Input(*pair, padding_of(model, number), len(found) > 1) for number, pair in enumerate(pairs)
+    ]

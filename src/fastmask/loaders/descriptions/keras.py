@@ -17,11 +17,13 @@ from ..hdf5 import Hdf5
 from ..keras import KerasFile, check_weights
 from ..keras.connecting import input_of
 from ..keras.described import Described, refs
-from ..keras.known_part import known_part, mask_operations
+from ..keras.known_part import known_part, shown_layers
 from ..keras.making import Maker
+from ..keras_arrays import NOT_WEIGHTS, arrays_in
 from .npz import notes_on, row_of
 
 _MOST_GROUPS = 2**16
+_MOST_TOLD = 40
 
 
 def describe(file: Reader) -> Description:
@@ -39,12 +41,10 @@ def describe(file: Reader) -> Description:
             return Description(title, listed, notes_on(model), inputs_of(model), faults)
         part = known_part(found.what, maker)
         known = {} if part is None else {row.layer: row for row in summarize(part, [])}
-    hidden = _hidden(found.what) - known.keys() - maker.problems.of.keys()
-    shown = [one for one in found.what.everything() if one.path not in hidden]
+    shown = shown_layers(found.what, maker)
     rows = [_row(one, known.get(one.path), found, maker) for one in shown]
-    told = {one.path for one in shown}
-    faults = [line for line in maker.problems.lines() if line.partition(": ")[0] not in told]
-    return Description(title, rows, [], _inputs(found.what), faults)
+    faults = maker.problems.lines(without=shown)
+    return Description(title, rows, _groups(found), _inputs(found.what), faults)
 
 
 def _faults(found: KerasFile, model: Layer, maker: Maker) -> list[str]:
@@ -54,17 +54,6 @@ def _faults(found: KerasFile, model: Layer, maker: Maker) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
-
-
-def _hidden(what: Described) -> set[str]:
-    """The paths of inputs, shown on a line, and of operations that only make masks."""
-    masks = mask_operations(what)
-    found = set[str]()
-    for child in what.children or ():
-        if child.kind == "InputLayer" or child.name in masks:
-            found.add(child.path)
-        found |= _hidden(child)
-    return found
 
 
 def _inputs(what: Described) -> str:
@@ -84,7 +73,7 @@ def _inputs(what: Described) -> str:
 
 def _row(what: Described, known: SummaryRow | None, found: KerasFile, maker: Maker) -> Row:
     """The row of a layer; without what it makes of its inputs if these are not known."""
-    wrong = "; ".join(maker.problems.of.get(what.path, ()))
+    wrong = "; ".join(maker.problems.inside(what))
     kind = "Operation" if what.operation and not wrong else what.kind
     shape, mask = "?", "?"
     if known is not None:
@@ -95,12 +84,27 @@ def _row(what: Described, known: SummaryRow | None, found: KerasFile, maker: Mak
 
 def _root(what: Described, found: KerasFile) -> str:
     """The group with the weights of a layer."""
+    if found.what.children is None:
+        return ""
     if found.archive is not None:
         return what.stored or ("layers" if what is found.what else "nothing")
     around = "model_weights" if found.weights and "model_weights" in found.weights else ""
     if what is found.what:
         return around
     return f"{around}/{what.path.partition('/')[0]}".lstrip("/")
+
+
+def _groups(found: KerasFile) -> list[str]:
+    """The weights of a model of a class of the user's, which alone knows its layers."""
+    if found.weights is None or found.what.children is not None:
+        return []
+    groups: dict[str, list[str]] = {}
+    for path in arrays_in(found.weights):
+        group = path.rpartition("/")[0].removesuffix("/vars")
+        groups.setdefault(group, []).append(str(found.weights.info(path).shape))
+    told = [f"{group} {', '.join(shapes)}" for group, shapes in groups.items()]
+    more = [f"and {len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+    return [f"weights in the file: {'; '.join([*told[:_MOST_TOLD], *more])}"] if told else []
 
 
 def _sizes(file: Hdf5, group: str) -> Iterator[int]:
@@ -113,4 +117,5 @@ def _sizes(file: Hdf5, group: str) -> Iterator[int]:
             raise ValueError(f"it has more than {_MOST_GROUPS} groups and arrays")
         if file.is_array(path):
             yield math.prod(file.info(path).shape)
-        stack += [f"{path}/{name}".lstrip("/") for name in file.members(path)]
+        inner = (name for name in file.members(path) if name not in NOT_WEIGHTS)
+        stack += [f"{path}/{name}".lstrip("/") for name in inner]

@@ -17,11 +17,13 @@ from ...layers._weights import change, filling
 from ...models.config import NeedsObjects
 from .._json import parsed
 from .._reading import Reader, opened, refusing
+from ..description import not_supported
 from ..hdf5 import Hdf5
 from . import version2, version3
 from .archive import Archive
 from .described import MOST_LAYERS, Described, name_all, placed
 from .forms import misfits, read
+from .known_part import note_operations, shown_layers
 from .making import Maker
 from .own import by_hand
 from .places import Place, by_name, by_path
@@ -139,10 +141,9 @@ def _made(found: KerasFile, custom: Mapping[str, Any]) -> tuple[Layer, Maker]:
     maker = Maker(custom, found.assets, found.size)
     model = maker.make(found.what)
     if model is None:
-        count = sum(1 for _ in found.what.everything())
-        of = "in it" if count == 1 else f"of its {count} layers"
+        note_operations(found.what, maker)
         kind = NeedsObjects if maker.problems.unknown else ValueError
-        raise kind(_told(maker.problems.lines(), of))
+        raise kind(_told(maker.problems.lines(), _counted(found.what, maker)))
     return model, maker
 
 
@@ -167,7 +168,7 @@ def check_weights(found: KerasFile, model: Layer, maker: Maker) -> None:
         for line in misfits(place, found.weights)  # type: ignore[arg-type]  # places needs them
     ]
     if wrong:
-        raise ValueError(_told(wrong, "with its weights"))
+        raise ValueError(_told(wrong, _things(len(wrong), "with its weights")))
 
 
 def _builds(layer: Layer) -> bool:
@@ -175,12 +176,25 @@ def _builds(layer: Layer) -> bool:
     return type(layer).build is not Layer.build
 
 
-def _told(lines: list[str], of: str) -> str:
+def _counted(what: Described, maker: Maker) -> str:
+    """How many layers are not supported, or how many things that are not layers."""
+    layers = shown_layers(what, maker)
+    wrong = sum(bool(maker.problems.inside(one)) for one in layers)
+    others = len(maker.problems.lines(without=layers))
+    if others or not wrong:
+        return _things(others + wrong, "in it")
+    return not_supported(wrong, len(layers))
+
+
+def _things(count: int, where: str) -> str:
+    return f"{f'1 thing {where} is' if count == 1 else f'{count} things {where} are'} not supported"
+
+
+def _told(lines: list[str], many: str) -> str:
     shown = lines[:_MOST_LINES]
     if len(lines) > _MOST_LINES:
         shown.append(f"and {len(lines) - _MOST_LINES} more")
-    said = "1 thing {} is" if len(lines) == 1 else f"{len(lines)} things {{}} are"
-    return "\n  ".join([f"{said.format(of)} not supported:", *shown])
+    return "\n  ".join([f"{many}:", *shown])
 
 
 def _of_attributes(file: Hdf5) -> Described:

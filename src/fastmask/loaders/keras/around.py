@@ -73,6 +73,13 @@ def _counts_all_steps(layer: Layer, inputs: Any) -> bool:
     return 1 in [axis % len(inputs.shape) for axis in axes]
 
 
+def _ends_stay_masked(layer: Layer) -> bool:
+    """Whether what follows the last valid step only reaches outputs that are masked again."""
+    if not isinstance(layer, RNN) or layer.go_backwards:
+        return False
+    return layer.return_sequences and not layer.return_state
+
+
 class Operations:
     """The operations around the layers of a model: each is made once, and called as often."""
 
@@ -83,7 +90,10 @@ class Operations:
         """An operation that stands around a layer."""
         own = f"{layer.name}_{name}"
         if own not in self._made:
-            self._made[own] = Operation(name, [{"input": 0}], name=own, dtype=layer.dtype)
+            arguments: list[Any] = [{"input": 0}]
+            if name == WITHOUT_MASK and _ends_stay_masked(layer):
+                arguments.append(False)
+            self._made[own] = Operation(name, arguments, name=own, dtype=layer.dtype)
         return self._made[own]
 
     def called(self, layer: Layer, around: Around, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -23,7 +23,7 @@ def known_part(what: Described, maker: Maker) -> Layer | None:
         what: the model.
         maker: has made those of its layers that it could.
     """
-    _note_operations(what, maker)
+    note_operations(what, maker)
     part = _functional(what, maker) if what.inputs is not None else _sequential(what, maker)
     children = part.children or []
     layers = [maker.layers.get(child.path) for child in children]
@@ -37,7 +37,7 @@ def known_part(what: Described, maker: Maker) -> Layer | None:
         return None  # for example, the file's description of a call may be damaged
 
 
-def _note_operations(what: Described, maker: Maker) -> None:
+def note_operations(what: Described, maker: Maker) -> None:
     """Note what is wrong with operations, which are made only as the model is connected."""
     for one in what.everything():
         if one.operation and one.path not in maker.problems.of:
@@ -63,6 +63,25 @@ def mask_operations(what: Described) -> set[str]:
         if child.operation and users[child.name] and users[child.name] <= found - outputs:
             found.add(child.name)
     return found - outputs - {""}
+
+
+def shown_layers(what: Described, maker: Maker) -> list[Described]:
+    """The layers of a file that a table shows, and an error counts.
+
+    Without inputs, and operations that only make masks, unless something is wrong with them.
+    """
+    hidden = _hidden(what) - maker.problems.of.keys()
+    return [one for one in what.everything() if one.path not in hidden]
+
+
+def _hidden(what: Described) -> set[str]:
+    masks = mask_operations(what)
+    found = set[str]()
+    for child in what.children or ():
+        if child.kind == "InputLayer" or child.name in masks:
+            found.add(child.path)
+        found |= _hidden(child)
+    return found
 
 
 def _is_known(child: Described, maker: Maker) -> bool:

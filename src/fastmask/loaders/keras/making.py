@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ... import layers as _layers
@@ -42,9 +42,26 @@ class Problems:
         text = str(problem) or type(problem).__name__
         self.of.setdefault(layer.path, []).append(shortened(text, 500))
 
-    def lines(self) -> list[str]:
-        """All of them, one a line."""
-        return [f"{path}: {text}" for path, texts in self.of.items() for text in texts]
+    def lines(self, without: Sequence[Described] = ()) -> list[str]:
+        """All of them, one a line, except those of some layers and of what is inside these."""
+        told = {path for one in without for path in self._paths(one)}
+        return [
+            f"{path}: {text}"
+            for path, texts in self.of.items()
+            if path not in told
+            for text in texts
+        ]
+
+    def inside(self, layer: Described) -> list[str]:
+        """Those of a layer and of the layers inside it."""
+        return [
+            text if path == layer.path else f"{path.removeprefix(layer.path)[1:]}: {text}"
+            for path in self._paths(layer)
+            for text in self.of[path]
+        ]
+
+    def _paths(self, layer: Described) -> list[str]:
+        return [path for path in self.of if f"{path}/".startswith(f"{layer.path}/")]
 
 
 class Maker:

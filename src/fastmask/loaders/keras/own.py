@@ -98,9 +98,7 @@ def with_cell(cell: Any, what: Described, dtype: str) -> Layer:
     config = what.config
     if "units" not in config:
         raise Unsupported("has no units, so no cell can be put in its place")
-    options = {
-        name: config[name] for name in cell.activations if isinstance(config.get(name), str)
-    }
+    options = {name: config[name] for name in cell.activations if isinstance(config.get(name), str)}
     options |= {name: config[name] for name in ("use_bias",) if name in config}
     of_cell = {name: config[name] for name in _OF_CELLS if name in config}
     made: Layer = cell(config["units"], dtype=dtype, **options, **of_cell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,17 @@ import numpy as np
 from ..._checks import shown
 from ..._typing import Array
 from ...layers._operations import OPERATIONS
+from ..keras_names import snake_case
 from .catalog import KNOWN
 from .described import Described, Node, class_and_config, ends, known_ref, name_in
 
 MODELS = ("Sequential", "Functional", "Model")
+_OPERATIONS_OTHERWISE_NAMED = {
+    "AllClose": "allclose",
+    "CDist": "cdist",
+    "IsIn": "isin",
+    "SearchSorted": "searchsorted",
+}
 _MOST_NUMBERS = 2**20  # of an array in a config
 _DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
@@ -68,7 +74,7 @@ def _is_operation(data: dict[str, Any], config: dict[str, Any]) -> bool:
 
 def operation_name(kind: str) -> str:
     """The name of an operation, from the name of its class."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+    return _OPERATIONS_OTHERWISE_NAMED.get(kind) or snake_case(kind)
 
 
 def shape(data: Any) -> Any:

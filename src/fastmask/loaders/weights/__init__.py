@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..._checks import alternatives
 from .._reading import opened, refusing
 from .stored import Misfit
 
@@ -73,7 +74,7 @@ def _format(name: str) -> str:
     for ending, module in FORMATS.items():
         if name.lower().endswith(ending):
             return module
-    raise ValueError(f"path must end in {', '.join(FORMATS)}, not {name!r}")
+    raise ValueError(f"path must end in {alternatives(FORMATS)}, not {name!r}")
 
 
 def _told(lines: list[str], model: str, path: Path) -> str:
