@@ -63,6 +63,34 @@ class TestWhatIsRefused:
 
         refused(written.archive("conv_lstm", change), "f: ", text)
 
+    @pytest.mark.parametrize(
+        "activation",
+        ["elu", {"module": "builtins", "class_name": "function", "config": "lab>own"}],
+    )
+    def test_activations_that_recurrent_layers_lack(
+        self, activation: Any, written: Written
+    ) -> None:
+        def change(config: Any) -> None:
+            config["config"]["layers"][4]["config"]["activation"] = activation
+
+        path = written.archive("conv_lstm", change)
+        name = activation if isinstance(activation, str) else "lab>own"
+        told = f"lstm_1: has the activation '{name}'; recurrent layers take only 'linear', 'relu'"
+        instead = "as a cell with fastmask.cell, and give it by the layer's name"
+        for own in ({}, {name: np.sin}):
+            refused(path, told, instead, "custom_objects={'lstm_1': cell}", custom_objects=own)
+        told = "lstm_1: needs its cell by its own name, custom_objects={'lstm_1': cell}"
+        refused(path, told, custom_objects={"LSTM": fm.cells.minimal_gated_unit})
+
+    def test_all_in_one_error_also_operations(self, written: Written) -> None:
+        def change(config: Any) -> None:
+            layers = config["config"]["layers"]
+            layers[-1]["class_name"] = "Other"
+            next(one for one in layers if one["class_name"] == "NotEqual")["class_name"] = "FFT"
+
+        path = written.archive("seq2seq", change)
+        refused(path, "2 of its 6 layers are not", "is the operation 'fft',", "is of class Other")
+
     def test_modules_are_not_imported(self, written: Written) -> None:
         def change(config: Any) -> None:
             config["config"]["layers"][2]["module"] = "antigravity"
@@ -158,7 +186,7 @@ class TestMessages:
         path = written.archive("conv_lstm", change)
         refused(path, "1 of its ", " layers is not supported", ": is of class Dense, and cannot")
         path = written.archive("conv_lstm", lambda config: config.update(class_name="Own"))
-        refused(path, "1 thing in it is not supported:", "is of class Own, which is not known")
+        refused(path, "its 1 layer is not supported:", "is of class Own, which is not known")
 
     def test_long_ones_end_with_a_word(self, written: Written) -> None:
         text = "word " * 200

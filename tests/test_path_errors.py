@@ -16,12 +16,7 @@ FILES: list[Wrong] = [
             f"load {ending}",
             lambda ending=ending: fm.load_model(f"m{ending}"),
             ValueError,
-            (
-                "path must be that of a model",
-                f"'m{ending}'",
-                "weights alone",
-                "model.load_weights(path)",
-            ),
+            ("path must", f"'m{ending}'", "holds weights alone: make", "model.load_weights(path)"),
         )
         for ending in (".weights.h5", ".weights.json", ".json")
     ),
@@ -47,9 +42,14 @@ FILES: list[Wrong] = [
         "save .keras",
         lambda: fm.save_model(built(), "m.keras"),
         ValueError,
-        ("path must end in .npz", "'m.keras'", "save_model writes no other format"),
+        ("path must end in .npz, not 'm.keras': save_model writes no other format",),
     ),
-    ("load .txt", lambda: fm.load_model("m.txt"), ValueError, ("path must end in .npz", "m.txt")),
+    (
+        "load .txt",
+        lambda: fm.load_model("m.txt"),
+        ValueError,
+        (".npz, .keras, .h5 or .hdf5, not 'm.txt'",),
+    ),
     (
         "a list of classes",
         lambda: fm.load_model("m.npz", custom_objects=[Mine]),

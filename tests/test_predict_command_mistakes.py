@@ -46,7 +46,7 @@ class TestMistakes:
         ("a.csv", 'ids\n"1,,2"\n', "not '1,,2'; write a list as"),
         ("a.npy", "", ".txt; for an array, write a .npz file with a name for its column: numpy.sa"),
         ("a.npz", "nothing", "is not a .npz file that can be read"),
-        ("a.arrow", "", "a.arrow must end in .parquet, .pq, .jsonl"),
+        ("a.arrow", "", "a.arrow must end in .parquet, .pq, .jsonl, .ndjson, .csv, .npz or .txt"),
         ("none.csv", None, "none.csv"),
     )
 

@@ -186,3 +186,11 @@ print([m for m in ("pyarrow", "pandas") if m in sys.modules])
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=250
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_columns_of_each_other_name_the_input_that_they_do_not_fit() -> None:
+    ids, meta = fm.Input((None,), "int32", name="ids"), fm.Input((3,), name="meta")
+    both = L.Concatenate()([L.LSTM(2)(L.Embedding(9, 2)(ids)), meta])
+    predict = fm.Predictor(fm.Model([ids, meta], both), ["a", "b"])
+    with pytest.raises(ValueError, match="has 2 values, but the model takes 3 for its input 'met"):
+        predict({"a": [[1.0, 2.0, 3.0]], "b": [[1, 2]]})

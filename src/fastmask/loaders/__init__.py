@@ -85,7 +85,8 @@ def load_model(
     Args:
         path: name of the file.
         custom_objects: your own layer classes and cells in the model, by name; for Keras files also
-            functions, and "package>Name" for objects registered under that name.
+            functions, "package>Name" for objects registered under that name, and, by the name of
+            a recurrent layer with another activation, a cell that takes its place.
         **unknown: nothing; for an error about arguments of Keras's function, such as `compile`.
 
     Returns:

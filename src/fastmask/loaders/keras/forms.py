@@ -27,10 +27,12 @@ def misfits(place: Place, file: Hdf5) -> list[str]:
         return [f"{name}: has no {', '.join(missing)} in the file"]
     if _is_cudnn(layer, stored, file):
         return []
+    two = _has_two_biases(layer, stored, file)
     return [
         f"{name}: {weight.name} must have shape {weight.value.shape}, and the file has {found}"
         for weight in layer._weights
-        if (found := file.info(stored[weight.name]).shape) != weight.value.shape
+        if not (two and weight.name == "bias")
+        and (found := file.info(stored[weight.name]).shape) != weight.value.shape
     ]
 
 
@@ -44,9 +46,12 @@ def read(place: Place, file: Hdf5, version: int) -> None:
     if _is_cudnn(layer, stored, file):
         _write(layer, _from_cudnn(layer, stored, file))
         return
+    two = _has_two_biases(layer, stored, file)
     for weight in layer._weights:
         path = stored[weight.name]
-        if file.info(path).dtype == np.dtype("V2"):
+        if two and weight.name == "bias":
+            weight.value[...] = _of_sums(file.array(path))
+        elif file.info(path).dtype == np.dtype("V2"):
             weight.value[...] = _from_bfloat16(file.array(path))
         else:
             file.array(path, weight.value)
@@ -113,6 +118,26 @@ def _from_cudnn(layer: Layer, stored: Stored, file: Hdf5) -> dict[str, Array]:
         "recurrent_kernel": np.hstack([k.T for k in np.hsplit(recurrent, gates)]),
         "bias": halves.sum(0) if gates == 4 else halves,
     }
+
+
+def _has_two_biases(layer: Any, stored: Stored, file: Hdf5) -> bool:
+    """Whether a cell of the user's stands for a GRU that resets after the product with h.
+
+    Such a cell has four sums: the two gates, a third of x alone, and a fourth of h alone. Keras
+    keeps a bias for x and one for h, of three parts each.
+    """
+    cell = getattr(layer, "_cell", None)
+    if cell is None or len(cell.sums) != 4 or "bias" not in stored:
+        return False
+    z, r, n, q = cell.sums
+    split = cell.inputs == (z, r, n) and cell.recurrents == (z, r, q)
+    return split and file.info(stored["bias"]).shape == (2, 3 * layer.units)
+
+
+def _of_sums(bias: Array) -> Array:
+    """The bias of four sums, from those for x and for h."""
+    (z, r, n), (z_of_h, r_of_h, q) = (np.split(one, 3) for one in bias)
+    return np.concatenate([z + z_of_h, r + r_of_h, n, q])
 
 
 def _softened(layer: Any) -> dict[str, Array]:

@@ -29,8 +29,8 @@ class Own:
     """What the user gave for a file.
 
     Args:
-        objects: classes, cells and functions, by "Name" or "package>Name"; functions and layers in
-            place of a `Lambda`, and cells in place of recurrent layers, also by the layer's name.
+        objects: classes and functions, by "Name" or "package>Name"; by the name of a layer, cells
+            in place of recurrent layers, and functions or classes in place of a `Lambda`.
     """
 
     def __init__(self, objects: Mapping[str, Any]) -> None:
@@ -41,7 +41,13 @@ class Own:
         named = self.named(what)
         if what.kind in RECURRENT and is_cell(named):
             return named
-        return self._objects.get(what.registered) or self._objects.get(what.kind)
+        found = self._objects.get(what.registered) or self._objects.get(what.kind)
+        if what.kind in RECURRENT and not what.registered and is_cell(found):
+            raise Unknown(
+                f"needs its cell by its own name, custom_objects={{{what.name!r}: cell}}, because "
+                f"layers of class {what.kind} may have different activations"
+            )
+        return found
 
     def named(self, what: Described) -> Any:
         """What has the name of a layer; None if there is nothing."""
@@ -82,9 +88,9 @@ class Own:
         except (TypeError, ValueError):
             pass
         raise Unknown(
-            f"has the {key} {shown(name)}, but recurrent layers take only {listed(ACTIVATIONS)}; "
-            "write its step as a cell with fastmask.cell, and give the cell: load_model(path, "
-            f"custom_objects={{{what.kind!r}: cell}}) (docs/from-keras.md shows how)"
+            f"has the {key} {shown(name)}; recurrent layers take only {listed(ACTIVATIONS)}: "
+            "write its step as a cell with fastmask.cell, and give it by the layer's name: "
+            f"load_model(path, custom_objects={{{what.name!r}: cell}}) (see docs/from-keras.md)"
         )
 
 
