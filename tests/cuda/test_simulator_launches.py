@@ -170,6 +170,9 @@ def test_what_a_launch_takes_is_checked() -> None:
 
 
 def test_only_functions_are_launched() -> None:
+    message = "kernel must be a kernel, but next_to is a device function, which only kernels call"
+    with pytest.raises(TypeError, match=message):
+        launch(next_to, 1, 1, 1, 2)
     for given, kind in ((_add, "Kernel"), (family("f4")(lambda _: _add), "_lru_cache_wrapper")):
         with pytest.raises(TypeError, match=f"kernel must be a function, not {kind}: of a Kernel"):
             launch(given, 1, 1, np.ones(1))

@@ -161,6 +161,27 @@ def test_a_deadlock_says_where_threads_wait() -> None:
 
 
 @cuda.jit
+def from_the_last(x: Any) -> None:
+    """Each block waits for the one after it."""
+    i = cuda.blockIdx.x
+    while i + 1 < cuda.gridDim.x and x[i + 1] == 0:
+        cuda.threadfence()
+    x[i] = 1
+
+
+def test_a_wait_for_a_block_that_has_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_progress, "BETWEEN", 50)
+    message = "waits forever: if for another block, pass cooperative=True; .* have not started"
+    with pytest.raises(RuntimeError, match=message):
+        launch(from_the_last, 3, 1, np.zeros(3))
+    x = np.zeros(3)
+    launch(from_the_last, 3, 1, x, cooperative=True)
+    assert x.all()
+    with pytest.raises(RuntimeError, match=r"waits forever:\n"):  # not for another block
+        launch(lambda x: endless.py_func(x, POLLS["reads"], False), 1, 34, np.zeros(3))
+
+
+@cuda.jit
 def patient(x: Any, length: int) -> None:
     """Threads poll while the first one adds, and then it polls for what the others add."""
     i = cuda.threadIdx.x

@@ -120,6 +120,93 @@ def test_lanes_that_a_mask_does_not_name() -> None:
 
 
 @cuda.jit
+def shifted(out: Any, distance: int) -> None:
+    i = cuda.laneid
+    out[0, i] = cuda.shfl_xor_sync(ALL, i, distance)
+    out[1, i] = cuda.shfl_down_sync(ALL, i, distance)
+    out[2, i] = cuda.shfl_up_sync(ALL, i, distance)
+    out[3, i] = cuda.shfl_sync(ALL, i, distance)
+
+
+@pytest.mark.parametrize("distance", [33, 40, 64, -1])
+def test_of_a_distance_the_low_five_bits_count(distance: int) -> None:
+    """As of PTX's shfl."""
+    out, expected = np.zeros((2, 4, 32), np.int64)
+    launch(shifted, 1, 32, out, distance)
+    launch(shifted, 1, 32, expected, distance % 32)
+    np.testing.assert_array_equal(out, expected)
+
+
+def in_halves(out: Any, call: Any, low: int, high: int) -> None:
+    i = cuda.laneid
+    mask = low if i < 16 else high
+    for _ in range(2):
+        call(mask, i)
+    out[i] = 1
+
+
+IN_MASKS: dict[str, Callable[[Any, Any], Any]] = {
+    "a shuffle": lambda mask, i: cuda.shfl_xor_sync(mask, i, 8),
+    "a vote": lambda mask, i: cuda.any_sync(mask, i),
+    "syncwarp": lambda mask, _: cuda.syncwarp(mask),
+}
+
+
+MASKS = [(ALL, 0xFFFF0000), (0xFFFF, ALL), (0x1FFFF, 0xFFFF8000)]
+
+
+@pytest.mark.parametrize(("low", "high"), MASKS, ids=["low", "high", "both"])
+@pytest.mark.parametrize("call", IN_MASKS)
+@pytest.mark.parametrize("seed", range(3))
+def test_lanes_that_pass_different_masks(call: str, low: int, high: int, seed: int) -> None:
+    """Undefined on a GPU, even if all lanes get what they expect."""
+    line = IN_MASKS[call].__code__.co_firstlineno
+
+    def kernel(out: Any) -> None:
+        in_halves(out, IN_MASKS[call], low, high)
+
+    with pytest.raises(RuntimeError, match="must pass the same mask") as raised:
+        launch(kernel, 1, 32, np.zeros(32), seed=seed)
+    words = str(raised.value)
+    assert re.search(rf"lane \d+ passes {low:#x} at ", words)
+    assert re.search(rf"lane \d+ passes {high:#x} at ", words)
+    assert f"{__file__}:{line}" in words
+
+
+def reduced(mask: int, value: Any, distance: int) -> Any:
+    while distance:
+        value += cuda.shfl_xor_sync(mask, value, distance)
+        distance //= 2
+    return value
+
+
+@cuda.jit
+def in_turns(out: Any) -> None:
+    """Fewer and fewer lanes in every row; then half a warp before all of it, at the same line."""
+    i = cuda.laneid
+    for row in range(3):
+        total, width = 1, 32
+        while width > 1:
+            if i < width:
+                total += cuda.shfl_down_sync((1 << width) - 1, total, width // 2)
+            width //= 2
+        out[row, i] = total
+    if i >= 16:
+        out[3, i] = reduced(0xFFFF0000, 1, 8)
+    out[4, i] = reduced(ALL, 1, 16)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_masks_that_follow_each_other(seed: int) -> None:
+    """A lane may wait for another one that makes calls with other lanes first."""
+    out = np.zeros((5, 32))
+    launch(in_turns, 1, 32, out, seed=seed)
+    assert out[:3, 0].tolist() == [32] * 3
+    assert out[3].tolist() == [0] * 16 + [16] * 16
+    assert out[4].tolist() == [32] * 32
+
+
+@cuda.jit
 def matched(out: Any, values: Any) -> None:
     i = cuda.laneid
     out[i, 0] = cuda.match_any_sync(ALL, values[i])

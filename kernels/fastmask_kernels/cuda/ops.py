@@ -20,7 +20,9 @@ def inlined(function: Callable[..., Any]) -> Any:
 
     In the simulator it stays a Python function, which saves a swap of modules at each call.
     """
-    return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
+    if SIMULATED:
+        return called_by_kernels(function)
+    return cuda.jit(device=True, forceinline=True)(function)
 
 
 def of_lines(parameters: Sequence[str], lines: Sequence[str], names: dict[str, Any]) -> Any:
@@ -73,6 +75,8 @@ if SIMULATED:
     import threading
 
     from numba.cuda.simulator.kernel import _get_kernel_context
+
+    from .simulator._names import called_by_kernels
 
     _lock = threading.Lock()
 

@@ -8,7 +8,7 @@ Every thread of a block is a greenlet, which runs until it waits for others; the
 exchange values through a list that all of them see. Blocks run one after another, those of a
 cooperative kernel at once. A deadlock raises, and so do threads that meet in different calls.
 Local and shared arrays start full of NaN, those of integers of -1; arrays raise if an index is
-negative or too large.
+negative or too large. Functions of `math`, `max` and `min` give what they give on a GPU.
 
 Scheduling is pseudo-random, and the same in every run with one seed: after a barrier threads go
 on from the first to the last or from the last to the first, and now and then a thread that is about
@@ -63,8 +63,8 @@ def launch(
         IndexError: an index is negative or too large.
         RuntimeError: the simulator is off; threads wait forever, for each other or for a store
             that no thread makes, or those that wait for each other make different calls.
-        TypeError: the kernel is not a function, an argument neither an array nor a number, or the
-            sizes are not whole numbers.
+        TypeError: the kernel is not a function, or is a device function; an argument is neither an
+            array nor a number; or the sizes are not whole numbers.
         ValueError: no GPU takes as many blocks or threads, or there are none; `shared` is negative.
     """
     _require_simulator()

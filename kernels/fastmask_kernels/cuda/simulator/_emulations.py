@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._engine import exchange, this
+from ._barriers import exchange, this
 from ._memory import inside
 
 

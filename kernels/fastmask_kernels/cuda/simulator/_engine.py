@@ -1,4 +1,4 @@
-"""The threads of a launch, their scheduler, and their barriers."""
+"""The threads of a launch, and their scheduler."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from greenlet import getcurrent, greenlet
+from greenlet import greenlet
 from numpy.typing import NDArray
 
-from ._progress import Progress, named, place_of, whereabouts
+from ._barriers import Barrier, Warp, this
+from ._progress import Progress, named, whereabouts
 from ._stores import Stores
 
-FULL = 0xFFFFFFFF  # all lanes of a warp
 INTERRUPTED = 1 / 64  # of all accesses to shared and global memory
 LATEST_FIRST = 0.95  # how often the last thread held up goes on first, so that others stay longer
 
 
 class Engine:
-    """The scheduler of a launch's threads, which draws their order from a seed."""
+    """The scheduler of threads that run at once, which draws their order from a seed.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of the order.
+        later: whether blocks of the launch start after these threads.
+    """
+
+    def __init__(self, seed: int, later: bool) -> None:
+        self._later = later
         self.ready: deque[Thread] = deque()
         self.barriers: list[Barrier] = []
         self._held_up: list[Thread] = []
@@ -36,7 +42,7 @@ class Engine:
         while self.ready or self._held_up:
             thread = self.ready.popleft() if self.ready else self._released()
             if progress.turns >= progress.due and progress.is_over(threads):
-                thread.throw(self._stuck("a thread of the kernel waits forever", threads))
+                thread.throw(self._stuck(self._forever(), threads))
             thread.switch()
         if not all(thread.dead for thread in threads):
             raise self._stuck(
@@ -44,6 +50,16 @@ class Engine:
                 "waits for must reach it, so move it out of branches and loops",
                 threads,
             )
+
+    def _forever(self) -> str:
+        """What to say of a thread that waits for a store that never comes."""
+        forever = "a thread of the kernel waits forever"
+        if not self._later:
+            return forever
+        return (
+            f"{forever}: if for another block, pass cooperative=True; without it blocks run one "
+            "after another, and the later ones have not started"
+        )
 
     def _stuck(self, what: str, threads: list[Thread]) -> RuntimeError:
         """An error that says where all threads are."""
@@ -73,137 +89,6 @@ class Engine:
         """Hold up the calling thread now and then, before accesses to shared or global memory."""
         if self.dice.random() < INTERRUPTED:
             self.hold_up()
-
-
-class Exchange:
-    """The values that threads exchange at a barrier."""
-
-    def __init__(self, parties: int) -> None:
-        self.shown: list[Any] = [None] * parties
-        self._made: Any = self
-
-    def made(self, make: Callable[[list[Any]], Any]) -> Any:
-        """What `make` makes of the values; all threads ask for the same, so it is made once."""
-        if self._made is self:
-            self._made = make(self.shown)
-        return self._made
-
-
-class Barrier:
-    """A barrier that threads may leave for good: then the others no longer wait for them.
-
-    Args:
-        parties: number of threads.
-        engine: the scheduler of their launch.
-        places: number of places for the values that they exchange.
-        of: whose barrier it is, where the name of a call does not tell.
-    """
-
-    def __init__(self, parties: int, engine: Engine, places: int, of: str = "") -> None:
-        self._parties, self._engine, self._places, self._of = parties, engine, places, of
-        engine.barriers.append(self)
-        self.waiting: list[Thread] = []
-        self._call: Any = None  # of those that wait
-        self._exchanged = Exchange(places)
-
-    def wait(self, call: Any, place: int = 0, value: Any = None) -> Exchange:
-        """Show a value to the others and wait until all have shown theirs.
-
-        Args:
-            call: what the thread calls, which must be the same for all: its name, and the place
-                if that matters.
-            place: of the value.
-            value: to show.
-
-        Raises:
-            RuntimeError: threads meet that call different functions, or at different lines.
-        """
-        thread, exchanged = this(), self._exchanged
-        if call != self._call:
-            if self.waiting:
-                self._compare(thread, call)
-            self._call = call
-        exchanged.shown[place] = value
-        self.waiting.append(thread)
-        self._open_for_all()
-        thread.rest()
-        return exchanged
-
-    def _compare(self, thread: Thread, call: Any) -> None:
-        """Raise an error if two threads are at different lines, or call different functions."""
-        first, other = (
-            f"{_name_of(made)} at {place_of(one)}"
-            for made, one in ((self._call, self.waiting[0]), (call, thread))
-        )
-        if first != other:  # the same line may call from two places of its code
-            raise RuntimeError(
-                "threads that wait for each other must all make the same call: thread "
-                f"{named(self.waiting[0])} is in {first}, thread {named(thread)} in {other}; move "
-                "the call out of the branch, or name in its mask the lanes of a warp that make it"
-            )
-
-    @property
-    def call(self) -> str:
-        """The call in which threads wait."""
-        return f"{_name_of(self._call)}{self._of}"
-
-    def leave(self) -> None:
-        """Stop the others from waiting for the calling thread."""
-        self._parties -= 1
-        self._open_for_all()
-
-    @property
-    def left_by_all(self) -> bool:
-        """Whether all threads have left."""
-        return self._parties == 0
-
-    def _open_for_all(self) -> None:
-        if self.waiting and len(self.waiting) >= self._parties:
-            self._engine.go_on(self.waiting)
-            self.waiting, self._exchanged = [], Exchange(self._places)
-
-
-def _name_of(call: Any) -> str:
-    return str(call if isinstance(call, str) else call[0])
-
-
-class Warp:
-    """The lanes of a warp, of which those wait for each other that a mask names."""
-
-    def __init__(self, lanes: int, engine: Engine) -> None:
-        self._present, self._engine = (1 << lanes) - 1, engine
-        self._barriers: dict[int, Barrier] = {}
-
-    def wait(self, call: str, lane: int, value: Any, mask: int = FULL) -> Exchange:
-        """Show a value to the lanes of a mask, and wait until all have shown theirs.
-
-        Raises:
-            RuntimeError: the mask does not name the lane, or lanes make different calls.
-        """
-        if mask != FULL:
-            mask = int(mask) & FULL
-            if not mask >> lane & 1:
-                raise RuntimeError(
-                    f"the mask {mask:#x} of {call} at {place_of(this())} does not name its lane "
-                    f"{lane}: pass the mask of the lanes that call it, {FULL:#x} for all"
-                )
-        if mask not in self._barriers:
-            parties = (mask & self._present).bit_count()
-            of = "" if mask == FULL else f" with mask {mask:#x}"
-            self._barriers[mask] = Barrier(parties, self._engine, 32, of)
-        return self._barriers[mask].wait(call, lane, value)
-
-    @property
-    def present(self) -> int:
-        """The mask of the lanes that have not ended."""
-        return self._present
-
-    def leave(self, lane: int) -> None:
-        """Stop the others from waiting for a lane."""
-        self._present &= ~(1 << lane)
-        for mask, barrier in self._barriers.items():
-            if mask >> lane & 1:
-                barrier.leave()
 
 
 class Block:
@@ -253,15 +138,3 @@ class Thread(greenlet):  # type: ignore[misc]  # greenlet is Any here
         # As on a GPU, other blocks wait forever for one that has ended.
         if self.block.grid is not None and not self.block.barrier.left_by_all:
             self.block.grid.leave()
-
-
-def this() -> Any:
-    """The running thread."""
-    return getcurrent()
-
-
-def exchange(call: str, value: Any, mask: int = FULL) -> list[Any]:
-    """Show a value to the lanes of a mask; returns what every lane shows, None for the others."""
-    thread = this()
-    shown: list[Any] = thread.warp.wait(call, thread.lane, value, mask).shown
-    return shown

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 from numba import cuda
 from numba.cuda.simulator import kernel as simulated
-from numba.cuda.simulator.kernelapi import Dim3, swapped_cuda_module
+from numba.cuda.simulator.kernelapi import Dim3
 
 from . import Sizes
-from ._engine import Barrier, Block, Engine, Thread
+from ._barriers import Barrier
+from ._engine import Block, Engine, Thread
 from ._memory import seen
 from ._module import Module
+from ._names import names_of
 
 BLOCKS, THREADS = (2**31 - 1, 65535, 65535), (1024, 1024, 64)  # at most, on every GPU
 
@@ -48,12 +50,14 @@ def run(
     with (
         _one_at_a_time,
         simulated._push_kernel_context(module),
-        swapped_cuda_module(function, module),
+        names_of(function, module),
         np.errstate(all="ignore"),
         _names_of_the_module(),
     ):
-        for together in [blocks] if cooperative else [[one] for one in blocks]:
-            engine = Engine(seed)
+        at_once = len(blocks) if cooperative else 1
+        for first in range(0, len(blocks), at_once):
+            together = blocks[first : first + at_once]
+            engine = Engine(seed, first + at_once < len(blocks))
             barrier = Barrier(len(together) * len(indices), engine, 1) if cooperative else None
             started = []
             for index in together:
@@ -64,6 +68,11 @@ def run(
 
 def _function_of(kernel: Any) -> Callable[..., None]:
     function = getattr(kernel, "py_func", kernel)
+    if getattr(kernel, "_device", False):
+        raise TypeError(
+            f"kernel must be a kernel, but {function.__name__} is a device function, which only "
+            "kernels call: write @cuda.jit without device=True"
+        )
     if isfunction(function):
         return function
     known = "of a Kernel pass its `function`, with flat arrays; a family returns a Kernel"

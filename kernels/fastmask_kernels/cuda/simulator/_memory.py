@@ -1,8 +1,7 @@
 """Arrays as kernels see them: negative indices raise, and threads may switch between accesses.
 
-An integer that is loaded is an int64, in which Numba computes with all narrower ones; what is
-stored is cut to the width of the array. What a thread writes to memory of all threads goes through
-its `_stores`.
+What is stored is cut to the width of the array. What a thread writes to memory of all threads goes
+through its `_stores`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 from numpy.typing import NDArray
 
 from ..runtime.driver import Described
-from ._engine import this
+from ._barriers import this
+from ._items import NARROW, item
 from ._stores import assign
 
 
@@ -23,7 +23,7 @@ class Checked(np.ndarray[Any, Any]):
     """A thread's own array: negative indices raise."""
 
     def __getitem__(self, index: Any) -> Any:
-        return widened(_get(self, inside(index)))
+        return item(_get(self, inside(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         assign(self, inside(index), value)
@@ -40,7 +40,7 @@ class Common(Checked):
     def __getitem__(self, index: Any) -> Any:
         this().engine.interrupt()
         value = _get(self, inside(index))
-        return value + _ZERO if type(value) in _NARROW else value  # `widened`, without a call
+        return item(value) if type(value) in NARROW else value  # most are not, and calls take time
 
     def __setitem__(self, index: Any, value: Any) -> None:
         thread = this()
@@ -53,14 +53,7 @@ class Common(Checked):
 
 _get: Callable[..., Any] = np.ndarray.__getitem__
 
-_NARROW = frozenset((np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32))
-_ZERO = np.int64(0)
 _ALL_BITS = 2**64 - 1
-
-
-def widened(value: Any) -> Any:
-    """A loaded number, as an int64 if it is a narrower integer."""
-    return value + _ZERO if type(value) in _NARROW else value  # np.int64(value) takes longer
 
 
 def inside(index: Any) -> Any:
@@ -99,7 +92,7 @@ def seen(value: Any) -> Any:
     if type(value) in (int, float):
         return np.asarray(value)[()]
     if isinstance(value, (int, float, complex, np.number, np.bool_)):
-        return widened(value)
+        return item(value)
     known = "must be a number, or an array of NumPy or numba.cuda.to_device"
     of = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
     raise TypeError(f"{known}, not {type(value).__name__}{of}")

@@ -13,8 +13,9 @@ from numba.cuda import types
 from numba.cuda.np.numpy_support import as_dtype
 from numba.cuda.simulator import kernelapi
 
-from ._engine import FULL, exchange, this
-from ._memory import Checked, Common, converted, fresh, inside, widened
+from ._barriers import FULL, exchange, this
+from ._items import item
+from ._memory import Checked, Common, converted, fresh, inside
 from ._stores import differs
 
 ATOMICS = (
@@ -70,7 +71,7 @@ class Atomic:
             progress = thread.engine.progress
             if progress.turns >= progress.watched and differs(whole, index, before):
                 progress.made()
-            return widened(before)
+            return item(before)
 
         return run
 
@@ -159,13 +160,13 @@ class Module(kernelapi.FakeCUDAModule):  # type: ignore[misc]  # Numba is Any he
         return _shuffled("shfl_sync", mask, value, int(source) % 32)
 
     def shfl_xor_sync(self, mask: int, value: Any, other: int) -> Any:
-        return _shuffled("shfl_xor_sync", mask, value, this().lane ^ int(other))
+        return _shuffled("shfl_xor_sync", mask, value, this().lane ^ int(other) % 32)
 
     def shfl_down_sync(self, mask: int, value: Any, delta: int) -> Any:
-        return _shuffled("shfl_down_sync", mask, value, this().lane + int(delta))
+        return _shuffled("shfl_down_sync", mask, value, this().lane + int(delta) % 32)
 
     def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
-        return _shuffled("shfl_up_sync", mask, value, this().lane - int(delta))
+        return _shuffled("shfl_up_sync", mask, value, this().lane - int(delta) % 32)
 
     def ballot_sync(self, mask: int, value: Any) -> Any:
         return _lanes(exchange("ballot_sync", bool(value), mask), True)

@@ -69,6 +69,12 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def site_of(thread: Any) -> tuple[Any, int]:
+    """The instruction at which a thread, at rest or running, is in its kernel."""
+    frame = next(_frames(thread.gr_frame or sys._getframe()))
+    return frame.f_code, frame.f_lasti
+
+
 def place_of(thread: Any) -> str:
     """File and line at which a thread, at rest or running, is in its kernel."""
     frame = next(_frames(thread.gr_frame or sys._getframe()))
