@@ -1,4 +1,4 @@
-"""Tests of GPU code on a machine without a GPU: kernels run in Numba's CUDA simulator.
+"""Tests of GPU code on a machine without a GPU: kernels run in fastmask's simulator.
 
 pip install -e ".[test]"
 NUMBA_ENABLE_CUDASIM=1 pytest examples/test_in_the_simulator.py

@@ -27,6 +27,8 @@ if not _device.SIMULATED:
     pytest.skip("takes barriers out of Python code", allow_module_level=True)
 from fastmask_kernels.cuda.simulator import _module
 
+pytestmark = pytest.mark.slow
+
 WRONG = (AssertionError, IndexError)
 Place = tuple[str, int]  # file and line
 

@@ -27,8 +27,9 @@ RUNS = {path.name: [path] for path in FILES if path.name in LONG} | {
 def _simulated(name: str) -> list[pytest.MarkDecorator]:
     # The host's kernels, which the example calls too, need not be compiled for this.
     backend = {"FASTMASK_KERNELS": "reference"} if name == EXAMPLE.name else {}
+    chosen = ["-m", "slow"] if name == SLOW else []
     own_process = pytest.mark.own_process(
-        *map(str, RUNS[name]), NUMBA_ENABLE_CUDASIM="1", **backend
+        *map(str, RUNS[name]), *chosen, NUMBA_ENABLE_CUDASIM="1", **backend
     )
     return [own_process, pytest.mark.slow] if name == SLOW else [own_process]
 
