@@ -140,9 +140,14 @@ def _add_compile(commands: Any) -> None:
         metavar="KERNEL",
         help="lstm_fwd or another kernel of the table, or path.py:name of your kernel or cell",
     )
-    parser.add_argument("--arch", default="sm_90a", help="architecture (default: sm_90a)")
     parser.add_argument(
-        "--signature", help='of a function in a file, in Numba\'s notation: "float32[:], int64"'
+        "--arch",
+        default="sm_90a",
+        help="architecture: sm_80, sm_86, sm_89, sm_90, sm_90a, sm_100, sm_100a, sm_120 or "
+        "sm_120a; for a kernel in a file any that ptxas knows (default: sm_90a)",
+    )
+    parser.add_argument(
+        "--signature", help='of a function in a file, in Numba\'s notation: "float32[::1], int64"'
     )
     sizes = ("batch", 64), ("time", 256), ("features", 32), ("units", 64)
     for name, size in sizes:

@@ -10,11 +10,13 @@
     report.loops(), report.step                       # machine instructions of each loop
 
 It needs numba-cuda with NVVM, and programs of the CUDA toolkit, see `missing`. `launches` records
-what a kernel of the table launches, and `own` finds the kernels in a user's file.
+what a kernel of the table launches, `occupancy` says how many blocks a multiprocessor holds, and
+`own` finds the kernels in a user's file.
 """
 
 from .refusals import explained as explained
 from .report import ARCHITECTURES as ARCHITECTURES
 from .report import Report as Report
 from .report import compile_report as compile_report
-from .report import missing as missing
+from .tools import missing as missing
+from .tools import require_architecture as require_architecture

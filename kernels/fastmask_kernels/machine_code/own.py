@@ -53,7 +53,7 @@ def kernels_in(of: Found, signature: str | None) -> list[Source]:
     Args:
         of: a `Kernel`, a family of kernels (with the parameters that it lists), a kernel that
             `numba.cuda.jit` made, or a function.
-        signature: the function's signature as Numba writes it: "float32[:], int64".
+        signature: the function's signature as Numba writes it: "float32[::1], int64".
 
     Raises:
         TypeError: it is something else.
@@ -79,7 +79,7 @@ def kernels_in(of: Found, signature: str | None) -> list[Source]:
         kinds = "a kernel, a function or a cell made by fm.cell"
         raise TypeError(f"{name} must be {kinds}, not {type(found).__name__}")
     if signature is None:
-        raise ValueError(f'{name} needs its signature, such as --signature "float32[:], int64"')
+        raise ValueError(f'{name} needs its signature, such as --signature "float32[::1], int64"')
     return [Source(found, _types(signature), options)]
 
 
@@ -103,7 +103,7 @@ def _run(path: Path) -> Any:
 def _types(signature: str) -> tuple[Any, ...]:
     """Numba types of arguments."""
     whole = signature if signature.startswith("void") else f"void({signature})"
-    known = f"a signature such as float32[:], int64, not {signature!r}"
+    known = f"a signature such as float32[::1], int64, not {signature!r}"
     try:
         args, returned = normalize_signature(whole)
     except Exception as error:  # Python and Numba raise all kinds

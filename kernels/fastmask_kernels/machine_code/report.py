@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sysconfig
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,52 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from types import SimpleNamespace
 from typing import Any
 
+from .tools import missing, refusal, require_architecture, run, tool
+
 ARCHITECTURES = ("sm_80", "sm_90a")  # what Numba compiles for on an A100 and an H100
-_CUDA = 'pip install "numba-cuda[cu13]"'
 _DOUBLE = r"^\s*(?:@!?%\w+ )?((?!ld|st|mov)[a-z][\w.]*\.f64[\w.]*[^;]*);"  # a PTX instruction
 _EXTERN = r"^\s*\.extern\s+\.func\s*(?:\([^)]*\))?\s*(\w+)"  # a function that PTX has no code of
-
-
-def tool(name: str) -> str | None:
-    """Where a program of the CUDA toolkit is: in one of NVIDIA's wheels, or on the PATH."""
-    found = sorted(_wheels().glob(f"*/bin/{name}"))
-    return str(found[-1]) if found else which(name)
-
-
-def _wheels() -> Path:
-    return Path(sysconfig.get_path("purelib")) / "nvidia"
-
-
-def missing(*programs: str) -> str | None:
-    """What must be installed before kernels can be compiled here; None if nothing.
-
-    Args:
-        programs: programs of the toolkit that are needed besides ptxas, such as "nvdisasm".
-    """
-    if find_spec("numba_cuda") is None:
-        return f"needs numba-cuda: {_CUDA}"
-    if not _has_compiler():
-        return f"needs CUDA's compilers, NVVM and NVRTC: {_CUDA}, or set CUDA_HOME to a toolkit"
-    for name in ("ptxas", *programs):
-        if tool(name) is None:
-            package = {"ptxas": "nvcc"}.get(name, name)
-            return f"needs {name}: pip install nvidia-cuda-{package}"
-    return None
-
-
-def _has_compiler() -> bool:
-    try:
-        import_module("numba.cuda.cuda_paths").get_cuda_paths()
-        import_module("numba.cuda.cudadrv.nvvm").NVVM().get_version()
-    except Exception:  # its kind depends on which part of the toolkit is missing
-        return False
-    return True
 
 
 class Loop(Counter[str]):
@@ -92,7 +53,7 @@ class Report:
     shared: int  # bytes of a block that are known when compiling
     cubin: bytes = field(repr=False)
     linked: tuple[str, ...] = ()  # functions that are linked with the kernel when it is loaded
-    first_double: str = ""  # where the first of `stray_doubles` is, in the words of a message
+    first_double: str = ""  # the first of `stray_doubles` that has a line, and where it is
 
     @cached_property
     def sass(self) -> str:
@@ -103,10 +64,12 @@ class Report:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "kernel.cubin")
             file.write_bytes(self.cubin)
-            run = _run(program, "-c", str(file))
-        if not run.returncode:
-            return run.stdout
-        raise RuntimeError(f"nvdisasm cannot read {self.name} for {self.arch}: {run.stderr[:3000]}")
+            read = run(program, "-c", str(file))
+        if not read.returncode:
+            return read.stdout
+        raise RuntimeError(
+            f"nvdisasm cannot read {self.name} for {self.arch}: {read.stderr[:3000]}"
+        )
 
     @cached_property
     def instructions(self) -> list[tuple[int, str]]:
@@ -165,10 +128,6 @@ def _labels(sass: str) -> Iterator[tuple[str, int]]:
             waiting = []
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def compile_report(
     kernel: Any, signature: Any = None, arch: str = "sm_90a", **options: Any
 ) -> Report:
@@ -182,31 +141,35 @@ def compile_report(
 
     Raises:
         RuntimeError: ptxas refuses the kernel.
-        ValueError: there is no such architecture, or a function came without its signature.
+        ValueError: ptxas does not know the architecture, or a function came without its signature.
     """
     function = getattr(kernel, "function", kernel)
     name = getattr(kernel, "name", function.__name__)
     signature = getattr(kernel, "argtypes", None) if signature is None else signature
     if signature is None:
-        raise ValueError(f"{name} needs its signature, such as (float32[:], int64)")
+        raise ValueError(f"{name} needs its signature, such as (float32[::1], int64)")
+    require_architecture(arch)
     options = {**getattr(kernel, "options", {}), **options}
     ptx = _ptx_of(function, signature, arch, options)
     report = _assembled(name, str(signature), ptx, arch)
     if report.stray_doubles:
         lined = _ptx_of(function, signature, arch, {**options, "lineinfo": True})
-        report.first_double = _line_of_double(lined)
+        report.first_double = _first_double(lined) or report.stray_doubles[0].split()[0]
     return report
 
 
-def _line_of_double(ptx: str) -> str:
-    """File and line of the first instruction in float64, from PTX with information on lines."""
+def _first_double(ptx: str) -> str:
+    """The first instruction in float64 that has a line, and where, from PTX with line numbers.
+
+    Line 0 stands for code that was moved, as out of a loop. Empty if no instruction has a line.
+    """
     files = dict(re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', ptx, re.MULTILINE))
     at = ""
     for line in ptx.splitlines():
         if place := re.match(r"\s*\.loc\s+(\d+)\s+(\d+)", line):
-            at = f" at {files.get(place[1], '?')}:{place[2]}"
-        elif re.match(_DOUBLE, line):
-            return at
+            at = f" at {files.get(place[1], '?')}:{place[2]}" if int(place[2]) else ""
+        elif at and (double := re.match(_DOUBLE, line)):
+            return double[1].split()[0] + at
     return ""
 
 
@@ -246,17 +209,6 @@ def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
         yield
 
 
-def _errors(told: str, name: str) -> str:
-    """What ptxas says is wrong, with the kernel's own name; all that it says if it does not say."""
-    lines = re.findall(r"^ptxas (?:error|fatal)\s*: *(.*)", told, re.MULTILINE)
-    lines = [re.sub(r"0x[0-9a-f]+(?= bytes| max)", _decimal, line) for line in lines]
-    return re.sub(r"'_Z\w+'", name, "; ".join(lines))[:1000] or told[:3000].strip()
-
-
-def _decimal(number: re.Match[str]) -> str:
-    return str(int(number[0], 16))
-
-
 def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:
     program = tool("ptxas")
     if program is None:
@@ -265,12 +217,13 @@ def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:
         source, target = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)
         command = program, "-v", f"-arch={arch}", "-O3", str(source), "-o", str(target)
-        run, linked = _run(*command), ()
-        if run.returncode and "Unresolved extern function" in run.stderr:
-            run, linked = _run(*command, "-c"), tuple(sorted(set(re.findall(_EXTERN, ptx, re.M))))
-        if run.returncode:
-            raise RuntimeError(f"ptxas refuses {name} for {arch}: {_errors(run.stderr, name)}")
-        told = run.stderr + run.stdout
+        done, linked = run(*command), ()
+        if done.returncode and "Unresolved extern function" in done.stderr:
+            done, linked = run(*command, "-c"), tuple(sorted(set(re.findall(_EXTERN, ptx, re.M))))
+        if done.returncode:
+            why = refusal(program, done.stderr, name)
+            raise RuntimeError(f"ptxas refuses {name} for {arch}: {why}")
+        told = done.stderr + done.stdout
         cubin = target.read_bytes()
 
     def numbers(pattern: str) -> int:

@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 from .table import table
 
-_LAUNCHED = "blocks", "threads"  # known of the kernels of the table
+_LAUNCHED = "blocks", "at once", "threads"  # known of the kernels of the table
 _HEADINGS = "registers", "spills", "local memory", "shared memory", "instructions", "in a step"
 _NOTE = (
     "registers of a thread; bytes that a thread spills; bytes of local memory of a thread, for its",
     "arrays and what it spills; bytes of shared memory of a block; machine instructions; and those",
     "in the largest inner loop, including the loops inside it (in the largest loop, if no loop is",
     "inside another): in a time loop, that is one step of a group of sequences",
+)
+_AT_ONCE = (
+    "at once: blocks that one multiprocessor holds, computed from registers, shared memory and",
+    "threads, and from what the architecture has",
 )
 _NO_LOOP = "no loop"
 _LOOPS = "time_loop", "gradient_loop"
@@ -40,8 +44,8 @@ class _Row(NamedTuple):
     """A kernel, and how it is launched."""
 
     report: Any
-    launched: tuple[()] | tuple[str, str] = ()  # blocks and threads
-    shared: int = 0
+    launched: tuple[str, ...] = ()  # see `_LAUNCHED`
+    shared: int = 0  # bytes of a block, also those known only at the launch
 
     def cells(self) -> Sequence[str]:
         """The cells of the table."""
@@ -49,7 +53,7 @@ class _Row(NamedTuple):
         name = short(report.name) if self.launched else report.name
         return (
             *(name, *self.launched, str(report.registers), str(report.spills), str(report.stack)),
-            *(str(report.shared + self.shared), str(len(report.instructions))),
+            *(str(self.shared), str(len(report.instructions))),
             str(step.total()) if step else _NO_LOOP,
         )
 
@@ -95,13 +99,15 @@ def _of_table(options: Options) -> Iterator[_Row]:
 def _of_file(path: Path, name: str, options: Options) -> Iterator[_Row]:
     """The kernels of a user's file: those of a name, or those that a cell of the name launches."""
     own = import_module("fastmask_kernels.machine_code.own")
+    import_module("fastmask_kernels.machine_code").require_architecture(options.arch)
     launches = import_module("fastmask_kernels.machine_code.launches")
     found = own.load(path, name)
     if isinstance(found.value, import_module("fastmask_kernels.cells").Cell):
         yield from _launched(options, lambda: launches.call_cell(found.value, *_sizes(options)))
         return
     for kernel, signature, given in own.kernels_in(found, options.signature):
-        yield _Row(_compiled(options, kernel, signature, **given))
+        report = _compiled(options, kernel, signature, **given)
+        yield _Row(report, shared=report.shared)
 
 
 def _sizes(options: Options) -> tuple[dict[str, int], str]:
@@ -111,6 +117,7 @@ def _sizes(options: Options) -> tuple[dict[str, int], str]:
 def _launched(options: Options, call: Callable[[], None]) -> Iterator[_Row]:
     """What a call launches on a device of the architecture."""
     launches = import_module("fastmask_kernels.machine_code.launches")
+    occupancy = import_module("fastmask_kernels.machine_code.occupancy")
     cuda = import_module("fastmask_kernels.cuda")
     if options.signature is not None:
         raise ValueError(
@@ -127,8 +134,11 @@ def _launched(options: Options, call: Callable[[], None]) -> Iterator[_Row]:
         stack.enter_context(cuda.use_weights(options.weights))
         call()
     for launch in {(one.kernel, one.threads, one.shared): one for one in found}.values():
-        launched = _by(launch.grid), _by(launch.threads)
-        yield _Row(_compiled(options, launch.kernel), launched, launch.shared)
+        report = _compiled(options, launch.kernel)
+        shared = report.shared + launch.shared
+        many = occupancy.blocks_at_once(options.arch, launch.threads, report.registers, shared)
+        launched = _by(launch.grid), str(many), _by(launch.threads)
+        yield _Row(report, launched, shared)
 
 
 def _compiled(options: Options, *args: Any, **given: Any) -> Any:
@@ -158,14 +168,14 @@ def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
     headings = ("kernel", *(_LAUNCHED if rows[0].launched else ()), *_HEADINGS)
     yield table(headings, [row.cells() for row in rows], right=range(1, len(headings)))
     yield from _NOTE
+    yield from _AT_ONCE if rows[0].launched else ()
     for report in (row.report for row in rows if short(row.report.name) in _LOOPS):
         names = ", ".join(f"{name} {many}" for name, many in report.step.most_common())
         yield f"a step of {short(report.name)}: {names}"
     for report in (row.report for row in rows if row.report.stray_doubles):
-        many, first = len(report.stray_doubles), report.stray_doubles[0].split()[0]
         yield (
-            f"{report.name} computes in float64, with {many} instructions, such as {first}"
-            f"{report.first_double}, though it takes no float64: give constants a type, "
+            f"{report.name} computes in float64, with {len(report.stray_doubles)} instructions, "
+            f"such as {report.first_double}, though it takes no float64: give constants a type, "
             "float32(0.1), and integers that are divided or multiplied with float32, float32(n)"
         )
     for report in (row.report for row in rows if row.report.linked):

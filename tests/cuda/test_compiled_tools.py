@@ -1,0 +1,109 @@
+"""What `fastmask_kernels.machine_code` needs of CUDA's tools, and makes of what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastmask import cli
+from fastmask_kernels.machine_code import report, tools
+
+NUMBA = 'pip install "numba-cuda[cu13]"'
+
+
+@pytest.mark.parametrize(
+    ("absent", "message"),
+    [
+        (["numba_cuda"], f"needs numba-cuda: {NUMBA}\n"),
+        (
+            ["compilers"],
+            f"needs CUDA's compilers, NVVM and NVRTC: {NUMBA}, or set CUDA_HOME to a toolkit\n",
+        ),
+        (["ptxas"], "needs ptxas: pip install nvidia-cuda-nvcc\n"),
+        (["nvdisasm"], "needs nvdisasm: pip install nvidia-cuda-nvdisasm\n"),
+        (
+            ["numba_cuda", "compilers", "ptxas", "nvdisasm"],
+            f"needs numba-cuda, ptxas, nvdisasm: {NUMBA} nvidia-cuda-nvcc nvidia-cuda-nvdisasm\n",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_all_that_is_missing_is_named(
+    absent: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def found(name: str) -> str | None:
+        return None if name in absent else name
+
+    monkeypatch.setattr(tools, "find_spec", found)
+    monkeypatch.setattr(tools, "tool", found)
+    monkeypatch.setattr(tools, "_has_compiler", lambda: "compilers" not in absent)
+    assert cli.main(["compile", "lstm_fwd"]) == 2
+    assert capsys.readouterr().err.endswith(message)
+
+
+ABORTED = "Ptx assembly aborted due to errors"
+OLDER = f"""\
+ptxas /tmp/kernel.ptx, line 9; fatal   : Unsupported .version 9.5; current version is '9.0'
+ptxas fatal   : {ABORTED}
+"""
+
+
+def test_a_ptxas_that_is_too_old() -> None:
+    told = tools.refusal("/old/ptxas", OLDER, "scale")
+    assert told.startswith(
+        "Unsupported .version 9.5; current version is '9.0': /old/ptxas is older"
+    )
+    assert "aborted" not in told
+    assert told.endswith(": pip install --upgrade nvidia-cuda-nvcc")
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        (
+            "ptxas fatal   : Ptx assembly aborted due to errors",
+            "Ptx assembly aborted due to errors",
+        ),
+        ("ptxas k.ptx, line 3; error   : Not a name", "Not a name"),
+        ("Killed", "Killed"),
+    ],
+)
+def test_what_else_ptxas_says(told: str, known: str) -> None:
+    assert tools.refusal("ptxas", f"{told}\n", "scale") == known
+
+
+def test_doubles_without_a_line() -> None:
+    file, double = '.file 1 "mine.py"\n', "cvt.f64.f32 %fd2, %f1;\n"
+    moved, placed = f"{file}.loc 1 0 1\n{double}", ".loc 1 7 1\nmul.f64 %fd1, %fd2, %fd2;\n"
+    assert report._first_double(moved) == ""
+    assert report._first_double(moved + placed) == "mul.f64 at mine.py:7"
+
+
+@pytest.mark.parametrize(
+    ("arch", "threads", "registers", "shared", "many"),
+    [
+        ("sm_90a", 256, 88, 8192, 2),  # 20 warps have registers
+        ("sm_90a", 1024, 32, 0, 2),  # threads
+        ("sm_86", (16, 2), 16, 0, 16),  # blocks
+        ("sm_80", 128, 32, 100 * 1024, 1),  # shared memory
+        ("sm_80", 128, 32, 81 * 1024, 2),  # of 164 KiB, with 1 KiB more for each block
+        ("sm_89", 32, 32, 100 * 1024, 0),
+        ("sm_120a", 1024, 128, 0, 0),
+    ],
+)
+def test_blocks_of_a_multiprocessor(
+    arch: str, threads: int, registers: int, shared: int, many: int
+) -> None:
+    pytest.importorskip("numba_cuda")
+    from fastmask_kernels.machine_code.occupancy import blocks_at_once
+
+    assert blocks_at_once(arch, threads, registers, shared) == many
+
+
+def test_what_each_architecture_holds() -> None:
+    pytest.importorskip("numba_cuda")
+    from fastmask_kernels.machine_code.occupancy import DEVICES, blocks_at_once
+
+    assert all(blocks_at_once(arch, 32, 32) > 1 for arch in DEVICES)
