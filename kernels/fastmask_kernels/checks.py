@@ -122,8 +122,10 @@ def _described(spec: Kernel, notes: str) -> str:
         shape = "" if argument.shape is None else f" ({', '.join(argument.shape)})"
         written = ", written" if argument.output else ""
         lines.append(f"    {argument.name}: {argument.dtype}{shape}{written}.")
-    more = f"{_sizes_of(spec)} See `help(fastmask_kernels.spec)`"
-    return "\n".join([*lines, "", inspect.cleandoc(notes).replace("See `spec`", more)])
+    more, notes = f"{_sizes_of(spec)} See `help(fastmask_kernels.spec)`", inspect.cleandoc(notes)
+    if "See `spec`" not in notes:
+        notes = f"See `spec`. {notes}".strip()
+    return "\n".join([*lines, "", notes.replace("See `spec`", more)])
 
 
 def _sizes_of(spec: Kernel) -> str:

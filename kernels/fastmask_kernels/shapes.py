@@ -40,6 +40,7 @@ def check_arrays(
             came = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
             raise TypeError(f"{argument.name} must be a NumPy array, not {came}")
         _check_array(argument, shape, args[i], sizes)
+        _check_flags(argument, args[i], host)
     for _, argument, shape in arrays:
         _check_optional(argument, shape, sizes.of)
 
@@ -63,9 +64,21 @@ def _check_array(argument: Argument, shape: tuple[str, ...], value: Any, sizes: 
     sizes.of = found
     for letter in found:
         sizes.seen.setdefault(letter, f"{name} {value.shape}")
-    flags = value.flags
-    if not (flags.c_contiguous and flags.aligned):
-        raise ValueError(f"{name} must be C-contiguous and aligned")
+
+
+def _check_flags(argument: Argument, value: Any, host: bool) -> None:
+    """Check how an array lies in memory, and that an output can be written."""
+    name, flags = argument.name, value.flags
+    if not flags.c_contiguous:
+        came = f"with strides {value.strides}" if host else "transposed or with gaps"
+        copy = f"np.ascontiguousarray({name})"
+        if not host:
+            copy = f"cupy.ascontiguousarray({name}), or {name}.contiguous() in torch"
+        fix = "an output is allocated so" if argument.output else f"pass {copy}"
+        raise ValueError(f"{name} must be C-contiguous, not {came}: {fix}")
+    if not flags.aligned:
+        begin = f"begin at a multiple of {value.dtype.alignment} bytes in memory"
+        raise ValueError(f"{name} must be aligned, that is {begin}: a copy of it does")
     if argument.output and not flags.writeable:
         raise ValueError(f"{name} is an output and must be writeable")
 

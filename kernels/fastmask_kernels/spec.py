@@ -24,7 +24,8 @@ steps[p], whatever `reverse` is; rows past offsets[B] are not touched:
     c_steps (K H)   c after the step (LSTM); likewise of any other state
     gates   (L 4H)  activated gates: LSTM i, f, g, o; GRU n, z, r, q, where n is the candidate
                     and q = h U_h + b_h with `reset_after`, else r * h (h before the step); for
-                    other cells see `cells.Cell.saved`
+                    other cells see `cells.Cell.saved`, where a block of None may
+                    hold anything
 Where gates were not saved (`gates_saved` is False) the backward kernel computes them again.
 
 Backward kernels write gradients; they do not add to them. `dout` has the layout of `out`: its
@@ -164,7 +165,11 @@ def cell_kernels(cell: Cell) -> CellRows:
     A cell that saves nothing but its states has no `gates` in fwd, and no `gates_saved`; a cell
     without a part of h in its sums has a `recurrent_kernel` (H, 0). `activations` are those that
     the formula leaves to the layer.
+
+    Raises:
+        TypeError: it is no cell.
     """
+    cells.require_cell(cell)
     name, title = _TITLES.get(cell, (cell.name, f"the cell {cell.name}"))
     like = "" if name == "lstm" else "; masked steps and `reverse` as in lstm_fwd"
     gates = f"; gate order {', '.join(cell.sums)}" if len(cell.sums) > 1 else ""

@@ -99,8 +99,23 @@ def test_outputs_that_cannot_be_written() -> None:
     valid.flags.writeable = False
     with pytest.raises(ValueError, match="valid is an output and must be writeable"):
         cuda.mask_not_equal(Memory(valid), Memory(np.zeros((1, 2))), 0)
-    with pytest.raises(ValueError, match="valid must be C-contiguous"):
+    with pytest.raises(ValueError, match=r"valid must be C-contiguous, .*: an output is allocated"):
         cuda.mask_not_equal(Memory(np.zeros((1, 4), bool)[:, ::2]), Memory(np.zeros((1, 2))), 0)
+    words = "ids must be C-contiguous, not transposed or with gaps: pass cupy.ascontiguousarray"
+    with pytest.raises(ValueError, match=words):
+        cuda.mask_not_equal(Memory(np.zeros((1, 2), bool)), Memory(np.zeros((1, 4))[:, ::2]), 0)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_the_help_of_every_kernel_explains_its_sizes(name: str) -> None:
+    told = getattr(cuda, name).__doc__
+    assert "\n\nSizes: " in told
+    assert "See `help(fastmask_kernels.spec)`" in told
+
+
+def test_kernels_of_what_is_no_cell() -> None:
+    with pytest.raises(TypeError, match=r"cell must be a cell made by fm\.cell .*, not 'l"):
+        cuda.kernels_of("lstm")  # type: ignore[arg-type]
 
 
 @simulated

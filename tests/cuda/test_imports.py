@@ -13,6 +13,8 @@ import pytest
 
 from fastmask_kernels import cpu
 
+from .conftest import on_gpu
+
 HIDDEN = """
 import importlib.util as util, sys
 found = util.find_spec
@@ -55,6 +57,43 @@ def test_a_launch_outside_the_simulator_is_refused() -> None:
     assert not done.returncode, done.stderr
     told = run(f"{program}; launch(print, 1, 32, shared=4)").stderr
     assert "RuntimeError: the simulator needs NUMBA_ENABLE_CUDASIM=1" in told
+
+
+ON_A_DEVICE = (
+    "lstm_packed_size(2, 4, np.float32)",
+    "gru_packed_size(2, 4, np.float32)",
+    "rnn_packed_size(2, 4, np.float32)",
+    "kernels_of(cells.lstm).packed_size(2, 4, np.float32)",
+    "on_device(0).__enter__()",
+    "check_indices()",
+    "mask_not_equal(On(), On(), 0)",
+)
+ASKING = """
+import numpy as np
+from fastmask_kernels import cells
+from fastmask_kernels.cuda import *
+from fastmask_kernels.cuda import check_indices, kernels_of, on_device, use_weights
+
+class On:
+    __cuda_array_interface__ = dict(shape=(1, 1), typestr="<f4", data=(4096, False))
+
+for line in {lines}:
+    try:
+        with use_weights("tf32"):
+            eval(line)
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+@needs_numba_cuda
+@pytest.mark.skipif(on_gpu(), reason="there is a device")
+def test_without_a_device_all_that_needs_one_says_so() -> None:
+    done = run(ASKING.format(lines=ON_A_DEVICE))
+    assert not done.stderr
+    told = done.stdout.splitlines()
+    assert len(told) == len(ON_A_DEVICE)
+    assert all(line.startswith("no CUDA device can be used: ") for line in told), told
 
 
 def test_fastmask_imports_no_cuda() -> None:

@@ -84,6 +84,25 @@ def test_the_help_of_a_kernel_explains_its_sizes() -> None:
     )
 
 
+@EACH_BACKEND
+def test_the_help_of_every_kernel_explains_its_sizes(backend: Any) -> None:
+    kernels = {name: getattr(backend, name) for name in KERNELS}
+    kernels |= backend.kernels_of(cells.Cell(formulas.peephole))._asdict()
+    del kernels["packed_size"]  # which has no arrays
+    for name, kernel in kernels.items():
+        assert "\n\nSizes: " in kernel.__doc__, name
+        assert kernel.__doc__.count("See `help(fastmask_kernels.spec)`") == 1, name
+
+
+@EACH_BACKEND
+@pytest.mark.parametrize("wrong", ["lstm", formulas.peephole, cells.Cell])
+def test_kernels_of_what_is_no_cell(backend: Any, wrong: object) -> None:
+    with pytest.raises(TypeError) as raised:
+        backend.kernels_of(wrong)
+    told = "cell must be a cell made by fm.cell or one of fastmask_kernels.cells, such as lstm, not"
+    assert str(raised.value) == f"{told} {wrong!r}"
+
+
 def test_arguments_by_name() -> None:
     sizes = {"B": 2, "T": 5, "F": 2, "H": 2, "P": 7, "S": 5, "X": 5, "E": 2}
     of_rnn = {a.name: argument_for(a, sizes) for a in KERNELS["rnn_step"].arguments}

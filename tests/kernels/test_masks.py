@@ -242,5 +242,19 @@ def test_outputs_that_cannot_be_written(backend: Any) -> None:
     valid.flags.writeable = False
     with pytest.raises(ValueError, match="valid is an output and must be writeable"):
         backend.mask_not_equal(valid, np.zeros((1, 2)), 0)
-    with pytest.raises(ValueError, match="valid must be C-contiguous"):
+    words = r"valid must be C-contiguous, not with strides \(4, 2\): an output is allocated so"
+    with pytest.raises(ValueError, match=words):
         backend.mask_not_equal(garbage((1, 4))[:, ::2], np.zeros((1, 2)), 0)
+
+
+@EACH_BACKEND
+def test_inputs_that_lie_otherwise_in_memory(backend: Any) -> None:
+    words = (
+        r"ids must be C-contiguous, not with strides \(8, 32\): pass np.ascontiguousarray\(ids\)"
+    )
+    with pytest.raises(ValueError, match=words):
+        backend.mask_not_equal(garbage((2, 3)), np.zeros((4, 4)).T[:2, :3], 0)
+    odd = np.zeros(17, np.uint8)[1:].view(np.float64)[np.newaxis]
+    words = "ids must be aligned, that is begin at a multiple of 8 bytes in memory: a copy of it"
+    with pytest.raises(ValueError, match=words):
+        backend.mask_not_equal(garbage((1, 2)), odd, 0)

@@ -9,6 +9,7 @@ Every backend's kernels of a cell come from its formula; see `cell.Cell`.
 """
 
 from .cell import Cell, cell
+from .cell import require_cell as require_cell
 from .gru import gru, gru_reset_before
 from .lstm import lstm
 from .simple_rnn import simple_rnn

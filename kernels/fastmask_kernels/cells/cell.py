@@ -78,7 +78,7 @@ class Cell:
         There is a block for each sum, in the order of z, which backward overwrites with the sum's
         gradient; then one for each value that a sum is called on, which backward keeps; then more
         if these do not hold everything. Backward appends the gradients of the vectors, step by
-        step.
+        step. What forward leaves in a block of None differs between backends.
         """
         values = [s.args[1] for s in self.called]
         wanted = [s for s in saved(self.formula, self.gradients) if s not in values]
@@ -137,6 +137,19 @@ class Cell:
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"
+
+
+def require_cell(value: object) -> None:
+    """Raise unless a value is a cell, and not a layer of one or a name.
+
+    Raises:
+        TypeError: it is no cell.
+    """
+    if not isinstance(value, Cell):
+        raise TypeError(
+            "cell must be a cell made by fm.cell or one of fastmask_kernels.cells, such as lstm, "
+            f"not {value!r}"
+        )
 
 
 def _check_names(formula: Formula) -> None:

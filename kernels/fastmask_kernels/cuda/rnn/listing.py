@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cells import Cell, lstm
+from ...cells import Cell, lstm, require_cell
 from ..ops import in_turn
 from .columns import require_kernels, rounds
 from .forward_cells import Cells, Saves
@@ -32,9 +32,7 @@ def forward_round(cell: Cell = lstm) -> str:
         TypeError: it is no cell, but what a cell made for a layer, or a name.
         ValueError: it has none.
     """
-    if not isinstance(cell, Cell):
-        kinds = "a cell made by fm.cell or one of fastmask_kernels.cells, such as lstm"
-        raise TypeError(f"cell must be {kinds}, not {type(cell).__name__}")
+    require_cell(cell)
     require_kernels(cell, False)
     real, products = np.dtype("f4"), rounds(cell)
     tiles = tuple(tile(len(names), _LANES, _UNITS, _UNITS) for names in products)

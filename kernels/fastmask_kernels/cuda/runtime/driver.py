@@ -66,6 +66,7 @@ def _has_driver() -> bool:
 
 @cache
 def _driver() -> Any:
+    require_device()  # cuda.bindings finds no driver in words of its own
     from cuda.bindings import driver
 
     return driver
