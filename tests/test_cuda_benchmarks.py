@@ -150,6 +150,31 @@ def test_json_page_and_pictures(
     assert "is of another device, Another" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("about", "caveat"),
+    [("simulated", "Made in the simulator"), ("dry_run", "DRY RUN on a driver"), ("", "")],
+)
+def test_what_no_gpu_measured_is_said_on_the_screen_too(
+    about: str,
+    caveat: str,
+    run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(program.cases, "trials", lambda: [TRIAL])
+    out = tmp_path / "device.json"
+    assert run(out, "--only", "timings") == 0
+    report = json.loads(out.read_text())
+    report["about"][about] = True
+    out.write_text(json.dumps(report))
+    capsys.readouterr()
+    assert run(out, "--only", "none") == 0
+    for text in (capsys.readouterr().out, out.with_suffix(".md").read_text()):
+        assert ("no figure" in text) == bool(caveat)
+        assert caveat in text
+
+
 def test_a_part_that_fails_is_recorded(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

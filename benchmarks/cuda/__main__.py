@@ -78,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"benchmarks.cuda: there are no results in {out}", file=sys.stderr)
         return 2
     write(report, out)
-    if report["about"].get("dry_run"):
-        print(page.DRY_RUN)
+    for caveat in page.caveats(report["about"]):
+        print(caveat)
     print(goal_table(goals.goals(report.get("timings", {}).get("groups", []))))
     return int(bool(unfinished(report, options.only) if options.dry_run else wrong(report)))
 

@@ -55,17 +55,19 @@ def render(report: Report, pictures: list[Path]) -> str:
     """The page."""
     about = report["about"]
     parts = [HEAD.format(device=about.get("device", "CUDA"))]
-    if about.get("simulated"):
-        parts.append(SIMULATED)
-    if about.get("dry_run"):
-        parts.append(DRY_RUN)
-    parts.append(MEASURED)
+    parts += [*caveats(about), MEASURED]
     for name, part in PARTS.items():
         if name in report:
             parts += part(report[name])
     parts += [f"![Time against units]({path.name})" for path in pictures]
     parts += ["## Machine", machine(about)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def caveats(about: Report) -> list[str]:
+    """What must be said beside every figure of a run that measured no GPU."""
+    known = ("simulated", SIMULATED), ("dry_run", DRY_RUN)
+    return [text for name, text in known if about.get(name)]
 
 
 def machine(about: Report) -> str:

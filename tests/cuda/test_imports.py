@@ -115,6 +115,16 @@ def test_backend_exports_names_of_the_others() -> None:
     assert set(names) <= set(cpu.__all__)
 
 
+def test_the_help_names_all_that_the_package_exports() -> None:
+    """The source is read, see above."""
+    tree = ast.parse((Path(cpu.__file__).parents[1] / "cuda" / "__init__.py").read_text())
+    imported = [a for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
+    others = [a.asname for a in imported if a.asname]
+    told = ast.get_docstring(tree) or ""
+    assert "use_memory" in others
+    assert [name for name in others if f"\n    {name} " not in told] == []
+
+
 NVTX = """
 import sys, types
 seen = []

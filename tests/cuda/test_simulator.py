@@ -129,8 +129,8 @@ def test_the_page_shows_the_generated_lines_of_a_round() -> None:
 
 
 def test_what_has_no_generated_lines() -> None:
-    for given, kind in ((fm.cells.ind_rnn(8), r"\w+"), ("lstm", "str")):
-        message = f"cell must be a cell made by fm.cell or .*, not {kind}$"
+    for given, came in ((fm.cells.ind_rnn(8), "<ind_rnn '.*'>"), ("lstm", "'lstm'")):
+        message = f"cell must be a cell made by fm.cell or .*, not {came}$"
         with pytest.raises(TypeError, match=message):
             forward_round(given)
 

@@ -3,6 +3,19 @@
 Arrays are objects with `__cuda_array_interface__`: of numba, CuPy or torch. Import this module
 only where kernels run: it imports numba-cuda, which `pip install "numba-cuda[cu13]"` installs with
 the libraries of CUDA 13.
+
+Besides the kernels of the table, which `__all__` lists, it has
+
+    kernels_of      the kernels of any cell, such as one made by `fastmask.cell`
+    check_indices   wait, and raise if a call met a bad index or plan
+    on_device       make a device the current one
+    use_stream      launch on the caller's stream
+    use_memory      let the array library allocate scratch memory
+    use_products    let another library compute the products over all valid steps
+    use_weights     multiply recurrent weights in float32, tf32 or bfloat16
+    chosen_weights  what `use_weights` has chosen
+
+`help(fastmask_kernels.cuda.use_stream)` and so on tell more.
 """
 
 from .gather import gather_rows
