@@ -116,6 +116,13 @@ def test_rows_of_equal_length_keep_their_order() -> None:
     plan(np.tri(12, 3, dtype=bool)[np.arange(12) * 5 % 12])
 
 
+def test_rows_of_equal_length_in_several_rounds_of_a_warp() -> None:
+    """A part of 64 rows or more: what a round wrote to memory, the next one reads."""
+    valid = np.zeros((100, 40), bool)
+    valid[:, 0] = True
+    plan(valid)
+
+
 def test_plan_needs_room_for_every_step() -> None:
     arrays = np.empty(3, np.int64), np.empty(5, np.int64), np.empty(2, np.int64)
     with pytest.raises(ValueError, match="steps must have room for 6 steps, not 5"):
