@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from .._frames import frames_of_fastmask
+
 # Whether layers are called on zeros, to find the shapes of their outputs.
 on_trial: ContextVar[bool] = ContextVar("fastmask_on_trial", default=False)
 # Whether layers do not warn of masks.
 silent: ContextVar[bool] = ContextVar("fastmask_silent", default=False)
-_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 DROPPED = (
     "was passed an input with a mask attached to it. However, this layer does not support "
     "masking and will therefore destroy the mask information."
@@ -47,14 +46,3 @@ def warn_of_lost_mask(layer: str, how: str) -> None:
         how: what it does with the mask, and what to do about it.
     """
     warnings.warn(f"{layer} {how}", stacklevel=frames_of_fastmask())
-
-
-def frames_of_fastmask() -> int:
-    """The `stacklevel` of the first caller outside the package, for a warning by our caller.
-
-    Python 3.12 has `skip_file_prefixes` for this.
-    """
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level

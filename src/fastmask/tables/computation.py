@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from .._frames import frames_of_fastmask
 from ..data import ragged
 from ..layers._calls import flat
-from ..layers._lost_mask import frames_of_fastmask, without_warnings
+from ..layers._lost_mask import without_warnings
 from ..layers._ragged import reason_of
 from ..masks.masked import Masked
 from ..masks.ragged import Ragged
