@@ -312,9 +312,3 @@ class TestExport:
         traced = torch.jit.trace(module, (torch.randn(6, 4, 3),))
         x = torch.randn(9, 2, 3)
         assert_all_close([traced(x)[0]], [module(x)[0]], 1e-5)
-
-    def test_masks_cannot_be_recorded(self) -> None:
-        module = ft.LSTM(3, 5)
-        example = (torch.randn(6, 4, 3), None, torch.ones(6, 4))
-        with pytest.raises(NotImplementedError, match=r"mask .* cannot be recorded by torch.jit"):
-            torch.onnx.export(module, example, io.BytesIO(), dynamo=False)

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import fastmask.torch as ft
 from fastmask.backends.cuda.torch import TorchLibrary
-from fastmask.torch import _cuda, _fallback, _over_steps
+from fastmask.torch import _cuda, _over_steps
 from fastmask.torch._cells import CELLS
 from tests.torch_cases import (
     CHANGES,
@@ -125,10 +125,6 @@ def test_compiled(gpu: GPU) -> None:  # noqa: F811 - the fixture
 
 
 class TestFallback:
-    @pytest.fixture(autouse=True)
-    def _warn_again(self) -> None:
-        _fallback._warn.cache_clear()
-
     @without_gpu
     @pytest.mark.parametrize(
         "error", [ImportError("CUDA kernels need numba-cuda"), RuntimeError("no CUDA device")]

@@ -34,7 +34,8 @@ each_module = pytest.mark.parametrize("name", NAMES)
 def test_no_gradients_of_gradients(name: str) -> None:
     _, ours = twins(name, 3, 5)
     x = torch.randn(6, 4, 3, dtype=FLOAT64, requires_grad=True)
-    refused = pytest.raises(NotImplementedError, match=f"{name} .* no gradients of gradients")
+    message = rf"^fastmask\.torch\.{name} .* no gradients of .*; use torch\.nn\.{name} with its"
+    refused = pytest.raises(NotImplementedError, match=message)
     sources = [x, *ours.parameters()]
     for loss in (lambda: ours(x)[0].sin().sum(), lambda: ours(x)[0].sum()):  # a constant dout, too
         for count in (0, 2):
@@ -82,6 +83,22 @@ def test_torch_func_is_refused(name: str, grad: bool) -> None:
         ):
             with pytest.raises(NotImplementedError, match=message):
                 transformed(x)
+
+
+@each_module
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_batches_of_gradients_are_refused(name: str, create_graph: bool) -> None:
+    _, ours = twins(name, 3, 5)
+    x = torch.randn(6, 4, 3, dtype=FLOAT64)
+    leaves, packed = list(ours.parameters()), pack_sequence([x[:3, 0], x[:2, 1]])
+    message = rf"^fastmask\.torch\.{name} has no batched gradients .* use torch\.nn\.{name}$"
+    for output in (ours(x)[0], ours(x)[1][0], ours(packed)[0].data):
+        summed = output.reshape(-1, 5).sum(0)
+        options = {"is_grads_batched": True, "create_graph": create_graph}
+        with pytest.raises(NotImplementedError, match=message):
+            torch.autograd.grad(summed, leaves, torch.eye(5, dtype=FLOAT64), **options)
+    with pytest.raises(NotImplementedError, match=message):
+        torch.autograd.functional.jacobian(lambda x: ours(x)[0].sum(0), x, vectorize=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # make_dual's own

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from typing import Any
+
 import pytest
 
 import fastmask as fm
@@ -31,18 +35,12 @@ each_module = pytest.mark.parametrize("name", NAMES)
 class TestFallback:
     """Torch computes what the kernels cannot, with a warning."""
 
-    @pytest.fixture(autouse=True)
-    def _warn_again(self) -> None:
-        from fastmask.torch import _fallback
-
-        _fallback._warn.cache_clear()
-
     @pytest.mark.parametrize("batch_first", [False, True])
     def test_projections(self, batch_first: bool) -> None:
         options = {"num_layers": 2, "bidirectional": True, "proj_size": 2}
         theirs, ours = twins("LSTM", 3, 5, **options, batch_first=batch_first)
         x = torch.randn(4, 6, 3, dtype=FLOAT64)
-        with pytest.warns(UserWarning, match=r"runs torch\.nn\.LSTM here.*proj_size"):
+        with pytest.warns(UserWarning, match=r"runs torch\.nn\.LSTM here.*\(proj_size=2\)"):
             assert_all_close([ours(x)[0]], [theirs(x)[0]])
         sequences = pack_sequence([x[0, :3], x[1, :2]])
         assert_all_close([ours(sequences)[0].data], [theirs(sequences)[0].data])  # warned once
@@ -122,16 +120,23 @@ class TestFallback:
         assert_all_close([out[keep]], [theirs(x[3, keep])[0]])
         assert_all_close([ours(x[one], mask=fm.Mask(keep[None]))[0][0]], [out])
         ours.zero_output_for_mask = False
-        with pytest.raises(NotImplementedError, match="zero_output_for_mask=False"):
+        message = "zero_output_for_mask=False .* cannot run here: a test wants it so$"
+        with pytest.raises(NotImplementedError, match=message):
             ours(x, mask=valid)
 
     @each_module
     def test_half_precision(self, name: str) -> None:
         theirs, ours = twins(name, 3, 5, dtype=torch.bfloat16)
         x = torch.randn(6, 4, 3, dtype=torch.bfloat16)
-        with pytest.warns(UserWarning, match=r"float32 and float64, not in torch\.bfloat16"):
+        with pytest.warns(UserWarning, match=r"not in torch\.bfloat16: call \.float\(\) on"):
             out, _ = ours(x)
         assert torch.equal(out, theirs(x)[0])
+        ours.zero_output_for_mask = False
+        message = r"cannot run here: kernels compute .* not in torch\.bfloat16: call \.float\(\)"
+        with pytest.raises(NotImplementedError, match=message) as told:
+            ours(x, mask=torch.ones(6, 4))
+        assert "proj_size" not in str(told.value)
+        assert ours.float()(x.float(), mask=torch.ones(6, 4))[0].dtype == torch.float32
 
     @each_module
     def test_autocast_computes_in_the_dtype_of_the_weights(self, name: str) -> None:
@@ -151,3 +156,39 @@ class TestFallback:
         assert out.shape == (6, 4, 5)
         out, h = module(torch.empty(6, 4, 3, device="meta"), mask=torch.ones(6, 4))
         assert (out.shape, h.shape) == ((6, 4, 5), (1, 4, 5))
+
+
+class Program(torch.nn.Module):  # type: ignore[misc]  # torch is Any here
+    """Modules that are called on two lines."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        self.first, self.second = modules
+
+    def forward(self, x: Any) -> Any:
+        self.first(x)
+        return self.second(x)
+
+
+def make_gru() -> Any:
+    return ft.GRU(3, 5, dtype=torch.bfloat16)
+
+
+def make_cell() -> Any:
+    return ft.Recurrent(fm.cells.gru, 3, 5, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("make", [make_gru, make_cell])
+def test_each_module_warns_once_where_the_program_calls_it(make: Any) -> None:
+    program = Program(make(), make())
+    x = torch.randn(6, 4, 3, dtype=torch.bfloat16)
+    start = inspect.getsourcelines(Program.forward)[1]
+    for warns in (True, False):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("default")  # Python's: each text once a line
+            program(x)
+        assert [(one.filename, one.lineno - start) for one in told] == (
+            [(__file__, 1), (__file__, 2)] if warns else []
+        )
+    with pytest.warns(UserWarning, match="here, which is slow"):
+        torch.nn.Sequential(make())(x)  # the same line of torch as before

@@ -250,9 +250,11 @@ def test_code_of_the_documentation() -> None:
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block.split("```")[0], names)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     assert isinstance(names["model"][1], ft.GRU)
     assert names["tensor"].shape == (4, 2)
+    assert type(names["critic"][1]) is torch.nn.LSTM
+    assert names["critic"][1].weight_hh_l0.grad.any()
 
 
 @pytest.mark.parametrize("module", ["_modules", "_convert", "_own_cells", "_sampler"])

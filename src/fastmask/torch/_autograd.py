@@ -13,7 +13,7 @@ from ..backends.plan import Plan
 from ._backend import backend_of
 from ._cells import TorchCell
 from ._layer import Keep, Kept, backward, forward
-from ._recorders import refuse_transforms
+from ._recorders import refuse_batches, refuse_transforms
 
 FEW = 1 << 14
 """Up to this size gates are copied, in 10 us or less, and so kept for a second backward.
@@ -78,21 +78,25 @@ def last_gradients(
             torch would take the derivatives for zero.
     """
     some = [one for one in found if one is not None]
-    last = iter(_Last.apply(cell.called[0], len(some), *some, *depends))
+    last = iter(_Last.apply(cell.called, len(some), *some, *depends))
     return [None if one is None else next(last) for one in found]
 
 
 class _Last(Function):
     @staticmethod
-    def forward(ctx: Any, name: str, count: int, *tensors: Tensor | None) -> tuple[Any, ...]:
-        ctx.name = name
+    def forward(
+        ctx: Any, called: tuple[str, ...], count: int, *tensors: Tensor | None
+    ) -> tuple[Any, ...]:
+        ctx.called = called
         return tuple([one.detach() for one in tensors[:count] if one is not None])
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> None:
+        name, *original = ctx.called
+        instead = f"; use torch.nn.{original[0]} with its state_dict()" if original else ""
         raise NotImplementedError(
-            f"fastmask's {ctx.name} has gradients, but no gradients of gradients: what is computed "
-            "from gradients with create_graph=True cannot be differentiated through it"
+            f"{name} has gradients, but no gradients of gradients: what is computed from gradients "
+            f"with create_graph=True cannot be differentiated through it{instead}"
         )
 
 
@@ -101,6 +105,7 @@ def _backward(
 ) -> tuple[Any, ...]:
     cell, n = ctx.cell, ctx.cell.states
     refuse_transforms(*cell.called)
+    refuse_batches(grads, *cell.called)
     (x, *saved), (dout, *dlast) = saved, grads
     states, steps = saved[:n], saved[n : 2 * n]
     gates, *weights = saved[2 * n :]

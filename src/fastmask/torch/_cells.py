@@ -53,7 +53,8 @@ class TorchCell(Cell):
     def __init__(self, kind: Cell, *settings: str | bool, order: tuple[int, ...] | None = None):
         vars(self).update(vars(kind))
         self.settings, self.order = settings, order
-        self.called = (self.prefix.upper(),) * 2
+        name = self.prefix.upper()
+        self.called = f"fastmask.torch.{name}", name
         self.state_names = ("h", "c")[: self.states]
 
     def sizes(self, weights: Sequence[Tensor]) -> tuple[int, int]:
@@ -126,7 +127,7 @@ class FormulaTorchCell(FormulaCell, TorchCell):
     def __init__(self, formula: Formula) -> None:
         FormulaCell.__init__(self, formula)
         defaults = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-        self.called, self.state_names = ("Recurrent",), formula.states
+        self.called, self.state_names = ("fastmask.torch.Recurrent",), formula.states
         self.settings = tuple(defaults[name] for name in formula.activations)
 
     def sizes(self, weights: Sequence[Tensor]) -> tuple[int, int]:

@@ -6,8 +6,6 @@ at all, whatever its shape. A row without steps gets one of zeros, whose results
 
 from __future__ import annotations
 
-import functools
-import warnings
 from typing import Any
 
 import torch
@@ -16,20 +14,36 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..masks.mask import Mask
 from ._masks import batch_first_mask, valid_tensor
-from ._recorders import needs_torch
+from ._recorders import exports_to_onnx, needs_torch
+from ._warnings import warn_once
+
+# What cannot be done with a mask, and what can be done instead: for torch.jit, for ONNX.
+_RECORDED = (
+    (
+        "recorded by torch.jit",
+        "use torch.export, or call the module with a PackedSequence that the model makes",
+    ),
+    (
+        "exported to ONNX",
+        "call the module with a PackedSequence that the model makes, and export with dynamo=False",
+    ),
+)
 
 
 def by_torch(
     module: Any, original: Any, reason: str, input: Any, hx: Any, mask: Any
 ) -> tuple[Any, Any]:
     """What `module` returns, computed by the class of torch.nn that it replaces."""
-    if not torch.compiler.is_compiling():
-        _warn(original.__name__, reason)
+    name = original.__name__
+    warn_once(
+        module,
+        f"fastmask.torch.{name} runs torch.nn.{name} here, which is slower on sequences of unequal "
+        "length",
+        reason,
+    )
     if mask is not None and needs_torch():
-        raise NotImplementedError(
-            f"mask of fastmask.torch.{original.__name__} cannot be recorded by torch.jit or "
-            "exported to ONNX: give a PackedSequence instead, or use torch.export"
-        )
+        cannot, instead = _RECORDED[exports_to_onnx()]
+        raise NotImplementedError(f"mask of fastmask.torch.{name} cannot be {cannot}: {instead}")
     twin = original.__new__(original)
     object.__setattr__(twin, "__dict__", module.__dict__)  # the same parameters and options
     known = batch_first_mask(mask, input, module.batch_first)
@@ -43,8 +57,8 @@ def by_torch(
         return result
     if not module.zero_output_for_mask:  # of the class, where `convert` made the module
         raise NotImplementedError(
-            f"zero_output_for_mask=False with a mask needs fastmask's own kernels, which cannot "
-            f"run here ({input.dtype} on {input.device}, proj_size={twin.proj_size})"
+            "zero_output_for_mask=False with a mask needs fastmask's own kernels, which cannot "
+            f"run here: {reason}"
         )
     return _masked(twin, input, hx, known)
 
@@ -57,15 +71,6 @@ def _without_steps(twin: Any, input: Tensor, hx: Any, axis: int) -> tuple[Any, A
     if hx is None:
         hx = _each(torch.zeros_like, last)
     return out.narrow(axis, 0, 0), tuple(hx) if isinstance(last, tuple) else hx
-
-
-@functools.cache
-def _warn(name: str, reason: str) -> None:
-    warnings.warn(
-        f"fastmask.torch.{name} runs torch.nn.{name} here, which is slower on sequences of "
-        f"unequal length: {reason}",
-        stacklevel=5,
-    )
 
 
 def _masked(twin: Any, input: Tensor, hx: Any, mask: Mask | Tensor) -> tuple[Any, Any]:

@@ -30,7 +30,7 @@ class KerasCell(TorchCell):
 
     def __init__(self, layer: Layer) -> None:
         TorchCell.__init__(self, layer.cell, *layer.settings)
-        self.called = (layer.kind,)
+        self.called = (f"fastmask's {layer.kind}",)
         self.reset_after = layer.reset_after
         self.go_backwards = layer.go_backwards
         self.return_sequences = layer.return_sequences

@@ -154,9 +154,12 @@ class OverSteps(torch.nn.Module):
         if unknown:
             return unknown
         if weight.dtype not in (torch.float32, torch.float64):
-            return f"kernels compute in float32 and float64, not in {weight.dtype}"
+            return (
+                f"kernels compute in float32 and float64, not in {weight.dtype}: call .float() on "
+                "module and input"
+            )
         if needs_torch():
-            return "torch.jit and the ONNX exporter only know torch.nn's operator"
+            return "torch.jit and the ONNX exporter can only record torch.nn's operator"
         if device.type != HOST and in_autocast(device):
             return f"autocast on {device.type} asks for half precision"
         return why_not(device, self.mode)

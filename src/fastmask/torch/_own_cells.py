@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from typing import Any, NoReturn
 
 import torch
@@ -23,6 +21,7 @@ from ._masks import batch_first_mask, valid_tensor
 from ._over_steps import OverSteps
 from ._recorders import needs_torch
 from ._stack import run_stack
+from ._warnings import warn_once
 
 _SUFFIXES = ("", "_reverse")  # of the parameters of the two directions
 _ONE = "Recurrent is one layer without dropout: stack modules, with torch.nn.Dropout between them"
@@ -151,7 +150,7 @@ class Recurrent(OverSteps):
         return weight
 
     def _called(self) -> tuple[str, ...]:
-        return ("Recurrent",)
+        return ("fastmask.torch.Recurrent",)
 
     def _run(self, x: Tensor, states: list[Tensor], plan: Any) -> tuple[Tensor, list[Tensor]]:
         weights, dtype = self._weights(), self.kernel.dtype
@@ -185,10 +184,14 @@ class Recurrent(OverSteps):
         if needs_torch():
             raise NotImplementedError(
                 "fastmask.torch.Recurrent cannot be recorded by torch.jit or exported to ONNX, "
-                "which know no operator for its cell: use torch.export"
+                "which have no operator for its cell: use torch.export"
             )
-        if not torch.compiler.is_compiling():
-            _warn(self.cell.name, reason)
+        warn_once(
+            self,
+            f"fastmask.torch.Recurrent runs the formula of {self.cell.name} step by step with "
+            "torch's operators here, which is slow",
+            reason,
+        )
         if not isinstance(input, PackedSequence):
             return self._by_formula(input, hx, mask)
         x, lengths = pad_packed_sequence(input, batch_first=self.batch_first)
@@ -218,12 +221,3 @@ class Recurrent(OverSteps):
             told += [f"{name}=True"] if getattr(self, name) else []
         told += [] if self.zero_output_for_mask else ["zero_output_for_mask=False"]
         return ", ".join(told)
-
-
-@functools.cache
-def _warn(name: str, reason: str) -> None:
-    warnings.warn(
-        f"fastmask.torch.Recurrent runs the formula of {name} step by step with torch's operators "
-        f"here, which is slow: {reason}",
-        stacklevel=6,
-    )

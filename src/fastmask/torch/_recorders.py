@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 
@@ -12,7 +14,7 @@ def refuse_transforms(name: str, original: str = "") -> None:
     """Raise an error inside a transform of torch.func, or where torch differentiates forward.
 
     Args:
-        name: the module's name, for messages.
+        name: what messages call the module.
         original: name of the class of torch.nn that it replaces, if any.
 
     Raises:
@@ -20,15 +22,30 @@ def refuse_transforms(name: str, original: str = "") -> None:
     """
     if forward_mode():
         raise NotImplementedError(
-            f"fastmask.torch.{name} has no forward-mode derivatives (torch.autograd.forward_ad): "
+            f"{name} has no forward-mode derivatives (torch.autograd.forward_ad): "
             "call torch.autograd.grad or backward for gradients"
         )
     if torch._C._are_functorch_transforms_active():
         instead = f", or use torch.nn.{original}" if original else ""
         raise NotImplementedError(
-            f"fastmask.torch.{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
+            f"{name} cannot be transformed by torch.func (grad, vmap, jvp, ...): "
             "call torch.autograd.grad or backward for gradients, give the module a batch instead "
             f"of vmap{instead}"
+        )
+
+
+def refuse_batches(gradients: Iterable[Tensor | None], name: str, original: str = "") -> None:
+    """Raise an error if gradients are batches of gradients; see `refuse_transforms`.
+
+    Raises:
+        NotImplementedError: they are.
+    """
+    batched = torch._C._functorch.is_legacy_batchedtensor
+    if any(one is not None and batched(one) for one in gradients):
+        instead = f", or use torch.nn.{original}" if original else ""
+        raise NotImplementedError(
+            f"{name} has no batched gradients (is_grads_batched=True, vectorize=True): call "
+            f"torch.autograd.grad for each of them{instead}"
         )
 
 
@@ -38,10 +55,17 @@ def forward_mode() -> bool:
 
 
 def needs_torch() -> bool:
-    """Whether torch.jit or the ONNX exporter records, which only know torch's own operators."""
-    if torch.compiler.is_compiling():
-        return bool(torch.onnx.is_in_onnx_export())
-    return bool(torch.jit.is_tracing())
+    """Whether torch.jit or the ONNX exporter records, which have only torch's own operators."""
+    return exports_to_onnx() if torch.compiler.is_compiling() else bool(torch.jit.is_tracing())
+
+
+def exports_to_onnx() -> bool:
+    """Whether torch.onnx.export runs, also while it compiles."""
+    return bool(torch.onnx.is_in_onnx_export())
+
+
+# The compiler takes torch's function for False, but calls this one; see `_backend.why_not`.
+exports_to_onnx._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch reads it
 
 
 def leaf(module: Any, overridden: bool, input: Any, hx: Any, mask: Any) -> Any:

@@ -36,14 +36,15 @@ class Recurrent(OverSteps, torch.nn.RNNBase):
         self.zero_output_for_mask = flag(zero_output_for_mask, "zero_output_for_mask")
 
     def _called(self) -> tuple[str, ...]:
-        return self._original.__name__, self._original.__name__
+        return f"fastmask.torch.{self._original.__name__}", self._original.__name__
 
     def _first_weight(self) -> Tensor:
         weight: Tensor = getattr(self, self._all_weights[0][0])
         return weight
 
     def _unknown(self) -> str:
-        return "kernels know no projections (proj_size)" if self.proj_size else ""
+        size = self.proj_size
+        return f"fastmask has no kernels for projections (proj_size={size})" if size else ""
 
     def _without_kernels(self, reason: str, input: Any, hx: Any, mask: Any) -> tuple[Any, Any]:
         return by_torch(self, self._original, reason, input, hx, mask)
