@@ -25,7 +25,7 @@ FILES: list[Wrong] = [
             f"load {ending}",
             lambda ending=ending: fm.load_model(f"m{ending}"),
             ValueError,
-            ("path must end in .npz", f"'m{ending}'", "set_weights", "Bringing weights over"),
+            ("path must end in .npz", f"'m{ending}'", "rename it to .pt", "From PyTorch"),
         )
         for ending in (".ckpt", ".bin")
     ),

@@ -80,6 +80,16 @@ class TestFormats:
         (tmp_path / "a.txt").write_text("")
         assert run(tmp_path, "a.txt", "b.txt", column=None) == 0
 
+    def test_blank_lines(self, reader: Any, tmp_path: Path) -> None:
+        for content, expected in (
+            ("ids\n4 9\n\n3\n", [[4, 9], [0, 0], [3, 0]]),
+            ("ids\r\n\r\n4 9\r\n", [[0, 0], [4, 9]]),
+            ("who,ids\na,4 9\n\nb,3\n", [[4, 9], [3, 0]]),
+        ):
+            (tmp_path / "a.csv").write_bytes(content.encode())
+            assert run(tmp_path, "a.csv", "b.csv") == 0
+            np.testing.assert_allclose(read(tmp_path / "b.csv"), reader(expected), atol=1e-6)
+
     @pytest.mark.usefixtures("reader")
     def test_which_columns_there_are(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -47,6 +47,44 @@ def test_predictor(name: str, hint: str) -> None:
     assert [len(row) for row in rows] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("lengths", r": give mask=fastmask.Mask.from_lengths\(lengths, steps\), or the rows"),
+        ("sequence_length", r": give mask=fastmask.Mask.from_lengths\(lengths, steps\)"),
+        ("key_padding_mask", ": masks are given as mask=, True or 1 where a step is valid"),
+        ("trainig", r" \(did you mean 'training'\?\)$"),
+        ("hx", "$"),
+    ],
+)
+def test_call(name: str, hint: str) -> None:
+    step = fm.Input((None, 4))
+    x = np.ones((2, 3, 4), np.float32)
+    for layer in (
+        fm.layers.LSTM(4, name="a"),
+        fm.layers.Bidirectional(fm.layers.GRU(3), name="a"),
+        fm.layers.Dense(2, name="a"),
+        fm.Sequential([fm.layers.LSTM(4)], name="a"),
+        fm.Model(step, fm.layers.LSTM(4)(step), name="a"),
+    ):
+        kind = rf"\(of type {type(layer).__name__}\)"
+        message = rf"^layer 'a' {kind} got an unexpected keyword argument '{name}'{hint}"
+        for inputs in (x, fm.ragged([x[0], x[1, :2]]), step):
+            with pytest.raises(TypeError, match=message):
+                layer(inputs, **{name: [3, 2]})
+    model = fm.Sequential([fm.layers.LSTM(4)])
+    given = model(x, mask=fm.Mask.from_lengths([3, 2], 3))  # as the message says
+    np.testing.assert_allclose(given, model(fm.ragged([x[0], x[1, :2]])), atol=1e-6)
+
+
+def test_a_call_that_takes_any_argument() -> None:
+    class Times(fm.layers.Layer):
+        def call(self, inputs: Any, **options: Any) -> Any:
+            return inputs * options["lengths"]
+
+    np.testing.assert_array_equal(Times()(np.ones(2, np.float32), lengths=3), [3, 3])
+
+
 @pytest.mark.parametrize("cell", [fm.cells.gru, fm.layers.LSTMCell])
 def test_a_cell_without_units(cell: Any) -> None:
     with pytest.raises(TypeError, match=r"Layer, not .*: call it with a number of units$"):

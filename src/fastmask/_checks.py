@@ -129,10 +129,14 @@ def refuse_unknown(
     """
     for name in given:
         known = set(inspect.signature(function).parameters) - {"self", "unknown"}
-        hints = [f": {hint}" for part, hint in instead.items() if part in name]
-        hint = hints[0] if hints else closest(name, known)
-        call = function.__qualname__
-        raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{hint}")
+        raise TypeError(unexpected(f"{function.__qualname__}()", name, known, instead))
+
+
+def unexpected(call: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> str:
+    """The message about an argument that a call does not have; see `refuse_unknown`."""
+    hints = [f": {hint}" for part, hint in instead.items() if part in name]
+    hint = hints[0] if hints else closest(name, known)
+    return f"{call} got an unexpected keyword argument {name!r}{hint}"
 
 
 def choice(value: Any, name: str, choices: Sequence[str]) -> str:

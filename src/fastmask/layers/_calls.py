@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._checks import shown
+from .._checks import shown, unexpected
 from ..backends.dispatch import as_array, backend_of, is_array
 from ..backends.host import HOST
 from ..backends.looked_up import LookedUp
@@ -18,6 +18,12 @@ from ._text import text_array
 from ._types import BoolArrays, Masks
 
 BY_NAME: Any = inspect.Parameter.empty  # marks inputs that are passed by keyword
+_INSTEAD = {
+    "mask": "masks are given as mask=, True or 1 where a step is valid (a key_padding_mask means "
+    "the opposite)",
+    "length": "give mask=fastmask.Mask.from_lengths(lengths, steps), or the rows without their "
+    "padding, fastmask.ragged(rows)",
+}
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -28,6 +34,7 @@ class CallSpec(NamedTuple):
     mask: str  # name of the argument for the mask of the inputs, or ""
     others: tuple[tuple[str, str], ...]  # further arguments, and the names of their masks
     training: bool
+    anything: bool  # it takes arguments of any name
     makes_masks: bool  # it overrides `compute_mask`
     tells_shapes: bool  # it overrides `compute_output_shape`
 
@@ -50,6 +57,7 @@ def read_call_spec(
         mask="mask" if "mask" in names[1:] else dict(masks).get(names[0], ""),
         others=tuple(pair for pair in masks if pair[0] != names[0]),
         training="training" in names[1:],
+        anything=any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters),
         makes_masks=makes_masks,
         tells_shapes=tells_shapes,
     )
@@ -86,6 +94,18 @@ def is_no_mask(value: Any) -> bool:
     except (TypeError, ValueError):
         return True
     return False
+
+
+def check_names(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> None:
+    """Check that `call` has these arguments, before anything is built or computed.
+
+    Raises:
+        TypeError: it does not have one.
+    """
+    for name in kwargs:
+        if name not in spec.names and not spec.anything:
+            known = {*spec.names, "mask", "training"}
+            raise TypeError(unexpected(layer, name, known, _INSTEAD))
 
 
 def first_by_name(spec: CallSpec, kwargs: dict[str, Any], layer: str) -> Any:

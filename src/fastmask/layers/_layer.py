@@ -20,6 +20,7 @@ from ._calls import (
     CallSpec,
     arrays_of,
     by_name,
+    check_names,
     first_by_name,
     is_no_mask,
     narrowed,
@@ -133,6 +134,8 @@ class Layer(BaseLayer):
                 return self._with_second(inputs, mask, training, kwargs)
         if spec.mask in kwargs:
             mask = kwargs.pop(spec.mask)
+        if kwargs:
+            check_names(spec, kwargs, f"layer {self.name!r} (of type {type(self).__name__})")
         hook = call_hook.get()
         if hook is None:
             return self._run(spec, inputs, mask, training, kwargs)

@@ -30,9 +30,8 @@ _OTHERS = {
     ),
     **dict.fromkeys(
         (".bin", ".ckpt"),
-        "it is a file of another program, which this version does not read. Bring the "
-        "weights over by hand, as layer.set_weights takes them: the page 'Bringing weights over' "
-        "of the documentation has the order of the gates",
+        "it is a file of another program; if it holds a state dict of PyTorch, rename it to .pt, and "
+        f"it holds {_ALONE}; the page {_PAGE}",
     ),
 }
 

@@ -98,6 +98,13 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:most].rpartition(' ')[0] or text[:most]} ..."
 
 
+def may_be_torch(name: str) -> str:
+    """For the end of a message: what to do with a file that PyTorch may have written; or ""."""
+    if not name.lower().endswith((".ckpt", ".bin")):
+        return ""
+    return "; if it holds a state dict of PyTorch, rename it to .pt"
+
+
 def check_regular(status: os.stat_result, path: Path) -> None:
     """Check that it is a regular file.
 

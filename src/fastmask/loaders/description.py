@@ -15,7 +15,7 @@ from .._checks import alternatives
 from ..layers import RNN, Bidirectional, Embedding
 from ..layers._cell import KernelCell
 from ..models.known_classes import known_classes
-from ._reading import opened, refusing
+from ._reading import may_be_torch, opened, refusing
 
 _FORMATS = {
     ".weights.h5": "keras_weights",
@@ -62,7 +62,7 @@ def describe(path: Path) -> Description:
     name = path.name.lower()
     module = next((one for ending, one in _FORMATS.items() if name.endswith(ending)), None)
     if module is None:
-        raise ValueError(f"{path} must end in {alternatives(_FORMATS)}")
+        raise ValueError(f"{path} must end in {alternatives(_FORMATS)}{may_be_torch(name)}")
     with opened(path) as file, refusing(path, "is not a file that can be read"):
         found: Description = import_module(f".descriptions.{module}", __package__).describe(file)
         return found

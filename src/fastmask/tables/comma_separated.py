@@ -45,6 +45,8 @@ def _rows(
     cells: Iterator[list[str]], names: list[str], lines: Lines, path: Path
 ) -> Iterator[dict[str, Any]]:
     for row in cells:
+        if not row and len(names) == 1:  # Python's reader finds no cells in a blank line
+            row = [""]
         if not row:
             continue
         if len(row) != len(names):

@@ -23,6 +23,8 @@ def describe(file: Reader) -> Description:
         modules = onnx.modules_of(graph)
         kinds = Counter(node.kind for node in graph.nodes)
         inner = [f"{kind} ({kinds[kind]})" for kind in sorted(onnx.WITH_GRAPHS & set(kinds))]
+        if onnx.seems_unrolled(graph, modules):
+            notes.append(f"if a recurrent layer is missing here: {onnx.UNROLLED}")
         if inner:
             notes.append(f"nodes with graphs of their own, which are not read: {', '.join(inner)}")
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..._checks import alternatives
-from .._reading import opened, refusing
+from .._reading import may_be_torch, opened, refusing
 from .stored import Misfit
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _format(name: str) -> str:
     for ending, module in FORMATS.items():
         if name.lower().endswith(ending):
             return module
-    raise ValueError(f"path must end in {alternatives(FORMATS)}, not {name!r}")
+    known = alternatives(FORMATS)
+    raise ValueError(f"path must end in {known}, not {name!r}{may_be_torch(name)}")
 
 
 def _told(lines: list[str], model: str, path: Path) -> str:

@@ -15,18 +15,19 @@ Graphs inside nodes, such as a Loop's, are ignored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..._checks import shown
 from ..._typing import Array
-from ...layers import Layer
+from ...layers import RNN, Layer
 from .._npy import fill
 from .._reading import Reader
 from .matching import matched
-from .onnx_graph import Graph, Node, read_graph
+from .onnx_graph import Graph, read_graph
+from .onnx_node import Node
 from .stored import Misfit, Module, Stored
 
 # By kind: positions of torch's gates among those of ONNX, and default activations.
@@ -43,6 +44,11 @@ _PARTS = {
     "Gather": ("weight",),
 }
 WITH_GRAPHS = {"Loop", "If", "Scan"}
+UNROLLED = (
+    "the file has no node of kind LSTM, GRU or RNN: torch.onnx.export writes each step of a "
+    "torch.nn.RNN by itself, unless it is called with dynamo=False; call it so, or save the "
+    "state dict"
+)
 
 _Constants = Sequence[Stored | None]  # of a node's inputs; None for those that are computed
 
@@ -53,9 +59,12 @@ def values(model: Layer, file: Reader) -> list[Array]:
     try:
         return matched(model, modules_of(graph), ordered=True)
     except Misfit as misfit:
-        inner = sorted({node.kind for node in graph.nodes} & WITH_GRAPHS)
+        kinds = {node.kind for node in graph.nodes}
+        inner = sorted(kinds & WITH_GRAPHS)
         more = [f"the file has nodes of kind {', '.join(inner)}, whose graphs are not read"]
-        raise Misfit(misfit.lines + more * bool(inner)) from None
+        recurrent = any(isinstance(layer, RNN) for layer in model._all_layers())
+        first = [UNROLLED] * (recurrent and kinds.isdisjoint(_RECURRENT))
+        raise Misfit(first + misfit.lines + more * bool(inner)) from None
 
 
 def graph_of(file: Reader) -> Graph:
@@ -87,11 +96,19 @@ def modules_of(graph: Graph) -> list[Module]:
         elif node.kind in ("Gemm", "MatMul") and _has_axes(constants[1], 2):
             products[node.name] = len(found)
             found.append(_product(node, constants))
-        elif node.kind not in ("Identity", "Transpose") and any(constants):
+        elif any(constants):
             parts = _parts(node, constants)
             if node.kind in _PARTS or any(map(_is_weight, parts.values())):
                 found.append(Module(node.name, parts))
     return found
+
+
+def seems_unrolled(graph: Graph, modules: Iterable[Module]) -> bool:
+    """Whether products may be the steps of a recurrent layer: there are several square ones."""
+    shapes = [one.parts["weight"].shape for one in modules if "weight" in one.parts]
+    square = [shape for shape in shapes if len(shape) == 2 and shape[0] == shape[1]]
+    kinds = {node.kind for node in graph.nodes}
+    return len(set(square)) < len(square) and kinds.isdisjoint(_RECURRENT)
 
 
 def _has_axes(constant: Stored | None, count: int) -> bool:
