@@ -205,6 +205,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
         ("a.safetensors", b"\xff" * 9, "header claims"),
         ("a.onnx", b"\xff" * 9, "a number does not end"),
         ("a.pkl", b"nothing", "must end in"),
+        ("a.ckpt", b"nothing", "rename it to .pt"),
         (
             "module.pt",
             None,

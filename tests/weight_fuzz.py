@@ -38,12 +38,16 @@ def originals(folder: Path) -> dict[str, bytes]:
     """A file of each kind, by its suffix."""
     files = {kind: (SAVED / name).read_bytes() for kind, name in KINDS.items()}
     random = np.random.default_rng(1)
-    shapes = {"E": (40, 8), "W": (1, 20, 8), "R": (1, 20, 5), "B": (1, 40), "D": (5, 3)}
+    shapes = {"E": (40, 8), "W": (1, 20, 8), "r": (20, 5), "B": (1, 40), "D": (5, 3)}
     arrays = {name: random.normal(size=shape) for name, shape in shapes.items()}
     chain = [
+        node("Slice", "r", "first", starts=[0], ends=[15], axes=[0]),
+        node("Slice", "r", "rest", starts=[15], ends=[20]),
+        node("Concat", "first rest", "all", axis=0),
+        node("Unsqueeze", "all", "R", axes=[0]),
         node("Gather", "E ids", "words"),
         node("Transpose", "words", "steps", perm=[1, 0, 2]),
-        node("LSTM", "steps W R B", "all last", hidden_size=5, direction="forward"),
+        node("LSTM", "steps W R B", "each last", hidden_size=5, direction="forward"),
         node("Constant", "", "d", value=tensor("", np.ones(3))),
         node("Gemm", "last D d", "y", alpha=1.0, transB=0),
     ]
