@@ -173,14 +173,15 @@ class TestFallback:
         gpu: GPU,  # noqa: F811 - the fixture
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        theirs, ours = twins("LSTM", 3, 5, dtype=torch.float32, device=gpu.device)
+        # No LSTM: torch computes none in bfloat16 on processors without AVX-512.
+        theirs, ours = twins("GRU", 3, 5, dtype=torch.float32, device=gpu.device)
         monkeypatch.setattr(_over_steps, "HOST", "none")  # the stand-in is on the host
         x = torch.randn(6, 4, 3, device=gpu.device)
         with torch.autocast(gpu.device.type, torch.bfloat16):
             with pytest.warns(UserWarning, match="autocast on .* asks for half precision"):
                 out, _ = ours(x)
             assert torch.equal(out, theirs(x)[0])
-        assert not gpu.count("lstm_fwd")
+        assert not gpu.count("gru_fwd")
 
 
 def test_devices_must_agree() -> None:

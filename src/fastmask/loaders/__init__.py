@@ -30,8 +30,8 @@ _OTHERS = {
     ),
     **dict.fromkeys(
         (".bin", ".ckpt"),
-        "it is a file of another program; if it holds a state dict of PyTorch, rename it to .pt, and "
-        f"it holds {_ALONE}; the page {_PAGE}",
+        "it is a file of another program. If it holds a state dict of PyTorch, rename it to .pt: "
+        f"that is {_ALONE}; the page {_PAGE}",
     ),
 }
 
