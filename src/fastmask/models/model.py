@@ -51,7 +51,7 @@ class Model(Layer):
             model returns a dict.
         name: see `Layer`.
         dtype: see `Layer`; of a subclass, which alone takes it and the arguments below.
-        **keras_args: see `Layer`.
+        **layer_args: see `Layer`.
 
     Raises:
         TypeError: the inputs or outputs are not symbolic tensors.
@@ -81,11 +81,11 @@ class Model(Layer):
         outputs: Symbols | None = None,
         name: str | None = None,
         dtype: DTypeLike | None = None,
-        **keras_args: Unpack[KerasArguments],
+        **layer_args: Unpack[KerasArguments],
     ) -> None:
         if type(self) is Model:  # in __new__ it would hide the arguments from help() and editors
-            if dtype is not None or keras_args:
-                argument = "dtype" if dtype is not None else next(iter(keras_args))
+            if dtype is not None or layer_args:
+                argument = "dtype" if dtype is not None else next(iter(layer_args))
                 raise TypeError(
                     f"Model(inputs, outputs) does not take {argument}, which its layers take"
                 )
@@ -94,7 +94,7 @@ class Model(Layer):
             return
         if inputs is not None or outputs is not None:
             raise TypeError(f"{type(self).__name__} must define call instead of taking inputs")
-        super().__init__(name=name, dtype=dtype, **keras_args)
+        super().__init__(name=name, dtype=dtype, **layer_args)
 
     def _connect(self, inputs: Symbols | None, outputs: Symbols | None, name: str | None) -> None:
         """Become the model that computes `outputs` from `inputs`."""
