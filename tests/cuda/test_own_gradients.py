@@ -62,7 +62,11 @@ def test_a_grid(cell: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("grid", [False, True], ids=["block", "grid"])
-@pytest.mark.parametrize("cell", [name for name in CELLS if name not in ("wide", "without_h")])
+@pytest.mark.parametrize(
+    # Negative powers would enlarge what tensor cores round.
+    "cell",
+    [name for name in CELLS if name not in ("powers", "wide", "without_h")],
+)
 def test_tensor_cores(cell: str, grid: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if grid:
         monkeypatch.setattr(mma_layout, "alone", lambda *_: None)
