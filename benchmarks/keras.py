@@ -129,7 +129,7 @@ def row(shape: Shape, seconds: float) -> list[str]:
     return cells
 
 
-def no_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:  # noqa: ARG001
+def no_loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:  # noqa: ARG001 - Keras passes these
     """A replacement for a layer's loop, which returns last output, outputs and states at once."""
     return initial_state[0], initial_state[0][:, None], initial_state
 

@@ -12,7 +12,7 @@ VARIADIC = griffe.ParameterKind.var_positional, griffe.ParameterKind.var_keyword
 PARAGRAPH = r"^({}):\n((?:(?: {{4}}.*)?\n?)+)"
 
 
-class OwnSections(griffe.Extension):  # type: ignore[misc]
+class OwnSections(griffe.Extension):  # type: ignore[misc]  # Griffe is Any
     """Shows `Called with` as a list, like the arguments, and `Source` as a paragraph."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:

@@ -261,7 +261,7 @@ class CellCase(RecurrentCase):
 
     def __post_init__(self) -> None:
         self.states_saved = len(self.own.states)  # type: ignore[misc]  # of the case, not the class
-        self.gates_saved = len(self.own.saved) if self.own.keeps_gates else 0  # type: ignore[misc]
+        self.gates_saved = len(self.own.saved) if self.own.keeps_gates else 0  # type: ignore[misc]  # likewise
         super().__post_init__()
 
     @property

@@ -150,7 +150,7 @@ class TestWhatIsRefused:
         path = MODELS / "custom_layer.keras"
         for wrong in ({"Scale": 3}, {3: Scale}, [Scale]):
             with pytest.raises(TypeError, match="custom_objects must"):
-                fm.load_model(path, custom_objects=wrong)  # type: ignore[arg-type]
+                fm.load_model(path, custom_objects=wrong)  # type: ignore[arg-type]  # wrong on purpose
         refused(
             path,
             "scale: needs a subclass of fastmask.layers.Layer",

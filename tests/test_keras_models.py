@@ -149,7 +149,7 @@ class TestPlainKeras:
         model = classifier()
         fk.convert(model)
         model.train_on_batch(x, y)
-        for copied in (keras.models.clone_model(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+        for copied in (keras.models.clone_model(model), pickle.loads(pickle.dumps(model))):  # noqa: S301 - its own pickle
             assert fk.revert(copied) == []
             copied.set_weights(model.get_weights())
             np.testing.assert_allclose(

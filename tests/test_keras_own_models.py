@@ -125,7 +125,7 @@ def test_what_works_if_it_cannot_be_built(cls: Any, told: str, file: Any) -> Non
 
 def test_a_model_of_several_inputs(tmp_path: Path) -> None:
     @keras.saving.register_keras_serializable(package="lab")
-    class KerasBoth(keras.Model):  # type: ignore[misc]
+    class KerasBoth(keras.Model):  # type: ignore[misc]  # Keras is Any
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.dense, self.lstm = keras.layers.Dense(3), keras.layers.LSTM(3)
@@ -152,7 +152,7 @@ def test_kernels_inside_a_layer_of_ones_own(tmp_path: Path) -> None:
     """They run on zeros, to find out shapes, before the weights are read."""
 
     @keras.saving.register_keras_serializable(package="lab")
-    class KerasReader(keras.layers.Layer):  # type: ignore[misc]
+    class KerasReader(keras.layers.Layer):  # type: ignore[misc]  # Keras is Any
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             layers_of(self, keras.layers)
@@ -191,13 +191,13 @@ def elu_rnn(s, h):  # type: ignore[no-untyped-def]  # noqa: ARG001 - the state
 
 
 @fm.cell
-def elu_gru(z, r, n, h):  # type: ignore[no-untyped-def]
+def elu_gru(z, r, n, h):  # type: ignore[no-untyped-def]  # a formula, as users write it
     z = sigmoid(z)
     return z * h + (1 - z) * elu(n(sigmoid(r) * h))
 
 
 @fm.cell(x_only=("n",), h_only=("q",))
-def elu_gru_of_keras_3(z, r, n, q, h):  # type: ignore[no-untyped-def]
+def elu_gru_of_keras_3(z, r, n, q, h):  # type: ignore[no-untyped-def]  # a formula, as users write it
     z = sigmoid(z)
     return z * h + (1 - z) * elu(n + sigmoid(r) * q)
 
@@ -251,7 +251,7 @@ def test_a_decoder_without_its_mask_warns_if_masked_steps_count(tmp_path: Path) 
 @pytest.mark.parametrize("file_name", ["own.keras", "own.h5"])
 def test_a_package_in_front_of_the_name(file_name: str, tmp_path: Path) -> None:
     @keras.saving.register_keras_serializable(package="lab", name="LSTM")
-    class LSTM(keras.layers.Layer):  # type: ignore[misc]
+    class LSTM(keras.layers.Layer):  # type: ignore[misc]  # Keras is Any
         def build(self, shape: Any) -> None:
             self.by = self.add_weight(shape=(shape[-1],), initializer="ones", name="by")
 

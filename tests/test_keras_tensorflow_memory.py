@@ -22,9 +22,9 @@ if keras.config.backend() != "tensorflow":
 import tensorflow as tf  # noqa: E402 - the backend
 
 import fastmask.keras as fk  # noqa: E402 - needs Keras
-from fastmask.backends.layer import Layer  # noqa: E402
-from fastmask.keras import _packed, _tensorflow  # noqa: E402
-from fastmask.keras._reuse import LEAST, Reuse  # noqa: E402
+from fastmask.backends.layer import Layer  # noqa: E402 - after the check that TensorFlow is there
+from fastmask.keras import _packed, _tensorflow  # noqa: E402 - after the check that TensorFlow is there
+from fastmask.keras._reuse import LEAST, Reuse  # noqa: E402 - after the check that TensorFlow is there
 
 F32 = np.dtype(np.float32)
 BYTES = np.dtype(np.uint8)

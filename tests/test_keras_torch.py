@@ -22,7 +22,7 @@ if keras.config.backend() != "torch":
     pytest.skip("needs Keras's torch backend", allow_module_level=True)
 
 import torch  # noqa: E402 - the backend
-from torch.autograd import forward_ad  # noqa: E402
+from torch.autograd import forward_ad  # noqa: E402 - after the check that torch is there
 
 import fastmask.keras as fk  # noqa: E402 - needs Keras
 

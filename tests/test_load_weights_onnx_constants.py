@@ -64,7 +64,7 @@ def test_gates_that_nodes_put_in_order(kind: str, tmp_path: Path) -> None:
     for name, shape in {"ih": (rows, 3), "hh": (rows, units)}.items():
         weights = random.normal(size=(2, *shape)).astype("f4")
         gates.add(name, weights)
-        state |= {f"weight_{name}_l0{end}": w for end, w in zip(("", "_reverse"), weights)}  # noqa: B905
+        state |= {f"weight_{name}_l0{end}": w for end, w in zip(("", "_reverse"), weights)}  # noqa: B905 - one direction or two
     biases = random.normal(size=(2, 2, rows)).astype("f4")
     for i, end in enumerate(("", "_reverse")):
         state |= {f"bias_ih_l0{end}": biases[i, 0], f"bias_hh_l0{end}": biases[i, 1]}

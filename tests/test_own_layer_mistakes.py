@@ -22,7 +22,7 @@ class Pool(L.Layer):
 
 
 class Same(Pool):
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's signature
         return mask
 
 
@@ -61,7 +61,7 @@ def test_shapes_that_stand_for_any() -> None:
 
 class Tanh(L.Layer):
     def call(self, inputs: Any) -> Any:
-        return ops.tanh(inputs)  # type: ignore[attr-defined]
+        return ops.tanh(inputs)  # type: ignore[attr-defined]  # wrong on purpose
 
 
 class Both(Tanh):
@@ -71,7 +71,7 @@ class Both(Tanh):
 
 class Product(Tanh):
     def call(self, inputs: Any) -> Any:
-        return inputs * ops.tanh(inputs)  # type: ignore[attr-defined]
+        return inputs * ops.tanh(inputs)  # type: ignore[attr-defined]  # wrong on purpose
 
 
 class Nested(Tanh):

@@ -325,7 +325,7 @@ def test_own_layers() -> None:
     strange = Strange(2)
     assert strange(x).values.tolist() == [[1, 1], [2, 2], [1, 1]]
     assert strange.seen == (2, 2, 2)
-    step.call = lambda inputs: inputs[:, 1:]  # type: ignore[method-assign]
+    step.call = lambda inputs: inputs[:, 1:]  # type: ignore[method-assign]  # a method of one layer
     with pytest.raises(ValueError, match="has step_by_step = True"):
         step(x)
 
@@ -353,7 +353,7 @@ def test_arrays_on_a_gpu_are_refused() -> None:
         shape, dtype, ndim = (2, 3), np.dtype(np.float32), 2
 
     with pytest.raises(TypeError, match="cannot be on a GPU"):
-        fm.Ragged(OnGPU(), [0, 2])  # type: ignore[arg-type]
+        fm.Ragged(OnGPU(), [0, 2])  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_adapting_to_valid_steps() -> None:

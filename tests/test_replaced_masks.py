@@ -129,7 +129,7 @@ def test_layers_that_change_masks_do_not_make_them() -> None:
         def call(self, inputs: Any) -> Any:
             return inputs
 
-        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - Keras's signature
             return None if mask is None else np.roll(mask, 1, axis=1)
 
     with warnings.catch_warnings():

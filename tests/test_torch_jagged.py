@@ -222,7 +222,7 @@ def test_torch_does_not_log_a_warning() -> None:
         if function is not None:
             function.cache_clear()
     handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler.emit = records.append  # type: ignore[method-assign]  # a method of one handler
     logger.addHandler(handler)
     try:
         ft.GRU(3, 2)(torch.nested.nested_tensor([torch.randn(4, 3)], layout=torch.jagged))

@@ -76,7 +76,7 @@ def _watch_forks() -> None:
         return
     # `logging` takes a lock at forks, too, which Numba takes while it is imported and when it
     # compiles. What is registered last is called first before a fork: so ours are taken first.
-    import logging  # noqa: F401
+    import logging  # noqa: F401 - for what it registers
 
     # A signal that came during the fork is handled in the first Python function after it, which
     # its exception then ends: these are not written in Python.

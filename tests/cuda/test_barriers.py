@@ -227,9 +227,9 @@ def test_between_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     split(monkeypatch, run)
     run.check()
     monkeypatch.setattr(backward._Steps, "_between", property(lambda _: in_turn([])))
-    backward.gradient_loop.cache_clear()  # type: ignore[attr-defined]
+    backward.gradient_loop.cache_clear()  # type: ignore[attr-defined]  # a cached function
     try:
         with pytest.raises(WRONG):
             run.check()
     finally:
-        backward.gradient_loop.cache_clear()  # type: ignore[attr-defined]
+        backward.gradient_loop.cache_clear()  # type: ignore[attr-defined]  # a cached function

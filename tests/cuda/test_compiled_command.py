@@ -292,7 +292,7 @@ def test_a_function_needs_its_signature() -> None:
     from numba import cuda, float32, int64
 
     @cuda.jit
-    def scale(x, count):  # type: ignore[no-untyped-def]
+    def scale(x, count):  # type: ignore[no-untyped-def]  # as users write kernels
         i = cuda.grid(1)
         if i < count:
             x[i] *= 2

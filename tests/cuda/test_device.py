@@ -115,7 +115,7 @@ def test_the_help_of_every_kernel_explains_its_sizes(name: str) -> None:
 
 def test_kernels_of_what_is_no_cell() -> None:
     with pytest.raises(TypeError, match=r"cell must be a cell made by fm\.cell .*, not 'l"):
-        cuda.kernels_of("lstm")  # type: ignore[arg-type]
+        cuda.kernels_of("lstm")  # type: ignore[arg-type]  # wrong on purpose
 
 
 @simulated

@@ -204,7 +204,7 @@ def test_a_failing_preparation_loses_nothing(
 
         class Full:
             def __getattr__(self, name: str) -> Any:
-                if name in ("empty", "zeros") and next(allocations) == 0:  # noqa: B023
+                if name in ("empty", "zeros") and next(allocations) == 0:  # noqa: B023 - called within its turn of the loop
                     raise MemoryError
                 return getattr(np, name)
 

@@ -73,7 +73,7 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         if "call" in cls.__dict__ and not cls.__module__.startswith("fastmask."):
             # What the base class declares about its `call` need not hold for the new one.
             cls.step_by_step = cls.__dict__.get("step_by_step", False)
-            cls._way, cls._ragged_way = None, BaseLayer._ragged_way  # type: ignore[method-assign]
+            cls._way, cls._ragged_way = None, BaseLayer._ragged_way  # type: ignore[method-assign]  # of each class
         if "build" in cls.__dict__:
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]  # wrapped
 

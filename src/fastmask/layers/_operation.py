@@ -146,7 +146,7 @@ class Operation(Layer):
             return array.astype(np.int32)
         return array.astype(self._dtype) if array.dtype.kind == "f" else array
 
-    def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:  # noqa: ARG002
+    def compute_mask(self, inputs: Arrays, mask: BoolArrays = None) -> Any:  # noqa: ARG002 - Keras's signature
         """None, as in Keras, but for the operations on masks."""
         if isinstance(mask, list):
             return mask[1] if self.operation == WITH_MASK_OF else None

@@ -61,7 +61,7 @@ def _pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: Any 
     sizes = [n + more for n, more in zip(x.shape, added, strict=True)]
     _check_growth(math.prod(sizes) // max(x.size, 1))
     options = {} if constant_values is None else {"constant_values": constant_values}
-    return np.pad(x, pad_width, mode, **options)  # type: ignore[call-overload,no-any-return]
+    return np.pad(x, pad_width, mode, **options)  # type: ignore[call-overload,no-any-return]  # a file chooses the mode
 
 
 def _one_hot(
@@ -88,7 +88,7 @@ def _last(function: Callable[[Array], Array]) -> Callable[..., Array]:
     return lambda x, axis=-1: np.moveaxis(function(np.moveaxis(x, axis, -1)), -1, axis)
 
 
-def _unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Array]:  # noqa: ARG001
+def _unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Array]:  # noqa: ARG001 - Keras's signature
     return list(np.moveaxis(x, axis, 0))
 
 

@@ -89,7 +89,7 @@ def _reduced(module: Any, protocol: Any) -> Any:
     cls = module._program_class
     ours = derived(cls)
     made, arguments, *rest = super(ours, module).__reduce_ex__(protocol)
-    if type(module) is not ours or made is not copyreg.__newobj__:  # type: ignore[attr-defined]
+    if type(module) is not ours or made is not copyreg.__newobj__:  # type: ignore[attr-defined]  # typeshed lacks it
         return (made, arguments, *rest)
     return (_new, (cls,), *rest)
 

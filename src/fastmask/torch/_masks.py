@@ -145,8 +145,8 @@ def _outside(function: Any, *arguments: Any) -> Any:
 
 
 # For the message with fullgraph=True; without them torch breaks the graph at the next call.
-_outside._torchdynamo_disable = True  # type: ignore[attr-defined]
-_outside._torchdynamo_disable_msg = (  # type: ignore[attr-defined]
+_outside._torchdynamo_disable = True  # type: ignore[attr-defined]  # torch reads it
+_outside._torchdynamo_disable_msg = (  # type: ignore[attr-defined]  # torch reads it
     "with fullgraph=True the input and the mask of fastmask.torch's modules must be plain tensors: "
     "give torch.from_numpy(numpy.array(mask)) in place of a fastmask.Mask"
 )

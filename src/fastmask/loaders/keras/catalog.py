@@ -17,7 +17,7 @@ class Entry(NamedTuple):
 
     layer: str
     always: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    renamed: dict[str, str] = {}  # noqa: RUF012
+    renamed: dict[str, str] = {}  # noqa: RUF012 - never changed
     dropped: tuple[str, ...] = ()
 
 
