@@ -276,17 +276,21 @@ class BaseLayer(Weighted, Quantizing, Elsewhere):
         self.built = True
 
     def _warn_of_loss(self, outputs: object) -> None:
-        if not any(isinstance(one, Masked) for one in flat(outputs)):
-            self._warn_once(self._how_lost())
+        if self._warns() and not any(isinstance(one, Masked) for one in flat(outputs)):
+            self._warn(self._how_lost())
+
+    def _warns(self) -> bool:
+        """Whether a warning about a mask would be shown: a layer shows one, its first."""
+        return not (self._warned or silent.get() or is_loading())
 
     def _warns_of_steps(self) -> bool:
-        """Whether to warn of what depends on the steps that are masked: not of trial inputs."""
-        return not (self._warned or silent.get() or on_trial.get())
+        """The same for what depends on which steps are masked; trial inputs do not tell."""
+        return self._warns() and not on_trial.get()
 
-    def _warn_once(self, how: str) -> None:
-        if not (self._warned or silent.get() or is_loading()):
-            self._warned = True
-            warn_of_lost_mask(f"Layer '{self.name}' (of type {type(self).__name__})", how)
+    def _warn(self, how: str) -> None:
+        """Warn about a mask; call it only if `_warns`."""
+        self._warned = True
+        warn_of_lost_mask(f"Layer '{self.name}' (of type {type(self).__name__})", how)
 
     @property
     def trainable(self) -> bool:

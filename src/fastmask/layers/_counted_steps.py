@@ -13,12 +13,8 @@ from ..backends.dispatch import backend_of
 from ._operations import OF_MASKS, WITHOUT_MASK
 
 PICKS = {"get_item", "take", "take_along_axis"}  # results are elements of the first argument
-_UNREAD = {
-    *OF_MASKS - {WITHOUT_MASK},
-    "full_like",
-    "ones_like",
-    "zeros_like",
-}  # values do not matter
+# Operations to which values do not matter.
+_UNREAD = {*OF_MASKS - {WITHOUT_MASK}, "full_like", "ones_like", "zeros_like"}
 _WITH_ZEROS, _WITHOUT_ZEROS = (
     {"multiply", "matmul", "einsum", "where"},
     {"add", "subtract", "where"},

@@ -168,7 +168,7 @@ class Operation(Layer):
             found = counts_masked_steps(self.operation, pick, arrays, masks, flat(outputs))
             self._looks -= found is False
             if found:
-                self._warn_once(_NO_MASK if self.operation == WITHOUT_MASK else _told(self))
+                self._warn(_NO_MASK if self.operation == WITHOUT_MASK else _told(self))
         return super()._carry(outputs, inputs, carried, valid)
 
 

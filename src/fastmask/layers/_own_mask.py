@@ -60,7 +60,7 @@ def warn_of_own_mask(layer: BaseLayer, own: Any, carried: Any, inputs: Any = Non
         return
     steps, of = steps_counted(own, carried)
     if steps and (inputs is None or makes_masks(layer, inputs)):
-        layer._warn_once(
+        layer._warn(
             "was passed an input with a mask attached to it, but makes a mask of its own instead, "
             f"as in Keras: {counted(steps, of)}; {advice(layer)}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastmask_kernels.activations import ACTIVATIONS
@@ -17,8 +17,9 @@ from .described import Described, Unknown, Unsupported
 _CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell")
 _WITH_CELLS = ("LSTM", "GRU", "SimpleRNN")
 RECURRENT = (*_WITH_CELLS, *_CELLS)
-_OF_CELLS = ("name", "trainable")
-_OF_LAYERS = (*_OF_CELLS, *RNN._options[1:])
+_OF_BOTH = ("name", "trainable")
+_OF_CELLS = (*_OF_BOTH, "use_bias")
+_OF_LAYERS = (*_OF_BOTH, *RNN._options[1:])
 _BY_HAND = (
     "make the model, call it on data, and give it the file: model = {name}(...); model(data); "
     "model.load_weights(path)"
@@ -104,13 +105,15 @@ def with_cell(cell: Any, what: Described, dtype: str) -> Layer:
     config = what.config
     if "units" not in config:
         raise Unsupported("has no units, so no cell can be put in its place")
-    options = {name: config[name] for name in cell.activations if isinstance(config.get(name), str)}
-    options |= {name: config[name] for name in ("use_bias",) if name in config}
-    of_cell = {name: config[name] for name in _OF_CELLS if name in config}
-    made: Layer = cell(config["units"], dtype=dtype, **options, **of_cell)
+
+    def given(names: Iterable[str]) -> dict[str, Any]:
+        return {name: config[name] for name in names if name in config}
+
+    activations = {k: one for k, one in given(cell.activations).items() if isinstance(one, str)}
+    made: Layer = cell(config["units"], dtype=dtype, **activations, **given(_OF_CELLS))
     if what.kind in _CELLS:
         return made
-    return RNN(made, dtype=dtype, **{name: config[name] for name in _OF_LAYERS if name in config})
+    return RNN(made, dtype=dtype, **given(_OF_LAYERS))
 
 
 def built(layer: Layer, what: Described) -> None:
