@@ -62,7 +62,7 @@ def _ldexp(x: Any, exponent: Any) -> Any:
     return np.ldexp(x if type(x) is np.float32 else float(x), exponent)
 
 
-_ONE = (
+_ONE = (  # exp2 is new in Python 3.11
     *("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "fabs"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh", "degrees", "radians"),
     *("floor", "ceil", "trunc", "frexp", "modf"),
@@ -73,7 +73,7 @@ _TWO = {name: getattr(np, name) for name in ("copysign", "fmod", "hypot", "nexta
 MATH = SimpleNamespace(
     **{
         **vars(math),
-        **{name: _of_one(getattr(np, name)) for name in _ONE},
+        **{name: _of_one(getattr(np, name)) for name in _ONE if hasattr(math, name)},
         **{f"a{name}": _of_one(getattr(np, f"arc{name}")) for name in _INVERSE},
         **{name: _of_two(ufunc) for name, ufunc in {**_TWO, "atan2": np.arctan2}.items()},
         "pow": _pow,
