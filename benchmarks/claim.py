@@ -28,7 +28,7 @@ def claim(reports: list[Report]) -> str:
         for name, words in CLASSES.items()
     ]
     numbers = table(["times as fast as", *(rival.name for rival in RIVALS)], rows)
-    means = "Geometric means over shapes"
+    means = "Geometric means over shapes of one layer"
     if len(reports) > 1:
         means += ", on the processor with the lowest and on that with the highest"
     return f"{numbers}\n\n{means}. {'; '.join(map(processor, reports))}.\n"
