@@ -20,6 +20,7 @@ ANYWHERE = (
     "test_compiled.py",
     "test_compiled_command.py",
     "test_compiled_recurrent.py",
+    "test_compiled_sizes.py",
     "test_compiled_tools.py",
     "test_launched.py",
     "test_on_the_stub.py",

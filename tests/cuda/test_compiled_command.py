@@ -25,7 +25,7 @@ OWN = """
 import fastmask as fm
 import numpy as np
 from fastmask.cells import normalize, sigmoid, tanh
-from numba import cuda, float32
+from numba import cuda
 from fastmask_kernels.cuda.runtime.kernel import family, int64, kernel, number, pointer
 
 @cuda.jit(max_registers=32)
@@ -70,17 +70,6 @@ def sorted_out(x):
     for i in range(300):
         own[i] = x[i]
     x[0] = own[cuda.threadIdx.x * 7 % 300]
-
-def sized(x, count):
-    own = cuda.local.array(4, float32)
-    shared = cuda.shared.array((count, 4),
-                               float32)
-    x[0] = shared[0, 0] + own[0]
-
-def sized_later(x, count):
-    half = count // 2
-    own = cuda.local.array(dtype=float32, shape=half)
-    x[0] = own[0]
 
 @fm.cell
 def leaky(k, s, h, *, rate=0.3):
@@ -250,23 +239,6 @@ def test_a_kernel_that_is_linked_before_its_launch(
     assert rows[0][0] == "together"
     assert int(rows[0][1]) > 0, "registers"
     assert " ".join(rows[-1]).startswith("together calls cudaCGGetIntrinsicHandle, cudaCGSync")
-
-
-@needs_compiler
-@pytest.mark.parametrize(
-    ("name", "text", "kind"),
-    [
-        ("sized", "    shared = cuda.shared.array((count, 4),", "shared"),
-        ("sized_later", "    own = cuda.local.array(dtype=float32, shape=half)", "local"),
-    ],
-)
-def test_arrays_of_a_size_that_the_compiler_does_not_know(
-    name: str, text: str, kind: str, own: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["compile", f"{own}:{name}", "--signature", "float32[::1], int64"]) == 2
-    at = f"{own}:{OWN.splitlines().index(text) + 1}"
-    known = f"does not compile: {at}: the size of a {kind} array must be a constant"
-    assert known in capsys.readouterr().err
 
 
 @needs_compiler

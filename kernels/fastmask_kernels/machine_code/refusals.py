@@ -3,52 +3,79 @@
 from __future__ import annotations
 
 import ast
-import inspect
+import linecache
 import re
 from collections.abc import Iterator
-from textwrap import dedent
-from types import FunctionType
+from traceback import walk_tb
 from typing import Any
 
 _ARRAY = r"Function\(<function (shared|local)\.array "
-_NOT_CONSTANT = r">>> array\(.*(?<!class\()\bu?int\d+\b"  # a constant is Literal[int](...)
+_CONSTANT = r"Literal\[int\]\(-?\d+\)"
+_SHAPE = (  # its type: of a tuple, with the types of its sizes, or of a number
+    r">>> array\((?:dtype=.*shape=|shape=)?"
+    rf"(?:(?:Uni)?Tuple\((?P<sizes>(?:{_CONSTANT}|[^()])*)\)|(?P<size>\w+)(?=[,)]))"
+)
+_AT_THE_LAUNCH = (
+    "; for a size that is known at the launch write cuda.shared.array(0, float32), and give the "
+    "bytes to the launch"
+)
 
 
-def explained(kernel: Any, error: Exception) -> str | None:
+def explained(error: Exception) -> str | None:
     """A refusal in plain words; None if Numba's own have to do.
 
     Args:
-        kernel: a function or a `Kernel`.
-        error: what Numba raised when it was compiled.
+        error: what Numba raised when it compiled a kernel.
     """
-    refused, told = re.search(_ARRAY, str(error)), str(error)
-    if refused is None or not re.search(_NOT_CONSTANT, told):
+    array, shape = re.search(_ARRAY, str(error)), re.search(_SHAPE, str(error))
+    varying = _varying(shape["sizes"] or shape["size"]) if shape else []
+    if array is None or shape is None or not varying:
         return None
-    kind, function = refused[1], getattr(kernel, "function", kernel)
-    at = "".join(f"{line}: " for line in _sized_at_run_time(function, kind))
-    known = (
-        f"{at}the size of a {kind} array must be a constant, as in cuda.{kind}.array(64, float32)"
-    )
-    if kind == "local":
-        return known
+    kind, place = array[1], _place(error)
+    at = f"{place.filename}:{place.line}: " if place else ""
+    named = {_names(node, varying, bool(shape["sizes"])) for node in _shapes(place)}
+    those = f", not {named.pop()}" if len(named) == 1 else ""  # else it is unknown which array
     return (
-        f"{known}; for a size that is known at the launch write cuda.shared.array(0, float32), and "
-        "give the bytes to the launch"
+        f"{at}the size of a {kind} array must be a constant integer, as in "
+        f"cuda.{kind}.array(64, float32){those}: an expression such as 3 * N is not a constant "
+        f"inside a kernel, so give it a name outside{_AT_THE_LAUNCH if kind == 'shared' else ''}"
     )
 
 
-def _sized_at_run_time(function: FunctionType, kind: str) -> Iterator[str]:
-    """The lines at which a function makes an array whose size depends on its variables."""
-    variables = set(function.__code__.co_varnames)
+def _varying(types: str) -> list[int]:
+    """The indices of the sizes that are no constants, by their types."""
+    sizes: list[str] = []
+    for word in types.split(", "):
+        kind, _, many = word.partition(" x ")  # a tuple of equal types is int64 x 2
+        sizes += [kind] * int(many or 1)
+    return [i for i, kind in enumerate(sizes) if not re.fullmatch(_CONSTANT, kind)]
+
+
+def _place(error: Exception) -> Any:
+    """The place in the source of the call that Numba could not compile, or None."""
+    calls = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    places = [call.loc for call in calls if getattr(call, "loc", None) is not None]
+    return places[-1] if places else None  # the innermost: it may be in a device function
+
+
+def _shapes(place: Any) -> Iterator[ast.expr]:
+    """The shapes of the arrays that are made at a place."""
     try:
-        source = dedent(inspect.getsource(function))
-    except OSError:  # it is in no file
+        tree = ast.parse("".join(linecache.getlines(place.filename)))
+    except (AttributeError, SyntaxError):  # no place, or no file of Python alone
         return
-    for node in ast.walk(ast.parse(source)):
-        if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith(f"{kind}.array")):
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and node.lineno == place.line):
             continue
-        sizes = [*node.args[:1], *(word.value for word in node.keywords if word.arg == "shape")]
-        names = {one.id for size in sizes for one in ast.walk(size) if isinstance(one, ast.Name)}
-        if names & variables:
-            line = function.__code__.co_firstlineno + node.lineno - 1
-            yield f"{function.__code__.co_filename}:{line}"
+        if ast.unparse(node.func).endswith(".array"):
+            yield from node.args[:1]
+            yield from (word.value for word in node.keywords if word.arg == "shape")
+
+
+def _names(shape: ast.expr, indices: list[int], several: bool) -> str:
+    """How a kernel writes some sizes of a shape, which are one number or several."""
+    if isinstance(shape, ast.Tuple):
+        sizes = [ast.unparse(shape.elts[i]) for i in indices if i < len(shape.elts)]
+    else:
+        sizes = [f"{ast.unparse(shape)}{f'[{i}]' if several else ''}" for i in indices]
+    return " and ".join(sizes)

@@ -146,7 +146,7 @@ def _compiled(options: Options, *args: Any, **given: Any) -> Any:
     try:
         return code.compile_report(*args, arch=options.arch, **given)
     except Exception as error:  # from Numba, NVVM or ptxas
-        why = code.explained(args[0], error) or _in_short(error)
+        why = code.explained(error) or _in_short(error)
         raise ValueError(f"{options.kernel} does not compile: {why}") from error
 
 
