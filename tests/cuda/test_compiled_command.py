@@ -47,6 +47,9 @@ def plain(x, count):
 def doubled(x):
     x[0] *= 0.1
 
+def time_loop(x):
+    x[0] += x[1]
+
 def mean(x, count):
     total = x[0] + x[1]
     x[2] = total / count
@@ -135,6 +138,7 @@ def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compile", *command, "--output", str(folder)]) == 0
     found = capsys.readouterr().out.splitlines()
     assert found[:2] == shown[:2]
+    assert found[7:-1] == shown[7:-1], "what the columns are"
     first_words = [[line.split()[0] for line in lines[3:7]] for lines in (found, shown)]
     assert first_words[0] == first_words[1]
     assert found[-1].startswith("a step of time_loop: FFMA ")
@@ -182,6 +186,15 @@ def test_kernels_of_a_file(own: Path, capsys: pytest.CaptureFixture[str]) -> Non
     jitted = row("jitted", "--signature", "void(float32[:], float32[:])", "--arch", "sm_80")
     assert int(jitted[1]) <= 32
     assert jitted[6:] == ["no", "loop"]
+
+
+@needs_compiler
+def test_a_kernel_of_a_file_has_no_steps(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its loops are not fastmask's time loops, whatever it is called."""
+    assert cli.main(["compile", f"{own}:time_loop", "--signature", "float32[::1]"]) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[1].endswith("instructions  inner loop")
+    assert "step" not in told
 
 
 @needs_compiler

@@ -108,10 +108,10 @@ class Report:
 
     @property
     def step(self) -> Loop | None:
-        """The body of a time loop: the largest loop that is inside another one.
+        """The largest loop inside another one, which in fastmask's time loops is a step.
 
-        If no loop is, the largest of all; None if there is none. A warp may run parts of it more
-        than once, and skip others.
+        If no loop is inside another, the largest of all; None if there is none. A warp may run
+        parts of it more than once, and skip others.
         """
         loops = self.loops()
         inner = [one for one in loops if any(other.has(one) for other in loops)]

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from .table import table
 
 _LAUNCHED = "blocks", "at once", "threads"  # known of the kernels of the table
-_HEADINGS = "registers", "spills", "local memory", "shared memory", "instructions", "in a step"
+_HEADINGS = "registers", "spills", "local memory", "shared memory", "instructions", "inner loop"
 _NOTE = (
     "registers of a thread; bytes that a thread spills; bytes of local memory of a thread, for its",
     "arrays and what it spills; bytes of shared memory of a block; machine instructions; and those",
     "in the largest inner loop, including the loops inside it (in the largest loop, if no loop is",
-    "inside another): in a time loop, that is one step of a group of sequences",
+    "inside another)",
 )
-_AT_ONCE = (
+_OF_A_CALL = (
+    "the inner loop of time_loop and gradient_loop is one step of a group of sequences",
     "at once: blocks that one multiprocessor holds, computed from registers, shared memory and",
     "threads, and from what the architecture has",
 )
@@ -164,14 +165,14 @@ def _by(sizes: int | tuple[int, ...]) -> str:
 def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
     sizes = ", ".join(f"{name} = {size}" for name, size in options.sizes.items())
     of_call = f": {sizes}, {options.dtype}, weights in {options.weights}"
-    yield f"{options.kernel} for {options.arch}{of_call if rows[0].launched else ''}"
-    headings = ("kernel", *(_LAUNCHED if rows[0].launched else ()), *_HEADINGS)
+    launched = bool(rows[0].launched)
+    yield f"{options.kernel} for {options.arch}{of_call if launched else ''}"
+    headings = ("kernel", *(_LAUNCHED if launched else ()), *_HEADINGS)
     yield table(headings, [row.cells() for row in rows], right=range(1, len(headings)))
     yield from _NOTE
-    yield from _AT_ONCE if rows[0].launched else ()
-    for report in (row.report for row in rows if short(row.report.name) in _LOOPS):
-        names = ", ".join(f"{name} {many}" for name, many in report.step.most_common())
-        yield f"a step of {short(report.name)}: {names}"
+    if launched:
+        yield from _OF_A_CALL
+        yield from _steps(rows)
     for report in (row.report for row in rows if row.report.stray_doubles):
         yield (
             f"{report.name} computes in float64, with {len(report.stray_doubles)} instructions, "
@@ -183,6 +184,13 @@ def _told(options: Options, rows: list[_Row]) -> Iterator[str]:
             f"{report.name} calls {', '.join(report.linked)}, which Numba links with it before the "
             "launch (those of cooperative groups are in cudadevrt): what they need is not counted"
         )
+
+
+def _steps(rows: list[_Row]) -> Iterator[str]:
+    """The machine instructions in a step of the time loops."""
+    for report in (row.report for row in rows if short(row.report.name) in _LOOPS):
+        names = ", ".join(f"{name} {many}" for name, many in report.step.most_common())
+        yield f"a step of {short(report.name)}: {names}"
 
 
 def _write(folder: Path, rows: list[_Row]) -> None:
