@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fastmask import cli
@@ -100,6 +102,54 @@ def test_blocks_of_a_multiprocessor(
     from fastmask_kernels.machine_code.occupancy import blocks_at_once
 
     assert blocks_at_once(arch, threads, registers, shared) == many
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("sm_87", 32, 32), "arch must be one of sm_80, sm_86, .*, not 'sm_87'"),
+        (("sm_80a", 32, 32), "arch must be one of sm_80, .*, not 'sm_80a'"),
+        ((90, 32, 32), "arch must be one of sm_80, .*, not 90"),
+        ((["sm_90"], 32, 32), r"arch must be one of sm_80, .*, not \['sm_90'\]"),
+        (("sm_90", 0, 32), "threads must be 1 or more, not 0"),
+        (("sm_90", (32, 0), 32), "threads must be 1 or more, not 0"),
+        (("sm_90", (64, 32), 32), r"threads must be at most 1024 in a block, not \(64, 32\)"),
+        (("sm_90", "32", 32), "threads must be an integer, not '32'"),
+        (("sm_90", 32, -1), "registers must be 0 or more, not -1"),
+        (("sm_90", 32, 32, 0.5), r"shared must be an integer, not 0\.5"),
+    ],
+)
+def test_blocks_that_there_are_not(given: Any, message: str) -> None:
+    pytest.importorskip("numba_cuda")
+    from fastmask_kernels.machine_code.occupancy import blocks_at_once
+
+    with pytest.raises((TypeError, ValueError), match=message):
+        blocks_at_once(*given)
+
+
+SIZES = {"B": 2, "T": 3, "F": 4, "H": 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("lstm", SIZES, "float32"), "name must be one of gather_rows, gru_bwd, .*, not 'lstm'"),
+        (("kernels_of", SIZES, "float32"), "name must be one of .*, not 'kernels_of'"),
+        (("lstm_fwd", {"B": 2}, "float32"), "sizes must have B, T, F and H, but .* has no F"),
+        (("lstm_fwd", SIZES, "float16"), "dtype must be float32 or float64, not 'float16'"),
+    ],
+)
+def test_calls_that_there_are_not(given: Any, message: str) -> None:
+    pytest.importorskip("numba_cuda")
+    from fastmask_kernels.cells import lstm
+    from fastmask_kernels.machine_code import launches
+
+    functions = [launches.call, launches.arguments]
+    if given[0] == "lstm_fwd":
+        functions.append(lambda _, *rest: launches.call_cell(lstm, *rest))
+    for function in functions:
+        with pytest.raises(ValueError, match=message):
+            function(*given)
 
 
 def test_what_each_architecture_holds() -> None:

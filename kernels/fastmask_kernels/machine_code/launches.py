@@ -40,6 +40,9 @@ DEVICES = {
 }
 """A device of each architecture, as the comment names it; others have fewer multiprocessors."""
 
+NAMES = tuple(sorted(set(cuda.__all__) & set(KERNELS)))
+"""The kernels of the table that this backend has."""
+
 ROOM = 1 << 40  # bytes from one array to the next, more than any array takes
 
 
@@ -54,11 +57,13 @@ class Launch(NamedTuple):
 
 def call(name: str, sizes: dict[str, int], dtype: str) -> None:
     """Call a kernel of the table as layers do, see `arguments`."""
-    getattr(cuda, name).unchecked(*arguments(name, sizes, dtype))
+    made = arguments(name, sizes, dtype)
+    getattr(cuda, name).unchecked(*made)
 
 
 def call_cell(cell: Cell, sizes: dict[str, int], dtype: str) -> None:
     """Call a cell's forward and backward kernel as layers do, see `arguments`."""
+    _require(sizes, dtype)
     rows, kernels = cell_kernels(cell), cuda.kernels_of(cell)
     packed = int(kernels.packed_size(sizes["F"], sizes["H"], np.dtype(dtype)))
     for field in ("fwd", "bwd"):
@@ -73,11 +78,24 @@ def arguments(name: str, sizes: dict[str, int], dtype: str) -> list[Any]:
         name: the kernel's name.
         sizes: B, T, F and H, see `spec`.
         dtype: the dtype of its real arrays.
+
+    Raises:
+        ValueError: there is no such kernel, a size is missing, or the dtype is another one.
     """
+    if name not in NAMES:
+        raise ValueError(f"name must be one of {', '.join(NAMES)}, not {name!r}")
+    _require(sizes, dtype)
     row = KERNELS[name]
     if any(a.shape == ("W",) for a in row.arguments):
         sizes = {**sizes, "W": _packed_size(name, sizes, dtype)}
     return _arguments(row, sizes, dtype)
+
+
+def _require(sizes: dict[str, int], dtype: str) -> None:
+    if missing := set("BTFH") - set(sizes):
+        raise ValueError(f"sizes must have B, T, F and H, but {sizes} has no {min(missing)}")
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype must be float32 or float64, not {dtype!r}")
 
 
 def _arguments(row: Row, sizes: dict[str, int], dtype: str) -> list[Any]:

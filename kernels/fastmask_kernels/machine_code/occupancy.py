@@ -7,9 +7,12 @@ NVIDIA's CUDA Programming Guide; registers and shared memory are handed out as i
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..cuda.rnn.places import REGISTERS
+from ..cuda.runtime.kernel import MOST_THREADS
 from .launches import DEVICES
 
 _WARP = 32
@@ -42,15 +45,28 @@ def blocks_at_once(
     """How many blocks a multiprocessor holds at once; 0 if a block needs more than it has.
 
     Args:
-        arch: one of `launches.DEVICES`.
-        threads: of a block.
+        arch: one of `fastmask_kernels.machine_code.launches.DEVICES`, such as "sm_90a".
+        threads: of a block, a number or up to three.
         registers: of a thread.
         shared: bytes of shared memory of a block, dynamic ones included.
+
+    Raises:
+        TypeError: a number is not an integer.
+        ValueError: there is no such architecture, or a number is too small or too large.
     """
+    if arch not in tuple(DEVICES):
+        raise ValueError(f"arch must be one of {', '.join(DEVICES)}, not {arch!r}")
     most, device = _MOST[arch.rstrip("a")], DEVICES[arch]
+    sizes = threads if isinstance(threads, tuple) else (threads,)
+    for size in sizes:
+        _require("threads", size, 1)
+    _require("registers", registers, 0)
+    _require("shared", shared, 0)
+    if math.prod(sizes) > MOST_THREADS:
+        raise ValueError(f"threads must be at most {MOST_THREADS} in a block, not {threads}")
     if shared > device.shared:
         return 0
-    warps = -(-math.prod(threads if isinstance(threads, tuple) else (threads,)) // _WARP)
+    warps = -(-math.prod(sizes) // _WARP)
     of_warp = max(_rounded(registers * _WARP, _REGISTER_UNIT), _REGISTER_UNIT)
     of_block = _rounded(shared, _SHARED_UNIT) + _OF_SYSTEM
     return min(
@@ -59,6 +75,13 @@ def blocks_at_once(
         REGISTERS // of_warp // _PARTS * _PARTS // warps,
         (device.shared + _OF_SYSTEM) // of_block,
     )
+
+
+def _require(name: str, number: Any, least: int) -> None:
+    if not isinstance(number, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, not {number!r}")
+    if number < least:
+        raise ValueError(f"{name} must be {least} or more, not {number}")
 
 
 def _rounded(number: int, unit: int) -> int:
