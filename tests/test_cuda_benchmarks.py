@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from benchmarks.cases import Case, make_problem, reference
 from benchmarks.cuda import __main__ as program
-from benchmarks.cuda import cases, expected, goals, outcomes, sanitizer, suite, timings
+from benchmarks.cuda import cases, expected, goals, outcomes, process, sanitizer, suite, timings
 from benchmarks.cuda.process import Budget, Failed, Worker
 
 TRIAL = cases.Trial(Case(2, 3, 4, 4, 0.5), False, ("fastmask", "cuDNN padded"))
@@ -105,8 +105,9 @@ def run(
     monkeypatch.setattr(program.signal, "signal", lambda *_: None)
     monkeypatch.setattr(program.system, "queried", lambda: None)
 
-    def call(out: Path, *arguments: str) -> int:
-        return program.main(["--out", str(out), "--seconds", "0.01", *arguments])
+    def call(out: Path | None, *arguments: str) -> int:
+        given = ["--out", str(out)] if out else []
+        return program.main([*given, "--seconds", "0.01", *arguments])
 
     return call
 
@@ -148,6 +149,19 @@ def test_json_page_and_pictures(
     out.write_text(out.read_text().replace('"Stand-in"', '"Another"'))
     assert run(out, "--only", "timings", "--resume") == 2
     assert "is of another device, Another" in capsys.readouterr().err
+
+
+def test_without_out_results_go_to_a_folder_that_git_ignores(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program.cases, "trials", lambda: [TRIAL])
+    assert run(None, "--only", "timings") == 0
+    out = Path("build", "benchmarks", "cuda.json")
+    assert json.loads(out.read_text())["timings"]["groups"]
+    assert capsys.readouterr().out.splitlines()[-1] == f"written to {out} and cuda.md"
+    assert out.with_suffix(".md").exists()
+    assert "/build/" in (process.ROOT / ".gitignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Test and measure on the GPU at hand: JSON, a Markdown page and pictures.
 
-    python -m benchmarks.cuda --out benchmarks/results/h100.json [--minutes 14]
+    python -m benchmarks.cuda [--out build/benchmarks/cuda.json] [--minutes 14]
         [--only compile,tests,timings,sanitizer|none] [--seconds 0.2] [--resume]
         [--simulate | --dry-run]
 
-The JSON is written after each step, the page and the pictures (beside it) after each part. Parts
+The JSON is written after each step, the page and the pictures (beside it) after each part; results
+that the project keeps are in benchmarks/results, named after the device, such as h100.json. Parts
 that are not measured in this run stay in the file unchanged; `--only none` only draws the page and
 the pictures again. What did not fit into the time is listed, and `--resume` continues with it, in
 every part. The exit code is 2 if nothing can be measured here, 1 if a test, a tool or a result was
@@ -43,8 +44,10 @@ from benchmarks.cuda.process import Budget, Failed, Worker
 from benchmarks.machine import cpu_model, installed_version, usable_cores
 from benchmarks.tables import goal_table
 
+OUT = Path("build", "benchmarks", "cuda.json")  # a folder that git ignores
 PARTS = ("compile", "tests", "timings", "sanitizer")  # nothing else runs beside the timings
 SHARES = {"compile": 0.25, "tests": 0.3, "timings": 0.75}  # of the time left when a part starts
+OF_TESTS = {"tests", "sanitizer"}  # parts that use the project's tests
 KEPT_SECONDS = 15.0  # reserved for the page and the pictures
 PACKAGES = ("fastmask-rnn", "numba", "numba-cuda", "cuda-bindings", "numpy", "torch", "flashrnn")
 
@@ -54,6 +57,8 @@ Report = dict[str, Any]
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
     options = parse(arguments)
+    if OF_TESTS & set(options.only):
+        system.require_tests()
     if options.dry_run:
         os.environ[system.DRY_RUN] = "1"  # inherited by all child processes
     whole = Budget.of(max(60 * options.minutes - KEPT_SECONDS, 1.0))
@@ -81,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     for caveat in page.caveats(report["about"]):
         print(caveat)
     print(goal_table(goals.goals(report.get("timings", {}).get("groups", []))))
+    print(f"written to {out} and {out.with_suffix('.md').name}")
     return int(bool(unfinished(report, options.only) if options.dry_run else wrong(report)))
 
 
@@ -88,7 +94,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"JSON file to write ({OUT})")
     parser.add_argument("--minutes", type=float, default=14, help="for everything")
     parser.add_argument("--seconds", type=float, default=0.2, help="for timing each contender")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to do, or none")
@@ -212,4 +218,4 @@ def write_json(report: Report, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(system.status(main))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cuda.costs import kernels
+from benchmarks.cuda import system
 
 ROUNDS, CALLS = 200, 100
 PROCESSES = 5
@@ -44,6 +44,7 @@ print(json.dumps(np.diff(moments).tolist()))
 
 def main() -> None:
     """The command."""
+    system.require_device()
     os.environ.pop("STUB_LOG", None)  # writing the log takes longer than a launch
     for arguments in (1, 16):
         ours, core = launch_seconds(arguments)
@@ -60,6 +61,7 @@ def launch_seconds(arguments: int) -> tuple[float, float]:
     """Seconds of a launch, and of cuda.core's part in it."""
     from cuda.core import launch as core_launch
 
+    from benchmarks.cuda.costs import kernels
     from fastmask_kernels.cuda.runtime import driver
     from fastmask_kernels.cuda.runtime.device import to_device
 
@@ -104,4 +106,4 @@ def first_seconds() -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(system.status(main))

@@ -11,9 +11,10 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+if TYPE_CHECKING:
+    import pytest  # `read` does without it
 
 VARIABLE = "FASTMASK_TEST_OUTCOMES"
 MESSAGE = 300

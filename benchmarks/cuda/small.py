@@ -5,6 +5,7 @@ compute-sanitizer --tool memcheck python -m benchmarks.cuda.small
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from unittest.mock import patch
 
@@ -29,6 +30,7 @@ TENSOR_CORES = (  # form of the weights, whether blocks share the layer, cell, s
 def main() -> None:
     """Check forward and backward calls against the reference."""
     system.require_device()
+    system.require_tests()
     if system.SIMULATED:
         system.enter_simulator()
     from tests.cuda.test_recurrent import check, make
@@ -59,4 +61,4 @@ def tensor_cores() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(system.status(main))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -30,6 +32,25 @@ def require_device() -> None:
 
     if not SIMULATED and not cuda.is_available():
         raise Unusable("there is no CUDA device, no driver, or one too old for numba-cuda")
+
+
+def require_tests() -> None:
+    """Raise if the project's tests, which other parts use as well, cannot be imported here.
+
+    Raises:
+        Unusable: pytest is missing.
+    """
+    if find_spec("pytest") is None:
+        raise Unusable('pytest is not installed: pip install -e ".[bench-cuda]"')
+
+
+def status(main: Callable[[], int | None]) -> int:
+    """A program's exit status; 2, with one line that says why, if it cannot run here."""
+    try:
+        return main() or 0
+    except Unusable as reason:
+        print(f"benchmarks.cuda: {reason}", file=sys.stderr)
+        return 2
 
 
 def is_dry() -> bool:

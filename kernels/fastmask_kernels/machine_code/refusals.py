@@ -53,9 +53,9 @@ def _varying(types: str) -> list[int]:
 
 def _place(error: Exception) -> Any:
     """The place in the source of the call that Numba could not compile, or None."""
-    calls = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
-    places = [call.loc for call in calls if getattr(call, "loc", None) is not None]
-    return places[-1] if places else None  # the innermost: it may be in a device function
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    places = [getattr(frame.f_locals.get("self"), "loc", None) for frame in frames]
+    return next(filter(None, reversed(places)), None)  # the innermost: in a device function
 
 
 def _shapes(place: Any) -> Iterator[ast.expr]:
