@@ -122,7 +122,7 @@ class TestInfo:
         shown = capsys.readouterr().out
         for name in ("fastmask", "python", "numpy", "numba", "llvmlite", "SIMD width"):
             assert name in shown
-        for name in ("threads", "cache folder", "CUDA"):
+        for name in ("threads", "cache folder", "CUDA", "CUDA compiler"):
             assert name in shown
         assert fm.__version__ in shown
         assert np.__version__ in shown
@@ -133,7 +133,20 @@ class TestInfo:
 
         monkeypatch.setattr(_system.ctypes, "CDLL", missing)
         assert _system.cuda_devices() == []
-        assert dict(_system.describe())["CUDA"] == "not seen"
+        assert dict(_system.describe())["CUDA"] == "no device seen"
+
+    @pytest.mark.parametrize(
+        ("reason", "shown"),
+        [
+            (None, "found, for fastmask compile"),
+            ("needs ptxas: pip install it", "none, compiling needs ptxas: pip install it"),
+        ],
+    )
+    def test_whether_kernels_for_cuda_can_be_compiled(
+        self, reason: str | None, shown: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("fastmask_kernels.machine_code.missing", lambda *_: reason)
+        assert dict(_system.describe())["CUDA compiler"] == shown
 
     def test_with_a_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Driver:

@@ -71,7 +71,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         "demo", help="classify real utterances with a model trained in Keras, and time it"
     ).set_defaults(run=_run_demo)
     commands.add_parser(
-        "info", help="show versions, SIMD width, threads, cache folder and CUDA devices"
+        "info", help="show versions, SIMD width, threads, cache folder, CUDA devices and compiler"
     ).set_defaults(run=_run_info)
     inspect = commands.add_parser(
         "inspect", help="show the layers in a model file, and whether they are supported"

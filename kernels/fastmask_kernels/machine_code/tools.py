@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sysconfig
@@ -29,11 +30,13 @@ def _wheels() -> Path:
 
 
 def missing(*programs: str) -> str | None:
-    """All that must be installed before kernels can be compiled here; None if nothing.
+    """Why kernels cannot be compiled here, with all that must be installed; None if they can.
 
     Args:
         programs: programs of the toolkit that are needed besides ptxas, such as "nvdisasm".
     """
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
+        return "is not for the simulator: unset NUMBA_ENABLE_CUDASIM"
     packages: dict[str, str] = {}  # by what is missing
     if find_spec("numba_cuda") is None:
         packages["numba-cuda"] = _NUMBA_CUDA  # which brings the compilers

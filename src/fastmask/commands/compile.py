@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -68,8 +67,6 @@ def run(options: Options) -> str:
         ValueError: there is no such kernel or architecture, something is not installed, or the
             kernel does not compile.
     """
-    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
-        raise ValueError("nothing is compiled in the simulator: unset NUMBA_ENABLE_CUDASIM")
     code = import_module("fastmask_kernels.machine_code")
     if reason := code.missing("nvdisasm"):
         raise ValueError(f"compiling {reason}")

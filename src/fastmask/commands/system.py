@@ -24,8 +24,15 @@ def describe() -> list[tuple[str, str]]:
         ("kernels", _table()),
         *_compiled(),
         ("threads", str(get_num_threads())),
-        ("CUDA", ", ".join(cuda_devices()) or "not seen"),
+        ("CUDA", ", ".join(cuda_devices()) or "no device seen"),
+        ("CUDA compiler", _cuda_compiler()),
     ]
+
+
+def _cuda_compiler() -> str:
+    """Whether `fastmask compile` works, which needs no device."""
+    reason = import_module("fastmask_kernels.machine_code").missing("nvdisasm")
+    return f"none, compiling {reason}" if reason else "found, for fastmask compile"
 
 
 def _table() -> str:
