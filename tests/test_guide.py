@@ -14,6 +14,8 @@ import pytest
 
 from fastmask_kernels.spec import KERNELS
 
+from . import cuda_page
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -36,10 +38,19 @@ def test_a_simulated_call_of_a_kernel() -> None:
 @pytest.mark.slow
 def test_another_kernel_in_the_simulator() -> None:
     """The page's block asserts what comes out."""
-    section = (DOCS / "cuda.md").read_text("utf-8").split("## Writing another kernel\n")[1]
-    block = section.split("```python\n")[1].split("```")[0]
+    (block,) = cuda_page.blocks("Writing another kernel")
     assert "assert (out.copy_to_host() == x / 2).all()" in block
     assert not simulated(block)
+
+
+@pytest.mark.slow
+def test_a_test_for_the_simulator_and_a_gpu() -> None:
+    """tests/cuda/stub/test_page.py runs it as on a GPU."""
+    test, _ = cuda_page.kernel_tested_and_timed()
+    assert simulated(f"{test}\ntest_row_sums()\nprint(1)") == "1\n"
+    broken = test.replace("(16, 8, 4, 2, 1)", "(16, 8, 4, 2)")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        simulated(f"{broken}\ntest_row_sums()")
 
 
 def simulated(program: str) -> str:

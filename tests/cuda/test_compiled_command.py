@@ -13,13 +13,14 @@ import pytest
 from fastmask import cli
 from fastmask_kernels.machine_code import compile_report
 
+from .. import cuda_page
 from . import compiling
 
 REASON = compiling.missing()
 needs_compiler = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE, PAGE = ROOT / "examples" / "own_cuda_kernel.py", ROOT / "docs" / "cuda.md"
+EXAMPLE = ROOT / "examples" / "own_cuda_kernel.py"
 SIMULATED_EXAMPLE = ROOT / "examples" / "test_in_the_simulator.py"
 OWN = """
 import fastmask as fm
@@ -131,7 +132,7 @@ def said(*words: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
 @needs_compiler
 def test_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its first command prints the output shown there, except numbers that depend on versions."""
-    section = PAGE.read_text("utf-8").split("## See what a kernel compiles to")[1]
+    section = cuda_page.section("See what a kernel compiles to")
     command = section.split("fastmask compile ")[1].split("\n")[0].split()
     shown = section.split("```text\n")[1].split("```")[0].splitlines()
     folder = tmp_path / "new" / "code"
@@ -342,6 +343,25 @@ def test_a_file_that_cannot_be_run(tmp_path: Path, capsys: pytest.CaptureFixture
         file.write_text(text)
         assert cli.main(["compile", f"{file}:x"]) == 2
         assert f"no_module.py cannot be run: {error}: " in capsys.readouterr().err
+
+
+def test_the_page_explains_every_row() -> None:
+    """Those of kernels that launch several; others are named after their kernel."""
+    pytest.importorskip("numba_cuda")
+    from fastmask.commands.compile import short
+    from fastmask_kernels import cuda
+    from fastmask_kernels.machine_code import launches
+
+    several = [name for name in launches.NAMES if name[:4] in ("lstm", "gru_", "rnn_", "plan")]
+    names = {"values"}  # of cells of one's own
+    for units, weights in ((64, "float32"), (512, "float32"), (64, "bfloat16")):
+        for name in several:
+            device = launches.recorded(launches.DEVICES["sm_90a"])
+            with device as found, cuda.use_weights(weights):
+                launches.call(name, {"B": 64, "T": 256, "F": 32, "H": units}, "float32")
+            names |= {short(one.kernel.name) for one in found}
+    table = cuda_page.section("See what a kernel compiles to").split("| row |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == names
 
 
 def test_help_names_the_architectures(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,10 +24,12 @@ if not _device.SIMULATED:
     pytest.skip("tests the simulator", allow_module_level=True)
 from fastmask_kernels.cuda.simulator import _module, as_numba
 
+from .. import cuda_page
+
 pytestmark = pytest.mark.usefixtures("reference_on_the_host")
 
 ROOT = Path(__file__).parents[2]
-DOCS, EXAMPLE = ROOT / "docs" / "cuda.md", ROOT / "examples" / "own_cuda_kernel.py"
+EXAMPLE = ROOT / "examples" / "own_cuda_kernel.py"
 L = fm.layers
 HOLES = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool)
 
@@ -115,14 +117,13 @@ def test_kernels_of_the_table() -> None:
 
 
 def test_the_page_of_the_documentation() -> None:
-    section = DOCS.read_text().split("## Run a kernel in the simulator")[1]
-    blocks = [part.split("```")[0] for part in section.split("```python\n")[1:3]]
-    for block in blocks:
-        exec(compile(block, str(DOCS), "exec"), {"__name__": "documentation"})
+    for block in cuda_page.blocks("Run a kernel in the simulator"):
+        exec(compile(block, str(cuda_page.PAGE), "exec"), {"__name__": "documentation"})
 
 
 def test_the_page_shows_the_generated_lines_of_a_round() -> None:
-    shown = DOCS.read_text("utf-8").split("print(forward_round())")[1].split("```text\n")[1]
+    section = cuda_page.section("How the kernels work")
+    shown = section.split("print(forward_round())")[1].split("```text\n")[1]
     assert shown.split("```")[0] == forward_round()
     assert forward_round(cells.gru).count("def run(t, c, k):\n") == 1
     assert forward_round(cells.gru_reset_before).count("def run(t, c, k):\n") == 2, "two products"

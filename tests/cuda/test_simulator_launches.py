@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
@@ -18,7 +17,7 @@ if not _device.SIMULATED:
 from fastmask_kernels.cuda.runtime.kernel import family, kernel, pointer, pointers
 from fastmask_kernels.cuda.simulator import _module, launch
 
-DOCS = Path(__file__).parents[2] / "docs" / "cuda.md"
+from .. import cuda_page
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def test_what_the_simulator_lacks(use: Any, message: str) -> None:
 
 
 def test_the_page_lists_what_the_simulator_has() -> None:
-    section = DOCS.read_text("utf-8").split("## Run a kernel in the simulator")[1].split("\n## ")[0]
+    section = cuda_page.section("Run a kernel in the simulator")
     for name in _module.NAMES:
         assert re.search(rf"\b{name}\b", section), name
 
