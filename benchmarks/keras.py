@@ -2,11 +2,12 @@
 
     KERAS_BACKEND=torch python -m benchmarks.keras [--seconds 10] [--more] [--load] [--write]
 
-prints a table, and with --write puts it into docs/keras.md: milliseconds of train_on_batch and
-predict_on_batch, in turns in one process, for batches whose rows have random lengths; then what a
-tiny layer adds to a prediction. With --more there are twelve other models, of at least 2000 steps,
-on none of which fastmask may be slower. With --load two other processes keep two processors
-busy meanwhile: the threads of fastmask and of the backend then have to share the rest.
+prints a table, and with --write puts it into docs/keras.md, and on torch a sentence about it into
+the README: milliseconds of train_on_batch and predict_on_batch, in turns in one process, for
+batches whose rows have random lengths; then what a tiny layer adds to a prediction. With --more
+there are twelve other models, of at least 2000 steps, on none of which fastmask may be slower. With
+--load two other processes keep two processors busy meanwhile: the threads of fastmask and of the
+backend then have to share the rest.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from keras import layers
 import fastmask as fm
 import fastmask.keras
 
-from .blocks import show
-from .machine import cpu_model
+from .blocks import DOCS, show, write_block
+from .machine import processor
 from .markdown import table
 from .timing import side_by_side
 
@@ -163,6 +164,17 @@ def busy_processes(count: int) -> Iterator[None]:
             process.wait()
 
 
+def claim(rows: list[list[str]], made: str, machine: str) -> str:
+    """What the README says of a table, whose last column of each half is how many times as fast."""
+    train, predict = (sorted(float(cells[i]) for cells in rows) for i in (3, 6))
+    return (
+        f"In {made}, models with masks train {train[0]:.0f} to {train[-1]:.0f} times as fast and "
+        f"predict {predict[0]:.0f} to {predict[-1]:.0f} times as fast after one line, "
+        "`fastmask.keras.convert(model)`; [Inside Keras](docs/keras.md#how-fast) has each model, "
+        f"on JAX and TensorFlow too. {machine}.\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each pair")
@@ -174,12 +186,12 @@ def main() -> None:
     with busy_processes(2 if options.load else 0):
         rows = [row(shape, options.seconds) for shape in (MORE if options.more else SHAPES)]
         overhead = tiny(options.seconds)
-    text = (
-        f"{table(HEAD, rows)}\n\nKeras {keras.__version__} on {backend}, {cpu_model()}, "
-        f"{fm.get_num_threads()} threads. {overhead}\n"
-    )
+    made = f"Keras {keras.__version__} on {backend}"
+    machine = f"{processor()}, {fm.get_num_threads()} threads"
     name = "-".join([backend, *["more"] * options.more, *["load"] * options.load])
-    show(text, "keras.md", name, options.write)
+    show(f"{table(HEAD, rows)}\n\n{made}, {machine}. {overhead}\n", "keras.md", name, options.write)
+    if options.write and name == "torch":
+        write_block(DOCS.parent / "README.md", "keras", claim(rows, made, machine))
 
 
 if __name__ == "__main__":

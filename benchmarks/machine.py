@@ -66,6 +66,16 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def processor() -> str:
+    """This processor, see `named`."""
+    return named(cpu_model(), cpu_family())
+
+
+def named(cpu: str, family: str) -> str:
+    """A processor's name, with the numbers that tell apart generations of one name."""
+    return f"{cpu} (family and model {family})" if family else cpu
+
+
 def cpu_model() -> str:
     """The processor's name as the system gives it."""
     if name := linux_cpu("model name"):

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import quantized_page, summary
 from benchmarks.cells import CELLS
+from benchmarks.machine import named
 from benchmarks.markdown import table
 
 Report = dict[str, Any]
@@ -55,8 +56,7 @@ def comparable(goal: summary.Goal) -> str:
 
 
 def title(about: dict[str, Any]) -> str:
-    family = f" (family and model {about['family']})" if about.get("family") else ""
-    return f"{about['cpu']}{family}, {about['threads']} threads"
+    return f"{named(about['cpu'], about.get('family', ''))}, {about['threads']} threads"
 
 
 def first(report: Report) -> dict[str, Any]:
