@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +31,32 @@ from tests.torch_cases import (
 )
 
 each_module = pytest.mark.parametrize("name", NAMES)
+SIZES = ((4, 7), (3, 9), (5, 8), (2, 11))  # of batches: after the second, torch's are symbols
+DENSE = fm.layers.Dense(2)
+
+
+def lengths_of(x: Any) -> list[int]:
+    return [7 - row % 7 for row in range(x.shape[0])]
+
+
+def mask_of(x: Any) -> fm.Mask:
+    return fm.Mask.from_lengths(lengths_of(x), x.shape[1])
+
+
+# What a forward may call of fastmask, for x (B, T, 3).
+CALLED: dict[str, Callable[[Any], Any]] = {
+    "Mask": lambda x: torch.from_numpy(np.array(fm.Mask(x[..., 0] > 0))),
+    "operator": lambda x: torch.from_numpy(mask_of(x) & ~fm.Mask(x[..., 0] > 0)),
+    "lengths": lambda x: torch.from_numpy(mask_of(x).lengths),
+    "fill": lambda x: x * mask_of(x).fill,
+    "Masked": lambda x: torch.from_numpy(np.array(fm.get_mask(fm.Masked(x, mask_of(x))))),
+    "pad": lambda x: torch.from_numpy(fm.pad(list(x)).data),
+    "pad_sequences": lambda x: torch.from_numpy(fm.pad_sequences([[1], lengths_of(x)])),
+    "unpad": lambda x: torch.from_numpy(fm.unpad(fm.Masked(x.numpy(), mask_of(x)))[0]),
+    "ragged": lambda x: torch.from_numpy(fm.ragged([row[:3].numpy() for row in x]).values),
+    "ops": lambda x: x * float(fm.losses.masked_mean(x[..., 0], mask_of(x))),
+    "layer": lambda x: torch.from_numpy(DENSE(x)),
+}
 
 
 class TestCompile:
@@ -138,3 +169,60 @@ class TestCompile:
         message = r"with fullgraph=True .* torch.from_numpy\(numpy.array\(mask\)\) in place of"
         with pytest.raises(RuntimeError, match=message):
             compiled(torch.randn(6, 4, 3, dtype=FLOAT64), mask=mask)
+
+
+class TestWhatIsNotTraced:
+    """Calls of fastmask inside a program, which compute with NumPy and Numba."""
+
+    @pytest.fixture(autouse=True)
+    def _forget(self) -> None:
+        torch._dynamo.reset()
+
+    @pytest.mark.filterwarnings("ignore")  # of torch's own, about .grad, which it hides
+    @pytest.mark.parametrize("as_list", [False, True])
+    @pytest.mark.parametrize("train", [False, True])
+    def test_a_mask_made_in_forward(self, train: bool, as_list: bool) -> None:
+        _, ours = twins("GRU", 3, 5, batch_first=True)
+        linear = torch.nn.Linear(5, 2, dtype=FLOAT64)
+        leaves = [*ours.parameters(), *linear.parameters()]
+
+        def program(x: Any, lengths: Any) -> Any:
+            return linear(ours(x * 2, mask=fm.Mask.from_lengths(lengths, x.shape[1]))[0]) + 1
+
+        compiled = torch.compile(program, backend="aot_eager")
+        for batch, time in SIZES:
+            x = torch.randn(batch, time, 3, dtype=FLOAT64)
+            lengths = lengths_of(x) if as_list else torch.tensor(lengths_of(x))
+            found = []
+            for function in (compiled, program):
+                with torch.set_grad_enabled(train):
+                    out = function(x, lengths)
+                found.append([out, *(torch.autograd.grad(out.sum(), leaves) if train else ())])
+            assert_all_close(*found)
+
+    @pytest.mark.parametrize("what", CALLED)
+    def test_calls_break_the_graph(self, what: str) -> None:
+        called = CALLED[what]
+        compiled = torch.compile(lambda x: called(x * 2) + 1, backend="aot_eager")
+        for batch, time in SIZES:
+            x = torch.randn(batch, time, 3)
+            assert_all_close([compiled(x)], [called(x * 2) + 1])
+
+    def test_in_a_whole_graph_torch_says_which_call_breaks_it(self) -> None:
+        whole = torch.compile(lambda x: CALLED["fill"](x), fullgraph=True, backend="aot_eager")
+        with pytest.raises(torch._dynamo.exc.Unsupported, match=r"Mask\.from_lengths"):
+            whole(torch.randn(4, 7, 3))
+
+    @pytest.mark.parametrize("first", ["fastmask.torch", "torch._dynamo"])
+    def test_kernels_that_are_not_compiled_yet(self, first: str, tmp_path: Path) -> None:
+        code = (
+            f"import {first}, fastmask.torch, fastmask as fm, torch\n"
+            "@torch.compile(backend='aot_eager')\n"
+            "def program(x):\n"
+            "    return x * 2 + fm.Mask.from_lengths([2, 1], 4).fill\n"
+            "print(program(torch.ones(1)).item())"
+        )
+        run = [sys.executable, "-W", "error::RuntimeWarning", "-c", code]
+        there = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run(run, env=there, capture_output=True, text=True, timeout=250)
+        assert (done.stdout, done.stderr) == ("2.375\n", "")

@@ -20,5 +20,8 @@ from ._convert import convert
 from ._modules import GRU, LSTM, RNN
 from ._own_cells import Recurrent
 from ._sampler import StepsBatchSampler
+from ._skipped import skip_numpy as _skip_numpy
 
 __all__ = ["GRU", "LSTM", "RNN", "Recurrent", "StepsBatchSampler", "convert"]
+
+_skip_numpy()

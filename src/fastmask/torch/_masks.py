@@ -63,18 +63,19 @@ def batch_first_mask(mask: Any, input: Tensor, batch_first: bool) -> Mask | Tens
     if mask is None:
         return None
     compiling = torch.compiler.is_compiling()
-    if not isinstance(mask, (Mask, Tensor)):
-        mask = as_array(mask, "mask")
     turned = not (isinstance(mask, Mask) or batch_first or input.dim() == 2)
     expected = tuple(input.shape[:2] if input.dim() == 3 else input.shape[:1])
     if isinstance(mask, Mask):
         expected = batch_and_time(input, batch_first)
+        mask = outside_graph(_tensor_of)(mask) if compiling else mask
+    elif not isinstance(mask, Tensor):
+        mask = as_array(mask, "mask")
     if tuple(mask.shape) != expected:
         axes = {1: "(time,)", 2: "(time, batch)" if turned else "(batch, time)"}[len(expected)]
         hint = hint_of_lengths(mask, input, batch_first)
         raise ValueError(f"mask must have shape {axes} = {expected}, not {tuple(mask.shape)}{hint}")
     if isinstance(mask, Mask):
-        return outside_graph(_tensor_of)(mask) if compiling else mask
+        return mask
     if len(expected) == 1:
         mask = mask[None]
     mask = mask.T if turned else mask

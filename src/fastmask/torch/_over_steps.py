@@ -109,7 +109,10 @@ class OverSteps(torch.nn.Module):
         if sequences:
             result: tuple[Any, Any] = outside_graph(self._forward_packed)(input, hx, weight.dtype)
             return result
-        return self._forward_padded(input, hx, mask, weight.dtype)
+        plain = mask is None or isinstance(mask, Tensor)
+        run = self._forward_padded if plain else outside_graph(self._forward_padded)
+        padded: tuple[Any, Any] = run(input, hx, mask, weight.dtype)
+        return padded
 
     def _forward_padded(self, input: Tensor, hx: Any, mask: Any, dtype: Any) -> tuple[Tensor, Any]:
         dims = input.dim()
