@@ -22,7 +22,7 @@ def test_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    assert [kind for kind, _ in BLOCKS] == ["python"] * 5 + ["sh"] + ["python"] * 3
+    assert [kind for kind, _ in BLOCKS] == ["python"] * 5 + ["sh"] + ["python"] * 4
     for kind, block in BLOCKS:
         if kind == "python":
             exec(compile(block, str(PAGE), "exec"), names)
