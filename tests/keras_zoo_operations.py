@@ -131,3 +131,15 @@ def rarer_operations(keras: Any, K: Any) -> Any:  # noqa: ARG001 - all have the 
             ops.threshold(x, 0.3, -2.0),
         ],
     )
+
+
+@one
+def ends(keras: Any, K: Any) -> Any:
+    """Outputs of a nested model, of an operation, of one layer, and an input."""
+    ids, x = words(keras, K)
+    y = keras.Input((None, 6), name="y")
+    inner = keras.Model(y, [K.LSTM(3)(y), K.GRU(2, return_sequences=True)(y)], name="inner")
+    (one, other), (again, _) = inner(x), inner(K.Dense(6)(x))
+    states = K.LSTM(2, return_state=True, name="states")(x)
+    back = K.GRU(2, return_sequences=True, go_backwards=True, name="back")(x)
+    return keras.Model(ids, [again, other, one * 2.0, *states, back, ids, one])

@@ -122,6 +122,22 @@ for action in (lambda: fm.torch, lambda: exec("from fastmask import torch")):
     ]
 
 
+@pytest.mark.optional
+@pytest.mark.skipif(find_spec("keras") is None, reason="keras is not installed")
+def test_a_backend_of_keras_that_is_not_there() -> None:
+    code = """
+import sys
+sys.modules["tensorflow"] = None
+try:
+    import fastmask.keras
+except ImportError as error:
+    print(type(error).__name__, error.name, error)
+"""
+    told = run(code, KERAS_BACKEND="tensorflow")
+    assert told.startswith("ModuleNotFoundError tensorflow fastmask.keras needs")
+    assert "set KERAS_BACKEND to one that is (torch, jax or tensorflow)" in told
+
+
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="module 'fastmask' has no attribute 'touch'"):
         _ = fm.touch  # type: ignore[attr-defined]  # on purpose

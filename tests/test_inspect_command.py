@@ -60,6 +60,7 @@ class TestOwnFiles:
         assert inspected(tmp_path / "a.npz", capsys) == [
             "a.npz: 90 parameters",
             "inputs: (None, None) int32",
+            "outputs: (None, None) float32",
             "layer type shapes parameters mask supported",
             "---------- --------- --------------- ---------- ---------- ---------",
             "words Embedding (None, None, 2) 18 made yes",
@@ -117,7 +118,8 @@ class TestOwnFiles:
         fm.save_model(fm.Model([ids, more], [out, around(words)]), tmp_path / "a.npz")
         lines = inspected(tmp_path / "a.npz", capsys)
         assert lines[1] == "inputs: ids (None, None) int32, more (None, 3) float32"
-        known = {line.split()[0]: line.split(maxsplit=2)[2] for line in lines[5:-1]}
+        assert lines[2] == "outputs: out, around"
+        known = {line.split()[0]: line.split(maxsplit=2)[2] for line in lines[6:-1]}
         assert known["words"] == "(None, None, 2) 18 made yes"
         assert known["other"] == "(None, 4) 96 used yes"
         assert known["beside"] == "(None, 3) 15 - yes"
@@ -269,3 +271,22 @@ def test_nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_inputs(name: str, inputs: str) -> None:
     assert describe(SAVED / name).inputs == f"inputs: {inputs}"
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("seq2seq.keras", "dense_8 (None, None, 30) float32"),
+        ("keras2_names.h5", "p (None, 1) float32, q (None, 2) float32"),
+        ("text_bilstm.keras", "(None, 1) float32"),
+        ("custom_layer.keras", ""),
+    ],
+)
+def test_outputs(name: str, outputs: str) -> None:
+    assert describe(SAVED / name).outputs == (outputs and f"outputs: {outputs}")
+
+
+def test_outputs_that_are_not_known(tmp_path: Path) -> None:
+    x = fm.Input((None, 3), name="x")
+    fm.save_model(fm.Model(x, {"z": Scale(name="s")(x), "a": L.LSTM(2)(x)}), tmp_path / "a.npz")
+    assert describe(tmp_path / "a.npz").outputs == "outputs: z, a"

@@ -49,6 +49,7 @@ def test_a_graph(written: Written) -> None:
     rows = rows_of(
         written.archive("multi_head", lambda c: named(c, "Add").update(class_name="Mine"))
     )
+    assert describe(written.folder / "multi_head.keras").outputs == "outputs: dense_6"
     kinds = {row.type: name for name, row in rows.items()}
     known = shown(rows, kinds["Embedding"], kinds["MultiHeadAttention"])
     assert [shape for shape, _ in known] == ["(None, None, 8)"] * 2

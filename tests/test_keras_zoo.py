@@ -40,6 +40,8 @@ def test_outputs(ending: str, tmp_path: Path) -> None:
                 np.testing.assert_allclose(one, other, rtol=0, atol=3e-6, err_msg=name)
             again = tmp_path / f"{name}.npz"  # it can be saved like any model
             fm.save_model(loaded, again)
+            for one in (loaded, fm.load_model(again)) if hasattr(model, "output_names") else ():
+                assert one.output_names == model.output_names, name
             fresh = fm.load_model(path)  # without states
             kept = arrays(fm.load_model(again).predict(inputs, verbose=0))
             for one, other in zip(kept, arrays(fresh.predict(inputs, verbose=0)), strict=True):

@@ -51,7 +51,8 @@ def test_takes_any_kind_of_mask(given: object) -> None:
         ([[1, 0], [1]], ValueError, "mask must be an array, but its rows differ"),
         ([["a"]], TypeError, "mask must be bool, integer or float, not dtype <U1"),
         (np.ones((1, 1), complex), TypeError, "complex128"),
-        (np.array([[None]]), TypeError, "object"),
+        (np.array([[None]]), TypeError, "object such as None"),
+        (fm.layers.Dense(2, name="d"), TypeError, "object such as <Dense 'd'>"),
         ([[1.0, np.nan]], ValueError, "NaN"),
         (
             [[0.0, 0.0, -np.inf]],

@@ -26,6 +26,10 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
 def test_what_cannot_be_drawn() -> None:
     with pytest.raises(TypeError, match="batch must carry a mask or be one, not None"):
         fm.plot_masks(None)  # type: ignore[arg-type]  # wrong on purpose
+    instead = r"^batch must carry a mask .*fastmask\.trace_masks\(model, x\)\.plot\(\)"
+    for wrong in (fm.Sequential(), fm.layers.LSTM(2, name="read"), fm.layers.LSTM):
+        with pytest.raises(TypeError, match=instead):
+            fm.plot_masks(wrong)  # type: ignore[arg-type]  # wrong on purpose
     for shape in ((0, 4), (3, 0), (2, 3, 4)):
         with pytest.raises(ValueError, match=r"batch must have a mask \(B, T\) with steps"):
             fm.plot_masks(np.ones(shape, bool))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import fastmask as fm
+from fastmask import layers as L
 
-from .predict_files import ENDINGS, read, rows_of_ids, run, saved_reader, write
+from .predict_files import ENDINGS, read, rows_of_ids, run, saved, saved_reader, write
 
 
 @pytest.fixture
@@ -110,6 +111,18 @@ class TestFormats:
         assert run(tmp_path, "a.csv", "b.csv") == 0
         expected = np.repeat(reader([[4, 9, 2]]), len(lists), axis=0)
         np.testing.assert_allclose(read(tmp_path / "b.csv"), expected, atol=1e-6)
+
+    def test_steps_with_several_features(self, tmp_path: Path) -> None:
+        model = saved(tmp_path / "m.npz", L.LSTM(3), shape=(None, None, 2))
+        rows: list[Any] = [[[0.1, 2], [0.3, -4]], [[5, 6e-1]]]
+        for ending in ("jsonl", "csv"):
+            write(tmp_path / f"a.{ending}", rows)
+            assert run(tmp_path, f"a.{ending}", f"b.{ending}") == 0
+            expected = model.predict(rows, verbose=0)
+            np.testing.assert_allclose(read(tmp_path / f"b.{ending}"), expected, atol=1e-6)
+        (tmp_path / "c.csv").write_text('ids\n"[[0.1, 2], [0.3, -4]]"\n"[[5, 0.6]]"\n')
+        assert run(tmp_path, "c.csv", "d.csv") == 0
+        np.testing.assert_allclose(read(tmp_path / "d.csv"), expected, atol=1e-6)
 
     @pytest.mark.optional
     def test_parquet(self, reader: Any, tmp_path: Path) -> None:

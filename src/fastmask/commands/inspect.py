@@ -34,7 +34,7 @@ def _lines(found: Description, faults: list[str]) -> list[str]:
     rows = [(*map(_cell, row[:-1]), "yes" if row.support == "yes" else "no") for row in found.rows]
     wrong = sum(row.support != "yes" for row in found.rows)
     said = [not_supported(wrong, len(rows))] if wrong else []
-    head = [found.title, found.inputs] if found.inputs else [found.title]
+    head = filter(None, (found.title, found.inputs, found.outputs))
     return [*head, table(headings, rows, right=[3]), *faults, *found.notes, *said]
 
 

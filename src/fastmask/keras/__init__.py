@@ -9,11 +9,17 @@ This module imports keras; `import fastmask` does not.
 try:
     import keras as _keras  # noqa: F401 - only to say what is missing
 except ModuleNotFoundError as error:
-    if error.name != "keras":
+    missing = str(error.name).partition(".")[0]
+    if missing == "keras":
+        needed = "Keras: pip install keras"
+    elif missing in ("tensorflow", "jax", "torch"):
+        needed = (
+            f"Keras's backend {missing}, which is not installed: install it, or set "
+            "KERAS_BACKEND to one that is (torch, jax or tensorflow) before Keras is imported"
+        )
+    else:
         raise
-    raise ModuleNotFoundError(
-        "fastmask.keras needs Keras: pip install keras", name="keras"
-    ) from error
+    raise ModuleNotFoundError(f"fastmask.keras needs {needed}", name=missing) from error
 
 from ._convert import convert, revert
 from ._loop import enabled, plain

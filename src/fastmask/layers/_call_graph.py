@@ -38,6 +38,10 @@ class CallGraph:
         """The inputs that were declared when the model was made, or None."""
         return None
 
+    def _output_words(self) -> list[str] | None:
+        """The keys of the outputs, or the names of the layers that made them; or None."""
+        return None
+
     def _call_options(self) -> Sequence[object]:
         """The arguments, other than inputs, with which the model calls its layers."""
         return ()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Axes, Bools, Figure, MaskLike
 from ..backends.dispatch import backend_of
 from .mask import Mask, as_mask
@@ -29,7 +30,8 @@ def plot_masks(batch: Masked | Ragged | MaskLike, *, plan: bool = True) -> Figur
 
     Raises:
         ImportError: Matplotlib is not installed.
-        TypeError: `batch` carries no mask and is not a mask.
+        TypeError: `batch` carries no mask and is not a mask, but, for example, a model, which
+            `trace_masks(model, x).plot()` draws.
         ValueError: the mask has more or fewer axes than (B, T), or no steps.
 
     Examples:
@@ -90,6 +92,11 @@ def _mask_of(batch: Masked | Ragged | MaskLike) -> tuple[Bools, Mask]:
     """The mask and its bool array in the memory of the host."""
     if isinstance(batch, Ragged):
         batch = batch.to_masked()
+    if callable(batch):
+        raise TypeError(
+            "batch must carry a mask or be one, not a model or layer such as "
+            f"{shown(batch)}: fastmask.trace_masks(model, x).plot() draws the masks in a model"
+        )
     mask = batch.mask if isinstance(batch, Masked) else as_mask(batch)
     if mask is None:
         raise TypeError("batch must carry a mask or be one, not None")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._checks import shown
 from .._typing import Array
 
 _CONVENTION = "mask must hold True or 1 where a step is valid and False or 0 where it is masked"
@@ -29,7 +30,9 @@ def checked_mask(array: Array) -> Array:
     if kind == "b":
         return array
     if kind not in "iuf":
-        raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}")
+        some = array.ravel()[:1].tolist() if kind == "O" else []
+        such = f" such as {shown(some[0])}" if some else ""
+        raise TypeError(f"mask must be bool, integer or float, not dtype {array.dtype}{such}")
     if kind == "u" or not array.size:
         return array
     bad = array < 0 if kind == "i" else (array != 0) & (array != 1)

@@ -57,6 +57,20 @@ class Functional(GraphModel):
         """The names of the inputs in order, by which a dict can hold them."""
         return list(self._input_keys or [one.name for one in self._program.inputs])
 
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the layers and operations that made the outputs, in order, as in Keras.
+
+        An output that is an input has its name. Outputs in a dict are in the order of their sorted
+        keys, which may differ from that of the dict.
+        """
+        names = _graph.names_of_outputs(self._program)
+        keys = self._output_keys
+        return [name for _, name in sorted(zip(keys, names, strict=True))] if keys else names
+
+    def _output_words(self) -> list[str]:
+        return self._output_keys or _graph.names_of_outputs(self._program)
+
     def __call__(self, inputs: Any = BY_NAME, *args: Any, **kwargs: Any) -> Any:
         """Call the model; see `Layer`. Each of several inputs may be nested lists.
 

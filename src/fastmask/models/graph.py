@@ -18,6 +18,8 @@ from ..layers import Layer
 from ..layers._base import BaseLayer
 from ..layers._call_graph import Apply
 from ..layers._calls import flat
+from ..layers._operation import Operation
+from ..layers._operations import OF_MASKS
 from ..layers._shapes import fits
 from ..layers._symbolic import Call, SymbolicMask, SymbolicTensor, Symbols
 from ..masks.masked import Masked
@@ -180,6 +182,17 @@ def _with_other_axes(array: HasShape, wanted: Shape) -> HasShape | None:
     elif len(shape) == len(wanted) + 1 and shape[-1] == 1:
         shape = shape[:-1]
     return array.reshape(shape) if fits(shape, wanted) else None
+
+
+def names_of_outputs(the: Program) -> list[str]:
+    """The names of the layers that made the outputs, and of the inputs that are outputs."""
+    names = dict(enumerate(one.name for one in the.inputs))
+    for step in the.steps:
+        name = step.layer.name
+        if isinstance(step.layer, Operation) and step.layer.operation in OF_MASKS:
+            name = names[next(slots_in(step.inputs)).number]  # which is the layer's output in Keras
+        names |= dict.fromkeys(step.outputs, name)
+    return [names[slot.number] for slot in slots_in(the.outputs)]
 
 
 def slots_in(value: object) -> Iterator[Slot]:

@@ -41,8 +41,9 @@ class Model(Layer):
 
     A model has any number of inputs and outputs; layers, which may be models, can be called
     more than once. `inputs` lists the inputs in order, with name, shape and dtype; `input_names`
-    are the names by which a dict can hold them. A model is a layer itself. A subclass defines
-    `call` instead, as layers do.
+    are the names by which a dict can hold them; `output_names`, as in Keras, those of the layers
+    that made the outputs, for a dict in the order of its sorted keys. A model is a layer itself.
+    A subclass defines `call` instead, as layers do.
 
     Args:
         inputs: symbolic tensor made by `fastmask.Input`, or a list or dict of them; a dict is for
@@ -173,7 +174,7 @@ class Model(Layer):
         load_weights(self, path)
 
     def summary(self) -> Summary:
-        """Print the inputs, and the layers with shapes, parameters and what they do with a mask.
+        """Print inputs, outputs, and layers with shapes, parameters and what they do with a mask.
 
         Returns:
             The printed rows, a list that prints as a table. The type of a layer is followed
@@ -194,6 +195,7 @@ class Model(Layer):
             >>> rows = model.summary()
             small: 1,008 parameters
             inputs: ids (None, None) int32
+            outputs: reader (None, 4) float32
             layer                      output shape     parameters  mask
             -------------------------  ---------------  ----------  ----
             words (Embedding, folded)  (None, None, 8)         800  made

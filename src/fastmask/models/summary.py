@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import add
 from typing import Any, NamedTuple
 
@@ -39,9 +39,11 @@ class SummaryRow(NamedTuple):
 class Summary(list[SummaryRow]):
     """The rows of a summary; prints as a table."""
 
-    def __init__(self, rows: list[SummaryRow], title: str, inputs: str = "") -> None:
+    def __init__(
+        self, rows: list[SummaryRow], title: str, inputs: str = "", outputs: str = ""
+    ) -> None:
         super().__init__(rows)
-        self.title, self.inputs = title, inputs
+        self.title, self.inputs, self.outputs = title, inputs, outputs
 
     def __str__(self) -> str:
         headings = ("layer", "output shape", "parameters", "mask")
@@ -54,7 +56,7 @@ class Summary(list[SummaryRow]):
             )
             for row in self
         ]
-        head = [self.title, self.inputs] if self.inputs else [self.title]
+        head = filter(None, (self.title, self.inputs, self.outputs))
         return "\n".join([*head, table(headings, lines, right=[2])])
 
     __repr__ = __str__
@@ -68,18 +70,17 @@ def summarize(model: Layer, layers: Sequence[Layer]) -> Summary:
         return _unknown(model, layers)
     try:
         with without_warnings():
-            run_symbolic(model, inputs, _noting(rows, set(), "", model))
+            outputs = run_symbolic(model, inputs, _noting(rows, set(), "", model))
     except Exception:  # a custom layer may not accept zeros
         return _unknown(model, layers)
-    return _titled(model, rows)
+    return _titled(model, rows, _outputs_told(model, flat(outputs)))
 
 
-def run_symbolic(model: BaseLayer, inputs: Symbols, apply: Apply) -> None:
-    """Run a model, or call a layer, on symbolic tensors."""
+def run_symbolic(model: BaseLayer, inputs: Symbols, apply: Apply) -> Any:
+    """What a model, or a layer, returns for symbolic tensors."""
     if isinstance(model, CallGraph):
-        model._run_graph(inputs, apply)
-    else:
-        apply(model, inputs, {})
+        return model._run_graph(inputs, apply)
+    return apply(model, inputs, {})
 
 
 def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
@@ -87,10 +88,10 @@ def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
     return _titled(model, [_row(layer, None, "?", seen) for layer in layers])
 
 
-def _titled(model: Layer, rows: list[SummaryRow]) -> Summary:
+def _titled(model: Layer, rows: list[SummaryRow], outputs: str = "") -> Summary:
     if model.built:
         title = f"{model.name}: {model.count_params():,} parameters"
-        return Summary(rows, title, inputs_of(model))
+        return Summary(rows, title, inputs_of(model), outputs)
     return Summary(
         rows,
         f"{model.name}: not built, so its parameters are not known; first call it on some data, "
@@ -124,9 +125,25 @@ def inputs_of(model: BaseLayer) -> str:
 
 def inputs_told(inputs: list[SymbolicTensor], named: bool = True) -> str:
     """A line about inputs: their names, where they can be given by these, shapes and dtypes."""
-    told = (f"{one.shape} {one.dtype.type.__name__.rstrip('_')}" for one in inputs)
-    names = (f"{one.name} " if named else "" for one in inputs)
-    return f"inputs: {', '.join(map(add, names, told))}"
+    return _told("inputs", inputs, [one.name for one in inputs] if named else None)
+
+
+def _outputs_told(model: BaseLayer, outputs: list[SymbolicTensor]) -> str:
+    """A line about outputs: their keys or the layers that made them, shapes and dtypes."""
+    names = model._output_words() if isinstance(model, CallGraph) else None
+    return _told("outputs", outputs, names)
+
+
+def outputs_named(names: Iterable[str]) -> str:
+    """A line about outputs of which only the names are known; empty without any."""
+    listed = ", ".join(names)
+    return listed and f"outputs: {listed}"
+
+
+def _told(kind: str, ends: list[SymbolicTensor], names: list[str] | None) -> str:
+    words = [""] * len(ends) if names is None else [f"{name} " for name in names]
+    told = (f"{one.shape} {one.dtype.type.__name__.rstrip('_')}" for one in ends)
+    return f"{kind}: {', '.join(map(add, words, told))}"
 
 
 def _dtype_of_inputs(layer: BaseLayer) -> str:

@@ -10,7 +10,7 @@ from ...layers import Layer
 from ...layers._symbolic import SymbolicTensor
 from ...layers._weights import filling
 from ...models.model import Model
-from ...models.summary import SummaryRow, inputs_of, inputs_told, summarize
+from ...models.summary import SummaryRow, inputs_of, inputs_told, outputs_named, summarize
 from .._reading import Reader
 from ..description import Description, Row
 from ..hdf5 import Hdf5
@@ -36,15 +36,17 @@ def describe(file: Reader) -> Description:
         model = maker.make(found.what)
         if model is not None and not maker.problems.of:
             layers = model.layers if isinstance(model, Model) else [model]
-            listed = [row_of(row) for row in summarize(model, layers)]
+            seen = summarize(model, layers)
+            listed, ends = [row_of(row) for row in seen], (inputs_of(model), seen.outputs)
             faults = _faults(found, model, maker)
-            return Description(title, listed, notes_on(model), inputs_of(model), faults)
+            return Description(title, listed, notes_on(model), *ends, faults)
         part = known_part(found.what, maker)
         known = {} if part is None else {row.layer: row for row in summarize(part, [])}
     shown = shown_layers(found.what, maker)
     rows = [_row(one, known.get(one.path), found, maker) for one in shown]
     faults = maker.problems.lines(without=shown)
-    return Description(title, rows, _groups(found), _inputs(found.what), faults)
+    ends = _inputs(found.what), _outputs(found.what)
+    return Description(title, rows, _groups(found), *ends, faults)
 
 
 def _faults(found: KerasFile, model: Layer, maker: Maker) -> list[str]:
@@ -69,6 +71,12 @@ def _inputs(what: Described) -> str:
         pairs = zip(inputs, what.inputs, strict=False)
         inputs = [SymbolicTensor(one.shape, one.dtype, name) for one, name in pairs]
     return inputs_told(inputs, named) if inputs else ""
+
+
+def _outputs(what: Described) -> str:
+    """What the outputs of a model that cannot be loaded are called."""
+    keys = isinstance(what.outputs, dict)
+    return outputs_named(what.outputs if keys else [ref.layer for ref in refs(what.outputs)])
 
 
 def _row(what: Described, known: SummaryRow | None, found: KerasFile, maker: Maker) -> Row:

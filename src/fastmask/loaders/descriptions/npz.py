@@ -15,7 +15,7 @@ from ...models.known_classes import known_classes
 from ...models.known_part import unknown_layers
 from ...models.model import Model
 from ...models.needs_padding import padding_reasons
-from ...models.summary import SummaryRow, inputs_of, summarize
+from ...models.summary import SummaryRow, inputs_of, outputs_named, summarize
 from .._npy import read_header
 from .._reading import Reader
 from .._zips import OF_NUMPY, archive_in, check_stored
@@ -45,19 +45,21 @@ def describe(file: Reader) -> Description:
         unknown = unknown_layers(described, known_classes())
         if unknown:
             partly = Unknown(described, unknown)
-            known, inputs = _rows(partly.part())
-            return Description(title, list(partly.rows(known, count)), [], inputs)
+            known, inputs, _ = _rows(partly.part())
+            rows = list(partly.rows(known, count))
+            return Description(title, rows, [], inputs, outputs_named(partly.outputs()))
         model = deserialize(described, known_classes())
-        rows, inputs = _rows(model)
-        return Description(title, rows, notes_on(model), inputs)
+        rows, inputs, outputs = _rows(model)
+        return Description(title, rows, notes_on(model), inputs, outputs)
 
 
-def _rows(model: Layer | None) -> tuple[list[Row], str]:
-    """The rows of a model, and the line about its inputs; nothing for None."""
+def _rows(model: Layer | None) -> tuple[list[Row], str, str]:
+    """The rows of a model, and the lines about its inputs and outputs; nothing for None."""
     if model is None:
-        return [], ""
+        return [], "", ""
     layers = model.layers if isinstance(model, Model) else [model]
-    return [row_of(row) for row in summarize(model, layers)], inputs_of(model)
+    seen = summarize(model, layers)
+    return [row_of(row) for row in seen], inputs_of(model), seen.outputs
 
 
 def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:

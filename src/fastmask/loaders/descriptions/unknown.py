@@ -48,6 +48,21 @@ class Unknown:
             groups[row.layer.partition("/")[0]].append(row)
         yield from self._inside(self._described, "", groups)
 
+    def outputs(self) -> list[str]:
+        """The keys of the outputs, or the names of the layers that make them; none if not known."""
+        config = self._described["config"]
+        with suppress(*_DAMAGED):
+            if keys := config.get("output_keys"):
+                return [str(key) for key in keys]
+            names = [one["name"] for one in config["inputs"]]
+            for step in config["steps"]:
+                layer = config["layers"][step["layer"]]["config"]["name"]
+                names += [layer] * len(step["outputs"])
+            outputs = config["outputs"]
+            each = outputs if isinstance(outputs, list) else [outputs]
+            return [str(names[one["value"]]) for one in each]
+        return []
+
     def _inside(
         self, described: dict[str, Any], around: str, known: dict[str, list[Row]]
     ) -> Iterator[Row]:
