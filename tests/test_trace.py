@@ -335,12 +335,17 @@ def test_a_mask_that_keras_drops_needs_no_line_of_code() -> None:
     models = Path(__file__).parent / "data" / "models"
     model = fm.load_model(models / "seq2seq.keras")
     with np.load(models / "seq2seq.io.npz") as stored:
-        trace = fm.trace_masks(model, [stored["x0"], stored["x1"]])
+        source, target = stored["x0"], stored["x1"]
+    with pytest.warns(UserWarning, match="masked steps count from there on"):
+        trace = fm.trace_masks(model, [source, target[:, ::-1]])
     (row,) = [one for one in trace if "dropped" in one.did]
     assert row.layer.endswith("_without_mask")
     assert row.fix == ""
     assert f"{row.layer} dropped the mask, as Keras does" in str(trace)
     assert "add:" not in str(trace)
+    assert "padding counts from here on" in row.note
+    (row,) = [one for one in fm.trace_masks(model, [source, target]) if "dropped" in one.did]
+    assert row.note.endswith("it masked ends of rows alone, and no valid step depends on these")
 
 
 def test_lists_of_rows_as_for_predict() -> None:

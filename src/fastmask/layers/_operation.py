@@ -154,13 +154,17 @@ class Operation(Layer):
             return reversed_mask(mask)
         return mask if self.operation == REVERSED_STEPS else None
 
+    def _ends_stay_masked(self) -> bool:
+        """Whether the mask that is dropped returns before any layer reads steps at the ends."""
+        return self.operation == WITHOUT_MASK and self.arguments[1:] == [False]
+
     def _carry(self, outputs: Any, inputs: Arrays, carried: Masks, valid: BoolArrays) -> Any:
         """The outputs; warns if the operation drops a mask and counts what it masks."""
         if carried is not None and self._looks and self._warns_of_steps():
             several = isinstance(inputs, list)
             arrays: Any = inputs if several else [inputs]
             masks: Any = valid if several else [valid]
-            if self.operation == WITHOUT_MASK and self.arguments[1:] == [False]:
+            if self._ends_stay_masked():
                 masks = [but_for_ends(valid)]
             picks = self.operation in PICKS and self.arguments[:1] == [{"input": 0}]
             picks = picks and not any(map(_reads_first, [*self.arguments[1:], self.options]))

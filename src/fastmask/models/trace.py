@@ -8,6 +8,7 @@ from .._typing import Figure
 from ..commands.table import table
 from ..layers import Layer
 from ..layers._call_graph import CallGraph
+from ..layers._counted_steps import but_for_ends
 from ..layers._infer import states_kept
 from ..layers._operation import Operation
 from ..layers._own_mask import advice, counted, steps_counted
@@ -136,11 +137,20 @@ def _row(visit: Visit) -> TraceRow:
 def _note(visit: Visit, fix: str) -> str:
     if fix:
         return f"; {'use' if _INSTEAD in fix else 'add'}:\n    {fix}"
+    if _drops_ends_alone(visit):
+        return ", as Keras does: it masked ends of rows alone, and no valid step depends on these"
     if visit.ragged and visit.holes:
         return ", as Keras does: masked steps within rows count from here on"
     if visit.ragged:
         return ", and needs none: a Ragged has no padding"
     return ", as Keras does: padding counts from here on, unless x is a Ragged"
+
+
+def _drops_ends_alone(visit: Visit) -> bool:
+    """Whether a mask was dropped that returns before padding, which is at the ends, counts."""
+    if not isinstance(visit.layer, Operation) or not visit.layer._ends_stay_masked():
+        return False
+    return all(bool(but_for_ends(mask.valid).all()) for mask in _known(visit.before))
 
 
 def _note_of_own(visit: Visit) -> str:
