@@ -30,8 +30,8 @@ def claim(reports: list[Report]) -> str:
     numbers = table(["times as fast as", *(rival.name for rival in RIVALS)], rows)
     means = "Geometric means over shapes of one layer"
     if len(reports) > 1:
-        means += ", on the processor with the lowest and on that with the highest"
-    return f"{numbers}\n\n{means}. {'; '.join(map(processor, reports))}.\n"
+        means += "; a range runs from the processor with the lowest mean to that with the highest"
+    return f"{numbers}\n\n{means}. Measured on {'; '.join(map(processor, reports))}.\n"
 
 
 def speedups(reports: list[Report], section: str, name: str, rival: str) -> str:

@@ -72,8 +72,14 @@ def processor() -> str:
 
 
 def named(cpu: str, family: str) -> str:
-    """A processor's name, with the numbers that tell apart generations of one name."""
-    return f"{cpu} (family and model {family})" if family else cpu
+    """A processor's name, with the numbers that tell apart generations of one name.
+
+    Args:
+        cpu: its name.
+        family: its numbers, as `cpu_family` returns them.
+    """
+    numbers = ", ".join(map(" ".join, zip(("family", "model"), family.split(), strict=False)))
+    return f"{cpu} ({numbers})" if numbers else cpu
 
 
 def cpu_model() -> str:
@@ -87,7 +93,7 @@ def cpu_model() -> str:
 
 
 def cpu_family() -> str:
-    """Numbers of family and model, which distinguish generations of one name; "" if unknown."""
+    """Its numbers of family and model, with a space between; "" if unknown."""
     return " ".join(filter(None, map(linux_cpu, ("cpu family", "model"))))
 
 

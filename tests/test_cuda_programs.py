@@ -1,4 +1,4 @@
-"""The programs for CUDA that are no part of the package: their help, and what they miss."""
+"""The programs for CUDA outside the package: their help, and what they say is not installed."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ for action in (lambda: fm.torch, lambda: exec("from fastmask import torch")):
 
 @pytest.mark.optional
 @pytest.mark.skipif(find_spec("keras") is None, reason="keras is not installed")
-def test_a_backend_of_keras_that_is_not_there() -> None:
+def test_a_keras_backend_that_is_not_installed() -> None:
     code = """
 import sys
 sys.modules["tensorflow"] = None

@@ -31,7 +31,7 @@ from tests.torch_cases import (
 )
 
 each_module = pytest.mark.parametrize("name", NAMES)
-SIZES = ((4, 7), (3, 9), (5, 8), (2, 11))  # of batches: after the second, torch's are symbols
+SIZES = ((4, 7), (3, 9), (5, 8), (2, 11))  # of batches: from the second on, torch compiles for any
 DENSE = fm.layers.Dense(2)
 
 
@@ -43,7 +43,7 @@ def mask_of(x: Any) -> fm.Mask:
     return fm.Mask.from_lengths(lengths_of(x), x.shape[1])
 
 
-# What a forward may call of fastmask, for x (B, T, 3).
+# What a `forward` may call in fastmask, for x (B, T, 3).
 CALLED: dict[str, Callable[[Any], Any]] = {
     "Mask": lambda x: torch.from_numpy(np.array(fm.Mask(x[..., 0] > 0))),
     "operator": lambda x: torch.from_numpy(mask_of(x) & ~fm.Mask(x[..., 0] > 0)),

@@ -345,7 +345,7 @@ def test_a_mask_that_keras_drops_needs_no_line_of_code() -> None:
     assert "add:" not in str(trace)
     assert "padding counts from here on" in row.note
     (row,) = [one for one in fm.trace_masks(model, [source, target]) if "dropped" in one.did]
-    assert row.note.endswith("it masked ends of rows alone, and no valid step depends on these")
+    assert row.note.endswith("it masked only ends of rows, and no valid step depends on these")
 
 
 def test_lists_of_rows_as_for_predict() -> None:

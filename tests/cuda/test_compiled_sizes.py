@@ -115,7 +115,7 @@ def test_sizes_that_are_not_constant_are_named(
     those = f", not {named}" if named else ""
     told = capsys.readouterr().err
     assert f"compile: {own}:{number}: the size of {known}{those}: an expression" in told
-    assert ("known at the launch" in told) == (kind == "shared")
+    assert ("known only at the launch" in told) == (kind == "shared")
 
 
 @needs_compiler

@@ -119,7 +119,7 @@ def test_blocks_of_a_multiprocessor(
         (("sm_90", 32, 32, 0.5), r"shared must be an integer, not 0\.5"),
     ],
 )
-def test_blocks_that_there_are_not(given: Any, message: str) -> None:
+def test_wrong_arguments_of_blocks_at_once(given: Any, message: str) -> None:
     pytest.importorskip("numba_cuda")
     from fastmask_kernels.machine_code.occupancy import blocks_at_once
 
@@ -139,7 +139,7 @@ SIZES = {"B": 2, "T": 3, "F": 4, "H": 5}
         (("lstm_fwd", SIZES, "float16"), "dtype must be float32 or float64, not 'float16'"),
     ],
 )
-def test_calls_that_there_are_not(given: Any, message: str) -> None:
+def test_wrong_arguments_of_a_call(given: Any, message: str) -> None:
     pytest.importorskip("numba_cuda")
     from fastmask_kernels.cells import lstm
     from fastmask_kernels.machine_code import launches

@@ -80,7 +80,7 @@ def arguments(name: str, sizes: dict[str, int], dtype: str) -> list[Any]:
         dtype: the dtype of its real arrays.
 
     Raises:
-        ValueError: there is no such kernel, a size is missing, or the dtype is another one.
+        ValueError: there is no such kernel, a size is missing, or the dtype is not supported.
     """
     if name not in NAMES:
         raise ValueError(f"name must be one of {', '.join(NAMES)}, not {name!r}")

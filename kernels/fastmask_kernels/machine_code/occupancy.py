@@ -46,9 +46,9 @@ def blocks_at_once(
 
     Args:
         arch: one of `fastmask_kernels.machine_code.launches.DEVICES`, such as "sm_90a".
-        threads: of a block, a number or up to three.
-        registers: of a thread.
-        shared: bytes of shared memory of a block, dynamic ones included.
+        threads: threads of a block, one number or a tuple of up to three.
+        registers: registers of a thread.
+        shared: bytes of shared memory of a block, including those given at the launch.
 
     Raises:
         TypeError: a number is not an integer.

@@ -16,13 +16,13 @@ _SHAPE = (  # its type: of a tuple, with the types of its sizes, or of a number
     rf"(?:(?:Uni)?Tuple\((?P<sizes>(?:{_CONSTANT}|[^()])*)\)|(?P<size>\w+)(?=[,)]))"
 )
 _AT_THE_LAUNCH = (
-    "; for a size that is known at the launch write cuda.shared.array(0, float32), and give the "
-    "bytes to the launch"
+    "; for a size that is known only at the launch write cuda.shared.array(0, float32), and give "
+    "the launch the number of bytes"
 )
 
 
 def explained(error: Exception) -> str | None:
-    """A refusal in plain words; None if Numba's own have to do.
+    """An error of Numba's in plain words; None if it is not one that is explained here.
 
     Args:
         error: what Numba raised when it compiled a kernel.
@@ -38,12 +38,13 @@ def explained(error: Exception) -> str | None:
     return (
         f"{at}the size of a {kind} array must be a constant integer, as in "
         f"cuda.{kind}.array(64, float32){those}: an expression such as 3 * N is not a constant "
-        f"inside a kernel, so give it a name outside{_AT_THE_LAUNCH if kind == 'shared' else ''}"
+        "inside a kernel, so assign it to a name outside the kernel"
+        f"{_AT_THE_LAUNCH if kind == 'shared' else ''}"
     )
 
 
 def _varying(types: str) -> list[int]:
-    """The indices of the sizes that are no constants, by their types."""
+    """The indices of the sizes that are not constants, by their types."""
     sizes: list[str] = []
     for word in types.split(", "):
         kind, _, many = word.partition(" x ")  # a tuple of equal types is int64 x 2
@@ -62,7 +63,7 @@ def _shapes(place: Any) -> Iterator[ast.expr]:
     """The shapes of the arrays that are made at a place."""
     try:
         tree = ast.parse("".join(linecache.getlines(place.filename)))
-    except (AttributeError, SyntaxError):  # no place, or no file of Python alone
+    except (AttributeError, SyntaxError):  # no place, or not a Python file
         return
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and node.lineno == place.line):

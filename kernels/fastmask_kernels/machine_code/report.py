@@ -60,7 +60,7 @@ class Report:
         """Machine code as text."""
         program = tool("nvdisasm")
         if program is None:
-            raise RuntimeError(missing("nvdisasm"))
+            raise RuntimeError(f"reading machine code {missing('nvdisasm')}")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "kernel.cubin")
             file.write_bytes(self.cubin)
@@ -212,7 +212,7 @@ def _device_of(capability: tuple[Any, ...]) -> Iterator[None]:
 def _assembled(name: str, types: str, ptx: str, arch: str) -> Report:
     program = tool("ptxas")
     if program is None:
-        raise RuntimeError(missing())
+        raise RuntimeError(f"compiling {missing()}")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
         source.write_text(ptx)

@@ -36,7 +36,7 @@ def missing(*programs: str) -> str | None:
         programs: programs of the toolkit that are needed besides ptxas, such as "nvdisasm".
     """
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
-        return "is not for the simulator: unset NUMBA_ENABLE_CUDASIM"
+        return "does not work in the simulator: unset NUMBA_ENABLE_CUDASIM"
     packages: dict[str, str] = {}  # by what is missing
     if find_spec("numba_cuda") is None:
         packages["numba-cuda"] = _NUMBA_CUDA  # which brings the compilers

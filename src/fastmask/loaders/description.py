@@ -49,7 +49,7 @@ class Description(NamedTuple):
     rows: list[Row]
     notes: list[str]  # further remarks
     inputs: str = ""  # names, shapes and dtypes of a model's inputs, in order
-    outputs: str = ""  # the same of its outputs; names alone of a model that cannot be loaded
+    outputs: str = ""  # the same for its outputs; only names if the model cannot be loaded
     faults: Sequence[str] = ()  # why a model cannot be loaded, other than for one of the rows
 
 

@@ -30,8 +30,8 @@ def plot_masks(batch: Masked | Ragged | MaskLike, *, plan: bool = True) -> Figur
 
     Raises:
         ImportError: Matplotlib is not installed.
-        TypeError: `batch` carries no mask and is not a mask, but, for example, a model, which
-            `trace_masks(model, x).plot()` draws.
+        TypeError: `batch` carries no mask and is not a mask. For a model use
+            `trace_masks(model, x).plot()`.
         ValueError: the mask has more or fewer axes than (B, T), or no steps.
 
     Examples:

@@ -61,8 +61,8 @@ class Functional(GraphModel):
     def output_names(self) -> list[str]:
         """The names of the layers and operations that made the outputs, in order, as in Keras.
 
-        An output that is an input has its name. Outputs in a dict are in the order of their sorted
-        keys, which may differ from that of the dict.
+        An output that is an input has the name of the input. Outputs in a dict are in the order of
+        their sorted keys, which may differ from the order of the dict.
         """
         names = _graph.names_of_outputs(self._program)
         keys = self._output_keys

@@ -190,7 +190,7 @@ def names_of_outputs(the: Program) -> list[str]:
     for step in the.steps:
         name = step.layer.name
         if isinstance(step.layer, Operation) and step.layer.operation in OF_MASKS:
-            name = names[next(slots_in(step.inputs)).number]  # which is the layer's output in Keras
+            name = names[next(slots_in(step.inputs)).number]  # Keras has no such step
         names |= dict.fromkeys(step.outputs, name)
     return [names[slot.number] for slot in slots_in(the.outputs)]
 

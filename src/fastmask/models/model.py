@@ -41,9 +41,9 @@ class Model(Layer):
 
     A model has any number of inputs and outputs; layers, which may be models, can be called
     more than once. `inputs` lists the inputs in order, with name, shape and dtype; `input_names`
-    are the names by which a dict can hold them; `output_names`, as in Keras, those of the layers
-    that made the outputs, for a dict in the order of its sorted keys. A model is a layer itself.
-    A subclass defines `call` instead, as layers do.
+    are the names by which a dict can hold them. `output_names` are, as in Keras, the names of the
+    layers that made the outputs; for a dict of outputs, in the order of its sorted keys. A model
+    is a layer itself. A subclass defines `call` instead, as layers do.
 
     Args:
         inputs: symbolic tensor made by `fastmask.Input`, or a list or dict of them; a dict is for

@@ -137,8 +137,8 @@ def _row(visit: Visit) -> TraceRow:
 def _note(visit: Visit, fix: str) -> str:
     if fix:
         return f"; {'use' if _INSTEAD in fix else 'add'}:\n    {fix}"
-    if _drops_ends_alone(visit):
-        return ", as Keras does: it masked ends of rows alone, and no valid step depends on these"
+    if _drops_only_ends(visit):
+        return ", as Keras does: it masked only ends of rows, and no valid step depends on these"
     if visit.ragged and visit.holes:
         return ", as Keras does: masked steps within rows count from here on"
     if visit.ragged:
@@ -146,8 +146,8 @@ def _note(visit: Visit, fix: str) -> str:
     return ", as Keras does: padding counts from here on, unless x is a Ragged"
 
 
-def _drops_ends_alone(visit: Visit) -> bool:
-    """Whether a mask was dropped that returns before padding, which is at the ends, counts."""
+def _drops_only_ends(visit: Visit) -> bool:
+    """Whether a dropped mask covers only ends of rows, and returns before any layer reads them."""
     if not isinstance(visit.layer, Operation) or not visit.layer._ends_stay_masked():
         return False
     return all(bool(but_for_ends(mask.valid).all()) for mask in _known(visit.before))

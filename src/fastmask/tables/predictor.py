@@ -46,7 +46,7 @@ class Predictor:
         column: the column that the model reads; for several inputs a list in their order, or a dict
             from input names to columns.
         output: name of the new column; with several outputs `output_0`, `output_1`, and so
-            on, or with their names instead of numbers.
+            on, or with the keys of a dict of outputs instead of numbers.
         batch_size: the most rows that are computed at once.
         threads: number of threads of each call; None for what the engine sets.
 

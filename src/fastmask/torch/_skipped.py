@@ -1,8 +1,8 @@
 """Keep torch.compile out of what fastmask computes with NumPy and Numba.
 
-It takes NumPy's arrays for tensors, which neither a mask's read-only array nor a kernel's
-argument can be. Where a program calls the modules named here, it breaks the graph instead, and
-their functions run as without it.
+torch.compile traces NumPy's arrays as tensors, which neither a mask's read-only array nor a
+kernel's argument can be. With the rules added here, a call of these modules breaks the graph: they
+are not traced, and run as without torch.compile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RULES = "torch._dynamo.trace_rules"
 
 
 class _Waiting:
-    """Adds to torch's rules once they are imported, which takes 2 s with all they import."""
+    """Adds to torch's rules when a program imports them: importing them here would take 2 s."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -42,7 +42,7 @@ class _Waiting:
 
 
 def skip_numpy() -> None:
-    """Let torch.compile break the graph at calls of fastmask outside of this package."""
+    """Let calls of other parts of fastmask break the graph of torch.compile."""
     rules = sys.modules.get(_RULES)
     if rules is None:
         sys.meta_path.insert(0, _Waiting())
@@ -51,7 +51,7 @@ def skip_numpy() -> None:
 
 
 def _add_to(rules: ModuleType) -> None:
-    add = getattr(rules, "add", None)  # torch's own, though not public: it may go one day
+    add = getattr(rules, "add", None)  # not public: torch may remove it
     if add is not None:
         own = [module.name for module in iter_modules([str(Path(__file__).parents[1])])]
         for name in (*(f"fastmask.{one}" for one in own if one not in _TRACED), *_COMPILERS):

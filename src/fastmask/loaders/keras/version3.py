@@ -64,7 +64,7 @@ def described(data: Any, path: str = "") -> Described:
 def _counted_alike(outputs: Any, children: list[Described]) -> Any:
     """A model's outputs, with calls counted from 0, as they are everywhere else.
 
-    Here alone Keras counts the calls of a functional model from 1.
+    Only here does Keras count the calls of a functional model from 1.
     """
     if isinstance(outputs, Ref):
         functional = {one.name for one in children if "input_layers" in one.config}
