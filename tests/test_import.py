@@ -188,3 +188,51 @@ def test_python_suggests_names_that_are_similar() -> None:
             _ = module.Masq
         assert (raised.value.name, raised.value.obj) == ("Masq", module)
     assert not hasattr(fm.layers, "__wrapped__")
+
+
+def shown(module: ModuleType) -> set[str]:
+    """What completion shows of a module."""
+    return {name for name in dir(module) if not name.startswith("_")}
+
+
+def test_completion_shows_the_public_names_of_the_package() -> None:
+    code = """
+import sys
+import fastmask as fm
+print(*dir(fm))
+assert not {"numba", "torch"} & sys.modules.keys()
+"""
+    listed = set(run(code).split())
+    assert {*fm.__all__, "__doc__", "__file__", "__path__", "models"} <= listed
+    assert ("torch" in listed) == (find_spec("torch") is not None)
+    assert {one for one in listed if not one.startswith("_")} <= {*fm.__all__, "models", "torch"}
+
+
+def test_completion_shows_no_imports() -> None:
+    """Nor modules whose classes and functions the package has itself."""
+    from fastmask_kernels import cells, formula, machine_code, reference
+
+    for module in (fm.layers, fm.ops, fm.utils, fm.activations, fm.initializers, fm.models):
+        assert shown(module) == set(module.__all__)
+        assert all(hasattr(module, name) for name in dir(module))
+    for module in (fm.cells, cells, formula, machine_code):
+        assert set(module.__all__) <= shown(module)
+    assert shown(fm.cells) == set(fm.cells.__all__)
+    assert shown(fm.losses) == {"masked_mean"}
+    kinds = ("binary", "categorical", "sparse_categorical")
+    assert shown(fm.metrics) == {f"{one}_accuracy" for one in kinds}
+    assert shown(reference) == {*reference.__all__, "kernels_of"}
+    assert {"cells", "reference"} <= shown(fastmask_kernels)
+    assert not {"forks", "names"} & shown(fastmask_kernels)
+
+
+@pytest.mark.optional
+@pytest.mark.parametrize("name", ["torch", "keras", "jax"])
+def test_completion_of_adapters_shows_what_they_export(name: str) -> None:
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    code = f"""
+import fastmask as fm, fastmask.{name} as m
+print(set(m.__all__) == {{n for n in dir(m) if n[0] != "_"}}, {name!r} in dir(fm))
+"""
+    assert run(code, KERAS_BACKEND="torch") == "True True"

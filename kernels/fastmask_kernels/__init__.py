@@ -4,6 +4,13 @@
 GPUs) export one function for each, under the same name and with the same arguments.
 """
 
+from .names import dir_of
+
+
+def __dir__() -> list[str]:
+    parts = "cells cpu cuda formula machine_code reference spec"
+    return dir_of(__name__, *parts.split())
+
 
 class JitDisabledError(ImportError):
     """The CPU's kernels cannot be compiled: NUMBA_DISABLE_JIT is set."""

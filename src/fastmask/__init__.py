@@ -9,6 +9,8 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastmask_kernels.names import dir_of
+
 from . import activations, initializers, layers, losses, metrics, ops, utils
 from ._names import no_such_name
 from ._version import __version__
@@ -64,6 +66,16 @@ _HINTS = {
 }
 for _module in (activations, layers, losses, metrics, ops, utils):
     vars(_module)["__getattr__"] = partial(no_such_name, _module.__name__)
+    vars(_module)["__dir__"] = partial(dir_of, _module.__name__)
+
+
+def __dir__() -> list[str]:
+    """The public names, also of what is imported when it is first used."""
+    from importlib.util import find_spec
+
+    names = dir_of(__name__, "jax", "keras", "models", "torch")
+    return sorted({*names, "torch"}) if find_spec("torch") else names
+
 
 if TYPE_CHECKING:
     from . import cells

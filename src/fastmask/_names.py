@@ -7,6 +7,8 @@ import sys
 from itertools import count
 from typing import NoReturn
 
+from fastmask_kernels.names import public_names
+
 _numbers: dict[str, count[int]] = {}
 _PARTS = "layers models activations initializers losses metrics ops utils cells".split()
 _OTHER_NAMES = {"InputLayer": "Input"}
@@ -37,13 +39,6 @@ def no_such_name(module: str, name: str) -> NoReturn:
     wanted = _OTHER_NAMES.get(name, name)
     root = __name__.partition(".")[0]
     for place in (root, *(f"{root}.{part}" for part in _PARTS)):
-        if not name.startswith("_") and wanted in _public_names(place):
+        if not name.startswith("_") and wanted in public_names(place):
             raise AttributeError(f"{message}: it is {place}.{wanted}")
     raise AttributeError(message, name=name, obj=sys.modules[module])  # Python may suggest one
-
-
-def _public_names(place: str) -> list[str]:
-    """The names that a module defines; none before it is imported."""
-    known = vars(sys.modules.get(place, object))
-    own = (name for name, one in known.items() if getattr(one, "__module__", "") == place)
-    return list(known.get("__all__", own))

@@ -14,6 +14,33 @@ from fastmask_kernels.activations import ACTIVATIONS
 from ._checks import closest, listed
 from .backends.dispatch import backend_of
 
+__all__ = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "get",
+    "hard_sigmoid",
+    "hard_sigmoid_keras2",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
+    "tanh_shrink",
+]
+
 Array = NDArray[np.floating[Any]]
 Activation = Callable[[Array], Array]
 

@@ -8,6 +8,7 @@
 Every backend's kernels of a cell come from its formula; see `cell.Cell`.
 """
 
+from ..names import dir_of
 from .cell import Cell, cell
 from .cell import require_cell as require_cell
 from .gru import gru, gru_reset_before
@@ -15,3 +16,7 @@ from .lstm import lstm
 from .simple_rnn import simple_rnn
 
 __all__ = ["Cell", "cell", "gru", "gru_reset_before", "lstm", "simple_rnn"]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)

@@ -12,6 +12,7 @@ if config.DISABLE_JIT:
 
 from .. import cells as _cells
 from ..memory import aligned_empty
+from ..names import dir_of
 from .forms import dense_kernels as dense_kernels
 from .forms import kernels_in_form as kernels_in_form
 from .forms import sums_of_rows as sums_of_rows
@@ -54,3 +55,7 @@ __all__ = [
     "rnn_step",
     "unpad_rows",
 ]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__, "kernels_of")

@@ -18,6 +18,7 @@ Besides the kernels of the table, which `__all__` lists, it has
 `help(fastmask_kernels.cuda.use_stream)` and so on tell more.
 """
 
+from ..names import dir_of
 from .gather import gather_rows
 from .masks import mask_any_not_equal, mask_from_lengths, mask_not_equal, plan_steps
 from .padding import pad_rows, unpad_rows
@@ -69,3 +70,10 @@ __all__ = [
     "rnn_step",
     "unpad_rows",
 ]
+
+
+def __dir__() -> list[str]:
+    settings = "check_indices on_device use_stream use_memory use_products use_weights"
+    return dir_of(
+        __name__, "kernels_of", "chosen_weights", *settings.split(), "runtime", "simulator"
+    )

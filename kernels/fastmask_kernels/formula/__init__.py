@@ -12,6 +12,7 @@ that follows from the graph is written once for all cells: values in NumPy (`eva
 gradients and what the forward pass has to save for them (`gradients`), and the kernels' code.
 """
 
+from ..names import dir_of
 from .evaluate import evaluate
 from .gradients import Gradients, saved
 from .symbols import (
@@ -50,3 +51,7 @@ __all__ = [
     "walk",
     "with_line",
 ]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)

@@ -14,9 +14,20 @@ what a kernel of the table launches, `occupancy` says how many blocks a multipro
 `own` finds the kernels in a user's file.
 """
 
-from .refusals import explained as explained
-from .report import ARCHITECTURES as ARCHITECTURES
-from .report import Report as Report
-from .report import compile_report as compile_report
-from .tools import missing as missing
-from .tools import require_architecture as require_architecture
+from ..names import dir_of
+from .refusals import explained
+from .report import ARCHITECTURES, Report, compile_report
+from .tools import missing, require_architecture
+
+__all__ = [
+    "ARCHITECTURES",
+    "Report",
+    "compile_report",
+    "explained",
+    "missing",
+    "require_architecture",
+]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__, "launches", "occupancy", "own")

@@ -1,6 +1,7 @@
 """Every kernel in plain NumPy: slow, obvious, and sharing no code with the other backends."""
 
 from ..memory import aligned_empty
+from ..names import dir_of
 from .cells import kernels_of as kernels_of
 from .gather import gather_rows
 from .gru import gru_bwd, gru_fwd, gru_pack, gru_packed_size
@@ -37,3 +38,7 @@ __all__ = [
     "rnn_step",
     "unpad_rows",
 ]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__, "kernels_of")

@@ -20,6 +20,7 @@ from fastmask_kernels.formula import (
     sigmoid,
     tanh,
 )
+from fastmask_kernels.names import dir_of
 
 from ._cell import Cell, cell
 from ._cell import known_cell as known_cell
@@ -65,3 +66,7 @@ __all__ = [
     "simple_rnn",
     "tanh",
 ]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)

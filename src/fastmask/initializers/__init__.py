@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmask_kernels.names import dir_of
+
 from .._checks import closest, shown
 from .._names import no_such_name, snake_case
 from .._typing import Array
@@ -48,6 +50,11 @@ __all__ = [
     "Zeros",
     "get",
 ]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)
+
 
 _CLASSES: dict[str, type[Initializer]] = {
     cls.__name__: cls

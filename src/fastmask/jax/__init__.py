@@ -13,6 +13,12 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError("fastmask.jax needs JAX: pip install jax", name="jax") from error
 
+from fastmask_kernels.names import dir_of
+
 from ._functions import gru, lstm, rnn
 
 __all__ = ["gru", "lstm", "rnn"]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)

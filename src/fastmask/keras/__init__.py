@@ -21,8 +21,14 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError(f"fastmask.keras needs {needed}", name=missing) from error
 
+from fastmask_kernels.names import dir_of
+
 from ._convert import convert, revert
 from ._loop import enabled, plain
 from ._wanted import why_not
 
 __all__ = ["convert", "enabled", "plain", "revert", "why_not"]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)

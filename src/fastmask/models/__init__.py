@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, NoReturn
 
+from fastmask_kernels.names import dir_of
+
 from .._names import no_such_name
 from ..layers._symbolic import Input
 from .functional import Functional
@@ -9,6 +11,11 @@ from .model import Model
 from .sequential import Sequential
 
 __all__ = ["Functional", "Input", "Model", "Sequential"]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)
+
 
 if not TYPE_CHECKING:  # type checkers would allow every name otherwise
 

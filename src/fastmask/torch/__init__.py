@@ -16,6 +16,8 @@ except ModuleNotFoundError as error:
         "fastmask.torch needs PyTorch: pip install torch", name="torch"
     ) from error
 
+from fastmask_kernels.names import dir_of
+
 from ._convert import convert
 from ._modules import GRU, LSTM, RNN
 from ._own_cells import Recurrent
@@ -23,5 +25,10 @@ from ._sampler import StepsBatchSampler
 from ._skipped import skip_numpy as _skip_numpy
 
 __all__ = ["GRU", "LSTM", "RNN", "Recurrent", "StepsBatchSampler", "convert"]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)
+
 
 _skip_numpy()

@@ -23,6 +23,8 @@ from typing import Any
 
 from numba.cuda.core import config
 
+from ...names import dir_of
+
 if config.ENABLE_CUDASIM and find_spec("greenlet") is None:
     raise ImportError(
         "NUMBA_ENABLE_CUDASIM=1 asks for the simulator, whose threads are greenlets, and greenlet "
@@ -94,3 +96,7 @@ def _require_simulator() -> None:
 
 
 __all__ = ["as_numba", "launch"]
+
+
+def __dir__() -> list[str]:
+    return dir_of(__name__)
