@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
+from abc import ABC, abstractmethod
 from pathlib import Path
+from rlcompleter import Completer
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastmask as fm
@@ -112,6 +116,42 @@ def test_what_is_missing_is_missing() -> None:
         assert getattr(model, name, 3) == 3
         assert not hasattr(fm.Model, name)
         assert name not in dir(model)
+        assert name not in dir(fm.Model)
+
+
+def test_completion_and_help_show_what_is_there() -> None:
+    """At the prompt and in notebooks completion lists `dir` of the class, too."""
+    model = built()
+    for owner in (model, model.layers[0], fm.Model, L.LSTM):
+        shown = Completer({"it": owner}).attr_matches("it.")
+        names = {name.partition(".")[2].partition("(")[0] for name in shown}
+        assert {"build", "get_weights"} <= names
+        assert not names & {"fit", "compile", "save", "forward", "cuda", "optimizer", "enable_lora"}
+    assert ("step" in dir(L.LSTM), "step" in dir(L.Dense), "step" in dir(fm.Model)) == (
+        True,
+        False,
+        False,
+    )
+    assert "fit_generator" not in pydoc.render_doc(L.Layer)
+    assert "get_weights" in pydoc.render_doc(L.Layer)
+
+
+def test_layers_of_users_may_be_abstract() -> None:
+    class Abstract(L.Layer, ABC):
+        @abstractmethod
+        def factor(self) -> float: ...
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * np.float32(self.factor())
+
+    class Double(Abstract):
+        def factor(self) -> float:
+            return 2.0
+
+    with pytest.raises(TypeError, match="abstract"):
+        Abstract()  # type: ignore[abstract]  # on purpose
+    assert isinstance(Double(), Abstract)
+    assert Double()(np.ones((1, 2))).tolist() == [[2.0, 2.0]]
 
 
 def test_attributes_of_users_layers_are_their_own() -> None:
