@@ -32,7 +32,7 @@ print(json.dumps(production(["The film was good", "dull"])[:, 0].tolist()))
 def test_as_written(tmp_path: Path) -> None:
     if not all(map(find_spec, ("keras", "torch"))):
         pytest.skip("needs the extras keras and torch")
-    assert [kind for kind, _ in BLOCKS] == ["python"] * 4 + ["sh"] + ["python"] * 8
+    assert [kind for kind, _ in BLOCKS] == ["python"] * 4 + ["sh"] + ["python"] * 9
     program = "\n".join(
         block if kind == "python" else COMMANDS.format(lines=block.splitlines())
         for kind, block in BLOCKS

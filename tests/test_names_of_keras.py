@@ -59,6 +59,29 @@ ELSEWHERE: list[Wrong] = [
         AttributeError,  # type: ignore[attr-defined]  # on purpose
         ("'state_dict'", "fastmask.torch"),
     ),
+    *(
+        (
+            f"{owner}.{name}",
+            lambda owner=owner, name=name: getattr(owner, name),
+            AttributeError,
+            (
+                f"has no '{name}'",
+                "call those up to the inner layer",
+                "Sequential(model.layers[:k])",
+            ),
+        )
+        for owner in (built(), L.GRU(4))
+        for name in ("input", "output", "outputs", "output_mask")
+    ),
+    *(
+        (
+            f"layer.{name}",
+            lambda name=name: getattr(built().layers[0], name),
+            AttributeError,
+            (f"has no '{name}'", "summary()", "compute_output_shape(input_shape)"),
+        )
+        for name in ("input_shape", "output_shape")
+    ),
     (
         "model.predict_on_batch",
         lambda: built().predict_on_batch(X),
@@ -170,6 +193,26 @@ def test_attributes_of_users_layers_are_their_own() -> None:
     assert (own.fit, own.loss) == (3, 4)
     with pytest.raises(AttributeError, match="'Own' object has no attribute 'lost'"):
         _ = own.metrics
+
+
+def test_the_output_of_an_inner_layer() -> None:
+    """As the message says, for models from files and by hand; masks and weights are the model's."""
+    ids = fm.Input((None,), "int32")
+    words = L.Embedding(9, 4, mask_zero=True, name="words")
+    by_hand = fm.Model(ids, L.Dense(2)(L.GRU(3, return_sequences=True, name="reader")(words(ids))))
+    loaded = fm.load_model(MODELS / "text_bilstm.keras")
+    for model, x in ((by_hand, [[3, 4, 0], [5, 0, 0]]), (loaded, [["a film"], ["a"]])):
+        first, *between = model.layers[:-1]
+        y = first(np.array(x))
+        for layer in between:
+            y = model.get_layer(layer.name)(y)
+        chain = fm.Sequential(model.layers[:-1])
+        found = chain(np.array(x))
+        if model is by_hand:
+            assert y.mask.valid.tolist() == found.mask.valid.tolist() == [[1, 1, 0], [1, 0, 0]]
+            y, found = y.data, found.data
+        np.testing.assert_allclose(y, found, rtol=0, atol=1e-6)
+        assert all(map(np.shares_memory, chain.weights, model.weights))
 
 
 def test_names_of_keras_guide() -> None:

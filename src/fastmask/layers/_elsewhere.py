@@ -43,6 +43,15 @@ _INSTEAD = {
     ),
     "recurrent layers have it: step those of a model one by one, get_layer(name).step(x, state), "
     "and call the others on what arrives; a Bidirectional needs the whole sequence": "step",
+    "a layer does not remember calls: call those up to the inner layer on arrays, each on what the "
+    "last one returned, get_layer(name)(get_layer(first)(x)), or for a chain of layers "
+    "fastmask.Sequential(model.layers[:k])(x), which shares their weights": (
+        "input output outputs input_mask output_mask get_input_at get_output_at"
+    ),
+    "model.summary() shows the shapes of all outputs, model.inputs has those of the inputs, and "
+    "layer.compute_output_shape(input_shape) returns the shape of a layer's outputs": (
+        "input_shape output_shape get_input_shape_at get_output_shape_at"
+    ),
     "the argument dtype, 'float32' or 'float64', says what a layer computes in": (
         "dtype_policy compute_dtype variable_dtype"
     ),
