@@ -79,8 +79,9 @@ def trace_masks(model: Layer, x: Any, mask: MaskLike | None = None) -> MaskTrace
 
     Args:
         model: a model of any kind, or a single layer.
-        x: input of the model, or a list of inputs; for a `Sequential` or a
-            `Model(inputs, outputs)` also lists of sequences, which are padded as by `predict`.
+        x: input of the model, or a list of inputs; for a `Model(inputs, outputs)` also a dict of
+            inputs by name; for it or a `Sequential` also lists of sequences, which are padded as by
+            `predict`.
         mask: mask of the input, instead of the one that it carries.
 
     Returns:
