@@ -66,7 +66,7 @@ ELSEWHERE: list[Wrong] = [
             AttributeError,
             (
                 f"has no '{name}'",
-                "call those up to the inner layer",
+                "call the layers up to the inner one",
                 "Sequential(model.layers[:k])",
             ),
         )

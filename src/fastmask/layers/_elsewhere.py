@@ -43,8 +43,8 @@ _INSTEAD = {
     ),
     "recurrent layers have it: step those of a model one by one, get_layer(name).step(x, state), "
     "and call the others on what arrives; a Bidirectional needs the whole sequence": "step",
-    "a layer does not remember calls: call those up to the inner layer on arrays, each on what the "
-    "last one returned, get_layer(name)(get_layer(first)(x)), or for a chain of layers "
+    "call the layers up to the inner one on arrays, each on what the last one returned, "
+    "get_layer(name)(get_layer(first)(x)); or, for a chain of layers, "
     "fastmask.Sequential(model.layers[:k])(x), which shares their weights": (
         "input output outputs input_mask output_mask get_input_at get_output_at"
     ),
