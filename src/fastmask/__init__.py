@@ -70,11 +70,8 @@ for _module in (activations, layers, losses, metrics, ops, utils):
 
 
 def __dir__() -> list[str]:
-    """The public names, also of what is imported when it is first used."""
-    from importlib.util import find_spec
-
-    names = dir_of(__name__, "jax", "keras", "models", "torch")
-    return sorted({*names, "torch"}) if find_spec("torch") else names
+    """The public names; those of other frameworks once imported, as completion gets all of them."""
+    return dir_of(__name__, "jax", "keras", "models", "torch")
 
 
 if TYPE_CHECKING:
