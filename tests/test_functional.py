@@ -104,6 +104,24 @@ class TestModel:
         assert named.output_names == ["inner", "read"]  # by their keys, as in Keras
         assert named.summary().outputs == "outputs: z (None, 2) float32, a (None, None, 3) float32"
         assert list(named(X)) == ["z", "a"]
+        nested = fm.Model(x, {"z": [y, x], "a": h})
+        assert nested.output_names == ["read", "read", "x"]
+        ends = ("z (None, 2)", "z (None, None, 4)", "a (None, 2)")
+        assert nested.summary().outputs == f"outputs: {', '.join(f'{one} float32' for one in ends)}"
+
+    def test_output_names_where_shapes_are_not_known(self) -> None:
+        class NotZeros(Layer):
+            strict = False
+
+            def call(self, inputs: Any) -> Any:
+                if self.strict and not np.asarray(inputs).any():
+                    raise ArithmeticError
+                return inputs
+
+        x, odd = fm.Input((None, 4)), NotZeros(name="odd")
+        model = fm.Model(x, odd(x))
+        odd.strict = True
+        assert model.summary().outputs == "outputs: odd"
 
     def test_outputs_of_other_models(self) -> None:
         class Own(fm.Model):

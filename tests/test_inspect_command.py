@@ -13,6 +13,7 @@ import fastmask as fm
 from fastmask import cli
 from fastmask import layers as L
 from fastmask.layers._operation import Operation
+from fastmask.layers._operations import REVERSED_MASK
 from fastmask.loaders.description import describe
 
 from .test_load_weights import SAVED, state_of_classifier
@@ -290,3 +291,7 @@ def test_outputs_that_are_not_known(tmp_path: Path) -> None:
     x = fm.Input((None, 3), name="x")
     fm.save_model(fm.Model(x, {"z": Scale(name="s")(x), "a": L.LSTM(2)(x)}), tmp_path / "a.npz")
     assert describe(tmp_path / "a.npz").outputs == "outputs: z, a"
+    back = L.LSTM(2, go_backwards=True, return_sequences=True, name="back")(L.Masking()(x))
+    turned = Operation(REVERSED_MASK, [{"input": 0}])(back)  # as in models of Keras
+    fm.save_model(fm.Model(x, [turned, Scale(name="s")(x)]), tmp_path / "b.npz")
+    assert describe(tmp_path / "b.npz").outputs == "outputs: back, s"

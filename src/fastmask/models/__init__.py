@@ -12,10 +12,7 @@ from .sequential import Sequential
 
 __all__ = ["Functional", "Input", "Model", "Sequential"]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
-
+__dir__ = dir_of(__name__)
 
 if not TYPE_CHECKING:  # type checkers would allow every name otherwise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,22 @@ class Functional(GraphModel):
         An output that is an input has the name of the input. Outputs in a dict are in the order of
         their sorted keys, which may differ from the order of the dict.
         """
-        names = _graph.names_of_outputs(self._program)
-        keys = self._output_keys
-        return [name for _, name in sorted(zip(keys, names, strict=True))] if keys else names
+        return [name for _, name in sorted(self._keyed_makers(), key=itemgetter(0))]
 
     def _output_words(self) -> list[str]:
-        return self._output_keys or _graph.names_of_outputs(self._program)
+        return [key or name for key, name in self._keyed_makers()]
+
+    def _keyed_makers(self) -> list[tuple[str, str]]:
+        """For each output its key, empty without a dict, and the name of what made it."""
+        the = self._program
+        makers = _graph.makers(the)
+        each = the.outputs if isinstance(the.outputs, list) else [the.outputs]
+        keys = self._output_keys or [""] * len(each)
+        return [
+            (key, makers[slot.number])
+            for key, ends in zip(keys, each, strict=True)
+            for slot in _graph.slots_in(ends)
+        ]
 
     def __call__(self, inputs: Any = BY_NAME, *args: Any, **kwargs: Any) -> Any:
         """Call the model; see `Layer`. Each of several inputs may be nested lists.

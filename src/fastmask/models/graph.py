@@ -184,15 +184,15 @@ def _with_other_axes(array: HasShape, wanted: Shape) -> HasShape | None:
     return array.reshape(shape) if fits(shape, wanted) else None
 
 
-def names_of_outputs(the: Program) -> list[str]:
-    """The names of the layers that made the outputs, and of the inputs that are outputs."""
+def makers(the: Program) -> dict[int, str]:
+    """The name of the layer that made each value, or of the input, by the number of its slot."""
     names = dict(enumerate(one.name for one in the.inputs))
     for step in the.steps:
         name = step.layer.name
         if isinstance(step.layer, Operation) and step.layer.operation in OF_MASKS:
             name = names[next(slots_in(step.inputs)).number]  # Keras has no such step
         names |= dict.fromkeys(step.outputs, name)
-    return [names[slot.number] for slot in slots_in(the.outputs)]
+    return names
 
 
 def slots_in(value: object) -> Iterator[Slot]:

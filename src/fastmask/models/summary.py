@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from operator import add
 from typing import Any, NamedTuple
 
 from .._typing import Shapes
@@ -85,7 +84,9 @@ def run_symbolic(model: BaseLayer, inputs: Symbols, apply: Apply) -> Any:
 
 def _unknown(model: Layer, layers: Sequence[Layer]) -> Summary:
     seen = set[int]()
-    return _titled(model, [_row(layer, None, "?", seen) for layer in layers])
+    names = model._output_words() if isinstance(model, CallGraph) else None
+    rows = [_row(layer, None, "?", seen) for layer in layers]
+    return _titled(model, rows, outputs_named(names or []))
 
 
 def _titled(model: Layer, rows: list[SummaryRow], outputs: str = "") -> Summary:
@@ -143,7 +144,7 @@ def outputs_named(names: Iterable[str]) -> str:
 def _told(kind: str, ends: list[SymbolicTensor], names: list[str] | None) -> str:
     words = [""] * len(ends) if names is None else [f"{name} " for name in names]
     told = (f"{one.shape} {one.dtype.type.__name__.rstrip('_')}" for one in ends)
-    return f"{kind}: {', '.join(map(add, words, told))}"
+    return f"{kind}: {', '.join(word + one for word, one in zip(words, told, strict=True))}"
 
 
 def _dtype_of_inputs(layer: BaseLayer) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from ...layers._operations import OF_MASKS
 from ...models.config import deserialize
 from ...models.known_classes import known_classes
 from ...models.known_part import described_layers, known_part
@@ -56,11 +57,11 @@ class Unknown:
                 return [str(key) for key in keys]
             names = [one["name"] for one in config["inputs"]]
             for step in config["steps"]:
-                layer = config["layers"][step["layer"]]["config"]["name"]
-                names += [layer] * len(step["outputs"])
-            outputs = config["outputs"]
-            each = outputs if isinstance(outputs, list) else [outputs]
-            return [str(names[one["value"]]) for one in each]
+                layer = config["layers"][step["layer"]]["config"]
+                of_mask = layer.get("operation") in OF_MASKS  # of which Keras has none
+                name = names[next(_values(step["inputs"]))] if of_mask else layer["name"]
+                names += [name] * len(step["outputs"])
+            return [str(names[number]) for number in _values(config["outputs"])]
         return []
 
     def _inside(
@@ -73,6 +74,15 @@ class Unknown:
                 yield from self._inside(one, f"{name}/", known)
                 continue
             yield from known.get(name) or [Row(name, kind, "?", _parameters(one), "?", "yes")]
+
+
+def _values(described: Any) -> Iterator[int]:
+    """The numbers of values in an argument, or in outputs."""
+    if isinstance(described, list):
+        for one in described:
+            yield from _values(one)
+    else:
+        yield described["value"]
 
 
 def _support(kind: str) -> str:

@@ -57,22 +57,22 @@ def described(data: Any, path: str = "") -> Described:
         result.build_shape = result.build_shape or shape(config.get("build_input_shape"))
         if "input_layers" in config:
             result.inputs = ends(config["input_layers"])
-            result.outputs = _counted_alike(ends(config["output_layers"]), result.children)
+            functional = {one.name for one in result.children if "input_layers" in one.config}
+            result.outputs = _counted_alike(ends(config["output_layers"]), functional)
     return result
 
 
-def _counted_alike(outputs: Any, children: list[Described]) -> Any:
+def _counted_alike(outputs: Any, functional: set[str]) -> Any:
     """A model's outputs, with calls counted from 0, as they are everywhere else.
 
     Only here does Keras count the calls of a functional model from 1.
     """
     if isinstance(outputs, Ref):
-        functional = {one.name for one in children if "input_layers" in one.config}
         from_one = outputs.layer in functional and outputs.call > 0
         return outputs._replace(call=outputs.call - from_one)
     if isinstance(outputs, dict):
-        return {key: _counted_alike(one, children) for key, one in outputs.items()}
-    return [_counted_alike(one, children) for one in outputs]
+        return {key: _counted_alike(one, functional) for key, one in outputs.items()}
+    return [_counted_alike(one, functional) for one in outputs]
 
 
 def _is_operation(data: dict[str, Any], config: dict[str, Any]) -> bool:
