@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pydoc
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from rlcompleter import Completer
 from typing import Any
 
 import numpy as np
@@ -139,24 +137,6 @@ def test_what_is_missing_is_missing() -> None:
         assert getattr(model, name, 3) == 3
         assert not hasattr(fm.Model, name)
         assert name not in dir(model)
-        assert name not in dir(fm.Model)
-
-
-def test_completion_and_help_show_what_is_there() -> None:
-    """At the prompt and in notebooks completion lists `dir` of the class, too."""
-    model = built()
-    for owner in (model, model.layers[0], fm.Model, L.LSTM):
-        shown = Completer({"it": owner}).attr_matches("it.")
-        names = {name.partition(".")[2].partition("(")[0] for name in shown}
-        assert {"build", "get_weights"} <= names
-        assert not names & {"fit", "compile", "save", "forward", "cuda", "optimizer", "enable_lora"}
-    assert ("step" in dir(L.LSTM), "step" in dir(L.Dense), "step" in dir(fm.Model)) == (
-        True,
-        False,
-        False,
-    )
-    assert "fit_generator" not in pydoc.render_doc(L.Layer)
-    assert "get_weights" in pydoc.render_doc(L.Layer)
 
 
 def test_layers_of_users_may_be_abstract() -> None:

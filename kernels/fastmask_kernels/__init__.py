@@ -6,10 +6,8 @@ GPUs) export one function for each, under the same name and with the same argume
 
 from .names import dir_of
 
-
-def __dir__() -> list[str]:
-    parts = "cells cpu cuda formula machine_code reference spec"
-    return dir_of(__name__, *parts.split())
+_PARTS = "cells cpu cuda formula machine_code reference spec"
+__dir__ = dir_of(__name__, *_PARTS.split())
 
 
 class JitDisabledError(ImportError):

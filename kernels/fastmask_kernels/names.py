@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 
 def public_names(module: str) -> list[str]:
@@ -12,13 +13,17 @@ def public_names(module: str) -> list[str]:
     return [name for name in known.get("__all__", own) if not name.startswith("_")]
 
 
-def dir_of(module: str, *others: str) -> list[str]:
-    """What `dir` returns for a module: its public names, but no imports and private modules.
+def dir_of(module: str, *others: str) -> Callable[[], list[str]]:
+    """The `__dir__` of a module, which lists its public names, but no imports and private modules.
 
     Args:
         module: name of the module.
         others: further names, which are left out before the module has them.
     """
-    known = vars(sys.modules[module])
-    special = (name for name in known if name.startswith("__") and name.endswith("__"))
-    return sorted({*special, *public_names(module), *(name for name in others if name in known)})
+
+    def listed() -> list[str]:
+        known = vars(sys.modules[module])
+        special = (name for name in known if name.startswith("__") and name.endswith("__"))
+        return sorted({*special, *public_names(module), *(one for one in others if one in known)})
+
+    return listed

@@ -66,13 +66,9 @@ _HINTS = {
 }
 for _module in (activations, layers, losses, metrics, ops, utils):
     vars(_module)["__getattr__"] = partial(no_such_name, _module.__name__)
-    vars(_module)["__dir__"] = partial(dir_of, _module.__name__)
+    vars(_module)["__dir__"] = dir_of(_module.__name__)
 
-
-def __dir__() -> list[str]:
-    """The public names; those of other frameworks once imported, as completion gets all of them."""
-    return dir_of(__name__, "jax", "keras", "models", "torch")
-
+__dir__ = dir_of(__name__, "jax", "keras", "models", "torch")  # the frameworks once imported
 
 if TYPE_CHECKING:
     from . import cells

@@ -17,6 +17,4 @@ from .simple_rnn import simple_rnn
 
 __all__ = ["Cell", "cell", "gru", "gru_reset_before", "lstm", "simple_rnn"]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
+__dir__ = dir_of(__name__)

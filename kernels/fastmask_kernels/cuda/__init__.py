@@ -71,9 +71,7 @@ __all__ = [
     "unpad_rows",
 ]
 
-
-def __dir__() -> list[str]:
-    settings = "check_indices on_device use_stream use_memory use_products use_weights"
-    return dir_of(
-        __name__, "kernels_of", "chosen_weights", *settings.split(), "runtime", "simulator"
-    )
+_SETTINGS = "check_indices on_device use_stream use_memory use_products use_weights"
+__dir__ = dir_of(
+    __name__, "kernels_of", "chosen_weights", *_SETTINGS.split(), "runtime", "simulator"
+)

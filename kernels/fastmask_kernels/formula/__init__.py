@@ -52,6 +52,4 @@ __all__ = [
     "with_line",
 ]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
+__dir__ = dir_of(__name__)

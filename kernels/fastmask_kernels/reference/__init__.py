@@ -39,6 +39,4 @@ __all__ = [
     "unpad_rows",
 ]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__, "kernels_of")
+__dir__ = dir_of(__name__, "kernels_of")

@@ -67,6 +67,4 @@ __all__ = [
     "tanh",
 ]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
+__dir__ = dir_of(__name__)

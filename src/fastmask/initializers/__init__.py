@@ -51,10 +51,7 @@ __all__ = [
     "get",
 ]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
-
+__dir__ = dir_of(__name__)
 
 _CLASSES: dict[str, type[Initializer]] = {
     cls.__name__: cls

@@ -19,6 +19,4 @@ from ._functions import gru, lstm, rnn
 
 __all__ = ["gru", "lstm", "rnn"]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
+__dir__ = dir_of(__name__)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from abc import ABCMeta
-from collections.abc import Iterable
 from typing import NoReturn
 
 _TRAINING = "fastmask's layers and models are for inference: "
@@ -86,33 +84,17 @@ class Missing:
         raise AttributeError(text, name=self._name, obj=owner if instance is None else instance)
 
 
-class _Listed(ABCMeta):
-    """Metaclass that leaves what is missing out of `dir` of a class, which completion and help use.
-
-    It is an `ABCMeta` so that layers of users may have `abc.ABC` among their base classes.
-    """
-
-    __instancecheck__ = type.__instancecheck__  # quicker than those of ABCMeta
-    __subclasscheck__ = type.__subclasscheck__
-
-    def __dir__(cls) -> list[str]:
-        return _there(cls, super().__dir__())
-
-
-class Elsewhere(metaclass=_Listed):
+class Elsewhere:
     """Base class whose attributes of Keras's and torch's names say what to use instead."""
 
     _of_keras = False  # whether its weights come from a file of Keras
 
     def __dir__(self) -> list[str]:
-        return _there(self, super().__dir__())
-
-
-def _there(owner: object, names: Iterable[str]) -> list[str]:
-    """The names without those that are missing."""
-    return [
-        name for name in names if not isinstance(inspect.getattr_static(owner, name, None), Missing)
-    ]
+        return [
+            name
+            for name in super().__dir__()
+            if not isinstance(inspect.getattr_static(self, name, None), Missing)
+        ]
 
 
 for _where, _names in _INSTEAD.items():

@@ -26,9 +26,6 @@ from ._skipped import skip_numpy as _skip_numpy
 
 __all__ = ["GRU", "LSTM", "RNN", "Recurrent", "StepsBatchSampler", "convert"]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
-
+__dir__ = dir_of(__name__)
 
 _skip_numpy()

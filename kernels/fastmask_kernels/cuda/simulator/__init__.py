@@ -97,6 +97,4 @@ def _require_simulator() -> None:
 
 __all__ = ["as_numba", "launch"]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
+__dir__ = dir_of(__name__)
