@@ -127,14 +127,14 @@ for action in (lambda: fm.torch, lambda: exec("from fastmask import torch")):
 def test_a_keras_backend_that_is_not_installed() -> None:
     code = """
 import sys
-sys.modules["tensorflow"] = None
+sys.modules["jax"] = None
 try:
     import fastmask.keras
 except ImportError as error:
     print(type(error).__name__, error.name, error)
 """
-    told = run(code, KERAS_BACKEND="tensorflow")
-    assert told.startswith("ModuleNotFoundError tensorflow fastmask.keras needs")
+    told = run(code, KERAS_BACKEND="jax")
+    assert told.startswith("ModuleNotFoundError jax fastmask.keras needs Keras's backend jax,")
     assert "set KERAS_BACKEND to one that is (torch, jax or tensorflow)" in told
 
 

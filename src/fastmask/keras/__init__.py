@@ -9,7 +9,7 @@ This module imports keras; `import fastmask` does not.
 try:
     import keras as _keras  # noqa: F401 - only to say what is missing
 except ModuleNotFoundError as error:
-    missing = str(error.name).partition(".")[0]
+    missing = error.name
     if missing == "keras":
         needed = "Keras: pip install keras"
     elif missing in ("tensorflow", "jax", "torch"):
@@ -29,6 +29,4 @@ from ._wanted import why_not
 
 __all__ = ["convert", "enabled", "plain", "revert", "why_not"]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__)
+__dir__ = dir_of(__name__)
