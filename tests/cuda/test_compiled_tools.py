@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastmask import cli
-from fastmask_kernels.machine_code import report, tools
+from fastmask_kernels.machine_code import explained, report, tools
 
 NUMBA = 'pip install "numba-cuda[cu13]"'
 
@@ -157,3 +157,9 @@ def test_what_each_architecture_holds() -> None:
     from fastmask_kernels.machine_code.occupancy import DEVICES, blocks_at_once
 
     assert all(blocks_at_once(arch, 32, 32) > 1 for arch in DEVICES)
+
+
+def test_a_shape_without_sizes_has_no_size_that_varies() -> None:
+    told = """No implementation of function Function(<function shared.array at 0x7f>) found for
+signature: >>> array(Tuple(), Literal[str](foo))"""
+    assert explained(TypeError(told)) is None

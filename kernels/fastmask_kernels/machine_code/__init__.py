@@ -28,6 +28,4 @@ __all__ = [
     "require_architecture",
 ]
 
-
-def __dir__() -> list[str]:
-    return dir_of(__name__, "launches", "occupancy", "own")
+__dir__ = dir_of(__name__, "launches", "occupancy", "own")

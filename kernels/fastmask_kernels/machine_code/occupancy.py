@@ -46,13 +46,14 @@ def blocks_at_once(
 
     Args:
         arch: one of `fastmask_kernels.machine_code.launches.DEVICES`, such as "sm_90a".
-        threads: threads of a block, one number or a tuple of up to three.
+        threads: threads of a block, one number or a tuple.
         registers: registers of a thread.
         shared: bytes of shared memory of a block, including those given at the launch.
 
     Raises:
         TypeError: a number is not an integer.
-        ValueError: there is no such architecture, or a number is too small or too large.
+        ValueError: there is no such architecture, a number is too small, or a block has too many
+            threads.
     """
     if arch not in tuple(DEVICES):
         raise ValueError(f"arch must be one of {', '.join(DEVICES)}, not {arch!r}")

@@ -13,7 +13,7 @@ _ARRAY = r"Function\(<function (shared|local)\.array "
 _CONSTANT = r"Literal\[int\]\(-?\d+\)"
 _SHAPE = (  # its type: of a tuple, with the types of its sizes, or of a number
     r">>> array\((?:dtype=.*shape=|shape=)?"
-    rf"(?:(?:Uni)?Tuple\((?P<sizes>(?:{_CONSTANT}|[^()])*)\)|(?P<size>\w+)(?=[,)]))"
+    rf"(?:(?:Uni)?Tuple\((?P<sizes>(?:{_CONSTANT}|[^()])+)\)|(?P<size>\w+)(?=[,)]))"
 )
 _AT_THE_LAUNCH = (
     "; for a size that is known only at the launch write cuda.shared.array(0, float32), and give "
