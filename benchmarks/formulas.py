@@ -17,7 +17,7 @@ from tests.plain_cells import Called, function_of
 
 import fastmask as fm
 from benchmarks.blocks import show
-from benchmarks.machine import processor
+from benchmarks.machine import this_processor
 from benchmarks.markdown import table
 from benchmarks.timing import side_by_side
 from fastmask.cells import CELLS, Cell
@@ -131,8 +131,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     found = table(HEAD, rows(options.threads, options.seconds))
     text = (
-        f"{found}\n\n{processor()}, {options.threads} threads, {BATCH} x {TIME} steps of which "
-        f"half are masked, {FEATURES} features, {UNITS} units, float32.\n"
+        f"{found}\n\n{this_processor()}, {options.threads} threads, {BATCH} x {TIME} steps of "
+        f"which half are masked, {FEATURES} features, {UNITS} units, float32.\n"
     )
     show(text, "cells.md", "formulas", options.write)
 

@@ -27,7 +27,7 @@ import fastmask as fm
 import fastmask.keras
 
 from .blocks import DOCS, show, write_block
-from .machine import processor
+from .machine import this_processor
 from .markdown import table
 from .timing import side_by_side
 
@@ -166,12 +166,11 @@ def busy_processes(count: int) -> Iterator[None]:
 
 def claim(rows: list[list[str]], made: str, machine: str) -> str:
     """What the README says of a table, whose last column of each half is how many times as fast."""
-    train, predict = (sorted(float(cells[i]) for cells in rows) for i in (3, 6))
+    train, predict = (sorted(int(float(cells[i])) for cells in rows) for i in (3, 6))
     return (
-        f"In {made}, models with masks train {train[0]:.0f} to {train[-1]:.0f} times as fast and "
-        f"predict {predict[0]:.0f} to {predict[-1]:.0f} times as fast after one line, "
-        "`fastmask.keras.convert(model)`; on JAX and TensorFlow, where Keras itself is faster, "
-        f"[the gain is smaller](docs/keras.md#how-fast). Measured on {machine}.\n"
+        f"In {made}, models with masks train {train[0]} to {train[-1]} times as fast and predict "
+        f"{predict[0]} to {predict[-1]} times as fast after one line, "
+        f"`fastmask.keras.convert(model)`. Measured on {machine}.\n"
     )
 
 
@@ -180,14 +179,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each pair")
     parser.add_argument("--more", action="store_true", help="twelve other models")
     parser.add_argument("--load", action="store_true", help="beside two busy processes")
-    parser.add_argument("--write", action="store_true", help="into docs/keras.md")
+    parser.add_argument("--write", action="store_true", help="into docs/keras.md and the README")
     options = parser.parse_args()
     backend = keras.config.backend()
     with busy_processes(2 if options.load else 0):
         rows = [row(shape, options.seconds) for shape in (MORE if options.more else SHAPES)]
         overhead = tiny(options.seconds)
     made = f"Keras {keras.__version__} on {backend}"
-    machine = f"{processor()}, {fm.get_num_threads()} threads"
+    machine = f"{this_processor()}, {fm.get_num_threads()} threads"
     name = "-".join([backend, *["more"] * options.more, *["load"] * options.load])
     show(f"{table(HEAD, rows)}\n\n{made}, {machine}. {overhead}\n", "keras.md", name, options.write)
     if options.write and name == "torch":

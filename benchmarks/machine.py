@@ -66,7 +66,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def processor() -> str:
+def this_processor() -> str:
     """This processor, see `named`."""
     return named(cpu_model(), cpu_family())
 

@@ -25,7 +25,7 @@ import numpy as np
 import fastmask as fm
 from benchmarks.blocks import show
 from benchmarks.cases import Case, Problem, make_problem
-from benchmarks.machine import processor
+from benchmarks.machine import this_processor
 from benchmarks.markdown import table
 from benchmarks.peers import Contender, fastmask_layer, masked_data
 from benchmarks.quantized_peers import prepare_onnxruntime_int8
@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows = [row + ["-"] * (width - len(row)) for row in rows]
         found = table(["layer, batch x steps, features -> units", "float32", *names][:width], rows)
     threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
-    text = f"{found}\n\n{processor()}, {threads}.\n"
+    text = f"{found}\n\n{this_processor()}, {threads}.\n"
     show(text, "quantization.md", name, options.write)
 
 

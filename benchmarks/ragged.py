@@ -21,7 +21,7 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks.blocks import show
-from benchmarks.machine import processor
+from benchmarks.machine import this_processor
 from benchmarks.markdown import table
 from benchmarks.memory import peak, restarted_peak
 from benchmarks.timing import side_by_side
@@ -142,7 +142,7 @@ def main() -> None:
         print(measure_here(kind, float(fill)))
         return
     text = (
-        f"{table(HEAD, rows(arguments.threads, arguments.seconds))}\n\n{processor()}, "
+        f"{table(HEAD, rows(arguments.threads, arguments.seconds))}\n\n{this_processor()}, "
         f"{arguments.threads} threads, batches of {BATCH} x {TIME}.\n"
     )
     show(text, "ragged.md", "ragged", arguments.write)
