@@ -6,7 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
+from time import sleep
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from torch.nn.utils.rnn import pack_sequence
 
+from fastmask.torch import Recurrent, _skipped
 from tests.torch_cases import (
     FLOAT64,
     NAMES,
@@ -162,6 +167,13 @@ class TestCompile:
             assert_all_close([compiled(x, mask=mask)[0]], [ours(x, mask=mask)[0]])
 
     @pytest.mark.filterwarnings("ignore")
+    def test_a_formula_where_kernels_cannot_run(self) -> None:
+        module = Recurrent(fm.cells.gru_reset_before, 3, 5).to(torch.bfloat16)
+        x, mask = torch.randn(4, 2, 3, dtype=torch.bfloat16), random_mask("holes", 2, 4).T
+        compiled = torch.compile(module, backend="aot_eager")
+        assert torch.equal(compiled(x, mask=mask)[0], module(x, mask=mask)[0])
+
+    @pytest.mark.filterwarnings("ignore")
     def test_a_mask_in_a_whole_graph(self) -> None:
         _, ours = twins("GRU", 3, 5)
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
@@ -226,3 +238,49 @@ class TestWhatIsNotTraced:
         there = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
         done = subprocess.run(run, env=there, capture_output=True, text=True, timeout=250)
         assert (done.stdout, done.stderr) == ("2.375\n", "")
+
+
+class TestImportOfTheRules:
+    """Programs import torch's rules as without fastmask, whatever else they do."""
+
+    @pytest.fixture
+    def rules(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], str]:
+        """A function that writes a module in place of torch's rules; `names` are those added."""
+
+        def write(first: str) -> str:
+            name = "rules_of_" + tmp_path.name
+            code = "from importlib.util import find_spec\nnames = []\n"
+            code += "def add(name):\n    find_spec(name)\n    names.append(name)\n"
+            (tmp_path / f"{name}.py").write_text(f"{first}\n{code}")
+            monkeypatch.syspath_prepend(tmp_path)
+            monkeypatch.setattr(_skipped, "_RULES", name)
+            finders = [one for one in sys.meta_path if not isinstance(one, _skipped._Waiting)]
+            monkeypatch.setattr(sys, "meta_path", finders)
+            return name
+
+        return write
+
+    def test_a_mocked_module(
+        self, rules: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = rules("")
+        _skipped.skip_numpy()
+        monkeypatch.setitem(sys.modules, "numba", ModuleType("numba"))
+        names = import_module(name).names
+        assert {"fastmask.masks", "fastmask_kernels", "llvmlite"} < {*names}
+        assert "numba" not in names
+
+    def test_finders_set_back_meanwhile(self, rules: Callable[[str], str]) -> None:
+        name = rules("import sys; del sys.meta_path[0]")
+        _skipped.skip_numpy()
+        assert "numba" in import_module(name).names
+
+    def test_another_thread_is_importing_them(self, rules: Callable[[str], str]) -> None:
+        name = rules("from time import sleep; sleep(0.5)")
+        thread = Thread(target=import_module, args=(name,))
+        thread.start()
+        while name not in sys.modules:
+            sleep(0.001)
+        _skipped.skip_numpy()
+        thread.join()
+        assert "numba" in sys.modules[name].names

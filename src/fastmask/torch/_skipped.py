@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from pkgutil import iter_modules
@@ -16,7 +18,9 @@ from types import ModuleType
 from typing import Any
 
 _TRACED = ("keras", "torch")  # compiled programs consist of these layers
-_COMPILERS = ("fastmask_kernels", "numba", "llvmlite")  # run at the first call of a kernel
+# The kernels, and what compiles them at their first call. Not even their cells are traced, though
+# `_formula` calls them with tensors: the reference calls them with arrays.
+_COMPILERS = ("fastmask_kernels", "numba", "llvmlite")
 _RULES = "torch._dynamo.trace_rules"
 
 
@@ -34,7 +38,8 @@ class _Waiting:
 
         def run_and_add(module: ModuleType) -> None:
             run(module)
-            sys.meta_path.remove(self)
+            with suppress(ValueError):  # a program has taken it out
+                sys.meta_path.remove(self)
             _add_to(module)
 
         loader.exec_module = run_and_add
@@ -43,11 +48,10 @@ class _Waiting:
 
 def skip_numpy() -> None:
     """Let calls of other parts of fastmask break the graph of torch.compile."""
-    rules = sys.modules.get(_RULES)
-    if rules is None:
-        sys.meta_path.insert(0, _Waiting())
+    if sys.modules.get(_RULES):
+        _add_to(import_module(_RULES))  # waits for a thread that is still importing them
     else:
-        _add_to(rules)
+        sys.meta_path.insert(0, _Waiting())
 
 
 def _add_to(rules: ModuleType) -> None:
@@ -55,4 +59,5 @@ def _add_to(rules: ModuleType) -> None:
     if add is not None:
         own = [module.name for module in iter_modules([str(Path(__file__).parents[1])])]
         for name in (*(f"fastmask.{one}" for one in own if one not in _TRACED), *_COMPILERS):
-            add(name)
+            with suppress(Exception):  # such as numba, mocked: import torch must not fail for it
+                add(name)
