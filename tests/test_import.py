@@ -226,7 +226,7 @@ def test_completion_shows_no_imports() -> None:
 
 
 @pytest.mark.optional
-@pytest.mark.parametrize("name", ["torch", "keras", "jax"])
+@pytest.mark.parametrize("name", ["torch", "keras"])
 def test_completion_of_adapters_shows_what_they_export(name: str) -> None:
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed")

@@ -116,6 +116,11 @@ def test_backward_twice() -> None:
             assert_close(found, (expected,))
 
 
+def test_completion_shows_what_it_exports() -> None:
+    assert {name for name in dir(fj) if not name.startswith("_")} == set(fj.__all__)
+    assert "jax" in dir(fm)
+
+
 def test_the_interface_is_known() -> None:
     assert _calls.WHY_NO_FFI == ""
 
