@@ -13,7 +13,6 @@ import pytest
 import fastmask as fm
 from fastmask.backends import plan as _plan
 from fastmask.layers import LSTM, Activation, Concatenate, Dense, Embedding, Layer, Masking
-from fastmask.layers._operation import Operation
 
 from .graph_models import IDS, MORE, same, two_by_two
 
@@ -86,57 +85,6 @@ class TestModel:
         with pytest.raises(ValueError, match=r"2 inputs \('words', 'more'\) for model .* not 3"):
             named.predict([IDS, X, X], verbose=0)
         assert fm.Sequential([Dense(2)]).inputs == []
-
-    def test_output_names(self) -> None:
-        x = fm.Input((None, 4), name="x")
-        read, inner = LSTM(2, return_state=True, name="read"), fm.Sequential(name="inner")
-        inner.add(Dense(3))
-        y, h, _ = read(x)
-        ends = [h, inner(x), x, Operation("negative", [{"input": 0}], name="turned")(y), y]
-        model = fm.Model(x, ends)
-        assert model.output_names == ["read", "inner", "x", "turned", "read"]
-        assert model.summary().outputs == (
-            "outputs: read (None, 2) float32, inner (None, None, 3) float32, "
-            "x (None, None, 4) float32, turned (None, 2) float32, read (None, 2) float32"
-        )
-        assert fm.Model(x, y).output_names == ["read"]
-        named = fm.Model(x, {"z": y, "a": inner(x)})
-        assert named.output_names == ["inner", "read"]  # by their keys, as in Keras
-        assert named.summary().outputs == "outputs: z (None, 2) float32, a (None, None, 3) float32"
-        assert list(named(X)) == ["z", "a"]
-        nested = fm.Model(x, {"z": [y, x], "a": h})
-        assert nested.output_names == ["read", "read", "x"]
-        ends = ("z (None, 2)", "z (None, None, 4)", "a (None, 2)")
-        assert nested.summary().outputs == f"outputs: {', '.join(f'{one} float32' for one in ends)}"
-
-    def test_output_names_where_shapes_are_not_known(self) -> None:
-        class NotZeros(Layer):
-            strict = False
-
-            def call(self, inputs: Any) -> Any:
-                if self.strict and not np.asarray(inputs).any():
-                    raise ArithmeticError
-                return inputs
-
-        x, odd = fm.Input((None, 4)), NotZeros(name="odd")
-        model = fm.Model(x, odd(x))
-        odd.strict = True
-        assert model.summary().outputs == "outputs: odd"
-
-    def test_outputs_of_other_models(self) -> None:
-        class Own(fm.Model):
-            def __init__(self) -> None:
-                super().__init__()
-                self.read = LSTM(2, return_state=True)
-
-            def call(self, inputs: Any) -> Any:
-                return self.read(inputs)
-
-        for model in (Own(), fm.Sequential([LSTM(2, return_state=True)])):
-            assert not hasattr(model, "output_names")  # as in Keras
-            assert not model.summary().outputs
-            model.build((None, None, 4))
-            assert model.summary().outputs == f"outputs: {', '.join(['(None, 2) float32'] * 3)}"
 
     def test_one_output_list_stays_a_list(self) -> None:
         x = fm.Input((4,))
