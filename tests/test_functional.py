@@ -86,6 +86,15 @@ class TestModel:
             named.predict([IDS, X, X], verbose=0)
         assert fm.Sequential([Dense(2)]).inputs == []
 
+    def test_inputs_are_the_same_at_each_access(self) -> None:
+        inner = two_by_two()
+        outer = fm.Model(inner.inputs, inner(inner.inputs)[0])
+        same(outer([MORE, IDS]), inner([MORE, IDS])[0])
+        sequential = fm.Sequential([LSTM(3)])
+        sequential.build((None, None, 2))
+        head = Dense(2)(sequential(sequential.inputs[0]))
+        assert fm.Model(sequential.inputs, head)(np.ones((1, 4, 2))).shape == (1, 2)
+
     def test_one_output_list_stays_a_list(self) -> None:
         x = fm.Input((4,))
         y = Dense(2)(x)

@@ -32,6 +32,7 @@ class GraphModel(CallGraph, Model):
 
     _layers: list[Layer]
     _tables: dict[str, int] | None = None  # see `tables_of`; None before they are known
+    _last_inputs: Sequence[SymbolicTensor] = ()
 
     @property
     def layers(self) -> list[Layer]:
@@ -42,7 +43,10 @@ class GraphModel(CallGraph, Model):
     def inputs(self) -> list[SymbolicTensor]:
         """The inputs in order, with name, shape and dtype; none before the model is built."""
         known = symbolic_inputs(self)
-        return [] if known is None else flat(known)
+        inputs = [] if known is None else flat(known)
+        if list(map(_described, inputs)) != list(map(_described, self._last_inputs)):
+            self._last_inputs = tuple(inputs)
+        return list(self._last_inputs)  # those of the last access, so that calls connect
 
     def _inner_layers(self) -> list[Layer]:
         return self._layers
@@ -109,6 +113,10 @@ class GraphModel(CallGraph, Model):
 
     def _note_built(self, input_shape: object) -> None:
         """Nothing: each layer remembers its own shape."""
+
+
+def _described(symbol: SymbolicTensor) -> tuple[object, ...]:
+    return symbol.shape, symbol.dtype, symbol.name
 
 
 def _ignores_masks(layer: BaseLayer) -> bool:
