@@ -37,6 +37,8 @@ class TestMasked:
             fm.Masked(np.ones((3, 4)), None)
         with pytest.raises(TypeError, match=r"\.data"):
             fm.Masked(fm.Masked(np.ones((3, 4)), HOLES), HOLES)
+        with pytest.raises(TypeError, match=r"data must be an array \(batch, .*not Sequential"):
+            fm.Masked(fm.Sequential([]), HOLES)  # type: ignore[arg-type]  # a mistake
         with pytest.raises(ValueError, match="rows differ"):
             fm.Masked([[1], [1, 2]], [[1, 1]])
 

@@ -27,7 +27,7 @@ class Masked(NoArithmetic):
             `data`, as (B, S, W) for words in sentences.
 
     Raises:
-        TypeError: `data` is itself a `Masked`, or `mask` does not hold numbers.
+        TypeError: `data` is no array or itself a `Masked`, or `mask` does not hold numbers.
         ValueError: the mask does not fit the first axes of `data`.
 
     Examples:
@@ -51,6 +51,8 @@ class Masked(NoArithmetic):
 
     def __init__(self, data: ArrayLike, mask: MaskLike) -> None:
         array = data if is_array(data) else as_array(data, "data")
+        if array.ndim == 0 and array is not data:  # NumPy holds any object
+            raise TypeError(f"data must be an array (batch, time, ...), not {type(data).__name__}")
         self._mask = fitting_mask(mask, array.shape, "data")
         self._data = array
 
