@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+# What processors that were measured are commonly called, by their numbers of family and model.
+GENERATIONS = {"25 1": "Zen 3", "25 17": "Zen 4"}
 PACKAGES = (
     "fastmask-rnn",
     "numba",
@@ -67,19 +69,16 @@ def usable_cores() -> int:
 
 
 def this_processor() -> str:
-    """This processor, see `named`."""
-    return named(cpu_model(), cpu_family())
+    """This processor's name, see `processor`."""
+    return processor({"cpu": cpu_model(), "family": cpu_family()})
 
 
-def named(cpu: str, family: str) -> str:
-    """A processor's name, with the numbers that tell apart generations of one name.
-
-    Args:
-        cpu: its name.
-        family: its numbers, as `cpu_family` returns them.
-    """
+def processor(about: dict[str, Any]) -> str:
+    """The processor of a measurement: its name, and what tells apart generations of that name."""
+    name, family = about["cpu"], about.get("family", "")
     numbers = ", ".join(map(" ".join, zip(("family", "model"), family.split(), strict=False)))
-    return f"{cpu} ({numbers})" if numbers else cpu
+    generation = GENERATIONS.get(family, numbers) if name.startswith("AMD") else numbers
+    return f"{name} ({generation})" if generation else str(name)
 
 
 def cpu_model() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import quantized_page, summary
 from benchmarks.cells import CELLS
-from benchmarks.machine import named
+from benchmarks.machine import processor
 from benchmarks.markdown import table
 
 Report = dict[str, Any]
@@ -56,7 +56,7 @@ def comparable(goal: summary.Goal) -> str:
 
 
 def title(about: dict[str, Any]) -> str:
-    return f"{named(about['cpu'], about.get('family', ''))}, {about['threads']} threads"
+    return f"{processor(about)}, {about['threads']} threads"
 
 
 def first(report: Report) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks import summary
 from benchmarks.cases import PICTURE_SHAPES, TRAINING_BATCHES
+from benchmarks.machine import processor
 from benchmarks.peers import FASTMASK, RIVALS
 
 # Okabe and Ito's palette, which color-blind readers can tell apart; the marks differ as well.
@@ -56,7 +57,7 @@ def draw(name: str, section: dict[str, Any], path: Path) -> bool:
         handles, labels = axes.flat[0].get_legend_handles_labels()
         about = section["about"]
         figure.suptitle(
-            f"{title}, float32, {about['threads']} threads, {about['cpu']}: lower is better",
+            f"{title}, float32, {about['threads']} threads, {processor(about)}: lower is better",
             y=0.985,
             fontsize=11.5,
         )

@@ -26,7 +26,7 @@ import numpy as np
 import fastmask as fm
 from benchmarks import ranks, simulation
 from benchmarks.blocks import write_block
-from benchmarks.machine import describe, machine_name
+from benchmarks.machine import describe, machine_name, processor
 from benchmarks.markdown import number, table
 from benchmarks.simulation import Job
 from fastmask import tables
@@ -148,11 +148,11 @@ def tables_of(found: dict[str, Any]) -> str:
     """The generated part of the page."""
     one, machine = found["threads_1"], found["machine"]
     about = (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['date']}, load {machine['load']} at "
-        f"the start; {one['rows']:,} rows of {STEPS} steps on average, Embedding(64) -> "
-        f"LSTM({UNITS}) -> Dense(1). Of a part's time {one['reading']:.0%} goes into reading and "
-        f"{one['computing']:.0%} into computing; a row has {one['bytes'] / one['rows']:.0f} bytes "
-        "before compression."
+        f"{processor(machine)}, {machine['cores']} cores, {machine['date']}, "
+        f"load {machine['load']} at the start; {one['rows']:,} rows of {STEPS} steps on average, "
+        f"Embedding(64) -> LSTM({UNITS}) -> Dense(1). Of a part's time {one['reading']:.0%} goes "
+        f"into reading and {one['computing']:.0%} into computing; a row has "
+        f"{one['bytes'] / one['rows']:.0f} bytes before compression."
     )
     return "\n\n".join(
         [

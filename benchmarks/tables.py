@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import machines, quantized_page, summary
 from benchmarks.cells import CELLS
+from benchmarks.machine import processor
 from benchmarks.machines import goals_of
 from benchmarks.markdown import NOISY, milliseconds, number, rate, ratio, table
 from benchmarks.peers import FASTMASK, PEERS, TOLERANCE, Peer
@@ -374,8 +375,9 @@ def machine_part(report: dict[str, Any]) -> list[str]:
 def machine(about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items() if v)
     return (
-        f"{about['cpu']}, {about['cores']} cores, {about['system']} ({', '.join(about['simd'])}); "
-        f"{about['threads']} threads. Python {about['python']}, {versions}."
+        f"{processor(about)}, {about['cores']} cores, {about['system']} "
+        f"({', '.join(about['simd'])}); {about['threads']} threads. "
+        f"Python {about['python']}, {versions}."
     )
 
 
