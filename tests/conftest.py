@@ -11,7 +11,8 @@ Tests that need a process of their own run beside the others, on another core.
 
 The processes start with the session, one after another, and two at a time once the tests of this
 process are done; each has the given environment variables and its own compilation cache. The tests
-that use their output run last.
+that use their output run last. Before them come those of kernels, which the first process compiles
+meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import sys
 import tempfile
 import threading
 import zlib
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -38,10 +41,12 @@ settings.register_profile("others", derandomize=False, database=None)
 settings.load_profile("others" if SEED else "same")
 
 MARK = "own_process"
-TIMEOUT = 900  # seconds of a process, for slow machines
+TIMEOUT = 1800  # seconds of a process, for slow machines that do much else
 SLOWER = "600"  # of one of its tests: bounds checks and narrow registers take long to compile
+TESTS = Path(__file__).parent
+KERNELS = TESTS / "kernels"
 _outcomes: dict[str, Future[Any]] = {}
-_waiting: SimpleQueue[tuple[str, pytest.Mark]] = SimpleQueue()
+_waiting: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
 
 @pytest.fixture(autouse=True)
@@ -68,20 +73,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker(MARK) is not None)
+    items.sort(key=lambda item: (item.get_closest_marker(MARK) is not None, _is_of_kernels(item)))
     for item in items:
         if item.get_closest_marker(MARK):  # it only waits; the process's own tests have timeouts
             item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
+def _is_of_kernels(item: pytest.Item) -> bool:
+    return item.path.parent == KERNELS
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
+    if {True, False} == set(map(_is_of_kernels, session.items)):  # others run until it is done
+        _waiting.put(_compile_ahead)
     marks = {item.nodeid: item.get_closest_marker(MARK) for item in session.items if _runs(item)}
     for name, mark in reversed(marks.items()):  # the longest first: compiled kernels
         if mark is not None:
             _outcomes[name] = Future()
-            _waiting.put((name, mark))
+            _waiting.put(partial(_run_for, _outcomes[name], mark))
     _start()
 
 
@@ -97,13 +108,27 @@ def _start() -> None:
 def _run_all() -> None:
     while True:
         try:
-            name, mark = _waiting.get_nowait()
+            run = _waiting.get_nowait()
         except Empty:
             return
-        try:
-            _outcomes[name].set_result(_run(mark))
-        except BaseException as error:
-            _outcomes[name].set_exception(error)
+        run()
+
+
+def _compile_ahead() -> None:
+    # Whatever fails there, the tests of this process meet it themselves.
+    subprocess.run(
+        [sys.executable, "-m", "tests.kernels.compile_ahead"],
+        capture_output=True,
+        check=False,
+        cwd=TESTS.parent,
+    )
+
+
+def _run_for(outcome: Future[Any], mark: pytest.Mark) -> None:
+    try:
+        outcome.set_result(_run(mark))
+    except BaseException as error:
+        outcome.set_exception(error)
 
 
 def _run(mark: pytest.Mark) -> subprocess.CompletedProcess[str]:
@@ -114,7 +139,7 @@ def _run(mark: pytest.Mark) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
-            cwd=Path(__file__).parent.parent,
+            cwd=TESTS.parent,
         )
 
 
