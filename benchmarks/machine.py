@@ -34,7 +34,7 @@ def describe(threads: int, quick: bool) -> dict[str, Any]:
     """The header of a section of the report."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": " ".join(["python -m benchmarks.report", *map(shlex.quote, sys.argv[1:])]),
+        "command": shlex.join(["python", "-m", program(), *sys.argv[1:]]),
         "quick": quick,
         "threads": threads,
         "cpu": cpu_model(),
@@ -46,6 +46,13 @@ def describe(threads: int, quick: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: installed_version(name) for name in PACKAGES},
     }
+
+
+def program() -> str:
+    """The module that runs; that of the report where another program imported this."""
+    main = getattr(sys.modules["__main__"], "__spec__", None)
+    name = main.name.removesuffix(".__main__") if main else ""
+    return name if name.startswith("benchmarks.") else "benchmarks.report"
 
 
 def machine_name() -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import claim, measure, memory, picture, rates, report, wide
 from benchmarks.cases import Case
+from benchmarks.machine import describe, processor
 from benchmarks.padding import PaddingCase
 from benchmarks.streaming import streaming_case
 
@@ -87,3 +91,23 @@ def test_smoke_published_numbers_lie_with_the_other_results() -> None:
         measured = set(json.loads(machine.read_text()))
         assert {"lstm", "training"} <= measured <= set(report.SECTIONS)
     assert (options.out / "benchmarks.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({"cpu": "AMD EPYC", "family": "25 17"}, "AMD EPYC (Zen 4)"),
+        ({"cpu": "AMD EPYC", "family": "99 1"}, "AMD EPYC (family 99, model 1)"),
+        ({"cpu": "Another", "family": "25 17"}, "Another (family 25, model 17)"),
+        ({"cpu": "Apple M4", "family": ""}, "Apple M4"),
+        ({"cpu": "Apple M4"}, "Apple M4"),
+    ],
+)
+def test_smoke_processors_are_named_with_their_generation(about: dict[str, Any], name: str) -> None:
+    assert processor(about) == name
+
+
+def test_smoke_the_command_names_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["scaling.py", "--rows", "7"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec("benchmarks.scaling", None))
+    assert describe(1, False)["command"] == "python -m benchmarks.scaling --rows 7"
