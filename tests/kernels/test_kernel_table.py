@@ -211,7 +211,8 @@ def _checked(cells: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     "cells",
     [
-        pytest.param("rnn", marks=_checked("not gru and not lstm")),
+        pytest.param("none", marks=_checked("not gru and not lstm and not rnn")),
+        pytest.param("rnn", marks=[_checked("rnn"), pytest.mark.slow]),
         pytest.param("lstm and gru", marks=[_checked("(lstm or gru)"), pytest.mark.slow]),
     ],
 )

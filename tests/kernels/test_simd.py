@@ -76,7 +76,8 @@ def _on(features: str, cells: str) -> pytest.MarkDecorator:
 @pytest.mark.parametrize(
     "registers",
     [
-        pytest.param("sse2", marks=_on("+sse2", "not gru and not rnn")),
+        pytest.param("sse2, no cell", marks=_on("+sse2", "not gru and not lstm and not rnn")),
+        pytest.param("sse2, lstm", marks=[_on("+sse2", "lstm"), pytest.mark.slow]),
         pytest.param("avx2", marks=[_on(AVX2, "not gru"), pytest.mark.slow]),
         pytest.param("avx2, gru", marks=[_on(AVX2, "gru"), pytest.mark.slow]),
     ],
