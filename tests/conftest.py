@@ -11,8 +11,8 @@ Tests that need a process of their own run beside the others, on another core.
 
 The processes start with the session, one after another, and two at a time once the tests of this
 process are done; each has the given environment variables and its own compilation cache. The tests
-that use their output run last. Before them come those of kernels, which the first process compiles
-meanwhile.
+that use their output run last. Before these come tests of kernels: the first process compiles for
+them meanwhile, into the cache of this one.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def test_load_model(name: str, hint: str) -> None:
 
 def test_where_keras_has_its_functions() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'load_model': it is fastmask.load_m"):
-        fm.models.load_model  # type: ignore[attr-defined]  # noqa: B018
+        fm.models.load_model  # type: ignore[attr-defined]  # noqa: B018 - on purpose
     with pytest.raises(AttributeError, match=r"'fastmask' has no attribute 'saving': it is fastm"):
-        fm.saving  # type: ignore[attr-defined]  # noqa: B018
+        fm.saving  # type: ignore[attr-defined]  # noqa: B018 - on purpose
     assert not hasattr(fm.models, "clone_model")
